@@ -1,0 +1,81 @@
+"""The command `planner`: registers the commands and turns expected failures into one line and an exit code."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from planner.cli import config, doctor, plan, report, run, scenario, sql, trace
+from planner.errors import PlannerError
+
+app = typer.Typer(
+    name="planner",
+    help="Capacity planning for LLM inference fleets that serve by day and train by night.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("plan")(plan.plan)
+app.command("reference")(plan.reference)
+app.command("report")(report.report)
+app.command("sql")(sql.sql)
+app.command("doctor")(doctor.doctor)
+app.add_typer(scenario.app, name="scenario")
+app.add_typer(trace.app, name="trace")
+app.add_typer(run.app, name="run")
+app.add_typer(config.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from planner.pipeline import version
+
+        typer.echo(f"planner {version()}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line; the process ends with the command's exit code."""
+    sys.exit(execute())
+
+
+def execute() -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except PlannerError as error:
+        _fail(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "planner"
+        message = getattr(error, "format_message", error.__str__)()
+        _fail(f"{message.rstrip('.')}; see `{command} --help`")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; nothing was stored")
+        return 130
+    except BrokenPipeError:
+        # the reader of a pipe has gone; Python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(text: str) -> None:
+    sys.stderr.write(f"planner: {' '.join(text.split())}\n")

@@ -1,0 +1,46 @@
+"""Options that several commands share, and what they stand for."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.scenario.load import LoadedScenario
+    from planner.store import Store
+
+Db = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="The store [default: $PLANNER_DB or ./planner.duckdb]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a scenario field; may be repeated."),
+]
+ScenarioName = Annotated[
+    str | None,
+    typer.Argument(metavar="[SCENARIO]", help="A built-in name or a TOML file [default: deepseek-2025-02-27]."),
+]
+RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run [default: the newest].")]
+
+
+def store_at(db: Path | None) -> "Store":
+    """The store of --db, PLANNER_DB, or the default file."""
+    from planner.store import Store
+
+    return Store(db)
+
+
+def scenario_of(name: str | None, sets: list[str] | None) -> "LoadedScenario":
+    """The scenario with the environment and --set applied."""
+    from planner.scenario.load import load_scenario
+
+    return load_scenario(name, sets or [], os.environ)
+
+
+def now() -> datetime:
+    """The wall clock, read here and passed down."""
+    return datetime.now(UTC)

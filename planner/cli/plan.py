@@ -1,0 +1,149 @@
+"""planner plan, planner reference."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
+
+if TYPE_CHECKING:
+    from planner.results import RunView
+
+_MOST_HOURS = 48
+
+
+def plan(
+    scenario: ScenarioName = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="P", help="night-training, fixed or timetable.")
+    ] = None,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace to plan for.")] = None,
+    sets: Sets = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """How many nodes, when; what training gets; what it costs and earns.
+
+    Draws the scenario's trace if it is not stored yet, plans, stores the run and prints it.
+    Exit code 3: the plan is stored and misses a limit that the scenario states.
+    """
+    from planner import pipeline
+    from planner.results import check_limits, plan_document
+
+    flags = [f"policy.name={policy}"] if policy else []
+    flags += [f"trace.name={trace}"] if trace else []
+    loaded = scenario_of(scenario, [*(sets or []), *flags])
+    store = store_at(db)
+    with progress_bar("drawing requests") as progress:
+        run_id = pipeline.plan(store, loaded.scenario, now=now(), progress=progress)
+    run = pipeline.load_run(store, run_id)
+    if as_json:
+        print_json(plan_document(run))
+    else:
+        print_plan(run)
+    check_limits(run)
+
+
+def print_plan(run: "RunView") -> None:
+    """The plan for people: the figures, the notes, a row per hour."""
+    s = run.summary
+    zone = run.scenario.zone
+    print_line(f"{s['run_id']}: {s['scenario']}, {s['policy']} on trace {s['trace']}")
+    print_line()
+    for label, text in _figures(s):
+        print_line(f"  {label:<22}{text}")
+    for note in run.record["notes"]:
+        print_line(f"  note: {note}")
+    print_line()
+    hours = run.hours.to_dicts()
+    rows = [
+        (
+            row["hour_start"].astimezone(zone).strftime("%Y-%m-%d %H:%M%z"),
+            row["mean_nodes"],
+            row["peak_nodes"],
+            row["training_node_hours"],
+            usd(row["cost_usd"]),
+            usd(row["revenue_usd"]),
+            f"{row['input_tokens'] / 1e9:,.2f}",
+            f"{row['output_tokens'] / 1e9:,.2f}",
+            row["shortfall_tokens"],
+        )
+        for row in hours[:_MOST_HOURS]
+    ]
+    print_table(
+        (
+            "<hour",
+            "mean nodes",
+            "peak",
+            "training node-h",
+            "cost",
+            "revenue",
+            "input B",
+            "output B",
+            "shortfall",
+        ),
+        rows,
+    )
+    if len(hours) > _MOST_HOURS:
+        print_line(
+            f"{len(hours) - _MOST_HOURS} further hours: planner sql --name run_hours --param run_id={s['run_id']}"
+        )
+
+
+def _figures(s: "Any") -> list[tuple[str, str]]:
+    return [
+        (
+            "inference nodes",
+            f"peak {s['peak_nodes']}, mean {s['mean_nodes']:,.2f}, {s['node_hours']:,.1f} node-hours",
+        ),
+        (
+            "lent to training",
+            f"{s['training_node_hours']:,.1f} node-hours, {s['useful_training_node_hours']:,.1f} of them useful; "
+            f"idle {s['idle_node_hours']:,.1f}",
+        ),
+        ("cost of inference", f"{usd(s['cost_usd'])} of {usd(s['fleet_cost_usd'])} for the whole fleet"),
+        (
+            "revenue",
+            f"{usd(s['revenue_usd'])} theoretical (margin {percent(s['margin_ratio'])}), "
+            f"{usd(s['expected_revenue_usd'])} expected",
+        ),
+        (
+            "demand",
+            f"{s['requests']:,} requests, {s['input_tokens']:,} input tokens "
+            f"({percent(s['cached_input_tokens'] / s['input_tokens'] if s['input_tokens'] else None, 2)} cached), "
+            f"{s['output_tokens']:,} output tokens",
+        ),
+        (
+            "shortfall",
+            f"steady {s['steady_shortfall_tokens']:,}, start-up {s['start_up_shortfall_tokens']:,} tokens "
+            f"({percent(s['shortfall_ratio'], 3)})",
+        ),
+    ]
+
+
+def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
+    """The published day: computed against published, quantity by quantity, with the kind of each."""
+    from planner.reference import NOTES, reference_rows
+
+    loaded = scenario_of(scenario, sets)
+    with progress_bar("drawing requests") as progress:
+        rows = reference_rows(store_at(db), loaded.scenario, now=now(), progress=progress)
+    if as_json:
+        print_json({"scenario": loaded.scenario.name, "rows": [row.document() for row in rows], "notes": NOTES})
+        return
+    table = [
+        (
+            row.quantity,
+            f"{row.computed:,.10g}",
+            f"{row.published:,.10g}",
+            f"{row.relative_error:+.3%}",
+            row.kind,
+        )
+        for row in rows
+    ]
+    print_table(("<quantity", "computed", "published", "difference", "<kind"), table)
+    for note in NOTES:
+        print_line(f"  {note}")
+    if loaded.origins:
+        warn(f"overridden: {', '.join(sorted(loaded.origins))}")

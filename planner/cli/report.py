@@ -1,0 +1,32 @@
+"""planner report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.cli.options import Db, Json, RunId, store_at
+from planner.cli.output import print_json, print_line
+
+
+def report(
+    run_id: RunId = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [default: out/RUN].")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """One self-contained HTML page, PNG and SVG of every chart, CSV of every table."""
+    from planner.pipeline import load_run
+    from planner.report.write import write_report
+
+    run = load_run(store_at(db), run_id)
+    folder = out or Path("out") / str(run.summary["run_id"])
+    files = write_report(run, folder)
+    page = folder / "index.html"
+    if as_json:
+        print_json({"run_id": run.summary["run_id"], "page": str(page), "files": [str(file) for file in files]})
+    else:
+        print_line(f"{page}: {len(files)} files in {folder}")
+    if open_:
+        typer.launch(str(page.resolve()))

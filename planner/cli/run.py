@@ -1,0 +1,89 @@
+"""planner run list|show|diff|delete."""
+
+from typing import Annotated
+
+import typer
+
+from planner.cli.options import Db, Json, RunId, store_at
+from planner.cli.output import percent, print_json, print_line, print_table, usd
+
+app = typer.Typer(help="Stored runs.", rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(db: Db = None, as_json: Json = False) -> None:
+    """Every run with its main figures."""
+    with store_at(db).read() as session:
+        runs = session.rows("run_list")
+    if as_json:
+        print_json(runs)
+        return
+    rows = [
+        (
+            r["run_id"],
+            r["created_at"].strftime("%Y-%m-%d %H:%M"),
+            r["scenario"],
+            r["policy"],
+            r["peak_nodes"],
+            r["mean_nodes"],
+            usd(r["cost_usd"]),
+            usd(r["revenue_usd"]),
+            percent(r["shortfall_ratio"], 3),
+        )
+        for r in runs
+    ]
+    print_table(
+        ("<run", "<stored (UTC)", "<scenario", "<policy", "peak", "mean", "cost", "revenue", "shortfall"),
+        rows,
+    )
+
+
+@app.command("show")
+def show(run_id: RunId = None, db: Db = None, as_json: Json = False) -> None:
+    """One run as `planner plan` printed it."""
+    from planner.cli.plan import print_plan
+    from planner.pipeline import load_run
+    from planner.results import plan_document
+
+    run = load_run(store_at(db), run_id)
+    if as_json:
+        print_json(plan_document(run))
+    else:
+        print_plan(run)
+
+
+@app.command("diff")
+def diff(
+    one: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    two: Annotated[str, typer.Argument(metavar="RUN", help="Another run.")],
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """What differs between two runs: settings, figures, intervals."""
+    from planner.pipeline import load_run
+    from planner.results import diff_runs
+
+    store = store_at(db)
+    document = diff_runs(load_run(store, one), load_run(store, two))
+    if as_json:
+        print_json(document)
+        return
+    for part in ("settings", "figures"):
+        rows = [(key, *values) for key, values in document[part].items()]
+        print_table((f"<{part}", one, two), rows or [("no difference", "", "")])
+    other, compared = document["intervals_with_other_nodes"], document["intervals_compared"]
+    print_line(f"{other} of {compared} common intervals have other nodes")
+
+
+@app.command("delete")
+def delete(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run.")], db: Db = None, as_json: Json = False
+) -> None:
+    """Delete a run and all its rows."""
+    from planner.results import delete_run
+
+    delete_run(store_at(db), run_id)
+    if as_json:
+        print_json({"run_id": run_id, "deleted": True})
+    else:
+        print_line(f"{run_id}: deleted")

@@ -1,0 +1,113 @@
+"""planner sql."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import Db, store_at
+from planner.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_MOST_ROWS = 200
+
+
+def sql(
+    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="One SELECT.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAMED", help="A named query; see --list.")] = None,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the query; may be repeated."),
+    ] = None,
+    format_name: Annotated[str, typer.Option("--format", metavar="F", help="table, csv, json or parquet.")] = "table",
+    list_: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
+    tables: Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")] = False,
+    db: Db = None,
+) -> None:
+    """Query the store: read-only, with no way to files, the network or settings."""
+    from planner.errors import UsageError
+    from planner.store.adhoc import query as run_query
+    from planner.store.queries import named_query
+
+    if list_:
+        _print_queries(format_name)
+        return
+    if tables:
+        _print_tables(format_name)
+        return
+    if (query is None) == (name is None):
+        raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
+    if format_name not in ("table", "csv", "json", "parquet"):
+        raise UsageError(f'--format "{format_name}": use table, csv, json or parquet')
+    values = dict(_param(text) for text in params or [])
+    if name is not None:
+        named = named_query(name)
+        missing = sorted(named.used - set(values))
+        if missing:
+            raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
+        unknown = sorted(set(values) - named.used)
+        if unknown:
+            raise UsageError(
+                f"query {name} has no parameter {', '.join(unknown)}; it takes {', '.join(named.params) or 'none'}"
+            )
+        query = named.sql
+    assert query is not None
+    _print_frame(run_query(store_at(db), query, values), format_name)
+
+
+def _param(text: str) -> tuple[str, object]:
+    from planner.errors import UsageError
+
+    key, equals, value = text.partition("=")
+    if not (equals and key):
+        raise UsageError(f'--param "{text}": write KEY=VALUE')
+    return key, int(value) if value.lstrip("-").isdigit() else value
+
+
+def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
+    from planner.errors import UsageError
+
+    if format_name == "json":
+        print_json(frame.to_dicts())
+    elif format_name == "csv":
+        import polars as pl
+
+        nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+        text = frame.with_columns(pl.col(nested).map_elements(str, return_dtype=pl.String)) if nested else frame
+        sys.stdout.write(text.write_csv())
+    elif format_name == "parquet":
+        if sys.stdout.isatty():
+            raise UsageError("--format parquet writes bytes; send them to a file: planner sql ... --format parquet > F")
+        frame.write_parquet(sys.stdout.buffer)
+    else:
+        numeric = [kind.is_numeric() for kind in frame.dtypes]
+        heads = [
+            column if is_number else f"<{column}" for column, is_number in zip(frame.columns, numeric, strict=True)
+        ]
+        print_table(heads, frame.head(_MOST_ROWS).rows())
+        if frame.height > _MOST_ROWS:
+            print_line(f"{frame.height - _MOST_ROWS:,} further rows; --format csv or json prints them all")
+
+
+def _print_queries(format_name: str) -> None:
+    from planner.store.queries import named_queries
+
+    public = [query for query in named_queries() if query.public]
+    if format_name == "json":
+        print_json([{"name": q.name, "meaning": q.meaning, "params": q.params} for q in public])
+        return
+    rows = [(q.name, ", ".join(q.params), q.meaning) for q in public]
+    print_table(("<query", "<parameters", "<meaning"), rows)
+
+
+def _print_tables(format_name: str) -> None:
+    from planner.tables import TABLES
+
+    if format_name == "json":
+        print_json([{"table": t.name, "row": t.row, "columns": [vars(column) for column in t.columns]} for t in TABLES])
+        return
+    for table in TABLES:
+        rows = [(column.name, column.dtype, column.unit, column.meaning) for column in table.columns]
+        print_table(("<column", "<type", "<unit", "<meaning"), rows, title=f"{table.name}: {table.row}")

@@ -1,0 +1,1 @@
+"""Economics: prices, cost, revenue. Pure, in exact integers."""

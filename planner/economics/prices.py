@@ -1,0 +1,69 @@
+"""Prices in integers: micro-dollars per million tokens, micro-dollars per node-hour. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from planner.scenario.models import DayWindow
+from planner.scenario.sheets import PriceSheet
+from planner.units import micros
+
+PPM = 1_000_000
+"""Shares are kept as whole millionths."""
+
+
+@dataclass(frozen=True)
+class TokenRates:
+    """What tokens earn, integer micro-dollars per million tokens."""
+
+    name: str
+    cached_input: int
+    uncached_input: int
+    output: int
+    off_peak_ratio_ppm: int
+    off_peak_window: DayWindow | None
+    off_peak_from: datetime | None
+
+    @classmethod
+    def of(cls, sheet: PriceSheet) -> "TokenRates":
+        """The rates of a price sheet; dollars per million tokens have at most six decimals there."""
+        prices, discount = sheet.usd_per_million_tokens, sheet.off_peak
+        return cls(
+            sheet.name,
+            micros(prices.cached_input),
+            micros(prices.uncached_input),
+            micros(prices.output),
+            ppm(discount.price_ratio) if discount else PPM,
+            discount.window if discount else None,
+            datetime.combine(discount.from_date, datetime.min.time(), UTC) if discount else None,
+        )
+
+    def earned(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:
+        """List revenue in millionths of a micro-dollar: exact."""
+        return (
+            cached_input_tokens * self.cached_input
+            + (input_tokens - cached_input_tokens) * self.uncached_input
+            + output_tokens * self.output
+        )
+
+    def off_peak_s(self, starts: Sequence[datetime], interval_s: int) -> list[int]:
+        """Seconds of each interval in which the discount holds. starts: aware, on whole minutes."""
+        if self.off_peak_window is None or self.off_peak_from is None:
+            return [0] * len(starts)
+        seconds = []
+        for start in starts:
+            minutes = (start.astimezone(UTC) + timedelta(minutes=minute) for minute in range(interval_s // 60))
+            seconds.append(
+                60 * sum(self.off_peak_window.holds(at.time()) for at in minutes if at >= self.off_peak_from)
+            )
+        return seconds
+
+
+def ppm(share: float) -> int:
+    """A share as whole millionths."""
+    return round(share * PPM)
+
+
+def node_hour_micros(usd_per_gpu_hour: float, gpus_per_node: int) -> int:
+    """Micro-dollars per node-hour."""
+    return micros(usd_per_gpu_hour) * gpus_per_node

@@ -1,0 +1,79 @@
+"""What can go wrong for a reason the user can mend. Everything else is a defect and keeps its traceback.
+
+PlannerError                exit 1, one line that names the thing and the cure
+├── UsageError              exit 2: an argument or a setting that cannot be meant
+│   └── ScenarioError       exit 2: every problem of a scenario at once
+├── StoreError              the DuckDB file
+│   ├── StoreMissing        there is no store yet
+│   ├── StoreLocked         another process holds it
+│   ├── StoreTooNew         written by a newer planner
+│   └── StoreUnreadable     not a DuckDB database, or not one of ours
+├── TraceError              a trace that cannot be read, drawn or found
+├── RunError                a run that cannot be found, or cannot be made
+├── QueryError              a SQL query that is not allowed or fails
+└── LimitMissed             exit 3: the work is done, and a stated limit is missed
+"""
+
+from collections.abc import Sequence
+
+
+class PlannerError(Exception):
+    """An expected failure. Its text is one line for the user."""
+
+    exit_code = 1
+
+
+class UsageError(PlannerError):
+    """An argument or setting that cannot be meant."""
+
+    exit_code = 2
+
+
+class ScenarioError(UsageError):
+    """Every problem of one scenario.
+
+    problems: one line each, "path.to.field: what is wrong, and the cure".
+    """
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+class StoreError(PlannerError):
+    """The store cannot be used."""
+
+
+class StoreMissing(StoreError):
+    """There is no store at the path."""
+
+
+class StoreLocked(StoreError):
+    """Another process held the store for longer than we waited."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer planner."""
+
+
+class StoreUnreadable(StoreError):
+    """The file is not a DuckDB database of ours."""
+
+
+class TraceError(PlannerError):
+    """A trace that cannot be read, drawn or found."""
+
+
+class RunError(PlannerError):
+    """A run that cannot be found or made."""
+
+
+class QueryError(PlannerError):
+    """A query that is not allowed, or that DuckDB refuses."""
+
+
+class LimitMissed(PlannerError):
+    """The plan is made and stored, and misses a limit that the scenario states."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""The fleet: deployment units and their capacity. Pure."""

@@ -1,0 +1,173 @@
+"""The one place that composes the stages: load, decide, replay, price, store."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib.metadata import version as installed_version
+
+from planner.demand import Demand, Grid, from_bins, grid_over
+from planner.economics.ledger import RevenueTerms, costs, revenue
+from planner.economics.prices import TokenRates, node_hour_micros
+from planner.errors import UsageError
+from planner.fleet.deployment import Deployment, Units
+from planner.policy import Entry, Policy, Seen, decide_all, make_policy
+from planner.replay.interval import replay_intervals
+from planner.results import PlanOutcome, RunView, save_plan
+from planner.results import load_run as read_run
+from planner.scenario.catalogue import gpu_rate, gpu_rates, price_sheet
+from planner.scenario.models import Scenario
+from planner.store import Session, Store
+from planner.trace import build, catalogue
+from planner.trace.catalogue import TraceInfo
+from planner.trace.cells import expected_demand
+from planner.trace.profile import load_profile
+from planner.trace.timetables import load_timetable
+
+Progress = Callable[[int, int], None]
+
+
+def version() -> str:
+    """The installed version."""
+    return installed_version("inference-planner")
+
+
+def check(scenario: Scenario) -> list[str]:
+    """Problems that only the files behind a scenario show, one line each; empty where it can be planned."""
+    problems = []
+    economics = scenario.economics
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
+        lambda: policy_of(scenario),
+        lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
+        lambda: price_sheet(economics.price_sheet),
+        lambda: price_sheet(economics.other_price_sheet),
+    )
+    for attempt in checks:
+        try:
+            attempt()
+        except UsageError as error:
+            problems.append(str(error))
+    return problems
+
+
+def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> TraceInfo:
+    """The trace that the scenario names, or the one it describes, drawn if it is not stored yet."""
+    settings = scenario.trace
+    if settings.name is not None:
+        with store.read() as session:
+            return catalogue.by_name(session, settings.name)
+    assert settings.profile is not None, "the model asks for a name or a profile"
+    profile = load_profile(settings.profile)
+    return build.find(store, profile, settings) or build.generate(
+        store, profile, settings, name=None, now=now, version=version(), progress=progress
+    )
+
+
+def policy_of(scenario: Scenario) -> Policy:
+    """The scenario's policy, with its timetable if it follows one. Raises UsageError."""
+    deployment = Deployment(scenario.fleet)
+    entries: list[Entry] = []
+    if scenario.policy.name == "timetable":
+        for moment, held in load_timetable(scenario.policy.timetable, scenario.zone):
+            entries.append((moment, held if isinstance(held, int) else Units(*held)))
+    return make_policy(scenario.policy, deployment, entries)
+
+
+def bin_demand(session: Session, trace: TraceInfo, scenario: Scenario) -> Demand:
+    """The demand of a trace's stored rows per interval, sample weight applied."""
+    grid = grid_over(trace.window_start_us, trace.window_end_us, scenario.interval_s, scenario.zone)
+    bins = session.frame(
+        "demand_bins",
+        trace_id=trace.trace_id,
+        start_us=grid.start_us,
+        end_us=grid.end_us,
+        interval_us=grid.interval_us,
+    )
+    return from_bins(grid, {name: bins[name].to_numpy() for name in bins.columns}, trace.sample_weight)
+
+
+def compute_plan(scenario: Scenario, trace: TraceInfo, demand: Demand) -> PlanOutcome:
+    """Decide, replay and price; nothing is stored. Raises UsageError, RunError."""
+    deployment = Deployment(scenario.fleet)
+    policy = policy_of(scenario)
+    grid = demand.grid
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, _visible(scenario, policy, demand))
+    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead)
+    economics = scenario.economics
+    rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
+    spent = costs(
+        plan.inference_node_s,
+        plan.training_node_s + plan.restoring_node_s,
+        scenario.fleet.nodes * grid.interval_s,
+        node_hour_micros(rate.usd_per_gpu_hour, scenario.fleet.gpus_per_node),
+        economics.training_rate_ratio,
+    )
+    terms = RevenueTerms(
+        TokenRates.of(price_sheet(economics.price_sheet)),
+        TokenRates.of(price_sheet(economics.other_price_sheet)),
+        economics.other_share,
+        economics.off_peak,
+        economics.unpaid_share,
+    )
+    return PlanOutcome(
+        scenario=scenario,
+        trace=trace,
+        policy=policy.name,
+        demand_source=scenario.policy.demand_source if policy.uses_demand else "none",
+        demand=demand,
+        plan=plan,
+        costs=spent,
+        revenue=revenue(demand, terms),
+        notes=_notes(scenario, policy, trace, deployment),
+    )
+
+
+def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> str:
+    """The main job: load or draw the trace, decide, replay, price, store. Returns the run_id."""
+    problems = check(scenario)
+    if problems:
+        raise UsageError("; ".join(problems))
+    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    with store.read() as session:
+        demand = bin_demand(session, trace, scenario)
+    return save_plan(store, compute_plan(scenario, trace, demand), now=now, version=version())
+
+
+def load_run(store: Store, run_id: str | None = None) -> RunView:
+    """A stored run; the newest without an id. Raises RunError, StoreError."""
+    with store.read() as session:
+        return read_run(session, run_id)
+
+
+def _visible(scenario: Scenario, policy: Policy, demand: Demand) -> Sequence[Seen | None]:
+    """What the policy may see of every interval: by its demand source, and nothing if it does not look."""
+    grid = demand.grid
+    if not policy.uses_demand:
+        return [None] * grid.count
+    own = [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
+    if scenario.policy.demand_source == "trace":
+        return own
+    if scenario.policy.demand_source == "previous":
+        return [None, *own[:-1]]
+    return _from_profile(scenario, grid)
+
+
+def _from_profile(scenario: Scenario, grid: Grid) -> list[Seen | None]:
+    if scenario.trace.profile is None or scenario.trace.name is not None:
+        raise UsageError(
+            "policy.demand_source is profile and the trace is a stored one without a profile; use trace or previous"
+        )
+    profile = load_profile(scenario.trace.profile)
+    tokens = expected_demand(profile, scenario.trace, grid.starts_us, grid.interval_us)
+    return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
+
+
+def _notes(scenario: Scenario, policy: Policy, trace: TraceInfo, deployment: Deployment) -> tuple[str, ...]:
+    notes = list(policy.notes)
+    if policy.uses_demand and scenario.policy.demand_source == "trace":
+        notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
+    if trace.sample_weight > 1:
+        notes.append(f"the trace is a sample: each stored row stands for {trace.sample_weight} requests")
+    beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
+    if beyond:
+        notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")
+    return tuple(notes)

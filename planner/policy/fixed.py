@@ -1,0 +1,26 @@
+"""fixed: the same units at all times. Pure."""
+
+from dataclasses import dataclass
+
+from planner.fleet.deployment import Deployment, Units
+from planner.policy.base import Tick
+from planner.scenario.models import PolicySettings
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Holds the same units always; by default the full fleet."""
+
+    units: Units
+    name: str = "fixed"
+    ahead: bool = True
+    uses_demand: bool = False
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: PolicySettings, deployment: Deployment) -> "Fixed":
+        full = deployment.full
+        return cls(Units(settings.fixed_prefill_units or full.prefill, settings.fixed_decode_units or full.decode))
+
+    def decide(self, tick: Tick) -> Units:  # noqa: ARG002  the interface gives every policy the tick
+        return self.units

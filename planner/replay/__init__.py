@@ -1,0 +1,1 @@
+"""Replay of a plan: over intervals (interval.py). Pure."""

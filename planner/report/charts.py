@@ -1,0 +1,310 @@
+"""The charts of a plan: Vega-Lite specifications made by Altair, each with a title, a description and its table.
+
+Lines differ by dash as well as by colour and areas by lightness, so that they can be told apart in black and
+white. Times are local wall-clock times on a UTC scale, with the zone in the axis title: they look the same in
+every browser.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from planner.results import RunView
+from planner.units import from_us
+
+_WIDTH = 900
+_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
+_MOST_POINTS = 2_000
+"""Above this many intervals lines are drawn by hour: more could not be told apart, and pages stay small."""
+
+_CONFIG = {
+    "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e4e7ea"},
+    "legend": {
+        "labelFontSize": 12,
+        "title": None,
+        "orient": "top",
+        "symbolStrokeWidth": 2.5,
+        "labelLimit": 400,
+    },
+    "title": {"fontSize": 15, "anchor": "start", "fontWeight": "bold"},
+    "view": {"stroke": None},
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart: its Vega-Lite specification, and the table with the same figures.
+
+    name: of its files. description: what it shows, in a sentence, for screen readers and captions.
+    """
+
+    name: str
+    title: str
+    description: str
+    spec: Mapping[str, Any]
+    table: pl.DataFrame
+
+
+def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
+    """All charts of a run. published_nodes: interval start in microseconds -> nodes, empty if none was published."""
+    return [
+        node_chart(run, published_nodes),
+        economics_chart(run),
+        demand_chart(run),
+        waterfall_chart(run),
+    ]
+
+
+def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
+    """Inference nodes over time, the published ones beside them, nodes in training as an area."""
+    frame = run.intervals.select("interval_start", "inference_nodes", "training_nodes").with_columns(
+        published_nodes=pl.col("interval_start")
+        .dt.epoch("us")
+        .replace_strict(dict(published_nodes), default=None, return_dtype=pl.Int64)
+    )
+    lines = {"inference_nodes": "inference", "published_nodes": "inference, published"}
+    has_published = frame["published_nodes"].is_not_null().any()
+    if not has_published:
+        lines.pop("published_nodes")
+        frame = frame.drop("published_nodes")
+    drawn = _drawn(run, frame)
+    long = drawn.unpivot(list(lines), index="local_time", variable_name="series", value_name="nodes")
+    long = long.with_columns(pl.col("series").replace_strict(lines)).drop_nulls("nodes")
+    area = (
+        alt.Chart(
+            _values(
+                drawn.with_columns(
+                    top=pl.col("inference_nodes") + pl.col("training_nodes"),
+                    series=pl.lit("lent to training"),
+                )
+            )
+        )
+        .mark_area(interpolate="step-after", opacity=1)
+        .encode(
+            x=_time(run),
+            y=alt.Y("inference_nodes:Q", title="nodes"),
+            y2="top:Q",
+            fill=alt.Fill(
+                "series:N",
+                scale=alt.Scale(domain=["lent to training"], range=[_LIGHT]),
+                legend=alt.Legend(symbolType="square"),
+            ),
+        )
+    )
+    names = list(lines.values())
+    line = (
+        alt.Chart(_values(long))
+        .mark_line(interpolate="step-after", strokeWidth=2.5)
+        .encode(
+            x=_time(run),
+            y=alt.Y("nodes:Q", title="nodes"),
+            color=_color(names, [_DARK, _MIDDLE]),
+            strokeDash=_dash(names),
+        )
+    )
+    s = run.summary
+    description = (
+        f"Nodes that inference holds over time: peak {s['peak_nodes']}, mean {s['mean_nodes']:,.2f}. "
+        f"Above the line, in grey, the nodes lent to training: {s['training_node_hours']:,.0f} node-hours."
+    )
+    if has_published:
+        same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
+        known = frame["published_nodes"].is_not_null().sum()
+        description += f" Dashed: the published timeline, equal in {same} of {known} intervals."
+    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame)
+
+
+def economics_chart(run: RunView) -> Chart:
+    """Cost and revenue per hour."""
+    frame = run.hours.select("hour_start", "cost_usd", "revenue_usd", "expected_revenue_usd")
+    drawn = _local(run, frame, "hour_start").with_columns(
+        hour_end=pl.col("local_time") + pl.duration(minutes=54),
+        local_time=pl.col("local_time") + pl.duration(minutes=6),
+    )
+    names = ["theoretical revenue", "cost of inference", "expected revenue"]
+    color = _color(names, [_LIGHT, _DARK, _MIDDLE])
+
+    def bars(column: str, name: str) -> Any:
+        return (
+            alt.Chart(_values(drawn.with_columns(series=pl.lit(name))))
+            .mark_bar(stroke="#8a939b", strokeWidth=0.7)
+            .encode(
+                x=_time(run),
+                x2="hour_end:T",
+                y=alt.Y(f"{column}:Q", title="US dollars per hour", axis=alt.Axis(format="$,.0f")),
+                y2=alt.datum(0),
+                color=color,
+            )
+        )
+
+    ticks = (
+        alt.Chart(_values(drawn.with_columns(series=pl.lit(names[2]))))
+        .mark_rule(strokeWidth=3)
+        .encode(x=_time(run), x2="hour_end:T", y="expected_revenue_usd:Q", color=color)
+    )
+    s = run.summary
+    description = (
+        f"Per hour, theoretical revenue as light bars ({_dollars(s['revenue_usd'])} in all), expected revenue as lines "
+        f"({_dollars(s['expected_revenue_usd'])}) and the cost of inference as dark bars ({_dollars(s['cost_usd'])})."
+    )
+    layers = bars("revenue_usd", names[0]) + bars("cost_usd", names[1]) + ticks
+    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame)
+
+
+def demand_chart(run: RunView) -> Chart:
+    """Token rates demanded against those the serving nodes carry, for prefill and for decode."""
+    seconds = run.record["interval_s"]
+    roles = (
+        ("prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
+        ("decode, output tokens", "output_tokens", "decode_serving_tokens"),
+    )
+    frame = run.intervals.select(
+        "interval_start",
+        *(
+            (pl.col(column) / seconds).alias(f"{column.removesuffix('_tokens')}_tokens_per_s")
+            for _, demand, capacity in roles
+            for column in (demand, capacity)
+        ),
+    )
+    drawn = _drawn(run, frame)
+    names = ["demand", "capacity of serving nodes"]
+    panels = []
+    for title, demand, capacity in roles:
+        columns = {
+            f"{demand.removesuffix('_tokens')}_tokens_per_s": names[0],
+            f"{capacity.removesuffix('_tokens')}_tokens_per_s": names[1],
+        }
+        long = drawn.unpivot(list(columns), index="local_time", variable_name="series", value_name="rate").with_columns(
+            pl.col("series").replace_strict(columns), rate=pl.col("rate") / 1e6
+        )
+        panels.append(
+            alt.Chart(
+                _values(long),
+                width=_WIDTH,
+                height=160,
+                title=alt.Title(title, fontSize=12, fontWeight="normal"),
+            )
+            .mark_line(interpolate="step-after", strokeWidth=2)
+            .encode(
+                x=_time(run),
+                y=alt.Y("rate:Q", title="million tokens/s"),
+                color=_color(names, [_MIDDLE, _DARK]),
+                strokeDash=_dash(names),
+            )
+        )
+    s = run.summary
+    description = (
+        "Token rates demanded (solid) and carried by the serving nodes (dashed), for prefill and decode. "
+        f"Demand beyond capacity: {s['shortfall_tokens']:,} tokens, {s['shortfall_ratio']:.3%} of all."
+    )
+    return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
+
+
+def waterfall_chart(run: RunView) -> Chart:
+    """From theoretical to expected revenue, step by step."""
+    frame = run.waterfall.select("step", "amount_usd")
+    rows, level = [], 0.0
+    for index, (step, amount) in enumerate(frame.rows()):
+        is_level = index in (0, frame.height - 1)
+        start = 0.0 if is_level else level
+        level = amount if is_level else level + amount
+        kind = "level" if is_level else "change"
+        rows.append(
+            {
+                "step": step,
+                "from": start,
+                "to": level,
+                "kind": kind,
+                "label": _dollars(amount),
+                "end": max(start, level),
+            }
+        )
+    data = alt.InlineData(values=rows)
+    order = [row["step"] for row in rows]
+    base = alt.Chart(data).encode(y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=330)))
+    bars = base.mark_bar(height={"band": 0.7}).encode(
+        x=alt.X("from:Q", title="US dollars", axis=alt.Axis(format="$,.0f")),
+        x2="to:Q",
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "change"], range=[_DARK, _MIDDLE])),
+    )
+    labels = base.mark_text(align="left", dx=5, fontSize=12).encode(x="end:Q", text="label:N")
+    first, last = frame["amount_usd"][0], frame["amount_usd"][-1]
+    description = (
+        f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}. "
+        "Shares that were not published are scenario inputs; 0 % leaves a step empty."
+    )
+    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame)
+
+
+def _chart(name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame) -> Chart:
+    heights = {"nodes": 300, "economics": 260, "waterfall": 190}
+    if name in heights:
+        layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
+    described = layers.properties(title=title, description=description, background="white").configure(**_CONFIG)
+    spec = described.to_dict()
+    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
+    return Chart(name, title, description, spec, _for_table(run, frame))
+
+
+def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as it is drawn: by hour where it is long, in local time, closed at the end of the last interval."""
+    step = pl.duration(seconds=run.record["interval_s"])
+    last = frame.tail(1).with_columns(pl.col("interval_start") + step)
+    closed = pl.concat([frame, last])
+    if frame.height > _MOST_POINTS:
+        closed = closed.group_by_dynamic("interval_start", every="1h").agg(pl.exclude("interval_start").max())
+    return _local(run, closed, "interval_start")
+
+
+def _local(run: RunView, frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Local wall-clock time in the column `local_time`, without a zone."""
+    local = pl.col(column).dt.convert_time_zone(run.record["timezone"]).dt.replace_time_zone(None)
+    return frame.with_columns(local_time=local).drop(column)
+
+
+def _for_table(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame for people and CSV: times in ISO-8601 with the local offset."""
+    zone = run.scenario.zone
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(
+        pl.Series(name, [moment.astimezone(zone).isoformat() for moment in frame[name]], dtype=pl.String)
+        for name in times
+    )
+
+
+def _values(frame: pl.DataFrame) -> alt.InlineData:
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return alt.InlineData(
+        values=frame.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in times).to_dicts()
+    )
+
+
+def _time(run: RunView) -> alt.X:
+    """The axis of local time. Data carry wall-clock times as if they were UTC, and the scale is UTC."""
+    start = run.intervals["interval_start"][0]
+    offset = from_us(round(start.timestamp() * 1e6), run.scenario.zone).strftime("%z")
+    title = f"local time, {run.record['timezone']} (UTC{offset[:3]}:{offset[3:]})"
+    span = run.intervals["interval_start"][-1] - start
+    pattern = "%H:%M" if span.days < 2 else "%d %b"
+    return alt.X(
+        "local_time:T",
+        title=title,
+        scale=alt.Scale(type="utc"),
+        axis=alt.Axis(format=pattern, labelOverlap=True),
+    )
+
+
+def _color(names: list[str], colors: list[str]) -> alt.Color:
+    return alt.Color("series:N", scale=alt.Scale(domain=names, range=colors[: len(names)]))
+
+
+def _dash(names: list[str]) -> alt.StrokeDash:
+    return alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 4]][: len(names)]))
+
+
+def _dollars(amount: float) -> str:
+    return f"-${-amount:,.0f}" if amount < 0 else f"${amount:,.0f}"

@@ -1,0 +1,292 @@
+"""Runs in the store: the only writer of run tables, and their readers."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from planner.demand import Demand, Grid, Ints, local_hour_us
+from planner.economics.ledger import Costs, Revenue
+from planner.errors import LimitMissed, RunError
+from planner.replay.interval import IntervalPlan
+from planner.scenario.models import Scenario
+from planner.store import Session, Store
+from planner.trace.catalogue import TraceInfo
+from planner.units import US_PER_S
+
+_RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
+_PLAN_COLUMNS = (
+    "prefill_units",
+    "decode_units",
+    "inference_nodes",
+    "training_nodes",
+    "serving_node_s",
+    "starting_node_s",
+    "draining_node_s",
+    "training_node_s",
+    "restoring_node_s",
+    "idle_node_s",
+    "prefill_capacity_tokens",
+    "decode_capacity_tokens",
+    "prefill_serving_tokens",
+    "decode_serving_tokens",
+    "steady_shortfall_input_tokens",
+    "steady_shortfall_output_tokens",
+    "start_up_shortfall_input_tokens",
+    "start_up_shortfall_output_tokens",
+)
+
+
+@dataclass(frozen=True)
+class PlanOutcome:
+    """A finished plan, before it is stored. demand_source: what the policy saw, or none."""
+
+    scenario: Scenario
+    trace: TraceInfo
+    policy: str
+    demand_source: str
+    demand: Demand
+    plan: IntervalPlan
+    costs: Costs
+    revenue: Revenue
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A stored run, read whole: record, summary, and frames by interval, hour, revenue step and training window."""
+
+    record: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    intervals: pl.DataFrame
+    hours: pl.DataFrame
+    waterfall: pl.DataFrame
+    training: pl.DataFrame
+
+    @property
+    def scenario(self) -> Scenario:
+        return Scenario.model_validate_json(self.record["settings"])
+
+
+def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str) -> str:
+    """Store a plan in one transaction; returns its run_id."""
+    frames = _frames(outcome)
+    digest = hashlib.sha256()
+    for name in _RUN_TABLES:
+        digest.update(frames[name].write_csv().encode())
+    record = {
+        "created_at": now,
+        "kind": "plan",
+        "scenario": outcome.scenario.name,
+        "settings": outcome.scenario.model_dump_json(),
+        "trace_id": outcome.trace.trace_id,
+        "trace": outcome.trace.name,
+        "policy": outcome.policy,
+        "demand_source": outcome.demand_source,
+        "interval_s": outcome.demand.grid.interval_s,
+        "timezone": outcome.scenario.timezone,
+        "seed": outcome.scenario.trace.seed,
+        "notes": list(outcome.notes),
+        "result_digest": digest.hexdigest(),
+        "planner_version": version,
+    }
+    with store.write() as session:
+        run_id = f"run-{session.next_number('run_sequence'):05d}"
+        session.append(
+            "run",
+            pl.DataFrame([{"run_id": run_id, **record}], schema_overrides={"notes": pl.List(pl.String)}),
+        )
+        for name, frame in frames.items():
+            if frame.height:
+                session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
+    return run_id
+
+
+def resolve_run(session: Session, run_id: str | None) -> str:
+    """The run of that id, or the newest. Raises RunError."""
+    if run_id is None:
+        rows = session.rows("run_latest")
+        if not rows:
+            raise RunError("no run is stored; make one with `planner plan`")
+        return str(rows[0]["run_id"])
+    if not session.rows("run_record", run_id=run_id):
+        known = [str(row["run_id"]) for row in session.rows("run_list")]
+        cure = f"the newest are {', '.join(known[-5:])}" if known else "make one with `planner plan`"
+        raise RunError(f'no run "{run_id}"; {cure}')
+    return run_id
+
+
+def load_run(session: Session, run_id: str | None = None) -> RunView:
+    """A stored run; the newest without an id. Raises RunError."""
+    found = resolve_run(session, run_id)
+    return RunView(
+        record=session.rows("run_record", run_id=found)[0],
+        summary=session.rows("run_summary_of", run_id=found)[0],
+        intervals=session.frame("run_intervals", run_id=found),
+        hours=session.frame("run_hours", run_id=found),
+        waterfall=session.frame("run_waterfall", run_id=found),
+        training=session.frame("run_training", run_id=found),
+    )
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Delete a run and all its rows. Raises RunError."""
+    with store.write() as session:
+        found = resolve_run(session, run_id)
+        for table in ("run", *_RUN_TABLES):
+            session.execute(f"run_delete_{table}", run_id=found)
+
+
+def diff_runs(one: RunView, two: RunView) -> dict[str, Any]:
+    """What differs between two runs: settings, figures, and intervals with other nodes."""
+    settings = {
+        path: [before, after]
+        for path, before, after in _changed(json.loads(one.record["settings"]), json.loads(two.record["settings"]))
+        if not path.startswith("provenance")
+    }
+    figures = {
+        key: [one.summary[key], two.summary[key]]
+        for key in one.summary
+        if key not in ("run_id", "created_at", "result_digest") and one.summary[key] != two.summary[key]
+    }
+    both = one.intervals.join(two.intervals, on="interval_start", how="inner", suffix="_other")
+    different = both.filter(pl.col("inference_nodes") != pl.col("inference_nodes_other"))
+    return {
+        "runs": [one.summary["run_id"], two.summary["run_id"]],
+        "settings": settings,
+        "figures": figures,
+        "intervals_compared": both.height,
+        "intervals_with_other_nodes": different.height,
+    }
+
+
+def _changed(one: Any, two: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(one, dict) and isinstance(two, dict):
+        return [
+            change
+            for key in dict.fromkeys((*one, *two))
+            for change in _changed(one.get(key), two.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [(path, one, two)] if one != two else []
+
+
+def _frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
+    """The rows of every run table but `run`, without run_id."""
+    grid, demand, plan = outcome.demand.grid, outcome.demand, outcome.plan
+    starts = _times(grid.starts_us)
+    zone = outcome.scenario.zone
+    hours = _times([local_hour_us(int(start), zone) for start in grid.starts_us])
+    costs, earned = outcome.costs, outcome.revenue
+    return {
+        "demand_interval": pl.DataFrame(
+            {
+                "interval_start": starts,
+                "requests": demand.requests,
+                "input_tokens": demand.input_tokens,
+                "cached_input_tokens": demand.cached_input_tokens,
+                "output_tokens": demand.output_tokens,
+            }
+        ),
+        "plan_interval": pl.DataFrame(
+            {
+                "interval_start": starts,
+                "hour_start": hours,
+                **{name: getattr(plan, name) for name in _PLAN_COLUMNS},
+            }
+        ),
+        "ledger_interval": pl.DataFrame(
+            {
+                "interval_start": starts,
+                "cost_usd_micros": costs.inference,
+                "training_cost_usd_micros": costs.training,
+                "idle_cost_usd_micros": costs.idle,
+                "fleet_cost_usd_micros": costs.fleet,
+                "training_charge_usd_micros": costs.training_charge,
+                "revenue_usd_micros": earned.theoretical,
+                "expected_revenue_usd_micros": earned.expected,
+            }
+        ),
+        "revenue_step": pl.DataFrame(
+            {
+                "step_index": range(len(earned.steps)),
+                "step": [step for step, _ in earned.steps],
+                "amount_usd_micros": [amount for _, amount in earned.steps],
+            }
+        ),
+        "training_window": _windows(grid, plan),
+    }
+
+
+def _windows(grid: Grid, plan: IntervalPlan) -> pl.DataFrame:
+    windows = plan.windows
+    return pl.DataFrame(
+        {
+            "window_start": _times([grid.start_us + window.start_s * US_PER_S for window in windows]),
+            "window_end": _times([grid.start_us + window.end_s * US_PER_S for window in windows]),
+            "nodes": pl.Series([window.nodes for window in windows], dtype=pl.Int64),
+            "restoring_node_s": pl.Series([window.restoring_node_s for window in windows], dtype=pl.Int64),
+            "training_node_s": pl.Series([window.training_node_s for window in windows], dtype=pl.Int64),
+        }
+    )
+
+
+def _times(at_us: Ints | list[int]) -> pl.Series:
+    return pl.Series(at_us, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+
+
+def missed_limits(run: RunView) -> list[str]:
+    """The limits of the scenario that a run misses, one line each."""
+    scenario, summary = run.scenario, run.summary
+    missed = []
+    if summary["shortfall_ratio"] > scenario.slo.max_shortfall_ratio:
+        missed.append(
+            f"shortfall is {summary['shortfall_ratio']:.4%} of tokens and slo.max_shortfall_ratio allows "
+            f"{scenario.slo.max_shortfall_ratio:.4%}"
+        )
+    budget = scenario.economics.budget_usd
+    if budget is not None and summary["cost_usd"] > budget:
+        missed.append(f"inference costs ${summary['cost_usd']:,.2f} and economics.budget_usd allows ${budget:,.2f}")
+    return missed
+
+
+def check_limits(run: RunView) -> None:
+    """Raises LimitMissed where a run misses a limit that its scenario states."""
+    missed = missed_limits(run)
+    if missed:
+        raise LimitMissed("; ".join(missed))
+
+
+def plan_document(run: RunView) -> dict[str, Any]:
+    """A plan as one JSON document: figures, notes, and a row per local hour. Times are ISO-8601 with offset."""
+    zone = run.scenario.zone
+    summary = {key: value for key, value in run.summary.items() if not isinstance(value, datetime)}
+    hours = [
+        {
+            "start": row["hour_start"].astimezone(zone).isoformat(),
+            **{k: v for k, v in row.items() if k != "hour_start"},
+        }
+        for row in run.hours.to_dicts()
+    ]
+    return {
+        **summary,
+        "created_at": run.summary["created_at"].isoformat(),
+        "timezone": run.record["timezone"],
+        "notes": list(run.record["notes"]),
+        "missed_limits": missed_limits(run),
+        "waterfall": run.waterfall.select("step", "amount_usd").to_dicts(),
+        "training_windows": [
+            {
+                "start": row["window_start"].astimezone(zone).isoformat(),
+                "end": row["window_end"].astimezone(zone).isoformat(),
+                "nodes": row["nodes"],
+                "training_node_hours": row["training_node_hours"],
+                "useful_training_node_hours": row["useful_training_node_hours"],
+            }
+            for row in run.training.to_dicts()
+        ],
+        "hours": hours,
+    }

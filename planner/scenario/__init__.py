@@ -1,0 +1,1 @@
+"""Scenarios: frozen settings models, TOML, the catalogue."""

@@ -1,0 +1,99 @@
+"""The shipped catalogue: scenarios, token prices and GPU rates, as TOML with the source of each value."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from planner.errors import UsageError
+from planner.scenario.models import Closed
+from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
+
+DEFAULT_SCENARIO = "deepseek-2025-02-27"
+
+M = TypeVar("M", bound=Closed)
+
+
+def names(folder: str) -> list[str]:
+    """Built-in names of a catalogue folder: scenarios, prices or gpu_rates."""
+    return sorted(path.stem for path in _folder(folder).glob("*.toml"))
+
+
+def find(folder: str, name: str) -> Path:
+    """The TOML file of a built-in name, or of a path. Raises UsageError."""
+    built_in = _folder(folder) / f"{name}.toml"
+    if built_in.parent == _folder(folder) and built_in.is_file():
+        return built_in
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise UsageError(
+        f'no {folder.replace("_", " ").rstrip("s")} "{name}": '
+        f"give one of {', '.join(names(folder))}, or the path of a TOML file"
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises UsageError that names the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a readable TOML file") from error
+
+
+def price_sheet(name: str) -> PriceSheet:
+    """Token prices by built-in name or path. Raises UsageError."""
+    path = find("prices", name)
+    return _checked(path, PriceSheet, read_toml(path))
+
+
+def gpu_rates(name: str) -> GpuRates:
+    """GPU rates by built-in name or path. Raises UsageError."""
+    path = find("gpu_rates", name)
+    data = read_toml(path)
+    rates = {key: value for key, value in data.items() if isinstance(value, dict)}
+    heads = {key: value for key, value in data.items() if key not in rates}
+    return _checked(path, GpuRates, {**heads, "rates": rates})
+
+
+def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
+    """One rate of a sheet. Raises UsageError that lists the others."""
+    if name not in rates.rates:
+        raise UsageError(f'GPU rates "{rates.name}" hold no rate "{name}"; use one of {", ".join(rates.rates)}')
+    return rates.rates[name]
+
+
+def describe(error: ValidationError) -> list[str]:
+    """One line per problem that pydantic found: path, what is wrong."""
+    return [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'scenario'}: {_message(problem)}"
+        for problem in error.errors()
+    ]
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    text = str(problem["msg"])
+    if problem["type"] == "extra_forbidden":
+        return "is not a known field; remove it or correct its name"
+    if problem["type"] == "missing":
+        return "is missing; add it"
+    if problem["type"] == "value_error":
+        return text.removeprefix("Value error, ")
+    got = problem.get("input")
+    return f"{text}, got {got!r}"
+
+
+def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:
+    try:
+        return TypeAdapter(model).validate_python(data)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+
+
+def _folder(folder: str) -> Path:
+    return Path(str(files("planner"))) / "catalogue" / folder

@@ -1,0 +1,174 @@
+"""Scenarios from TOML files, the environment and `--set`, with the origin of every value.
+
+Precedence: flag > environment > scenario file > the scenario it extends.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from planner.errors import ScenarioError, UsageError
+from planner.scenario.catalogue import DEFAULT_SCENARIO, describe, find, read_toml
+from planner.scenario.models import Scenario
+
+ENV_PREFIX = "PLANNER__"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A checked scenario, and where each value that is not the base's came from.
+
+    origins: field path -> "flag --set", "environment PLANNER__...", or the scenario file.
+    """
+
+    scenario: Scenario
+    origins: Mapping[str, str]
+
+
+def load_scenario(
+    source: str | None = None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> LoadedScenario:
+    """The scenario of a built-in name or a TOML path, overridden. Raises ScenarioError with every problem.
+
+    source: None for the default. overrides: "path.to.field=value". environment: its PLANNER__A__B variables count.
+    """
+    name = source or DEFAULT_SCENARIO
+    tree, origins = _from_file(name, chain=())
+    problems: list[str] = []
+    for variable, text in sorted((environment or {}).items()):
+        if variable.startswith(ENV_PREFIX):
+            path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            problems += _override(tree, origins, path, text, f"environment {variable}")
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            problems.append(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
+        else:
+            problems += _override(tree, origins, path.strip(), text.strip(), f"flag --set {path.strip()}")
+    try:
+        scenario = Scenario.model_validate(tree)
+    except ValidationError as error:
+        problems += [_with_hint(line) for line in describe(error)]
+    if problems:
+        raise ScenarioError(name, problems)
+    return LoadedScenario(scenario, origins)
+
+
+def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
+    """Every settable field as (path, meaning), in order."""
+    for name, field in model.model_fields.items():
+        path = f"{before}{name}"
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from field_paths(annotation, f"{path}.")
+        elif path != "provenance":
+            yield path, field.description or ""
+
+
+def value_at(scenario: Scenario, path: str) -> Any:
+    """The value of a field by its dotted path."""
+    value: Any = scenario
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def to_toml(scenario: Scenario, *, comments: bool) -> str:
+    """The scenario as TOML; with comments, each field's meaning and provenance above it."""
+    lines, table = [], ""
+    for path, meaning in field_paths():
+        head, _, key = path.rpartition(".")
+        if head != table:
+            table = head
+            lines += ["", f"[{table}]"]
+        if comments:
+            lines += ["", f"# {meaning}", f"# ({scenario.provenance.get(path, 'assumed: not stated')})"]
+        value = value_at(scenario, path)
+        lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
+    return "\n".join(lines).strip() + "\n"
+
+
+def toml_value(value: object) -> str:
+    """One value in TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return repr(value)
+
+
+def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
+    """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
+    if name in chain:
+        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the circle")
+    path = find("scenarios", name)
+    own = read_toml(path)
+    base_name = own.pop("extends", DEFAULT_SCENARIO)
+    if path == find("scenarios", DEFAULT_SCENARIO):
+        return own, {}
+    tree, origins = _from_file(base_name, (*chain, name))
+    provenance = own.pop("provenance", {})
+    if not isinstance(provenance, dict):
+        raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
+    for leaf, value in _leaves(own):
+        _place(tree, leaf, value)
+        origins[leaf] = str(path)
+        tree["provenance"][leaf] = f"set: {path.name}"
+    tree["provenance"].update(provenance)
+    return tree, origins
+
+
+def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
+    """Set one field from text; the problem, if the path is none."""
+    known = [known_path for known_path, _ in field_paths()]
+    if path not in known:
+        return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if isinstance(value, time):
+        value = text
+    _place(tree, path, None if text == "" else value)
+    origins[path] = origin
+    tree["provenance"][path] = f"set: {origin}"
+    return []
+
+
+def _with_hint(line: str) -> str:
+    path, _, message = line.partition(": ")
+    if not message.startswith("is not a known field"):
+        return line
+    known = [known_path for known_path, _ in field_paths()]
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    return f"{line} (did you mean {near[0]}?)" if near else line
+
+
+def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _place(tree: Tree, path: str, value: object) -> None:
+    *heads, key = path.split(".")
+    for head in heads:
+        below = tree.get(head)
+        if not isinstance(below, dict):
+            below = tree[head] = {}
+        tree = below
+    tree[key] = value

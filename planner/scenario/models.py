@@ -1,0 +1,293 @@
+"""The settings of a plan: frozen, closed models, one per stage. A misspelt field fails instead of being ignored.
+
+The numbers of the built-in scenarios stand in `planner/catalogue/scenarios/*.toml`, each with its provenance;
+the models hold types, limits and meanings only.
+"""
+
+from datetime import datetime, time
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+
+
+class Closed(BaseModel):
+    """Frozen, and closed to fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TraceSettings(Closed):
+    """Which requests to plan for: a stored trace by name, or one drawn from a load profile."""
+
+    name: str | None = None
+    """A stored trace to use. Leave out to use the trace drawn from the profile and the fields below."""
+    profile: str | None = None
+    """Load profile that the synthetic trace is drawn from: a built-in name or the path of a TOML file."""
+    seed: Count = 1
+    """Seed of every random draw."""
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the requests that is stored: one over a whole number; every row stands for 1/scale requests."""
+    days: PositiveCount = 1
+    """Days to draw, each following the profile's daily shape."""
+    demand_factor: PositiveFloat = 1.0
+    """Multiplies the profile's totals: requests and tokens."""
+    growth_per_day: Annotated[float, Field(gt=-1, allow_inf_nan=False)] = 0.0
+    """Growth of the load from one day to the next, compounding; 0.01 is one per cent a day."""
+    weekday_factors: tuple[PositiveFloat, ...] = (1.0,) * 7
+    """Load factor of each local weekday, Monday first."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of the log of the load, day to day and quarter-hour to quarter-hour; 0 for none."""
+    start_at: AwareDatetime | None = None
+    """Draw only from this moment on; a multiple of the profile's cell (15 min), with offset."""
+    end_at: AwareDatetime | None = None
+    """Draw only up to this moment; a multiple of the profile's cell (15 min), with offset."""
+
+    @field_validator("weekday_factors")
+    @classmethod
+    def _seven(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if len(factors) != 7:
+            raise ValueError(f"has {len(factors)} numbers; give seven, Monday first")
+        return factors
+
+    @field_validator("scale")
+    @classmethod
+    def _one_over_whole(cls, scale: float) -> float:
+        weight = round(1 / scale)
+        if abs(scale * weight - 1) > 1e-3:
+            raise ValueError(
+                f"{scale:g} is not one over a whole number; "
+                f"use {1 / weight:.6g} (1/{weight}) or {1 / (weight + 1):.6g} (1/{weight + 1})"
+            )
+        return 1 / weight
+
+    @model_validator(mode="after")
+    def _some_trace(self) -> Self:
+        if self.name is None and self.profile is None:
+            raise ValueError("neither name nor profile is given; give one of them")
+        if self.start_at and self.end_at and self.start_at >= self.end_at:
+            raise ValueError("start_at is not before end_at; exchange them")
+        return self
+
+    @property
+    def weight(self) -> int:
+        """Real requests per stored row."""
+        return round(1 / self.scale)
+
+
+class DayWindow(Closed):
+    """A daily window of local wall-clock time, which may run over midnight."""
+
+    start_minute: Annotated[int, Field(ge=0, le=1440)]
+    """First minute of the local day inside the window."""
+    end_minute: Annotated[int, Field(ge=0, le=1440)]
+    """First minute of the local day after the window."""
+
+    def holds(self, moment: time) -> bool:
+        """Whether a local wall-clock time lies inside."""
+        minute = moment.hour * 60 + moment.minute
+        if self.start_minute <= self.end_minute:
+            return self.start_minute <= minute < self.end_minute
+        return minute >= self.start_minute or minute < self.end_minute
+
+
+def parse_day_window(text: str) -> DayWindow:
+    """A window from "HH:MM-HH:MM"; "24:00" ends the day. Raises ValueError."""
+    try:
+        start, end = (_minute_of_day(part) for part in text.split("-"))
+    except ValueError as error:
+        raise ValueError(f'"{text}" is not a daily window; write HH:MM-HH:MM, for example 08:30-24:00') from error
+    if start == end:
+        raise ValueError(f'"{text}" is empty; for all day write 00:00-24:00')
+    return DayWindow(start_minute=start, end_minute=end)
+
+
+def _minute_of_day(text: str) -> int:
+    hour, minute = (int(part) for part in text.strip().split(":"))
+    if not (0 <= minute < 60 and 0 <= hour * 60 + minute <= 1440 and hour >= 0):
+        raise ValueError(text)
+    return hour * 60 + minute
+
+
+class PolicySettings(Closed):
+    """How units are decided. Every policy reads the fields it knows."""
+
+    name: str
+    """The policy: night-training, fixed or timetable."""
+    demand_source: Literal["trace", "profile", "previous"]
+    """What the policy sees: the trace's own demand (perfect foresight), the profile's, or the previous interval's."""
+    target_utilisation: Annotated[float, Field(gt=0, le=1)]
+    """Share of the capacity that a policy plans to use."""
+    day_window: str
+    """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
+    floor_nodes: Count
+    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
+    fixed_prefill_units: PositiveCount | None = None
+    """Prefill units of the fixed policy; left out: the full fleet's."""
+    fixed_decode_units: PositiveCount | None = None
+    """Decode units of the fixed policy; left out: the full fleet's."""
+    timetable: str | None = None
+    """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
+    or prefill_units and decode_units."""
+
+    @field_validator("day_window")
+    @classmethod
+    def _window(cls, text: str) -> str:
+        parse_day_window(text)
+        return text
+
+    @property
+    def window(self) -> DayWindow:
+        """The day window, parsed."""
+        return parse_day_window(self.day_window)
+
+
+class UnitSettings(Closed):
+    """One kind of deployment unit: the smallest group of nodes that serves its role."""
+
+    nodes: PositiveCount
+    """Nodes of one unit."""
+    tokens_per_s_per_node: PositiveFloat
+    """Capacity of one serving node: input tokens (cache hits included) for prefill, output tokens for decode."""
+
+
+class UnitCounts(Closed):
+    """A number of units of each role."""
+
+    prefill: Count
+    """Prefill units."""
+    decode: Count
+    """Decode units."""
+
+
+class FleetSettings(Closed):
+    """The nodes owned, how they form units, and how fast units come and go."""
+
+    nodes: PositiveCount
+    """Nodes of the whole fleet, serving and training."""
+    node_type: str
+    """Kind of node, named in reports."""
+    gpus_per_node: PositiveCount
+    """GPUs of one node, for prices per GPU-hour."""
+    capacity: Literal["observed"]
+    """Where unit capacities come from: observed, the throughput in the fields below."""
+    prefill: UnitSettings
+    """The prefill unit."""
+    decode: UnitSettings
+    """The decode unit."""
+    base: UnitCounts
+    """Units that a serving fleet cannot do without."""
+    step: UnitCounts
+    """Units that scale together: one scaling step."""
+    start_up_s: Count
+    """Seconds from joining inference until a unit serves: weights, warm-up."""
+    drain_deadline_s: Count
+    """Seconds that a leaving unit may take to finish its streams before they are handed over."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        base = self.base.prefill * self.prefill.nodes + self.base.decode * self.decode.nodes
+        if self.base.prefill < 1 or self.base.decode < 1:
+            raise ValueError("base needs at least one prefill and one decode unit; raise base.prefill or base.decode")
+        if base > self.nodes:
+            raise ValueError(
+                f"the base units need {base} nodes and the fleet has {self.nodes}; "
+                "raise nodes, or lower base.prefill or base.decode"
+            )
+        if self.step.prefill + self.step.decode < 1:
+            raise ValueError("step holds no unit; give step.prefill or step.decode at least 1")
+        return self
+
+
+class TrainingSettings(Closed):
+    """What happens to nodes that inference does not hold."""
+
+    lend: bool
+    """Whether free nodes train; otherwise they are idle."""
+    restore_s: Count
+    """Seconds until a training job that got nodes has loaded its checkpoint and makes progress again."""
+    min_window_s: Count
+    """Nodes that are free for a shorter time stay idle."""
+    max_nodes: Count | None = None
+    """Most nodes that training can use at a time; left out: no limit."""
+
+
+class EconomicsSettings(Closed):
+    """What a GPU costs and what tokens earn."""
+
+    gpu_rates: str
+    """Sheet of GPU rates per hour: a built-in name or the path of a TOML file."""
+    gpu_rate: str
+    """Which rate of the sheet prices the fleet: for example rental, owned, reserved, on-demand or spot."""
+    price_sheet: str
+    """Token prices behind the theoretical revenue: a built-in name or the path of a TOML file."""
+    other_price_sheet: str
+    """Token prices of the traffic that other_share names."""
+    other_share: Share
+    """Share of the traffic billed by other_price_sheet."""
+    off_peak: bool
+    """Whether the sheets' off-peak discounts apply to the expected revenue."""
+    unpaid_share: Share
+    """Share of the traffic that nobody pays for: free web and app use."""
+    training_rate_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """What training is charged per node-hour, over what the node-hour costs."""
+    budget_usd: PositiveFloat | None = None
+    """Most that inference may cost over the plan; above it the plan exits 3."""
+
+
+class SloSettings(Closed):
+    """Limits a plan has to hold; a plan that misses one exits 3."""
+
+    max_shortfall_ratio: Share
+    """Most tokens demanded beyond the capacity, as a share of all tokens."""
+
+
+class Scenario(Closed):
+    """Everything a plan depends on besides the stored trace."""
+
+    name: str
+    """Short name of the scenario."""
+    description: str
+    """One line on what it describes."""
+    timezone: str
+    """IANA zone of local times: the day window, timetables, hourly tables."""
+    interval_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
+    """Length of a planning interval: whole minutes from 1 to 60."""
+    trace: TraceSettings
+    policy: PolicySettings
+    fleet: FleetSettings
+    training: TrainingSettings
+    economics: EconomicsSettings
+    slo: SloSettings
+    provenance: dict[str, str] = {}
+    """Where each value comes from, "kind: source"; kinds are published, computed, fitted, inferred, assumed, set."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f'"{name}" is not an IANA time zone; for example UTC or Asia/Shanghai')
+        return name
+
+    @model_validator(mode="after")
+    def _floor_fits(self) -> Self:
+        if self.policy.floor_nodes > self.fleet.nodes:
+            raise ValueError(
+                f"policy.floor_nodes is {self.policy.floor_nodes} and fleet.nodes {self.fleet.nodes}; "
+                "lower the floor or raise the fleet"
+            )
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of local times."""
+        return ZoneInfo(self.timezone)
+
+    def local(self, moment: datetime) -> datetime:
+        """A moment in the scenario's zone."""
+        return moment.astimezone(self.zone)

@@ -1,0 +1,10 @@
+"""The DuckDB file. The only package that imports duckdb.
+
+One process may write, or many may read; nobody holds the file while computing. So every use opens the file,
+does its reading or its one transaction, and closes it again, waiting while somebody else has it.
+"""
+
+from planner.store.database import Session, Store, default_path
+from planner.store.queries import NamedQuery, named_queries, named_query
+
+__all__ = ["NamedQuery", "Session", "Store", "default_path", "named_queries", "named_query"]

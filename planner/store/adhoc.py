@@ -1,0 +1,43 @@
+"""People's own queries: read-only, one statement, and nothing within reach but the store."""
+
+from collections.abc import Mapping
+
+import duckdb
+import polars as pl
+
+from planner.errors import QueryError, StoreMissing
+from planner.store.database import Store, open_locked_down
+
+_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+def query(store: Store, sql: str, params: Mapping[str, object] | None = None) -> pl.DataFrame:
+    """The rows of one SELECT. No files, network, extensions, environment, settings or temporary tables.
+
+    Raises QueryError for anything else and for what DuckDB refuses, StoreMissing where there is no store.
+    """
+    if not store.path.exists():
+        raise StoreMissing(f"no store at {store.path}; make one with `planner plan`, or name another with --db")
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_one_line(error)) from error
+    if len(statements) != 1 or statements[0].type not in _ALLOWED:
+        raise QueryError("only one SELECT, DESCRIBE, SUMMARIZE or EXPLAIN at a time; the store is read-only here")
+    with store.read():
+        pass  # brings an older store to this schema before it is opened read-only
+    connection = open_locked_down(store.path)
+    try:
+        relation = connection.sql(sql, params=dict(params or {}))
+        frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+        return frame
+    except duckdb.Error as error:
+        raise QueryError(_one_line(error)) from error
+    finally:
+        connection.close()
+
+
+def _one_line(error: Exception) -> str:
+    """DuckDB's message up to the first blank line, which begins its drawing of the place."""
+    text = str(error).split("\n\n")[0]
+    return " ".join(text.split())

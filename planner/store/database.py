@@ -1,0 +1,194 @@
+"""Opening, waiting for, creating and migrating the store; sessions that run named queries."""
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
+from planner.store import migrate
+from planner.store.queries import named_query
+
+DEFAULT_FILE = "planner.duckdb"
+WAIT_S = 60.0
+_MEMORY_LIMIT = "1500MB"  # a full-scale trace streams through; the rest of the promised 3 GB is for Python
+CONFIG = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "memory_limit": _MEMORY_LIMIT,
+}
+
+
+def default_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb here."""
+    return Path(environment.get("PLANNER_DB") or DEFAULT_FILE)
+
+
+class Session:
+    """An open store for the time of one read or one transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def frame(self, query: str, **params: object) -> pl.DataFrame:
+        """The rows of a named query as a polars frame."""
+        frame: pl.DataFrame = self.connection.sql(named_query(query).sql, params=params).pl()
+        return frame
+
+    def rows(self, query: str, **params: object) -> list[dict[str, Any]]:
+        """The rows of a named query as dicts."""
+        return self.frame(query, **params).to_dicts()
+
+    def stream(self, query: str, batch_rows: int, **params: object) -> pa.RecordBatchReader:
+        """The rows of a named query as Arrow batches; read it all before the next query."""
+        return self.connection.sql(named_query(query).sql, params=params).to_arrow_reader(batch_rows)
+
+    def execute(self, query: str, **params: object) -> None:
+        """Run a named statement."""
+        self.connection.execute(named_query(query).sql, params)
+
+    def append(self, table: str, frame: pl.DataFrame) -> None:
+        """Append a frame to a table, by column name."""
+        self._with_view(frame.to_arrow(), f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
+
+    def create_from(self, table: str, batches: pa.RecordBatchReader) -> None:
+        """Create a table from Arrow batches, in their order."""
+        self._with_view(batches, f"CREATE TABLE {table} AS SELECT * FROM appended_rows")
+
+    def next_number(self, sequence: str) -> int:
+        """The next value of a sequence."""
+        return int(self.connection.execute(f"SELECT nextval('{sequence}')").fetchall()[0][0])
+
+    def _with_view(self, data: object, statement: str) -> None:
+        self.connection.register("appended_rows", data)
+        try:
+            self.connection.execute(statement)
+        finally:
+            self.connection.unregister("appended_rows")
+
+
+class Store:
+    """The store at a path. It is opened by `read` and `write` only."""
+
+    def __init__(self, path: Path | str | None = None, *, wait_s: float = WAIT_S) -> None:
+        self.path = Path(path) if path is not None else default_path()
+        self.wait_s = wait_s
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read-only session. Raises StoreMissing where there is no store yet."""
+        if not self.path.exists():
+            raise StoreMissing(f"no store at {self.path}; make one with `planner plan`, or name another with --db")
+        connection = self._open(read_only=True)
+        if migrate.is_behind(connection, self.path):
+            connection.close()
+            with self.write():
+                pass
+            connection = self._open(read_only=True)
+        try:
+            yield Session(connection)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session in one transaction, committed at the end; an exception leaves the store as it was."""
+        if not self.path.exists():
+            self._create()
+        connection = self._open(read_only=False)
+        try:
+            migrate.upgrade(connection, self.path)
+            connection.execute("BEGIN")
+            yield Session(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
+            raise
+        finally:
+            connection.close()
+
+    def _create(self) -> None:
+        """Make a new store beside its place and link it in, so that no half-made file ever has its name."""
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise StoreError(f"{self.path}: there is no folder {folder}; make it, or name another file with --db")
+        draft = folder / f".{self.path.name}.new-{secrets.token_hex(4)}"
+        try:
+            connection = self._open(read_only=False, path=draft)
+            try:
+                migrate.upgrade(connection, draft)
+            finally:
+                connection.close()
+            with suppress(FileExistsError):
+                os.link(draft, self.path)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be made: {error.strerror}; name another file with --db") from error
+        finally:
+            draft.unlink(missing_ok=True)
+            Path(f"{draft}.wal").unlink(missing_ok=True)
+
+    def _open(self, *, read_only: bool, path: Path | None = None) -> duckdb.DuckDBPyConnection:
+        target = path or self.path
+
+        def connect() -> duckdb.DuckDBPyConnection:
+            return duckdb.connect(str(target), read_only=read_only, config=dict(CONFIG))
+
+        connection = _waiting(connect, target, self.wait_s)
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+
+def open_locked_down(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
+    """A read-only connection that reaches nothing but the store: no files, network, extensions, settings or spill."""
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(
+            str(path),
+            read_only=True,
+            config={**CONFIG, "enable_external_access": "false", "temp_directory": ""},
+        )
+
+    connection = _waiting(connect, path, wait_s)
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _waiting(connect: Callable[[], duckdb.DuckDBPyConnection], path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+    """Connect, backing off while another process holds the file. Raises StoreLocked, StoreUnreadable, StoreError."""
+    deadline = time.monotonic() + wait_s
+    pause_s = 0.01
+    while True:
+        try:
+            return connect()
+        except duckdb.IOException as error:
+            text = str(error)
+            if "lock on file" not in text:
+                raise _refused(path, text) from error
+            if time.monotonic() >= deadline:
+                holder = text.partition("(")[2].partition(")")[0]
+                who = f" ({holder})" if holder else ""
+                raise StoreLocked(
+                    f"{path}: another process{who} has held it for {wait_s:g} s; wait for it, or use another --db"
+                ) from error
+        except duckdb.Error as error:
+            raise _refused(path, str(error)) from error
+        time.sleep(pause_s * random.uniform(0.5, 1.5))
+        pause_s = min(pause_s * 1.5, 0.5)
+
+
+def _refused(path: Path, text: str) -> StoreError:
+    reason = text.splitlines()[0].partition(": ")[2] or text
+    if "not a valid DuckDB" in text or "read enough bytes" in text or "Serialization" in text:
+        return StoreUnreadable(f"{path}: is not a DuckDB database; name another file with --db")
+    return StoreError(f"{path}: cannot be opened: {reason}; check the path and its permissions, or use another --db")

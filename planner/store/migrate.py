@@ -1,0 +1,126 @@
+"""Numbered migrations from `sql/schema`, forward only, each run in one transaction and recorded; views after them."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from planner.errors import StoreTooNew, StoreUnreadable
+from planner.resources import shipped
+
+_RECORDS = """
+CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name VARCHAR NOT NULL, sha256 VARCHAR NOT NULL);
+CREATE TABLE schema_view (sha256 VARCHAR NOT NULL);
+"""
+
+
+@cache
+def migrations() -> dict[int, Path]:
+    """Migration files by number."""
+    files = sorted((shipped("sql") / "schema").glob("*.sql"))
+    numbered = {int(path.name.split("_")[0]): path for path in files}
+    assert list(numbered) == list(range(1, len(files) + 1)), "migration files are numbered from 001 without a gap"
+    return numbered
+
+
+@cache
+def views() -> tuple[str, ...]:
+    """The statements that make the views, in order of file name."""
+    return tuple(path.read_text(encoding="utf-8") for path in sorted((shipped("sql") / "views").glob("*.sql")))
+
+
+def is_behind(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Whether migrations or views are to be run. Raises StoreTooNew, StoreUnreadable."""
+    return _version(connection, path) < len(migrations()) or _recorded_views(connection) != _digest("".join(views()))
+
+
+def upgrade(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Bring the store to this version, in one transaction; nothing happens where it is there already."""
+    version = _version(connection, path)
+    if version == len(migrations()) and _recorded_views(connection) == _digest("".join(views())):
+        return
+    connection.execute("BEGIN")
+    if version < 0:
+        connection.execute(_RECORDS)
+    for number, file in migrations().items():
+        if number > version:
+            text = file.read_text(encoding="utf-8")
+            connection.execute(text)
+            connection.execute(
+                "INSERT INTO schema_migration VALUES ($number, $name, $sha256)",
+                {"number": number, "name": file.stem, "sha256": _digest(text)},
+            )
+    refresh_request_views(connection)
+    for statement in views():
+        connection.execute(statement)
+    connection.execute("DELETE FROM schema_view")
+    connection.execute("INSERT INTO schema_view VALUES ($sha256)", {"sha256": _digest("".join(views()))})
+    connection.execute("COMMIT")
+
+
+_VIEWS: dict[str, dict[str, tuple[str, str | None]]] = {
+    "request": {
+        "request_seq": ("BIGINT", "rowid"),
+        "arrival_us": ("BIGINT", None),
+        "input_tokens": ("INTEGER", None),
+        "cached_input_tokens": ("INTEGER", None),
+        "output_tokens": ("INTEGER", None),
+        "class_id": ("SMALLINT", "0"),
+        "session_id": ("BIGINT", "NULL"),
+    },
+    "request_block": {
+        "request_seq": ("BIGINT", None),
+        "block_index": ("INTEGER", None),
+        "block_id": ("BIGINT", None),
+    },
+}
+"""Columns of the views: type, and what stands for a column that a trace's table does not have."""
+
+
+def refresh_request_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views `request` and `request_block` over the physical tables that are there."""
+    tables: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'trace_data' ORDER BY table_name"
+    ).fetchall():
+        tables.setdefault(str(table), set()).add(str(column))
+    for view, columns in _VIEWS.items():
+        selects = []
+        for table in sorted(tables):
+            if number := re.fullmatch(rf"{view}_(\d+)", table):
+                parts = (
+                    name if name in tables[table] else f"CAST({absent} AS {kind}) AS {name}"
+                    for name, (kind, absent) in columns.items()
+                )
+                selects.append(f"SELECT {int(number[1])} AS trace_id, {', '.join(parts)} FROM trace_data.{table}")
+        nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, (kind, _) in columns.items())
+        empty = f"SELECT CAST(NULL AS INTEGER) AS trace_id, {nothing} WHERE false"
+        connection.execute(f"CREATE OR REPLACE VIEW {view} AS " + (" UNION ALL ".join(selects) or empty))
+
+
+def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """The last migration run; -1 for an empty database. Raises StoreTooNew, StoreUnreadable."""
+    found = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if "schema_migration" not in found:
+        if found:
+            raise StoreUnreadable(f"{path}: is a DuckDB database of something else; name another file with --db")
+        return -1
+    version = int(connection.execute("SELECT coalesce(max(version), 0) FROM schema_migration").fetchall()[0][0])
+    if version > len(migrations()):
+        raise StoreTooNew(
+            f"{path}: has schema {version} and this planner knows {len(migrations())}; "
+            "use the newer planner that wrote it, or another --db"
+        )
+    return version
+
+
+def _recorded_views(connection: duckdb.DuckDBPyConnection) -> str | None:
+    exists = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_view'").fetchall()
+    rows = connection.execute("SELECT sha256 FROM schema_view").fetchall() if exists else []
+    return str(rows[0][0]) if rows else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""Named SQL from files: `sql/queries/NAME.sql`, with its meaning and parameters in the head comment.
+
+-- One line on what it answers.
+-- @public            (listed by `planner sql --list`)
+-- @param run_id      what to give
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from planner.errors import QueryError
+from planner.resources import shipped
+
+_USED = re.compile(r"\$([a-z_][a-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A query file. params: name -> meaning."""
+
+    name: str
+    meaning: str
+    public: bool
+    params: dict[str, str]
+    sql: str
+
+    @property
+    def used(self) -> set[str]:
+        """Parameters that the statement names."""
+        return set(_USED.findall(re.sub(r"--.*", "", self.sql)))
+
+
+@cache
+def named_query(name: str) -> NamedQuery:
+    """The query of that name. Raises QueryError that lists the public ones."""
+    path = shipped("sql") / "queries" / f"{name}.sql"
+    if not re.fullmatch(r"[a-z0-9_]+", name) or not path.is_file():
+        known = ", ".join(query.name for query in named_queries() if query.public)
+        raise QueryError(f'no query named "{name}"; the named queries are: {known}')
+    text = path.read_text(encoding="utf-8")
+    meaning, public, params = [], False, {}
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        note = line.removeprefix("--").strip()
+        if note == "@public":
+            public = True
+        elif note.startswith("@param "):
+            _, param, what = note.split(maxsplit=2)
+            params[param] = what
+        else:
+            meaning.append(note)
+    return NamedQuery(name, " ".join(meaning), public, params, text)
+
+
+def named_queries() -> list[NamedQuery]:
+    """Every query file, by name."""
+    return [named_query(path.stem) for path in sorted((shipped("sql") / "queries").glob("*.sql"))]

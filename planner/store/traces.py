@@ -1,0 +1,40 @@
+"""The physical tables behind the views `request` and `request_block`: one of each per trace, dropped whole."""
+
+import pyarrow as pa
+
+from planner.store.database import Session
+from planner.store.migrate import refresh_request_views
+
+REQUEST_SCHEMA = pa.schema(
+    [
+        ("arrival_us", pa.int64()),
+        ("input_tokens", pa.int32()),
+        ("cached_input_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("class_id", pa.int16()),
+        ("session_id", pa.int64()),
+    ]
+)
+BLOCK_SCHEMA = pa.schema([("request_seq", pa.int64()), ("block_index", pa.int32()), ("block_id", pa.int64())])
+
+
+def add_requests(session: Session, trace_id: int, requests: pa.RecordBatchReader) -> None:
+    """Store a trace's requests, which come in (arrival_us, request_seq) order.
+
+    requests: REQUEST_SCHEMA; class_id and session_id may be missing, and are then not stored.
+    """
+    session.create_from(f"trace_data.request_{trace_id}", requests)
+    refresh_request_views(session.connection)
+
+
+def add_blocks(session: Session, trace_id: int, blocks: pa.RecordBatchReader) -> None:
+    """Store a trace's prefix blocks, which come in (request_seq, block_index) order. blocks: BLOCK_SCHEMA."""
+    session.create_from(f"trace_data.request_block_{trace_id}", blocks)
+    refresh_request_views(session.connection)
+
+
+def drop_trace_tables(session: Session, trace_id: int) -> None:
+    """Drop the requests and blocks of a trace."""
+    for table in ("request", "request_block"):
+        session.connection.execute(f"DROP TABLE IF EXISTS trace_data.{table}_{trace_id}")
+    refresh_request_views(session.connection)

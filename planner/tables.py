@@ -1,0 +1,204 @@
+"""The register of stored tables: every column with its type, unit and meaning.
+
+The migrations in `sql/schema` make the tables; a test holds both together, and `planner sql --tables` prints this.
+Times are TIMESTAMPTZ, or microseconds since the UTC epoch (`_us`). Tokens and money are integers.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One stored column."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One stored table or view, with what one row stands for."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+
+def _table(name: str, row: str, columns: str) -> Table:
+    """A table from lines of "name | dtype | unit | meaning"."""
+    parsed = (tuple(part.strip() for part in line.split("|")) for line in columns.strip().splitlines())
+    return Table(name, row, tuple(Column(*parts) for parts in parsed))
+
+
+TABLES = (
+    _table(
+        "trace",
+        "one stored trace",
+        """
+        trace_id | INTEGER | - | number of the trace
+        name | VARCHAR | - | unique name
+        origin | VARCHAR | - | synthetic or import
+        format | VARCHAR | - | reader that imported it
+        profile | VARCHAR | - | load profile it was drawn from
+        settings | JSON | - | arguments that made it
+        settings_digest | VARCHAR | - | sha256 of origin, profile content and settings
+        timezone | VARCHAR | - | IANA zone of its local times
+        sample_weight | BIGINT | requests/row | real requests that one stored row stands for
+        row_count | BIGINT | rows | stored rows
+        input_tokens | BIGINT | tokens | sum over stored rows, cache hits included
+        cached_input_tokens | BIGINT | tokens | sum over stored rows
+        output_tokens | BIGINT | tokens | sum over stored rows
+        first_arrival_us | BIGINT | us | first arrival
+        last_arrival_us | BIGINT | us | last arrival
+        window_start_us | BIGINT | us | start of the time that the trace covers
+        window_end_us | BIGINT | us | end of the time that the trace covers
+        block_tokens | INTEGER | tokens | size of a prefix block, where the trace has blocks
+        rows_read | BIGINT | rows | rows read on import
+        rows_rejected | BIGINT | rows | rows refused on import
+        created_at | TIMESTAMPTZ | - | when it was stored
+        planner_version | VARCHAR | - | version that stored it
+        """,
+    ),
+    _table(
+        "request",
+        "one stored request; a view over one physical table per trace",
+        """
+        trace_id | INTEGER | - | the trace
+        request_seq | BIGINT | - | number in arrival order, from 0
+        arrival_us | BIGINT | us | arrival
+        input_tokens | INTEGER | tokens | prompt tokens, cache hits included
+        cached_input_tokens | INTEGER | tokens | prompt tokens whose KV was cached
+        output_tokens | INTEGER | tokens | generated tokens
+        class_id | SMALLINT | - | class, see request_class
+        session_id | BIGINT | - | conversation, where known
+        """,
+    ),
+    _table(
+        "request_block",
+        "one prefix block of one request; a view over one physical table per trace",
+        """
+        trace_id | INTEGER | - | the trace
+        request_seq | BIGINT | - | the request
+        block_index | INTEGER | - | position in the prompt, from 0
+        block_id | BIGINT | - | identity of the block with all before it
+        """,
+    ),
+    _table(
+        "request_class",
+        "one class of requests",
+        """
+        trace_id | INTEGER | - | the trace
+        class_id | SMALLINT | - | number of the class
+        class | VARCHAR | - | model, tier or tenant
+        """,
+    ),
+    _table(
+        "import_reject",
+        "one row that an import refused",
+        """
+        trace_id | INTEGER | - | the trace
+        file | VARCHAR | - | file name
+        line | BIGINT | - | line in the file from 1, or row of a Parquet file
+        reason | VARCHAR | - | why
+        """,
+    ),
+    _table(
+        "run",
+        "one stored execution",
+        """
+        run_id | VARCHAR | - | name of the run
+        created_at | TIMESTAMPTZ | - | when it was stored
+        kind | VARCHAR | - | plan
+        scenario | VARCHAR | - | name of the scenario
+        settings | JSON | - | the whole scenario, with provenance
+        trace_id | INTEGER | - | the trace
+        trace | VARCHAR | - | name of the trace
+        policy | VARCHAR | - | name of the policy
+        demand_source | VARCHAR | - | what the policy was allowed to see
+        interval_s | INTEGER | s | length of an interval
+        timezone | VARCHAR | - | IANA zone of local times
+        seed | BIGINT | - | seed of the trace
+        notes | VARCHAR[] | - | what the reader should know, a line each
+        result_digest | VARCHAR | - | sha256 of the plan and ledger rows
+        planner_version | VARCHAR | - | version that made it
+        """,
+    ),
+    _table(
+        "demand_interval",
+        "what one interval's requests ask for, sample weight applied",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the interval
+        requests | BIGINT | requests | arrivals
+        input_tokens | BIGINT | tokens | prompt tokens, cache hits included
+        cached_input_tokens | BIGINT | tokens | prompt tokens whose KV was cached
+        output_tokens | BIGINT | tokens | tokens to generate
+        """,
+    ),
+    _table(
+        "plan_interval",
+        "the planned fleet in one interval; node-seconds of the six states sum to the fleet",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the interval
+        hour_start | TIMESTAMPTZ | - | start of the local clock hour it falls in
+        prefill_units | INTEGER | units | target: prefill units that inference holds
+        decode_units | INTEGER | units | target: decode units that inference holds
+        inference_nodes | INTEGER | nodes | most nodes that inference holds at any moment of it
+        training_nodes | INTEGER | nodes | nodes lent to training at its end
+        serving_node_s | BIGINT | node-s | serving
+        starting_node_s | BIGINT | node-s | loading before they serve
+        draining_node_s | BIGINT | node-s | finishing before they leave
+        training_node_s | BIGINT | node-s | training
+        restoring_node_s | BIGINT | node-s | loading a training job
+        idle_node_s | BIGINT | node-s | none of these
+        prefill_capacity_tokens | BIGINT | tokens | input capacity of all nodes the target holds
+        decode_capacity_tokens | BIGINT | tokens | output capacity of all nodes the target holds
+        prefill_serving_tokens | BIGINT | tokens | input capacity of the serving node-seconds
+        decode_serving_tokens | BIGINT | tokens | output capacity of the serving node-seconds
+        steady_shortfall_input_tokens | BIGINT | tokens | input demand beyond prefill_capacity_tokens
+        steady_shortfall_output_tokens | BIGINT | tokens | output demand beyond decode_capacity_tokens
+        start_up_shortfall_input_tokens | BIGINT | tokens | further input demand beyond prefill_serving_tokens
+        start_up_shortfall_output_tokens | BIGINT | tokens | further output demand beyond decode_serving_tokens
+        """,
+    ),
+    _table(
+        "ledger_interval",
+        "cost and revenue of one interval",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the interval
+        cost_usd_micros | BIGINT | 1e-6 USD | nodes that inference holds
+        training_cost_usd_micros | BIGINT | 1e-6 USD | nodes lent to training
+        idle_cost_usd_micros | BIGINT | 1e-6 USD | nodes that do neither
+        fleet_cost_usd_micros | BIGINT | 1e-6 USD | all owned nodes: the sum of the three
+        training_charge_usd_micros | BIGINT | 1e-6 USD | charged to training for its nodes
+        revenue_usd_micros | BIGINT | 1e-6 USD | theoretical: all tokens at list price
+        expected_revenue_usd_micros | BIGINT | 1e-6 USD | after other prices, discounts and unpaid use
+        """,
+    ),
+    _table(
+        "revenue_step",
+        "one step of the waterfall from theoretical to expected revenue",
+        """
+        run_id | VARCHAR | - | the run
+        step_index | INTEGER | - | order
+        step | VARCHAR | - | theoretical, a deduction, or expected
+        amount_usd_micros | BIGINT | 1e-6 USD | level (first and last) or change
+        """,
+    ),
+    _table(
+        "training_window",
+        "nodes lent to training together",
+        """
+        run_id | VARCHAR | - | the run
+        window_start | TIMESTAMPTZ | - | from
+        window_end | TIMESTAMPTZ | - | to
+        nodes | INTEGER | nodes | nodes lent
+        restoring_node_s | BIGINT | node-s | of that, loading the job
+        training_node_s | BIGINT | node-s | of that, useful
+        """,
+    ),
+)

@@ -1,0 +1,3 @@
+-- Every stored trace, by name.
+-- @public
+SELECT * FROM trace ORDER BY name;

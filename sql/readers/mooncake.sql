@@ -1,0 +1,42 @@
+-- Mooncake traces: milliseconds from the start; prefix-chained block ids, from which cache hits are computed.
+-- @param start_us  moment that timestamp 0 stands for, microseconds since the epoch
+WITH parsed AS (
+    SELECT *, CASE WHEN json_valid(text) THEN text::JSON END AS entry FROM raw
+),
+
+field AS (
+    SELECT
+        *,
+        TRY_CAST(entry ->> 'timestamp' AS DOUBLE) AS at_ms,
+        token_count(entry ->> 'input_length') AS input_tokens,
+        token_count(entry ->> 'output_length') AS output_tokens,
+        TRY_CAST(entry -> 'hash_ids' AS BIGINT[]) AS block_ids,
+        entry -> 'hash_ids' AS given_ids
+    FROM parsed
+)
+
+SELECT
+    file_index,
+    line,
+    CASE WHEN at_ms BETWEEN 0 AND 1e14 THEN $start_us::BIGINT + round(at_ms * 1000)::BIGINT END AS arrival_us,
+    input_tokens,
+    0::BIGINT AS cached_input_tokens,
+    output_tokens,
+    NULL::VARCHAR AS class,
+    NULL::VARCHAR AS session,
+    block_ids,
+    NULL::BIGINT AS sample_weight,
+    NULL::BIGINT AS block_tokens,
+    coalesce(
+        fault,
+        CASE
+            WHEN entry IS NULL OR json_type(entry) <> 'OBJECT' THEN 'is not a JSON object'
+            WHEN at_ms IS NULL OR NOT at_ms BETWEEN 0 AND 1e14 THEN 'timestamp is not a number of milliseconds from 0'
+            WHEN input_tokens IS NULL THEN 'input_length is not a whole number from 0 to 2147483647'
+            WHEN output_tokens IS NULL THEN 'output_length is not a whole number from 0 to 2147483647'
+            WHEN given_ids IS NOT NULL AND (block_ids IS NULL OR list_contains(list_transform(block_ids, lambda id: id IS NULL), true))
+                THEN 'hash_ids is not a list of whole numbers'
+            WHEN len(block_ids) <> (input_tokens + 511) // 512 THEN 'hash_ids does not hold one id per 512 input tokens'
+        END
+    ) AS reason
+FROM field
