@@ -1,5 +1,6 @@
 """The one place that composes the stages: load, decide, replay, price, store."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version as installed_version
@@ -11,7 +12,7 @@ from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
 from planner.policy import Entry, Policy, Seen, decide_all, make_policy
 from planner.replay.interval import replay_intervals
-from planner.results import PlanOutcome, RunView, save_plan
+from planner.results import PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, price_sheet
 from planner.scenario.models import Scenario
@@ -85,7 +86,32 @@ def bin_demand(session: Session, trace: TraceInfo, scenario: Scenario) -> Demand
     return from_bins(grid, {name: bins[name].to_numpy() for name in bins.columns}, trace.sample_weight)
 
 
-def compute_plan(scenario: Scenario, trace: TraceInfo, demand: Demand) -> PlanOutcome:
+def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
+    """What a sample leaves uncertain about the demand of an interval; nothing where every request is stored."""
+    if trace.sample_weight == 1:
+        return ()
+    head = f"the trace is a sample: each stored row stands for {trace.sample_weight} requests; "
+    cell_s = json.loads(trace.settings).get("cell_s")
+    if cell_s and grid.interval_s % cell_s == 0:
+        return (head + "tokens per interval are exact, as they are drawn to the profile's totals",)
+    (error,) = session.rows(
+        "demand_sampling_error",
+        trace_id=trace.trace_id,
+        start_us=grid.start_us,
+        end_us=grid.end_us,
+        interval_us=grid.interval_us,
+    )
+    if error["median_error"] is None:
+        return (head + "it asks for no output tokens",)
+    return (
+        head + f"the standard error of an interval's output tokens is {error['median_error']:.1%} in the median "
+        f"and {error['worst_error']:.1%} at worst",
+    )
+
+
+def compute_plan(
+    scenario: Scenario, trace: TraceInfo, demand: Demand, further_notes: Sequence[str] = ()
+) -> PlanOutcome:
     """Decide, replay and price; nothing is stored. Raises UsageError, RunError."""
     deployment = Deployment(scenario.fleet)
     policy = policy_of(scenario)
@@ -117,7 +143,7 @@ def compute_plan(scenario: Scenario, trace: TraceInfo, demand: Demand) -> PlanOu
         plan=plan,
         costs=spent,
         revenue=revenue(demand, terms),
-        notes=_notes(scenario, policy, trace, deployment),
+        notes=(*_notes(scenario, policy, deployment), *further_notes),
     )
 
 
@@ -129,13 +155,20 @@ def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress 
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         demand = bin_demand(session, trace, scenario)
-    return save_plan(store, compute_plan(scenario, trace, demand), now=now, version=version())
+        sampling = sampling_notes(session, trace, demand.grid)
+    return save_plan(store, compute_plan(scenario, trace, demand, sampling), now=now, version=version())
 
 
 def load_run(store: Store, run_id: str | None = None) -> RunView:
     """A stored run; the newest without an id. Raises RunError, StoreError."""
     with store.read() as session:
         return read_run(session, run_id)
+
+
+def newest_run(store: Store) -> str:
+    """The run_id of the newest run. Raises RunError, StoreError."""
+    with store.read() as session:
+        return resolve_run(session, None)
 
 
 def _visible(scenario: Scenario, policy: Policy, demand: Demand) -> Sequence[Seen | None]:
@@ -161,12 +194,10 @@ def _from_profile(scenario: Scenario, grid: Grid) -> list[Seen | None]:
     return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
 
 
-def _notes(scenario: Scenario, policy: Policy, trace: TraceInfo, deployment: Deployment) -> tuple[str, ...]:
+def _notes(scenario: Scenario, policy: Policy, deployment: Deployment) -> tuple[str, ...]:
     notes = list(policy.notes)
     if policy.uses_demand and scenario.policy.demand_source == "trace":
         notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
-    if trace.sample_weight > 1:
-        notes.append(f"the trace is a sample: each stored row stands for {trace.sample_weight} requests")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")

@@ -28,6 +28,10 @@ app.add_typer(run.app, name="run")
 app.add_typer(config.app, name="config")
 
 
+_INTERRUPTED = 130
+"""What typer returns for Ctrl-C."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from planner.pipeline import version
@@ -56,8 +60,10 @@ def main() -> None:
 def execute() -> int:
     """Run the command line; returns the exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
+        if code == _INTERRUPTED:
+            _fail("interrupted; nothing was stored")
         return code if isinstance(code, int) else 0
     except PlannerError as error:
         _fail(str(error))
@@ -68,9 +74,6 @@ def execute() -> int:
         message = getattr(error, "format_message", error.__str__)()
         _fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; nothing was stored")
-        return 130
     except BrokenPipeError:
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,6 +44,10 @@ def sql(
     values = dict(_param(text) for text in params or [])
     if name is not None:
         named = named_query(name)
+        if "run_id" in named.used and "run_id" not in values:
+            from planner.pipeline import newest_run
+
+            values["run_id"] = newest_run(store_at(db))
         missing = sorted(named.used - set(values))
         if missing:
             raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")

@@ -11,6 +11,7 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 
 if TYPE_CHECKING:
     from planner.trace.catalogue import TraceInfo
+    from planner.trace.importer import ImportOptions
 
 app = typer.Typer(help="Stored request traces.", rich_markup_mode=None)
 
@@ -96,29 +97,11 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
-    from planner.errors import UsageError
     from planner.pipeline import version
     from planner.trace.describe import summary
-    from planner.trace.importer import UNITS_US, ImportOptions, import_trace
+    from planner.trace.importer import import_trace
 
-    if time_unit not in UNITS_US:
-        raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
-    if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
-        raise UsageError(f'--cache "{cache}": give a number of blocks from 1, or infinite')
-    pairs = [column.partition("=") for column in columns or []]
-    if any(not (equals and column) for _, equals, column in pairs):
-        raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
-    _zone(timezone)
-    moment = _moment(start, timezone, "--start")
-    assert moment is not None
-    options = ImportOptions(
-        timezone=timezone,
-        start=moment,
-        time_unit=time_unit,
-        cache_blocks=None if cache == "infinite" else int(cache),
-        columns={field: column for field, _, column in pairs},
-        strict=strict,
-    )
+    options = _import_options(timezone, start, time_unit, cache, columns or [], strict)
     outcome = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
@@ -138,6 +121,33 @@ def import_(
     for reason, count in outcome.rejects.items():
         print_line(f"  refused {count:,}: {reason}")
     _print_summary(trace, as_json=False)
+
+
+def _import_options(
+    timezone: str, start: str, time_unit: str, cache: str, columns: list[str], strict: bool
+) -> "ImportOptions":
+    """The options of an import from what was typed. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.importer import UNITS_US, ImportOptions
+
+    if time_unit not in UNITS_US:
+        raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
+    if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
+        raise UsageError(f'--cache "{cache}": give a number of blocks from 1, or infinite')
+    pairs = [column.partition("=") for column in columns]
+    if any(not (equals and column) for _, equals, column in pairs):
+        raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
+    _zone(timezone)
+    moment = _moment(start, timezone, "--start")
+    assert moment is not None
+    return ImportOptions(
+        timezone=timezone,
+        start=moment,
+        time_unit=time_unit,
+        cache_blocks=None if cache == "infinite" else int(cache),
+        columns={field: column for field, _, column in pairs},
+        strict=strict,
+    )
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ import numpy as np
 from planner.demand import Demand, Grid, Ints
 from planner.fleet.deployment import Deployment, Units
 from planner.replay.lending import Window, lend, steps_of
-from planner.replay.lifetimes import Life, Timing, unit_lives
+from planner.replay.lifetimes import ROLES, Life, Timing, unit_lives
 from planner.scenario.models import TrainingSettings
 
 
@@ -65,27 +65,14 @@ def replay_intervals(
     grid, fleet = demand.grid, deployment.settings
     timing = Timing(grid.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead)
     lives = unit_lives(targets, deployment, timing)
-    states = {
-        (role, state): np.zeros(grid.count, np.int64)
-        for role in ("prefill", "decode")
-        for state in ("starting", "serving", "draining")
-    }
-    for life in lives:
-        _spread(states[life.role, "starting"], life.joined_s, life.ready_s, life.nodes, grid.interval_s)
-        _spread(states[life.role, "serving"], life.ready_s, life.drain_s, life.nodes, grid.interval_s)
-        _spread(states[life.role, "draining"], life.drain_s, life.left_s, life.nodes, grid.interval_s)
+    states = _node_seconds(lives, grid)
     held = steps_of(
         [(life.joined_s, life.nodes) for life in lives] + [(life.left_s, -life.nodes) for life in lives],
         0,
         grid.length_s,
     )
     windows = lend([(start, end, fleet.nodes - nodes) for start, end, nodes in held], training)
-    restoring, useful, lent = (np.zeros(grid.count, np.int64) for _ in range(3))
-    for window in windows:
-        _spread(restoring, window.start_s, window.useful_s, window.nodes, grid.interval_s)
-        _spread(useful, window.useful_s, window.end_s, window.nodes, grid.interval_s)
-        # an interval counts the nodes lent when it ends
-        lent[window.start_s // grid.interval_s : window.end_s // grid.interval_s] += window.nodes
+    restoring, useful, lent = _lent(windows, grid)
     starting, serving, draining = (
         states["prefill", state] + states["decode", state] for state in ("starting", "serving", "draining")
     )
@@ -123,6 +110,28 @@ def replay_intervals(
         lives=tuple(lives),
         windows=tuple(windows),
     )
+
+
+def _node_seconds(lives: Sequence[Life], grid: Grid) -> dict[tuple[str, str], Ints]:
+    """Node-seconds per interval, by (role, state)."""
+    states = {
+        (role, state): np.zeros(grid.count, np.int64) for role in ROLES for state in ("starting", "serving", "draining")
+    }
+    for life in lives:
+        _spread(states[life.role, "starting"], life.joined_s, life.ready_s, life.nodes, grid.interval_s)
+        _spread(states[life.role, "serving"], life.ready_s, life.drain_s, life.nodes, grid.interval_s)
+        _spread(states[life.role, "draining"], life.drain_s, life.left_s, life.nodes, grid.interval_s)
+    return states
+
+
+def _lent(windows: Sequence[Window], grid: Grid) -> tuple[Ints, Ints, Ints]:
+    """Node-seconds restoring and training per interval, and the nodes lent when it ends."""
+    restoring, useful, lent = (np.zeros(grid.count, np.int64) for _ in range(3))
+    for window in windows:
+        _spread(restoring, window.start_s, window.useful_s, window.nodes, grid.interval_s)
+        _spread(useful, window.useful_s, window.end_s, window.nodes, grid.interval_s)
+        lent[window.start_s // grid.interval_s : window.end_s // grid.interval_s] += window.nodes
+    return restoring, useful, lent
 
 
 def _tokens(node_s: Ints, tokens_per_s: float) -> Ints:

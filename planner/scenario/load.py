@@ -62,14 +62,16 @@ def load_scenario(
 
 
 def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
-    """Every settable field as (path, meaning), in order."""
+    """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
+    tables: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():
         path = f"{before}{name}"
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from field_paths(annotation, f"{path}.")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            tables[path] = field.annotation
         elif path != "provenance":
-            yield path, field.description or ""
+            yield path, " ".join((field.description or "").split())
+    for path, table in tables.items():
+        yield from field_paths(table, f"{path}.")
 
 
 def value_at(scenario: Scenario, path: str) -> Any:
@@ -122,10 +124,12 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
     provenance = own.pop("provenance", {})
     if not isinstance(provenance, dict):
         raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
+    base = list(_leaves(tree))
     for leaf, value in _leaves(own):
-        _place(tree, leaf, value)
-        origins[leaf] = str(path)
-        tree["provenance"][leaf] = f"set: {path.name}"
+        if (leaf, value) not in base:
+            _place(tree, leaf, value)
+            origins[leaf] = str(path)
+            tree["provenance"][leaf] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
 

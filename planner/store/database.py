@@ -69,11 +69,10 @@ class Session:
         return int(self.connection.execute(f"SELECT nextval('{sequence}')").fetchall()[0][0])
 
     def _with_view(self, data: object, statement: str) -> None:
+        # after a failure the transaction is over and the connection is closed: there is nothing to unregister
         self.connection.register("appended_rows", data)
-        try:
-            self.connection.execute(statement)
-        finally:
-            self.connection.unregister("appended_rows")
+        self.connection.execute(statement)
+        self.connection.unregister("appended_rows")
 
 
 class Store:

@@ -1,7 +1,7 @@
 """A private, temporary DuckDB in which imported lines become requests, while nobody's lock is held."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,14 +37,17 @@ class Staging:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def parse(self, reader: str, file_index: int, batches: pa.RecordBatchReader, params: dict[str, object]) -> None:
+    def parse(self, reader: str, file_index: int, batches: Iterable[pa.RecordBatch], params: dict[str, object]) -> None:
         """Run a reader of `sql/readers` over a file's lines. params: what it may need; it takes what it names."""
         text = (shipped("sql") / "readers" / f"{reader}.sql").read_text(encoding="utf-8")
         used = {name: value for name, value in params.items() if f"${name}" in text}
-        self._connection.register("lines", batches)
-        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM lines")
-        self._connection.execute(f"INSERT INTO parsed SELECT {_PARSED} FROM ({text})", used)
-        self._connection.unregister("lines")
+        for batch in batches:
+            self._connection.register("lines", pa.Table.from_batches([batch]))
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM lines"
+            )
+            self._connection.execute(f"INSERT INTO parsed SELECT {_PARSED} FROM ({text})", used)
+            self._connection.unregister("lines")
 
     def counts(self) -> dict[str, object]:
         """Rows read and imported, and which optional fields the imported ones have."""

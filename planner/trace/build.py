@@ -52,7 +52,7 @@ def generate(
         name=name or f"{profile.name}-{digest[:8]}",
         origin="synthetic",
         profile=profile.name,
-        settings=_own(settings),
+        settings={**_own(settings), "cell_s": profile.settings.cell_s},
         settings_digest=digest,
         timezone=profile.settings.timezone,
         sample_weight=cells.weight,

@@ -4,7 +4,9 @@ Every batch has the columns line, fault and then the file's own, all text. fault
 read at all; its other columns are null. Readers in `sql/readers` make requests of the rest.
 """
 
+import codecs
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,12 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from planner.errors import TraceError
 
 BLOCK_BYTES = 8 << 20
 _BATCH_ROWS = 65_536
 _HEAD_BYTES = 1 << 20
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+Ints = NDArray[np.int64]
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
@@ -62,7 +68,7 @@ def csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
     if twice:
         raise TraceError(f"{path}: has the column {', '.join(twice)} more than once; rename one")
     # the header is skipped as a row, so that names with blanks or a byte order mark do not matter
-    yield from _lines(
+    return _lines(
         path,
         columns,
         pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=columns, skip_rows=1),
@@ -73,7 +79,7 @@ def csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 def jsonl_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """A file of JSON lines, each line whole in the column `text`. Raises TraceError."""
-    yield from _lines(
+    return _lines(
         path,
         ["text"],
         pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["text"]),
@@ -116,6 +122,36 @@ def _as_text(values: pa.Array) -> pa.Array:
     return pc.cast(values, pa.string())
 
 
+class _Utf8(io.RawIOBase):
+    """A file as UTF-8: what is not becomes U+FFFD, and `replaced` says that there was some."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._waiting = b""
+        self.replaced = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._waiting:
+            data = self._file.read(BLOCK_BYTES)
+            text = self._decoder.decode(data, final=not data)
+            self.replaced = self.replaced or _REPLACED in text
+            self._waiting = text.encode()
+            if not data:
+                break
+        part = self._waiting[: len(buffer)]
+        buffer[: len(part)] = part
+        self._waiting = self._waiting[len(part) :]
+        return len(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _lines(
     path: Path, columns: list[str], read: pacsv.ReadOptions, parse: dict[str, object], first_line: int
 ) -> Iterator[pa.RecordBatch]:
@@ -127,34 +163,33 @@ def _lines(
         return "skip"
 
     options = pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse, **parse)
-    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False)
+    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
     schema = schema_of(columns)
     row_number, extra_lines = first_line - 1, 0
-    try:
-        for batch in pacsv.open_csv(path, read_options=read, parse_options=options, convert_options=convert):
-            numbers, used = _numbers(batch.num_rows, row_number, {number for number, _ in faults})
-            row_number = int(numbers[-1]) if len(numbers) else row_number
-            row_number = max([row_number, *(number for number, _ in faults[:used])])
-            breaks = _line_breaks(batch)
-            before = np.concatenate([[0], np.cumsum(breaks)[:-1]]) if len(breaks) else breaks
-            yield _batch(schema, batch, numbers + extra_lines + before)
-            if faults[:used]:
-                yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults[:used]])
-            del faults[:used]
-            extra_lines += int(breaks.sum())
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return
-        where = f"after line {row_number + extra_lines}"
-        raise TraceError(
-            f"{path}: cannot be read as lines of text {where}: {str(error).splitlines()[0]}; "
-            "check the file or the --format"
-        ) from error
-    if faults:
-        yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults])
+    with _Utf8(path) as text:
+        try:
+            stream = pa.PythonFile(io.BufferedReader(text, BLOCK_BYTES), "r")
+            for batch in pacsv.open_csv(stream, read_options=read, parse_options=options, convert_options=convert):
+                numbers, used = _numbers(batch.num_rows, row_number, {number for number, _ in faults})
+                row_number = max([row_number, *numbers[-1:].tolist(), *(number for number, _ in faults[:used])])
+                # line ends inside quotes of earlier rows move a row's line down
+                moved = extra_lines + np.concatenate([[0], np.cumsum(_line_breaks(batch))])
+                yield _batch(schema, batch, numbers + moved[:-1], marked=text.replaced)
+                yield _fault_batch(
+                    schema, [(at + int(moved[np.searchsorted(numbers, at)]), why) for at, why in faults[:used]]
+                )
+                del faults[:used]
+                extra_lines = int(moved[-1])
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" not in str(error):
+                raise TraceError(
+                    f"{path}: cannot be read as lines of text after line {row_number + extra_lines}: "
+                    f"{str(error).splitlines()[0]}; check the file or the --format"
+                ) from error
+    yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults])
 
 
-def _numbers(rows: int, after: int, refused: set[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int]:
+def _numbers(rows: int, after: int, refused: set[int]) -> tuple[Ints, int]:
     """Row numbers of the next rows, stepping over refused ones; and how many of those lie before the last."""
     if not refused:
         return np.arange(after + 1, after + 1 + rows), 0
@@ -164,38 +199,24 @@ def _numbers(rows: int, after: int, refused: set[int]) -> tuple[np.ndarray[tuple
     return kept, sum(number < last for number in refused)
 
 
-def _line_breaks(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _line_breaks(batch: pa.RecordBatch) -> Ints:
     """Line ends inside the fields of every row."""
     counts = np.zeros(batch.num_rows, np.int64)
     for column in batch.columns:
-        counts += pc.count_substring(column, b"\n").to_numpy(zero_copy_only=False)
+        counts += pc.count_substring(column, "\n").to_numpy(zero_copy_only=False)
     return counts
 
 
-def _batch(
-    schema: pa.Schema, batch: pa.RecordBatch, lines: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> pa.RecordBatch:
-    fault = np.full(batch.num_rows, None, dtype=object)
-    texts = []
-    for column in batch.columns:
-        try:
-            texts.append(pc.cast(column, pa.string()))
-        except pa.ArrowInvalid:
-            values = [_decoded(value) for value in column.to_pylist()]
-            fault[[value is None for value in values]] = "is not UTF-8 text"
-            texts.append(pa.array(values, pa.string()))
-    whole = pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *texts], schema=schema)
+def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: bool) -> pa.RecordBatch:
+    """The rows with their lines, without blank ones. marked: whether some text may have been no UTF-8."""
     blank = np.ones(batch.num_rows, bool)
-    for text in texts:
-        blank &= pc.fill_null(pc.equal(pc.utf8_trim_whitespace(text), ""), False).to_numpy(zero_copy_only=False)
+    fault = np.full(batch.num_rows, None, dtype=object)
+    for text in batch.columns:
+        blank &= pc.equal(pc.utf8_trim_whitespace(text), "").to_numpy(zero_copy_only=False)
+        if marked:
+            fault[pc.match_substring(text, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
+    whole = pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
     return whole.filter(pa.array(~blank))
-
-
-def _decoded(value: bytes) -> str | None:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _fault_batch(schema: pa.Schema, faults: list[tuple[int, str]]) -> pa.RecordBatch:

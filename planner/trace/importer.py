@@ -232,11 +232,11 @@ def _request_schema(counts: Mapping[str, Any]) -> pa.Schema:
     return pa.schema([item for item in REQUEST_SCHEMA if not absent.get(item.name)])
 
 
-def _open(path: Path, reader: Reader, options: ImportOptions) -> pa.RecordBatchReader:
+def _open(path: Path, reader: Reader, options: ImportOptions) -> Iterator[pa.RecordBatch]:
     """The file's lines with the columns named as the reader's query wants them."""
     if reader.container == "jsonl":
         _check_first_line(path, reader)
-        return pa.RecordBatchReader.from_batches(containers.schema_of(["text"]), containers.jsonl_batches(path))
+        return containers.jsonl_batches(path)
     there = containers.csv_columns(path) if reader.container == "csv" else containers.parquet_columns(path)
     sources = {name: options.columns.get(name, name) for name in (*reader.columns, *reader.optional)}
     missing = [
@@ -251,8 +251,7 @@ def _open(path: Path, reader: Reader, options: ImportOptions) -> pa.RecordBatchR
         batches = containers.csv_batches(path)
     else:
         batches = containers.parquet_batches(path, list(dict.fromkeys(s for s in sources.values() if s in there)))
-    schema = containers.schema_of(list(sources))
-    return pa.RecordBatchReader.from_batches(schema, _renamed(batches, sources, schema))
+    return _renamed(batches, sources, containers.schema_of(list(sources)))
 
 
 def _renamed(

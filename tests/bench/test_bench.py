@@ -1,0 +1,106 @@
+"""Speed, as ratios taken in one run: `make bench`. Nothing here is a time limit.
+
+Each figure is printed with the ratio that the project promises.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from planner import pipeline
+from planner.scenario.load import load_scenario
+from planner.scenario.models import TraceSettings
+from planner.store import Store
+from planner.trace import build, synthesis
+from planner.trace.cells import lay_cells
+from planner.trace.profile import load_profile
+
+pytestmark = pytest.mark.benchmark(group="ratios")
+SCALE = 0.2
+"""A fifth of the published day: 33 million rows."""
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """The median time of several rounds."""
+    taken = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return float(np.median(taken))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("bench") / "planner.duckdb")
+    settings = TraceSettings(profile="deepseek-2025-02-27", scale=SCALE)
+    build.generate(
+        store, load_profile("deepseek-2025-02-27"), settings, name="bench", now=conftest_now(), version="bench"
+    )
+    return store
+
+
+def conftest_now():  # type: ignore[no-untyped-def]
+    from conftest import NOW
+
+    return NOW
+
+
+def test_binning_costs_at_most_four_plain_sums(drawn: Store, benchmark) -> None:  # type: ignore[no-untyped-def]
+    scenario = load_scenario(None, ["trace.name=bench"]).scenario
+    with drawn.read() as session:
+        trace = pipeline.ensure_trace(drawn, scenario, now=conftest_now())
+        columns = ("arrival_us", "input_tokens", "cached_input_tokens", "output_tokens")
+        plain = f"SELECT {', '.join(f'sum({name})' for name in columns)} FROM trace_data.request_1"
+        sums = seconds(lambda: session.connection.execute(plain).fetchall(), 7)
+        bins = seconds(lambda: pipeline.bin_demand(session, trace, scenario), 7)
+        benchmark.pedantic(lambda: pipeline.bin_demand(session, trace, scenario), rounds=3)
+    print(f"\nbinning {trace.row_count:,} rows: {bins:.3f} s, sums {sums:.3f} s, ratio {bins / sums:.2f} (at most 4)")
+    assert bins / sums <= 4
+
+
+def test_generating_costs_at_most_two_and_a_half_bulk_loads(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    profile = load_profile("deepseek-2025-02-27")
+    settings = TraceSettings(profile="x", scale=SCALE)
+    small = lay_cells(profile, TraceSettings(profile="x", scale=0.001))
+    for _ in synthesis.draw(profile.settings.population, small, 1):
+        pass  # compiles the kernels
+    batches = list(synthesis.draw(profile.settings.population, lay_cells(profile, settings), 1))
+    table = pa.Table.from_batches(batches)
+    del batches
+    numbers = iter(range(100))
+
+    def bulk() -> None:
+        connection = duckdb.connect(str(tmp_path / f"bulk-{next(numbers)}.duckdb"))
+        connection.register("rows", table)
+        connection.execute("CREATE TABLE request AS SELECT * FROM rows")
+        connection.close()
+
+    def generated() -> None:
+        store = Store(tmp_path / f"made-{next(numbers)}.duckdb")
+        build.generate(store, profile, settings, name="t", now=conftest_now(), version="bench")
+
+    pairs = [(seconds(generated, 1), seconds(bulk, 1)) for _ in range(3)]
+    benchmark.pedantic(bulk, rounds=1)
+    ratio = float(np.median([made / loaded for made, loaded in pairs]))
+    made, loaded = (float(np.median(column)) for column in zip(*pairs, strict=True))
+    print(
+        f"\ngenerating {table.num_rows:,} rows: {made:.2f} s, bulk load of them {loaded:.2f} s, "
+        f"ratio {ratio:.2f} (at most 2.5)"
+    )
+    assert ratio <= 2.5
+
+
+def test_where_a_plan_spends_its_time(drawn: Store, benchmark) -> None:  # type: ignore[no-untyped-def]
+    scenario = load_scenario(None, ["trace.name=bench"]).scenario
+    trace = pipeline.ensure_trace(drawn, scenario, now=conftest_now())
+    with drawn.read() as session:
+        demand = pipeline.bin_demand(session, trace, scenario)
+    taken = seconds(lambda: pipeline.compute_plan(scenario, trace, demand), 20)
+    benchmark.pedantic(lambda: pipeline.compute_plan(scenario, trace, demand), rounds=5)
+    print(f"\ndeciding, replaying and pricing {demand.grid.count} intervals: {taken * 1e3:.1f} ms")

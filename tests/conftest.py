@@ -1,0 +1,144 @@
+"""Shared fixtures. Tests read like a specification: what a user relies on, one statement each."""
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from planner.cli import app
+from planner.scenario.load import load_scenario
+from planner.scenario.models import Scenario
+from planner.store import Store
+
+_SWITCHES = ("PLANNER_TEST_TRACES", "PLANNER_UPDATE_GOLDEN")
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("default")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in an empty folder, with an environment that sets nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PLANNER_") and name not in _SWITCHES]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs a command in this process."""
+
+    def run(*words: str) -> Result:
+        out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["planner", *words])
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            code = app.execute()
+        return Result(code, out.buffer.getvalue().decode(errors="replace"), err.getvalue())  # type: ignore[attr-defined]
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store that does not exist yet."""
+    return Store(tmp_path / "planner.duckdb", wait_s=10)
+
+
+@pytest.fixture(scope="session")
+def _planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the default trace and one default plan, made once."""
+    from planner import pipeline
+
+    path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
+    pipeline.plan(Store(path), load_scenario().scenario, now=NOW)
+    return path
+
+
+@pytest.fixture
+def planned(_planned: Path, tmp_path: Path) -> Store:
+    """A copy of the store with the default trace and one default plan, at the default place."""
+    shutil.copy(_planned, tmp_path / "planner.duckdb")
+    return Store(tmp_path / "planner.duckdb", wait_s=10)
+
+
+@pytest.fixture(scope="session")
+def shared_traces() -> Path:
+    """The folder of real traces; tests that need it skip where it is not."""
+    folder = os.environ.get("PLANNER_TEST_TRACES")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real traces are not here: set PLANNER_TEST_TRACES to their folder")
+    return Path(folder)
+
+
+SMALL = (
+    "timezone=UTC",
+    "interval_s=60",
+    "fleet.nodes=12",
+    "fleet.gpus_per_node=1",
+    "fleet.prefill.nodes=1",
+    "fleet.prefill.tokens_per_s_per_node=10",
+    "fleet.decode.nodes=2",
+    "fleet.decode.tokens_per_s_per_node=5",
+    "fleet.base.prefill=1",
+    "fleet.base.decode=1",
+    "fleet.step.prefill=1",
+    "fleet.step.decode=1",
+    "fleet.start_up_s=10",
+    "fleet.drain_deadline_s=5",
+    "training.restore_s=20",
+    "policy.floor_nodes=3",
+    "policy.target_utilisation=1.0",
+    "policy.day_window=23:59-24:00",
+)
+"""A fleet to compute by hand: a step is 3 nodes and carries 10 input and 10 output tokens a second. Base and floor are
+one step, and there are four."""
+
+
+def small_scenario(*overrides: str) -> Scenario:
+    """The small fleet, with further fields set."""
+    return load_scenario(None, [*SMALL, *overrides]).scenario
+
+
+def minute_log(path: Path, minutes: list[tuple[int, int]], start: str = "2025-03-01T00:00") -> Path:
+    """A CSV log with one request in the middle of every minute, asking for these input and output tokens."""
+    hour = start[:13]
+    rows = [f"{hour}:{minute:02d}:30Z,{i},{o}" for minute, (i, o) in enumerate(minutes)]
+    path.write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The browser; tests that need it skip where it is not."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return found
