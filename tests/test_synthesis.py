@@ -101,6 +101,13 @@ def test_the_normal_quantile_is_the_standard_librarys(p: float) -> None:
     assert kernels.normal_quantile(p) == pytest.approx(NormalDist().inv_cdf(p), rel=1e-12, abs=1e-12)
 
 
+@given(st.floats(1e-9, 1 - 1e-9))
+@example(1 / 64)
+@example(63 / 64)
+def test_the_fast_normal_quantile_is_within_a_hundred_thousandth(p: float) -> None:
+    assert kernels.fast_normal_quantile(p) == pytest.approx(NormalDist().inv_cdf(p), abs=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 30, 4096, 8191, 8192, 20_000])
 def test_stratified_uniforms_have_one_in_every_stratum_in_random_order(count: int) -> None:
     random = np.random.default_rng(3).integers(0, 2**32, count, dtype=np.uint32)

@@ -135,8 +135,8 @@ def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, a
     table = [
         (
             row.quantity,
-            f"{row.computed:,.10g}",
-            f"{row.published:,.10g}",
+            f"{row.computed:,.7g}",
+            f"{row.published:,.7g}",
             f"{row.relative_error:+.3%}",
             row.kind,
         )

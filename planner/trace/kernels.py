@@ -1,6 +1,7 @@
 """Compiled inner loops of the trace generator. Importing this module imports numba, which takes about a second."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,21 @@ def normal_quantile(p: float) -> float:
     return -z if q < 0 else z
 
 
+_STEPS = 8192
+_TAIL = 1.0 / 64.0
+_CENTRE = np.array([NormalDist().inv_cdf(step / _STEPS) if 0 < step < _STEPS else 0.0 for step in range(_STEPS + 1)])
+
+
+@njit
+def fast_normal_quantile(p: float) -> float:
+    """The normal quantile within 1e-5: interpolated in a table, and exact in the outer 1/64 on both sides."""
+    if p < _TAIL or p > 1.0 - _TAIL:
+        return normal_quantile(p)
+    place = p * _STEPS
+    step = int(place)
+    return _CENTRE[step] + (place - step) * (_CENTRE[step + 1] - _CENTRE[step])
+
+
 @njit
 def stratified_uniforms(random: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Uniforms in (0, 1), one in every stratum of each run of rows, in random order.
@@ -132,8 +148,8 @@ def correlated_normals(
     two = np.empty(count, np.float64)
     rest = math.sqrt(1.0 - correlation * correlation)
     for i in range(count):
-        one[i] = normal_quantile(first[i])
-        two[i] = correlation * one[i] + rest * normal_quantile(second[i])
+        one[i] = fast_normal_quantile(first[i])
+        two[i] = correlation * one[i] + rest * fast_normal_quantile(second[i])
     return one, two
 
 

@@ -1,6 +1,7 @@
-"""Arrow batches kept aside in a file that has no name, so that nothing is left of it however the process ends.
+"""Arrow batches kept aside, in memory as far as they are few and in a file that has no name beyond.
 
-What is to be stored is computed into a spool while nobody's lock is held, and loaded from there in one go.
+What is to be stored is computed into a spool while nobody's lock is held, and loaded from there in one go. However
+the process ends, nothing is left.
 """
 
 import os
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+_MEMORY_BYTES = 768 << 20  # with DuckDB's own limit this stays under 3 GB
 
 
 class Spool:
@@ -21,37 +23,48 @@ class Spool:
     rows, and for requests the sums of tokens and the first and last arrival, are kept while writing.
     """
 
-    def __init__(self, schema: pa.Schema, folder: Path) -> None:
+    def __init__(self, schema: pa.Schema, folder: Path, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.rows = 0
         self.sums = dict.fromkeys((name for name in _TOKENS if name in schema.names), 0)
         self.first_arrival_us: int | None = None
         self.last_arrival_us: int | None = None
-        descriptor, path = tempfile.mkstemp(dir=folder, prefix=".spool-")
-        os.close(descriptor)
-        self._sink = pa.OSFile(path, "wb")
-        self._source = pa.OSFile(path, "rb")
-        Path(path).unlink()
-        self._writer = pa.ipc.new_stream(self._sink, schema)
+        self._schema = schema
+        self._folder = folder
+        self._room = memory_bytes
+        self._batches: list[pa.RecordBatch] = []
+        self._file: _NamelessFile | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add a batch."""
+        """Add a batch. Those of requests come in arrival order."""
         if batch.num_rows == 0:
             return
-        self._writer.write_batch(batch)
+        self._count(batch)
+        self._room -= batch.nbytes
+        if self._file is None and self._room < 0:
+            self._file = _NamelessFile(self._schema, self._folder)
+            for earlier in self._batches:
+                self._file.writer.write_batch(earlier)
+            self._batches.clear()
+        if self._file is None:
+            self._batches.append(batch)
+        else:
+            self._file.writer.write_batch(batch)
+
+    def read(self) -> pa.RecordBatchReader:
+        """All batches, from the first."""
+        if self._file is None:
+            return pa.RecordBatchReader.from_batches(self._schema, self._batches)
+        return self._file.read()
+
+    def _count(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
         for name in self.sums:
-            self.sums[name] += pc.sum(batch.column(name).cast(pa.int64())).as_py()
+            self.sums[name] += pc.sum(batch.column(name)).as_py()
         if "arrival_us" in batch.schema.names:
             first, last = batch.column("arrival_us")[0].as_py(), batch.column("arrival_us")[-1].as_py()
             assert self.last_arrival_us is None or first >= self.last_arrival_us, "batches come in arrival order"
             self.first_arrival_us = first if self.first_arrival_us is None else self.first_arrival_us
             self.last_arrival_us = last
-
-    def read(self) -> pa.RecordBatchReader:
-        """All batches, from the first."""
-        self._writer.close()
-        self._sink.close()
-        return pa.ipc.open_stream(self._source)
 
     def __enter__(self) -> Self:
         return self
@@ -59,5 +72,27 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._batches.clear()
+        if self._file is not None:
+            self._file.close()
+
+
+class _NamelessFile:
+    """A file that is removed as soon as it is open, for writing and then for reading."""
+
+    def __init__(self, schema: pa.Schema, folder: Path) -> None:
+        descriptor, path = tempfile.mkstemp(dir=folder, prefix=".spool-")
+        os.close(descriptor)
+        self._sink = pa.OSFile(path, "wb")
+        self._source = pa.OSFile(path, "rb")
+        Path(path).unlink()
+        self.writer = pa.ipc.new_stream(self._sink, schema)
+
+    def read(self) -> pa.RecordBatchReader:
+        self.writer.close()
+        self._sink.close()
+        return pa.ipc.open_stream(self._source)
+
+    def close(self) -> None:
         self._sink.close()
         self._source.close()
