@@ -4,20 +4,22 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version as installed_version
+from operator import attrgetter
 
-from planner.demand import Demand, Grid, from_bins, grid_over
+from planner.demand import Demand, Grid
 from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
 from planner.policy import Entry, Policy, Seen, decide_all, make_policy
 from planner.replay.interval import replay_intervals
-from planner.results import PlanOutcome, RunView, resolve_run, save_plan
+from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, price_sheet
 from planner.scenario.models import Scenario
 from planner.store import Session, Store
 from planner.trace import build, catalogue
+from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
 from planner.trace.cells import expected_demand
 from planner.trace.profile import load_profile
@@ -73,19 +75,6 @@ def policy_of(scenario: Scenario) -> Policy:
     return make_policy(scenario.policy, deployment, entries)
 
 
-def bin_demand(session: Session, trace: TraceInfo, scenario: Scenario) -> Demand:
-    """The demand of a trace's stored rows per interval, sample weight applied."""
-    grid = grid_over(trace.window_start_us, trace.window_end_us, scenario.interval_s, scenario.zone)
-    bins = session.frame(
-        "demand_bins",
-        trace_id=trace.trace_id,
-        start_us=grid.start_us,
-        end_us=grid.end_us,
-        interval_us=grid.interval_us,
-    )
-    return from_bins(grid, {name: bins[name].to_numpy() for name in bins.columns}, trace.sample_weight)
-
-
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     """What a sample leaves uncertain about the demand of an interval; nothing where every request is stored."""
     if trace.sample_weight == 1:
@@ -107,6 +96,34 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
         head + f"the standard error of an interval's output tokens is {error['median_error']:.1%} in the median "
         f"and {error['worst_error']:.1%} at worst",
     )
+
+
+def inputs_of(scenario: Scenario) -> tuple[Input, ...]:
+    """The numbers from other files that a plan depends on, with where they come from: rates, prices, the profile."""
+    economics = scenario.economics
+    rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
+    found = [
+        Input(
+            f"gpu_rates/{economics.gpu_rates}.{economics.gpu_rate}",
+            f"{rate.usd_per_gpu_hour} USD per GPU-hour",
+            rate.kind,
+            rate.source,
+        )  # fmt: skip
+    ]
+    for name in dict.fromkeys((economics.price_sheet, economics.other_price_sheet)):
+        sheet = price_sheet(name)
+        for field, price in sheet.usd_per_million_tokens.model_dump().items():
+            found.append(Input(f"prices/{name}.{field}", f"{price} USD per million tokens", sheet.kind, sheet.source))
+        if sheet.off_peak:
+            discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
+            found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
+    if scenario.trace.profile is not None and scenario.trace.name is None:
+        profile = load_profile(scenario.trace.profile)
+        for path, text in profile.settings.provenance.items():
+            kind, _, source = text.partition(": ")
+            value = attrgetter(path)(profile.settings)
+            found.append(Input(f"profile/{profile.name}.{path}", str(value), kind, source))
+    return tuple(found)
 
 
 def compute_plan(
@@ -144,6 +161,7 @@ def compute_plan(
         costs=spent,
         revenue=revenue(demand, terms),
         notes=(*_notes(scenario, policy, deployment), *further_notes),
+        inputs=inputs_of(scenario),
     )
 
 
@@ -154,7 +172,7 @@ def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress 
         raise UsageError("; ".join(problems))
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
-        demand = bin_demand(session, trace, scenario)
+        demand = binned(session, trace, scenario.interval_s, scenario.zone)
         sampling = sampling_notes(session, trace, demand.grid)
     return save_plan(store, compute_plan(scenario, trace, demand, sampling), now=now, version=version())
 

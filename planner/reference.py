@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from planner.economics.ledger import margin_ratio
 from planner.errors import UsageError
-from planner.pipeline import Progress, bin_demand, compute_plan, ensure_trace
+from planner.pipeline import Progress, compute_plan, ensure_trace
 from planner.results import PlanOutcome
 from planner.scenario.models import Scenario
 from planner.store import Store
+from planner.trace.bins import binned
 from planner.trace.profile import Profile, Published, load_profile
 from planner.units import S_PER_HOUR, from_us, usd
 
@@ -62,7 +63,7 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
         raise UsageError(f'profile "{profile.name}" has no published figures to compare with')
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
-        demand = bin_demand(session, trace, scenario)
+        demand = binned(session, trace, scenario.interval_s, scenario.zone)
         kv = session.rows("trace_kv_length", trace_id=trace.trace_id)[0]["kv_tokens_per_output_token"]
     outcome = compute_plan(scenario, trace, demand)
     return [

@@ -42,6 +42,16 @@ _PLAN_COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Input:
+    """A number that a plan depends on and that stands in no scenario field. kind: as in Scenario.provenance."""
+
+    name: str
+    value: str
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True)
 class PlanOutcome:
     """A finished plan, before it is stored. demand_source: what the policy saw, or none."""
 
@@ -54,6 +64,7 @@ class PlanOutcome:
     costs: Costs
     revenue: Revenue
     notes: tuple[str, ...]
+    inputs: tuple[Input, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,10 @@ class RunView:
     @property
     def scenario(self) -> Scenario:
         return Scenario.model_validate_json(self.record["settings"])
+
+    @property
+    def inputs(self) -> list[Input]:
+        return [Input(**item) for item in json.loads(self.record["inputs"])]
 
 
 def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str) -> str:
@@ -91,6 +106,7 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
         "timezone": outcome.scenario.timezone,
         "seed": outcome.scenario.trace.seed,
         "notes": list(outcome.notes),
+        "inputs": json.dumps([vars(item) for item in outcome.inputs]),
         "result_digest": digest.hexdigest(),
         "planner_version": version,
     }

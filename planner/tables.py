@@ -121,6 +121,7 @@ TABLES = (
         timezone | VARCHAR | - | IANA zone of local times
         seed | BIGINT | - | seed of the trace
         notes | VARCHAR[] | - | what the reader should know, a line each
+        inputs | JSON | - | rates, prices and profile figures with their sources, as they were
         result_digest | VARCHAR | - | sha256 of the plan and ledger rows
         planner_version | VARCHAR | - | version that made it
         """,

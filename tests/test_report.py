@@ -84,7 +84,13 @@ def test_tables_hold_the_figures_of_the_run(run: RunView, tmp_path: Path) -> Non
 def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_path: Path) -> None:
     write_report(run, tmp_path / "r")
     table = pl.read_csv(tmp_path / "r" / "provenance.csv")
-    assert table["field"].to_list() == [path for path, _ in field_paths()]
+    paths = [path for path, _ in field_paths()]
+    assert table["field"].to_list()[: len(paths)] == paths
+    others = dict(table.select("field", "value").rows()[len(paths) :])
+    assert others["gpu_rates/h800.rental"] == "2.0 USD per GPU-hour"
+    assert others["prices/deepseek-r1.output"] == "2.19 USD per million tokens"
+    assert others["profile/deepseek-2025-02-27.totals.output_tokens"] == "168000000000"
+    assert table["source"].is_not_null().all()
     assert set(table["kind"]) <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
     page = (tmp_path / "r" / "index.html").read_text()
     for path, _ in field_paths():

@@ -102,7 +102,11 @@ def _figures(s: "Any") -> list[tuple[str, str]]:
             f"{s['training_node_hours']:,.1f} node-hours, {s['useful_training_node_hours']:,.1f} of them useful; "
             f"idle {s['idle_node_hours']:,.1f}",
         ),
-        ("cost of inference", f"{usd(s['cost_usd'])} of {usd(s['fleet_cost_usd'])} for the whole fleet"),
+        (
+            "cost of inference",
+            f"{usd(s['cost_usd'])} of {usd(s['fleet_cost_usd'])} for the whole fleet; "
+            f"training {usd(s['training_cost_usd'])}, idle {usd(s['idle_cost_usd'])}",
+        ),
         (
             "revenue",
             f"{usd(s['revenue_usd'])} theoretical (margin {percent(s['margin_ratio'])}), "

@@ -87,13 +87,14 @@ def _published_nodes(run: RunView) -> dict[int, int]:
 
 
 def _provenance(run: RunView) -> pl.DataFrame:
-    """Every scenario field with its value and where that comes from."""
+    """Every scenario field and every rate, price and profile figure, with its value and where that comes from."""
     scenario = run.scenario
     rows = []
     for path, meaning in field_paths():
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         value = value_at(scenario, path)
         rows.append((path, "" if value is None else str(value), kind, source, meaning))
+    rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]
     return pl.DataFrame(rows, schema=["field", "value", "kind", "source", "meaning"], orient="row")
 
 

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from planner.demand import from_bins, grid_over, peak_to_mean
+from planner.demand import peak_to_mean
 from planner.errors import TraceError, UsageError
 from planner.store import Session
+from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
 from planner.units import S_PER_HOUR, iso
 
@@ -44,15 +45,7 @@ def summary(info: TraceInfo) -> dict[str, Any]:
 def describe(session: Session, info: TraceInfo) -> dict[str, Any]:
     """Totals, hit share, mean KV length with its sampling error, percentiles, hourly profile, rejects."""
     zone = ZoneInfo(info.timezone)
-    grid = grid_over(info.window_start_us, info.window_end_us, S_PER_HOUR, zone)
-    bins = session.frame(
-        "demand_bins",
-        trace_id=info.trace_id,
-        start_us=grid.start_us,
-        end_us=grid.end_us,
-        interval_us=grid.interval_us,
-    )
-    demand = from_bins(grid, {name: bins[name].to_numpy() for name in bins.columns}, info.sample_weight)
+    demand = binned(session, info, S_PER_HOUR, zone)
     kv = session.rows("trace_kv_length", trace_id=info.trace_id)[0]
     return {
         **summary(info),
@@ -72,7 +65,7 @@ def describe(session: Session, info: TraceInfo) -> dict[str, Any]:
                 "cached_input_tokens": int(demand.cached_input_tokens[hour]),
                 "output_tokens": int(demand.output_tokens[hour]),
             }
-            for hour, start in enumerate(grid.local_starts(zone))
+            for hour, start in enumerate(demand.grid.local_starts(zone))
         ],
     }
 

@@ -57,6 +57,7 @@ CREATE TABLE run (
     timezone VARCHAR NOT NULL,
     seed BIGINT NOT NULL,
     notes VARCHAR[] NOT NULL,
+    inputs JSON NOT NULL,
     result_digest VARCHAR NOT NULL,
     planner_version VARCHAR NOT NULL
 );

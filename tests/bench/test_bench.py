@@ -17,6 +17,7 @@ from planner.scenario.load import load_scenario
 from planner.scenario.models import TraceSettings
 from planner.store import Store
 from planner.trace import build, synthesis
+from planner.trace.bins import binned
 from planner.trace.cells import lay_cells
 from planner.trace.profile import load_profile
 
@@ -58,8 +59,8 @@ def test_binning_costs_at_most_four_plain_sums(drawn: Store, benchmark) -> None:
         columns = ("arrival_us", "input_tokens", "cached_input_tokens", "output_tokens")
         plain = f"SELECT {', '.join(f'sum({name})' for name in columns)} FROM trace_data.request_1"
         sums = seconds(lambda: session.connection.execute(plain).fetchall(), 7)
-        bins = seconds(lambda: pipeline.bin_demand(session, trace, scenario), 7)
-        benchmark.pedantic(lambda: pipeline.bin_demand(session, trace, scenario), rounds=3)
+        bins = seconds(lambda: binned(session, trace, scenario.interval_s, scenario.zone), 7)
+        benchmark.pedantic(lambda: binned(session, trace, scenario.interval_s, scenario.zone), rounds=3)
     print(f"\nbinning {trace.row_count:,} rows: {bins:.3f} s, sums {sums:.3f} s, ratio {bins / sums:.2f} (at most 4)")
     assert bins / sums <= 4
 
@@ -100,7 +101,7 @@ def test_where_a_plan_spends_its_time(drawn: Store, benchmark) -> None:  # type:
     scenario = load_scenario(None, ["trace.name=bench"]).scenario
     trace = pipeline.ensure_trace(drawn, scenario, now=conftest_now())
     with drawn.read() as session:
-        demand = pipeline.bin_demand(session, trace, scenario)
+        demand = binned(session, trace, scenario.interval_s, scenario.zone)
     taken = seconds(lambda: pipeline.compute_plan(scenario, trace, demand), 20)
     benchmark.pedantic(lambda: pipeline.compute_plan(scenario, trace, demand), rounds=5)
     print(f"\ndeciding, replaying and pricing {demand.grid.count} intervals: {taken * 1e3:.1f} ms")
