@@ -6,6 +6,8 @@ from datetime import datetime
 from importlib.metadata import version as installed_version
 from operator import attrgetter
 
+from pydantic import BaseModel
+
 from planner.demand import Demand, Grid
 from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
@@ -102,14 +104,8 @@ def inputs_of(scenario: Scenario) -> tuple[Input, ...]:
     """The numbers from other files that a plan depends on, with where they come from: rates, prices, the profile."""
     economics = scenario.economics
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
-    found = [
-        Input(
-            f"gpu_rates/{economics.gpu_rates}.{economics.gpu_rate}",
-            f"{rate.usd_per_gpu_hour} USD per GPU-hour",
-            rate.kind,
-            rate.source,
-        )  # fmt: skip
-    ]
+    hourly = f"{rate.usd_per_gpu_hour} USD per GPU-hour"
+    found = [Input(f"gpu_rates/{economics.gpu_rates}.{economics.gpu_rate}", hourly, rate.kind, rate.source)]
     for name in dict.fromkeys((economics.price_sheet, economics.other_price_sheet)):
         sheet = price_sheet(name)
         for field, price in sheet.usd_per_million_tokens.model_dump().items():
@@ -122,7 +118,8 @@ def inputs_of(scenario: Scenario) -> tuple[Input, ...]:
         for path, text in profile.settings.provenance.items():
             kind, _, source = text.partition(": ")
             value = attrgetter(path)(profile.settings)
-            found.append(Input(f"profile/{profile.name}.{path}", str(value), kind, source))
+            plain = json.dumps(value.model_dump(mode="json")) if isinstance(value, BaseModel) else str(value)
+            found.append(Input(f"profile/{profile.name}.{path}", plain, kind, source))
     return tuple(found)
 
 
