@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version as installed_version
 from operator import attrgetter
@@ -13,19 +14,20 @@ from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
-from planner.policy import Entry, Policy, Seen, decide_all, make_policy
-from planner.replay.interval import replay_intervals
+from planner.policy import Entry, Policy, Seen, Timetable, decide_all, make_policy
+from planner.replay.interval import IntervalPlan, replay_intervals
 from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, price_sheet
-from planner.scenario.models import Scenario
+from planner.scenario.models import Scenario, TraceSettings
 from planner.store import Session, Store
 from planner.trace import build, catalogue
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
 from planner.trace.cells import expected_demand
-from planner.trace.profile import load_profile
+from planner.trace.profile import Profile, load_profile
 from planner.trace.timetables import load_timetable
+from planner.units import S_PER_HOUR
 
 Progress = Callable[[int, int], None]
 
@@ -74,7 +76,14 @@ def policy_of(scenario: Scenario) -> Policy:
     if scenario.policy.name == "timetable":
         for moment, held in load_timetable(scenario.policy.timetable, scenario.zone):
             entries.append((moment, held if isinstance(held, int) else Units(*held)))
-    return make_policy(scenario.policy, deployment, entries)
+    policy = make_policy(scenario.policy, deployment, entries)
+    late = [at for at, _ in entries if (at.hour * 3600 + at.minute * 60 + at.second) % scenario.interval_s]
+    if late and isinstance(policy, Timetable):
+        note = (
+            f"{len(late)} timetable rows, the first at {late[0]:%H:%M}, lie inside an interval: they hold from the next"
+        )
+        return replace(policy, notes=(*policy.notes, note))
+    return policy
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -95,12 +104,12 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     if error["median_error"] is None:
         return (head + "it asks for no output tokens",)
     return (
-        head + f"the standard error of an interval's output tokens is {error['median_error']:.1%} in the median "
-        f"and {error['worst_error']:.1%} at worst",
+        head + f"if they are an independent sample, the standard error of an interval's output tokens is "
+        f"{error['median_error']:.1%} in the median and {error['worst_error']:.1%} at worst",
     )
 
 
-def inputs_of(scenario: Scenario) -> tuple[Input, ...]:
+def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
     """The numbers from other files that a plan depends on, with where they come from: rates, prices, the profile."""
     economics = scenario.economics
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
@@ -113,8 +122,9 @@ def inputs_of(scenario: Scenario) -> tuple[Input, ...]:
         if sheet.off_peak:
             discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
             found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
-    if scenario.trace.profile is not None and scenario.trace.name is None:
-        profile = load_profile(scenario.trace.profile)
+    drawn = _drawn_from(scenario, trace)
+    if drawn is not None:
+        profile = drawn[0]
         for path, text in profile.settings.provenance.items():
             kind, _, source = text.partition(": ")
             value = attrgetter(path)(profile.settings)
@@ -130,8 +140,11 @@ def compute_plan(
     deployment = Deployment(scenario.fleet)
     policy = policy_of(scenario)
     grid = demand.grid
-    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, _visible(scenario, policy, demand))
-    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead)
+    targets = decide_all(
+        policy, grid.local_starts(scenario.zone), grid.interval_s, _visible(scenario, policy, trace, demand)
+    )
+    floor = deployment.floor(scenario.policy.floor_nodes)
+    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
     economics = scenario.economics
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
     spent = costs(
@@ -157,8 +170,8 @@ def compute_plan(
         plan=plan,
         costs=spent,
         revenue=revenue(demand, terms),
-        notes=(*_notes(scenario, policy, deployment), *further_notes),
-        inputs=inputs_of(scenario),
+        notes=(*_notes(scenario, policy, deployment, plan), *further_notes),
+        inputs=inputs_of(scenario, trace),
     )
 
 
@@ -180,13 +193,13 @@ def load_run(store: Store, run_id: str | None = None) -> RunView:
         return read_run(session, run_id)
 
 
-def newest_run(store: Store) -> str:
-    """The run_id of the newest run. Raises RunError, StoreError."""
+def find_run(store: Store, run_id: str | None) -> str:
+    """That run_id, or the newest. Raises RunError, StoreError."""
     with store.read() as session:
-        return resolve_run(session, None)
+        return resolve_run(session, run_id)
 
 
-def _visible(scenario: Scenario, policy: Policy, demand: Demand) -> Sequence[Seen | None]:
+def _visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand) -> Sequence[Seen | None]:
     """What the policy may see of every interval: by its demand source, and nothing if it does not look."""
     grid = demand.grid
     if not policy.uses_demand:
@@ -196,21 +209,40 @@ def _visible(scenario: Scenario, policy: Policy, demand: Demand) -> Sequence[See
         return own
     if scenario.policy.demand_source == "previous":
         return [None, *own[:-1]]
-    return _from_profile(scenario, grid)
+    return _from_profile(scenario, trace, grid)
 
 
-def _from_profile(scenario: Scenario, grid: Grid) -> list[Seen | None]:
-    if scenario.trace.profile is None or scenario.trace.name is not None:
+def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
+    """The profile and the settings that a trace was drawn from; None for an imported one. Raises UsageError."""
+    if trace.profile is None:
+        return None
+    if scenario.trace.name is None and scenario.trace.profile is not None:
+        return load_profile(scenario.trace.profile), scenario.trace
+    kept = {key: value for key, value in json.loads(trace.settings).items() if key != "cell_s"}
+    return load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
+
+
+def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:
+    drawn = _drawn_from(scenario, trace)
+    if drawn is None:
         raise UsageError(
-            "policy.demand_source is profile and the trace is a stored one without a profile; use trace or previous"
+            f"policy.demand_source is profile and the trace {trace.name} was imported, not drawn from one; "
+            "use trace or previous"
         )
-    profile = load_profile(scenario.trace.profile)
-    tokens = expected_demand(profile, scenario.trace, grid.starts_us, grid.interval_us)
+    tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)
     return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
 
 
-def _notes(scenario: Scenario, policy: Policy, deployment: Deployment) -> tuple[str, ...]:
+def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: IntervalPlan) -> tuple[str, ...]:
     notes = list(policy.notes)
+    if plan.floored:
+        nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))
+        notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
+    if S_PER_HOUR % scenario.interval_s:
+        notes.append(
+            f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts to its first hour, "
+            f"and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
+        )
     if policy.uses_demand and scenario.policy.demand_source == "trace":
         notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)

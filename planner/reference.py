@@ -13,7 +13,7 @@ from planner.scenario.models import Scenario
 from planner.store import Store
 from planner.trace.bins import binned
 from planner.trace.profile import Profile, Published, load_profile
-from planner.units import S_PER_HOUR, from_us, usd
+from planner.units import S_PER_HOUR, US_PER_S, from_us, usd
 
 Kind = Literal["input", "fitted", "inferred", "emergent"]
 
@@ -23,6 +23,8 @@ NOTES = (
     "fitted: chosen so that a published figure comes out (request population, target utilisation)",
     "emergent: follows from the rule applied to the stored requests; these are the tests, above all the mean "
     "and the night intervals",
+    "where the policy does not look at the demand, nodes and cost are inputs too",
+    "the published timeline is on a 15-minute grid; at other intervals it is not compared interval by interval",
     "revenue differs from the published figure because the published token totals are rounded",
 )
 
@@ -55,8 +57,8 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
 
     Draws the trace if it is not stored. Raises UsageError where the profile has no published figures.
     """
-    if scenario.trace.profile is None:
-        raise UsageError("reference needs a scenario with a profile; give trace.profile")
+    if scenario.trace.profile is None or scenario.trace.name is not None:
+        raise UsageError("reference compares the trace of a profile; give trace.profile and leave out trace.name")
     profile = load_profile(scenario.trace.profile)
     published = profile.settings.published
     if published is None:
@@ -87,62 +89,66 @@ def _load_rows(outcome: PlanOutcome, published: Published, kv: float) -> list[Ro
 
 def _node_rows(outcome: PlanOutcome, published: Published, profile: Profile) -> list[Row]:
     plan, demand, fleet = outcome.plan, outcome.demand, outcome.scenario.fleet
-    length_s = plan.grid.length_s
-    mean = int(plan.inference_node_s.sum()) / length_s
     prefill_node_s = int(plan.prefill_units.sum()) * fleet.prefill.nodes * plan.grid.interval_s
     decode_node_s = int(plan.decode_units.sum()) * fleet.decode.nodes * plan.grid.interval_s
+    node_hours = int(plan.inference_node_s.sum()) / S_PER_HOUR
     timeline = profile.published_nodes()
-    equal, compared, night_equal, night = _equal_intervals(outcome, timeline)
-    published_hours = sum(timeline.values()) * outcome.scenario.interval_s / S_PER_HOUR if compared else 0
-    rows = [
+    kind = _kind(outcome)
+    return [
         Row("peak_nodes", int(plan.inference_nodes.max()), published.peak_nodes, "input"),
         Row("trough_nodes", int(plan.inference_nodes.min()), min(timeline.values()), "inferred"),
-        Row("mean_nodes", mean, published.mean_nodes, "emergent"),
+        Row("mean_nodes", node_hours / (plan.grid.length_s / S_PER_HOUR), published.mean_nodes, kind),
+        Row("node_hours", node_hours, sum(timeline.values()) * _spacing_s(timeline) / S_PER_HOUR, kind),
         Row(
             "input_tokens_per_s_per_prefill_node",
             int(demand.input_tokens.sum()) / prefill_node_s,
             published.input_tokens_per_s_per_prefill_node,
-            "emergent",
+            kind,
         ),
         Row(
             "output_tokens_per_s_per_decode_node",
             int(demand.output_tokens.sum()) / decode_node_s,
             published.output_tokens_per_s_per_decode_node,
-            "emergent",
+            kind,
         ),
+        *_interval_rows(outcome, timeline),
     ]
-    if compared:
-        node_hours = int(plan.inference_node_s.sum()) / S_PER_HOUR
-        rows.insert(3, Row("node_hours", node_hours, published_hours, "emergent"))
-        rows += [
-            Row("intervals_equal_to_published", equal, compared, "emergent"),
-            Row("night_intervals_equal_to_published", night_equal, night, "emergent"),
-        ]
-    return rows
 
 
-def _equal_intervals(outcome: PlanOutcome, timeline: Mapping[int, int]) -> tuple[int, int, int, int]:
-    """Intervals with the published nodes and intervals compared, over all and outside the day window."""
+def _kind(outcome: PlanOutcome) -> Kind:
+    """What nodes and their cost are: they follow from the demand only where the policy looks at it."""
+    return "input" if outcome.demand_source == "none" else "emergent"
+
+
+def _spacing_s(timeline: Mapping[int, int]) -> int:
+    """Seconds from one published interval to the next."""
+    first, second, *_ = sorted(timeline)
+    return (second - first) // US_PER_S
+
+
+def _interval_rows(outcome: PlanOutcome, timeline: Mapping[int, int]) -> list[Row]:
+    """Intervals with the published nodes, over all and outside the day window; none on another grid."""
+    if outcome.plan.grid.interval_s != _spacing_s(timeline):
+        return []
     window, zone = outcome.scenario.policy.window, outcome.scenario.zone
-    equal = compared = night_equal = night = 0
+    same = {"intervals_equal_to_published": [0, 0], "night_intervals_equal_to_published": [0, 0]}
     for start, nodes in zip(outcome.plan.grid.starts_us, outcome.plan.inference_nodes, strict=True):
         if int(start) not in timeline:
             continue
-        same = int(nodes) == timeline[int(start)]
-        compared += 1
-        equal += same
-        if not window.holds(from_us(int(start), zone).time()):
-            night += 1
-            night_equal += same
-    return equal, compared, night_equal, night
+        by_day = window.holds(from_us(int(start), zone).time())
+        for name, counts in same.items():
+            if name == "intervals_equal_to_published" or not by_day:
+                counts[0] += int(nodes) == timeline[int(start)]
+                counts[1] += 1
+    return [Row(name, equal, compared, _kind(outcome)) for name, (equal, compared) in same.items() if compared]
 
 
 def _money_rows(outcome: PlanOutcome, published: Published) -> list[Row]:
     cost, earned = sum(outcome.costs.inference), sum(outcome.revenue.theoretical)
     margin = margin_ratio(cost, earned)
-    assert margin is not None, "a plan with nodes costs something"
+    assert margin is not None, "the floor holds nodes, and nodes cost something"
     return [
-        Row("cost_usd", usd(cost), published.cost_usd, "emergent"),
+        Row("cost_usd", usd(cost), published.cost_usd, _kind(outcome)),
         Row("revenue_usd", usd(earned), published.revenue_usd, "emergent"),
-        Row("margin_ratio", margin, published.margin_ratio, "emergent"),
+        Row("margin_ratio", margin, published.margin_ratio, _kind(outcome)),
     ]

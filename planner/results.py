@@ -100,6 +100,7 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
         "settings": outcome.scenario.model_dump_json(),
         "trace_id": outcome.trace.trace_id,
         "trace": outcome.trace.name,
+        "profile": _profile_name(outcome),
         "policy": outcome.policy,
         "demand_source": outcome.demand_source,
         "interval_s": outcome.demand.grid.interval_s,
@@ -114,7 +115,9 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
         run_id = f"run-{session.next_number('run_sequence'):05d}"
         session.append(
             "run",
-            pl.DataFrame([{"run_id": run_id, **record}], schema_overrides={"notes": pl.List(pl.String)}),
+            pl.DataFrame(
+                [{"run_id": run_id, **record}], schema_overrides={"notes": pl.List(pl.String), "profile": pl.String}
+            ),
         )
         for name, frame in frames.items():
             if frame.height:
@@ -169,12 +172,15 @@ def diff_runs(one: RunView, two: RunView) -> dict[str, Any]:
         for key in one.summary
         if key not in ("run_id", "created_at", "result_digest") and one.summary[key] != two.summary[key]
     }
-    both = one.intervals.join(two.intervals, on="interval_start", how="inner", suffix="_other")
+    same_length = one.summary["interval_s"] == two.summary["interval_s"]
+    comparable = one.intervals if same_length else one.intervals.clear()
+    both = comparable.join(two.intervals, on="interval_start", how="inner", suffix="_other")
     different = both.filter(pl.col("inference_nodes") != pl.col("inference_nodes_other"))
     return {
         "runs": [one.summary["run_id"], two.summary["run_id"]],
         "settings": settings,
         "figures": figures,
+        "same_intervals": same_length,
         "intervals_compared": both.height,
         "intervals_with_other_nodes": different.height,
     }
@@ -235,6 +241,12 @@ def _frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
         ),
         "training_window": _windows(grid, plan),
     }
+
+
+def _profile_name(outcome: PlanOutcome) -> str | None:
+    """Where the profile of a drawn trace is found again: what the scenario says of the trace it describes."""
+    settings = outcome.scenario.trace
+    return settings.profile if settings.name is None else outcome.trace.profile
 
 
 def _windows(grid: Grid, plan: IntervalPlan) -> pl.DataFrame:

@@ -115,6 +115,7 @@ TABLES = (
         settings | JSON | - | the whole scenario, with provenance
         trace_id | INTEGER | - | the trace
         trace | VARCHAR | - | name of the trace
+        profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         policy | VARCHAR | - | name of the policy
         demand_source | VARCHAR | - | what the policy was allowed to see
         interval_s | INTEGER | s | length of an interval
@@ -148,7 +149,7 @@ TABLES = (
         prefill_units | INTEGER | units | target: prefill units that inference holds
         decode_units | INTEGER | units | target: decode units that inference holds
         inference_nodes | INTEGER | nodes | most nodes that inference holds at any moment of it
-        training_nodes | INTEGER | nodes | nodes lent to training at its end
+        training_nodes | INTEGER | nodes | nodes lent to training throughout it
         serving_node_s | BIGINT | node-s | serving
         starting_node_s | BIGINT | node-s | loading before they serve
         draining_node_s | BIGINT | node-s | finishing before they leave

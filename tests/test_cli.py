@@ -284,6 +284,58 @@ def test_sql_prints_json_csv_and_parquet(planned: Store, cli: Cli) -> None:
     assert pl.read_parquet("out.parquet")["peak_nodes"].to_list() == [278]
 
 
+def test_sql_prints_what_json_and_csv_have_no_word_for(planned: Store, cli: Cli) -> None:
+    assert cli("sql", "SELECT 'nan'::DOUBLE AS a, 'inf'::DOUBLE AS b, 1.5 AS c, sum(7) AS d", "--json").json == [
+        {"a": None, "b": None, "c": 1.5, "d": 7}
+    ]
+    for format_name in ("json", "csv", "table"):
+        result = cli("sql", "SELECT INTERVAL 1 MONTH AS x", "--format", format_name)
+        assert result.code in (0, 1)
+        assert result.err.count("\n") <= 1
+
+
+def test_tables_never_cut_a_number_short(planned: Store, cli: Cli) -> None:
+    wide = cli("sql", "--name", "run_hours").out
+    assert "…" not in wide
+    assert "32,339,229,000" in wide
+
+
+def test_a_run_that_is_not_there_is_no_empty_table(planned: Store, cli: Cli) -> None:
+    assert 'no run "nope"' in cli("sql", "--name", "run_hours", "--param", "run_id=nope").err
+
+
+def test_runs_on_other_grids_are_not_compared_interval_by_interval(planned: Store, cli: Cli) -> None:
+    other = cli("plan", "--set", "interval_s=420", "--json").json["run_id"]
+    assert cli("run", "diff", "run-00001", other, "--json").json["intervals_compared"] == 0
+    assert "differ in length" in cli("run", "diff", "run-00001", other).out
+
+
+def test_weekday_factors_may_be_typed_as_a_list_with_commas(cli: Cli) -> None:
+    shown = cli("scenario", "show", "--set", "trace.weekday_factors=1,1,1,1,1,0.8,0.7", "--json")
+    assert shown.json["trace"]["weekday_factors"] == [1, 1, 1, 1, 1, 0.8, 0.7]
+    assert "give seven" in cli("scenario", "show", "--set", "trace.weekday_factors=1,1").err
+
+
+def test_a_profile_of_ones_own_needs_a_known_zone(cli: Cli) -> None:
+    from planner.trace.profile import load_profile
+
+    source = load_profile("deepseek-2025-02-27").path
+    for name in ("deepseek-2025-02-27-hourly.csv", "deepseek-2025-02-27-nodes.csv"):
+        Path(name).write_text((source.parent / name).read_text())
+    Path("own.toml").write_text(source.read_text().replace("Asia/Shanghai", "Mars/Foo", 1))
+    assert "is not an IANA time zone" in cli("trace", "generate", "own.toml").err
+    Path("own.toml").write_text(source.read_text().replace('name = "deepseek-2025-02-27"', 'name = "own"', 1))
+    assert cli("plan", "--set", "trace.profile=own.toml").code == 0
+    assert cli("report", "--out", "r").code == 0
+
+
+def test_a_trace_without_output_shows_and_plans(cli: Cli) -> None:
+    Path("l.csv").write_text("arrival,input_tokens,output_tokens\n1,5,0\n")
+    assert cli("trace", "import", "l.csv", "--format", "csv", "--name", "none").code == 0
+    assert cli("trace", "show", "none", "--json").json["kv_tokens_per_output_token"] is None
+    assert "nan" not in cli("trace", "show", "none").out
+
+
 def test_every_public_query_runs_by_name(planned: Store, cli: Cli) -> None:
     listed = cli("sql", "--list", "--format", "json").json
     values = {"run_id": "run-00001", "trace_id": "1", "start_us": "1740628800000000", "end_us": "1740715200000000"}

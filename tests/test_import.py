@@ -157,11 +157,12 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         ("l.csv", 7, "cached_input_tokens exceeds input_tokens"),
         ("l.csv", 8, "has 3 fields and the header 4"),
         ("l.csv", 9, "is not UTF-8 text"),
+        ("l.csv", 10, "is empty"),
         ("l.csv", 11, "arrival is not a time"),
         ("l.csv", 12, f"output_tokens {whole}"),
     ]
     trace = outcome.trace
-    assert (trace.rows_read, trace.row_count, trace.rows_rejected) == (11, 2, 9)
+    assert (trace.rows_read, trace.row_count, trace.rows_rejected) == (12, 2, 10)
 
 
 def test_line_numbers_count_line_ends_inside_quotes(store: Store, tmp_path: Path) -> None:
@@ -170,6 +171,66 @@ def test_line_numbers_count_line_ends_inside_quotes(store: Store, tmp_path: Path
     with store.read() as session:
         rows = session.connection.execute("SELECT line, reason FROM import_reject ORDER BY line").fetchall()
     assert [row[0] for row in rows] == [4, 5, 9]
+
+
+def test_an_open_quote_is_named_where_it_swallows_rows(store: Store, tmp_path: Path) -> None:
+    text = 'arrival,input_tokens,output_tokens\n1,1,1\n2,"1,1\n3,1,1\n'
+    assert list(imported(store, write(tmp_path / "l.csv", text), "csv").rejects) == [
+        "has 2 fields and the header 3; a quote may be left open"
+    ]
+
+
+def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
+    outcome = imported(store, write(tmp_path / "l.csv", "arrival,input_tokens,output_tokens\n1,1,1\n,,\n\n"), "csv")
+    assert outcome.trace.rows_read == 3
+    assert dict(outcome.rejects) == {"is empty": 2}
+
+
+@pytest.mark.parametrize("ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]"])
+def test_block_ids_that_are_no_whole_numbers_are_refused(store: Store, tmp_path: Path, ids: str) -> None:
+    good = json.dumps(MOONCAKE[0])
+    bad = f'{{"timestamp": 1, "input_length": 600, "output_length": 1, "hash_ids": {ids}}}'
+    outcome = imported(store, write(tmp_path / "m.jsonl", f"{good}\n{bad}\n"), "mooncake")
+    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers": 1}
+
+
+def test_blocks_that_do_not_fit_the_input_are_refused(store: Store, tmp_path: Path) -> None:
+    head = "arrival,input_tokens,output_tokens,block_ids,block_tokens\n1,600,1,1 2,512\n"
+    outcome = imported(store, write(tmp_path / "l.csv", head + "2,10,1,1 2 3,512\n3,10,1,1,0\n4,10,1,1,-3\n"), "csv")
+    assert dict(outcome.rejects) == {
+        "block_tokens is not a whole number from 1": 2,
+        "block_ids does not hold one id per block of input tokens": 1,
+    }
+    with pytest.raises(TraceError, match="block_tokens differs"):
+        imported(store, write(tmp_path / "l.csv", head + "2,10,1,1,256\n"), "csv", name="other")
+
+
+def test_sessions_keep_their_numbers_through_export_and_import(store: Store, tmp_path: Path, cli: Cli) -> None:
+    rows = "\n".join(f"{second},1,1,u{second:02d}" for second in range(1, 13))
+    imported(store, write(tmp_path / "l.csv", f"arrival,input_tokens,output_tokens,session_id\n{rows}\n"), "csv")
+    assert cli("trace", "export", "t", "--out", "out.csv").code == 0
+    assert cli("trace", "import", "out.csv", "--format", "csv", "--name", "again").code == 0
+    query = "SELECT session_id FROM request WHERE trace_id = {} ORDER BY request_seq"
+    first, second = (cli("sql", query.format(trace), "--format", "json").json for trace in (1, 2))
+    assert first == second == [{"session_id": number} for number in range(12)]
+
+
+def test_a_trace_needs_a_name(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--name is empty"):
+        imported(store, write(tmp_path / "a.csv", AZURE), "azure", name=" ")
+
+
+def test_a_stray_date_is_named_instead_of_planned_for_ever(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "l.csv", "arrival,input_tokens,output_tokens\n1970-01-01T00:00Z,1,1\n2025-01-01T00:00Z,1,1\n")
+    assert cli("trace", "import", "l.csv", "--format", "csv", "--name", "gap").code == 0
+    result = cli("plan", "--trace", "gap")
+    assert result.code == 1
+    assert "look for stray dates" in result.err
+    assert "1970-01-01" in result.err
+    shown = cli("trace", "show", "gap", "--json").json
+    assert shown["hours"] == []
+    assert shown["hours_left_out"] > 400_000
+    assert cli("trace", "show", "gap").code == 0
 
 
 def test_strict_refuses_everything_for_one_bad_row(store: Store, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def replayed(
         Deployment(scenario.fleet),
         scenario.training,
         ahead=ahead,
+        floor=Units(0, 0),
     )
 
 
@@ -93,13 +94,32 @@ def test_the_newest_units_leave_first() -> None:
     assert {life.joined_s for life in left} == {120}
 
 
-def test_units_that_join_wait_for_the_nodes_of_those_that_still_drain() -> None:
-    # nine prefill nodes and one decode unit leave a single node free; two decode units need two
-    plan = replayed([(9, 1), (1, 3)], "fleet.drain_deadline_s=20", ahead=False)
-    assert node_s(plan)["draining"] == [0, 160]
-    joined = [life.joined_s for life in plan.lives if life.role == "decode" and life.joined_s > 0]
-    assert joined == [80]
+def test_units_that_join_wait_each_for_the_nodes_of_those_that_still_drain() -> None:
+    # ten prefill nodes and one decode unit leave no node free; eight come free when the drain ends
+    plan = replayed([(10, 1), (2, 3), (2, 3)], "fleet.drain_deadline_s=80", ahead=False)
+    joined = [(life.joined_s, life.units) for life in plan.lives if life.role == "decode" and life.joined_s > 0]
+    assert joined == [(140, 2)]
     assert max(plan.inference_nodes) <= 12
+    # with nine prefill nodes one is free at once, half of what a decode unit needs; five at the first drain's end
+    plan = replayed([(9, 1), (5, 1), (1, 1), (1, 5), (1, 5)], "fleet.drain_deadline_s=130", ahead=False)
+    joined = [(life.joined_s, life.units) for life in plan.lives if life.role == "decode" and life.joined_s > 0]
+    # at 180 s the four of the second minute still drain until 190 s, those of the third until 250 s
+    assert joined == [(190, 2), (250, 2)] or joined == [(190, 2), (250, 2), (250, 0)]
+
+
+def test_targets_under_the_floor_are_raised_to_it_and_counted() -> None:
+    scenario = small_scenario()
+    plan = replay_intervals(
+        [Units(1, 1), Units(3, 1), Units(2, 4)],
+        demand_of([(0, 0)] * 3),
+        Deployment(scenario.fleet),
+        scenario.training,
+        ahead=True,
+        floor=Units(2, 2),
+    )
+    assert plan.prefill_units.tolist() == [2, 3, 2]
+    assert plan.decode_units.tolist() == [2, 2, 4]
+    assert plan.floored == 2
 
 
 def test_a_target_beyond_the_fleet_names_interval_nodes_and_cure() -> None:
@@ -118,9 +138,15 @@ def test_training_takes_no_more_nodes_than_it_can_use() -> None:
 
 
 def test_nodes_that_are_free_for_too_short_a_time_stay_idle() -> None:
-    plan = replayed([(2, 2), (1, 1), (2, 2), (1, 1), (1, 1)], "training.min_window_s=120")
+    plan = replayed([(2, 2), (1, 1), (2, 2), (1, 1), (1, 1)], "training.min_window_s=150")
     assert node_s(plan)["idle"] == [0, 180, 0, 0, 0]
-    assert plan.training_nodes.tolist() == [6, 6, 6, 9, 9]
+    assert plan.training_nodes.tolist() == [6, 6, 6, 9, 9], "the last window goes on after the plan"
+
+
+@pytest.mark.parametrize("free", [[(0, 60, 3), (60, 600, 0)], [(0, 540, 0), (540, 600, 3)]])
+def test_windows_that_the_plan_cuts_do_not_count_as_short(free: list[tuple[int, int, int]]) -> None:
+    settings = TrainingSettings(lend=True, restore_s=10, min_window_s=100)
+    assert [window.nodes for window in lend(free, settings)] == [3]
 
 
 def test_long_windows_stay_long() -> None:
@@ -189,7 +215,7 @@ def test_node_seconds_of_the_six_states_always_sum_to_the_fleet(
     if ahead:
         assert plan.inference_nodes.tolist() == held.tolist()
         assert plan.inference_node_s.tolist() == (held * 60).tolist()
-    assert plan.inference_nodes.max() <= 12
+    assert (plan.inference_nodes + plan.training_nodes).max() <= 12
 
 
 @given(targets, st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), min_size=12, max_size=12))

@@ -65,6 +65,73 @@ def test_the_published_timetable_is_the_published_timeline(planned: Store, cli: 
     assert rows["cost_usd"]["computed"] == 87_072
 
 
+def test_a_timetable_makes_nodes_and_cost_an_input(planned: Store, cli: Cli) -> None:
+    rows = cli("reference", "--set", "policy.name=timetable", "--json").json["rows"]
+    kinds = {row["quantity"]: row["kind"] for row in rows}
+    assert kinds["mean_nodes"] == kinds["cost_usd"] == kinds["intervals_equal_to_published"] == "input"
+    assert kinds["revenue_usd"] == "emergent"
+
+
+@pytest.mark.parametrize("interval_s", [420, 1800])
+def test_published_figures_do_not_depend_on_the_interval(planned: Store, cli: Cli, interval_s: int) -> None:
+    rows = {
+        row["quantity"]: row for row in cli("reference", "--set", f"interval_s={interval_s}", "--json").json["rows"]
+    }
+    assert rows["node_hours"]["published"] == 5442
+    assert "intervals_equal_to_published" not in rows
+
+
+def test_a_day_window_without_a_night_has_no_night_intervals(planned: Store, cli: Cli) -> None:
+    rows = cli("reference", "--set", "policy.day_window=00:00-24:00", "--json").json["rows"]
+    assert "night_intervals_equal_to_published" not in {row["quantity"] for row in rows}
+
+
+def test_reference_is_about_the_profiles_own_trace(planned: Store, cli: Cli) -> None:
+    assert "leave out trace.name" in cli("reference", "--set", "trace.name=other").err
+
+
+def test_a_fixed_fleet_under_the_floor_is_raised_and_says_so(planned: Store, cli: Cli) -> None:
+    sets = ("--set", "policy.fixed_prefill_units=1", "--set", "policy.fixed_decode_units=1")
+    plan = cli("plan", "--policy", "fixed", *sets, "--json").json
+    assert plan["peak_nodes"] == 68
+    assert "96 intervals were raised to the floor of 68 nodes" in plan["notes"]
+
+
+def test_a_timetable_says_which_rows_come_late_and_refuses_what_cannot_be(planned: Store, cli: Cli) -> None:
+    text = "interval_start,prefill_units,decode_units\n2025-02-27T00:00,8,2\n2025-02-27T08:10,29,9\n"
+    Path("tt.csv").write_text(text)
+    plan = cli("plan", "--policy", "timetable", "--set", "policy.timetable=tt.csv", "--json").json
+    assert any("the first at 08:10" in note for note in plan["notes"])
+    Path("tt.csv").write_text(text.replace("29", "-5"))
+    refused = cli("plan", "--policy", "timetable", "--set", "policy.timetable=tt.csv")
+    assert refused.code == 2
+    assert "tt.csv line 3: -5 is negative" in refused.err
+
+
+def test_intervals_that_do_not_divide_an_hour_say_what_that_means(planned: Store, cli: Cli) -> None:
+    notes = cli("plan", "--set", "interval_s=420", "--json").json["notes"]
+    assert any("do not divide an hour" in note and "24.03 h" in note for note in notes)
+
+
+def test_a_stored_trace_by_name_still_knows_its_profile(planned: Store, cli: Cli) -> None:
+    name = cli("trace", "list", "--json").json[0]["trace"]
+    plan = cli("plan", "--trace", name, "--set", "policy.demand_source=profile", "--json").json
+    assert plan["mean_nodes"] == 226.75
+
+
+def test_an_imported_trace_has_no_profile_to_see(cli: Cli, tmp_path: Path) -> None:
+    cli("trace", "import", str(minute_log(tmp_path / "log.csv", FOUR)), "--format", "csv", "--name", "four")
+    result = small(cli, "four", "policy.demand_source=profile")
+    assert result.code == 2
+    assert "was imported" in result.err
+
+
+def test_a_sample_without_exact_cells_says_how_uncertain_an_interval_is(planned: Store, cli: Cli) -> None:
+    notes = cli("plan", "--set", "interval_s=300", "--json").json["notes"]
+    assert any("if they are an independent sample, the standard error" in note for note in notes)
+    assert any("exact" in note for note in cli("plan", "--json").json["notes"])
+
+
 def test_the_profile_as_demand_source_decides_as_the_trace_it_promises(planned: Store) -> None:
     own, promised = figures(planned), figures(planned, "policy.demand_source=profile")
     assert promised["mean_nodes"] == own["mean_nodes"]

@@ -108,6 +108,12 @@ def test_a_timetable_of_a_week_repeats_weekly() -> None:
     assert held == [1, 1, 1, 1, 1, 1, 2] * 2
 
 
+def test_a_timetable_with_two_rows_for_a_time_is_refused() -> None:
+    noon = datetime(2025, 3, 1, 12)
+    with pytest.raises(UsageError, match="two rows for 2025-03-01 12:00"):
+        Timetable.of([(noon, 3), (noon, 6)], Deployment(small_scenario().fleet))
+
+
 def test_a_timetable_that_asks_for_broken_steps_names_the_whole_ones() -> None:
     with pytest.raises(
         UsageError, match="asks for 4 nodes at 2025-03-01 12:00 and whole scaling steps give 3, 6, 9, 12"

@@ -135,6 +135,26 @@ def test_the_published_timeline_is_drawn_only_where_there_is_one(run: RunView) -
     assert "published_nodes" not in charts(run, {})[0].table.columns
 
 
+def test_the_published_timeline_is_drawn_for_the_stored_trace_by_name_too(planned: Store, cli: Cli) -> None:
+    name = cli("trace", "list", "--json").json[0]["trace"]
+    assert cli("plan", "--trace", name).code == 0
+    assert cli("report", "--out", "r").code == 0
+    assert "published_nodes" in pl.read_csv("r/nodes.csv").columns
+
+
+def test_no_time_comes_twice_on_a_chart_where_the_clock_changes(cli: Cli, tmp_path: Path, store: Store) -> None:
+    hours = [f"2025-10-{day}T{hour:02d}:30:00Z,1,1" for day, hour in ((25, 22), (25, 23), (26, 0), (26, 1), (26, 2))]
+    (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(hours) + "\n")
+    cli("trace", "import", "l.csv", "--format", "csv", "--name", "dst")
+    sets = [word for override in (*SMALL, "timezone=Europe/Berlin") for word in ("--set", override)]
+    assert cli("plan", "--trace", "dst", *sets).code == 0
+    spec = charts(pipeline.load_run(store), {})[0].spec
+    assert "the clock changes on the way" in json.dumps(spec)
+    for rows in spec["datasets"].values():
+        times = [row["local_time"] for row in rows]
+        assert times == sorted(set(times))
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     asked: list[str]
 

@@ -96,6 +96,16 @@ def test_a_newer_schema_is_refused(store: Store) -> None:
         pass
 
 
+def test_a_store_of_another_build_is_refused_before_it_fails_in_the_middle(store: Store) -> None:
+    with store.write() as session:
+        session.connection.execute("UPDATE schema_migration SET sha256 = 'other' WHERE version = 1")
+    with (
+        pytest.raises(StoreUnreadable, match="made by another build of planner, whose 001_store differs"),
+        store.read(),
+    ):
+        pass
+
+
 def test_changed_views_are_made_again_without_a_migration(store: Store) -> None:
     with store.write() as session:
         session.connection.execute("UPDATE schema_view SET sha256 = 'older'")

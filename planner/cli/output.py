@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 Progress = Callable[[int, int], None]
@@ -32,12 +33,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        left = column.startswith("<")
-        table.add_column(column.removeprefix("<"), justify="left" if left else "right", no_wrap=not left)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    width = None if sys.stdout.isatty() else 160
+    cells = [[_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        left, head = column.startswith("<"), column.removeprefix("<")
+        # a number is never cut short, however narrow the terminal
+        least = None if left else max([len(head), *(len(row[index]) for row in cells)])
+        table.add_column(head, justify="left" if left else "right", no_wrap=not left, min_width=least)
+    for row in cells:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 10_000
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
@@ -91,6 +95,8 @@ def _cell(value: object) -> str:
 def _plain(value: Any) -> object:
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, set | tuple):
         return list(value)
     return str(value)

@@ -69,10 +69,13 @@ def diff(
         print_json(document)
         return
     for part in ("settings", "figures"):
-        rows = [(key, *values) for key, values in document[part].items()]
+        rows = [(key, *map(_figure, values)) for key, values in document[part].items()]
         print_table((f"<{part}", one, two), rows or [("no difference", "", "")])
     other, compared = document["intervals_with_other_nodes"], document["intervals_compared"]
-    print_line(f"{other} of {compared} common intervals have other nodes")
+    if document["same_intervals"]:
+        print_line(f"{other} of {compared} common intervals have other nodes")
+    else:
+        print_line("intervals differ in length and are not compared")
 
 
 @app.command("delete")
@@ -87,3 +90,8 @@ def delete(
         print_json({"run_id": run_id, "deleted": True})
     else:
         print_line(f"{run_id}: deleted")
+
+
+def _figure(value: object) -> object:
+    """A figure with enough digits to see a difference in a ratio."""
+    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 1 else value

@@ -22,6 +22,7 @@ def sql(
         typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the query; may be repeated."),
     ] = None,
     format_name: Annotated[str, typer.Option("--format", metavar="F", help="table, csv, json or parquet.")] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")] = False,
     db: Db = None,
@@ -31,6 +32,7 @@ def sql(
     from planner.store.adhoc import query as run_query
     from planner.store.queries import named_query
 
+    format_name = "json" if as_json else format_name
     if list_:
         _print_queries(format_name)
         return
@@ -44,10 +46,11 @@ def sql(
     values = dict(_param(text) for text in params or [])
     if name is not None:
         named = named_query(name)
-        if "run_id" in named.used and "run_id" not in values:
-            from planner.pipeline import newest_run
+        if "run_id" in named.used:
+            from planner.pipeline import find_run
 
-            values["run_id"] = newest_run(store_at(db))
+            given = values.get("run_id")
+            values["run_id"] = find_run(store_at(db), None if given is None else str(given))
         missing = sorted(named.used - set(values))
         if missing:
             raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
@@ -74,7 +77,10 @@ def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
     from planner.errors import UsageError
 
     if format_name == "json":
-        print_json(frame.to_dicts())
+        import polars.selectors as cs
+
+        # JSON has no word for what is not a number
+        print_json(frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts())
     elif format_name == "csv":
         import polars as pl
 

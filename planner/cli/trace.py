@@ -55,7 +55,7 @@ def generate(
         "days": days,
         "demand_factor": demand_factor,
         "growth_per_day": growth,
-        "weekday_factors": tuple(weekdays.split(",")),
+        "weekday_factors": weekdays,
         "noise": noise,
         "start_at": _moment(start, loaded.settings.timezone, "--from"),
         "end_at": _moment(end, loaded.settings.timezone, "--to"),
@@ -253,6 +253,9 @@ def _print_document(d: dict[str, Any]) -> None:
         ("<tokens per request", "mean", "p50", "p90", "p95", "p99", "max"),
         [(r["field"], float(r["mean"]), r["p50"], r["p90"], r["p95"], r["p99"], r["max"]) for r in d["lengths"]],
     )
+    if d["hours_left_out"]:
+        print_line(f"  {d['hours_left_out']:,} hours are too many to print; look for stray dates")
+        return
     print_table(
         ("<hour", "requests", "input tokens", "cached", "output tokens"),
         [
@@ -263,12 +266,13 @@ def _print_document(d: dict[str, Any]) -> None:
 
 
 def _zone(name: str) -> None:
-    from zoneinfo import available_timezones
-
     from planner.errors import UsageError
+    from planner.scenario.models import known_zone
 
-    if name not in available_timezones():
-        raise UsageError(f'--timezone "{name}": is not an IANA time zone; for example UTC or Asia/Shanghai')
+    try:
+        known_zone(name)
+    except ValueError as error:
+        raise UsageError(f"--timezone {error}") from error
 
 
 def _moment(text: str | None, timezone: str, option: str) -> datetime | None:

@@ -52,6 +52,10 @@ class Deployment:
         """The most units that scaling reaches."""
         return self.ladder[-1]
 
+    def floor(self, nodes: int) -> Units:
+        """The least units that inference keeps: base units plus the fewest whole steps of at least that many nodes."""
+        return self.ladder[self.step_of_nodes(nodes)]
+
     def step_of_nodes(self, nodes: int) -> int:
         """The fewest steps above the base whose units occupy at least that many nodes, or else the most there are."""
         for count, units in enumerate(self.ladder):

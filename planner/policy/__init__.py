@@ -12,7 +12,7 @@ from planner.scenario.models import PolicySettings
 
 POLICIES = ("night-training", "fixed", "timetable")
 
-__all__ = ["POLICIES", "Entry", "Policy", "Seen", "Tick", "decide_all", "make_policy"]
+__all__ = ["POLICIES", "Entry", "Policy", "Seen", "Tick", "Timetable", "decide_all", "make_policy"]
 
 
 def make_policy(settings: PolicySettings, deployment: Deployment, timetable: Sequence[Entry] = ()) -> Policy:

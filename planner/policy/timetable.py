@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
@@ -38,6 +39,9 @@ class Timetable:
             raise UsageError("the timetable has no row; give at least one time with its nodes or units")
         ordered = sorted(entries, key=lambda entry: entry[0])
         first = ordered[0][0]
+        for (one, _), (two, _) in pairwise(ordered):
+            if one == two:
+                raise UsageError(f"the timetable has two rows for {one:%Y-%m-%d %H:%M}; remove one")
         by_nodes = {deployment.nodes(units): units for units in deployment.ladder}
         units = []
         for moment, held in ordered:

@@ -19,7 +19,8 @@ from planner.scenario.models import TrainingSettings
 class IntervalPlan:
     """The planned fleet, arrays (grid.count,), named as the columns of the table plan_interval.
 
-    lives and windows hold the same plan by unit and by lent node.
+    floored: intervals whose target was raised to the floor. lives and windows hold the same plan by unit and by
+    lent node.
     """
 
     grid: Grid
@@ -41,6 +42,7 @@ class IntervalPlan:
     steady_shortfall_output_tokens: Ints
     start_up_shortfall_input_tokens: Ints
     start_up_shortfall_output_tokens: Ints
+    floored: int
     lives: tuple[Life, ...]
     windows: tuple[Window, ...]
 
@@ -57,11 +59,15 @@ def replay_intervals(
     training: TrainingSettings,
     *,
     ahead: bool,
+    floor: Units,
 ) -> IntervalPlan:
-    """Apply start-up, drain, the node budget and lending to the targets of every interval.
+    """Apply floor, start-up, drain, the node budget and lending to the targets of every interval.
 
-    ahead: whether targets were known before their interval began. Raises RunError for a target beyond the fleet.
+    ahead: whether targets were known before their interval began. floor: the least units of each role; targets
+    below are raised. Raises RunError for a target beyond the fleet.
     """
+    raised = [Units(max(target.prefill, floor.prefill), max(target.decode, floor.decode)) for target in targets]
+    floored, targets = sum(one != two for one, two in zip(raised, targets, strict=True)), raised
     grid, fleet = demand.grid, deployment.settings
     timing = Timing(grid.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead)
     lives = unit_lives(targets, deployment, timing)
@@ -107,6 +113,7 @@ def replay_intervals(
         steady_shortfall_output_tokens=steady_output,
         start_up_shortfall_input_tokens=np.maximum(demand.input_tokens - carried[2] - steady_input, 0),
         start_up_shortfall_output_tokens=np.maximum(demand.output_tokens - carried[3] - steady_output, 0),
+        floored=floored,
         lives=tuple(lives),
         windows=tuple(windows),
     )
@@ -125,12 +132,12 @@ def _node_seconds(lives: Sequence[Life], grid: Grid) -> dict[tuple[str, str], In
 
 
 def _lent(windows: Sequence[Window], grid: Grid) -> tuple[Ints, Ints, Ints]:
-    """Node-seconds restoring and training per interval, and the nodes lent when it ends."""
+    """Node-seconds restoring and training per interval, and the nodes lent throughout it."""
     restoring, useful, lent = (np.zeros(grid.count, np.int64) for _ in range(3))
     for window in windows:
         _spread(restoring, window.start_s, window.useful_s, window.nodes, grid.interval_s)
         _spread(useful, window.useful_s, window.end_s, window.nodes, grid.interval_s)
-        lent[window.start_s // grid.interval_s : window.end_s // grid.interval_s] += window.nodes
+        lent[-(-window.start_s // grid.interval_s) : window.end_s // grid.interval_s] += window.nodes
     return restoring, useful, lent
 
 

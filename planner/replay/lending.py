@@ -49,7 +49,8 @@ def steps_of(changes: Iterable[tuple[int, int]], first: int, end_s: int) -> list
 def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> list[Window]:
     """Windows of lent nodes. free: nodes that inference does not hold, as (from_s, to_s, nodes) without gaps.
 
-    Nodes that are free from the beginning are taken to train already. Windows under min_window_s are left idle.
+    Nodes that are free from the beginning are taken to train already. Windows under min_window_s are left idle,
+    unless the plan's start or end cuts them.
     """
     if not settings.lend:
         return []
@@ -66,7 +67,9 @@ def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> li
                 stack.append((since, nodes - taken))
             count -= taken
             start_s = max(since, 0)
-            if at_s - start_s >= max(settings.min_window_s, 1):
+            # a window that the plan's start or end cuts may be longer than it looks
+            cut = since <= 0 or at_s == end_s
+            if at_s > start_s and (cut or at_s - start_s >= settings.min_window_s):
                 windows.append(Window(start_s, min(max(since + settings.restore_s, 0), at_s), at_s, taken))
 
     for from_s, _, nodes in free:

@@ -73,9 +73,7 @@ def unit_lives(targets: Sequence[Units], deployment: Deployment, timing: Timing)
                 lives += _leave(open_units[role], -changes[role], at_s, _size(deployment, role), role, timing)
         for role in ROLES:
             if changes[role] > 0:
-                nodes = changes[role] * _size(deployment, role)
-                joined_s = _first_room(lives, open_units, deployment, nodes, at_s)
-                open_units[role].append(_Open(changes[role], joined_s))
+                open_units[role] += _join(lives, open_units, deployment, role, changes[role], at_s)
     for role in ROLES:
         for there in open_units[role]:
             if there.units and there.joined_s < end_s:
@@ -108,20 +106,24 @@ def _leave(there: list[_Open], count: int, at_s: int, size: int, role: str, timi
     return lives
 
 
-def _first_room(
-    lives: list[Life], open_units: dict[str, list[_Open]], deployment: Deployment, nodes: int, at_s: int
-) -> int:
-    """The first moment from at_s on at which leaving units have made room for further nodes."""
-    held = sum(there.units * _size(deployment, role) for role, group in open_units.items() for there in group)
+def _join(
+    lives: list[Life], open_units: dict[str, list[_Open]], deployment: Deployment, role: str, count: int, at_s: int
+) -> list[_Open]:
+    """Units that join from at_s on, each as soon as leaving units have made room for it."""
+    size = _size(deployment, role)
+    held = sum(there.units * _size(deployment, name) for name, group in open_units.items() for there in group)
     leaving = sorted((life.left_s, life.nodes) for life in lives if life.left_s > at_s)
-    room = deployment.settings.nodes - held - sum(count for _, count in leaving)
-    moment = at_s
-    for left_s, count in leaving:
-        if room >= nodes:
-            break
-        room += count
-        moment = left_s
-    return moment
+    room = deployment.settings.nodes - held - sum(nodes for _, nodes in leaving)
+    joined = []
+    for moment, freed in [(at_s, 0), *leaving]:
+        room += freed
+        fit = min(count, room // size)
+        if fit > 0:
+            joined.append(_Open(fit, moment))
+            room -= fit * size
+            count -= fit
+    assert count == 0, "targets fit the fleet, so all units find room once the others have left"
+    return joined
 
 
 def _size(deployment: Deployment, role: str) -> int:

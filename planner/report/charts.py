@@ -7,13 +7,13 @@ every browser.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from planner.results import RunView
-from planner.units import from_us
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
@@ -261,9 +261,16 @@ def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _local(run: RunView, frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Local wall-clock time in the column `local_time`, without a zone."""
-    local = pl.col(column).dt.convert_time_zone(run.record["timezone"]).dt.replace_time_zone(None)
-    return frame.with_columns(local_time=local).drop(column)
+    """Time at the zone's offset at the start of the plan in the column `local_time`, without a zone."""
+    offset = _offset(run)
+    return frame.with_columns(local_time=pl.col(column).dt.replace_time_zone(None) + offset).drop(column)
+
+
+def _offset(run: RunView) -> timedelta:
+    start: datetime = run.intervals["interval_start"][0].astimezone(run.scenario.zone)
+    offset = start.utcoffset()
+    assert offset is not None
+    return offset
 
 
 def _for_table(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
@@ -284,11 +291,16 @@ def _values(frame: pl.DataFrame) -> alt.InlineData:
 
 
 def _time(run: RunView) -> alt.X:
-    """The axis of local time. Data carry wall-clock times as if they were UTC, and the scale is UTC."""
-    start = run.intervals["interval_start"][0]
-    offset = from_us(round(start.timestamp() * 1e6), run.scenario.zone).strftime("%z")
+    """The axis of local time. Data carry local times as if they were UTC, and the scale is UTC.
+
+    One offset holds for the whole axis, so that no time comes twice where the clock changes.
+    """
+    start, end = (run.intervals["interval_start"][index].astimezone(run.scenario.zone) for index in (0, -1))
+    offset = start.strftime("%z")
     title = f"local time, {run.record['timezone']} (UTC{offset[:3]}:{offset[3:]})"
-    span = run.intervals["interval_start"][-1] - start
+    if end.utcoffset() != start.utcoffset():
+        title += " as at the start; the clock changes on the way"
+    span = end - start
     pattern = "%H:%M" if span.days < 2 else "%d %b"
     return alt.X(
         "local_time:T",

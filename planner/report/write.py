@@ -76,11 +76,10 @@ def _described(chart: Chart, svg: str) -> str:
 
 def _published_nodes(run: RunView) -> dict[int, int]:
     """The published timeline of the profile that the plan's trace was drawn from."""
-    settings = run.scenario.trace
-    if settings.profile is None or settings.name is not None:
+    if run.record["profile"] is None:
         return {}
     try:
-        return load_profile(settings.profile).published_nodes()
+        return load_profile(str(run.record["profile"])).published_nodes()
     except PlannerError:
         # the profile may have been moved since; the run's own figures do not need it
         return {}

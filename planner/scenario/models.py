@@ -22,6 +22,13 @@ class Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def known_zone(name: str) -> str:
+    """The name, if it is an IANA time zone. Raises ValueError."""
+    if name not in available_timezones():
+        raise ValueError(f'"{name}" is not an IANA time zone; for example UTC or Asia/Shanghai')
+    return name
+
+
 class TraceSettings(Closed):
     """Which requests to plan for: a stored trace by name, or one drawn from a load profile."""
 
@@ -47,6 +54,11 @@ class TraceSettings(Closed):
     """Draw only from this moment on; a multiple of the profile's cell (15 min), with offset."""
     end_at: AwareDatetime | None = None
     """Draw only up to this moment; a multiple of the profile's cell (15 min), with offset."""
+
+    @field_validator("weekday_factors", mode="before")
+    @classmethod
+    def _split(cls, factors: object) -> object:
+        return tuple(factors.split(",")) if isinstance(factors, str) else factors
 
     @field_validator("weekday_factors")
     @classmethod
@@ -270,9 +282,7 @@ class Scenario(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError(f'"{name}" is not an IANA time zone; for example UTC or Asia/Shanghai')
-        return name
+        return known_zone(name)
 
     @model_validator(mode="after")
     def _floor_fits(self) -> Self:

@@ -33,6 +33,10 @@ def query(store: Store, sql: str, params: Mapping[str, object] | None = None) ->
         return frame
     except duckdb.Error as error:
         raise QueryError(_one_line(error)) from error
+    except pl.exceptions.PolarsError as error:
+        raise QueryError(
+            f"the result holds a type that cannot be printed; cast it, for example to VARCHAR ({_one_line(error)})"
+        ) from error
     finally:
         connection.close()
 

@@ -113,6 +113,13 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
             f"{path}: has schema {version} and this planner knows {len(migrations())}; "
             "use the newer planner that wrote it, or another --db"
         )
+    recorded = dict(connection.execute("SELECT version, sha256 FROM schema_migration").fetchall())
+    for number, file in migrations().items():
+        if number in recorded and recorded[number] != _digest(file.read_text(encoding="utf-8")):
+            raise StoreUnreadable(
+                f"{path}: was made by another build of planner, whose {file.stem} differs; "
+                "use that build, or another --db"
+            )
     return version
 
 

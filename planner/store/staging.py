@@ -26,6 +26,9 @@ SELECT
     count(block_ids) FILTER (WHERE reason IS NULL) > 0 AS has_blocks,
     count(DISTINCT coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS weights,
     any_value(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
+    bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL)
+        AS numbered_sessions,
+    count(DISTINCT block_tokens) FILTER (WHERE reason IS NULL) AS block_sizes,
     max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
 FROM parsed
 """
@@ -68,10 +71,16 @@ class Staging:
         ).pl()
         return rows
 
-    def requests(self, batch_rows: int, *, with_class: bool, with_session: bool) -> pa.RecordBatchReader:
-        """Imported requests in arrival order, then file order; block_ids along."""
+    def requests(
+        self, batch_rows: int, *, with_class: bool, with_session: bool, numbered_sessions: bool
+    ) -> pa.RecordBatchReader:
+        """Imported requests in arrival order, then file order; block_ids along.
+
+        numbered_sessions: whether sessions are numbers already and keep them.
+        """
         classes = "dense_rank() OVER (ORDER BY coalesce(class, '')) - 1"
-        sessions = "CASE WHEN session IS NOT NULL THEN dense_rank() OVER (ORDER BY session) - 1 END"
+        ranked = "CASE WHEN session IS NOT NULL THEN dense_rank() OVER (ORDER BY session) - 1 END"
+        sessions = "session" if numbered_sessions else ranked
         columns = ["arrival_us", "input_tokens", "cached_input_tokens", "output_tokens", "block_ids"]
         columns += [f"({classes})::SMALLINT AS class_id"] if with_class else []
         columns += [f"({sessions})::BIGINT AS session_id"] if with_session else []

@@ -62,7 +62,7 @@ def csv_columns(path: Path) -> list[str]:
 
 
 def csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A CSV file with a header. Quoted fields may hold line ends; blank lines are no rows. Raises TraceError."""
+    """A CSV file with a header. Quoted fields may hold line ends. Raises TraceError."""
     columns = csv_columns(path)
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
@@ -159,7 +159,8 @@ def _lines(
     faults: list[tuple[int, str]] = []
 
     def refuse(row: pacsv.InvalidRow) -> str:
-        faults.append((row.number, f"has {row.actual_columns} fields and the header {row.expected_columns}"))
+        quote = "; a quote may be left open" if '"' in row.text else ""
+        faults.append((row.number, f"has {row.actual_columns} fields and the header {row.expected_columns}{quote}"))
         return "skip"
 
     options = pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse, **parse)
@@ -208,15 +209,15 @@ def _line_breaks(batch: pa.RecordBatch) -> Ints:
 
 
 def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: bool) -> pa.RecordBatch:
-    """The rows with their lines, without blank ones. marked: whether some text may have been no UTF-8."""
+    """The rows with their lines. marked: whether some text may have been no UTF-8."""
     blank = np.ones(batch.num_rows, bool)
     fault = np.full(batch.num_rows, None, dtype=object)
     for text in batch.columns:
         blank &= pc.equal(pc.utf8_trim_whitespace(text), "").to_numpy(zero_copy_only=False)
         if marked:
             fault[pc.match_substring(text, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
-    whole = pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
-    return whole.filter(pa.array(~blank))
+    fault[blank] = "is empty"
+    return pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
 
 
 def _fault_batch(schema: pa.Schema, faults: list[tuple[int, str]]) -> pa.RecordBatch:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from planner.demand import peak_to_mean
 from planner.errors import TraceError, UsageError
 from planner.store import Session
-from planner.trace.bins import binned
+from planner.trace.bins import MOST_INTERVALS, binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import S_PER_HOUR, iso
+from planner.units import S_PER_HOUR, US_PER_HOUR, iso
 
 _BATCH_ROWS = 250_000
 
@@ -45,19 +45,23 @@ def summary(info: TraceInfo) -> dict[str, Any]:
 def describe(session: Session, info: TraceInfo) -> dict[str, Any]:
     """Totals, hit share, mean KV length with its sampling error, percentiles, hourly profile, rejects."""
     zone = ZoneInfo(info.timezone)
-    demand = binned(session, info, S_PER_HOUR, zone)
+    hours = (info.window_end_us - info.window_start_us) // US_PER_HOUR
+    demand = binned(session, info, S_PER_HOUR, zone) if hours < MOST_INTERVALS - 1 else None
     kv = session.rows("trace_kv_length", trace_id=info.trace_id)[0]
     return {
         **summary(info),
         "cache_hit_ratio": info.cached_input_tokens / info.input_tokens if info.input_tokens else None,
         "kv_tokens_per_output_token": kv["kv_tokens_per_output_token"],
         "kv_standard_error": kv["standard_error"],
-        "peak_to_mean_hour": peak_to_mean(demand.output_tokens),
+        "peak_to_mean_hour": peak_to_mean(demand.output_tokens) if demand else None,
         "lengths": session.rows("trace_lengths", trace_id=info.trace_id),
         "rows_read": info.rows_read,
         "rows_rejected": info.rows_rejected,
         "rejects": session.rows("trace_rejects", trace_id=info.trace_id),
-        "hours": [
+        "hours_left_out": 0 if demand else hours,
+        "hours": []
+        if demand is None
+        else [
             {
                 "start": start.isoformat(),
                 "requests": int(demand.requests[hour]),

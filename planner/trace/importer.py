@@ -92,6 +92,8 @@ def import_trace(
 
     Raises UsageError for an unknown format, TraceError for files that are not what they should be.
     """
+    if not name.strip():
+        raise UsageError("--name is empty; give the trace a name")
     reader = readers().get(format_name)
     if reader is None:
         raise UsageError(f'no format "{format_name}"; use one of {", ".join(readers())}')
@@ -188,6 +190,8 @@ def _check_counts(
         )
     if counts["weights"] > 1:
         raise TraceError(f"{paths[0]}: sample_weight differs from row to row; a trace has one, split the file")
+    if counts["block_sizes"] > 1:
+        raise TraceError(f"{paths[0]}: block_tokens differs from row to row; a trace has one, split the file")
     if counts["has_blocks"] and not (reader.block_tokens or counts["block_tokens"]):
         raise TraceError(f"{paths[0]}: has block_ids and no block_tokens; add the column with their size in tokens")
 
@@ -203,7 +207,12 @@ def _spool(
     """Move the requests out of the staging area in arrival order; compute cache hits where the format has none."""
     cache = PrefixCache(options.cache_blocks)
     done = 0
-    stream = stage.requests(_BATCH_ROWS, with_class=counts["has_class"], with_session=counts["has_session"])
+    stream = stage.requests(
+        _BATCH_ROWS,
+        with_class=counts["has_class"],
+        with_session=counts["has_session"],
+        numbered_sessions=counts["numbered_sessions"],
+    )
     for batch in stream:
         ids = batch.column("block_ids")
         columns = {name: batch.column(name) for name in batch.schema.names if name != "block_ids"}

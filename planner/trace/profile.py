@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, field_v
 from planner.errors import UsageError
 from planner.resources import shipped
 from planner.scenario.catalogue import describe, read_toml
-from planner.scenario.models import Closed, Count, PositiveCount, PositiveFloat, Share
+from planner.scenario.models import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
 
 Floats = NDArray[np.float64]
@@ -108,6 +108,11 @@ class ProfileFile(Closed):
     population: Population
     published: Published | None = None
     provenance: dict[str, str]
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return known_zone(name)
 
     @field_validator("cell_s")
     @classmethod

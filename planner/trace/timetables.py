@@ -47,8 +47,8 @@ def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
         if moment.tzinfo is not None:
             moment = moment.astimezone(zone).replace(tzinfo=None)
         if "inference_nodes" in row:
-            return moment, int(row["inference_nodes"])
-        return moment, (int(row["prefill_units"]), int(row["decode_units"]))
+            return moment, _count(row["inference_nodes"])
+        return moment, (_count(row["prefill_units"]), _count(row["decode_units"]))
     except KeyError as error:
         raise UsageError(
             f"{path}: has no column {error}; it needs interval_start, "
@@ -56,3 +56,10 @@ def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
         ) from error
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path} line {line}: {error}; give an ISO-8601 time and whole numbers") from error
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError(f"{count} is negative")
+    return count

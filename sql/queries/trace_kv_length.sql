@@ -1,11 +1,11 @@
 -- Mean KV length per output token of a trace, sum(o*(i + o/2))/sum(o), and its standard error as a ratio of sums.
+-- Both are NULL where there is no output.
 -- @public
 -- @param trace_id  the trace
 WITH total AS (
     SELECT
-        count(*) AS n,
-        sum(output_tokens)::DOUBLE AS weights,
-        sum(output_tokens::DOUBLE * (input_tokens + output_tokens / 2.0)) / sum(output_tokens) AS mean
+        nullif(sum(output_tokens)::DOUBLE, 0) AS weights,
+        sum(output_tokens::DOUBLE * (input_tokens + output_tokens / 2.0)) / nullif(sum(output_tokens), 0) AS mean
     FROM request
     WHERE trace_id = $trace_id
 )

@@ -40,6 +40,11 @@ SELECT
             WHEN given_cached IS NULL THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
             WHEN given_cached > given_input THEN 'cached_input_tokens exceeds input_tokens'
             WHEN ids IS NOT NULL AND TRY_CAST(string_split(ids, ' ') AS BIGINT[]) IS NULL THEN 'block_ids is not a list of whole numbers'
+            WHEN nullif(trim(block_tokens), '') IS NOT NULL AND NOT coalesce(TRY_CAST(block_tokens AS BIGINT) >= 1, false)
+                THEN 'block_tokens is not a whole number from 1'
+            WHEN ids IS NOT NULL AND TRY_CAST(block_tokens AS BIGINT) IS NOT NULL
+                AND len(string_split(ids, ' ')) <> (given_input + TRY_CAST(block_tokens AS BIGINT) - 1) // TRY_CAST(block_tokens AS BIGINT)
+                THEN 'block_ids does not hold one id per block of input tokens'
             WHEN nullif(trim(sample_weight), '') IS NOT NULL AND NOT coalesce(TRY_CAST(sample_weight AS BIGINT) >= 1, false)
                 THEN 'sample_weight is not a whole number from 1'
         END

@@ -51,6 +51,7 @@ CREATE TABLE run (
     settings JSON NOT NULL,
     trace_id INTEGER NOT NULL,
     trace VARCHAR NOT NULL,
+    profile VARCHAR,
     policy VARCHAR NOT NULL,
     demand_source VARCHAR NOT NULL,
     interval_s INTEGER NOT NULL,
