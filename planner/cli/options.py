@@ -22,9 +22,9 @@ Sets = Annotated[
 ]
 ScenarioName = Annotated[
     str | None,
-    typer.Argument(metavar="[SCENARIO]", help="A built-in name or a TOML file [default: deepseek-2025-02-27]."),
+    typer.Argument(metavar="SCENARIO", help="A built-in name or a TOML file [default: deepseek-2025-02-27]."),
 ]
-RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run [default: the newest].")]
+RunId = Annotated[str | None, typer.Argument(metavar="RUN", help="A run [default: the newest].")]
 
 
 def store_at(db: Path | None) -> "Store":

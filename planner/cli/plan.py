@@ -23,9 +23,10 @@ def plan(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """How many nodes, when; what training gets; what it costs and earns.
+    """Plan nodes, training, cost and revenue.
 
-    Draws the scenario's trace if it is not stored yet, plans, stores the run and prints it.
+    Says how many nodes inference needs and when, what training gets, and what it costs and earns. Draws the
+    scenario's trace if it is not stored yet, plans, stores the run and prints it.
     Exit code 3: the plan is stored and misses a limit that the scenario states.
     """
     from planner import pipeline
@@ -127,7 +128,10 @@ def _figures(s: "Any") -> list[tuple[str, str]]:
 
 
 def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
-    """The published day: computed against published, quantity by quantity, with the kind of each."""
+    """Compare the built-in day with what was published.
+
+    Quantity by quantity, with the kind of each: input, inferred, fitted or emergent.
+    """
     from planner.reference import NOTES, reference_rows
 
     loaded = scenario_of(scenario, sets)

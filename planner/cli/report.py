@@ -16,7 +16,10 @@ def report(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """One self-contained HTML page, PNG and SVG of every chart, CSV of every table."""
+    """Write the report of a run.
+
+    One self-contained HTML page, PNG and SVG of every chart, CSV of every table.
+    """
     from planner.pipeline import load_run
     from planner.report.write import write_report
 

@@ -8,7 +8,7 @@ import typer
 from planner.cli.options import Json, ScenarioName, Sets, scenario_of
 from planner.cli.output import print_json, print_line, print_table
 
-app = typer.Typer(help="Scenarios: everything a plan depends on besides the trace.", rich_markup_mode=None)
+app = typer.Typer(help="Scenarios: what a plan depends on.", rich_markup_mode=None)
 
 
 @app.command("init")

@@ -15,7 +15,7 @@ _MOST_ROWS = 200
 
 
 def sql(
-    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="One SELECT.")] = None,
+    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="One SELECT.")] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAMED", help="A named query; see --list.")] = None,
     params: Annotated[
         list[str] | None,
@@ -27,7 +27,10 @@ def sql(
     tables: Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")] = False,
     db: Db = None,
 ) -> None:
-    """Query the store: read-only, with no way to files, the network or settings."""
+    """Query the store in SQL, read-only.
+
+    A query reaches nothing but the store: no files, network, environment, extensions or settings.
+    """
     from planner.errors import UsageError
     from planner.store.adhoc import query as run_query
     from planner.store.queries import named_query

@@ -21,7 +21,7 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="A stored trace.")]
 @app.command("generate")
 def generate(
     profile: Annotated[
-        str, typer.Argument(metavar="[PROFILE]", help="A built-in load profile or a TOML file.")
+        str, typer.Argument(metavar="PROFILE", help="A built-in load profile or a TOML file.")
     ] = "deepseek-2025-02-27",
     name: Annotated[str | None, typer.Option("--name", help="Name to store it under.")] = None,
     scale: Annotated[float, typer.Option("--scale", help="Share of the requests: 1 over a whole number.")] = 0.001,
@@ -77,7 +77,7 @@ def generate(
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Log files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Log files.")],
     format_name: Annotated[str, typer.Option("--format", metavar="F", help="azure, mooncake, csv or parquet.")],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",

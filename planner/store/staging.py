@@ -1,7 +1,7 @@
 """A private, temporary DuckDB in which imported lines become requests, while nobody's lock is held."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,22 +17,6 @@ _PARSED = (
     "sample_weight, block_tokens, reason"
 )
 
-_COUNTS = """
-SELECT
-    count(*) AS rows_read,
-    count(*) FILTER (WHERE reason IS NULL) AS rows_imported,
-    count(class) FILTER (WHERE reason IS NULL) > 0 AS has_class,
-    count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
-    count(block_ids) FILTER (WHERE reason IS NULL) > 0 AS has_blocks,
-    count(DISTINCT coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS weights,
-    any_value(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
-    bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL)
-        AS numbered_sessions,
-    count(DISTINCT block_tokens) FILTER (WHERE reason IS NULL) AS block_sizes,
-    max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
-FROM parsed
-"""
-
 
 class Staging:
     """Lines in, requests out: `parse` every file with a reader, then take what was made."""
@@ -42,7 +26,7 @@ class Staging:
 
     def parse(self, reader: str, file_index: int, batches: Iterable[pa.RecordBatch], params: dict[str, object]) -> None:
         """Run a reader of `sql/readers` over a file's lines. params: what it may need; it takes what it names."""
-        text = (shipped("sql") / "readers" / f"{reader}.sql").read_text(encoding="utf-8")
+        text = _sql(f"readers/{reader}")
         used = {name: value for name, value in params.items() if f"${name}" in text}
         for batch in batches:
             self._connection.register("lines", pa.Table.from_batches([batch]))
@@ -54,39 +38,26 @@ class Staging:
 
     def counts(self) -> dict[str, object]:
         """Rows read and imported, and which optional fields the imported ones have."""
-        counts: dict[str, object] = self._connection.sql(_COUNTS).pl().to_dicts()[0]
+        counts: dict[str, object] = self._connection.sql(_sql("staging/counts")).pl().to_dicts()[0]
         return counts
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""
-        rows = self._connection.execute(
-            "SELECT DISTINCT coalesce(class, '') AS class FROM parsed WHERE reason IS NULL ORDER BY class"
-        ).fetchall()
-        return [str(row[0]) for row in rows]
+        return [str(row[0]) for row in self._connection.execute(_sql("staging/classes")).fetchall()]
 
     def rejects(self) -> pl.DataFrame:
         """Refused rows: file_index, line, reason, in file order."""
-        rows: pl.DataFrame = self._connection.sql(
-            "SELECT file_index, line, reason FROM parsed WHERE reason IS NOT NULL ORDER BY file_index, line"
-        ).pl()
+        rows: pl.DataFrame = self._connection.sql(_sql("staging/rejects")).pl()
         return rows
 
-    def requests(
-        self, batch_rows: int, *, with_class: bool, with_session: bool, numbered_sessions: bool
-    ) -> pa.RecordBatchReader:
-        """Imported requests in arrival order, then file order; block_ids along.
+    def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> pa.RecordBatchReader:
+        """Columns of the imported requests in arrival order, then file order.
 
         numbered_sessions: whether sessions are numbers already and keep them.
         """
-        classes = "dense_rank() OVER (ORDER BY coalesce(class, '')) - 1"
-        ranked = "CASE WHEN session IS NOT NULL THEN dense_rank() OVER (ORDER BY session) - 1 END"
-        sessions = "session" if numbered_sessions else ranked
-        columns = ["arrival_us", "input_tokens", "cached_input_tokens", "output_tokens", "block_ids"]
-        columns += [f"({classes})::SMALLINT AS class_id"] if with_class else []
-        columns += [f"({sessions})::BIGINT AS session_id"] if with_session else []
-        return self._connection.sql(
-            f"SELECT {', '.join(columns)} FROM parsed WHERE reason IS NULL ORDER BY arrival_us, file_index, line"
-        ).to_arrow_reader(batch_rows)
+        # only the columns asked for are computed: classes and sessions cost a sort each
+        query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
+        return self._connection.sql(query, params={"numbered_sessions": numbered_sessions}).to_arrow_reader(batch_rows)
 
 
 @contextmanager
@@ -96,12 +67,12 @@ def staging() -> Iterator[Staging]:
         connection = duckdb.connect(":memory:", config={**CONFIG, "temp_directory": str(Path(folder))})
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute((shipped("sql") / "readers" / "_macros.sql").read_text(encoding="utf-8"))
-            connection.execute(
-                "CREATE TABLE parsed (file_index INTEGER, line BIGINT, arrival_us BIGINT, input_tokens BIGINT, "
-                "cached_input_tokens BIGINT, output_tokens BIGINT, class VARCHAR, session VARCHAR, block_ids BIGINT[], "
-                "sample_weight BIGINT, block_tokens BIGINT, reason VARCHAR)"
-            )
+            connection.execute(_sql("readers/_macros"))
+            connection.execute(_sql("staging/parsed"))
             yield Staging(connection)
         finally:
             connection.close()
+
+
+def _sql(name: str) -> str:
+    return (shipped("sql") / f"{name}.sql").read_text(encoding="utf-8")

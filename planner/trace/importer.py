@@ -207,23 +207,19 @@ def _spool(
     """Move the requests out of the staging area in arrival order; compute cache hits where the format has none."""
     cache = PrefixCache(options.cache_blocks)
     done = 0
-    stream = stage.requests(
-        _BATCH_ROWS,
-        with_class=counts["has_class"],
-        with_session=counts["has_session"],
-        numbered_sessions=counts["numbered_sessions"],
-    )
+    schema = _request_schema(counts)
+    columns = [*schema.names, "block_ids"]
+    stream = stage.requests(columns, _BATCH_ROWS, numbered_sessions=counts["numbered_sessions"])
     for batch in stream:
         ids = batch.column("block_ids")
-        columns = {name: batch.column(name) for name in batch.schema.names if name != "block_ids"}
+        fields = {name: batch.column(name) for name in schema.names}
         if counts["has_blocks"]:
             if reader.block_tokens:
-                prompts = zip(ids.to_pylist(), columns["input_tokens"].to_pylist(), strict=True)
+                prompts = zip(ids.to_pylist(), fields["input_tokens"].to_pylist(), strict=True)
                 hit = [cached_tokens(cache.hits(own or []), reader.block_tokens, tokens) for own, tokens in prompts]
-                columns["cached_input_tokens"] = pa.array(hit, pa.int64())
+                fields["cached_input_tokens"] = pa.array(hit, pa.int64())
             blocks.write(_blocks(ids, done))
-        schema = _request_schema(counts)
-        requests.write(pa.record_batch([columns[item.name].cast(item.type) for item in schema], schema=schema))
+        requests.write(pa.record_batch([fields[item.name].cast(item.type) for item in schema], schema=schema))
         done += batch.num_rows
 
 

@@ -1,0 +1,14 @@
+-- Rows read and imported, and which optional fields the imported ones have.
+SELECT
+    count(*) AS rows_read,
+    count(*) FILTER (WHERE reason IS NULL) AS rows_imported,
+    count(class) FILTER (WHERE reason IS NULL) > 0 AS has_class,
+    count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
+    count(block_ids) FILTER (WHERE reason IS NULL) > 0 AS has_blocks,
+    count(DISTINCT coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS weights,
+    any_value(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
+    bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL)
+        AS numbered_sessions,
+    count(DISTINCT block_tokens) FILTER (WHERE reason IS NULL) AS block_sizes,
+    max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
+FROM parsed;

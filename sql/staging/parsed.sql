@@ -1,0 +1,15 @@
+-- What a reader makes of the lines of a file; reason says why a line is refused.
+CREATE TABLE parsed (
+    file_index INTEGER,
+    line BIGINT,
+    arrival_us BIGINT,
+    input_tokens BIGINT,
+    cached_input_tokens BIGINT,
+    output_tokens BIGINT,
+    class VARCHAR,
+    session VARCHAR,
+    block_ids BIGINT[],
+    sample_weight BIGINT,
+    block_tokens BIGINT,
+    reason VARCHAR
+);
