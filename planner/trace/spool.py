@@ -6,6 +6,7 @@ the process ends, nothing is left.
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
-_MEMORY_BYTES = 768 << 20  # with DuckDB's own limit this stays under 3 GB
+_MEMORY_BYTES = 1100 << 20  # with DuckDB's own limit this stays under 3 GB
 
 
 class Spool:
@@ -40,21 +41,22 @@ class Spool:
             return
         self._count(batch)
         self._room -= batch.nbytes
-        if self._file is None and self._room < 0:
-            self._file = _NamelessFile(self._schema, self._folder)
-            for earlier in self._batches:
-                self._file.writer.write_batch(earlier)
-            self._batches.clear()
-        if self._file is None:
+        if self._room >= 0:
             self._batches.append(batch)
-        else:
-            self._file.writer.write_batch(batch)
+            return
+        self._file = self._file or _NamelessFile(self._schema, self._folder)
+        self._file.writer.write_batch(batch)
 
     def read(self) -> pa.RecordBatchReader:
-        """All batches, from the first."""
-        if self._file is None:
-            return pa.RecordBatchReader.from_batches(self._schema, self._batches)
-        return self._file.read()
+        """All batches, from the first; what was read from memory is not kept."""
+        return pa.RecordBatchReader.from_batches(self._schema, self._all())
+
+    def _all(self) -> Iterator[pa.RecordBatch]:
+        self._batches.reverse()
+        while self._batches:
+            yield self._batches.pop()
+        if self._file is not None:
+            yield from self._file.read()
 
     def _count(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
