@@ -142,3 +142,12 @@ def chromium() -> str:
     if not found:
         pytest.skip("no Chromium here: apt-get install chromium")
     return found
+
+
+def eplb_cases() -> list[dict[str, Any]]:
+    """Recorded results of DeepSeek's EPLB, beside the real traces."""
+    path = Path(os.environ.get("PLANNER_TEST_TRACES", "nowhere")).parent / "reference" / "eplb_cases.json"
+    if not path.is_file():
+        pytest.skip("recorded EPLB cases are not here: set PLANNER_TEST_TRACES to the folder beside them")
+    cases: list[dict[str, Any]] = json.loads(path.read_text())["cases"]
+    return cases

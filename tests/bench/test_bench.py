@@ -105,3 +105,22 @@ def test_where_a_plan_spends_its_time(drawn: Store, benchmark) -> None:  # type:
     taken = seconds(lambda: pipeline.compute_plan(scenario, trace, demand), 20)
     benchmark.pedantic(lambda: pipeline.compute_plan(scenario, trace, demand), rounds=5)
     print(f"\ndeciding, replaying and pricing {demand.grid.count} intervals: {taken * 1e3:.1f} ms")
+
+
+def test_expert_placement_is_ten_times_as_fast_as_recorded(benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Against the wall time of DeepSeek's EPLB recorded beside the cases, on the layers of a whole model."""
+    from conftest import eplb_cases
+
+    from planner.fleet.experts import Layout, place, warm_up
+
+    warm_up()
+    for case in eplb_cases():
+        if case["layers"] != 58:
+            continue
+        load = np.array(case["weight"], np.float64)
+        layout = Layout(case["num_replicas"], case["num_groups"], case["num_nodes"], case["num_gpus"])  # type: ignore[arg-type]
+        taken = seconds(lambda load=load, layout=layout: place(load, layout), 5)
+        ratio = case["seconds_median"] / taken  # type: ignore[operator]
+        print(f"\nexperts, {case['name']}: {taken * 1e3:.1f} ms, {ratio:.0f} times as fast as recorded (at least 10)")
+        assert ratio >= 10
+    benchmark.pedantic(lambda: place(load, layout), rounds=3)
