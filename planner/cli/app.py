@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli import config, doctor, experts, plan, report, run, scenario, sql, trace
+from planner.cli import capacity, config, doctor, experts, plan, report, run, scenario, sql, trace
 from planner.errors import PlannerError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("plan")(plan.plan)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)
+app.command("capacity")(capacity.capacity)
 app.command("experts")(experts.experts)
 app.command("doctor")(doctor.doctor)
 app.add_typer(scenario.app, name="scenario")

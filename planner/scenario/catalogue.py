@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import UsageError
+from planner.scenario.machines import DecodePoint, DecodePoints, Hardware, Model
 from planner.scenario.models import Closed
 from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
 
@@ -59,6 +60,24 @@ def gpu_rates(name: str) -> GpuRates:
     rates = {key: value for key, value in data.items() if isinstance(value, dict)}
     heads = {key: value for key, value in data.items() if key not in rates}
     return _checked(path, GpuRates, {**heads, "rates": rates})
+
+
+def hardware(name: str) -> Hardware:
+    """A kind of node by built-in name or path. Raises UsageError."""
+    path = find("hardware", name)
+    return _checked(path, Hardware, read_toml(path))
+
+
+def model(name: str) -> Model:
+    """A model by built-in name or path. Raises UsageError."""
+    path = find("models", name)
+    return _checked(path, Model, read_toml(path))
+
+
+def decode_points() -> tuple[DecodePoint, ...]:
+    """The published decode steps of the catalogue."""
+    path = find("checkpoints", "decode")
+    return _checked(path, DecodePoints, read_toml(path)).point
 
 
 def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
