@@ -11,7 +11,7 @@ from planner.demand import Demand, Grid
 from planner.economics.ledger import RevenueTerms, costs, margin_ratio, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.scenario.catalogue import price_sheet
-from planner.units import to_us
+from planner.units import round_half_up, to_us
 
 R1, V3 = TokenRates.of(price_sheet("deepseek-r1")), TokenRates.of(price_sheet("deepseek-v3"))
 
@@ -43,7 +43,7 @@ def test_inference_training_and_idle_always_add_up_to_the_fleet(shares: list[tup
     spent = costs(np.array([a for a, _ in shares]), np.array([b for _, b in shares]), fleet, rate, 1.0)
     parts = zip(spent.inference, spent.training, spent.idle, strict=True)
     assert [sum(part) for part in parts] == spent.fleet
-    assert sum(spent.fleet) == round(fleet * len(shares) * rate / 3600) or abs(sum(spent.fleet)) > 2**52
+    assert sum(spent.fleet) == round_half_up(fleet * len(shares) * rate, 3600)
 
 
 def test_a_million_tokens_of_each_kind_earn_the_list_price() -> None:

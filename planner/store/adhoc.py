@@ -35,7 +35,7 @@ def query(store: Store, sql: str, params: Mapping[str, object] | None = None) ->
         raise QueryError(_one_line(error)) from error
     except pl.exceptions.PolarsError as error:
         raise QueryError(
-            f"the result holds a type that cannot be printed; cast it, for example to VARCHAR ({_one_line(error)})"
+            "the result holds a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
         ) from error
     finally:
         connection.close()
