@@ -122,7 +122,11 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
         if sheet.off_peak:
             discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
             found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
-    drawn = _drawn_from(scenario, trace)
+    try:
+        drawn = _drawn_from(scenario, trace)
+    except UsageError as error:
+        # a stored trace can be planned without the file it was drawn from; the report says that it is gone
+        return (*found, Input(f"profile/{trace.profile}", "-", "assumed", str(error)))
     if drawn is not None:
         profile = drawn[0]
         for path, text in profile.settings.provenance.items():
@@ -213,13 +217,21 @@ def _visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Deman
 
 
 def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
-    """The profile and the settings that a trace was drawn from; None for an imported one. Raises UsageError."""
+    """The profile and the settings that a trace was drawn from; None for an imported one.
+
+    Raises UsageError where the profile is not to be found any more, or has changed since.
+    """
     if trace.profile is None:
         return None
     if scenario.trace.name is None and scenario.trace.profile is not None:
         return load_profile(scenario.trace.profile), scenario.trace
     kept = {key: value for key, value in json.loads(trace.settings).items() if key != "cell_s"}
-    return load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
+    profile, settings = load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
+    if build.settings_digest(profile, settings) != trace.settings_digest:
+        raise UsageError(
+            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
+        )
+    return profile, settings
 
 
 def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:

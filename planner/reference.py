@@ -62,7 +62,7 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
     profile = load_profile(scenario.trace.profile)
     published = profile.settings.published
     if published is None:
-        raise UsageError(f'profile "{profile.name}" has no published figures to compare with')
+        raise UsageError(f'profile "{profile.name}" has no published figures; use one with a [published] table')
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)

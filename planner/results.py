@@ -100,12 +100,12 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
         "settings": outcome.scenario.model_dump_json(),
         "trace_id": outcome.trace.trace_id,
         "trace": outcome.trace.name,
-        "profile": _profile_name(outcome),
+        "profile": outcome.trace.profile,
         "policy": outcome.policy,
         "demand_source": outcome.demand_source,
         "interval_s": outcome.demand.grid.interval_s,
         "timezone": outcome.scenario.timezone,
-        "seed": outcome.scenario.trace.seed,
+        "seed": json.loads(outcome.trace.settings).get("seed"),
         "notes": list(outcome.notes),
         "inputs": json.dumps([vars(item) for item in outcome.inputs]),
         "result_digest": digest.hexdigest(),
@@ -116,7 +116,8 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
         session.append(
             "run",
             pl.DataFrame(
-                [{"run_id": run_id, **record}], schema_overrides={"notes": pl.List(pl.String), "profile": pl.String}
+                [{"run_id": run_id, **record}],
+                schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64},
             ),
         )
         for name, frame in frames.items():
@@ -243,12 +244,6 @@ def _frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
     }
 
 
-def _profile_name(outcome: PlanOutcome) -> str | None:
-    """Where the profile of a drawn trace is found again: what the scenario says of the trace it describes."""
-    settings = outcome.scenario.trace
-    return settings.profile if settings.name is None else outcome.trace.profile
-
-
 def _windows(grid: Grid, plan: IntervalPlan) -> pl.DataFrame:
     windows = plan.windows
     return pl.DataFrame(
@@ -285,7 +280,7 @@ def check_limits(run: RunView) -> None:
     """Raises LimitMissed where a run misses a limit that its scenario states."""
     missed = missed_limits(run)
     if missed:
-        raise LimitMissed("; ".join(missed))
+        raise LimitMissed("; ".join(missed) + "; change the plan, or the limit")
 
 
 def plan_document(run: RunView) -> dict[str, Any]:

@@ -41,7 +41,7 @@ TABLES = (
         name | VARCHAR | - | unique name
         origin | VARCHAR | - | synthetic or import
         format | VARCHAR | - | reader that imported it
-        profile | VARCHAR | - | load profile it was drawn from
+        profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         settings | JSON | - | arguments that made it
         settings_digest | VARCHAR | - | sha256 of origin, profile content and settings
         timezone | VARCHAR | - | IANA zone of its local times
@@ -120,7 +120,7 @@ TABLES = (
         demand_source | VARCHAR | - | what the policy was allowed to see
         interval_s | INTEGER | s | length of an interval
         timezone | VARCHAR | - | IANA zone of local times
-        seed | BIGINT | - | seed of the trace
+        seed | BIGINT | - | seed of a drawn trace
         notes | VARCHAR[] | - | what the reader should know, a line each
         inputs | JSON | - | rates, prices and profile figures with their sources, as they were
         result_digest | VARCHAR | - | sha256 of the plan and ledger rows

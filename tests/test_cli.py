@@ -329,6 +329,19 @@ def test_a_profile_of_ones_own_needs_a_known_zone(cli: Cli) -> None:
     Path("own.toml").write_text(source.read_text().replace('name = "deepseek-2025-02-27"', 'name = "own"', 1))
     assert cli("plan", "--set", "trace.profile=own.toml").code == 0
     assert cli("report", "--out", "r").code == 0
+    # by name it is planned from its rows; its profile is found again, and known to have changed or gone
+    assert cli("trace", "generate", "own.toml", "--seed", "5", "--name", "mine").code == 0
+    by_profile = ("plan", "--trace", "mine", "--set", "policy.demand_source=profile")
+    assert cli(*by_profile).code == 0
+    assert cli("sql", "SELECT seed FROM run ORDER BY run_id DESC LIMIT 1", "--json").json == [{"seed": 5}]
+    Path("own.toml").write_text(Path("own.toml").read_text().replace("sigma = 0.8", "sigma = 0.7"))
+    assert cli("plan", "--trace", "mine").code == 0
+    assert "has changed since trace mine was drawn" in cli(*by_profile).err
+    Path("own.toml").unlink()
+    assert cli("plan", "--trace", "mine").code == 0
+    assert cli("report", "--out", "r2").code == 0
+    assert "no load profile" in Path("r2/provenance.csv").read_text()
+    assert "no load profile" in cli(*by_profile).err
 
 
 def test_a_trace_without_output_shows_and_plans(cli: Cli) -> None:

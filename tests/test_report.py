@@ -234,3 +234,7 @@ def test_chart_specifications_stay_small_for_long_plans(planned: Store, cli: Cli
         run = load_run(session)
     for chart in charts(run, {}):
         assert len(json.dumps(chart.spec)) < 1_500_000
+    nodes = charts(run, {})[0]
+    assert "Drawn by hour" in nodes.description
+    areas = [row for rows in nodes.spec["datasets"].values() for row in rows if "top" in row]
+    assert max(row["top"] for row in areas) <= run.scenario.fleet.nodes

@@ -116,7 +116,7 @@ def _figures(s: "Any") -> list[tuple[str, str]]:
         (
             "demand",
             f"{s['requests']:,} requests, {s['input_tokens']:,} input tokens "
-            f"({percent(s['cached_input_tokens'] / s['input_tokens'] if s['input_tokens'] else None, 2)} cached), "
+            f"({percent(s['cache_hit_ratio'], 2)} cached), "
             f"{s['output_tokens']:,} output tokens",
         ),
         (

@@ -244,6 +244,8 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
     heights = {"nodes": 300, "economics": 260, "waterfall": 190}
     if name in heights:
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
+    if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
+        description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
     described = layers.properties(title=title, description=description, background="white").configure(**_CONFIG)
     spec = described.to_dict()
     spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
@@ -251,12 +253,18 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame as it is drawn: by hour where it is long, in local time, closed at the end of the last interval."""
+    """The frame as it is drawn, in local time, closed at the end of the last interval.
+
+    Where it is long it is drawn by hour: the most that is demanded and held, the least that serves and trains.
+    """
     step = pl.duration(seconds=run.record["interval_s"])
     last = frame.tail(1).with_columns(pl.col("interval_start") + step)
     closed = pl.concat([frame, last])
     if frame.height > _MOST_POINTS:
-        closed = closed.group_by_dynamic("interval_start", every="1h").agg(pl.exclude("interval_start").max())
+        cautious = [name for name in frame.columns if name.startswith("training") or "serving" in name]
+        closed = closed.group_by_dynamic("interval_start", every="1h").agg(
+            pl.col(cautious).min(), pl.exclude("interval_start", *cautious).max()
+        )
     return _local(run, closed, "interval_start")
 
 

@@ -51,7 +51,7 @@ def generate(
     draft = Draft(
         name=name or f"{profile.name}-{digest[:8]}",
         origin="synthetic",
-        profile=profile.name,
+        profile=settings.profile,
         settings={**_own(settings), "cell_s": profile.settings.cell_s},
         settings_digest=digest,
         timezone=profile.settings.timezone,

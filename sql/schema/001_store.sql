@@ -56,7 +56,7 @@ CREATE TABLE run (
     demand_source VARCHAR NOT NULL,
     interval_s INTEGER NOT NULL,
     timezone VARCHAR NOT NULL,
-    seed BIGINT NOT NULL,
+    seed BIGINT,
     notes VARCHAR[] NOT NULL,
     inputs JSON NOT NULL,
     result_digest VARCHAR NOT NULL,

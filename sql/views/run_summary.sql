@@ -48,6 +48,7 @@ SELECT
     input_tokens,
     cached_input_tokens,
     output_tokens,
+    CASE WHEN input_tokens > 0 THEN cached_input_tokens / input_tokens END AS cache_hit_ratio,
     cost_usd_micros / 1e6 AS cost_usd,
     revenue_usd_micros / 1e6 AS revenue_usd,
     expected_revenue_usd_micros / 1e6 AS expected_revenue_usd,
