@@ -18,8 +18,9 @@ from planner.policy import Entry, Policy, Seen, Timetable, decide_all, make_poli
 from planner.replay.interval import IntervalPlan, replay_intervals
 from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
-from planner.scenario.catalogue import gpu_rate, gpu_rates, price_sheet
+from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, price_sheet
 from planner.scenario.models import Scenario, TraceSettings
+from planner.sizing import Modelled, Workload, engine_of, model_capacity, with_capacity
 from planner.store import Session, Store
 from planner.trace import build, catalogue
 from planner.trace.bins import binned
@@ -28,6 +29,7 @@ from planner.trace.cells import expected_demand
 from planner.trace.profile import Profile, load_profile
 from planner.trace.timetables import load_timetable
 from planner.units import S_PER_HOUR
+from planner.what_if import document
 
 Progress = Callable[[int, int], None]
 
@@ -47,6 +49,7 @@ def check(scenario: Scenario) -> list[str]:
         lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
         lambda: price_sheet(economics.price_sheet),
         lambda: price_sheet(economics.other_price_sheet),
+        lambda: scenario.fleet.capacity == "observed" or _kv_room(scenario),
     )
     for attempt in checks:
         try:
@@ -67,6 +70,27 @@ def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: P
     return build.find(store, profile, settings) or build.generate(
         store, profile, settings, name=None, now=now, version=version(), progress=progress
     )
+
+
+def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Modelled:
+    """What a node of each role does with the trace's requests, from the hardware up. Raises UsageError."""
+    (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
+    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, Workload.of_row(row, trace.name))
+
+
+def trace_workload(store: Store, name: str) -> Workload:
+    """What a stored trace asks for per token. Raises TraceError, UsageError."""
+    with store.read() as session:
+        trace = catalogue.by_name(session, name)
+        (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
+    return Workload.of_row(row, name)
+
+
+def sized(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
+    """The scenario with the capacities to plan with: as they stand, or modelled where it asks for that."""
+    if scenario.fleet.capacity == "observed":
+        return scenario
+    return with_capacity(scenario, modelled_capacity(session, scenario, trace))
 
 
 def policy_of(scenario: Scenario) -> Policy:
@@ -122,6 +146,11 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
         if sheet.off_peak:
             discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
             found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
+    if scenario.fleet.capacity == "modelled":
+        node = hardware(scenario.fleet.engine.hardware)
+        for path, text in node.provenance.items():
+            kind, _, source = text.partition(": ")
+            found.append(Input(f"hardware/{node.name}.{path}", str(attrgetter(path)(node)), kind, source))
     try:
         drawn = _drawn_from(scenario, trace)
     except UsageError as error:
@@ -188,6 +217,7 @@ def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress 
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         sampling = sampling_notes(session, trace, demand.grid)
+        scenario = sized(session, scenario, trace)
     return save_plan(store, compute_plan(scenario, trace, demand, sampling), now=now, version=version())
 
 
@@ -234,6 +264,13 @@ def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSet
     return profile, settings
 
 
+def _kv_room(scenario: Scenario) -> list[float]:
+    """GB per GPU of either role; raises UsageError where the model cannot be served as the scenario says."""
+    fleet = scenario.fleet
+    units = (fleet.prefill, fleet.decode)
+    return [engine_of(fleet.engine, unit.nodes * fleet.gpus_per_node).kv_gb for unit in units]
+
+
 def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:
     drawn = _drawn_from(scenario, trace)
     if drawn is None:
@@ -245,8 +282,19 @@ def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen
     return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
 
 
+def _claim_notes(scenario: Scenario) -> list[str]:
+    """What was claimed, and whether it can hold, where the scenario takes a claim's settings."""
+    if scenario.what_if is None:
+        return []
+    claim = document(scenario.what_if)
+    return [
+        f"what-if {claim['name']}, claimed by {claim['source']}: {claim['claim']}",
+        f"what-if {claim['name']}, {claim['verdict']}: {claim['summary']}",
+    ]
+
+
 def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: IntervalPlan) -> tuple[str, ...]:
-    notes = list(policy.notes)
+    notes = [*_claim_notes(scenario), *policy.notes]
     if plan.floored:
         nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))
         notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")

@@ -1,15 +1,16 @@
 """The built-in day, computed and compared with what was published of it, quantity by quantity."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from planner.economics.ledger import margin_ratio
 from planner.errors import UsageError
-from planner.pipeline import Progress, compute_plan, ensure_trace
+from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity
 from planner.results import PlanOutcome
 from planner.scenario.models import Scenario
+from planner.sizing import Modelled, with_capacity
 from planner.store import Store
 from planner.trace.bins import binned
 from planner.trace.profile import Profile, Published, load_profile
@@ -25,6 +26,8 @@ NOTES = (
     "and the night intervals",
     "where the policy does not look at the demand, nodes and cost are inputs too",
     "the published timeline is on a 15-minute grid; at other intervals it is not compared interval by interval",
+    "rows that begin with modelled are of a second plan, whose capacities come from the hardware up instead of from "
+    "what was observed; its prefill level is reproduced by a free factor, not predicted",
     "revenue differs from the published figure because the published token totals are rounded",
 )
 
@@ -66,12 +69,38 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        kv = session.rows("trace_kv_length", trace_id=trace.trace_id)[0]["kv_tokens_per_output_token"]
-    outcome = compute_plan(scenario, trace, demand)
+        capacity = modelled_capacity(session, scenario, trace)
+    observed = scenario.model_copy(update={"fleet": scenario.fleet.model_copy(update={"capacity": "observed"})})
+    outcome, modelled = (compute_plan(each, trace, demand) for each in (observed, with_capacity(observed, capacity)))
     return [
-        *_load_rows(outcome, published, float(kv)),
+        *_load_rows(outcome, published, capacity.workload.kv_tokens),
         *_node_rows(outcome, published, profile),
         *_money_rows(outcome, published),
+        *_capacity_rows(scenario, capacity),
+        *(
+            replace(row, quantity=f"modelled_{row.quantity}")
+            for row in (*_node_rows(modelled, published, profile), *_money_rows(modelled, published))
+            if row.kind == "emergent" and row.quantity != "revenue_usd"
+        ),
+    ]
+
+
+def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[Row]:
+    """Modelled capacity of a node beside the observed one: the least that a node must be able to do at the peak."""
+    fleet = scenario.fleet
+    return [
+        Row(
+            "modelled_decode_capacity_tokens_per_s_per_node",
+            capacity.decode_tokens_per_s,
+            fleet.decode.tokens_per_s_per_node,
+            "emergent",
+        ),
+        Row(
+            "modelled_prefill_capacity_tokens_per_s_per_node",
+            capacity.prefill_tokens_per_s,
+            fleet.prefill.tokens_per_s_per_node,
+            "fitted",
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli import capacity, config, doctor, experts, plan, report, run, scenario, sql, trace
+from planner.cli import batching, capacity, config, doctor, experts, plan, report, run, scenario, sql, trace, what_if
 from planner.errors import PlannerError
 
 app = typer.Typer(
@@ -21,9 +21,11 @@ app.command("plan")(plan.plan)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)
-app.command("capacity")(capacity.capacity)
+app.command("batching")(batching.batching)
+app.command("what-if")(what_if.what_if)
 app.command("experts")(experts.experts)
 app.command("doctor")(doctor.doctor)
+app.add_typer(capacity.app, name="capacity")
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(trace.app, name="trace")
 app.add_typer(run.app, name="run")

@@ -24,6 +24,9 @@ ScenarioName = Annotated[
     str | None,
     typer.Argument(metavar="SCENARIO", help="A built-in name or a TOML file [default: deepseek-2025-02-27]."),
 ]
+WhatIf = Annotated[
+    str | None, typer.Option("--what-if", metavar="NAME", help="Settings of a claim; see `planner what-if`.")
+]
 RunId = Annotated[str | None, typer.Argument(metavar="RUN", help="A run [default: the newest].")]
 
 
@@ -34,11 +37,15 @@ def store_at(db: Path | None) -> "Store":
     return Store(db)
 
 
-def scenario_of(name: str | None, sets: list[str] | None) -> "LoadedScenario":
-    """The scenario with the environment and --set applied."""
-    from planner.scenario.load import load_scenario
+def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = None) -> "LoadedScenario":
+    """The scenario with a what-if preset, the environment and --set applied."""
+    from planner.scenario.load import Preset, load_scenario
 
-    return load_scenario(name, sets or [], os.environ)
+    if what_if is None:
+        return load_scenario(name, sets or [], os.environ)
+    from planner.scenario.overlays import overlay
+
+    return load_scenario(name, sets or [], os.environ, Preset(what_if, overlay(what_if).overrides))
 
 
 def now() -> datetime:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def plan(
         str | None, typer.Option("--policy", metavar="P", help="night-training, fixed or timetable.")
     ] = None,
     trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace to plan for.")] = None,
+    what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
@@ -34,7 +35,7 @@ def plan(
 
     flags = [f"policy.name={policy}"] if policy else []
     flags += [f"trace.name={trace}"] if trace else []
-    loaded = scenario_of(scenario, [*(sets or []), *flags])
+    loaded = scenario_of(scenario, [*(sets or []), *flags], what_if)
     store = store_at(db)
     with progress_bar("drawing requests") as progress:
         run_id = pipeline.plan(store, loaded.scenario, now=now(), progress=progress)

@@ -8,140 +8,225 @@ L the mean KV length and ik, ie, id the imbalance (largest over mean) of KV, exp
           + max(attention core * ik + attention after it, combine * id)
           + overhead ]
 
-Without overlap there is one batch and the stages add up. Every stage follows from the model's dimensions and the
-speeds in the hardware catalogue; two overheads per layer are fitted. The max() stages matter: an affine fit in
-streams and KV length is up to 12 % off.
+Without overlap there is one batch and the stages add up. A product takes the time to read its weights or the time to
+compute its rows, whichever is longer. Every stage follows from the model's dimensions and the speeds in the hardware
+catalogue; two overheads per layer are fitted. The max() stages matter: an affine fit in streams and KV length is up
+to 12 % off.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planner.errors import UsageError
-from planner.scenario.machines import Hardware, Model
+from planner.fleet.engine import Engine
+from planner.fleet.shapes import (
+    HEAD_BYTES,
+    WEIGHT_BYTES,
+    attention_shape,
+    dense_weights,
+    expert_weights,
+    kv_bytes_per_token_and_layer,
+)
 
 Floats = NDArray[np.float64]
 
-LAYER_OVERHEAD_US = 60.0
-"""Per layer and micro-batch. Fitted to five published steps (catalogue/checkpoints/decode.toml), rounded; rms 3 %."""
-ROW_OVERHEAD_US = 0.6
-"""Per layer and row. Fitted together with LAYER_OVERHEAD_US."""
-HOST_US = 1500.0
-"""Per step on the host: sampling, scheduling. Assumed."""
-WEIGHT_BYTES = 1
-"""Of a weight in fp8."""
-CACHE_BYTES = 2
-"""Of a cached value, and of a weight of the output head, in bf16."""
-
-MOST_STREAMS, MOST_KV_TOKENS = 1024.0, 131_072.0
-"""Validity: several times the published points; beyond lies extrapolation."""
+_SCALED_GROUP, _SCALE_BYTES = 128, 4
+"""Tokens travel to experts in fp8 with a 4-byte scale per 128 values and come back in bf16 (published: DeepEP)."""
 
 
 @dataclass(frozen=True)
 class Imbalance:
     """Largest over mean: KV of a GPU's streams, tokens of a GPU's experts, tokens a GPU sends."""
 
-    kv: float = 1.0
-    experts: float = 1.0
-    dispatch: float = 1.0
+    kv: float | Floats = 1.0
+    experts: float | Floats = 1.0
+    dispatch: float | Floats = 1.0
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Microseconds of one layer's stages for n rows, arrays of one shape; constants are of weights read."""
+    """Microseconds of one layer's stages and micro-batch, arrays of one shape."""
 
-    before_core: float
-    shared: float
+    before_core: Floats
+    shared: Floats
     dispatch: Floats
     routed: Floats
     core: Floats
-    after_core: float
+    after_core: Floats
     combine: Floats
+    overhead: Floats
 
 
-def step_us(
-    model: Model,
-    hardware: Hardware,
-    streams: ArrayLike,
-    kv_tokens: ArrayLike,
-    *,
-    experts_per_gpu: float,
-    rows_per_stream: float = 1.0,
-    overlap: bool = True,
-    imbalance: Imbalance = Imbalance(),
-) -> Floats:
-    """Time of one decode step in microseconds; streams and kv_tokens broadcast.
+def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalance: Imbalance = Imbalance()) -> Floats:
+    """Time of one decode step in microseconds; arguments broadcast.
 
-    streams: per GPU. kv_tokens: mean context per stream. experts_per_gpu: routed experts that a GPU holds.
-    rows_per_stream: 1, or 2 with a draft token. Raises UsageError outside the validity range.
+    streams: per GPU. kv_tokens: mean context per stream. Raises UsageError outside the validity range.
     """
     batch, context = np.broadcast_arrays(np.asarray(streams, np.float64), np.asarray(kv_tokens, np.float64))
-    _check(batch, context, experts_per_gpu, rows_per_stream, imbalance)
-    batches = 2 if overlap else 1
-    rows = batch * rows_per_stream / batches
-    s = _stages(model, hardware, rows, context, experts_per_gpu, imbalance)
-    overhead = LAYER_OVERHEAD_US + ROW_OVERHEAD_US * rows
-    if overlap:
-        sparse = np.maximum(s.shared + s.before_core, s.dispatch) + s.routed
-        sparse = sparse + np.maximum(s.core + s.after_core, s.combine) + overhead
-    else:
-        sparse = s.shared + s.before_core + s.dispatch + s.routed + s.core + s.after_core + s.combine + overhead
-    dense_weights = _read_us(3 * model.hidden * model.experts.dense_width * WEIGHT_BYTES, hardware)
-    dense = batches * (s.before_core + s.core + s.after_core + overhead) + dense_weights
-    head = _read_us(model.vocabulary * model.hidden * CACHE_BYTES, hardware)
-    sparse_layers = model.layers - model.dense_layers
-    step: Floats = sparse_layers * batches * sparse + model.dense_layers * dense + head + HOST_US
+    _check(engine, batch, context, imbalance)
+    s = stages(engine, batch, context, imbalance)
+    if engine.splits_batches:
+        return _together(engine, batch, s, np.maximum(s.core + s.after_core, s.combine))
+    return _together(engine, batch, s, s.core + s.after_core + s.combine)
+
+
+@dataclass(frozen=True)
+class StepLines:
+    """A step as the longer of two lines in the KV tokens of a GPU: us at none, and us per token, by streams."""
+
+    low_us: Floats
+    low_us_per_token: Floats
+    high_us: Floats
+    high_us_per_token: Floats
+
+
+def step_lines(engine: Engine, streams: Floats, imbalance: Imbalance) -> StepLines:
+    """The step of so many streams per GPU, (n,) above 0, as max(low + low' K, high + high' K); exact.
+
+    K: KV tokens of a GPU. The low line is that of a layer in which the combine takes longer than the attention core.
+    Raises UsageError outside the validity range.
+    """
+    one = np.ones_like(streams)
+    _check(engine, streams, np.full_like(streams, max(engine.validity.least_kv_tokens, 1.0)), imbalance)
+    # stages at two context lengths give the lines, as the core is proportional to the context
+    short, long = (stages(engine, streams, length * one, imbalance) for length in (1.0, 2.0))
+    ends = []
+    for s in (short, long):
+        if engine.splits_batches:
+            pair = (_together(engine, streams, s, s.combine), _together(engine, streams, s, s.core + s.after_core))
+        else:
+            both = _together(engine, streams, s, s.core + s.after_core + s.combine)
+            pair = (both, both)
+        ends.append(pair)
+    (low_1, high_1), (low_2, high_2) = ends
+    return StepLines(2 * low_1 - low_2, (low_2 - low_1) / streams, 2 * high_1 - high_2, (high_2 - high_1) / streams)
+
+
+def _together(engine: Engine, streams: Floats, s: Stages, last: Floats) -> Floats:
+    """A step from its stages; last: the attention core, what follows it and the combine."""
+    model, batches = engine.model, 2 if engine.splits_batches else 1
+    first = s.shared + s.before_core + s.dispatch
+    if engine.splits_batches:
+        first = np.maximum(s.shared + s.before_core, s.dispatch)
+    rows = streams * engine.rows_per_stream * engine.tensor_parallel
+    feed_forward = product_us(engine, dense_weights(model) / engine.tensor_parallel, rows) + all_reduce_us(engine, rows)
+    dense = batches * (s.before_core + s.core + s.after_core) + feed_forward
+    head = model.vocabulary * model.hidden * HEAD_BYTES / engine.tensor_parallel
+    kernels = (
+        (model.layers - model.dense_layers) * batches * (first + s.routed + last)
+        + model.dense_layers * dense
+        + head / (engine.hardware.kernels.gemm_tb_s * 1e6)
+    )
+    between = model.layers * batches * s.overhead + engine.overheads.host_us
+    step: Floats = kernels * engine.overheads.kernel_factor + between
     return step
 
 
-def tokens_per_s_per_node(step: ArrayLike, streams: ArrayLike, gpus_per_node: int, accepted: float = 1.0) -> Floats:
-    """Output tokens per second of a node. step: microseconds; accepted: tokens per step and stream."""
-    rate: Floats = gpus_per_node * np.asarray(streams, np.float64) * accepted / np.asarray(step, np.float64) * 1e6
+def tokens_per_s_per_node(engine: Engine, streams: ArrayLike, step: ArrayLike) -> Floats:
+    """Output tokens per second of a node. streams: per GPU; step: microseconds."""
+    tokens = engine.hardware.gpus_per_node * np.asarray(streams, np.float64) * engine.accepted
+    rate: Floats = tokens / np.asarray(step, np.float64) * 1e6
     return rate
 
 
-def _stages(
-    model: Model, hardware: Hardware, rows: Floats, context: Floats, experts_per_gpu: float, imbalance: Imbalance
-) -> Stages:
-    a, e, k = model.attention, model.experts, hardware.kernels
-    expert = 3 * model.hidden * e.width
-    before = (
-        model.hidden * (a.query_rank + a.kv_rank + a.rope_head)
-        + a.query_rank * a.heads * (a.nope_head + a.rope_head)
-        + a.heads * a.nope_head * a.kv_rank
-    )
-    after = a.heads * a.value_head * (a.kv_rank + model.hidden)
-    copies = rows * e.active
-    kv_read = (a.kv_rank + a.rope_head) * CACHE_BYTES / (k.attention_tb_s * 1e6)
-    kv_flops = a.heads * 2 * (2 * a.kv_rank + a.rope_head) / (k.attention_tflops * 1e6)
+def stages(engine: Engine, streams: Floats, context: Floats, imbalance: Imbalance) -> Stages:
+    """The stages of a layer with experts and one micro-batch; a dense layer has before, core and after."""
+    shape, kernels, tp = attention_shape(engine.model), engine.hardware.kernels, engine.tensor_parallel
+    batches = 2 if engine.splits_batches else 1
+    held = streams * tp / batches
+    rows = held * engine.rows_per_stream
+    read = held * context * kv_bytes_per_token_and_layer(engine.model, engine.kv) / min(tp, shape.kv_heads)
+    computed = rows * context * shape.decode_flops / tp
+    core = np.maximum(read / (kernels.attention_tb_s * 1e6), computed / (kernels.attention_tflops * 1e6))
+    shared = engine.model.experts.shared if engine.model.experts else 0
+    own = rows / tp
+    dispatch, routed, combine = _expert_stages(engine, own, imbalance)
     return Stages(
-        before_core=_read_us(before * WEIGHT_BYTES, hardware),
-        shared=_read_us(e.shared * expert * WEIGHT_BYTES, hardware),
-        dispatch=copies * model.dispatch.dispatch_bytes / (k.dispatch_gb_s * 1e3) * imbalance.dispatch,
-        routed=np.maximum(
-            _read_us(experts_per_gpu * expert * WEIGHT_BYTES, hardware),
-            copies * 2 * expert / (k.grouped_gemm_tflops * 1e6) * imbalance.experts,
-        ),
-        core=rows * context * imbalance.kv * max(kv_read, kv_flops),
-        after_core=_read_us(after * WEIGHT_BYTES, hardware),
-        combine=copies * model.dispatch.combine_bytes / (k.combine_gb_s * 1e3) * imbalance.dispatch,
+        before_core=product_us(engine, shape.before / tp, rows),
+        shared=product_us(engine, shared * expert_weights(engine.model), own),
+        dispatch=dispatch,
+        routed=routed,
+        core=core * imbalance.kv,
+        after_core=product_us(engine, shape.after / tp, rows) + all_reduce_us(engine, rows),
+        combine=combine,
+        overhead=engine.overheads.layer_us + engine.overheads.row_us * rows,
     )
 
 
-def _read_us(weight_bytes: float, hardware: Hardware) -> float:
-    return weight_bytes / (hardware.kernels.gemm_tb_s * 1e6)
+def product_us(engine: Engine, weights: float, rows: ArrayLike) -> Floats:
+    """A matrix product with weights on one GPU: reading them, or computing the rows, whichever takes longer."""
+    kernels = engine.hardware.kernels
+    read = weights * WEIGHT_BYTES[engine.weights] / (kernels.gemm_tb_s * 1e6)
+    tflops = kernels.gemm_tflops * engine.peak_of_kernel_dtype
+    longer: Floats = np.maximum(read, 2 * weights * np.asarray(rows, np.float64) / (tflops * 1e6))
+    return longer
 
 
-def _check(streams: Any, kv_tokens: Any, experts_per_gpu: float, rows_per_stream: float, imbalance: Imbalance) -> None:
-    problems = []
-    for name, values, most in (("streams", streams, MOST_STREAMS), ("kv_tokens", kv_tokens, MOST_KV_TOKENS)):
-        if not (np.isfinite(values).all() and (values > 0).all() and (values <= most).all()):
-            problems.append(f"{name} must be above 0 and at most {most:,.0f}")
-    if not 0 < experts_per_gpu < np.inf or not 1 <= rows_per_stream <= 2:
-        problems.append("experts_per_gpu must be above 0, and rows_per_stream from 1 to 2")
-    if min(imbalance.kv, imbalance.experts, imbalance.dispatch) < 1:
+def all_reduce_us(engine: Engine, rows: ArrayLike) -> Floats:
+    """Adding up the rows of a tensor-parallel group over its links, by a ring; 0 for one GPU."""
+    tp = engine.tensor_parallel
+    sent = 2 * (tp - 1) / tp * engine.model.hidden * 2
+    reduced: Floats = np.asarray(rows, np.float64) * sent / (_near_link_gb_s(engine) * 1e3)
+    return reduced
+
+
+def _expert_stages(engine: Engine, rows: Floats, imbalance: Imbalance) -> tuple[Floats, Floats, Floats]:
+    """Dispatch, routed experts and combine of n rows per GPU."""
+    experts, kernels, none = engine.model.experts, engine.hardware.kernels, np.zeros_like(rows)
+    if experts is None:
+        return none, none, none
+    copies = rows * experts.active
+    weights = expert_weights(engine.model)
+    tflops = kernels.grouped_gemm_tflops * engine.peak_of_kernel_dtype
+    routed = np.maximum(
+        touched_experts(engine, rows) * weights * WEIGHT_BYTES[engine.weights] / (kernels.gemm_tb_s * 1e6),
+        copies * 2 * weights / (tflops * 1e6) * imbalance.experts,
+    )
+    if engine.expert_parallel == 1:
+        return none, routed, none
+    # nearby GPUs exchange tokens over their own links, at the share of their speed that the network's kernels reach
+    inside = engine.expert_parallel <= engine.hardware.nvlink_gpus
+    link = _near_link_gb_s(engine) / kernels.dispatch_gb_s if inside else 1.0
+    out = engine.model.hidden + -(-engine.model.hidden // _SCALED_GROUP) * _SCALE_BYTES
+    dispatch = copies * out / (kernels.dispatch_gb_s * link * 1e3) * imbalance.dispatch
+    combine = copies * 2 * engine.model.hidden / (kernels.combine_gb_s * link * 1e3) * imbalance.dispatch
+    return dispatch, routed, combine
+
+
+def touched_experts(engine: Engine, rows: Floats) -> Floats:
+    """Experts whose weights the busiest GPU reads for n rows per GPU, at most those it holds.
+
+    Mean and spread of independent choices; the largest of G normal deviates lies up to sqrt(2 ln G) above the mean, so
+    that few tokens come out a little too slow, by under a quarter of this stage.
+    """
+    assert engine.model.experts is not None
+    slots, gpus = engine.expert_slots, engine.expert_parallel
+    share = engine.model.experts.active / (slots * gpus)
+    hit = 1 - (1 - share) ** (rows * gpus)
+    touched: Floats = np.minimum(slots, slots * hit + np.sqrt(2 * np.log(gpus) * slots * hit * (1 - hit)))
+    return touched
+
+
+def _near_link_gb_s(engine: Engine) -> float:
+    """One direction of a GPU's links to nearby GPUs at the share of the peak that dispatch reaches on the network."""
+    hardware = engine.hardware
+    return hardware.nvlink_gb_s / 2 * hardware.kernels.dispatch_gb_s / hardware.nic_gb_s
+
+
+def _check(engine: Engine, streams: Floats, kv_tokens: Floats, imbalance: Imbalance) -> None:
+    valid = engine.validity
+    ranges = (
+        ("streams", streams, valid.least_streams, valid.most_streams),
+        ("kv_tokens", kv_tokens, valid.least_kv_tokens, valid.most_kv_tokens),
+    )
+    problems = [
+        f"{name} must be {f'at least {least:,.4g}' if least else 'above 0'} and at most {most:,.0f}"
+        for name, values, least, most in ranges
+        if not (np.isfinite(values).all() and (values > 0).all() and (values >= least).all() and (values <= most).all())
+    ]
+    if min(np.min(imbalance.kv), np.min(imbalance.experts), np.min(imbalance.dispatch)) < 1:
         problems.append("an imbalance is at least 1")
     if problems:
         raise UsageError(f"decode step: {'; '.join(problems)}")

@@ -20,7 +20,7 @@ _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
 _MOST_POINTS = 2_000
 """Above this many intervals lines are drawn by hour: more could not be told apart, and pages stay small."""
 
-_CONFIG = {
+CONFIG: dict[str, Any] = {
     "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e4e7ea"},
     "legend": {
@@ -76,7 +76,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     long = long.with_columns(pl.col("series").replace_strict(lines)).drop_nulls("nodes")
     area = (
         alt.Chart(
-            _values(
+            inline_values(
                 drawn.with_columns(
                     top=pl.col("inference_nodes") + pl.col("training_nodes"),
                     series=pl.lit("lent to training"),
@@ -97,7 +97,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     )
     names = list(lines.values())
     line = (
-        alt.Chart(_values(long))
+        alt.Chart(inline_values(long))
         .mark_line(interpolate="step-after", strokeWidth=2.5)
         .encode(
             x=_time(run),
@@ -130,7 +130,7 @@ def economics_chart(run: RunView) -> Chart:
 
     def bars(column: str, name: str) -> Any:
         return (
-            alt.Chart(_values(drawn.with_columns(series=pl.lit(name))))
+            alt.Chart(inline_values(drawn.with_columns(series=pl.lit(name))))
             .mark_bar(stroke="#8a939b", strokeWidth=0.7)
             .encode(
                 x=_time(run),
@@ -142,7 +142,7 @@ def economics_chart(run: RunView) -> Chart:
         )
 
     ticks = (
-        alt.Chart(_values(drawn.with_columns(series=pl.lit(names[2]))))
+        alt.Chart(inline_values(drawn.with_columns(series=pl.lit(names[2]))))
         .mark_rule(strokeWidth=3)
         .encode(x=_time(run), x2="hour_end:T", y="expected_revenue_usd:Q", color=color)
     )
@@ -183,7 +183,7 @@ def demand_chart(run: RunView) -> Chart:
         )
         panels.append(
             alt.Chart(
-                _values(long),
+                inline_values(long),
                 width=_WIDTH,
                 height=160,
                 title=alt.Title(title, fontSize=12, fontWeight="normal"),
@@ -246,7 +246,7 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
-    described = layers.properties(title=title, description=description, background="white").configure(**_CONFIG)
+    described = layers.properties(title=title, description=description, background="white").configure(**CONFIG)
     spec = described.to_dict()
     spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
     return Chart(name, title, description, spec, _for_table(run, frame))
@@ -291,7 +291,7 @@ def _for_table(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _values(frame: pl.DataFrame) -> alt.InlineData:
+def inline_values(frame: pl.DataFrame) -> alt.InlineData:
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return alt.InlineData(
         values=frame.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in times).to_dicts()

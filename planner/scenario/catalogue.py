@@ -9,7 +9,20 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import UsageError
-from planner.scenario.machines import DecodePoint, DecodePoints, Hardware, Model
+from planner.scenario.machines import (
+    BalancerRow,
+    BalancerRows,
+    BatchingFile,
+    CalibrationFile,
+    DecodePoint,
+    DecodePoints,
+    Hardware,
+    Mix,
+    Model,
+    PrefillPoint,
+    PrefillPoints,
+    WorkloadFile,
+)
 from planner.scenario.models import Closed
 from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
 
@@ -78,6 +91,41 @@ def decode_points() -> tuple[DecodePoint, ...]:
     """The published decode steps of the catalogue."""
     path = find("checkpoints", "decode")
     return _checked(path, DecodePoints, read_toml(path)).point
+
+
+def prefill_points() -> tuple[PrefillPoint, ...]:
+    """The published prefill rates of the catalogue."""
+    path = find("checkpoints", "prefill")
+    return _checked(path, PrefillPoints, read_toml(path)).point
+
+
+def balancer_rows() -> tuple[BalancerRow, ...]:
+    """The simulated imbalances of request balancers."""
+    path = _folder("balancers.toml")
+    return _checked(path, BalancerRows, read_toml(path)).rows
+
+
+def workload(name: str) -> WorkloadFile:
+    """What requests ask for, by built-in name or path. Raises UsageError."""
+    path = find("workloads", name)
+    return _checked(path, WorkloadFile, read_toml(path))
+
+
+def mix(name: str) -> Mix:
+    """A mixed fleet and its requests by built-in name or path. Raises UsageError."""
+    path = find("mixes", name)
+    return _checked(path, Mix, read_toml(path))
+
+
+def batching(name: str) -> BatchingFile:
+    """Batching what-ifs by built-in name or path. Raises UsageError."""
+    path = find("batching", name)
+    return _checked(path, BatchingFile, read_toml(path))
+
+
+def calibration(path: Path) -> CalibrationFile:
+    """What `planner capacity fit` wrote. Raises UsageError."""
+    return _checked(path, CalibrationFile, read_toml(path))
 
 
 def gpu_rate(rates: GpuRates, name: str) -> GpuRate:

@@ -32,16 +32,33 @@ class LoadedScenario:
     origins: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Preset:
+    """Fields by dotted path that a named claim sets in a scenario."""
+
+    name: str
+    settings: Mapping[str, object]
+
+
 def load_scenario(
-    source: str | None = None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    preset: Preset | None = None,
 ) -> LoadedScenario:
     """The scenario of a built-in name or a TOML path, overridden. Raises ScenarioError with every problem.
 
     source: None for the default. overrides: "path.to.field=value". environment: its PLANNER__A__B variables count.
+    preset: stands above the file and below the environment.
     """
     name = source or DEFAULT_SCENARIO
     tree, origins = _from_file(name, chain=())
     problems: list[str] = []
+    if preset is not None:
+        for path, value in {**preset.settings, "what_if": preset.name}.items():
+            _place(tree, path, value)
+            origins[path] = f"what-if {preset.name}"
+            tree["provenance"][path] = f"set: what-if {preset.name}"
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(ENV_PREFIX):
             path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")

@@ -14,6 +14,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
+CacheDtype = Literal["bf16", "fp8"]
 
 
 class Closed(BaseModel):
@@ -177,6 +179,45 @@ class UnitCounts(Closed):
     """Decode units."""
 
 
+class EngineSettings(Closed):
+    """What serves, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
+
+    hardware: str
+    """Kind of node that the model computes with: a built-in name or the path of a TOML file."""
+    model: str
+    """Model that is served: a built-in name or the path of a TOML file."""
+    weights: WeightDtype
+    """Number format of the weights."""
+    kv: CacheDtype
+    """Number format of the KV cache."""
+    redundant_experts: Count
+    """Further copies of routed experts in each unit."""
+    tensor_parallel: PositiveCount
+    """GPUs that share attention and dense layers."""
+    rows_per_stream: Annotated[float, Field(ge=1, le=2)]
+    """Tokens computed per stream and step: 2 with one draft token."""
+    accepted: Annotated[float, Field(ge=1, le=2)]
+    """Tokens that a stream gains per step: above 1 with a draft token."""
+    reserve_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Memory per GPU that is neither weights nor KV cache."""
+    block_tokens: PositiveCount
+    """Tokens of a KV page; 1 for none."""
+    balancer: str
+    """Who sends requests to GPUs; how far their KV is out of balance was measured for each."""
+    kv_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """Largest over mean of the KV that GPUs hold; left out: as measured for the balancer."""
+    expert_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    """Largest over mean of the tokens that GPUs' experts get."""
+    dispatch_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    """Largest over mean of the tokens that GPUs send to experts."""
+    prefill_balance: Annotated[float, Field(gt=0, le=1)]
+    """Share of the balanced prefill rate that the fleet reaches."""
+    prefill_utilisation: Annotated[float, Field(gt=0, le=1)]
+    """Free factor on the prefill rate."""
+    calibration: str | None = None
+    """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""
+
+
 class FleetSettings(Closed):
     """The nodes owned, how they form units, and how fast units come and go."""
 
@@ -186,8 +227,8 @@ class FleetSettings(Closed):
     """Kind of node, named in reports."""
     gpus_per_node: PositiveCount
     """GPUs of one node, for prices per GPU-hour."""
-    capacity: Literal["observed"]
-    """Where unit capacities come from: observed, the throughput in the fields below."""
+    capacity: Literal["observed", "modelled"]
+    """Where unit capacities come from: observed, the throughput in the fields below; modelled, from the hardware up."""
     prefill: UnitSettings
     """The prefill unit."""
     decode: UnitSettings
@@ -200,6 +241,8 @@ class FleetSettings(Closed):
     """Seconds from joining inference until a unit serves: weights, warm-up."""
     drain_deadline_s: Count
     """Seconds that a leaving unit may take to finish its streams before they are handed over."""
+    engine: EngineSettings
+    """What serves, where capacity is modelled."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -257,6 +300,8 @@ class SloSettings(Closed):
 
     max_shortfall_ratio: Share
     """Most tokens demanded beyond the capacity, as a share of all tokens."""
+    tpot_ms: PositiveFloat
+    """Target time per output token; modelled decode capacity is that of the largest batch that meets it."""
 
 
 class Scenario(Closed):
@@ -268,6 +313,8 @@ class Scenario(Closed):
     """One line on what it describes."""
     timezone: str
     """IANA zone of local times: the day window, timetables, hourly tables."""
+    what_if: str | None = None
+    """Claim whose settings are part of the scenario: the name of a what-if preset, or the path of one."""
     interval_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
     """Length of a planning interval: whole minutes from 1 to 60."""
     trace: TraceSettings

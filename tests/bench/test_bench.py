@@ -124,3 +124,52 @@ def test_expert_placement_is_ten_times_as_fast_as_recorded(benchmark) -> None:  
         print(f"\nexperts, {case['name']}: {taken * 1e3:.1f} ms, {ratio:.0f} times as fast as recorded (at least 10)")
         assert ratio >= 10
     benchmark.pedantic(lambda: place(load, layout), rounds=3)
+
+
+def test_ten_thousand_operating_points_are_searched_at_once(benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Over KV length and target, beside the same search point by point."""
+    from planner.fleet.decode import Imbalance
+    from planner.fleet.engine import Engine
+    from planner.fleet.operating import constant, largest_batch
+    from planner.scenario.catalogue import hardware, model
+
+    engine = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+    skewed = constant(Imbalance(1.1, 1.15, 1.05))
+    kv, target = np.linspace(200, 20_000, 100)[:, None], np.linspace(25, 200, 100)[None]
+    together = seconds(lambda: largest_batch(engine, kv, target, skewed), 7)
+    some = [(k, t) for k in kv[::10, 0] for t in target[0, ::10]]
+    one_by_one = seconds(lambda: [largest_batch(engine, k, t, skewed) for k, t in some], 3) * 100
+    benchmark.pedantic(lambda: largest_batch(engine, kv, target, skewed), rounds=3)
+    print(
+        f"\n10,000 operating points: {together * 1e3:.1f} ms together, {one_by_one:.1f} s one by one, "
+        f"ratio {one_by_one / together:.0f} (at least 50)"
+    )
+    assert one_by_one / together >= 50
+
+
+def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> None:  # type: ignore[no-untyped-def]
+    """One pass gives every capacity; a replay through the cache itself gives one, and a table has twelve."""
+    from planner.fleet.kv_cache import hit_curve
+    from planner.trace.prefix_cache import PrefixCache
+
+    random = np.random.default_rng(1)
+    requests, length = 20_000, 20
+    blocks = random.zipf(1.2, (requests, length)) % 100_000
+    request_of_block = np.repeat(np.arange(requests), length)
+    tokens = np.full(requests, length * 64)
+    hit_curve(request_of_block, blocks.ravel(), tokens, 64)  # compiles the kernel
+    curve = seconds(lambda: hit_curve(request_of_block, blocks.ravel(), tokens, 64), 5)
+    prompts = blocks.tolist()
+
+    def replay() -> None:
+        cache = PrefixCache(10_000)
+        for prompt in prompts:
+            cache.hits(prompt)
+
+    once = seconds(replay, 3)
+    benchmark.pedantic(lambda: hit_curve(request_of_block, blocks.ravel(), tokens, 64), rounds=3)
+    ratio = 12 * once / curve
+    print(
+        f"\nhit curve of {blocks.size:,} blocks: {curve:.3f} s, twelve replays {12 * once:.2f} s, ratio {ratio:.1f} (5)"
+    )
+    assert ratio >= 5

@@ -1,0 +1,135 @@
+"""planner batching."""
+
+from typing import Annotated, Any
+
+import typer
+
+from planner.cli.capacity import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights
+from planner.cli.options import Json
+from planner.cli.output import percent, print_json, print_line, print_table
+
+_MOST_ROWS = 12
+
+
+def batching(
+    node: Node = "h800",
+    model: Model = "deepseek-r1",
+    weights: Weights = None,
+    kv: Kv = None,
+    gpus: Gpus = None,
+    target: Target = None,
+    kv_tokens: KvTokens = None,
+    hit: HitRatio = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Requests/s of one GPU's prefill [default: half of what it can].")
+    ] = None,
+    windows: Annotated[
+        str | None, typer.Option("--windows-ms", metavar="A,B,C", help="Collection windows to compare.")
+    ] = None,
+    tick: Annotated[float, typer.Option("--tick-ms", help="How often the server looks at its queue.")] = 0.0,
+    most: Annotated[int, typer.Option("--most", help="Largest batch of prompts.")] = 8,
+    rules: Annotated[
+        str, typer.Option("--what-ifs", metavar="FILE", help="Queue rules, pipelines, single user: a TOML file.")
+    ] = "deepseek-r1",
+    sets: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """What batching costs and gains.
+
+    Latency against throughput and cost from batch 1 to the memory's cap, collection windows, batches by queue depth,
+    pipeline bubbles, and one user on one node against the fleet.
+    """
+    from planner.errors import UsageError
+    from planner.studies.batching import WINDOWS_MS, batching_study
+    from planner.studies.engine import study_of_names
+
+    given = {"weights": weights, "kv": kv}
+    study = study_of_names(
+        node,
+        model,
+        [*(sets or []), *(f"{name}={value}" for name, value in given.items() if value is not None)],
+        workload=None,
+        kv_tokens=kv_tokens,
+        hit_ratio=hit,
+        target_ms=target,
+        decode_gpus=gpus,
+    )
+    try:
+        compared = WINDOWS_MS if windows is None else tuple(float(part) for part in windows.split(","))
+    except ValueError as error:
+        raise UsageError(f'--windows-ms "{windows}" is no list of numbers; write for example 5,10,20') from error
+    found = batching_study(study, arrivals_per_s=rate, windows_ms=compared, tick_ms=tick, most=most, file=rules)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    print_line(f"{found['model']} on {found['node']}: decode by batch")
+    rows = found["curve"]
+    step = max(1, len(rows) // _MOST_ROWS)
+    shown = [*rows[:-1:step], rows[-1]]
+    heads = ["streams per GPU", "ms per token", "tok/s per stream", "tok/s per node", "$/M tokens"]
+    experts = "tokens_per_expert" in rows[0]
+    table = [
+        (
+            f"{row['streams']:g}",
+            f"{row['tpot_ms']:,.1f}",
+            f"{row['tokens_per_s_per_stream']:,.1f}",
+            f"{row['tokens_per_s_per_node']:,.0f}",
+            f"${row['usd_per_million_tokens']:,.3f}",
+            *((f"{row['tokens_per_expert']:,.1f}", percent(row["idle_expert_probability"])) if experts else ()),
+        )
+        for row in shown
+    ]
+    print_table([*heads, *(("tokens per expert", "expert idle") if experts else ())], table)
+    if found["ridge_tokens"]:
+        print_line(f"from {found['ridge_tokens']:,.0f} tokens over all GPUs an expert is bound by arithmetic")
+    _print_prefill(found["collection"])
+    _print_rules(found)
+    _print_user(found["one_user"])
+
+
+def _print_prefill(collected: dict[str, Any]) -> None:
+    print_line(
+        f"prompts collected for one GPU's prefill: {collected['arrivals_per_s']:,.2f} requests/s of "
+        f"{collected['prompt_ms']:,.0f} ms each, at most {collected['largest_batch']} together"
+    )
+    rows = [
+        (f"{row['window_ms']:g}", f"{row['batch']:,.2f}", f"{row['mean_wait_s'] * 1e3:,.1f}", percent(row["duty"]))
+        for row in collected["rows"]
+    ]
+    print_table(("window ms", "batch", "mean wait ms", "busy"), rows)
+
+
+def _print_rules(found: dict[str, Any]) -> None:
+    rows = [
+        (
+            row["from_depth"],
+            f"{row['streams']:g}",
+            "yes" if row["overlap"] else "no",
+            f"{row['tpot_ms']:,.1f}",
+            f"{row['tokens_per_s_per_node']:,.0f}",
+            f"${row['usd_per_million_tokens']:,.2f}",
+        )
+        for row in found["queue_depth_rules"]
+    ]
+    print_line("decode batch by queue depth")
+    heads = ("from requests waiting", "streams per GPU", "<overlap", "ms per token", "tok/s per node", "$/M tokens")
+    print_table(heads, rows)
+    for row in found["pipeline_bubbles"]:
+        print_line(
+            f"a pipeline of {row['stages']} stages with {row['micro_batches']} micro-batches would idle "
+            f"{percent(row['bubble'])} of the time"
+        )
+
+
+def _print_user(user: dict[str, Any]) -> None:
+    print_line(f"one user on one node, weights {user['weights']}: {user['memory']}")
+    rows = [
+        (name, f"{rate:,.1f}", f"${user['usd_per_million_tokens'][name]:,.2f}", f"{user['times_the_fleet'][name]:,.0f}")
+        for name, rate in user["tokens_per_s"].items()
+    ]
+    print_table(("<speed", "tokens/s", "$/M tokens", "times the fleet's cost"), rows)
+    print_line(f"  {user['why']}")
