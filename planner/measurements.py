@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,8 @@ SHAPES = (
     "CSV or JSON list of streams, kv_tokens, step_ms; vLLM `bench serve --save-result`; GuideLLM benchmarks.json; "
     "AIPerf or GenAI-Perf profile_export .json or .csv"
 )
+MOST = 1e15
+"""Largest number that is taken for a measurement. Assumed: no run has as many tokens, streams or milliseconds."""
 PLAIN_KEYS = ("streams", "batch", "kv_tokens", "kv_length", "step_ms")
 PLAIN_CURE = "give streams (or batch), kv_tokens (or kv_length) and step_ms in every row, each more than 0"
 
@@ -78,8 +79,9 @@ class _Entry:
             value = self.find(key)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
-                raise PlannerError(f'{self.source}: "{key}" is {repr(value)[:40]} and no number above 0; {cure}')
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
+                what = f"no number above 0 and up to {MOST:g}"
+                raise PlannerError(f'{self.source}: "{key}" is {repr(value)[:40]} and {what}; {cure}')
             return float(value)
         return None
 
@@ -257,7 +259,7 @@ def _measured(
     else:
         streams = rate * (1 - 1 / outputs) * step_ms / 1e3
     point = MeasuredPoint(streams / gpus, inputs + outputs / 2, step_ms, entry.source)
-    if not all(0 < value <= sys.float_info.max for value in (point.streams, point.kv_tokens)):
+    if not all(0 < value <= MOST for value in (point.streams, point.kv_tokens)):
         raise PlannerError(
             f"{entry.source}: gives {point.streams:g} streams of {point.kv_tokens:g} tokens; check the numbers"
         )

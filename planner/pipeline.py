@@ -20,7 +20,8 @@ from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, price_sheet
 from planner.scenario.models import Scenario, TraceSettings
-from planner.sizing import Modelled, Workload, engine_of, model_capacity, with_capacity
+from planner.sizing import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
+from planner.sizing import notes as sizing_notes
 from planner.store import Session, Store
 from planner.trace import build, catalogue
 from planner.trace.bins import binned
@@ -267,8 +268,8 @@ def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSet
 def _kv_room(scenario: Scenario) -> list[float]:
     """GB per GPU of either role; raises UsageError where the model cannot be served as the scenario says."""
     fleet = scenario.fleet
-    units = (fleet.prefill, fleet.decode)
-    return [engine_of(fleet.engine, unit.nodes * fleet.gpus_per_node).kv_gb for unit in units]
+    prefill = prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+    return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
 def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:
@@ -303,6 +304,11 @@ def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: Int
             f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts to its first hour, "
             f"and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
         )
+    if scenario.fleet.capacity == "modelled":
+        notes += sizing_notes(scenario.fleet.engine)
+        priced, served = gpu_rates(scenario.economics.gpu_rates).name, hardware(scenario.fleet.engine.hardware).name
+        if priced.lower() != served.lower():
+            notes.append(f"nodes of {served} are priced by the GPU rates of {priced}: set economics.gpu_rates")
     if policy.uses_demand and scenario.policy.demand_source == "trace":
         notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)

@@ -14,7 +14,11 @@ from planner.fleet.engine import Engine, Overheads, Validity
 from planner.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
 from planner.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
 from planner.scenario.catalogue import balancer_rows, calibration, hardware, model, workload
+from planner.scenario.machines import Hardware, Model
 from planner.scenario.models import EngineSettings, FleetSettings, Scenario
+
+FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
+"""Model and node of the published steps that overheads were fitted to."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,72 @@ def usual_settings(base: EngineSettings, model_name: str, node_name: str) -> Eng
     )
 
 
+def usual_decode_gpus(served: Model, node: Hardware) -> int:
+    """GPUs of a decode unit: as is usual for the model, but inside one rack where links join more than a node."""
+    usual = served.serving.decode_gpus
+    return min(usual, node.nvlink_gpus) if node.nvlink_gpus > node.gpus_per_node else usual
+
+
 def ranks_of(engine: Engine) -> int:
     """Groups of GPUs that wait for each other in a step: those that exchange tokens with each other's experts."""
     return max(1, engine.expert_parallel // engine.tensor_parallel)
 
 
-def engine_of(settings: EngineSettings, gpus: int) -> Engine:
-    """The engine of a unit of so many GPUs, over which the experts are spread. Raises UsageError."""
+def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
+    """The engine of a prefill unit of so many GPUs. Raises UsageError, also where the model does not fit.
+
+    A calibration is of decode steps and leaves it alone.
+    """
+    return _fitting(_engine(settings, gpus), "prefill")
+
+
+def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
+    """The engine of a decode unit of so many GPUs. Raises UsageError, also where the model does not fit."""
+    engine = _fitting(_engine(settings, gpus), "decode")
+    return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
+
+
+def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> float:
+    """Input tokens without cache hits that a prefill node computes per second, at a mean context. Raises UsageError."""
+    rate = missed_tokens_per_s_per_node(
+        engine, context, balance=settings.prefill_balance, utilisation=settings.prefill_utilisation
+    )
+    return float(rate)
+
+
+def notes(settings: EngineSettings) -> list[str]:
+    """What modelled figures rest on."""
+    found = [
+        f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to what "
+        "was observed of deepseek-r1 on H800; its level is reproduced, not predicted"
+    ]
+    if settings.calibration is not None:
+        return [*found, f"decode: calibrated by {settings.calibration}"]
+    if (model(settings.model).name, hardware(settings.hardware).name) in FITTED_ON:
+        return found
+    return [
+        *found,
+        "decode: overheads were fitted to deepseek-r1 on H800 and H100, and are assumed to hold for other models and "
+        "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
+    ]
+
+
+def _fitting(engine: Engine, role: str) -> Engine:
+    try:
+        _ = engine.kv_gb
+    except UsageError as error:
+        raise UsageError(f"{role} unit: {error}") from error
+    return engine
+
+
+def _engine(settings: EngineSettings, gpus: int) -> Engine:
     served, node = model(settings.model), hardware(settings.hardware)
-    engine = Engine(
+    if gpus < 1 or gpus % settings.tensor_parallel:
+        raise UsageError(
+            f"a unit of {gpus} GPUs holds no whole groups of {settings.tensor_parallel} (tensor_parallel); "
+            "give a multiple of it"
+        )
+    return Engine(
         model=served,
         hardware=node,
         weights=settings.weights,
@@ -92,10 +153,10 @@ def engine_of(settings: EngineSettings, gpus: int) -> Engine:
         tensor_parallel=settings.tensor_parallel,
         rows_per_stream=settings.rows_per_stream,
         accepted=settings.accepted,
+        overlap=settings.overlap,
         reserve_gb=settings.reserve_gb,
         block_tokens=settings.block_tokens,
     )
-    return engine if settings.calibration is None else _with_calibration(engine, settings)
 
 
 def balanced_engine(settings: EngineSettings, engine: Engine) -> tuple[Engine, ImbalanceAt]:
@@ -111,20 +172,23 @@ def imbalance_of(settings: EngineSettings, ranks: int) -> tuple[ImbalanceAt, Val
     experts, dispatch = settings.expert_imbalance, settings.dispatch_imbalance
     if settings.kv_imbalance is not None:
         return constant(Imbalance(settings.kv_imbalance, experts, dispatch)), Validity()
-    streams, kv = measured_kv_imbalance(settings.balancer, ranks)
+    streams, kv, count = measured_imbalance(settings.balancer, ranks)
 
     def at(asked: Floats) -> Imbalance:
-        return Imbalance(np.interp(asked, streams, kv), experts, dispatch)
+        # a GPU with more streams than others sends as many more tokens
+        sent = dispatch * np.interp(asked, streams, count)
+        return Imbalance(np.interp(asked, streams, kv), experts, sent)
 
     return at, Validity(least_streams=float(streams[0]), most_streams=float(streams[-1]))
 
 
-def measured_kv_imbalance(balancer: str, ranks: int) -> tuple[Floats, Floats]:
-    """KV imbalance of a balancer over whole streams per GPU, as far as it was measured. Raises UsageError."""
+def measured_imbalance(balancer: str, ranks: int) -> tuple[Floats, Floats, Floats]:
+    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError."""
     table = balancer_table()
     measured = [row.streams for row in table.rows]
     streams = np.arange(min(measured), max(measured) + 1, dtype=np.float64)
-    return streams, np.array([table.at(balancer, ranks, float(count)).kv for count in streams])
+    rows = [table.at(balancer, ranks, float(count)) for count in streams]
+    return streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
 
 
 def balancer_table() -> BalancerTable:
@@ -140,14 +204,9 @@ def model_capacity(fleet: FleetSettings, tpot_ms: float, workload: Workload) -> 
         raise UsageError(
             f"fleet.gpus_per_node is {fleet.gpus_per_node} and {settings.hardware} has {gpus}; set them to the same"
         )
-    prefill, decode = (engine_of(settings, unit.nodes * gpus) for unit in (fleet.prefill, fleet.decode))
-    decode, imbalance_at = balanced_engine(settings, decode)
-    missed = missed_tokens_per_s_per_node(
-        prefill,
-        workload.missed_context_tokens,
-        balance=settings.prefill_balance,
-        utilisation=settings.prefill_utilisation,
-    )
+    prefill = prefill_engine(settings, fleet.prefill.nodes * gpus)
+    decode, imbalance_at = balanced_engine(settings, decode_engine(settings, fleet.decode.nodes * gpus))
+    missed = missed_rate(settings, prefill, workload.missed_context_tokens)
     return Modelled(
         workload=workload,
         prefill_tokens_per_s=float(input_tokens_per_s_per_node(missed, workload.hit_ratio)),
@@ -178,16 +237,26 @@ def with_capacity(scenario: Scenario, modelled: Modelled) -> Scenario:
     )
 
 
-def _with_calibration(engine: Engine, settings: EngineSettings) -> Engine:
+def fitted_to(engine: Engine, gpus: int) -> dict[str, str | int]:
+    """What a calibration holds for: fields of a calibration file."""
+    return {
+        "model": engine.model.name,
+        "hardware": engine.hardware.name,
+        "weights": engine.weights,
+        "kv": engine.kv,
+        "gpus": gpus,
+        "tensor_parallel": engine.tensor_parallel,
+        "redundant_experts": engine.redundant_experts,
+    }
+
+
+def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> Engine:
     found = calibration(Path(str(settings.calibration)))
-    for what, fitted, used in (
-        ("model", found.model, engine.model.name),
-        ("node", found.hardware, engine.hardware.name),
-        ("weights", found.weights, engine.weights),
-    ):
-        if fitted != used:
+    for what, used in fitted_to(engine, gpus).items():
+        if (fitted := getattr(found, what)) != used:
             raise UsageError(
-                f"{settings.calibration}: was fitted to {what} {fitted} and {used} is asked for; fit it anew"
+                f"{settings.calibration}: was fitted to {what} {fitted} and {used} is asked for; fit it anew, or set "
+                "the engine as it was measured"
             )
     return replace(
         engine,

@@ -149,7 +149,7 @@ def test_the_command_tells_the_whole_story(cli: Cli) -> None:
         (("--rate", "0"), "arrivals above 0"),
         (("--rate", "500"), "add nodes"),
         (("--most", "0"), "the largest batch at least 1"),
-        (("--what-ifs", "nope"), 'no batching "nope"'),
+        (("--what-ifs", "nope"), 'no batching what-ifs "nope"'),
         (("--node", "nope"), 'no hardware "nope"'),
     ],
 )

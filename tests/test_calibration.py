@@ -16,7 +16,7 @@ from planner.fleet.decode import step_us
 from planner.fleet.engine import Engine, Overheads
 from planner.scenario.catalogue import hardware, model
 
-EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
 BATCHES, CONTEXTS = np.array([8, 32, 64, 96, 128, 64]), np.array([1000, 4000, 2000, 5000, 3000, 8000])
 
 
@@ -75,6 +75,14 @@ def test_points_that_say_too_little_are_refused(
         fit(EP144, streams, kv_tokens, step_ms)
 
 
+EVEN = tuple(
+    word
+    for item in ("kv_imbalance=1", "expert_imbalance=1", "dispatch_imbalance=1", "overlap=on")
+    for word in ("--set", item)
+)
+"""What the steps of `measured` were made with."""
+
+
 def measured(folder: Path) -> Path:
     rows = zip(BATCHES, CONTEXTS, steps(Overheads(100, 1.0, kernel_factor=1.2)), strict=True)
     path = folder / "steps.csv"
@@ -84,7 +92,7 @@ def measured(folder: Path) -> Path:
 
 def test_the_command_fits_a_file_and_keeps_it_for_plans(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "own.toml"
-    found = cli("capacity", "fit", str(measured(tmp_path)), "--out", str(out), "--json").json
+    found = cli("capacity", "fit", str(measured(tmp_path)), *EVEN, "--out", str(out), "--json").json
     assert found["kernel_factor"] == pytest.approx(1.2)
     assert found["layer_us"] == pytest.approx(100)
     assert found["rms"] < 1e-6
@@ -93,7 +101,20 @@ def test_the_command_fits_a_file_and_keeps_it_for_plans(cli: Cli, tmp_path: Path
     )
     assert own["decode"]["streams"] < plain["decode"]["streams"]
     assert "calibrated by" in " ".join(own["notes"])
-    assert "rms 0.0%" in cli("capacity", "fit", str(measured(tmp_path))).out
+    assert "rms 0.0%" in cli("capacity", "fit", str(measured(tmp_path)), *EVEN).out
+
+
+def test_a_calibration_of_decode_leaves_prefill_alone_and_gives_back_its_points(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "own.toml"
+    found = cli("capacity", "fit", str(measured(tmp_path)), "--out", str(out), "--json").json
+    plain, own = (
+        cli("capacity", *more, "--kv-tokens", "2000", "--json").json for more in ((), ("--set", f"calibration={out}"))
+    )
+    assert own["prefill"] == plain["prefill"]
+    rows = cli("capacity", "--sweep", "batch", "--kv-tokens", "2000", "--set", f"calibration={out}", "--json").json
+    (point,) = [p for p in found["points"] if (p["streams"], p["kv_tokens"]) == (64, 2000)]
+    near = min(rows["rows"], key=lambda row: abs(row["streams"] - 64))
+    assert near["step_ms"] == pytest.approx(point["model_ms"], rel=0.02)
 
 
 def test_a_calibration_of_another_model_or_node_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -101,7 +122,7 @@ def test_a_calibration_of_another_model_or_node_is_refused(cli: Cli, tmp_path: P
     cli("capacity", "fit", str(measured(tmp_path)), "--out", str(out))
     other = cli("capacity", "--node", "h200", "--set", f"calibration={out}")
     assert (other.code, other.err.count("\n")) == (2, 1)
-    assert "was fitted to node H800 and H200 is asked for" in other.err
+    assert "was fitted to hardware H800 and H200 is asked for" in other.err
     missing = cli("capacity", "--set", f"calibration={tmp_path / 'no.toml'}")
     assert (missing.code, missing.err.count("\n")) == (2, 1)
 

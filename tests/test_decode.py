@@ -9,17 +9,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import UsageError
-from planner.fleet.decode import Imbalance, all_reduce_us, product_us, stages, step_lines, step_us, touched_experts
+from planner.fleet.decode import (
+    OVERLAPS,
+    Imbalance,
+    all_reduce_us,
+    product_us,
+    stages,
+    step_lines,
+    step_us,
+    touched_experts,
+)
 from planner.fleet.decode import tokens_per_s_per_node as node_rate
 from planner.fleet.engine import Engine, Overheads
 from planner.scenario.catalogue import decode_points, hardware, model
 from planner.studies.check import check_rows
 
 R1, H800, H100 = model("deepseek-r1"), hardware("h800"), hardware("h100")
-EP144 = Engine(R1, H800, "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(R1, H800, "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
 LLAMA = Engine(model("llama-3.1-70b"), H100, "bf16", tensor_parallel=8)
-QWEN = Engine(model("qwen3-235b-a22b"), H100, "bf16", expert_parallel=32, tensor_parallel=4)
-ENGINES = (EP144, LLAMA, QWEN, replace(EP144, overlap=False), replace(EP144, rows_per_stream=2.0, accepted=1.6))
+QWEN = Engine(model("qwen3-235b-a22b"), H100, "bf16", expert_parallel=32, tensor_parallel=4, overlap="on")
+ENGINES = (
+    EP144,
+    replace(EP144, overlap="auto"),
+    LLAMA,
+    QWEN,
+    replace(EP144, overlap="off"),
+    replace(EP144, rows_per_stream=2.0, accepted=1.6),
+)
 
 
 def test_the_five_published_steps_are_within_five_per_cent_and_production_within_two() -> None:
@@ -45,7 +61,7 @@ def test_the_shipped_overheads_are_what_a_fit_to_the_points_gives() -> None:
                 expert_parallel=point.expert_parallel,
                 redundant_experts=point.redundant_experts,
                 rows_per_stream=point.rows_per_stream,
-                overlap=point.overlap,
+                overlap="on" if point.overlap else "off",
                 overheads=Overheads(layer_us, row_us),
             )
             steps.append(float(step_us(engine, point.streams, point.kv_tokens)) / 1e3 / point.step_ms - 1)
@@ -128,7 +144,7 @@ def test_few_tokens_touch_few_experts_and_many_touch_all() -> None:
 def test_experts_that_share_nearby_links_exchange_tokens_faster() -> None:
     near, far = (
         stages(
-            Engine(R1, hardware("gb200"), "fp8", expert_parallel=gpus, redundant_experts=32),
+            Engine(R1, hardware("gb200"), "fp8", expert_parallel=gpus, redundant_experts=32, overlap="on"),
             np.array(64.0),
             np.array(1000.0),
             Imbalance(),
@@ -139,9 +155,17 @@ def test_experts_that_share_nearby_links_exchange_tokens_faster() -> None:
 
 
 def test_overlap_costs_small_batches_and_pays_for_large_ones() -> None:
-    small, large = ([float(step_us(replace(EP144, overlap=o), b, 4989)) for o in (True, False)] for b in (4, 256))
+    small, large = ([float(step_us(replace(EP144, overlap=o), b, 4989)) for o in OVERLAPS] for b in (4, 256))
     assert small[0] > small[1]
     assert large[0] < large[1]
+
+
+def test_auto_takes_what_is_faster_at_the_batch() -> None:
+    batches = np.array([4.0, 32.0, 64.0, 256.0])
+    on, off, auto = (step_us(replace(EP144, overlap=o), batches, 4989) for o in (*OVERLAPS, "auto"))
+    assert (auto == np.minimum(on, off)).all()
+    assert (auto == off)[0]
+    assert (auto == on)[-1]
 
 
 def test_a_draft_token_costs_rows_and_gains_tokens() -> None:
@@ -196,7 +220,7 @@ def test_two_lines_in_the_kv_tokens_are_the_same_step(
     engine: Engine, streams: float, context: float, skew: float
 ) -> None:
     skewed = Imbalance(skew, skew, skew)
-    lines = step_lines(engine, np.array([streams]), skewed)
+    lines = step_lines(engine, np.array([streams]), context, skewed)
     tokens = streams * context
     longer = max(
         lines.low_us[0] + lines.low_us_per_token[0] * tokens, lines.high_us[0] + lines.high_us_per_token[0] * tokens

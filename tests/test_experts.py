@@ -161,3 +161,46 @@ def test_a_file_that_is_no_matrix_gets_one_line(cli: Cli, name: str, content: by
     assert "is no file" in cli("experts", "--load", f"missing-{name}").err
     Path("p.json").write_text("{}")
     assert "is no placement" in cli("experts", "--previous", "p.json").err
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (("--seed", "-1"), "--seed is -1; give a whole number of at least 0"),
+        (("--layers", "100000000"), "--layers 100000000 times --experts 256 is more than 50,000,000"),
+        (("--layers", "1", "--experts", "100000000"), "is more than 50,000,000"),
+        (("--replicas", "144000000"), "layers 58 times --replicas 144000000 is more than 50,000,000"),
+        (("--sigma", "nan"), "--sigma is nan; give a number from 0 to 10"),
+    ],
+)
+def test_loads_that_cannot_be_drawn_or_held_are_refused_before_the_memory_is_taken(
+    cli: Cli, words: tuple[str, ...], cure: str
+) -> None:
+    result = cli("experts", *words)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert cure in result.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.npy", b"", "is no matrix of numbers"),
+        ("l.npy", b"PK\x03\x04", "is no matrix of numbers"),
+        ("l.csv", b"1,1e300\n", "holds 1e+300; loads are numbers from 0 to 1e+15"),
+        ("l.csv", b"1,inf\n", "holds inf; loads are numbers"),
+    ],
+)
+def test_loads_beyond_any_count_of_tokens_and_broken_files_get_one_line(
+    cli: Cli, name: str, content: bytes, message: str
+) -> None:
+    Path(name).write_bytes(content)
+    result = cli("experts", "--load", name)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert message in result.err
+
+
+def test_a_previous_placement_with_numbers_beyond_any_slot_gets_one_line(cli: Cli) -> None:
+    Path("p.json").write_text('{"layers": [{"slots": [1000000000000000000000000]}]}')
+    result = cli("experts", "--previous", "p.json")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "is no placement" in result.err

@@ -213,11 +213,17 @@ def test_rounding_of_fractions_buys_no_further_disk() -> None:
     assert disks(cache, Disk(0.1, 0.3)).disks_for_capacity == 7
 
 
-def test_a_cache_on_a_curve_has_its_hit_ratio_and_block_size() -> None:
+def test_the_context_of_missed_tokens_shifts_with_what_is_found() -> None:
+    """Prompts of 15, 10 and 15 tokens: each attends to half its length where nothing is found; with room for two blocks
+    the last one finds 10 and misses 5 after them."""
     curve = curve_of([[1, 2], [3], [1, 2]], [15, 10, 15], 10)
-    cache = DiskCache.on_curve(curve, 2, input_tokens_per_s=400, kv_bytes_per_token=70_272)
-    assert cache == DiskCache(400, 0.25, 70_272, 2, 10)
-    assert disks(cache, Disk(5, 4)).bytes_read_per_s == 100 * 70_272
+    assert curve.missed_context_at(0) == (15**2 + 10**2 + 15**2) / 2 / 40
+    found = PrefixCache(2)
+    hits = [cached_tokens(found.hits(own), 10, t) for own, t in zip([[1, 2], [3], [1, 2]], [15, 10, 15], strict=True)]
+    attended = sum((t - h) * (h + (t - h) / 2) for t, h in zip([15, 10, 15], hits, strict=True))
+    assert curve.missed_context_at(2) == attended / (40 - sum(hits))
+    with pytest.raises(UsageError, match="-1 blocks cannot be"):
+        curve.missed_context_at(-1)
 
 
 def test_no_cache_takes_no_disk() -> None:

@@ -216,7 +216,7 @@ KEYS_READ = [
 ]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1, 0, 10**400, "20", "", True, [20], {"mean": 20}])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, 0, 1e300, 10**400, "20", "", True, [20], {"mean": 20}])
 @pytest.mark.parametrize(("name", "key"), KEYS_READ)
 def test_a_value_that_is_no_number_above_0_is_refused_with_its_key(name: str, key: str, value: object) -> None:
     document = load(name)

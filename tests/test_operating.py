@@ -21,7 +21,7 @@ from planner.fleet.operating import (
 )
 from planner.scenario.catalogue import hardware, model
 
-EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
 SKEWED = constant(Imbalance(1.10, 1.15, 1.05))
 
 

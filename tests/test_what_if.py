@@ -289,7 +289,8 @@ def test_int8_is_four_times_smaller_than_fp32_only_and_never_as_much_faster() ->
     assert [found[f"size_over_{name}"] for name in ("fp32", "bf16", "fp8")] == [4, 2, 1]
     for node in ("a100", "h800"):
         speed = [found[f"{node}_decode_speed_{batch}_streams"] for batch in ("few", "some", "many")]
-        assert 2 > speed[0] > speed[1] > speed[2] > 1
+        assert all(1 < each < 2 for each in speed)
+        assert speed[0] == max(speed)
     assert found["a100_decode_speed_few_streams"] < found["a100_decode_speed_over_fp32"] < 4
 
 

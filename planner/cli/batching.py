@@ -4,11 +4,28 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.capacity import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights
+from planner.cli.capacity import (
+    Gpus,
+    HitRatio,
+    Kv,
+    KvTokens,
+    Model,
+    Node,
+    Settings,
+    Target,
+    Weights,
+    study_of,
+    within,
+)
 from planner.cli.options import Json
 from planner.cli.output import percent, print_json, print_line, print_table
+from planner.errors import UsageError
 
 _MOST_ROWS = 12
+_LONGEST_MS = 1e6
+"""Longest window or tick. Assumed: nobody waits a quarter of an hour for a batch."""
+_TICK = within("give a finite number of at least 0 ms", 0, _LONGEST_MS)
+_ARRIVALS = within("give arrivals above 0", 1e-6, 1e9)
 
 
 def batching(
@@ -21,12 +38,17 @@ def batching(
     kv_tokens: KvTokens = None,
     hit: HitRatio = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", help="Requests/s of one GPU's prefill [default: half of what it can].")
+        float | None,
+        typer.Option(
+            "--rate", callback=_ARRIVALS, help="Requests/s of one GPU's prefill [default: half of what it can]."
+        ),
     ] = None,
     windows: Annotated[
         str | None, typer.Option("--windows-ms", metavar="A,B,C", help="Collection windows to compare.")
     ] = None,
-    tick: Annotated[float, typer.Option("--tick-ms", help="How often the server looks at its queue.")] = 0.0,
+    tick: Annotated[
+        float, typer.Option("--tick-ms", callback=_TICK, help="How often the server looks at its queue.")
+    ] = 0.0,
     most: Annotated[int, typer.Option("--most", help="Largest batch of prompts.")] = 8,
     rules: Annotated[
         str, typer.Option("--what-ifs", metavar="FILE", help="Queue rules, pipelines, single user: a TOML file.")
@@ -39,30 +61,27 @@ def batching(
     Latency against throughput and cost from batch 1 to the memory's cap, collection windows, batches by queue depth,
     pipeline bubbles, and one user on one node against the fleet.
     """
-    from planner.errors import UsageError
     from planner.studies.batching import WINDOWS_MS, batching_study
-    from planner.studies.engine import study_of_names
 
-    given = {"weights": weights, "kv": kv}
-    study = study_of_names(
-        node,
-        model,
-        [*(sets or []), *(f"{name}={value}" for name, value in given.items() if value is not None)],
-        workload=None,
-        kv_tokens=kv_tokens,
-        hit_ratio=hit,
-        target_ms=target,
-        decode_gpus=gpus,
+    study = study_of(
+        node, model, weights=weights, kv=kv, gpus=gpus, target=target, kv_tokens=kv_tokens, hit=hit, sets=sets
     )
-    try:
-        compared = WINDOWS_MS if windows is None else tuple(float(part) for part in windows.split(","))
-    except ValueError as error:
-        raise UsageError(f'--windows-ms "{windows}" is no list of numbers; write for example 5,10,20') from error
+    compared = WINDOWS_MS if windows is None else _windows(windows)
     found = batching_study(study, arrivals_per_s=rate, windows_ms=compared, tick_ms=tick, most=most, file=rules)
     if as_json:
         print_json(found)
     else:
         _print(found)
+
+
+def _windows(text: str) -> tuple[float, ...]:
+    try:
+        windows = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f'--windows-ms "{text}" is no list of numbers; write for example 5,10,20') from error
+    if not all(0 <= window <= _LONGEST_MS for window in windows):
+        raise UsageError(f'--windows-ms "{text}": give finite numbers of at least 0 ms: 0 to {_LONGEST_MS:g}')
+    return windows
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -89,6 +108,8 @@ def _print(found: dict[str, Any]) -> None:
     _print_prefill(found["collection"])
     _print_rules(found)
     _print_user(found["one_user"])
+    for note in found["notes"]:
+        print_line(f"  {note}")
 
 
 def _print_prefill(collected: dict[str, Any]) -> None:
@@ -127,6 +148,8 @@ def _print_rules(found: dict[str, Any]) -> None:
 
 def _print_user(user: dict[str, Any]) -> None:
     print_line(f"one user on one node, weights {user['weights']}: {user['memory']}")
+    if not user["fits"]:
+        return
     rows = [
         (name, f"{rate:,.1f}", f"${user['usd_per_million_tokens'][name]:,.2f}", f"{user['times_the_fleet'][name]:,.0f}")
         for name, rate in user["tokens_per_s"].items()

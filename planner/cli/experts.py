@@ -1,15 +1,18 @@
 """planner experts."""
 
 import time
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from planner.cli.capacity import within
 from planner.cli.options import Json
 from planner.cli.output import print_json, print_line, print_table
 
 _MOST_LAYERS = 12
+_SECONDS = within("give a number of seconds, inf for no limit", 0, inf)
 
 
 def experts(
@@ -20,7 +23,9 @@ def experts(
     groups: Annotated[int, typer.Option("--groups", metavar="G", help="Expert groups of the model.")] = 8,
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes to place on.")] = 18,
     gpus: Annotated[int, typer.Option("--gpus", metavar="P", help="GPUs over all nodes.")] = 144,
-    search_s: Annotated[float, typer.Option("--search-s", help="Seconds of local search at most.")] = 1.0,
+    search_s: Annotated[
+        float, typer.Option("--search-s", callback=_SECONDS, help="Seconds of local search at most.")
+    ] = 1.0,
     previous: Annotated[
         Path | None, typer.Option("--previous", metavar="FILE", help="An earlier --json; counts the moves from it.")
     ] = None,
@@ -36,9 +41,10 @@ def experts(
     otherwise. Without --load, lognormal loads are drawn.
     """
     from planner.fleet.experts import Layout, document, moves, place, warm_up
-    from planner.loads import draw_loads, read_loads, read_slots
+    from planner.loads import check_size, draw_loads, read_loads, read_slots
 
     loads = draw_loads(layers, drawn_experts, sigma, seed) if load is None else read_loads(load)
+    check_size(len(loads), "layers", replicas, "--replicas")
     layout = Layout(replicas, groups, nodes, gpus)
     before = read_slots(previous, len(loads), replicas) if previous else None
     warm_up()

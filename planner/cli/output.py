@@ -10,6 +10,9 @@ from typing import Any
 
 Progress = Callable[[int, int], None]
 
+_LONG = 1e15
+"""More digits than anybody reads, and about as many as a float has."""
+
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
@@ -78,15 +81,20 @@ def percent(ratio: float | None, digits: int = 1) -> str:
     return "-" if ratio is None else f"{ratio:.{digits}%}"
 
 
+def number(value: float, digits: int = 0) -> str:
+    """A number for people: digits in groups, and in scientific form where they would not be read."""
+    return f"{value:,.{digits}f}" if abs(value) < _LONG else f"{value:.3e}"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, int):
-        return f"{value:,}"
+        return number(value)
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return number(value, 2)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")
     return str(value)

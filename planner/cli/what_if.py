@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.cli.options import Json
-from planner.cli.output import print_json, print_line, print_table
+from planner.cli.output import number, print_json, print_line, print_table
 
 
 def what_if(
@@ -16,10 +16,11 @@ def what_if(
 
     A claim's settings can be planned with `planner plan --what-if NAME`.
     """
+    from planner.scenario.catalogue import built_in
     from planner.what_if import FINDINGS, document
 
     if name is not None:
-        found = document(name)
+        found = document(built_in("what_if", name) or name)
         if as_json:
             print_json(found)
         else:
@@ -44,4 +45,4 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.4g}"
+    return number(value) if abs(value) >= 1000 else f"{value:,.4g}"

@@ -88,7 +88,7 @@ class BalancerTable:
         """Imbalance of a balancer on that many ranks with that many streams each in the mean.
 
         Linear in 1/sqrt(streams) and in sqrt(ln ranks) between measured points: the largest of G sums of B lengths
-        lies about sqrt(2 ln G / B) above the mean. On fifteen held-out cells (16 to 216 ranks, 3 to 350 streams)
+        lies about sqrt(2 ln G / B) above the mean. On eighteen held-out cells (3 to 216 ranks, 3 to 350 streams)
         the shipped table is within 0.015 of the measured kv from 12 streams on and 0.04 below, and within 0.02 of the
         count, their noise included; percentiles at few streams are off by up to 0.4.
         Raises UsageError outside the measured points and for unknown balancers.

@@ -30,10 +30,11 @@ def _before(tree: Ints, slot: int) -> int:
 
 @njit
 def tokens_by_distance(first: Ints, block: Ints, tokens: Ints, block_tokens: int, distinct: int) -> Ints:
-    """Input tokens that hit, by the least capacity in blocks with which they do.
+    """Input tokens that hit, by the least capacity in blocks with which they do, and the growth of their squares.
 
     first: (requests + 1,) where each request's blocks begin. block: (blocks,) from 0 to distinct - 1. tokens:
-    (requests,) input tokens. Returns (distinct + 1,); what never hits is nowhere.
+    (requests,) input tokens. Returns (2, distinct + 1): hit tokens, and what they add to the sum over requests of the
+    square of hit tokens; what never hits is nowhere.
 
     A block's distance is its place in the order of last use, 1 for the latest. The blocks that a cache keeps are those
     not farther than its capacity, so a run of hits needs room for its greatest distance.
@@ -41,7 +42,7 @@ def tokens_by_distance(first: Ints, block: Ints, tokens: Ints, block_tokens: int
     slots = len(block)
     tree = np.zeros(slots + 1, np.int64)  # 1 in every slot of time that is some block's last use
     last = np.full(distinct, -1, np.int64)
-    hit = np.zeros(distinct + 1, np.int64)
+    hit = np.zeros((2, distinct + 1), np.int64)
     known = 0
     for request in range(len(tokens)):
         begin, end = first[request], first[request + 1]
@@ -55,7 +56,9 @@ def tokens_by_distance(first: Ints, block: Ints, tokens: Ints, block_tokens: int
                 distance = distance + 1 if slot == oldest - 1 else known - _before(tree, slot)
                 oldest = slot
             found = min(block_tokens, left)
-            hit[distance] += found
+            before = tokens[request] - left
+            hit[0, distance] += found
+            hit[1, distance] += (before + found) ** 2 - before**2
             left -= found
         for index in range(end - 1, begin - 1, -1):
             slot = last[block[index]]

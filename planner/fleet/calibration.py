@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planner.errors import UsageError
-from planner.fleet.decode import step_us
+from planner.fleet.decode import OVERLAPS, Imbalance, step_us
 from planner.fleet.engine import Engine, Overheads, Validity
+from planner.fleet.operating import ImbalanceAt, balanced
 
 Floats = NDArray[np.float64]
 
+_CHOICES = 10
 LEAST_POINTS = 4
 """One more than there are unknowns, so that the residuals say something."""
 
@@ -41,23 +43,37 @@ class Calibration:
         return _rms(self.left_out_errors)
 
 
-def fit(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, step_ms: ArrayLike) -> Calibration:
+def fit(
+    engine: Engine,
+    streams: ArrayLike,
+    kv_tokens: ArrayLike,
+    step_ms: ArrayLike,
+    imbalance_at: ImbalanceAt = balanced,
+) -> Calibration:
     """Least squares of the relative errors in three unknowns, none below 0. Arrays of one shape, one entry per point.
 
-    streams: per GPU; kv_tokens: mean context; step_ms: measured. The host's time stays as assumed. Raises UsageError
-    for points that cannot tell the unknowns apart.
+    streams: per GPU; kv_tokens: mean context; step_ms: measured, with the imbalance that the system had. The host's
+    time stays as assumed. Raises UsageError for points that cannot tell the unknowns apart.
     """
     batch, context, measured = (np.asarray(values, np.float64) for values in (streams, kv_tokens, step_ms))
     _check(batch, context, measured)
     model = replace(engine, validity=Validity())
-    parts = _parts(model, batch, context)
+    imbalance = imbalance_at(batch)
+    parts = _parts(model, batch, context, imbalance)
     target = measured * 1e3 - model.overheads.host_us
     if (target <= 0).any():
         raise UsageError(f"a step is shorter than the host's {model.overheads.host_us / 1e3:g} ms; check the unit, ms")
+    if np.linalg.matrix_rank(parts / parts.max(axis=0)) < parts.shape[1]:
+        raise UsageError("calibration: the points do not tell the unknowns apart; measure further batches and contexts")
     found = _non_negative(parts / target[:, None])
-    factor, layer_us, row_us = (float(value) for value in found)
+    for _ in range(_CHOICES if engine.overlap == "auto" else 0):
+        # whether a batch overlaps depends on the overheads, and they on that: until nothing changes
+        chosen = _parts(replace(model, overheads=_overheads(found, model)), batch, context, imbalance)
+        if np.array_equal(chosen, parts):
+            break
+        parts, found = chosen, _non_negative(chosen / target[:, None])
     step = (parts @ found + model.overheads.host_us) / 1e3
-    overheads = Overheads(layer_us, row_us, model.overheads.host_us, factor)
+    overheads = _overheads(found, model)
     left_out = np.array([_left_out(parts, target, measured, out) for out in range(len(measured))])
     return Calibration(overheads, _range(batch, context), step, step / measured - 1, left_out)
 
@@ -67,11 +83,24 @@ def calibrated(engine: Engine, calibration: Calibration) -> Engine:
     return replace(engine, overheads=calibration.overheads, validity=calibration.validity)
 
 
-def _parts(engine: Engine, batch: Floats, context: Floats) -> Floats:
-    """Step without the host as a sum of three parts per point: kernels, one us per layer, one us per layer and row."""
+def _overheads(found: Floats, engine: Engine) -> Overheads:
+    factor, layer_us, row_us = (float(value) for value in found)
+    return Overheads(layer_us, row_us, engine.overheads.host_us, factor)
+
+
+def _parts(engine: Engine, batch: Floats, context: Floats, imbalance: Imbalance) -> Floats:
+    """Step without the host as a sum of three parts per point: kernels, one us per layer, one us per layer and row.
+
+    Where overlap is auto, each point overlaps or not as is faster with the engine's overheads.
+    """
+    if engine.overlap == "auto":
+        on, off = (replace(engine, overlap=choice) for choice in OVERLAPS)
+        faster = step_us(on, batch, context, imbalance=imbalance) <= step_us(off, batch, context, imbalance=imbalance)
+        both = (_parts(each, batch, context, imbalance) for each in (on, off))
+        return np.where(faster[:, None], *both)
 
     def step(overheads: Overheads) -> Floats:
-        return step_us(replace(engine, overheads=overheads), batch, context)
+        return step_us(replace(engine, overheads=overheads), batch, context, imbalance=imbalance)
 
     nothing = step(Overheads(0, 0, 0, 0))
     parts = (Overheads(0, 0, 0, 1), Overheads(1, 0, 0, 0), Overheads(0, 1, 0, 0))
@@ -109,8 +138,9 @@ def _check(batch: Floats, context: Floats, measured: Floats) -> None:
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise UsageError("calibration: streams, KV lengths and steps are numbers above 0; correct the points")
     if len(batch) < LEAST_POINTS:
+        count = f"{len(batch)} point{'' if len(batch) == 1 else 's'}"
         raise UsageError(
-            f"calibration: {len(batch)} points for three unknowns; measure at least {LEAST_POINTS}, at several batches"
+            f"calibration: {count} for three unknowns; measure at least {LEAST_POINTS}, at several batches"
         )
     if len(np.unique(batch)) < 2:
         raise UsageError("calibration: all points have the same batch; measure at two batches at least")

@@ -14,7 +14,7 @@ catalogue; two overheads per layer are fitted. The max() stages matter: an affin
 to 12 % off.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,17 +23,19 @@ from planner.errors import UsageError
 from planner.fleet.engine import Engine
 from planner.fleet.shapes import (
     HEAD_BYTES,
+    SCALE_BYTES,
+    SCALED_GROUP,
     WEIGHT_BYTES,
     attention_shape,
     dense_weights,
     expert_weights,
     kv_bytes_per_token_and_layer,
 )
+from planner.scenario.models import Overlap
 
 Floats = NDArray[np.float64]
 
-_SCALED_GROUP, _SCALE_BYTES = 128, 4
-"""Tokens travel to experts in fp8 with a 4-byte scale per 128 values and come back in bf16 (published: DeepEP)."""
+OVERLAPS: tuple[Overlap, Overlap] = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalan
     streams: per GPU. kv_tokens: mean context per stream. Raises UsageError outside the validity range.
     """
     batch, context = np.broadcast_arrays(np.asarray(streams, np.float64), np.asarray(kv_tokens, np.float64))
+    if engine.overlap == "auto":
+        on, off = (step_us(replace(engine, overlap=choice), batch, context, imbalance=imbalance) for choice in OVERLAPS)
+        return np.minimum(on, off)
     _check(engine, batch, context, imbalance)
     s = stages(engine, batch, context, imbalance)
     if engine.splits_batches:
@@ -82,12 +87,20 @@ class StepLines:
     high_us_per_token: Floats
 
 
-def step_lines(engine: Engine, streams: Floats, imbalance: Imbalance) -> StepLines:
+def step_lines(engine: Engine, streams: Floats, kv_tokens: float, imbalance: Imbalance) -> StepLines:
     """The step of so many streams per GPU, (n,) above 0, as max(low + low' K, high + high' K); exact.
 
     K: KV tokens of a GPU. The low line is that of a layer in which the combine takes longer than the attention core.
+    Where overlap is auto, each batch is overlapped or not as is faster at the mean context kv_tokens.
     Raises UsageError outside the validity range.
     """
+    if engine.overlap == "auto":
+        on, off = (replace(engine, overlap=choice) for choice in OVERLAPS)
+        faster = step_us(on, streams, kv_tokens, imbalance=imbalance) <= step_us(
+            off, streams, kv_tokens, imbalance=imbalance
+        )
+        modes = [step_lines(each, streams, kv_tokens, imbalance) for each in (on, off)]
+        return StepLines(*(np.where(faster, *(getattr(lines, f.name) for lines in modes)) for f in fields(StepLines)))
     one = np.ones_like(streams)
     _check(engine, streams, np.full_like(streams, max(engine.validity.least_kv_tokens, 1.0)), imbalance)
     # stages at two context lengths give the lines, as the core is proportional to the context
@@ -189,7 +202,8 @@ def _expert_stages(engine: Engine, rows: Floats, imbalance: Imbalance) -> tuple[
     # nearby GPUs exchange tokens over their own links, at the share of their speed that the network's kernels reach
     inside = engine.expert_parallel <= engine.hardware.nvlink_gpus
     link = _near_link_gb_s(engine) / kernels.dispatch_gb_s if inside else 1.0
-    out = engine.model.hidden + -(-engine.model.hidden // _SCALED_GROUP) * _SCALE_BYTES
+    # tokens travel in fp8 with a scale per group of values and come back in bf16 (published: DeepEP)
+    out = engine.model.hidden + -(-engine.model.hidden // SCALED_GROUP) * SCALE_BYTES
     dispatch = copies * out / (kernels.dispatch_gb_s * link * 1e3) * imbalance.dispatch
     combine = copies * 2 * engine.model.hidden / (kernels.combine_gb_s * link * 1e3) * imbalance.dispatch
     return dispatch, routed, combine

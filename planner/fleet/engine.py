@@ -16,7 +16,7 @@ from planner.fleet.shapes import (
     kv_bytes_per_token,
 )
 from planner.scenario.machines import Hardware, Model
-from planner.scenario.models import CacheDtype, WeightDtype
+from planner.scenario.models import CacheDtype, Overlap, WeightDtype
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Engine:
     expert_parallel: GPUs that share one copy of the routed experts. redundant_experts: further copies among them.
     tensor_parallel: GPUs that share attention and dense layers. rows_per_stream: 1, or 2 with a draft token;
     accepted: tokens that a stream gains per step. overlap: two micro-batches, one computing while the other's tokens
-    travel. block_tokens: of a KV page; 1 for none.
+    travel; auto takes what is faster at the batch. block_tokens: of a KV page; 1 for none.
     """
 
     model: Model
@@ -69,7 +69,7 @@ class Engine:
     tensor_parallel: int = 1
     rows_per_stream: float = 1.0
     accepted: float = 1.0
-    overlap: bool = True
+    overlap: Overlap = "auto"
     reserve_gb: float = RESERVE_GB
     block_tokens: int = 1
     overheads: Overheads = field(default_factory=Overheads)
@@ -109,7 +109,7 @@ class Engine:
     @property
     def splits_batches(self) -> bool:
         """Whether two micro-batches overlap: only where tokens travel to experts."""
-        return self.overlap and self.expert_parallel > 1
+        return self.overlap == "on" and self.expert_parallel > 1
 
     @property
     def expert_slots(self) -> int:

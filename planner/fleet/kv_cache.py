@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from planner.errors import UsageError
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BYTES_PER_GB = 1e9
@@ -30,11 +31,13 @@ class HitCurve:
     """Input tokens that hit, as a staircase over the cache's capacity.
 
     capacities: (steps,) blocks, ascending from 0, where more tokens hit than with one block less. hit_tokens: (steps,)
-    from 0. input_tokens: of all requests. block_tokens: tokens of a full block.
+    from 0. attended: (steps,) context that missed tokens attend to, sum(m*(h + m/2)) over requests. input_tokens: of
+    all requests. block_tokens: tokens of a full block.
     """
 
     capacities: Ints
     hit_tokens: Ints
+    attended: Floats
     input_tokens: int
     block_tokens: int
 
@@ -45,9 +48,18 @@ class HitCurve:
 
     def ratio_at(self, capacity_blocks: int) -> float:
         """Share of the input tokens that hit, 0 where there are none. Raises UsageError for a negative capacity."""
+        return self._ratio(self._step(capacity_blocks))
+
+    def missed_context_at(self, capacity_blocks: int) -> float:
+        """Mean attention context of missed tokens, tokens; 0 where none is missed. Raises UsageError as ratio_at."""
+        step = self._step(capacity_blocks)
+        missed = self.input_tokens - int(self.hit_tokens[step])
+        return float(self.attended[step]) / missed if missed else 0.0
+
+    def _step(self, capacity_blocks: int) -> int:
         if capacity_blocks < 0:
             raise UsageError(f"a cache of {capacity_blocks} blocks cannot be; give 0 or more")
-        return self._ratio(int(np.searchsorted(self.capacities, capacity_blocks, side="right")) - 1)
+        return int(np.searchsorted(self.capacities, capacity_blocks, side="right")) - 1
 
     def capacity_for(self, ratio: float) -> int:
         """The smallest capacity in blocks that reaches a hit ratio. Raises UsageError for one out of reach."""
@@ -77,11 +89,13 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     distinct, block = np.unique(block_ids, return_inverse=True)
     first = np.searchsorted(request_of_block, np.arange(requests + 1))
     tokens = np.array(input_tokens, np.int64)  # a copy: one layout in memory, so one compilation
-    gained = cache_kernels.tokens_by_distance(first, block, tokens, block_tokens, len(distinct))
+    gained, squares = cache_kernels.tokens_by_distance(first, block, tokens, block_tokens, len(distinct))
     steps = np.flatnonzero(gained)
+    without = float((tokens.astype(np.float64) ** 2).sum())
     return HitCurve(
         capacities=np.append(0, steps),
         hit_tokens=np.append(0, np.cumsum(gained[steps])),
+        attended=(without - np.append(0, np.cumsum(squares[steps]))) / 2,
         input_tokens=int(tokens.sum()),
         block_tokens=block_tokens,
     )
@@ -99,14 +113,6 @@ class DiskCache:
     kv_bytes_per_token: float
     capacity_blocks: int
     block_tokens: int
-
-    @classmethod
-    def on_curve(
-        cls, curve: HitCurve, capacity_blocks: int, *, input_tokens_per_s: float, kv_bytes_per_token: float
-    ) -> "DiskCache":
-        """A cache of that many blocks with the hit ratio that the curve gives it."""
-        ratio = curve.ratio_at(capacity_blocks)
-        return cls(input_tokens_per_s, ratio, kv_bytes_per_token, capacity_blocks, curve.block_tokens)
 
     @property
     def hit_tokens_per_s(self) -> float:

@@ -54,7 +54,7 @@ def largest_batch(
     """
     context, target = np.broadcast_arrays(np.asarray(kv_tokens, np.float64), np.asarray(target_ms, np.float64))
     if not ((target > 0).all() and np.isfinite(target).all()):
-        raise UsageError("the time per output token must be above 0 ms")
+        raise UsageError("the time per output token must be a finite number above 0 ms")
     high = np.minimum(engine.batch_cap(context), np.floor(engine.validity.most_streams))
     low = np.zeros_like(high)
     least = max(engine.validity.least_streams, 1.0)

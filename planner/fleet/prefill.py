@@ -17,17 +17,8 @@ from planner.fleet.shapes import attention_shape, dense_weights, expert_weights
 
 Floats = NDArray[np.float64]
 
-FLEET_BALANCE = 0.846
-"""Share of the balanced rate that a fleet reaches: GPUs wait for the one with the most work. Fitted to SGLang's
-published prefill rates."""
-
-
-def mean_context(missed: ArrayLike, hit: ArrayLike) -> float:
-    """Mean attention context of missed tokens, tokens. missed, hit: tokens per request. Raises UsageError."""
-    m, h = np.asarray(missed, np.float64), np.asarray(hit, np.float64)
-    if (m < 0).any() or (h < 0).any() or m.sum() <= 0:
-        raise UsageError("prefill: no missed tokens, or negative tokens; give requests with tokens to compute")
-    return float((m * (h + m / 2)).sum() / m.sum())
+MOST_CONTEXT = 131_072
+"""Validity: tokens; some times the published prompts, beyond which lies extrapolation."""
 
 
 def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
@@ -36,10 +27,8 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     context: mean attention context of missed tokens. Raises UsageError outside the validity range.
     """
     attended = np.asarray(context, np.float64)
-    if not (
-        np.isfinite(attended).all() and (attended >= 0).all() and (attended <= engine.validity.most_kv_tokens).all()
-    ):
-        raise UsageError(f"prefill: context must be from 0 to {engine.validity.most_kv_tokens:,.0f} tokens")
+    if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
+        raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
     model, kernels, shape = engine.model, engine.hardware.kernels, attention_shape(engine.model)
     tp, peak = engine.tensor_parallel, engine.peak_of_kernel_dtype
     sparse_layers = model.layers - model.dense_layers
@@ -57,7 +46,7 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
 
 
 def missed_tokens_per_s_per_node(
-    engine: Engine, context: ArrayLike, *, balance: float = FLEET_BALANCE, utilisation: float = 1.0
+    engine: Engine, context: ArrayLike, *, balance: float, utilisation: float = 1.0
 ) -> Floats:
     """Input tokens without cache hits that a node computes per second.
 

@@ -9,7 +9,7 @@ WEIGHT_BYTES: dict[WeightDtype, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, 
 """Of one weight; scales, under 3 %, are left out."""
 HEAD_BYTES = 2.0
 """Of a weight of the embedding and the output head, which stay in bf16."""
-_SCALED_GROUP, _SCALE_BYTES = 128, 4
+SCALED_GROUP, SCALE_BYTES = 128, 4
 """fp8 caches of latent attention hold a 4-byte scale per 128 values and the rotary part in bf16: 656 bytes per token
 and layer for DeepSeek-V3 (published: FlashMLA's fp8 cache format)."""
 
@@ -69,7 +69,7 @@ def kv_bytes_per_token_and_layer(model: Model, dtype: CacheDtype) -> int:
     if isinstance(a, LatentAttention):
         if dtype == "bf16":
             return 2 * (a.kv_rank + a.rope_head)
-        return a.kv_rank + a.kv_rank // _SCALED_GROUP * _SCALE_BYTES + 2 * a.rope_head
+        return a.kv_rank + a.kv_rank // SCALED_GROUP * SCALE_BYTES + 2 * a.rope_head
     return (2 if dtype == "bf16" else 1) * 2 * a.kv_heads * a.head_dim
 
 

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 import vl_convert
 
-from planner.errors import UsageError
+from planner.errors import PlannerError, UsageError
 from planner.report.charts import CONFIG, inline_values
 
 _AXES = {
@@ -17,7 +17,7 @@ _AXES = {
     "ep": ("ep", "GPUs that share the experts"),
 }
 _RATE, _COST = ("tokens_per_s_per_node", "tokens/s per node"), ("usd_per_million_tokens", "USD per million tokens")
-_BATCH, _TPOT = ("streams", "largest batch, streams per GPU"), ("tpot_ms", "time per output token, ms")
+_BATCH, _TPOT = ("streams", "largest batch per GPU"), ("tpot_ms", "time per output token, ms")
 _SERIES = {
     "batch": (_RATE, _TPOT, _COST),
     "kv": (_BATCH, _RATE, _COST),
@@ -28,11 +28,14 @@ _WIDTH, _HEIGHT = 760, 170
 _COLOUR = "#0b4f6c"
 
 
-def write_curve(found: dict[str, Any], path: Path) -> None:
-    """Draw a sweep of `planner.studies`. Raises UsageError for another ending or a folder that is not there."""
+def write_curve(found: dict[str, Any], path: Path, subtitle: str) -> None:
+    """Draw a sweep of `planner.studies`. subtitle: what is held fixed.
+
+    Raises UsageError for another ending or a folder that is not there, PlannerError where the file cannot be written.
+    """
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: is no folder; make it, or name another --chart")
-    spec = _specification(found)
+    spec = _specification(found, subtitle)
     if path.suffix == ".svg":
         content = vl_convert.vegalite_to_svg(spec).encode()
     elif path.suffix == ".png":
@@ -41,27 +44,36 @@ def write_curve(found: dict[str, Any], path: Path) -> None:
         content = vl_convert.vegalite_to_html(spec, bundle=True).encode()
     else:
         raise UsageError(f'{path}: ends in "{path.suffix}"; end --chart in .svg, .png or .html')
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another --chart") from error
 
 
-def _specification(found: dict[str, Any]) -> dict[str, Any]:
+def _specification(found: dict[str, Any], subtitle: str) -> dict[str, Any]:
     field, title = _AXES[found["sweep"]]
     # a batch of 0 says that nothing fits or meets the target: no point of the curve
     rows = [row for row in found["rows"] if row["tokens_per_s_per_node"]]
     if not rows:
         raise UsageError("no point of the curve can be served; relax --tpot-ms or use other nodes")
     frame = pl.DataFrame(rows)
-    scale = alt.Scale(type="log" if found["sweep"] == "kv" else "linear", zero=False)
     panels = [
         alt.Chart(inline_values(frame.select(field, name)), width=_WIDTH, height=_HEIGHT)
         .mark_line(point=alt.OverlayMarkDef(color=_COLOUR), strokeWidth=2.5, color=_COLOUR)
         .encode(
-            x=alt.X(f"{field}:Q", title=title, scale=scale),
+            x=alt.X(f"{field}:Q", title=title, scale=_scale(found["sweep"], [row[field] for row in rows])),
             y=alt.Y(f"{name}:Q", title=label),
         )
         for name, label in _SERIES[found["sweep"]]
     ]
     head = f"{found['model']} on {found['node']}, weights {found['weights']}, KV {found['kv']}"
-    chart = alt.vconcat(*panels).properties(title=head, background="white")
+    chart = alt.vconcat(*panels).properties(title=alt.TitleParams(head, subtitle=subtitle), background="white")
     spec: dict[str, Any] = chart.configure(**CONFIG).to_dict()
     return spec
+
+
+def _scale(what: str, values: list[float]) -> alt.Scale:
+    """KV lengths by their logarithm, from the shortest drawn to the longest: whole decades would leave gaps."""
+    if what != "kv":
+        return alt.Scale(zero=False)
+    return alt.Scale(type="log", domain=[min(values), max(values)], nice=False)

@@ -28,26 +28,46 @@ from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
 
+KINDS = {
+    "batching": "batching what-ifs",
+    "checkpoints": "check points",
+    "gpu_rates": "GPU rate sheet",
+    "hardware": "hardware",
+    "mixes": "mix",
+    "models": "model",
+    "prices": "price sheet",
+    "scenarios": "scenario",
+    "what_if": "what-if",
+    "workloads": "workload",
+}
+"""What a file of each folder is called in messages."""
+
+_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
 M = TypeVar("M", bound=Closed)
 
 
 def names(folder: str) -> list[str]:
-    """Built-in names of a catalogue folder: scenarios, prices or gpu_rates."""
+    """Built-in names of a catalogue folder: one of KINDS."""
     return sorted(path.stem for path in _folder(folder).glob("*.toml"))
 
 
+def built_in(folder: str, name: str) -> str | None:
+    """The built-in name that a name means, whatever its case; None where it means none."""
+    wanted = name.casefold()
+    return next((known for known in names(folder) if known.casefold() == wanted), None)
+
+
 def find(folder: str, name: str) -> Path:
-    """The TOML file of a built-in name, or of a path. Raises UsageError."""
-    built_in = _folder(folder) / f"{name}.toml"
-    if built_in.parent == _folder(folder) and built_in.is_file():
-        return built_in
-    path = Path(name)
+    """The TOML file of a built-in name, whatever its case, or of a path. Raises UsageError."""
+    known, path = built_in(folder, name), Path(name)
+    # a file of the user's goes before a built-in name that is only written alike
+    if known is not None and (known == name or not path.is_file()):
+        return _folder(folder) / f"{known}.toml"
     if path.is_file():
         return path
-    raise UsageError(
-        f'no {folder.replace("_", " ").rstrip("s")} "{name}": '
-        f"give one of {', '.join(names(folder))}, or the path of a TOML file"
-    )
+    raise UsageError(f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file')
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -136,9 +156,9 @@ def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
 
 
 def describe(error: ValidationError) -> list[str]:
-    """One line per problem that pydantic found: path, what is wrong."""
+    """One line per problem that pydantic found: path, unless it is about the whole, and what is wrong."""
     return [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'scenario'}: {_message(problem)}"
+        ": ".join(filter(None, (".".join(str(part) for part in problem["loc"]), _message(problem))))
         for problem in error.errors()
     ]
 
@@ -151,8 +171,8 @@ def _message(problem: Mapping[str, Any]) -> str:
         return "is missing; add it"
     if problem["type"] == "value_error":
         return text.removeprefix("Value error, ")
-    got = problem.get("input")
-    return f"{text}, got {got!r}"
+    got = repr(problem.get("input"))
+    return f"{text}, got {got if len(got) <= _SHOWN else got[: _SHOWN - 3] + '...'}"
 
 
 def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.scenario.models import Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.scenario.models import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
 
 
 class Kernels(Closed):
@@ -306,6 +306,10 @@ class CalibrationFile(Closed):
     model: str
     hardware: str
     weights: WeightDtype
+    kv: CacheDtype
+    gpus: PositiveCount
+    tensor_parallel: PositiveCount
+    redundant_experts: Count
     points: PositiveCount
     source: str
     rms: float = Field(ge=0)

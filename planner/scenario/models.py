@@ -16,6 +16,7 @@ Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 CacheDtype = Literal["bf16", "fp8"]
+Overlap = Literal["auto", "on", "off"]
 
 
 class Closed(BaseModel):
@@ -198,21 +199,23 @@ class EngineSettings(Closed):
     """Tokens computed per stream and step: 2 with one draft token."""
     accepted: Annotated[float, Field(ge=1, le=2)]
     """Tokens that a stream gains per step: above 1 with a draft token."""
+    overlap: Overlap
+    """Two micro-batches that overlap computing and exchange: on, off, or what is faster at each batch."""
     reserve_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Memory per GPU that is neither weights nor KV cache."""
-    block_tokens: PositiveCount
+    block_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """Tokens of a KV page; 1 for none."""
     balancer: str
     """Who sends requests to GPUs; how far their KV is out of balance was measured for each."""
-    kv_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
-    """Largest over mean of the KV that GPUs hold; left out: as measured for the balancer."""
-    expert_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    kv_imbalance: Annotated[float, Field(ge=1, le=1000)] | None = None
+    """Largest over mean of GPUs' KV, their streams then being even; left out: both as measured for the balancer."""
+    expert_imbalance: Annotated[float, Field(ge=1, le=1000)]
     """Largest over mean of the tokens that GPUs' experts get."""
-    dispatch_imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)]
-    """Largest over mean of the tokens that GPUs send to experts."""
-    prefill_balance: Annotated[float, Field(gt=0, le=1)]
+    dispatch_imbalance: Annotated[float, Field(ge=1, le=1000)]
+    """Largest over mean of what GPUs with as many streams send; times the streams' imbalance, measured per balancer."""
+    prefill_balance: Annotated[float, Field(ge=0.001, le=1)]
     """Share of the balanced prefill rate that the fleet reaches."""
-    prefill_utilisation: Annotated[float, Field(gt=0, le=1)]
+    prefill_utilisation: Annotated[float, Field(ge=0.001, le=1)]
     """Free factor on the prefill rate."""
     calibration: str | None = None
     """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""

@@ -17,13 +17,13 @@ from planner.fleet.batching import (
     single_stream_roofline,
     tokens_per_expert,
 )
-from planner.fleet.decode import step_us, tokens_per_s_per_node
+from planner.fleet.decode import OVERLAPS, step_us, tokens_per_s_per_node
 from planner.fleet.engine import Engine
 from planner.fleet.operating import ImbalanceAt, operating_point, usd_per_million_tokens, usd_per_node_hour
 from planner.fleet.prefill import us_per_missed_token
 from planner.scenario.catalogue import batching, hardware
 from planner.scenario.machines import BatchingFile
-from planner.sizing import engine_of
+from planner.sizing import decode_engine, notes
 from planner.studies.engine import Study, over_batch
 from planner.units import S_PER_HOUR
 
@@ -46,6 +46,7 @@ def batching_study(
     what_ifs = batching(file)
     engine, imbalance_at = study.decode()
     return {
+        "notes": notes(study.settings),
         "node": engine.hardware.name,
         "model": engine.model.name,
         "curve": _curve(study, engine),
@@ -64,17 +65,15 @@ def batching_study(
 def one_user(study: Study, what_ifs: BatchingFile) -> dict[str, Any]:
     """One user alone on one node beside the fleet: what the memory allows, the model says and users report."""
     node = hardware(study.settings.hardware)
-    fleet = operating_point(study.decode()[0], study.workload.kv_tokens, study.target_ms, study.decode()[1])
+    served, imbalance_at = study.decode()
+    fleet = operating_point(served, study.workload.kv_tokens, study.target_ms, imbalance_at)
     alone = study.settings.model_copy(
         update={"weights": what_ifs.single_user.weights, "redundant_experts": 0, "calibration": None}
     )
-    engine = replace(engine_of(alone, node.gpus_per_node), overlap=False)
-    fits, why = True, ""
     try:
-        room = engine.kv_gb
-        why = f"{engine.weights_gb:.1f} GB of weights per GPU leave {room:.1f} GB"
+        engine = decode_engine(alone, node.gpus_per_node)
     except UsageError as error:
-        fits, why = False, str(error)
+        return {"weights": what_ifs.single_user.weights, "fits": False, "memory": str(error)}
     step = float(step_us(engine, 1 / node.gpus_per_node, study.workload.kv_tokens))
     rates = {
         "roofline": single_stream_roofline(engine, node.gpus_per_node),
@@ -85,8 +84,8 @@ def one_user(study: Study, what_ifs: BatchingFile) -> dict[str, Any]:
     costs = {name: an_hour / (rate * S_PER_HOUR) * 1e6 for name, rate in rates.items()}
     return {
         "weights": what_ifs.single_user.weights,
-        "fits": fits,
-        "memory": why,
+        "fits": True,
+        "memory": f"{engine.weights_gb:.1f} GB of weights per GPU leave {engine.kv_gb:.1f} GB",
         "tokens_per_s": rates,
         "usd_per_million_tokens": costs,
         "fleet_usd_per_million_tokens": fleet.usd_per_million_tokens,
@@ -138,25 +137,18 @@ def _rules(study: Study, engine: Engine, imbalance_at: ImbalanceAt, what_ifs: Ba
     rows = []
     for rule in rules:
         batch = float(batch_at(rules, rule.from_depth))
-        times = {
-            overlap: float(
-                step_us(
-                    replace(engine, overlap=overlap),
-                    batch,
-                    study.workload.kv_tokens,
-                    imbalance=imbalance_at(np.asarray(batch)),
-                )
-            )
-            for overlap in (True, False)
-        }
-        overlap = times[True] < times[False]
-        rate = float(tokens_per_s_per_node(engine, batch, times[overlap]))
+        imbalance = imbalance_at(np.asarray(batch))
+        on, off = (
+            float(step_us(replace(engine, overlap=choice), batch, study.workload.kv_tokens, imbalance=imbalance))
+            for choice in OVERLAPS
+        )
+        rate = float(tokens_per_s_per_node(engine, batch, min(on, off)))
         rows.append(
             {
                 "from_depth": rule.from_depth,
                 "streams": batch,
-                "overlap": overlap,
-                "tpot_ms": times[overlap] / engine.accepted / 1e3,
+                "overlap": on < off,
+                "tpot_ms": min(on, off) / engine.accepted / 1e3,
                 "tokens_per_s_per_node": rate,
                 "usd_per_million_tokens": usd_per_million_tokens(engine, rate),
             }

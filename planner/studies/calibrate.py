@@ -1,5 +1,6 @@
 """Fitting the decode model to a file of measured steps, and keeping what came out."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,27 @@ from planner.errors import PlannerError
 from planner.fleet.calibration import Calibration, fit
 from planner.measurements import MeasuredPoint, read_points
 from planner.scenario.load import toml_value
+from planner.sizing import fitted_to
 from planner.studies.engine import Study
 
+_ENGINE = ("model", "hardware", "weights", "kv", "gpus", "tensor_parallel", "redundant_experts")
 
-def fit_file(study: Study, path: Path, server_gpus: int) -> tuple[Calibration, dict[str, Any]]:
-    """The study's decode engine fitted to the points of a file; the fit and a JSON-ready account of it.
+
+def fit_files(study: Study, paths: Sequence[Path], server_gpus: int) -> tuple[Calibration, dict[str, Any]]:
+    """The study's decode engine fitted to the points of files; the fit and a JSON-ready account of it.
 
     server_gpus: GPUs behind the measured endpoint. Raises PlannerError, UsageError.
     """
-    engine, _ = study.decode()
-    points = read_points(path, gpus=server_gpus)
+    engine, imbalance_at = study.decode()
+    points = [point for path in paths for point in read_points(path, gpus=server_gpus)]
     streams, kv_tokens, step_ms = (
         np.array([getattr(point, name) for point in points]) for name in ("streams", "kv_tokens", "step_ms")
     )
-    found = fit(engine, streams, kv_tokens, step_ms)
+    found = fit(engine, streams, kv_tokens, step_ms, imbalance_at)
     return found, {
-        "model": engine.model.name,
         "node": engine.hardware.name,
-        "weights": engine.weights,
-        "file": str(path),
+        **fitted_to(engine, study.decode_gpus),
+        "file": ", ".join(str(path) for path in paths),
         "kernel_factor": found.overheads.kernel_factor,
         "layer_us": found.overheads.layer_us,
         "row_us": found.overheads.row_us,
@@ -44,11 +47,9 @@ def write_calibration(account: dict[str, Any], path: Path) -> None:
     """Keep a fit as TOML for fleet.engine.calibration. Raises PlannerError."""
     valid = account["validity"]
     table = {
-        "model": account["model"],
-        "hardware": account["node"],
-        "weights": account["weights"],
+        **{name: account[name] for name in _ENGINE},
         "points": len(account["points"]),
-        "source": f"fitted: to {Path(account['file']).name}",
+        "source": "fitted: to " + ", ".join(sorted({point["source"] for point in account["points"]}))[:200],
         **{name: account[name] for name in ("rms", "left_out_rms", "kernel_factor", "layer_us", "row_us", "host_us")},
         **{name: valid[name] for name in ("least_streams", "most_streams", "least_kv_tokens", "most_kv_tokens")},
     }

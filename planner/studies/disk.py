@@ -1,5 +1,6 @@
 """KV cache on disk: the share of a trace's input that a cache finds by its size, what that saves, what it takes."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 from planner.errors import UsageError
 from planner.fleet.kv_cache import Disk, DiskCache, HitCurve, disks, hit_curve, stored_tb
 from planner.fleet.operating import usd_per_million_tokens
-from planner.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
+from planner.fleet.prefill import input_tokens_per_s_per_node
 from planner.fleet.shapes import kv_bytes_per_token
 from planner.scenario.catalogue import model
+from planner.sizing import missed_rate, notes
 from planner.store import Store
 from planner.studies.engine import Study
 from planner.trace.catalogue import TraceInfo, by_name
@@ -54,8 +56,8 @@ def disk_study(cached: CachedTrace, study: Study, disk: Disk, input_tokens_per_s
     input_tokens_per_s: of the fleet that shares the cache; left out, the trace's own. With more traffic than the
     trace's, a cache needs as many times the capacity for the same share. Raises UsageError.
     """
-    if input_tokens_per_s is not None and input_tokens_per_s <= 0:
-        raise UsageError("--input-tokens-per-s is above 0")
+    if input_tokens_per_s is not None and not 0 < input_tokens_per_s < math.inf:
+        raise UsageError("input tokens per second are a finite number above 0")
     rate = input_tokens_per_s or cached.input_tokens_per_s
     times = rate / cached.input_tokens_per_s
     bytes_each = kv_bytes_per_token(model(study.settings.model), study.settings.kv)
@@ -69,7 +71,10 @@ def disk_study(cached: CachedTrace, study: Study, disk: Disk, input_tokens_per_s
         "times_the_trace": times,
         "largest_hit_ratio": cached.curve.largest,
         "disk": asdict(disk),
-        "missed_context_tokens": study.workload.missed_context_tokens,
+        "notes": [
+            *notes(study.settings),
+            "disks: for the mean rate; a peak needs as much more bandwidth as it has traffic",
+        ],
         "rows": rows,
     }
 
@@ -88,12 +93,9 @@ def _row(
     held = round(blocks * times)
     cache = DiskCache(rate, ratio, bytes_each, held, curve.block_tokens)
     plan = disks(cache, disk)
-    missed = missed_tokens_per_s_per_node(
-        study.prefill,
-        study.workload.missed_context_tokens,
-        balance=study.settings.prefill_balance,
-        utilisation=study.settings.prefill_utilisation,
-    )
+    # the context of missed tokens shifts with what the cache finds
+    engine = study.prefill
+    missed, without = (missed_rate(study.settings, engine, curve.missed_context_at(room)) for room in (blocks, 0))
     with_hits = float(input_tokens_per_s_per_node(missed, ratio))
     return {
         "capacity_tb": stored_tb(held, curve.block_tokens, bytes_each),
@@ -104,6 +106,7 @@ def _row(
         "binds": plan.binds,
         "prefill_tokens_per_s_per_node": with_hits,
         "prefill_nodes": rate / with_hits,
-        "prefill_nodes_saved": rate / float(missed) - rate / with_hits,
-        "usd_per_million_input_tokens": usd_per_million_tokens(study.prefill, with_hits),
+        "prefill_nodes_saved": rate / without - rate / with_hits,
+        "missed_context_tokens": curve.missed_context_at(blocks),
+        "usd_per_million_input_tokens": usd_per_million_tokens(engine, with_hits),
     }

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from planner.errors import UsageError
+from planner.fleet.balancing import expert_sampling
 from planner.fleet.decode import step_us, tokens_per_s_per_node
 from planner.fleet.engine import Engine
 from planner.fleet.operating import (
@@ -19,12 +20,22 @@ from planner.fleet.operating import (
     usd_per_million_tokens,
     usd_per_node_hour,
 )
-from planner.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
+from planner.fleet.prefill import input_tokens_per_s_per_node
 from planner.fleet.shapes import active_parameters, kv_bytes_per_token, total_parameters
 from planner.scenario.catalogue import DEFAULT_SCENARIO, hardware, model
 from planner.scenario.load import load_scenario, toml_value
 from planner.scenario.models import EngineSettings
-from planner.sizing import Workload, balanced_engine, engine_of, ranks_of, usual_settings
+from planner.sizing import (
+    Workload,
+    balanced_engine,
+    decode_engine,
+    missed_rate,
+    notes,
+    prefill_engine,
+    ranks_of,
+    usual_decode_gpus,
+    usual_settings,
+)
 
 Sweep = Literal["batch", "kv", "hit", "ep"]
 SWEEPS: tuple[Sweep, ...] = ("batch", "kv", "hit", "ep")
@@ -32,7 +43,6 @@ SWEEPS: tuple[Sweep, ...] = ("batch", "kv", "hit", "ep")
 _BATCH_POINTS, _CURVE_POINTS = 64, 25
 _KV_TOKENS = np.geomspace(256, 131_072, _CURVE_POINTS).round()
 _HIT_RATIOS = np.linspace(0, 0.96, _CURVE_POINTS)
-_FITTED_ON = ("h800", "h100")
 _EP_NODES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 40)
 
 Rows = list[dict[str, Any]]
@@ -50,11 +60,11 @@ class Study:
 
     @property
     def prefill(self) -> Engine:
-        return engine_of(self.settings, self.prefill_gpus)
+        return prefill_engine(self.settings, self.prefill_gpus)
 
     def decode(self, gpus: int | None = None) -> tuple[Engine, ImbalanceAt]:
         """The decode engine on so many GPUs, and how far out of balance its ranks are."""
-        return balanced_engine(self.settings, engine_of(self.settings, self.decode_gpus if gpus is None else gpus))
+        return balanced_engine(self.settings, decode_engine(self.settings, self.decode_gpus if gpus is None else gpus))
 
 
 def engine_settings(overrides: Sequence[str]) -> EngineSettings:
@@ -88,11 +98,11 @@ def study_of_names(
         kv_tokens=load.kv_tokens if kv_tokens is None else kv_tokens,
         hit_ratio=load.hit_ratio if hit_ratio is None else hit_ratio,
     )
-    serving = model(settings.model).serving
+    served = model(settings.model)
     return Study(
         settings,
-        serving.prefill_gpus,
-        serving.decode_gpus if decode_gpus is None else decode_gpus,
+        served.serving.prefill_gpus,
+        usual_decode_gpus(served, hardware(settings.hardware)) if decode_gpus is None else decode_gpus,
         load,
         base.slo.tpot_ms if target_ms is None else target_ms,
     )
@@ -122,6 +132,7 @@ def overview(study: Study) -> dict[str, Any]:
             "gpus": study.decode_gpus,
             "ranks": ranks_of(engine),
             "kv_imbalance": float(np.max(imbalance_at(np.asarray(point.streams)).kv)),
+            "expert_sampling": _expert_noise(engine, point.streams),
             **asdict(point),
         },
         "prefill": {
@@ -132,7 +143,6 @@ def overview(study: Study) -> dict[str, Any]:
         },
         "request": asdict(request_cost(nodes, node.node_kw, usd_per_node_hour(engine))),
         "workload": asdict(load),
-        "notes": _notes(study),
     }
 
 
@@ -248,39 +258,26 @@ def _operating_row(
 
 def _prefill_rates(study: Study) -> tuple[float, float]:
     """Missed and all input tokens/s of a prefill node."""
-    missed = missed_tokens_per_s_per_node(
-        study.prefill,
-        study.workload.missed_context_tokens,
-        balance=study.settings.prefill_balance,
-        utilisation=study.settings.prefill_utilisation,
-    )
-    return float(missed), float(input_tokens_per_s_per_node(missed, study.workload.hit_ratio))
+    missed = missed_rate(study.settings, study.prefill, study.workload.missed_context_tokens)
+    return missed, float(input_tokens_per_s_per_node(missed, study.workload.hit_ratio))
+
+
+def _expert_noise(engine: Engine, streams: float) -> float | None:
+    """About what chance alone adds to the experts' imbalance at a batch; None for a dense model."""
+    if engine.model.experts is None:
+        return None
+    return float(expert_sampling(engine.expert_parallel, streams, active=engine.model.experts.active))
 
 
 def _head(study: Study) -> dict[str, Any]:
     s = study.settings
     return {
+        "notes": notes(s),
         "node": hardware(s.hardware).name,
-        "model": s.model,
+        "model": model(s.model).name,
         "weights": s.weights,
         "kv": s.kv,
         "tensor_parallel": s.tensor_parallel,
         "target_tpot_ms": study.target_ms,
         "usd_per_gpu_hour": hardware(s.hardware).usd_per_gpu_hour,
     }
-
-
-def _notes(study: Study) -> list[str]:
-    """What the figures rest on."""
-    notes = [
-        f"prefill: {study.settings.prefill_balance * study.settings.prefill_utilisation:.3f} of the balanced rate, "
-        "fitted to what was observed on H800; its level is reproduced, not predicted"
-    ]
-    if study.settings.calibration is not None:
-        notes.append(f"decode: calibrated by {study.settings.calibration}")
-    elif study.settings.hardware.lower() not in _FITTED_ON:
-        notes.append(
-            "decode: overheads were fitted on H800 and H100, and kernel speeds elsewhere are assumed in proportion to "
-            "peaks; calibrate with `planner capacity fit`"
-        )
-    return notes

@@ -7,12 +7,20 @@ import numpy as np
 
 from planner.errors import UsageError
 from planner.fleet.operating import nodes_per_qps, operating_point
-from planner.fleet.prefill import missed_tokens_per_s_per_node, us_per_missed_token
+from planner.fleet.prefill import us_per_missed_token
 from planner.fleet.routing import NodePool, RequestClass, proportional, route
 from planner.scenario.catalogue import hardware, mix, model
 from planner.scenario.machines import Mix, MixClass, MixPool
 from planner.scenario.models import EngineSettings
-from planner.sizing import balanced_engine, engine_of, usual_settings
+from planner.sizing import (
+    balanced_engine,
+    decode_engine,
+    missed_rate,
+    notes,
+    prefill_engine,
+    usual_decode_gpus,
+    usual_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ def route_mix(name: str, base: EngineSettings) -> dict[str, Any]:
     filled = np.where(feasible, need, 1.0)
     cheapest, even = (method(classes, pools, filled, feasible) for method in (route, proportional))
     return {
+        "notes": [note for pool in found.pool for note in notes(usual_settings(base, found.model, pool.hardware))][-1:],
         "mix": found.name,
         "model": found.model,
         "cheapest": cheapest.document(),
@@ -64,12 +73,20 @@ def fit_of(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings
     None where no batch meets the class's time per token or fits the memory, or where the prompt alone takes longer
     than the time to the first token.
     """
-    settings, usual = usual_settings(base, model_name, pool.hardware), model(model_name).serving
+    settings, usual, node = (
+        usual_settings(base, model_name, pool.hardware),
+        model(model_name).serving,
+        hardware(pool.hardware),
+    )
+    decode_gpus = usual_decode_gpus(model(model_name), node)
+    least = -(-usual.prefill_gpus // node.gpus_per_node) - (-decode_gpus // node.gpus_per_node)
+    if pool.nodes < least:
+        return Fit(None, f"a prefill and a decode unit take {least} nodes, and there are {pool.nodes}")
     missed = entry.input_tokens - entry.cached_input_tokens
     context = entry.cached_input_tokens + missed / 2
-    prefill = engine_of(settings, usual.prefill_gpus)
     try:
-        decode, imbalance_at = balanced_engine(settings, engine_of(settings, usual.decode_gpus))
+        prefill = prefill_engine(settings, usual.prefill_gpus)
+        decode, imbalance_at = balanced_engine(settings, decode_engine(settings, decode_gpus))
         kv_tokens = entry.input_tokens + entry.output_tokens / 2
         point = operating_point(decode, kv_tokens, entry.tpot_ms, imbalance_at)
     except UsageError as error:
@@ -77,10 +94,8 @@ def fit_of(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings
     first_ms = float(us_per_missed_token(prefill, context)) * missed / 1e3
     if first_ms > entry.ttft_ms:
         return Fit(None, f"the prompt alone takes {first_ms:,.0f} ms, and {entry.ttft_ms:,.0f} ms are promised")
-    rate = missed_tokens_per_s_per_node(
-        prefill, context, balance=settings.prefill_balance, utilisation=settings.prefill_utilisation
-    )
-    nodes = nodes_per_qps(missed, entry.output_tokens, float(rate), point.tokens_per_s_per_node)
+    rate = missed_rate(settings, prefill, context)
+    nodes = nodes_per_qps(missed, entry.output_tokens, rate, point.tokens_per_s_per_node)
     return Fit(nodes, f"{point.streams:g} streams per GPU, limited by {point.limit}")
 
 

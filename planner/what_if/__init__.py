@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from planner.errors import UsageError
+from planner.scenario.catalogue import built_in
 from planner.scenario.load import Preset, load_scenario
 from planner.scenario.overlays import overlay
 from planner.what_if import batching, formats, machines, memory, money, pricing, utilisation
@@ -38,6 +39,7 @@ FINDINGS: dict[str, Judge] = {
 
 def finding(name: str) -> Finding:
     """What follows from the model for a preset, and whether its claim can hold. Raises UsageError."""
+    name = built_in("what_if", name) or name
     if name not in FINDINGS:
         raise UsageError(f'no what-if "{name}": give one of {", ".join(FINDINGS)}')
     claim = overlay(name)

@@ -10,7 +10,8 @@ from planner.fleet.engine import Engine
 from planner.scenario.catalogue import gpu_rate, gpu_rates
 from planner.scenario.models import Scenario
 from planner.scenario.overlays import Overlay
-from planner.sizing import engine_of
+from planner.sizing import decode_engine as decode_engine_of
+from planner.sizing import prefill_engine as prefill_engine_of
 from planner.what_if.day import Day, published_day
 
 Verdict = Literal["holds", "holds in part", "cannot hold", "cannot be told"]
@@ -81,10 +82,10 @@ def judged(*, whole: bool, some: bool) -> Verdict:
 def decode_engine(scenario: Scenario) -> Engine:
     """The engine of a scenario's decode unit."""
     fleet = scenario.fleet
-    return engine_of(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
+    return decode_engine_of(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
 
 
 def prefill_engine(scenario: Scenario) -> Engine:
     """The engine of a scenario's prefill unit."""
     fleet = scenario.fleet
-    return engine_of(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+    return prefill_engine_of(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)

@@ -19,7 +19,7 @@ def queue_depth(case: Case) -> Finding:
     engine, published = decode_engine(case.default), case.day.published
     rules = [DepthRule(rule.from_depth, rule.batch) for rule in case.preset.queue_rules]
     depths = (case.number("short_queue_requests"), case.number("long_queue_requests"))
-    low, high = (_faster(case, engine, batch_at(rules, int(depth))) for depth in depths)
+    low, high = (_at(case, engine, batch_at(rules, int(depth))) for depth in depths)
     price = f"at the hardware catalogue's ${engine.hardware.usd_per_gpu_hour:g} per GPU-hour"
     figures = [
         figure
@@ -116,14 +116,9 @@ def _imbalance(case: Case) -> Imbalance:
     return Imbalance(*(case.number(f"{of}_imbalance_ratio") for of in ("kv", "expert", "dispatch")))
 
 
-def _faster(case: Case, engine: Engine, streams: int) -> OperatingPoint:
-    """The point of a batch with overlap or without, whichever has the shorter step."""
-    at = constant(_imbalance(case))
-    points = (
-        point_at(replace(engine, overlap=overlap), streams, case.day.workload.kv_tokens, at)
-        for overlap in (True, False)
-    )
-    return min(points, key=lambda point: point.step_ms)
+def _at(case: Case, engine: Engine, streams: int) -> OperatingPoint:
+    """The point of a batch, overlapped or not, whichever has the shorter step."""
+    return point_at(engine, streams, case.day.workload.kv_tokens, constant(_imbalance(case)))
 
 
 def _longest_prompt(engine: Engine, limit_ms: float) -> int:
