@@ -19,6 +19,7 @@ from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
+_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute")
 _PLAN_COLUMNS = (
     "prefill_units",
     "decode_units",
@@ -68,8 +69,20 @@ class PlanOutcome:
 
 
 @dataclass(frozen=True)
+class ReplayView:
+    """What a replay measured: its row, percentiles by hour, and means by minute."""
+
+    summary: Mapping[str, Any]
+    percentiles: pl.DataFrame
+    minutes: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class RunView:
-    """A stored run, read whole: record, summary, and frames by interval, hour, revenue step and training window."""
+    """A stored run, read whole: record, summary, and frames by interval, hour, revenue step and training window.
+
+    replay: None for a run that is a plan only.
+    """
 
     record: Mapping[str, Any]
     summary: Mapping[str, Any]
@@ -77,6 +90,7 @@ class RunView:
     hours: pl.DataFrame
     waterfall: pl.DataFrame
     training: pl.DataFrame
+    replay: ReplayView | None
 
     @property
     def scenario(self) -> Scenario:
@@ -87,15 +101,25 @@ class RunView:
         return [Input(**item) for item in json.loads(self.record["inputs"])]
 
 
-def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str) -> str:
-    """Store a plan in one transaction; returns its run_id."""
+def save_plan(
+    store: Store,
+    outcome: PlanOutcome,
+    *,
+    now: datetime,
+    version: str,
+    replay: Mapping[str, pl.DataFrame] | None = None,
+) -> str:
+    """Store a plan, and what a replay of it measured, in one transaction; returns the run_id.
+
+    replay: rows of the replay's tables without run_id.
+    """
     frames = _frames(outcome)
     digest = hashlib.sha256()
     for name in _RUN_TABLES:
         digest.update(frames[name].write_csv().encode())
     record = {
         "created_at": now,
-        "kind": "plan",
+        "kind": "plan" if replay is None else "replay",
         "scenario": outcome.scenario.name,
         "settings": outcome.scenario.model_dump_json(),
         "trace_id": outcome.trace.trace_id,
@@ -120,7 +144,7 @@ def save_plan(store: Store, outcome: PlanOutcome, *, now: datetime, version: str
                 schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64},
             ),
         )
-        for name, frame in frames.items():
+        for name, frame in {**frames, **(replay or {})}.items():
             if frame.height:
                 session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
     return run_id
@@ -150,6 +174,18 @@ def load_run(session: Session, run_id: str | None = None) -> RunView:
         hours=session.frame("run_hours", run_id=found),
         waterfall=session.frame("run_waterfall", run_id=found),
         training=session.frame("run_training", run_id=found),
+        replay=_replay_of(session, found),
+    )
+
+
+def _replay_of(session: Session, run_id: str) -> ReplayView | None:
+    rows = session.rows("replay_summary", run_id=run_id)
+    if not rows:
+        return None
+    return ReplayView(
+        summary=rows[0],
+        percentiles=session.frame("replay_percentiles", run_id=run_id),
+        minutes=session.frame("replay_minutes", run_id=run_id),
     )
 
 
@@ -157,7 +193,7 @@ def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
         found = resolve_run(session, run_id)
-        for table in ("run", *_RUN_TABLES):
+        for table in ("run", *_RUN_TABLES, *_REPLAY_TABLES):
             session.execute(f"run_delete_{table}", run_id=found)
 
 

@@ -203,4 +203,84 @@ TABLES = (
         training_node_s | BIGINT | node-s | of that, useful
         """,
     ),
+    _table(
+        "replay_run",
+        "what a replay of every request measured over its window",
+        """
+        run_id | VARCHAR | - | the run
+        window_start | TIMESTAMPTZ | - | requests that arrive from then on are counted
+        window_end | TIMESTAMPTZ | - | up to then
+        simulated_from | TIMESTAMPTZ | - | start of the warm-up, with empty units
+        simulated_to | TIMESTAMPTZ | - | end of the cool-down
+        ranks | VARCHAR | - | measured imbalance of the GPUs of a unit, or exact
+        prefill_balancer | VARCHAR | - | who chose prefill units
+        decode_balancer | VARCHAR | - | who chose decode units
+        arrived | BIGINT | requests | completed + in_flight + rejected
+        completed | BIGINT | requests | that ended before simulated_to
+        in_flight | BIGINT | requests | that had not
+        rejected | BIGINT | requests | by a full queue or after too long a wait
+        moved | BIGINT | streams | handed to other units at drain deadlines, counted or not
+        simulated_requests | BIGINT | requests | with warm-up and cool-down
+        wall_s | DOUBLE | s | time that the replay took
+        kv_peak_ratio | DOUBLE | - | most KV of a unit over its room
+        kv_imbalance_mean | DOUBLE | - | largest over mean KV of decode units, time mean
+        kv_imbalance_p99 | DOUBLE | - | its 99th percentile over time
+        stream_imbalance_mean | DOUBLE | - | the same of streams
+        stream_imbalance_p99 | DOUBLE | - | the same of streams
+        rank_kv_imbalance_mean | DOUBLE | - | inside units, where ranks are exact
+        rank_stream_imbalance_mean | DOUBLE | - | the same of streams
+        """,
+    ),
+    _table(
+        "replay_interval",
+        "an hour of a replay's window and a class of requests, by arrival",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the hour, counted from the window's start
+        class_id | SMALLINT | - | class, see request_class
+        arrived | BIGINT | requests | that arrived in it
+        completed | BIGINT | requests | of these, ended
+        rejected_queue | BIGINT | requests | of these, rejected by a full queue
+        rejected_timeout | BIGINT | requests | of these, rejected after too long a wait
+        ttft_mean_ms | DOUBLE | ms | mean time to the first token
+        tpot_mean_ms | DOUBLE | ms | mean time per output token after the first
+        e2e_mean_ms | DOUBLE | ms | mean time to the last token
+        ttft_counted | BIGINT | requests | with a first token
+        ttft_met | BIGINT | requests | of these, within slo.ttft_ms
+        tpot_counted | BIGINT | requests | ended, with more than one token
+        tpot_met | BIGINT | requests | of these, within slo.tpot_ms
+        both_met | BIGINT | requests | ended within both
+        """,
+    ),
+    _table(
+        "latency_histogram",
+        "requests of an hour and class whose latency lies in a bucket under 0.8 % wide",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the hour
+        class_id | SMALLINT | - | class, see request_class
+        metric | VARCHAR | - | ttft, tpot or e2e
+        from_us | DOUBLE | us | least latency of the bucket
+        to_us | DOUBLE | us | least latency of the next
+        request_count | BIGINT | requests | in the bucket
+        """,
+    ),
+    _table(
+        "replay_minute",
+        "a minute of a replay, warm-up and cool-down included; steps and passes count where they begin",
+        """
+        run_id | VARCHAR | - | the run
+        minute_start | TIMESTAMPTZ | - | start of the minute
+        prefill_unit_us | DOUBLE | unit-us | prefill units that take work
+        prefill_busy_us | DOUBLE | unit-us | in passes
+        prefill_wait_us | DOUBLE | request-us | waits of requests whose first pass begins
+        decode_unit_us | DOUBLE | unit-us | decode units that take work
+        decode_busy_us | DOUBLE | unit-us | in steps
+        decode_wait_us | DOUBLE | request-us | waits of requests that are admitted, since prefill ended
+        stream_us | DOUBLE | stream-us | active streams
+        kv_token_us | DOUBLE | token-us | KV of active streams
+        kv_tokens_most | DOUBLE | tokens | most KV of a unit
+        output_tokens | BIGINT | tokens | made by decode
+        """,
+    ),
 )

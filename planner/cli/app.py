@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from planner.cli import batching, capacity, config, doctor, experts, plan, report, run, scenario, sql, trace, what_if
+from planner.cli import (
+    batching,
+    capacity,
+    config,
+    doctor,
+    experts,
+    plan,
+    replay,
+    report,
+    run,
+    scenario,
+    sql,
+    trace,
+    what_if,
+)
 from planner.errors import PlannerError
 
 app = typer.Typer(
@@ -18,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("plan")(plan.plan)
+app.command("replay")(replay.replay)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)

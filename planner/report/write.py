@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from planner.errors import PlannerError
 from planner.report.charts import Chart, charts
+from planner.report.replay_charts import replay_charts
 from planner.resources import shipped
 from planner.results import RunView, missed_limits
 from planner.scenario.load import field_paths, value_at
@@ -24,6 +25,8 @@ _MOST_TABLE_ROWS = 400
 def write_report(run: RunView, folder: Path) -> list[Path]:
     """Write the report of a run; returns the files. Each file appears whole or not at all. Raises PlannerError."""
     drawn = charts(run, _published_nodes(run))
+    if run.replay is not None:
+        drawn += replay_charts(run, run.replay)
     tables = {chart.name: chart.table for chart in drawn} | {
         "training_windows": _local_times(run, run.training),
         "provenance": _provenance(run),

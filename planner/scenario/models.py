@@ -216,7 +216,7 @@ class EngineSettings(Closed):
     prefill_balance: Annotated[float, Field(ge=0.001, le=1)]
     """Share of the balanced prefill rate that the fleet reaches."""
     prefill_utilisation: Annotated[float, Field(ge=0.001, le=1)]
-    """Free factor on the prefill rate."""
+    """Free factor: the use of the modelled prefill rate that plans count on. A replay takes the whole rate."""
     calibration: str | None = None
     """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""
 
@@ -262,6 +262,65 @@ class FleetSettings(Closed):
         return self
 
 
+BalancerName = Literal[
+    "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
+]
+
+
+class ReplaySettings(Closed):
+    """How every request is replayed: balancers, queues, and what is simulated around the counted window."""
+
+    prefill_balancer: BalancerName
+    """Who sends requests to prefill units."""
+    decode_balancer: BalancerName
+    """Who sends requests to decode units."""
+    ranks: Literal["measured", "exact"]
+    """Whether the GPUs of a decode unit enter by the measured imbalance, or are kept one by one."""
+    queue_mode: Literal["at-once", "window", "depth"]
+    """When a prefill pass starts: at once, after a collection window, or with a batch by queue depth."""
+    window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Collection window of mode window."""
+    depth_rules: str
+    """Largest passes of mode depth, waiting:requests, ascending from 0 waiting, for example 0:4,10:16,50:32."""
+    pass_tokens_per_gpu: PositiveCount
+    """Tokens of a prefill pass at most, per GPU of the unit."""
+    chunk_tokens: PositiveCount
+    """Tokens of one prompt in a pass at most; the rest goes on in the next."""
+    queue_limit: Count
+    """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
+    timeout_s: PositiveFloat | None = None
+    """Longest wait until prefill begins; beyond it a request is rejected. Left out: none."""
+    warm_up_s: Annotated[int, Field(ge=1800)]
+    """Simulated before the counted window, at least half an hour, so that an empty start flatters nothing."""
+    cool_down_s: Count
+    """Simulated after the counted window, so that its long streams end under load."""
+    seed: Count
+    """Seed of random balancers."""
+
+    @field_validator("depth_rules")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        parse_depth_rules(text)
+        return text
+
+    @property
+    def depths(self) -> tuple[tuple[int, int], ...]:
+        """The depth rules, parsed: waiting requests, largest pass."""
+        return parse_depth_rules(self.depth_rules)
+
+
+def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
+    """Pairs of waiting requests and largest pass from "0:4,10:16". Raises ValueError."""
+    try:
+        rules = tuple((int(depth), int(batch)) for depth, batch in (part.split(":") for part in text.split(",")))
+    except ValueError as error:
+        raise ValueError(f'"{text}" are no depth rules; write waiting:requests, for example 0:4,10:16,50:32') from error
+    depths = [depth for depth, _ in rules]
+    if depths[0] != 0 or depths != sorted(set(depths)) or min(batch for _, batch in rules) < 1:
+        raise ValueError(f'depth rules "{text}" do not ascend from 0 with passes of at least 1; correct them')
+    return rules
+
+
 class TrainingSettings(Closed):
     """What happens to nodes that inference does not hold."""
 
@@ -303,6 +362,8 @@ class SloSettings(Closed):
 
     max_shortfall_ratio: Share
     """Most tokens demanded beyond the capacity, as a share of all tokens."""
+    ttft_ms: PositiveFloat
+    """Target time to the first token, queueing included; attainment is reported by replays."""
     tpot_ms: PositiveFloat
     """Target time per output token; modelled decode capacity is that of the largest batch that meets it."""
 
@@ -323,6 +384,7 @@ class Scenario(Closed):
     trace: TraceSettings
     policy: PolicySettings
     fleet: FleetSettings
+    replay: ReplaySettings
     training: TrainingSettings
     economics: EconomicsSettings
     slo: SloSettings

@@ -173,3 +173,31 @@ def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> Non
         f"\nhit curve of {blocks.size:,} blocks: {curve:.3f} s, twelve replays {12 * once:.2f} s, ratio {ratio:.1f} (5)"
     )
     assert ratio >= 5
+
+
+def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """The busiest hour of the published day with warm-up and cool-down, from the stored table to percentiles."""
+    from planner import replaying
+
+    store = Store(tmp_path / "planner.duckdb")
+    scenario = load_scenario().scenario
+
+    def whole() -> replaying.Replayed:
+        return replaying.replay(store, scenario, now=conftest_now(), clock=time.perf_counter)
+
+    done = whole()  # draws the window's trace and compiles the kernels
+
+    def read() -> None:
+        with store.read() as session:
+            for batch in replaying.requests_of(session, done.trace, done.window):
+                assert len(batch)
+
+    pairs = [(whole().wall_s, seconds(read, 1)) for _ in range(3)]
+    benchmark.pedantic(read, rounds=1)
+    taken, reading = (float(np.median(column)) for column in zip(*pairs, strict=True))
+    ratio = float(np.median([one / other for one, other in pairs]))
+    print(
+        f"\nreplaying {done.simulated:,} requests: {taken:.2f} s, {done.simulated / taken / 1e6:.1f} M/s; reading them "
+        f"{reading:.2f} s, ratio {ratio:.1f} (at most 6)"
+    )
+    assert ratio <= 6

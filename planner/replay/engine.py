@@ -1,0 +1,388 @@
+"""Every request through the planned fleet: prefill queues, lock-step decode, draining. Pure; state lasts over chunks.
+
+Prefill does not depend on decode, so it may run ahead in a thread of its own: kernels hold no lock. A chunk's work is a
+visit per request and role and one per decode step; memory is that of a chunk and of the requests in the system.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.errors import UsageError
+from planner.replay import decode_kernels, prefill_kernels, step_kernels
+from planner.replay import layout_kernels as layout
+from planner.replay.choice_kernels import BUCKETS
+from planner.replay.layout_kernels import HOUR_US, MINUTE_US, NOBODY, RING, Records, enter
+from planner.replay.model import (
+    BALANCERS,
+    QUEUE_MODES,
+    BalancerName,
+    Floats,
+    Lives,
+    QueueRules,
+    Requests,
+    Service,
+)
+
+SAMPLE_US = 10e6
+"""Imbalance is sampled every ten seconds."""
+_FIRST_POOL = 1 << 16
+_FIRST_SESSIONS = 1 << 16
+_FIRST_SLOTS = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is simulated and what is counted, microseconds from the origin, all finite.
+
+    Everything up to end_us happens; requests that arrive in [from_us, to_us) are counted. classes: number of classes.
+    ttft_us, tpot_us: targets.
+    """
+
+    from_us: float
+    to_us: float
+    end_us: float
+    classes: int = 1
+    ttft_us: float = np.inf
+    tpot_us: float = np.inf
+
+    @property
+    def hours(self) -> int:
+        """Hours of the counted window, the last one possibly in part."""
+        return max(1, int(np.ceil((self.to_us - self.from_us) / HOUR_US)))
+
+    @property
+    def minutes(self) -> int:
+        """Minutes from the origin to the end."""
+        return max(1, int(np.ceil(self.end_us / MINUTE_US)))
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Requests whose prompt was read, in the order in which that happened; the first `count` rows are filled."""
+
+    rows: Records
+    count: int
+
+
+class _Stage:
+    """A book and its arrays."""
+
+    def __init__(self, kind: np.dtype[np.void], lives: Lives, span: Span, **values: float) -> None:
+        self._span = span
+        self._book = np.zeros(1, kind)
+        common = {"homeless_head": NOBODY, "homeless_tail": NOBODY, "last_unit": NOBODY}
+        window = {"from_us": span.from_us, "to_us": span.to_us, "ttft_us": span.ttft_us}
+        sizes = {
+            "units_rows": len(lives),
+            "minutes_rows": span.minutes,
+            "hours_rows": span.hours,
+            "classes": span.classes,
+        }
+        for name, value in {**common, **window, **sizes, **values}.items():
+            self._book[name] = value
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._set(numbers=np.zeros(len(lives), np.int64), loads=np.full((4, int(layout.padded(len(lives)))), np.inf))
+
+    def _set(self, **arrays: NDArray[Any]) -> None:
+        """Use these arrays from now on."""
+        self._arrays |= arrays
+        enter(self._book, **arrays)
+
+    def _get(self, name: str) -> int:
+        """A whole number of the book."""
+        return int(self._book[name][0])
+
+    @property
+    def units(self) -> Records:
+        """By number: passes or steps that ended, streams that moved on, and the like."""
+        return self._arrays["units"]
+
+    @property
+    def drain_us(self) -> Floats:
+        """By unit: how long it took to end what it had begun; nan where it did not drain, or was not empty in time."""
+        took: Floats = np.where(self.units["drain_took_us"] < np.inf, self.units["drain_took_us"], np.nan)
+        return took
+
+    @property
+    def minutes(self) -> Records:
+        """Tallies by minute from the origin."""
+        return self._arrays["minutes"]
+
+    @property
+    def hours(self) -> Records:
+        """Tallies by hour of the window and class, of arrival: (hours, classes)."""
+        return self._arrays["hours"]
+
+    @property
+    def kept(self) -> Records:
+        """By request, where outcomes are kept."""
+        return self._arrays["kept"]
+
+
+class PrefillStage(_Stage):
+    """Prefill units, fed chunk by chunk. keep: number of requests whose outcome is kept row by row, 0 for none."""
+
+    def __init__(self, service: Service, lives: Lives, rules: QueueRules, span: Span, *, keep: int = 0) -> None:
+        super().__init__(
+            layout.PREFILL_BOOK,
+            lives,
+            span,
+            horizon_us=-np.inf,
+            room=_FIRST_POOL,
+            pool_rows=_FIRST_POOL,
+            sessions_rows=_FIRST_SESSIONS,
+            depth_rows=len(rules.depth_from),
+            kept_rows=keep,
+            balancer=BALANCERS.index(rules.prefill_balancer),
+            seed=rules.seed,
+            mode=QUEUE_MODES.index(rules.mode),
+            window_us=rules.window_us,
+            queue_limit=rules.queue_limit,
+            timeout_us=rules.timeout_us,
+            missed_us=service.missed_us,
+            context_us=service.context_us,
+            pass_us=service.pass_us,
+            pass_tokens=service.pass_tokens,
+            chunk_tokens=service.chunk_tokens,
+            parallel=service.prefill_ranks * service.prefill_share,
+        )
+        self._known = 0
+        kept = np.zeros(keep, layout.PREFILL_KEPT)
+        kept["unit"], kept["first_us"] = NOBODY, np.nan
+        events = _events(lives, span.end_us)
+        self._book["events_rows"] = len(events)
+        self._set(
+            pool=_chained(np.zeros(_FIRST_POOL, layout.WAITING), 0, NOBODY),
+            units=_units(lives, layout.PREFILL_UNIT),
+            events=events,
+            depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
+            sessions=np.full((2, _FIRST_SESSIONS), NOBODY, np.int64),
+            minutes=np.zeros(span.minutes, layout.PREFILL_MINUTE),
+            hours=np.zeros((span.hours, span.classes), layout.PREFILL_HOUR),
+            ttft=np.zeros((span.hours, span.classes, BUCKETS), np.int32),
+            kept=kept,
+        )
+
+    def feed(self, requests: Requests) -> HandOver:
+        """Requests in, in order of arrival; out come those whose prompt was read up to the last of their arrivals.
+
+        What arrives after the span's end is left out.
+        """
+        arriving = int(np.searchsorted(requests.arrival_us, self._span.end_us, side="right"))
+        columns = (
+            requests.arrival_us,
+            requests.input_tokens,
+            requests.cached_input_tokens,
+            requests.output_tokens,
+            requests.class_id,
+            requests.session_id,
+        )
+        # columns of one kind, so that the kernel is compiled once
+        ready = [np.require(column[:arriving], np.int64, ["C", "W"]) for column in columns]
+        self._make_room(arriving)
+        out = self._output(arriving)
+        prefill_kernels.arrive(self._book, *ready, self._known)  # type: ignore[call-arg, arg-type]  # a stub of numba's
+        self._known += len(requests)
+        return self._counted(out)
+
+    def finish(self) -> HandOver:
+        """Everything up to the end."""
+        out = self._output(0)
+        prefill_kernels.advance(self._book, self._span.end_us)
+        return self._counted(out)
+
+    @property
+    def ttft(self) -> NDArray[np.int32]:
+        """Requests by hour of the window, class and bucket of their time to the first token."""
+        return self._arrays["ttft"]
+
+    @property
+    def inside(self) -> int:
+        """Requests in prefill now."""
+        return self._get("pool_rows") - self._get("room")
+
+    def _output(self, arriving: int) -> Records:
+        """Room for everything that is there and that comes."""
+        out = np.empty(self.inside + arriving, layout.HANDED)
+        self._book["out"], self._book["out_rows"] = 0, len(out)
+        enter(self._book, out=out)
+        return out
+
+    def _counted(self, out: Records) -> HandOver:
+        prefill_kernels.count_read(self._book)
+        return HandOver(out, self._get("out"))
+
+    def _make_room(self, arriving: int) -> None:
+        """Let the pool hold a chunk more than is there, and the table of sessions be at most half full."""
+        book, pool, before = self._book, self._arrays["pool"], self._get("pool_rows")
+        if (short := arriving - self._get("room")) > 0:
+            pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
+            self._set(pool=_chained(pool, before, self._get("free")))
+            book["free"], book["room"], book["pool_rows"] = before, book["room"] + len(pool) - before, len(pool)
+        asked = 2 * (self._get("sessions") + arriving)
+        if book["balancer"][0] == BALANCERS.index("prefix-aware") and asked > book["sessions_rows"][0]:
+            sessions = np.full((2, 1 << asked.bit_length()), NOBODY, np.int64)
+            prefill_kernels.rehash(self._arrays["sessions"], sessions)
+            self._set(sessions=sessions)
+            book["sessions_rows"] = sessions.shape[1]
+
+
+class DecodeStage(_Stage):
+    """Decode units, fed with what prefill hands over.
+
+    keep: number of requests whose outcome is kept row by row, 0 for none. ranks: of a unit, kept one by one if there
+    are several, each request on one; the step tables are then those of even ranks. rank_balancer: chooses among them.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        lives: Lives,
+        rules: QueueRules,
+        span: Span,
+        *,
+        keep: int = 0,
+        ranks: int = 1,
+        rank_balancer: BalancerName = "two-key",
+    ) -> None:
+        steps = service.steps
+        lines = np.column_stack([steps.low_us, steps.low_us_per_token, steps.high_us, steps.high_us_per_token])
+        if len(lines) != service.most_streams + 1:
+            raise UsageError(f"step tables have {len(lines)} entries for {service.most_streams} streams; give one more")
+        super().__init__(
+            layout.DECODE_BOOK,
+            lives,
+            span,
+            fleet_us=-np.inf,
+            soonest_us=np.inf,
+            pool_rows=_FIRST_POOL,
+            ranks=ranks,
+            kept_rows=keep,
+            balancer=BALANCERS.index(rules.decode_balancer),
+            rank_balancer=BALANCERS.index(rank_balancer),
+            exact=ranks > 1,
+            seed=rules.seed,
+            most_streams=service.most_streams,
+            kv_us_per_token=service.kv_us_per_token,
+            kv_capacity_tokens=service.kv_capacity_tokens,
+            tpot_us=span.tpot_us,
+            sample_every_us=SAMPLE_US,
+        )
+        kept = np.zeros(keep, layout.DECODE_KEPT)
+        kept["finish_us"], kept["unit"], kept["step"] = np.nan, NOBODY, NOBODY
+        events = _events(lives, span.end_us)
+        samples = np.zeros(int(span.end_us // SAMPLE_US) + 2, layout.SAMPLE)
+        self._book["events_rows"], self._book["samples_rows"] = len(events), len(samples)
+        self._set(
+            pool=np.zeros(_FIRST_POOL, layout.STREAM),
+            units=_units(lives, layout.DECODE_UNIT),
+            rank_numbers=np.arange(ranks),
+            lines=np.ascontiguousarray(lines, np.float64),
+            events=events,
+            minutes=np.zeros(span.minutes, layout.DECODE_MINUTE),
+            hours=np.zeros((span.hours, span.classes), layout.DECODE_HOUR),
+            histograms=np.zeros((2, span.hours, span.classes, BUCKETS), np.int32),
+            samples=samples,
+            kept=kept,
+        )
+        self._add_slots(_FIRST_SLOTS)
+
+    def feed(self, handed: HandOver) -> None:
+        """Take over what prefill handed over."""
+        if handed.count:
+            self._make_room(handed.count)
+            self._make_slots(float(handed.rows["at_us"][handed.count - 1]))
+            decode_kernels.take_over(self._book, handed.rows, handed.count)
+
+    def finish(self) -> None:
+        """Everything up to the end."""
+        self._make_slots(self._span.end_us)
+        decode_kernels.finish(self._book, self._span.end_us)
+
+    @property
+    def histograms(self) -> NDArray[np.int32]:
+        """Requests by kind (layout_kernels.E2E, TPOT), hour of the window, class and bucket of their latency."""
+        return self._arrays["histograms"]
+
+    @property
+    def samples(self) -> Records:
+        """Imbalance at the first request handed over in every ten seconds."""
+        return self._arrays["samples"][: self._get("samples")]
+
+    @property
+    def moved(self) -> int:
+        """Streams that units past their deadline handed over."""
+        return self._get("moved")
+
+    @property
+    def inside(self) -> int:
+        """Requests in decode, after the end."""
+        return int(np.count_nonzero(self._arrays["pool"]["departs"][: self._get("used")]))
+
+    def _make_room(self, arriving: int) -> None:
+        """Let the pool hold a chunk more than is there."""
+        if self._get("used") + arriving <= self._get("pool_rows"):
+            return
+        pool = self._arrays["pool"]
+        step_kernels.make_room(self._book, np.empty(len(pool), np.int32))
+        used = self._get("used")
+        if (needed := used + arriving) > len(pool):
+            # twice that, so that neither this nor the above is done for every chunk
+            self._set(pool=np.concatenate([pool[:used], np.zeros(2 * needed - used, layout.STREAM)]))
+            self._book["pool_rows"] = 2 * needed
+
+    def _make_slots(self, until_us: float) -> None:
+        """Have a row in the arrays by slot for every unit that begins to take work until then."""
+        events = self._arrays["events"]
+        coming = events[self._get("next_event") : np.searchsorted(events["at_us"], until_us, side="right")]
+        short = self._get("open") + int((coming["kind"] == layout.TAKE).sum()) - self._get("slots")
+        if short > 0:
+            self._add_slots(max(short, self._get("slots")))
+
+    def _add_slots(self, slots: int) -> None:
+        ranks, exact = self._get("ranks"), self._get("exact")
+        more: dict[str, NDArray[Any]] = {
+            "owners": np.full(slots, NOBODY, np.int64),
+            "leaving": np.zeros((slots, RING, 2), np.int64),
+            "ends_us": np.zeros((slots, RING)),
+            "leavers": np.full((slots, RING if exact else 0), NOBODY, np.int32),
+            "ranks": np.full((slots, 2, int(layout.padded(ranks))), np.inf),
+        }
+        more["ranks"][:, :, :ranks] = 0.0
+        self._set(**{name: np.concatenate([self._arrays.get(name, array[:0]), array]) for name, array in more.items()})
+        self._book["slots"] += slots
+
+
+def _units(lives: Lives, kind: np.dtype[np.void]) -> Records:
+    """Units before they serve."""
+    units = np.zeros(len(lives), kind)
+    for name in {"place", "slot", "head", "tail", "pass_head", "far", "last_rank"} & set(kind.names or ()):
+        units[name] = NOBODY
+    units["drains_us"], units["drain_took_us"] = lives.drain_us, np.nan
+    if "leaves_us" in (kind.names or ()):
+        units["leaves_us"] = np.inf
+    return units
+
+
+def _events(lives: Lives, end_us: float) -> Records:
+    """What happens to the fleet until the end, in order. A unit that drains as it begins to serve takes no work."""
+    every = np.ones(len(lives), np.bool_)
+    kinds = [
+        (layout.TAKE, lives.serve_us, lives.serve_us < lives.drain_us),
+        (layout.STOP, lives.drain_us, lives.serve_us < lives.drain_us),
+        (layout.HOUSE, lives.serve_us, every),
+        (layout.DRAIN, lives.drain_us, every),
+        (layout.DEADLINE, lives.gone_us, every),
+    ]
+    rows = [(float(at[unit]), kind, int(unit)) for kind, at, which in kinds for unit in np.flatnonzero(which)]
+    return np.array(sorted(row for row in rows if row[0] <= end_us), layout.EVENT)
+
+
+def _chained(pool: Records, first: int, then: int) -> Records:
+    """Link the places of a pool from one on into a free list that goes on elsewhere."""
+    pool["following"][first:] = np.arange(first + 1, len(pool) + 1)
+    pool["following"][-1] = then
+    return pool

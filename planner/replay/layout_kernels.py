@@ -1,0 +1,172 @@
+"""Records of a replay's arrays, and where kernels find them. Importing this module imports numba.
+
+Each stage has a book: one record with its rules, where things stand, and the addresses of its arrays. Kernels hand on
+the book alone, because an array argument is copied and counted at every call, which takes longer than most calls do.
+Whoever makes a book keeps its arrays alive and enters them with `enter`.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.jit import njit
+
+# isort: split
+# after planner.jit, which says where numba keeps what it compiles
+from numba import carray as carray
+from numba import types
+from numba.extending import intrinsic
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Records: TypeAlias = NDArray[np.void]
+Record: TypeAlias = Any
+"""One element of Records."""
+
+NOBODY = -1
+"""No request, no unit: the end of a list."""
+MINUTE_US, HOUR_US = 60e6, 3600e6
+RING = 1 << 13
+"""Steps ahead for which leavers are counted, and steps back whose ends are known; a power of two."""
+TAKE, STOP, HOUSE, DRAIN, DEADLINE = range(5)
+"""Events of the fleet in the order of one moment: a unit takes work from now on; takes none any more; those who found
+no unit are sent to one; a unit's line is sent elsewhere; its streams are to leave after the step in progress. The first
+two say who may be chosen in the others."""
+NEXT_US, COUNT, FIRST, SECOND = range(4)
+"""Rows of loads by place in the table of units. When the unit's pass ends or begins, or its step ends; inf: not by
+itself. Then inf where it takes no work: requests and streams; missed tokens (prefill) or KV (decode); work, ns
+(prefill).
+"""
+IN_FLIGHT, FULL, LATE, READ = range(4)
+"""What became of a request in prefill: rejected by a full queue, or after too long a wait; or its prompt was read."""
+E2E, TPOT = range(2)
+"""Histograms of decode."""
+
+
+def _fields(floats: str, ints: str = "", shorts: str = "") -> np.dtype[np.void]:
+    kinds = ((floats, np.float64), (ints, np.int64), (shorts, np.int32))
+    return np.dtype([(name, kind) for names, kind in kinds for name in names.split()], align=True)
+
+
+EVENT = _fields("at_us", "kind unit")
+HANDED = _fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id")
+"""A request whose prompt was read, and when."""
+
+PREFILL_BOOK = _fields(
+    "horizon_us total_first total_second window_us timeout_us missed_us context_us pass_us parallel from_us to_us "
+    "ttft_us",
+    "candidates open last_unit homeless_head homeless_tail next_event free room out sessions "
+    "balancer seed mode queue_limit pass_tokens chunk_tokens "
+    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows sessions_at "
+    "sessions_rows minutes_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
+)
+"""horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
+`candidates`. open: rows of the table of units in use. free, room: first free place of the pool, and their number. out:
+rows written. sessions: known. Then rules and speeds as in `planner.replay.model`, the window that counts, its
+target."""
+WAITING = _fields(
+    "arrival_us enqueued_us work_ns", "seq session_id", "following missed done piece output_tokens class_id"
+)
+"""A request in prefill. missed, work_ns: tokens still to do, and their time on one rank alone; done: tokens that are
+there already. piece: of the missed tokens in the last pass, -1 before the first."""
+PREFILL_UNIT = _fields("drains_us drain_took_us", "place takes head tail pass_head waiting waiting_missed passes")
+"""place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty."""
+PREFILL_MINUTE = _fields("busy_us wait_us begun tokens")
+"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival; tokens."""
+PREFILL_HOUR = _fields("arrived full late read ttft_us ttft_met")
+"""Requests of a class that arrived in an hour: all; those rejected, by why; those read, sum of TTFT, within target."""
+PREFILL_KEPT = _fields("first_us", "status unit")
+
+DECODE_BOOK = _fields(
+    "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens from_us to_us ttft_us "
+    "tpot_us sample_every_us",
+    "candidates open last_unit homeless_head homeless_tail next_event used moved samples "
+    "balancer rank_balancer exact seed most_streams "
+    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows owners_at leaving_at ends_us_at "
+    "leavers_at ranks_at slots ranks rank_numbers_at lines_at lines_rows minutes_at minutes_rows hours_at "
+    "histograms_at "
+    "hours_rows classes samples_at samples_rows kept_at kept_rows",
+)
+"""fleet_us: nothing happens to the fleet before it. soonest_us: no step boundary before it. sample_us: the next sample.
+total_, candidates, open: as in prefill. used: places of the pool. moved: streams handed over at deadlines."""
+STREAM = np.dtype(
+    [
+        *((name, np.float64) for name in ("arrival_us", "first_us", "left_us", "ready_us")),
+        ("seq", np.int64),
+        *((name, np.int32) for name in ("following", "unit", "departs", "context", "output_tokens")),
+        ("class_id", np.int16),
+        ("rank", np.int16),
+    ]
+)
+"""A request in decode. left_us: when it left prefill, or a unit past its deadline. departs: the step of its unit after
+which it leaves; minus the steps to go while it waits; 0 when all is done. context: KV, when admitted less the unit's
+steps then, so that KV grows with the steps. following: in a line, or among those that leave long after."""
+DECODE_UNIT = _fields(
+    "clock_us leaves_us drains_us drain_took_us",
+    "place slot takes steps settled streams kv_tokens head tail far last_rank moved",
+)
+"""slot: its row in arrays by slot. settled: steps up to which requests have their times. far: streams that leave beyond
+the ring. leaves_us: when its stragglers go, inf before. Others as in prefill."""
+DECODE_MINUTE = _fields("busy_us stream_us kv_token_us kv_tokens_most tokens admitted wait_us")
+"""Steps that began in a minute, in full: their time, the same times streams and KV; the most KV of a unit. Tokens of
+steps that ended in it. Requests admitted, and their time since they left prefill or their last unit."""
+DECODE_HOUR = _fields("completed good e2e_us tpot_us with_tpot tpot_met")
+"""Requests of a class that arrived in an hour and are complete: all; within all targets; sums; with more than one
+token, and of these within the target."""
+SAMPLE = _fields("at_us kv streams rank_kv rank_streams")
+"""Largest over mean load of the units that take work, with those in line; of the ranks in a unit, the mean of units."""
+DECODE_KEPT = _fields("finish_us", "unit step moved")
+
+
+def enter(book: Records, **arrays: Records | Floats | Ints | NDArray[np.int32]) -> None:
+    """Write addresses of arrays into a book. They have to be kept alive, and entered again when they are replaced."""
+    for name, array in arrays.items():
+        assert array.flags.c_contiguous
+        book[f"{name}_at"] = array.ctypes.data
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def at_address(typing_context: Any, address: Any) -> Any:
+    """An address as a pointer."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.voidptr(types.int64), codegen
+
+
+@njit
+def floats(address: int, size: int) -> Floats:
+    """Numbers at an address."""
+    return carray(at_address(address), (size,), np.float64)
+
+
+@njit
+def ints(address: int, size: int) -> Ints:
+    """Whole numbers at an address."""
+    return carray(at_address(address), (size,), np.int64)
+
+
+@njit
+def padded(size: int) -> int:
+    """Length of a row of loads, filled up with inf, so that loops over it go up in vectors."""
+    return (size + 15) // 16 * 16
+
+
+@njit
+def numbers_of(book: Record) -> Ints:
+    """Numbers of units by place in the table, ascending; the first `open` of them."""
+    return carray(at_address(book.numbers_at), (book.units_rows,), np.int64)
+
+
+@njit
+def loads_of(book: Record) -> Floats:
+    """Loads by place in the table: (4, units, padded)."""
+    return carray(at_address(book.loads_at), (4, padded(book.units_rows)), np.float64)
+
+
+@njit
+def events_of(book: Record) -> Records:
+    """What happens to the fleet, in order of time."""
+    return carray(at_address(book.events_at), (book.events_rows,), EVENT)

@@ -1,0 +1,122 @@
+"""What a replay works with: requests, lives of units, speeds of a unit, and the rules of queues and balancers. Pure.
+
+Times are microseconds from one origin; arrays of one dataclass have one length.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.errors import UsageError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BalancerName = Literal[
+    "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
+]
+BALANCERS: tuple[BalancerName, ...] = (
+    "random",
+    "round-robin",
+    "join-shortest-queue",
+    "power-of-two",
+    "least-kv",
+    "two-key",
+    "prefix-aware",
+)
+"""Names of the balancers; the place of a name is its number in the kernels."""
+QueueMode = Literal["at-once", "window", "depth"]
+QUEUE_MODES: tuple[QueueMode, ...] = ("at-once", "window", "depth")
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests in order of arrival. session_id: -1 where there is none."""
+
+    arrival_us: Ints
+    input_tokens: Ints
+    cached_input_tokens: Ints
+    output_tokens: Ints
+    class_id: Ints
+    session_id: Ints
+
+    def __len__(self) -> int:
+        return len(self.arrival_us)
+
+
+@dataclass(frozen=True)
+class Lives:
+    """Units of one role: from when each serves, when it takes no more work, and its drain deadline (inf: never)."""
+
+    serve_us: Floats
+    drain_us: Floats
+    gone_us: Floats
+
+    def __post_init__(self) -> None:
+        if not ((self.serve_us <= self.drain_us).all() and (self.drain_us <= self.gone_us).all()):
+            raise UsageError("a unit serves, then drains, then is gone; correct the order of its times")
+
+    def __len__(self) -> int:
+        return len(self.serve_us)
+
+
+@dataclass(frozen=True)
+class StepTables:
+    """Time of a decode step of n streams with K tokens of KV in a unit: max(low + low' K, high + high' K), us.
+
+    Arrays over n from 0 to the most streams.
+    """
+
+    low_us: Floats
+    low_us_per_token: Floats
+    high_us: Floats
+    high_us_per_token: Floats
+
+    def at(self, streams: int, kv_tokens: float) -> float:
+        """One step, microseconds."""
+        low = self.low_us[streams] + self.low_us_per_token[streams] * kv_tokens
+        return float(max(low, self.high_us[streams] + self.high_us_per_token[streams] * kv_tokens))
+
+
+@dataclass(frozen=True)
+class Service:
+    """What one unit of each role does.
+
+    m tokens after h that are there already take one rank m * (missed_us + context_us * (h + m/2)) us; a pass of
+    several such pieces takes pass_us + max(longest, sum / (prefill_ranks * prefill_share)). chunk_tokens: of one
+    prompt in a pass at most, the rest in the next; pass_tokens: of all in a pass at most, unless the first piece has
+    more. kv_us_per_token: time to send a token's KV. kv_capacity_tokens, most_streams: of a decode unit.
+    """
+
+    prefill_ranks: int
+    prefill_share: float
+    missed_us: float
+    context_us: float
+    pass_us: float
+    pass_tokens: int
+    chunk_tokens: int
+    kv_us_per_token: float
+    kv_capacity_tokens: float
+    most_streams: int
+    steps: StepTables
+
+
+@dataclass(frozen=True)
+class QueueRules:
+    """How prefill queues are served and who chooses units.
+
+    window_us: of mode window. depth_from, depth_batch: rules of mode depth, ascending from 0. queue_limit: requests
+    that may wait at a unit, 0 for no limit. timeout_us: longest wait of a request until its pass starts.
+    """
+
+    prefill_balancer: BalancerName = "two-key"
+    decode_balancer: BalancerName = "two-key"
+    seed: int = 1
+    mode: QueueMode = "at-once"
+    window_us: float = 0.0
+    depth_from: tuple[int, ...] = (0,)
+    depth_batch: tuple[int, ...] = (1,)
+    queue_limit: int = 0
+    timeout_us: float = np.inf

@@ -1,0 +1,460 @@
+"""Prefill units, event by event: queues, passes, draining. Compiled; importing this module imports numba.
+
+Requests that are here lie in a pool, one cache line each, whose free places are linked; queues and passes are linked
+lists through it. What lasts from chunk to chunk is in the book and its arrays (`planner.replay.layout_kernels`).
+"""
+
+import numpy as np
+
+from planner.jit import njit
+from planner.replay.choice_kernels import (
+    BUCKETS,
+    PREFIX_AWARE,
+    TWO_KEY,
+    bucket_of,
+    choose_unit,
+    least,
+    load,
+    mixed,
+    stop,
+    take,
+)
+from planner.replay.layout_kernels import (
+    COUNT,
+    DRAIN,
+    FULL,
+    HANDED,
+    HOUR_US,
+    HOUSE,
+    LATE,
+    MINUTE_US,
+    NEXT_US,
+    NOBODY,
+    PREFILL_HOUR,
+    PREFILL_KEPT,
+    PREFILL_MINUTE,
+    PREFILL_UNIT,
+    READ,
+    SECOND,
+    STOP,
+    TAKE,
+    WAITING,
+    Ints,
+    Record,
+    Records,
+    at_address,
+    carray,
+    events_of,
+    ints,
+    loads_of,
+    numbers_of,
+    padded,
+)
+
+WINDOW, DEPTH = 1, 2
+"""As in `planner.replay.model.QUEUE_MODES`."""
+ROLE = 0
+
+
+@njit
+def _pool(book: Record) -> Records:
+    return carray(at_address(book.pool_at), (book.pool_rows,), WAITING)
+
+
+@njit
+def _units(book: Record) -> Records:
+    return carray(at_address(book.units_at), (book.units_rows,), PREFILL_UNIT)
+
+
+@njit
+def _hour(book: Record, arrival_us: float, class_id: int) -> Record:
+    """The tally of a request that counts."""
+    hours = carray(at_address(book.hours_at), (book.hours_rows, book.classes), PREFILL_HOUR)
+    return hours[int((arrival_us - book.from_us) / HOUR_US), class_id]
+
+
+@njit
+def arrive(
+    books: Records,
+    arrival_us: Ints,
+    input_tokens: Ints,
+    cached_input_tokens: Ints,
+    output_tokens: Ints,
+    class_id: Ints,
+    session_id: Ints,
+    first_seq: int,
+) -> None:
+    """Take requests in, in order of arrival; everything up to the last arrival has happened afterwards."""
+    book = books[0]
+    pool = _pool(book)
+    for row in range(arrival_us.shape[0]):
+        at = float(arrival_us[row])
+        if at >= book.horizon_us:
+            _advance(book, at)
+        place = book.free
+        request = pool[place]
+        book.free = request.following
+        book.room -= 1
+        missed, done = input_tokens[row] - cached_input_tokens[row], cached_input_tokens[row]
+        request.arrival_us = at
+        request.missed = missed
+        request.done = done
+        request.piece = -1
+        request.work_ns = _work_ns(book, missed, done)
+        request.output_tokens = output_tokens[row]
+        request.class_id = class_id[row]
+        request.seq = first_seq + row
+        request.session_id = session_id[row]
+        _dispatch(book, place, at, book.queue_limit)
+    for row in range(arrival_us.shape[0]):
+        if book.from_us <= arrival_us[row] < book.to_us:
+            _hour(book, arrival_us[row], class_id[row]).arrived += 1
+
+
+@njit
+def advance(books: Records, until_us: float) -> None:
+    """Let everything up to and including a time, which is finite, happen."""
+    _advance(books[0], until_us)
+
+
+@njit
+def count_read(books: Records) -> None:
+    """Tally the requests of the output."""
+    book = books[0]
+    out = carray(at_address(book.out_at), (book.out_rows,), HANDED)
+    ttft = carray(at_address(book.ttft_at), (book.hours_rows, book.classes, BUCKETS), np.int32)
+    for row in range(book.out):
+        handed = out[row]
+        if book.from_us <= handed.arrival_us < book.to_us:
+            waited = handed.at_us - handed.arrival_us
+            tally = _hour(book, handed.arrival_us, handed.class_id)
+            tally.read += 1
+            tally.ttft_us += waited
+            tally.ttft_met += waited <= book.ttft_us
+            ttft[int((handed.arrival_us - book.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1
+
+
+@njit
+def _work_us(book: Record, missed: int, done: int) -> float:
+    """One rank alone for so many tokens after so much context."""
+    return missed * (book.missed_us + book.context_us * (done + missed / 2))
+
+
+@njit
+def _work_ns(book: Record, missed: int, done: int) -> float:
+    """The same in whole nanoseconds, so that loads are sums without rounding."""
+    return np.floor(_work_us(book, missed, done) * 1000 + 0.5)
+
+
+@njit
+def _advance(book: Record, until_us: float) -> None:
+    numbers, units, events = numbers_of(book), _units(book), events_of(book)
+    while True:
+        next_us = loads_of(book)[NEXT_US, : padded(book.open)]
+        fleet = np.inf
+        if book.next_event < book.events_rows:
+            fleet = events[book.next_event].at_us
+        first = least(next_us) if book.open > 0 else NOBODY
+        soonest = next_us[first] if book.open > 0 else np.inf
+        book.horizon_us = min(fleet, soonest)
+        if book.horizon_us > until_us:
+            return
+        if fleet <= soonest:
+            _fleet_event(book)
+        elif units[numbers[first]].pass_head != NOBODY:
+            _end_pass(book, numbers[first], soonest)
+        else:
+            _start_pass(book, units[numbers[first]], soonest)
+
+
+@njit
+def _fleet_event(book: Record) -> None:
+    event = events_of(book)[book.next_event]
+    book.next_event += 1
+    unit = _units(book)[event.unit]
+    place, limit = NOBODY, 0
+    if event.kind == TAKE:
+        _open(book, event.unit)
+    elif event.kind == STOP:
+        unit.takes = 0
+        stop(book, unit.place)
+    elif event.kind == HOUSE:
+        place, limit = book.homeless_head, book.queue_limit
+        book.homeless_head = book.homeless_tail = NOBODY
+    elif event.kind == DRAIN:
+        place = _not_begun(book, unit)
+        unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
+    while place != NOBODY:
+        following = np.int64(_pool(book)[place].following)
+        _dispatch(book, place, event.at_us, limit)
+        place = following
+
+
+@njit
+def _open(book: Record, number: int) -> None:
+    """Put a unit into the table, and leave those out that have ended what they began."""
+    numbers, loads, units = numbers_of(book), loads_of(book), _units(book)
+    kept = 0
+    for place in range(book.open):
+        if loads[COUNT, place] < np.inf or loads[NEXT_US, place] < np.inf:
+            numbers[kept] = numbers[place]
+            loads[:, kept] = loads[:, place]
+            kept += 1
+    loads[:, kept : book.open] = np.inf
+    take(book, kept, number)
+    units[number].takes = 1
+    for place in range(book.open):
+        units[numbers[place]].place = place
+
+
+@njit
+def _not_begun(book: Record, unit: Record) -> int:
+    """Take all requests out of a unit's queue that it has not begun, and give their line. Those begun stand first."""
+    pool = _pool(book)
+    last, place = NOBODY, unit.head
+    while place != NOBODY and pool[place].piece >= 0:
+        last, place = place, np.int64(pool[place].following)
+    line = place
+    while place != NOBODY:
+        unit.waiting -= 1
+        unit.waiting_missed -= pool[place].missed
+        place = np.int64(pool[place].following)
+    unit.tail = last
+    if last != NOBODY:
+        pool[last].following = NOBODY
+    else:
+        unit.head = NOBODY
+        if unit.pass_head == NOBODY and unit.place != NOBODY:
+            loads_of(book)[NEXT_US, unit.place] = np.inf
+    return line
+
+
+@njit
+def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
+    """Send a request to a unit's queue, or to wait for a unit, or away where so many wait (0: never)."""
+    pool = _pool(book)
+    request = pool[place]
+    request.following = NOBODY
+    if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
+        chosen = _choose_by_session(book, request)
+    else:
+        chosen = choose_unit(book, book.balancer, request.seq, ROLE)
+    if chosen == NOBODY:
+        if book.homeless_head == NOBODY:
+            book.homeless_head = place
+        else:
+            pool[book.homeless_tail].following = place
+        book.homeless_tail = place
+        return
+    book.last_unit = numbers_of(book)[chosen]
+    unit = _units(book)[book.last_unit]
+    if limit > 0 and unit.waiting >= limit:
+        _reject(book, place, FULL)
+        return
+    request.enqueued_us = at
+    if unit.head == NOBODY:
+        unit.head = place
+    else:
+        pool[unit.tail].following = place
+    unit.tail = place
+    unit.waiting += 1
+    unit.waiting_missed += request.missed
+    load(book, chosen, 1.0, request.missed, request.work_ns)
+    if unit.pass_head == NOBODY:
+        _start_pass(book, unit, at)
+
+
+@njit
+def _choose_by_session(book: Record, request: Record) -> int:
+    """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
+    work_ns, units = loads_of(book)[SECOND], _units(book)
+    had = carray(at_address(book.sessions_at), (2, book.sessions_rows), np.int64)[1]
+    slot = _session_slot(book, request.session_id)
+    if had[slot] != NOBODY and units[had[slot]].takes:
+        place = units[had[slot]].place
+        if work_ns[place] * book.candidates <= 2 * book.total_second + request.work_ns * book.candidates:
+            return place
+    place = choose_unit(book, TWO_KEY, request.seq, ROLE)
+    had[slot] = numbers_of(book)[place]
+    return place
+
+
+@njit
+def _session_slot(book: Record, session: int) -> int:
+    """Where a session's unit is kept: open addressing in a table that is never full."""
+    keys = ints(book.sessions_at, book.sessions_rows)
+    mask = book.sessions_rows - 1
+    slot = np.int64(mixed(np.uint64(session)) & np.uint64(mask))
+    while keys[slot] != session:
+        if keys[slot] == NOBODY:
+            keys[slot] = session
+            book.sessions += 1
+            break
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit
+def _start_pass(book: Record, unit: Record, at: float) -> None:
+    """Start a pass of a unit that has none, where somebody waits and the queue's mode says so."""
+    pool, next_us = _pool(book), loads_of(book)[NEXT_US]
+    next_us[unit.place] = np.inf
+    if unit.head == NOBODY:
+        return
+    if book.mode == WINDOW and unit.waiting_missed < book.pass_tokens:
+        opens = pool[unit.head].enqueued_us + book.window_us
+        if at < opens:
+            next_us[unit.place] = opens
+            book.horizon_us = min(book.horizon_us, opens)
+            return
+    most = _batch(book, unit.waiting) if book.mode == DEPTH else unit.waiting
+    taken, tokens, begun, waited_us, longest, total, last = 0, 0, 0, 0.0, 0.0, 0.0, NOBODY
+    place = unit.head
+    while place != NOBODY:
+        request = pool[place]
+        following = np.int64(request.following)
+        piece = min(np.int64(request.missed), book.chunk_tokens)
+        fresh = request.piece < 0
+        late = fresh and at - request.arrival_us > book.timeout_us
+        if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
+            break
+        unit.waiting -= 1
+        unit.waiting_missed -= request.missed
+        if late:
+            if unit.takes:
+                load(book, unit.place, -1.0, -request.missed, -request.work_ns)
+            _reject(book, place, LATE)
+            place = following
+            continue
+        begun += fresh
+        waited_us += (at - request.arrival_us) * fresh
+        request.piece = piece
+        if last == NOBODY:
+            unit.pass_head = place
+        else:
+            pool[last].following = place
+        last, place = place, following
+        taken += 1
+        tokens += piece
+        work = _work_us(book, piece, request.done)
+        longest = max(longest, work)
+        total += work
+    unit.head = place
+    if place == NOBODY:
+        unit.tail = NOBODY
+    if taken > 0:
+        pool[last].following = NOBODY
+        lasts = book.pass_us + max(longest, total / book.parallel)
+        next_us[unit.place] = at + lasts
+        book.horizon_us = min(book.horizon_us, at + lasts)
+        _count_pass(book, at, lasts, begun, waited_us, tokens)
+
+
+@njit
+def _batch(book: Record, depth: int) -> int:
+    """Requests of a pass at most, when so many wait."""
+    rules = carray(at_address(book.depth_at), (2, book.depth_rows), np.int64)
+    rule = 0
+    while rule + 1 < book.depth_rows and rules[0, rule + 1] <= depth:
+        rule += 1
+    return rules[1, rule]
+
+
+@njit
+def _count_pass(book: Record, at: float, lasts: float, begun: int, waited_us: float, tokens: int) -> None:
+    minutes = carray(at_address(book.minutes_at), (book.minutes_rows,), PREFILL_MINUTE)
+    tally = minutes[min(int(at / MINUTE_US), book.minutes_rows - 1)]
+    tally.busy_us += lasts
+    tally.begun += begun
+    tally.wait_us += waited_us
+    tally.tokens += tokens
+
+
+@njit
+def _end_pass(book: Record, number: int, at: float) -> None:
+    """Put the requests whose prompt is read out, and the rest back in front; then start the next pass."""
+    pool, unit = _pool(book), _units(book)[number]
+    place, before = unit.pass_head, unit.head
+    unit.pass_head = NOBODY
+    unit.passes += 1
+    count, missed, work_ns, last = 0, 0, 0.0, NOBODY
+    while place != NOBODY:
+        request = pool[place]
+        following = np.int64(request.following)
+        work_ns -= request.work_ns
+        missed -= request.piece
+        request.done += request.piece
+        request.missed -= request.piece
+        if request.missed > 0:
+            request.work_ns = _work_ns(book, request.missed, request.done)
+            work_ns += request.work_ns
+            unit.waiting += 1
+            unit.waiting_missed += request.missed
+            if last == NOBODY:
+                unit.head = place
+            else:
+                pool[last].following = place
+            last = place
+        else:
+            count -= 1
+            _put_out(book, request, number, at)
+            request.following = book.free
+            book.free = place
+        place = following
+    book.room -= count
+    if unit.takes:
+        load(book, unit.place, count, missed, work_ns)
+    if last != NOBODY:
+        # what is left of long prompts goes on before anybody else
+        pool[last].following = before
+        if before == NOBODY:
+            unit.tail = last
+    if unit.head == NOBODY and unit.drain_took_us == np.inf:
+        unit.drain_took_us = at - unit.drains_us
+    _start_pass(book, unit, at)
+
+
+@njit
+def _put_out(book: Record, request: Record, number: int, at: float) -> None:
+    """Write a request whose prompt is read to the output."""
+    handed = carray(at_address(book.out_at), (book.out_rows,), HANDED)[book.out]
+    book.out += 1
+    handed.at_us = at
+    handed.arrival_us = request.arrival_us
+    handed.seq = request.seq
+    handed.input_tokens = request.done
+    handed.output_tokens = request.output_tokens
+    handed.class_id = request.class_id
+    if book.kept_rows > 0:
+        kept = carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq]
+        kept.status = READ
+        kept.unit = number
+        kept.first_us = at
+
+
+@njit
+def _reject(book: Record, place: int, why: int) -> None:
+    request = _pool(book)[place]
+    if book.kept_rows > 0:
+        carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq].status = why
+    if book.from_us <= request.arrival_us < book.to_us:
+        tally = _hour(book, request.arrival_us, request.class_id)
+        if why == FULL:
+            tally.full += 1
+        else:
+            tally.late += 1
+    request.following = book.free
+    book.free = place
+    book.room += 1
+
+
+@njit
+def rehash(old: Ints, new: Ints) -> None:
+    """Move a table of sessions into a larger one."""
+    mask = new.shape[1] - 1
+    for row in range(old.shape[1]):
+        if old[0, row] != NOBODY:
+            slot = np.int64(mixed(np.uint64(old[0, row])) & np.uint64(mask))
+            while new[0, slot] != NOBODY:
+                slot = (slot + 1) & mask
+            new[:, slot] = old[:, row]

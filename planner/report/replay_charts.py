@@ -1,0 +1,85 @@
+"""Charts of a replay: percentile bands of latency by hour; queues, streams and KV by minute."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from planner.report.charts import CONFIG, Chart, inline_values
+from planner.results import ReplayView, RunView
+
+_WIDTH = 900
+_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#8fb3c4", "#d9dee3"
+_NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token"}
+
+
+def replay_charts(run: RunView, replay: ReplayView) -> list[Chart]:
+    """The charts of a run's replay."""
+    return [latency_chart(run, replay), use_chart(run, replay)]
+
+
+def latency_chart(run: RunView, replay: ReplayView) -> Chart:
+    """Median, 90th and 99th percentile of each latency, hour by hour of arrival."""
+    wide = replay.percentiles.pivot("percentile", index=["interval_start", "metric"], values="latency_ms")
+    wide = wide.rename({name: f"p{name}" for name in wide.columns if name.isdigit()})
+    zone = run.scenario.zone
+    local = wide.with_columns(
+        hour=pl.Series([moment.astimezone(zone).strftime("%d %H:%M") for moment in wide["interval_start"]])
+    )
+    panels = []
+    for metric, name in _NAMES.items():
+        own = local.filter(pl.col("metric") == metric).drop("interval_start")
+        base = alt.Chart(inline_values(own), width=_WIDTH, height=150).encode(
+            x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True))
+        )
+        y = alt.Y("p50:Q", title=f"{name}, ms")
+        panels.append(
+            alt.layer(
+                base.mark_bar(color=_LIGHT).encode(y=y, y2="p99:Q"),
+                base.mark_bar(color=_MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
+                base.mark_tick(color=_DARK, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
+            )
+        )
+    description = (
+        f"Latency of {replay.summary['completed']:,} completed requests: the line is the median, the dark bar reaches "
+        "to the 90th and the light one to the 99th percentile."
+    )
+    return _chart("latency", "What users felt", description, panels, local.drop("hour"), run)
+
+
+def use_chart(run: RunView, replay: ReplayView) -> Chart:
+    """Requests waiting, streams per decode unit and KV in use, minute by minute."""
+    offset = replay.minutes["minute_start"][0].astimezone(run.scenario.zone).utcoffset()
+    local = replay.minutes.with_columns(local_time=pl.col("minute_start").dt.replace_time_zone(None) + offset)
+    series = {
+        "prefill_queue_requests": "requests waiting for prefill",
+        "streams_per_unit": "streams per decode unit",
+        "kv_tokens_per_unit": "KV tokens per decode unit",
+    }
+    panels = [
+        alt.Chart(inline_values(local.select("local_time", name)), width=_WIDTH, height=120)
+        .mark_line(color=_DARK, strokeWidth=2)
+        .encode(
+            x=alt.X("local_time:T", title="local time", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%H:%M")),
+            y=alt.Y(f"{name}:Q", title=title),
+        )
+        for name, title in series.items()
+    ]
+    description = (
+        "Means over each minute, warm-up and cool-down included. At most "
+        f"{replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory was in use."
+    )
+    return _chart("use", "Queues, streams and memory", description, panels, replay.minutes, run)
+
+
+def _chart(name: str, title: str, description: str, panels: list[Any], frame: pl.DataFrame, run: RunView) -> Chart:
+    drawn = alt.vconcat(*panels).properties(title=title, description=description, background="white")
+    spec = drawn.configure(**CONFIG).to_dict()
+    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
+    zone = run.scenario.zone
+    times = [column for column, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    table = frame.with_columns(
+        pl.Series(column, [moment.astimezone(zone).isoformat() for moment in frame[column]], dtype=pl.String)
+        for column in times
+    )
+    return Chart(name, title, description, spec, table)

@@ -1,0 +1,212 @@
+"""Replaying every request through a plan, as people ask for it: windows, figures, what is stored, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cli
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.replay import choice_kernels
+from planner.replay.latency import SUB_BUCKETS, bucket_edges_us, quantiles_ms
+from planner.replay.model import Lives
+from planner.replays import serving_us
+from planner.scenario.load import load_scenario
+from planner.service import lives_of, service_of
+from planner.sizing import Workload, balanced_engine, decode_engine
+from planner.store import Store
+
+SMALL = (
+    "trace.demand_factor=0.03",
+    "trace.scale=0.01",
+    "fleet.nodes=32",
+    "fleet.decode.nodes=4",
+    "fleet.decode.tokens_per_s_per_node=8000",
+    "fleet.base.prefill=1",
+    "fleet.base.decode=1",
+    "fleet.step.prefill=1",
+    "fleet.step.decode=1",
+    "policy.floor_nodes=8",
+)
+"""The published day at three per cent, on one to four units of either role, of 32 GPUs each."""
+SETS = tuple(word for item in SMALL for word in ("--set", item))
+EVENING = ("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T20:15+08:00")
+NIGHT = ("--from", "2025-02-28T00:00+08:00", "--to", "2025-02-28T00:30+08:00")
+
+
+def test_a_replay_accounts_for_every_request(cli: Cli, store: Store) -> None:
+    found = cli("replay", *SETS, *EVENING, "--json").json
+    assert found["requests"] == found["completed"] + found["in_flight"] + found["rejected"] > 10_000
+    assert found["rejected"] == 0
+    for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
+        values = found[name]
+        assert values["p50"] <= values["p90"] <= values["p95"] <= values["p99"]
+    assert 0 < found["kv_peak_ratio"] < 1
+    (hour,) = found["hours"]
+    assert hour["requests"] == found["requests"]
+    with store.read() as session:
+        (row,) = session.connection.execute(
+            "SELECT arrived, completed, kind FROM replay_run JOIN run USING (run_id)"
+        ).fetchall()
+        counted = dict(
+            session.connection.execute(
+                "SELECT metric, sum(request_count)::BIGINT FROM latency_histogram GROUP BY metric"
+            ).fetchall()
+        )
+        minutes = session.connection.execute("SELECT count(*) FROM replay_minute").fetchall()[0][0]
+    assert row == (found["requests"], found["completed"], "replay")
+    assert counted["e2e"] == found["completed"]
+    assert counted["ttft"] >= found["completed"]
+    assert minutes == 75
+    shares = cli("sql", "--name", "replay_percentiles", "--format", "json").json
+    (median,) = [row for row in shares if (row["metric"], row["percentile"]) == ("ttft", 50)]
+    assert median["latency_ms"] == pytest.approx(found["ttft_ms"]["p50"], rel=1e-6)
+    assert len(cli("sql", "--name", "replay_minutes", "--format", "json").json) == 75
+    assert cli("sql", "--name", "replay_summary", "--format", "json").json[0]["arrived"] == found["requests"]
+
+
+def test_the_same_replay_gives_the_same_figures(cli: Cli) -> None:
+    one, two = (cli("replay", *SETS, *EVENING, "--json").json for _ in range(2))
+    changing = ("run_id", "wall_s", "requests_per_s")
+    assert {k: v for k, v in one.items() if k not in changing} == {k: v for k, v in two.items() if k not in changing}
+
+
+def test_streams_decode_as_fast_as_the_model_says(cli: Cli) -> None:
+    """Time per token in the middle of the load is the step time at the streams and KV that the replay found."""
+    found = cli("replay", *SETS, *EVENING, "--json").json
+    (hour,) = found["hours"]
+    scenario = load_scenario(None, list(SMALL)).scenario
+    service = service_of(scenario.fleet, scenario.replay, 4989.0)
+    streams = round(hour["streams_per_gpu"] * 32)
+    step = service.steps.at(streams, hour["kv_occupancy"] * service.kv_capacity_tokens)
+    assert found["tpot_ms"]["mean"] == pytest.approx(step / 1e3, rel=0.05)
+    assert hour["tokens_per_s_per_stream"] == pytest.approx(1e6 / step, rel=0.05)
+
+
+def test_units_that_leave_at_night_drain_and_lose_nothing(cli: Cli) -> None:
+    found = cli("replay", *SETS, *NIGHT, "--json").json
+    assert found["requests"] == found["completed"] + found["in_flight"]
+    assert found["drain_s"]
+    assert max(found["drain_s"]) < 120 + 1
+    assert found["moved"] > 0
+
+
+def test_ranks_kept_one_by_one_are_about_as_uneven_as_measured(cli: Cli) -> None:
+    found = cli("replay", *SETS, *EVENING, "--set", "replay.ranks=exact", "--json").json
+    assert found["ranks"] == "exact"
+    assert 1 < found["imbalance"]["rank_kv_imbalance_mean"] < 1.5
+
+
+def test_balancers_and_queues_are_settings(cli: Cli) -> None:
+    even = cli("replay", *SETS, *EVENING, "--json").json
+    random = cli("replay", *SETS, *EVENING, "--set", "replay.decode_balancer=random", "--json").json
+    assert random["imbalance"]["kv_imbalance_mean"] > even["imbalance"]["kv_imbalance_mean"]
+    impatient = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--json").json
+    assert impatient["rejected"] > 0
+    assert impatient["requests"] == impatient["completed"] + impatient["in_flight"] + impatient["rejected"]
+
+
+def test_the_page_for_people_tells_percentiles(cli: Cli) -> None:
+    shown = cli("replay", *SETS, *EVENING).out
+    for word in ("TTFT", "TPOT", "E2E", "p99", "within target", "tok/s per stream"):
+        assert word in shown
+
+
+def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) -> None:
+    cli("replay", *SETS, *EVENING)
+    assert cli("report", "--out", str(tmp_path / "page")).code == 0
+    for name in ("latency.svg", "use.svg", "latency.csv", "use.csv"):
+        assert (tmp_path / "page" / name).stat().st_size > 100
+    assert "What users felt" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
+    run_id = cli("replay", *SETS, *EVENING, "--json").json["run_id"]
+    assert cli("run", "delete", run_id).code == 0
+    with store.read() as session:
+        for table in ("run", "replay_run", "replay_interval", "latency_histogram", "replay_minute"):
+            assert session.connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (("--from", "yesterday"), "write it like"),
+        (("--from", "2025-02-27T20:00"), "has no offset"),
+        (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
+        (("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T19:00+08:00"), "window is empty"),
+        (("--from", "2025-02-27T12:10+08:00"), "warms up for 30 min"),
+        (("--all", "--from", "2025-02-27T20:00+08:00"), "leave out --from and --to"),
+        (("--set", "replay.warm_up_s=60"), "replay.warm_up_s"),
+        (("--set", "replay.depth_rules=1:4"), "do not ascend from 0"),
+        (("--set", "replay.decode_balancer=luck"), "replay.decode_balancer"),
+        (("--set", "fleet.engine.weights=bf16"), "does not fit"),
+    ],
+)
+def test_what_cannot_be_replayed_gives_one_line(cli: Cli, arguments: tuple[str, ...], cure: str) -> None:
+    result = cli("replay", *SETS, *arguments)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert cure in result.err
+
+
+def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    rows = "\n".join(f"2025-03-01T00:{m:02d}:00Z,100,10,5" for m in range(60))
+    log.write_text("arrival,input_tokens,output_tokens,sample_weight\n" + rows + "\n")
+    assert cli("trace", "import", str(log), "--format", "csv", "--name", "s").code == 0
+    result = cli("replay", "--set", "trace.name=s", "--all")
+    assert result.code == 2
+    assert "each row standing for 5 requests; import it whole" in result.err
+
+
+def test_the_steps_of_a_unit_are_those_of_the_engine() -> None:
+    scenario = load_scenario().scenario
+    service = service_of(scenario.fleet, scenario.replay, 4989.0)
+    engine, imbalance_at = balanced_engine(scenario.fleet.engine, decode_engine(scenario.fleet.engine, 144))
+    from planner.fleet.decode import step_us
+
+    for per_gpu in (1, 40, 97, 128):
+        exact = step_us(engine, per_gpu, 4989.0, imbalance=imbalance_at(np.asarray(float(per_gpu))))
+        assert service.steps.at(per_gpu * 144, per_gpu * 144 * 4989.0) == pytest.approx(float(exact), rel=1e-9)
+    assert service.kv_capacity_tokens == pytest.approx(144 * engine.kv_gb * 1e9 / 70_272, rel=1e-3)
+    assert Workload.named("deepseek-2025-02-27").kv_tokens == 4989
+
+
+def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> None:
+    from planner.replay.lifetimes import Life
+
+    lives = [
+        Life("decode", 2, 36, 0, 0, 7200, 7200),
+        Life("decode", 1, 18, 0, 0, 3000, 3600),
+        Life("prefill", 1, 4, 900, 1080, 7200, 7200),
+    ]
+    found = lives_of(lives, "decode", 1000.0, 120.0)
+    assert found.serve_us.tolist() == [0, 0, 0]
+    assert found.drain_us.tolist() == [np.inf, np.inf, 2000e6]
+    assert found.gone_us.tolist() == [np.inf, np.inf, 2120e6]
+    assert lives_of(lives, "prefill", 1000.0, 120.0).serve_us.tolist() == [80e6]
+
+
+def test_serving_time_by_minute() -> None:
+    lives = Lives(np.array([0.0, 30e6]), np.array([np.inf, 90e6]), np.array([np.inf, 200e6]))
+    assert serving_us(lives, 3).tolist() == [90e6, 90e6, 60e6]
+
+
+@given(st.lists(st.floats(1, 1e10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
+def test_a_quantile_of_a_histogram_is_within_its_bucket(latencies: list[float], share: float) -> None:
+    counts = np.zeros(choice_kernels.BUCKETS, np.int64)
+    for each in latencies:
+        counts[choice_kernels.bucket_of(each)] += 1
+    exact = sorted(latencies)[max(1, int(np.ceil(share * len(latencies)))) - 1]
+    (found,) = quantiles_ms(counts, (share,))
+    assert found is not None
+    assert found * 1e3 == pytest.approx(exact, rel=0.004)
+
+
+def test_kernels_and_readers_have_the_same_buckets() -> None:
+    assert SUB_BUCKETS == choice_kernels.SUB_BUCKETS
+    edges = bucket_edges_us(choice_kernels.BUCKETS)
+    for bucket in (0, 1, 127, 128, 3000):
+        assert choice_kernels.bucket_of(float(edges[bucket])) == bucket
+        assert choice_kernels.bucket_of(float(np.nextafter(edges[bucket + 1], 0))) == bucket
