@@ -52,9 +52,9 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
     offset = replay.minutes["minute_start"][0].astimezone(run.scenario.zone).utcoffset()
     local = replay.minutes.with_columns(local_time=pl.col("minute_start").dt.replace_time_zone(None) + offset)
     series = {
-        "prefill_queue_requests": "requests waiting for prefill",
-        "streams_per_unit": "streams per decode unit",
-        "kv_tokens_per_unit": "KV tokens per decode unit",
+        "prefill_queue_requests": "prefill queue",
+        "streams_per_unit": "streams per unit",
+        "kv_tokens_per_unit": "KV tokens per unit",
     }
     panels = [
         alt.Chart(inline_values(local.select("local_time", name)), width=_WIDTH, height=120)
@@ -66,7 +66,8 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         for name, title in series.items()
     ]
     description = (
-        "Means over each minute, warm-up and cool-down included. At most "
+        "Requests waiting for prefill, and streams and tokens of KV per decode unit: means over each minute, warm-up "
+        "and cool-down included. At most "
         f"{replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory was in use."
     )
     return _chart("use", "Queues, streams and memory", description, panels, replay.minutes, run)
