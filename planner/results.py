@@ -13,13 +13,14 @@ from planner.demand import Demand, Grid, Ints, local_hour_us
 from planner.economics.ledger import Costs, Revenue
 from planner.errors import LimitMissed, RunError
 from planner.replay.interval import IntervalPlan
+from planner.scenario.load import stored_scenario
 from planner.scenario.models import Scenario
 from planner.store import Session, Store
 from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
-_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute")
+_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute", "replay_request")
 _PLAN_COLUMNS = (
     "prefill_units",
     "decode_units",
@@ -70,11 +71,12 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class ReplayView:
-    """What a replay measured: its row, percentiles by hour, and means by minute."""
+    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class."""
 
     summary: Mapping[str, Any]
     percentiles: pl.DataFrame
     minutes: pl.DataFrame
+    attainment: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class RunView:
 
     @property
     def scenario(self) -> Scenario:
-        return Scenario.model_validate_json(self.record["settings"])
+        return stored_scenario(self.record["settings"])
 
     @property
     def inputs(self) -> list[Input]:
@@ -186,6 +188,7 @@ def _replay_of(session: Session, run_id: str) -> ReplayView | None:
         summary=rows[0],
         percentiles=session.frame("replay_percentiles", run_id=run_id),
         minutes=session.frame("replay_minutes", run_id=run_id),
+        attainment=session.frame("replay_attainment", run_id=run_id),
     )
 
 

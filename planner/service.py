@@ -64,6 +64,14 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     )
 
 
+def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> float | None:
+    """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None where it was not."""
+    _, imbalance_at = balanced_engine(
+        fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
+    )
+    return None if streams_per_gpu is None else float(np.asarray(imbalance_at(np.array([streams_per_gpu])).kv).item())
+
+
 def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s: float) -> Lives:
     """The units of a role one by one, microseconds from an origin in seconds from the start of the plan.
 

@@ -229,6 +229,8 @@ TABLES = (
         stream_imbalance_p99 | DOUBLE | - | the same of streams
         rank_kv_imbalance_mean | DOUBLE | - | inside units, where ranks are exact
         rank_stream_imbalance_mean | DOUBLE | - | the same of streams
+        retried | BIGINT | tries | of rejected requests that came again
+        rank_kv_imbalance_table | DOUBLE | - | inside units, as measured for the balancer at as many streams per GPU
         """,
     ),
     _table(
@@ -250,6 +252,27 @@ TABLES = (
         tpot_counted | BIGINT | requests | ended, with more than one token
         tpot_met | BIGINT | requests | of these, within slo.tpot_ms
         both_met | BIGINT | requests | ended within both
+        retried | BIGINT | tries | of rejected requests that came again
+        input_tokens | BIGINT | tokens | of those that arrived
+        hit_tokens | BIGINT | tokens | of these, found in a prefix cache
+        """,
+    ),
+    _table(
+        "replay_request",
+        "a request of a replay's window, where the replay was asked to keep requests",
+        """
+        run_id | VARCHAR | - | the run
+        request_index | BIGINT | - | its place among the simulated requests
+        arrival_us | BIGINT | us | arrival
+        class_id | SMALLINT | - | class, see request_class
+        input_tokens | BIGINT | tokens | prompt
+        output_tokens | BIGINT | tokens | answer
+        status | VARCHAR | - | completed, in-flight, rejected-queue or rejected-timeout
+        prefill_unit | INTEGER | - | unit that read the prompt
+        decode_unit | INTEGER | - | unit that ended the answer
+        ttft_us | DOUBLE | us | time to the first token
+        e2e_us | DOUBLE | us | time to the last token
+        moved | BIGINT | - | times it was handed to another unit at a drain deadline
         """,
     ),
     _table(

@@ -56,6 +56,12 @@ def lives(draw: st.DrawFn, span: int) -> Lives:
     return Lives(*np.array(rows, np.float64).T)
 
 
+def chain(tokens: int, seed: int, block_tokens: int) -> list[int]:
+    """Blocks of a prompt, each standing for all before it too; prompts of like seeds begin alike."""
+    parts = [seed % 3, seed % 6, *[seed] * 9]
+    return [hash((place, parts[place])) % 2**40 for place in range(min(-(-tokens // block_tokens), len(parts)))]
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Random small arguments of simulate: bursts and ties, load from light to far too much, units that come and go."""
@@ -67,8 +73,10 @@ def cases(draw: st.DrawFn) -> Case:
         st.integers(0, 12) | st.integers(2, 40),
         st.integers(0, 2),
         st.integers(-1, 4),
+        st.integers(0, 30),  # seed of its blocks
     )
-    gaps, inputs, shares, outputs, classes, sessions = np.array([draw(row) for _ in range(draw(st.integers(1, 60)))]).T
+    rows = np.array([draw(row) for _ in range(draw(st.integers(1, 60)))])
+    gaps, inputs, shares, outputs, classes, sessions, seeds = rows.T
     cached = np.floor(inputs * shares)
     missed = inputs - cached
     alone = missed * (service.missed_us + service.context_us * (cached + missed / 2)) + service.pass_us / 4
@@ -77,7 +85,13 @@ def cases(draw: st.DrawFn) -> Case:
     load = draw(st.integers(1, 4)) * draw(st.sampled_from((0.1, 0.5, 0.8, 1.05, 2.0)))
     span = 1 + int(max(prefill_us, decode_us) / load)
     columns = (np.cumsum(gaps) * span / max(gaps.sum(), 1), inputs, cached, outputs, classes, sessions)
-    requests = Requests(*(column.astype(np.int64) for column in columns))
+    block_tokens = draw(st.sampled_from((0, 0, 0, 4, 16)))
+    chains = [chain(int(tokens), int(seed), block_tokens or 8) for tokens, seed in zip(inputs, seeds, strict=True)]
+    blocks = {}
+    if block_tokens or draw(st.sampled_from((False, False, True))):
+        blocks["block_from"] = np.cumsum([0, *(len(each) for each in chains)])
+        blocks["block_ids"] = np.array([block for each in chains for block in each], np.int64)
+    requests = Requests(*(column.astype(np.int64) for column in columns), **blocks)
     end_us = draw(st.sampled_from((*[span * 1000.0] * 4, span * 1.5, float(span), float(span // 2))))
     starts = (0, *sorted(draw(st.sets(st.integers(1, 12), max_size=2))))
     rules = QueueRules(
@@ -90,5 +104,8 @@ def cases(draw: st.DrawFn) -> Case:
         depth_batch=tuple(draw(st.integers(1, 8)) for _ in starts),
         queue_limit=draw(st.sampled_from((0, 0, 1, 3))),
         timeout_us=draw(st.sampled_from((inf, inf, 0.0, span / 16, span / 4))),
+        retries=draw(st.sampled_from((0, 0, 1, 3))),
+        retry_after_us=draw(st.sampled_from((0.25, span / 16, span / 2))),
+        block_tokens=block_tokens,
     )
     return service, draw(lives(span)), draw(lives(span)), rules, requests, end_us

@@ -26,7 +26,11 @@ Stages = tuple[PrefillStage, DecodeStage]
 
 
 def part(requests: Requests, rows: slice) -> Requests:
-    return Requests(*(getattr(requests, field.name)[rows] for field in fields(requests)))
+    columns = [getattr(requests, field.name)[rows] for field in fields(requests)[:6]]
+    if requests.block_from is None or requests.block_ids is None:
+        return Requests(*columns)
+    edges = requests.block_from[rows.start : rows.stop + 1]
+    return Requests(*columns, edges - edges[0], requests.block_ids[edges[0] : edges[-1]])
 
 
 def slowed(case: Case, factor: float) -> Case:
@@ -39,7 +43,12 @@ def slowed(case: Case, factor: float) -> Case:
         replace(service, steps=steps, **{name: getattr(service, name) * factor for name in names}),
         Lives(*(getattr(prefill, field.name) * factor for field in fields(Lives))),
         Lives(*(getattr(decode, field.name) * factor for field in fields(Lives))),
-        replace(rules, window_us=rules.window_us * factor, timeout_us=rules.timeout_us * factor),
+        replace(
+            rules,
+            window_us=rules.window_us * factor,
+            timeout_us=rules.timeout_us * factor,
+            retry_after_us=rules.retry_after_us * factor,
+        ),
         replace(requests, arrival_us=requests.arrival_us * int(factor)),
         end_us,
     )
@@ -51,7 +60,7 @@ def run(
     """Both stages to the end, fed in chunks that end before these rows; arrays begin small and have to grow."""
     service, prefill_lives, decode_lives, rules, requests, _ = case
     keep = len(requests)
-    with patch.multiple(engine, _FIRST_POOL=4, _FIRST_SESSIONS=2, _FIRST_SLOTS=1):
+    with patch.multiple(engine, _FIRST_POOL=4, _FIRST_HOMES=2, _FIRST_SLOTS=1):
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep)
         decode = DecodeStage(service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer)
     bounds = [0, *chunks, len(requests)]
@@ -98,6 +107,10 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     assert decode.units["steps"].tolist() == [unit.log.steps for unit in reference.decode]
     assert decode.units["moved"].tolist() == [unit.log.moved_out for unit in reference.decode]
     assert decode.samples.tolist() == reference.samples
+    came = [request for request in reference.requests if request.arrival <= case[5]]
+    assert prefill.hours["hit_tokens"].sum() == sum(request.outcome.hits for request in came)
+    assert prefill.hours["input_tokens"].sum() == sum(request.input for request in came)
+    assert prefill.hours["retried"].sum() == sum(request.outcome.tries for request in came)
     return reference
 
 

@@ -10,15 +10,14 @@ from planner.jit import njit
 from planner.replay.choice_kernels import (
     BUCKETS,
     PREFIX_AWARE,
-    TWO_KEY,
     bucket_of,
     choose_unit,
     least,
     load,
-    mixed,
     stop,
     take,
 )
+from planner.replay.home_kernels import ROLE, alone_ns, alone_us, choose_by_blocks, choose_by_session, units_of
 from planner.replay.layout_kernels import (
     COUNT,
     DRAIN,
@@ -33,9 +32,7 @@ from planner.replay.layout_kernels import (
     PREFILL_HOUR,
     PREFILL_KEPT,
     PREFILL_MINUTE,
-    PREFILL_UNIT,
     READ,
-    SECOND,
     STOP,
     TAKE,
     WAITING,
@@ -45,7 +42,6 @@ from planner.replay.layout_kernels import (
     at_address,
     carray,
     events_of,
-    ints,
     loads_of,
     numbers_of,
     padded,
@@ -53,17 +49,11 @@ from planner.replay.layout_kernels import (
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.replay.model.QUEUE_MODES`."""
-ROLE = 0
 
 
 @njit
 def _pool(book: Record) -> Records:
     return carray(at_address(book.pool_at), (book.pool_rows,), WAITING)
-
-
-@njit
-def _units(book: Record) -> Records:
-    return carray(at_address(book.units_at), (book.units_rows,), PREFILL_UNIT)
 
 
 @njit
@@ -82,10 +72,16 @@ def arrive(
     output_tokens: Ints,
     class_id: Ints,
     session_id: Ints,
+    block_from: Ints,
+    block_ids: Ints,
     first_seq: int,
 ) -> None:
-    """Take requests in, in order of arrival; everything up to the last arrival has happened afterwards."""
-    book = books[0]
+    """Take requests in, in order of arrival; everything up to the last arrival has happened afterwards.
+
+    block_from: empty where requests have no blocks. Where hits are found by routing, they are written to
+    cached_input_tokens.
+    """
+    book, blocks = books[0], block_from.shape[0] > 0
     pool = _pool(book)
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
@@ -97,18 +93,49 @@ def arrive(
         book.room -= 1
         missed, done = input_tokens[row] - cached_input_tokens[row], cached_input_tokens[row]
         request.arrival_us = at
+        request.tried_us = at
+        request.tries = 0
         request.missed = missed
         request.done = done
         request.piece = -1
-        request.work_ns = _work_ns(book, missed, done)
+        request.work_ns = alone_ns(book, missed, done)
         request.output_tokens = output_tokens[row]
         request.class_id = class_id[row]
         request.seq = first_seq + row
         request.session_id = session_id[row]
-        _dispatch(book, place, at, book.queue_limit)
+        if blocks and (book.routed or book.balancer == PREFIX_AWARE):
+            chosen = choose_by_blocks(book, request, block_ids[block_from[row] : block_from[row + 1]])
+            cached_input_tokens[row] = request.done
+            _join(book, place, chosen, at, book.queue_limit)
+        else:
+            _dispatch(book, place, at, book.queue_limit)
     for row in range(arrival_us.shape[0]):
         if book.from_us <= arrival_us[row] < book.to_us:
-            _hour(book, arrival_us[row], class_id[row]).arrived += 1
+            tally = _hour(book, arrival_us[row], class_id[row])
+            tally.arrived += 1
+            tally.hit_tokens += cached_input_tokens[row]
+            tally.input_tokens += input_tokens[row]
+
+
+@njit
+def waiting(books: Records) -> int:
+    """Requests that count, and that are in prefill, found one by one: in queues, passes, without a unit, or to come."""
+    book = books[0]
+    pool, units = _pool(book), units_of(book)
+    count = _counting(book, pool, book.homeless_head) + _counting(book, pool, book.retry_head)
+    for number in range(book.units_rows):
+        count += _counting(book, pool, units[number].head) + _counting(book, pool, units[number].pass_head)
+    return count
+
+
+@njit
+def _counting(book: Record, pool: Records, place: int) -> int:
+    """Requests of a list that count."""
+    count = 0
+    while place != NOBODY:
+        count += book.from_us <= pool[place].arrival_us < book.to_us
+        place = np.int64(pool[place].following)
+    return count
 
 
 @njit
@@ -135,20 +162,8 @@ def count_read(books: Records) -> None:
 
 
 @njit
-def _work_us(book: Record, missed: int, done: int) -> float:
-    """One rank alone for so many tokens after so much context."""
-    return missed * (book.missed_us + book.context_us * (done + missed / 2))
-
-
-@njit
-def _work_ns(book: Record, missed: int, done: int) -> float:
-    """The same in whole nanoseconds, so that loads are sums without rounding."""
-    return np.floor(_work_us(book, missed, done) * 1000 + 0.5)
-
-
-@njit
 def _advance(book: Record, until_us: float) -> None:
-    numbers, units, events = numbers_of(book), _units(book), events_of(book)
+    numbers, units, events = numbers_of(book), units_of(book), events_of(book)
     while True:
         next_us = loads_of(book)[NEXT_US, : padded(book.open)]
         fleet = np.inf
@@ -156,11 +171,14 @@ def _advance(book: Record, until_us: float) -> None:
             fleet = events[book.next_event].at_us
         first = least(next_us) if book.open > 0 else NOBODY
         soonest = next_us[first] if book.open > 0 else np.inf
-        book.horizon_us = min(fleet, soonest)
+        again = _pool(book)[book.retry_head].tried_us if book.retry_head != NOBODY else np.inf
+        book.horizon_us = min(fleet, soonest, again)
         if book.horizon_us > until_us:
             return
-        if fleet <= soonest:
+        if fleet <= min(soonest, again):
             _fleet_event(book)
+        elif again < soonest:
+            _try_again(book)
         elif units[numbers[first]].pass_head != NOBODY:
             _end_pass(book, numbers[first], soonest)
         else:
@@ -171,7 +189,7 @@ def _advance(book: Record, until_us: float) -> None:
 def _fleet_event(book: Record) -> None:
     event = events_of(book)[book.next_event]
     book.next_event += 1
-    unit = _units(book)[event.unit]
+    unit = units_of(book)[event.unit]
     place, limit = NOBODY, 0
     if event.kind == TAKE:
         _open(book, event.unit)
@@ -193,7 +211,7 @@ def _fleet_event(book: Record) -> None:
 @njit
 def _open(book: Record, number: int) -> None:
     """Put a unit into the table, and leave those out that have ended what they began."""
-    numbers, loads, units = numbers_of(book), loads_of(book), _units(book)
+    numbers, loads, units = numbers_of(book), loads_of(book), units_of(book)
     kept = 0
     for place in range(book.open):
         if loads[COUNT, place] < np.inf or loads[NEXT_US, place] < np.inf:
@@ -230,15 +248,33 @@ def _not_begun(book: Record, unit: Record) -> int:
 
 
 @njit
+def _try_again(book: Record) -> None:
+    """The next of the rejected that come again is there."""
+    place = book.retry_head
+    request = _pool(book)[place]
+    book.retry_head = request.following
+    if book.retry_head == NOBODY:
+        book.retry_tail = NOBODY
+    _dispatch(book, place, request.tried_us, book.queue_limit)
+
+
+@njit
 def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
-    """Send a request to a unit's queue, or to wait for a unit, or away where so many wait (0: never)."""
+    """Let the balancer send a request to a unit; see _join."""
+    request = _pool(book)[place]
+    if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
+        chosen = choose_by_session(book, request)
+    else:
+        chosen = choose_unit(book, book.balancer, request.seq, ROLE)
+    _join(book, place, chosen, at, limit)
+
+
+@njit
+def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
+    """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
     pool = _pool(book)
     request = pool[place]
     request.following = NOBODY
-    if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
-        chosen = _choose_by_session(book, request)
-    else:
-        chosen = choose_unit(book, book.balancer, request.seq, ROLE)
     if chosen == NOBODY:
         if book.homeless_head == NOBODY:
             book.homeless_head = place
@@ -247,11 +283,10 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
         book.homeless_tail = place
         return
     book.last_unit = numbers_of(book)[chosen]
-    unit = _units(book)[book.last_unit]
+    unit = units_of(book)[book.last_unit]
     if limit > 0 and unit.waiting >= limit:
-        _reject(book, place, FULL)
+        _reject(book, place, FULL, at)
         return
-    request.enqueued_us = at
     if unit.head == NOBODY:
         unit.head = place
     else:
@@ -265,36 +300,6 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
 
 
 @njit
-def _choose_by_session(book: Record, request: Record) -> int:
-    """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
-    work_ns, units = loads_of(book)[SECOND], _units(book)
-    had = carray(at_address(book.sessions_at), (2, book.sessions_rows), np.int64)[1]
-    slot = _session_slot(book, request.session_id)
-    if had[slot] != NOBODY and units[had[slot]].takes:
-        place = units[had[slot]].place
-        if work_ns[place] * book.candidates <= 2 * book.total_second + request.work_ns * book.candidates:
-            return place
-    place = choose_unit(book, TWO_KEY, request.seq, ROLE)
-    had[slot] = numbers_of(book)[place]
-    return place
-
-
-@njit
-def _session_slot(book: Record, session: int) -> int:
-    """Where a session's unit is kept: open addressing in a table that is never full."""
-    keys = ints(book.sessions_at, book.sessions_rows)
-    mask = book.sessions_rows - 1
-    slot = np.int64(mixed(np.uint64(session)) & np.uint64(mask))
-    while keys[slot] != session:
-        if keys[slot] == NOBODY:
-            keys[slot] = session
-            book.sessions += 1
-            break
-        slot = (slot + 1) & mask
-    return slot
-
-
-@njit
 def _start_pass(book: Record, unit: Record, at: float) -> None:
     """Start a pass of a unit that has none, where somebody waits and the queue's mode says so."""
     pool, next_us = _pool(book), loads_of(book)[NEXT_US]
@@ -302,7 +307,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
     if unit.head == NOBODY:
         return
     if book.mode == WINDOW and unit.waiting_missed < book.pass_tokens:
-        opens = pool[unit.head].enqueued_us + book.window_us
+        opens = pool[unit.head].tried_us + book.window_us
         if at < opens:
             next_us[unit.place] = opens
             book.horizon_us = min(book.horizon_us, opens)
@@ -315,7 +320,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         following = np.int64(request.following)
         piece = min(np.int64(request.missed), book.chunk_tokens)
         fresh = request.piece < 0
-        late = fresh and at - request.arrival_us > book.timeout_us
+        late = fresh and at - request.tried_us > book.timeout_us
         if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
@@ -323,7 +328,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         if late:
             if unit.takes:
                 load(book, unit.place, -1.0, -request.missed, -request.work_ns)
-            _reject(book, place, LATE)
+            _reject(book, place, LATE, at)
             place = following
             continue
         begun += fresh
@@ -336,7 +341,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         last, place = place, following
         taken += 1
         tokens += piece
-        work = _work_us(book, piece, request.done)
+        work = alone_us(book, piece, request.done)
         longest = max(longest, work)
         total += work
     unit.head = place
@@ -373,7 +378,7 @@ def _count_pass(book: Record, at: float, lasts: float, begun: int, waited_us: fl
 @njit
 def _end_pass(book: Record, number: int, at: float) -> None:
     """Put the requests whose prompt is read out, and the rest back in front; then start the next pass."""
-    pool, unit = _pool(book), _units(book)[number]
+    pool, unit = _pool(book), units_of(book)[number]
     place, before = unit.pass_head, unit.head
     unit.pass_head = NOBODY
     unit.passes += 1
@@ -386,7 +391,7 @@ def _end_pass(book: Record, number: int, at: float) -> None:
         request.done += request.piece
         request.missed -= request.piece
         if request.missed > 0:
-            request.work_ns = _work_ns(book, request.missed, request.done)
+            request.work_ns = alone_ns(book, request.missed, request.done)
             work_ns += request.work_ns
             unit.waiting += 1
             unit.waiting_missed += request.missed
@@ -433,11 +438,28 @@ def _put_out(book: Record, request: Record, number: int, at: float) -> None:
 
 
 @njit
-def _reject(book: Record, place: int, why: int) -> None:
-    request = _pool(book)[place]
+def _reject(book: Record, place: int, why: int, at: float) -> None:
+    """Send a request away, to come again or for good."""
+    pool = _pool(book)
+    request = pool[place]
+    counts = book.from_us <= request.arrival_us < book.to_us
+    if request.tries < book.retries:
+        request.tries += 1
+        request.tried_us = at + book.retry_after_us
+        request.following = NOBODY
+        # all wait as long: who is rejected later comes later
+        if book.retry_tail == NOBODY:
+            book.retry_head = place
+        else:
+            pool[book.retry_tail].following = place
+        book.retry_tail = place
+        book.horizon_us = min(book.horizon_us, request.tried_us)
+        if counts:
+            _hour(book, request.arrival_us, request.class_id).retried += 1
+        return
     if book.kept_rows > 0:
         carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq].status = why
-    if book.from_us <= request.arrival_us < book.to_us:
+    if counts:
         tally = _hour(book, request.arrival_us, request.class_id)
         if why == FULL:
             tally.full += 1
@@ -446,15 +468,3 @@ def _reject(book: Record, place: int, why: int) -> None:
     request.following = book.free
     book.free = place
     book.room += 1
-
-
-@njit
-def rehash(old: Ints, new: Ints) -> None:
-    """Move a table of sessions into a larger one."""
-    mask = new.shape[1] - 1
-    for row in range(old.shape[1]):
-        if old[0, row] != NOBODY:
-            slot = np.int64(mixed(np.uint64(old[0, row])) & np.uint64(mask))
-            while new[0, slot] != NOBODY:
-                slot = (slot + 1) & mask
-            new[:, slot] = old[:, row]

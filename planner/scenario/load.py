@@ -4,6 +4,7 @@ Precedence: flag > environment > scenario file > the scenario it extends.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,26 @@ def load_scenario(
         if variable.startswith(ENV_PREFIX):
             path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
             problems += _override(tree, origins, path, text, f"environment {variable}")
+    return LoadedScenario(_finished(name or DEFAULT_SCENARIO, tree, origins, overrides, problems), origins)
+
+
+def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
+    """A scenario as a run has stored it, JSON; fields that came after it have their defaults. Raises ScenarioError.
+
+    overrides: "path.to.field=value".
+    """
+    tree = json.loads(settings)
+    there = {path for path, _ in _leaves(tree)}
+    for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
+        if path not in there and not path.startswith("provenance"):
+            _place(tree, path, value)
+    return _finished(tree["name"], tree, {}, overrides, [])
+
+
+def _finished(
+    name: str, tree: Tree, origins: dict[str, str], overrides: Sequence[str], problems: list[str]
+) -> Scenario:
+    """The scenario of a tree with overrides. Raises ScenarioError with all problems."""
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
@@ -75,7 +96,7 @@ def load_scenario(
         problems += [_with_hint(line) for line in describe(error)]
     if problems:
         raise ScenarioError(name, problems)
-    return LoadedScenario(scenario, origins)
+    return scenario
 
 
 def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:

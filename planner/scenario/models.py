@@ -290,6 +290,13 @@ class ReplaySettings(Closed):
     """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
     timeout_s: PositiveFloat | None = None
     """Longest wait until prefill begins; beyond it a request is rejected. Left out: none."""
+    retries: Annotated[int, Field(ge=0, le=1000)]
+    """How often a rejected request comes again; 0 for never."""
+    retry_after_s: PositiveFloat
+    """How long after it was rejected it comes again."""
+    hits: Literal["trace", "routed"]
+    """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
+    have, with room for all; for traces with prefix blocks."""
     warm_up_s: Annotated[int, Field(ge=1800)]
     """Simulated before the counted window, at least half an hour, so that an empty start flatters nothing."""
     cool_down_s: Count
