@@ -1,0 +1,51 @@
+"""Quantiles of forecasts from the errors of earlier ones. Pure."""
+
+import math
+from bisect import insort
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.forecast.base import Floats
+
+_LEAST_SCALE = 0.05
+"""Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
+quantiles of busy hours. Assumed."""
+
+
+def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]) -> Floats:
+    """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
+
+    Every step ahead has errors of its own, relative to the size of the forecast. A quantile adds the ceil((k + 1)
+    share)-th smallest of the k errors known at its row: of one more error like them at least that share lies below
+    (split conformal prediction, V. Vovk and others). Returns (shares, n + 1, horizon), rising with the share where the
+    shares do; nan where the forecast is, or where fewer than share / (1 - share) errors are known. Errors of one day
+    hang together, so a few days hold less than their number suggests: see the coverage of a back-test.
+    """
+    rows, horizon = forecasts.shape
+    count = len(series)
+    means = np.concatenate([[0.0], np.cumsum(series)]) / np.maximum(np.arange(count + 1), 1)
+    scale = forecasts + _LEAST_SCALE * means[:, None]
+    errors: list[list[float]] = [[] for _ in range(horizon)]
+    result = np.full((len(shares), rows, horizon), np.nan)
+    chosen = np.empty((len(shares), horizon))
+    for row in range(rows):
+        # the interval before the row has just become known: one error more of every step that was forecast for it
+        steps = np.arange(min(horizon, row))
+        origins = row - 1 - steps
+        sizes = scale[origins, steps]
+        known = sizes > 0
+        if known.any():
+            missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
+            for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
+                insort(errors[step], error)
+        for index, share in enumerate(shares):
+            chosen[index] = [_at_rank(held, share) for held in errors]
+        result[:, row] = np.maximum(forecasts[row] + chosen * scale[row], 0.0)
+    return result
+
+
+def _at_rank(held: Sequence[float], share: float) -> float:
+    # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
+    rank = math.ceil((len(held) + 1) * share - 1e-9)
+    return held[max(rank, 1) - 1] if rank <= len(held) else math.nan
