@@ -10,6 +10,8 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 
 _WEEK_H = 168
 _DAY_S = 86_400
+_LEADS_S = (3_600, 21_600)
+"""Leads in the table beside the first and the last."""
 
 
 def forecast(
@@ -93,7 +95,8 @@ def _print(found: dict[str, Any]) -> None:
         f"each of {first['intervals']:,} intervals from {found['scored_from']} on forecast from those before it, "
         f"up to {found['horizon_s'] / 3600:g} h ahead, season {found['season']}"
     )
-    leads = [f"{_lead(lead['lead_s'])} ahead" for lead in first["wape_by_lead"]]
+    shown = [index for index, lead in enumerate(first["wape_by_lead"]) if _is_shown(index, lead, first)]
+    leads = [f"{_lead(first['wape_by_lead'][index]['lead_s'])} ahead" for index in shown]
     shares = list(first["coverage"])
     rows = [
         (
@@ -102,12 +105,12 @@ def _print(found: dict[str, Any]) -> None:
             percent(each["mape"]),
             percent(each["wape"]),
             "-" if each["bias"] is None else f"{each['bias']:+.1%}",
-            *(percent(lead["wape"]) for lead in each["wape_by_lead"]),
+            *(percent(each["wape_by_lead"][index]["wape"]) for index in shown),
             *(percent(value) for value in each["coverage"].values()),
         )
         for each in sorted(found["methods"], key=lambda each: str(each["series"]))
     ]
-    heads = ("<series", "<method", "MAPE", "WAPE", "bias", *leads, *(f"at most {share}" for share in shares))
+    heads = ("<series", "<method", "MAPE", "WAPE", "bias", *leads, *(f"≤ {share}" for share in shares))
     print_table(heads, rows)
     best = found["best"]
     print_line(f"least WAPE: {best['method']} (input {best['input_tokens']}, output {best['output_tokens']})")
@@ -135,6 +138,10 @@ def _print_ahead(found: dict[str, Any], shares: list[str]) -> None:
     print_table(
         ("<interval", *(f"{name} {key}".strip() for name in ("input", "output") for key in ("", *shares))), rows
     )
+
+
+def _is_shown(index: int, lead: dict[str, Any], tested: dict[str, Any]) -> bool:
+    return index in (0, len(tested["wape_by_lead"]) - 1) or lead["lead_s"] in _LEADS_S
 
 
 def _lead(seconds: int) -> str:
