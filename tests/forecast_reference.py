@@ -67,19 +67,29 @@ def candidates(
 
 
 def quantile(
-    series: Sequence[float], forecasts: Sequence[Sequence[float]], share: float, row: int, step: int, least: float
+    series: Sequence[float],
+    forecasts: Sequence[Sequence[float]],
+    share: float,
+    row: int,
+    step: int,
+    least: float,
+    settled: int,
 ) -> float:
-    """The quantile of one row and step: from all errors of that step that are known at the row."""
+    """The quantile of one row and step: from the errors of that step that are known at the row.
+
+    Those of rows before `settled` count only while the others are too few.
+    """
 
     def size(at: int) -> float:
         return forecasts[at][step] + least * (sum(series[:at]) / at if at else 0.0)
 
-    errors = sorted(
-        (series[at + step] - forecasts[at][step]) / size(at)
-        for at in range(row - step)
-        if not math.isnan(forecasts[at][step]) and size(at) > 0
-    )
-    rank = math.ceil(round((len(errors) + 1) * share, 9))
-    if rank > len(errors):
-        return math.nan
-    return max(0.0, forecasts[row][step] + errors[rank - 1] * size(row))
+    for first in (settled, 0):
+        errors = sorted(
+            (series[at + step] - forecasts[at][step]) / size(at)
+            for at in range(first, row - step)
+            if not math.isnan(forecasts[at][step]) and size(at) > 0
+        )
+        rank = math.ceil(round((len(errors) + 1) * share, 9))
+        if rank <= len(errors):
+            return max(0.0, forecasts[row][step] + errors[rank - 1] * size(row))
+    return math.nan

@@ -195,15 +195,18 @@ def test_multiplicative_parameters_drop_out_where_nothing_was_asked_for() -> Non
     st.lists(st.floats(0, 100), min_size=3, max_size=25),
     st.integers(1, 4),
     st.sampled_from([0.1, 0.5, 0.75, 0.9]),
+    st.integers(0, 12),
 )
 @settings(max_examples=50)
-def test_quantiles_are_ranks_of_the_errors_known_so_far(values: list[float], horizon: int, share: float) -> None:
+def test_quantiles_are_ranks_of_the_errors_known_so_far(
+    values: list[float], horizon: int, share: float, settled: int
+) -> None:
     series = np.array(values)
     forecasts = SeasonalNaive(2).rolling(series, horizon)
-    (found,) = rolling_quantiles(series, forecasts, (share,))
+    (found,) = rolling_quantiles(series, forecasts, (share,), settled)
     for row in range(len(values) + 1):
         for step in range(horizon):
-            slow = quantile(values, forecasts.tolist(), share, row, step, _LEAST_SCALE)
+            slow = quantile(values, forecasts.tolist(), share, row, step, _LEAST_SCALE, settled)
             assert found[row, step] == pytest.approx(slow, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
@@ -213,6 +216,17 @@ def test_a_quantile_needs_errors_enough_for_its_share() -> None:
     (found,) = rolling_quantiles(series, SeasonalNaive(1).rolling(series, 1), (0.9,))
     assert np.isnan(found[:10]).all()
     assert np.isfinite(found[10:]).all()
+
+
+def test_errors_of_a_method_that_made_do_with_less_are_forgotten() -> None:
+    """Weekends are off by half until one weekend is known; from then on the profile is exact, and so its quantile."""
+    maker, series = DayOfWeek(Seasons(DAY)), np.tile([100.0] * 5 * DAY + [50.0] * 2 * DAY, 4)
+    forecasts = maker.rolling(series, 1)
+    assert (maker.needs, maker.settled) == (DAY, 7 * DAY)
+    (found,) = rolling_quantiles(series, forecasts, (0.9,), maker.settled)
+    np.testing.assert_array_equal(found[7 * DAY + 9 :], forecasts[7 * DAY + 9 :])
+    (mixed,) = rolling_quantiles(series, forecasts, (0.1,))
+    assert mixed[7 * DAY + 9, 0] < 100
 
 
 def test_quantiles_of_independent_errors_hold_what_they_say() -> None:

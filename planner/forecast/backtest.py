@@ -106,7 +106,7 @@ def back_test(
         for column in SERIES:
             series = getattr(demand, column).astype(np.float64)
             forecasts = maker.rolling(series, horizon)
-            quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares), strict=True))
+            quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
             tested.append(
                 Tested(
                     maker.name,

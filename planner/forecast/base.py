@@ -17,7 +17,8 @@ DAYS_PER_WEEK = 7
 class Forecaster(Protocol):
     """Forecasts a series of non-negative rates again and again as it grows.
 
-    name: as in scenarios. needs: intervals of history before the first forecast.
+    name: as in scenarios. needs: intervals of history before the first forecast. settled: intervals of history from
+    which on forecasts are made in the way that they are made ever after; earlier ones make do with less.
     """
 
     @property
@@ -25,6 +26,9 @@ class Forecaster(Protocol):
 
     @property
     def needs(self) -> int: ...
+
+    @property
+    def settled(self) -> int: ...
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """Forecasts from every point of time, (n + 1, horizon) for a series (n,).

@@ -38,7 +38,7 @@ def demand_forecasts(
         series = tokens.astype(np.float64)
         forecasts = maker.rolling(series, horizon)
         if quantile is not None:
-            (forecasts,) = rolling_quantiles(series, forecasts, (quantile,))
+            (forecasts,) = rolling_quantiles(series, forecasts, (quantile,), maker.settled)
         found.append(forecasts[: len(series)])
     unknown = np.isnan(found[0] + found[1]).any(axis=1)
     first = demand.grid.count if unknown.all() else int(np.argmin(unknown))

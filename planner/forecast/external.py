@@ -30,6 +30,10 @@ class StatsforecastMstl:
     def needs(self) -> int:
         return 2 * self.seasons.day
 
+    @property
+    def settled(self) -> int:
+        return 2 * self.seasons.week if self.weekly else self.needs
+
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """As in Forecaster. Raises UsageError where statsforecast is not installed."""
         models = statsforecast_models()
@@ -38,7 +42,7 @@ class StatsforecastMstl:
         for origin in range(self.needs, len(series) + 1, between):
             known = series[:origin]
             lengths = [self.seasons.day]
-            if self.weekly and origin >= 2 * self.seasons.week:
+            if self.weekly and origin >= self.settled:
                 lengths.append(self.seasons.week)
             model = models.MSTL(season_length=lengths, trend_forecaster=models.AutoETS(model="ZZN"))
             ahead = np.maximum(model.forecast(y=known, h=horizon + between - 1)["mean"], 0.0)

@@ -82,6 +82,10 @@ class HoltWinters:
     def needs(self) -> int:
         return self.season
 
+    @property
+    def settled(self) -> int:
+        return 2 * self.season
+
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """As in Forecaster. Which parameters are chosen depends on the horizon that they are judged over."""
         count, m = len(series), self.season

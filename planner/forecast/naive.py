@@ -21,6 +21,10 @@ class SeasonalNaive:
     def needs(self) -> int:
         return self.season
 
+    @property
+    def settled(self) -> int:
+        return self.needs
+
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """As in Forecaster."""
         forecasts = nothing_known(len(series), horizon)

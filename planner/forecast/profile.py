@@ -21,6 +21,10 @@ class DayOfWeek:
     def needs(self) -> int:
         return self.seasons.day
 
+    @property
+    def settled(self) -> int:
+        return self.seasons.week
+
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """As in Forecaster."""
         forecasts = nothing_known(len(series), horizon)

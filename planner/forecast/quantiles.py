@@ -13,10 +13,11 @@ _LEAST_SCALE = 0.05
 quantiles of busy hours. Assumed."""
 
 
-def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]) -> Floats:
+def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float], settled: int = 0) -> Floats:
     """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
 
-    Every step ahead has errors of its own, relative to the size of the forecast. A quantile adds the ceil((k + 1)
+    Every step ahead has errors of its own, relative to the size of the forecast; those of rows before `settled` (see
+    Forecaster) count only while the later ones are too few. A quantile adds the ceil((k + 1)
     share)-th smallest of the k errors known at its row: of one more error like them at least that share lies below
     (split conformal prediction, V. Vovk and others). Returns (shares, n + 1, horizon), rising with the share where the
     shares do; nan where the forecast is, or where fewer than share / (1 - share) errors are known. Errors of one day
@@ -27,6 +28,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
     means = np.concatenate([[0.0], np.cumsum(series)]) / np.maximum(np.arange(count + 1), 1)
     scale = forecasts + _LEAST_SCALE * means[:, None]
     errors: list[list[float]] = [[] for _ in range(horizon)]
+    later: list[list[float]] = [[] for _ in range(horizon)]
     result = np.full((len(shares), rows, horizon), np.nan)
     chosen = np.empty((len(shares), horizon))
     for row in range(rows):
@@ -39,13 +41,19 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
             missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
             for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
                 insort(errors[step], error)
+                if row - 1 - step >= settled:
+                    insort(later[step], error)
         for index, share in enumerate(shares):
-            chosen[index] = [_at_rank(held, share) for held in errors]
+            chosen[index] = [_at_rank(*pools, share=share) for pools in zip(later, errors, strict=True)]
         result[:, row] = np.maximum(forecasts[row] + chosen * scale[row], 0.0)
     return result
 
 
-def _at_rank(held: Sequence[float], share: float) -> float:
-    # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
-    rank = math.ceil((len(held) + 1) * share - 1e-9)
-    return held[max(rank, 1) - 1] if rank <= len(held) else math.nan
+def _at_rank(*pools: Sequence[float], share: float) -> float:
+    """The error at the share's rank in the first of the sorted pools that holds so many; nan if none does."""
+    for held in pools:
+        # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
+        rank = math.ceil((len(held) + 1) * share - 1e-9)
+        if rank <= len(held):
+            return held[max(rank, 1) - 1]
+    return math.nan
