@@ -218,6 +218,15 @@ def test_a_quantile_needs_errors_enough_for_its_share() -> None:
     assert np.isfinite(found[10:]).all()
 
 
+@given(st.lists(st.floats(0, 100), min_size=3, max_size=60), st.integers(0, 30))
+def test_no_quantile_is_below_that_of_a_smaller_share(values: list[float], settled: int) -> None:
+    series = np.array(values)
+    low, middle, high = rolling_quantiles(series, SeasonalNaive(2).rolling(series, 3), (0.2, 0.5, 0.8), settled)
+    assert not (low > middle).any()
+    assert not (middle > high).any()
+    assert not (np.isnan(low) & ~np.isnan(middle)).any()
+
+
 def test_errors_of_a_method_that_made_do_with_less_are_forgotten() -> None:
     """Weekends are off by half until one weekend is known; from then on the profile is exact, and so its quantile."""
     maker, series = DayOfWeek(Seasons(DAY)), np.tile([100.0] * 5 * DAY + [50.0] * 2 * DAY, 4)

@@ -17,11 +17,12 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
     """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
 
     Every step ahead has errors of its own, relative to the size of the forecast; those of rows before `settled` (see
-    Forecaster) count only while the later ones are too few. A quantile adds the ceil((k + 1)
-    share)-th smallest of the k errors known at its row: of one more error like them at least that share lies below
-    (split conformal prediction, V. Vovk and others). Returns (shares, n + 1, horizon), rising with the share where the
-    shares do; nan where the forecast is, or where fewer than share / (1 - share) errors are known. Errors of one day
-    hang together, so a few days hold less than their number suggests: see the coverage of a back-test.
+    Forecaster) count only while the later ones are too few for the share. A quantile adds the ceil((k + 1) share)-th
+    smallest of the k errors known at its row: of one more error like them at least that share lies below (split
+    conformal prediction, V. Vovk and others). shares: rising; no quantile is below that of a smaller share. Returns
+    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
+    Errors of one day hang together, so a few days hold less than their number suggests: see the coverage of a
+    back-test.
     """
     rows, horizon = forecasts.shape
     count = len(series)
@@ -45,7 +46,8 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
                     insort(later[step], error)
         for index, share in enumerate(shares):
             chosen[index] = [_at_rank(*pools, share=share) for pools in zip(later, errors, strict=True)]
-        result[:, row] = np.maximum(forecasts[row] + chosen * scale[row], 0.0)
+        highest = np.maximum.accumulate(chosen, axis=0)
+        result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
     return result
 
 
