@@ -328,6 +328,19 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
     return rules
 
 
+class ForecastSettings(Closed):
+    """How demand is forecast from the intervals before."""
+
+    method: Literal["seasonal-naive", "day-of-week", "holt-winters", "statsforecast-mstl"]
+    """Forecaster; statsforecast-mstl needs the extra `forecast`."""
+    season: Literal["day", "week"]
+    """What repeats: a day or a week; day-of-week knows both."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of past actuals that stayed below what is planned for; left out: the forecast itself."""
+    horizon_s: Annotated[int, Field(ge=60, le=1_209_600)]
+    """How far forecasts look ahead, at most two weeks; rounded up to whole intervals."""
+
+
 class TrainingSettings(Closed):
     """What happens to nodes that inference does not hold."""
 
@@ -391,6 +404,7 @@ class Scenario(Closed):
     trace: TraceSettings
     policy: PolicySettings
     fleet: FleetSettings
+    forecast: ForecastSettings
     replay: ReplaySettings
     training: TrainingSettings
     economics: EconomicsSettings
