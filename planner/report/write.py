@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from planner.errors import PlannerError
 from planner.report.charts import Chart, charts
+from planner.report.job_charts import job_charts, job_table
 from planner.report.replay_charts import replay_charts
 from planner.resources import shipped
 from planner.results import RunView, missed_limits
@@ -27,10 +28,14 @@ def write_report(run: RunView, folder: Path) -> list[Path]:
     drawn = charts(run, _published_nodes(run))
     if run.replay is not None:
         drawn += replay_charts(run, run.replay)
+    if run.jobs is not None:
+        drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {
         "training_windows": _local_times(run, run.training),
         "provenance": _provenance(run),
     }
+    if run.jobs is not None:
+        tables["training_jobs"] = job_table(run, run.jobs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [_put(folder / "index.html", _page(run, drawn, tables).encode())]
