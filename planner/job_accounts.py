@@ -10,9 +10,10 @@ import polars as pl
 from planner.demand import Grid
 from planner.replay.jobs import JobsPlan
 from planner.store import Session
-from planner.units import US_PER_S
+from planner.units import S_PER_HOUR, US_PER_S
 
 _TIME = pl.Datetime("us", "UTC")
+_PARTS = ("useful_gpu_s", "lost_gpu_s", "restarting_gpu_s")
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,20 @@ def jobs_document(view: JobsView | None, zone: tzinfo) -> dict[str, Any] | None:
     for row in local_times(view.segments, zone).to_dicts():
         found = together.setdefault(
             (row["job_index"], row["segment_index"]),
-            {"start": row["start_at"], "end": row["end_at"], "ending": row["ending"], "node_slots": []},
+            {"start": row["start_at"], "end": row["end_at"], "ending": row["ending"], "node_slots": []}
+            | dict.fromkeys(_PARTS, 0),
         )
         found["node_slots"].append(row["node_slot"])
-        for part in ("useful", "lost", "restarting"):
-            key = f"{part}_gpu_hours"
-            found[key] = found.get(key, 0.0) + row[f"{part}_gpu_s"] / 3600
+        for part in _PARTS:
+            found[part] += row[part]
+    by_job: dict[int, list[dict[str, Any]]] = {}
+    for (index, _), found in together.items():
+        hours = {part.replace("gpu_s", "gpu_hours"): found.pop(part) / S_PER_HOUR for part in _PARTS}
+        by_job.setdefault(index, []).append(found | hours)
     jobs = [
         {
             **{key.removesuffix("_at"): value for key, value in row.items() if key != "job_index"},
-            "segments": [part for (index, _), part in together.items() if index == row["job_index"]],
+            "segments": by_job.get(row["job_index"], []),
         }
         for row in local_times(view.jobs, zone).to_dicts()
     ]

@@ -11,7 +11,7 @@ from planner.report.charts import CONFIG, Chart, inline_values
 from planner.results import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
-_WIDTH = 900
+_WIDTH = 800
 _COLORS = {"useful": "#0b4f6c", "loading": "#8fb3c4", "lost": "#c8553d", "unused": "#d9dee3"}
 _MOST_SEGMENTS = 1_500
 """Bars drawn at most: more could not be told apart, and pages stay small."""
@@ -64,7 +64,12 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:
     """A row per job for people and CSV; times in ISO-8601 with the local offset."""
-    return local_times(jobs.jobs.drop("job_index"), run.scenario.zone)
+    what_came_out = (
+        "job", "gpus", "status", "deadline_met", "call_backs", "useful_gpu_hours", "lost_gpu_hours",
+        "restarting_gpu_hours", "value_usd",
+    )  # fmt: skip
+    others = [name for name in jobs.jobs.columns if name not in (*what_came_out, "job_index")]
+    return local_times(jobs.jobs.select(*what_came_out, *others), run.scenario.zone)
 
 
 def _bars(segments: pl.DataFrame) -> pl.DataFrame:
