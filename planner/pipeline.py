@@ -16,9 +16,11 @@ from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
 from planner.policy import Entry, Policy, Seen, Timetable, decide_all, make_policy
 from planner.replay.interval import IntervalPlan, replay_intervals
+from planner.replay.jobs import JobsPlan, check_jobs, jobs_of, run_jobs
 from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
-from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, price_sheet
+from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, job_list, price_sheet
+from planner.scenario.jobs import JobList
 from planner.scenario.models import Scenario, TraceSettings
 from planner.sizing import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
 from planner.sizing import notes as sizing_notes
@@ -51,6 +53,7 @@ def check(scenario: Scenario) -> list[str]:
         lambda: price_sheet(economics.price_sheet),
         lambda: price_sheet(economics.other_price_sheet),
         lambda: scenario.fleet.capacity == "observed" or _kv_room(scenario),
+        lambda: _job_list(scenario),
     )
     for attempt in checks:
         try:
@@ -147,6 +150,7 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
         if sheet.off_peak:
             discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
             found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
+    found += _job_inputs(scenario)
     if scenario.fleet.capacity == "modelled":
         node = hardware(scenario.fleet.engine.hardware)
         for path, text in node.provenance.items():
@@ -179,6 +183,7 @@ def compute_plan(
     )
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
+    jobs = _run_jobs(scenario, plan, known=policy.ahead)
     economics = scenario.economics
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
     spent = costs(
@@ -204,8 +209,9 @@ def compute_plan(
         plan=plan,
         costs=spent,
         revenue=revenue(demand, terms),
-        notes=(*_notes(scenario, policy, deployment, plan), *further_notes),
+        notes=(*_notes(scenario, policy, deployment, plan), *_job_notes(scenario, jobs), *further_notes),
         inputs=inputs_of(scenario, trace),
+        jobs=jobs,
     )
 
 
@@ -263,6 +269,48 @@ def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSet
             f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
         )
     return profile, settings
+
+
+def _job_list(scenario: Scenario) -> JobList | None:
+    """The training jobs that the scenario names, None where it names none. Raises UsageError."""
+    if scenario.training.jobs is None:
+        return None
+    jobs = job_list(scenario.training.jobs)
+    check_jobs(jobs, scenario.fleet)
+    return jobs
+
+
+def _run_jobs(scenario: Scenario, plan: IntervalPlan, *, known: bool) -> JobsPlan | None:
+    jobs = _job_list(scenario)
+    if jobs is None:
+        return None
+    found = jobs_of(jobs, scenario.training, plan.grid, scenario.zone)
+    return run_jobs(found, plan.windows, plan.grid, scenario.fleet, scenario.training, known=known)
+
+
+def _job_notes(scenario: Scenario, plan: JobsPlan | None) -> list[str]:
+    jobs = _job_list(scenario)
+    if jobs is None or plan is None:
+        return []
+    there = {one.job.name for one in plan.outcomes}
+    absent = [job.name for job in jobs.job if job.name not in there]
+    notes = [
+        "useful training node-hours are those of nodes that always train; what jobs make of them is told with the jobs"
+    ]
+    if absent:
+        notes.append(f"training jobs whose start does not come within the plan: {', '.join(absent)}")
+    return notes
+
+
+def _job_inputs(scenario: Scenario) -> list[Input]:
+    """What the jobs of the scenario ask for, field by field."""
+    jobs = _job_list(scenario)
+    found = []
+    for job in jobs.job if jobs else ():
+        for field in sorted(job.model_fields_set - {"name", "provenance"}):
+            kind, _, source = job.provenance.get(field, f"set: {scenario.training.jobs}").partition(": ")
+            found.append(Input(f"jobs/{job.name}.{field}", str(getattr(job, field)), kind, source))
+    return found
 
 
 def _kv_room(scenario: Scenario) -> list[float]:

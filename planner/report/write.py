@@ -6,6 +6,7 @@ import polars as pl
 
 from planner.errors import PlannerError
 from planner.report.charts import charts
+from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
 from planner.results import RunView, missed_limits
@@ -18,10 +19,14 @@ def write_report(run: RunView, folder: Path) -> list[Path]:
     drawn = charts(run, _published_nodes(run))
     if run.replay is not None:
         drawn += replay_charts(run, run.replay)
+    if run.jobs is not None:
+        drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {
         "training_windows": _local_times(run, run.training),
         "provenance": _provenance(run),
     }
+    if run.jobs is not None:
+        tables["training_jobs"] = job_table(run, run.jobs)
     context = {"run": run, "summary": run.summary, "record": run.record, "missed": missed_limits(run)}
     return write_page("page.html.j2", folder, drawn, tables, context)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import UsageError
+from planner.scenario.jobs import JobList
 from planner.scenario.machines import (
     BalancerRow,
     BalancerRows,
@@ -33,6 +34,7 @@ KINDS = {
     "checkpoints": "check points",
     "gpu_rates": "GPU rate sheet",
     "hardware": "hardware",
+    "jobs": "job list",
     "mixes": "mix",
     "models": "model",
     "prices": "price sheet",
@@ -141,6 +143,12 @@ def batching(name: str) -> BatchingFile:
     """Batching what-ifs by built-in name or path. Raises UsageError."""
     path = find("batching", name)
     return _checked(path, BatchingFile, read_toml(path))
+
+
+def job_list(name: str) -> JobList:
+    """Training jobs by built-in name or path. Raises UsageError."""
+    path = find("jobs", name)
+    return _checked(path, JobList, read_toml(path))
 
 
 def calibration(path: Path) -> CalibrationFile:

@@ -114,7 +114,7 @@ class DayWindow(Closed):
 def parse_day_window(text: str) -> DayWindow:
     """A window from "HH:MM-HH:MM"; "24:00" ends the day. Raises ValueError."""
     try:
-        start, end = (_minute_of_day(part) for part in text.split("-"))
+        start, end = (minute_of_day(part) for part in text.split("-"))
     except ValueError as error:
         raise ValueError(f'"{text}" is not a daily window; write HH:MM-HH:MM, for example 08:30-24:00') from error
     if start == end:
@@ -122,7 +122,8 @@ def parse_day_window(text: str) -> DayWindow:
     return DayWindow(start_minute=start, end_minute=end)
 
 
-def _minute_of_day(text: str) -> int:
+def minute_of_day(text: str) -> int:
+    """Minutes since local midnight of "HH:MM", up to "24:00". Raises ValueError."""
     hour, minute = (int(part) for part in text.strip().split(":"))
     if not (0 <= minute < 60 and 0 <= hour * 60 + minute <= 1440 and hour >= 0):
         raise ValueError(text)
@@ -341,6 +342,9 @@ class ForecastSettings(Closed):
     """How far forecasts look ahead, at most two weeks; rounded up to whole intervals."""
 
 
+Placement = Literal["first-fit", "deadline-first", "value-first"]
+
+
 class TrainingSettings(Closed):
     """What happens to nodes that inference does not hold."""
 
@@ -352,6 +356,11 @@ class TrainingSettings(Closed):
     """Nodes that are free for a shorter time stay idle."""
     max_nodes: Count | None = None
     """Most nodes that training can use at a time; left out: no limit."""
+    jobs: str | None = None
+    """Jobs to place on the lent nodes: the name of a built-in list or the path of a TOML file; left out: none."""
+    placement: Placement = "first-fit"
+    """Which waiting job starts first: that which could start first (then as listed), that with the earliest deadline,
+    or that of the most value per node-hour."""
 
 
 class EconomicsSettings(Closed):
