@@ -13,6 +13,7 @@ from planner.cli import (
     doctor,
     experts,
     plan,
+    pricing,
     replay,
     report,
     run,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
+app.command("pricing")(pricing.pricing)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)
