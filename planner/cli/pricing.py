@@ -151,4 +151,5 @@ def _print_hours(found: dict[str, Any]) -> None:
 
 def percent_change(ratio: float | None) -> str:
     """A change in per cent for people."""
-    return "-" if ratio is None else f"{ratio:+.1%}"
+    # adding zero turns a minus zero, which rounding leaves, into plain zero
+    return "-" if ratio is None else f"{round(ratio, 3) + 0.0:+.1%}"

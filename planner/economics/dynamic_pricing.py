@@ -145,22 +145,26 @@ class Response:
     def _shifted(self, column: Ints, ratio: Floats, block: int) -> Ints:
         if not self.shift:
             return column
-        flexible = np.floor(column * self.shift).astype(np.int64)
+        days = range(0, len(column), block)
         moved = [
-            amount
-            for first in range(0, len(column), block)
-            for amount in _divided(flexible[first : first + block], ratio[first : first + block], self.sensitivity)
+            _divided(column[first : first + block], ratio[first : first + block], ppm(self.shift), self.sensitivity)
+            for first in days
         ]
-        shifted: Ints = column - flexible + np.array(moved, np.int64)
-        return shifted
+        return np.concatenate([np.array(day, np.int64) for day in moved])
 
 
-def _divided(flexible: Ints, ratio: Floats, sensitivity: float) -> list[int]:
-    """A day's flexible amounts divided anew; the sum is kept exactly, and at equal prices each of them."""
-    pull = (ratio.min() / ratio) ** sensitivity
-    weights = [int(amount) * round(float(part) * _WEIGHT) for amount, part in zip(flexible, pull, strict=True)]
-    total = int(flexible.sum())
-    return cumulative_rounding([total * weight for weight in weights], sum(weights)) if total else [0] * len(weights)
+def _divided(column: Ints, ratio: Floats, share_ppm: int, sensitivity: float) -> list[int]:
+    """A day's amounts with their flexible share divided anew; the sum is kept exactly, at equal prices each amount."""
+    # over the cheapest hour that has demand, so that none that matters vanishes
+    pull = np.minimum(ratio[column > 0].min(initial=ratio.max()) / ratio, 1.0) ** sensitivity
+    amounts, total = [int(amount) for amount in column], int(column.sum())
+    weights = [amount * round(float(part) * _WEIGHT) for amount, part in zip(amounts, pull, strict=True)]
+    whole = sum(weights)
+    if not whole:
+        return amounts
+    kept, pool = PPM - share_ppm, total * share_ppm
+    due = [amount * kept * whole + pool * weight for amount, weight in zip(amounts, weights, strict=True)]
+    return cumulative_rounding(due, PPM * whole)
 
 
 def _each_column(demand: Demand, change: Callable[[Ints], Floats | Ints]) -> Demand:
