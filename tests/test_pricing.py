@@ -1,5 +1,6 @@
 """Dynamic prices: rules, how demand answers, what is earned, and prices that meet the utilisation they lead to."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -410,6 +411,19 @@ def test_a_jump_that_demand_jumps_back_over_does_not_settle_and_says_so() -> Non
     assert settled.residual == pytest.approx((0.81 / 0.8) ** 2 - 1, abs=1e-3)
     assert settled.iterations < 200
     assert settle(np.array([1.2, 1.0]), follow, most=3).iterations == 3
+
+
+def test_where_a_rule_that_jumps_does_not_settle_no_prices_of_its_would() -> None:
+    """All combinations of its three prices are tried, on days of up to five hours drawn with one seed."""
+    random, outcomes = np.random.default_rng(1), set()
+    for _ in range(150):
+        load = random.uniform(0.05, 1, random.integers(1, 6)).tolist()
+        follow = follow_of(load, -random.uniform(0, 1.5), 0.0)
+        tried = (np.array(prices) for prices in itertools.product((0.7, 1.0, 1.2), repeat=len(load)))
+        exists = any((follow(prices) == prices).all() for prices in tried)
+        assert settle(follow(np.ones(len(load))), follow).converged == exists
+        outcomes.add(exists)
+    assert outcomes == {True, False}
 
 
 def test_what_does_not_change_is_settled_at_once() -> None:
