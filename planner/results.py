@@ -319,7 +319,11 @@ def _times(at_us: Ints | list[int]) -> pl.Series:
 
 def missed_limits(run: RunView) -> list[str]:
     """The limits of the scenario that a run misses, one line each."""
-    scenario, summary = run.scenario, run.summary
+    return limits_missed(run.scenario, run.summary)
+
+
+def limits_missed(scenario: Scenario, summary: Mapping[str, Any]) -> list[str]:
+    """The limits of a scenario that figures named as a run's summary miss, one line each."""
     missed = []
     if summary["shortfall_ratio"] > scenario.slo.max_shortfall_ratio:
         missed.append(

@@ -14,6 +14,7 @@ from planner.cli import (
     experts,
     forecast,
     plan,
+    pricing,
     replay,
     report,
     run,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("forecast")(forecast.forecast)
+app.command("pricing")(pricing.pricing)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)

@@ -25,6 +25,7 @@ from planner.scenario.machines import (
     WorkloadFile,
 )
 from planner.scenario.models import Closed
+from planner.scenario.pricing import PricingRule
 from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
@@ -38,6 +39,7 @@ KINDS = {
     "mixes": "mix",
     "models": "model",
     "prices": "price sheet",
+    "pricing": "pricing rule",
     "scenarios": "scenario",
     "what_if": "what-if",
     "workloads": "workload",
@@ -86,6 +88,12 @@ def price_sheet(name: str) -> PriceSheet:
     """Token prices by built-in name or path. Raises UsageError."""
     path = find("prices", name)
     return _checked(path, PriceSheet, read_toml(path))
+
+
+def pricing_rule(name: str) -> PricingRule:
+    """A rule of dynamic prices by built-in name or path. Raises UsageError."""
+    path = find("pricing", name)
+    return _checked(path, PricingRule, read_toml(path))
 
 
 def gpu_rates(name: str) -> GpuRates:
