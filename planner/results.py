@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from planner.demand import Demand, Grid, Ints, local_hour_us
 from planner.economics.ledger import Costs, Revenue
@@ -94,7 +95,13 @@ class RunView:
 
     @property
     def scenario(self) -> Scenario:
-        return Scenario.model_validate_json(self.record["settings"])
+        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        try:
+            return Scenario.model_validate_json(self.record["settings"])
+        except ValidationError as error:
+            raise RunError(
+                f"{self.record['run_id']} was stored by another version of planner, with other settings; plan again"
+            ) from error
 
     @property
     def inputs(self) -> list[Input]:

@@ -12,6 +12,7 @@ from planner.cli import (
     config,
     doctor,
     experts,
+    export,
     plan,
     replay,
     report,
@@ -35,6 +36,7 @@ app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("sql")(sql.sql)
 app.command("batching")(batching.batching)
 app.command("what-if")(what_if.what_if)
