@@ -95,6 +95,8 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Sc
 
 def put(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises PlannerError."""
+    if path.is_dir():
+        raise PlannerError(f"{path}: is a folder; name a file with --out")
     if not path.parent.is_dir():
         raise PlannerError(f"{path}: there is no folder {path.parent}; make it, or name another --out")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -16,7 +16,7 @@ from planner.export.schedule import Charge, Document, Schedule
 from planner.units import MICROS_PER_USD, S_PER_HOUR, from_us, round_half_up
 
 _PROVIDER = "planner (simulated)"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
 _DIGITS = 9
 """Decimals of quantities: a millionth of a dollar stays exact at prices up to 500 USD per GPU-hour."""
 
@@ -120,8 +120,9 @@ def _row(schedule: Schedule, charge: Charge, price: int) -> dict[str, str]:
 
 
 def _safe(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    """A cell on one line that no spreadsheet takes for a formula."""
+    line = " ".join(cell.split())
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def _time(moment: datetime) -> str:
