@@ -20,7 +20,7 @@ GROUPS = {
 class _Dumper(yaml.SafeDumper):
     """Repeats what is used twice instead of naming it once: anchors are for machines."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 
