@@ -11,7 +11,7 @@ import polars as pl
 
 from planner.demand import Demand, Grid, Ints, local_hour_us
 from planner.economics.ledger import Costs, Revenue
-from planner.errors import LimitMissed, RunError
+from planner.errors import LimitMissed, RunError, ScenarioError
 from planner.job_accounts import JobsView, job_frames, jobs_document, load_jobs
 from planner.replay.interval import IntervalPlan
 from planner.replay.jobs import JobsPlan
@@ -104,7 +104,13 @@ class RunView:
 
     @property
     def scenario(self) -> Scenario:
-        return stored_scenario(self.record["settings"])
+        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        try:
+            return stored_scenario(self.record["settings"])
+        except ScenarioError as error:
+            raise RunError(
+                f"{self.record['run_id']} was stored by another version of planner, with other settings; plan again"
+            ) from error
 
     @property
     def inputs(self) -> list[Input]:

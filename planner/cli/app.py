@@ -12,6 +12,7 @@ from planner.cli import (
     config,
     doctor,
     experts,
+    export,
     forecast,
     plan,
     pricing,
@@ -39,6 +40,7 @@ app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("sql")(sql.sql)
 app.command("batching")(batching.batching)
 app.command("what-if")(what_if.what_if)

@@ -99,6 +99,31 @@ def _finished(
     return scenario
 
 
+def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
+    """A scenario, as a run keeps it, with fields of one table set anew. Raises UsageError, ScenarioError.
+
+    overrides: "table.field=value".
+    """
+    others = [override for override in overrides if not override.startswith(f"{table}.")]
+    if others:
+        raise UsageError(f"--set {others[0]}: the run is planned already; only {table}.* can be set here")
+    tree: Tree = scenario.model_dump()
+    problems: list[str] = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            problems.append(f'"{override}": write --set {table}.field=value')
+        else:
+            problems += _override(tree, {}, path.strip(), text.strip(), f"flag --set {path.strip()}")
+    try:
+        changed = Scenario.model_validate(tree)
+    except ValidationError as error:
+        problems += [_with_hint(line) for line in describe(error)]
+    if problems:
+        raise ScenarioError("--set", problems)
+    return changed
+
+
 def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
     """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
     tables: dict[str, type[BaseModel]] = {}
