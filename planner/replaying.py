@@ -15,7 +15,7 @@ import pyarrow as pa
 from planner import replays
 from planner.demand import Demand
 from planner.errors import UsageError
-from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, version
+from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, slo_limits, version
 from planner.replay.engine import DecodeStage, HandOver, PrefillStage, Span
 from planner.replay.model import Lives, QueueRules, Requests, Service
 from planner.results import PlanOutcome, save_plan
@@ -146,7 +146,8 @@ def replay(
     with store.read() as session:
         demand = binned(session, sample, scenario.interval_s, scenario.zone)
         capacity = modelled_capacity(session, scenario, sample)
-    outcome = compute_plan(scenario, sample, demand)
+        limits = slo_limits(session, scenario, sample)
+    outcome = compute_plan(scenario, sample, demand, limits=limits)
     window = window_of(demand, scenario.replay, start, end, whole)
     trace = whole_trace(store, scenario, sample, window, now=now, progress=progress)
     from_us_, to_us_, end_us_ = window.span_us
