@@ -14,7 +14,18 @@ from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
-from planner.policy import Entry, Policy, Seen, Timetable, decide_all, make_policy
+from planner.policy import (
+    Entry,
+    Given,
+    Known,
+    Policy,
+    Seen,
+    Sight,
+    decide_all,
+    lead_intervals,
+    make_policy,
+    policies_in,
+)
 from planner.replay.interval import IntervalPlan, replay_intervals
 from planner.replay.jobs import JobsPlan, check_jobs, jobs_of, run_jobs
 from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
@@ -22,6 +33,7 @@ from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, job_list, price_sheet
 from planner.scenario.jobs import JobList
 from planner.scenario.models import Scenario, TraceSettings
+from planner.service import LatencyLimits, latency_limits, latency_notes, prompts_of
 from planner.sizing import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
 from planner.sizing import notes as sizing_notes
 from planner.store import Session, Store
@@ -48,12 +60,14 @@ def check(scenario: Scenario) -> list[str]:
     economics = scenario.economics
     checks: tuple[Callable[[], object], ...] = (
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
-        lambda: policy_of(scenario),
+        lambda: policy_of(scenario, Given(meets=lambda *_: True, known=Known((), scenario.interval_s))),
         lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
         lambda: price_sheet(economics.price_sheet),
         lambda: price_sheet(economics.other_price_sheet),
-        lambda: scenario.fleet.capacity == "observed" or _kv_room(scenario),
         lambda: _job_list(scenario),
+        lambda: (
+            (scenario.fleet.capacity == "observed" and "slo" not in policies_in(scenario.policy)) or _kv_room(scenario)
+        ),
     )
     for attempt in checks:
         try:
@@ -78,16 +92,19 @@ def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: P
 
 def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Modelled:
     """What a node of each role does with the trace's requests, from the hardware up. Raises UsageError."""
+    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, modelled_workload(session, trace))
+
+
+def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
+    """What a trace asks for per token. Raises UsageError where it asks for nothing to model."""
     (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
-    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, Workload.of_row(row, trace.name))
+    return Workload.of_row(row, trace.name)
 
 
 def trace_workload(store: Store, name: str) -> Workload:
     """What a stored trace asks for per token. Raises TraceError, UsageError."""
     with store.read() as session:
-        trace = catalogue.by_name(session, name)
-        (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
-    return Workload.of_row(row, name)
+        return modelled_workload(session, catalogue.by_name(session, name))
 
 
 def sized(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
@@ -97,21 +114,27 @@ def sized(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
     return with_capacity(scenario, modelled_capacity(session, scenario, trace))
 
 
-def policy_of(scenario: Scenario) -> Policy:
-    """The scenario's policy, with its timetable if it follows one. Raises UsageError."""
+def policy_of(scenario: Scenario, given: Given) -> Policy:
+    """The scenario's policy, with its timetable if it follows one. given: what else it needs. Raises UsageError."""
     deployment = Deployment(scenario.fleet)
     entries: list[Entry] = []
-    if scenario.policy.name == "timetable":
+    if "timetable" in policies_in(scenario.policy):
         for moment, held in load_timetable(scenario.policy.timetable, scenario.zone):
             entries.append((moment, held if isinstance(held, int) else Units(*held)))
-    policy = make_policy(scenario.policy, deployment, entries)
     late = [at for at, _ in entries if (at.hour * 3600 + at.minute * 60 + at.second) % scenario.interval_s]
-    if late and isinstance(policy, Timetable):
-        note = (
-            f"{len(late)} timetable rows, the first at {late[0]:%H:%M}, lie inside an interval: they hold from the next"
-        )
-        return replace(policy, notes=(*policy.notes, note))
-    return policy
+    notes = [
+        f"{len(late)} timetable rows, the first at {at:%H:%M}, lie inside an interval: they hold from the next"
+        for at in late[:1]
+    ]
+    return make_policy(scenario.policy, deployment, replace(given, timetable=entries, timetable_notes=tuple(notes)))
+
+
+def slo_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:
+    """What units do within the latency targets, for the policy slo; None for others. Raises UsageError."""
+    if "slo" not in policies_in(scenario.policy):
+        return None
+    kv_tokens = modelled_workload(session, trace).kv_tokens
+    return latency_limits(scenario, kv_tokens, prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id)))
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -172,14 +195,29 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
 
 
 def compute_plan(
-    scenario: Scenario, trace: TraceInfo, demand: Demand, further_notes: Sequence[str] = ()
+    scenario: Scenario,
+    trace: TraceInfo,
+    demand: Demand,
+    further_notes: Sequence[str] = (),
+    *,
+    limits: LatencyLimits | None = None,
+    forecasts: Sequence[tuple[Seen, ...]] | None = None,
 ) -> PlanOutcome:
-    """Decide, replay and price; nothing is stored. Raises UsageError, RunError."""
+    """Decide, replay and price; nothing is stored. Raises UsageError, RunError.
+
+    limits: from slo_limits. forecasts: what is foreseen of each interval and those after it, made before it began;
+    they take the place of the demand source.
+    """
     deployment = Deployment(scenario.fleet)
-    policy = policy_of(scenario)
     grid = demand.grid
+    known = [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
+    policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
     targets = decide_all(
-        policy, grid.local_starts(scenario.zone), grid.interval_s, _visible(scenario, policy, trace, demand)
+        policy,
+        grid.local_starts(scenario.zone),
+        grid.interval_s,
+        [None, *known[:-1]],
+        _visible(scenario, policy, trace, grid, known, forecasts),
     )
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
@@ -204,12 +242,17 @@ def compute_plan(
         scenario=scenario,
         trace=trace,
         policy=policy.name,
-        demand_source=scenario.policy.demand_source if policy.uses_demand else "none",
+        demand_source=_told(scenario, policy),
         demand=demand,
         plan=plan,
         costs=spent,
         revenue=revenue(demand, terms),
-        notes=(*_notes(scenario, policy, deployment, plan), *_job_notes(scenario, jobs), *further_notes),
+        notes=(
+            *_notes(scenario, policy, deployment, plan),
+            *(latency_notes(scenario, limits) if limits else ()),
+            *_job_notes(scenario, jobs),
+            *further_notes,
+        ),
         inputs=inputs_of(scenario, trace),
         jobs=jobs,
     )
@@ -225,7 +268,9 @@ def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress 
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         sampling = sampling_notes(session, trace, demand.grid)
         scenario = sized(session, scenario, trace)
-    return save_plan(store, compute_plan(scenario, trace, demand, sampling), now=now, version=version())
+        limits = slo_limits(session, scenario, trace)
+    outcome = compute_plan(scenario, trace, demand, sampling, limits=limits)
+    return save_plan(store, outcome, now=now, version=version())
 
 
 def load_run(store: Store, run_id: str | None = None) -> RunView:
@@ -240,17 +285,31 @@ def find_run(store: Store, run_id: str | None) -> str:
         return resolve_run(session, run_id)
 
 
-def _visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand) -> Sequence[Seen | None]:
-    """What the policy may see of every interval: by its demand source, and nothing if it does not look."""
-    grid = demand.grid
-    if not policy.uses_demand:
-        return [None] * grid.count
-    own = [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
-    if scenario.policy.demand_source == "trace":
-        return own
+def _told(scenario: Scenario, policy: Policy) -> str:
+    """What the policy was allowed to see, as it is stored."""
+    told = {Sight.NOTHING: "none", Sight.OBSERVED: "previous", Sight.TRACE: "trace"}
+    return told.get(policy.sight, scenario.policy.demand_source)
+
+
+def _visible(
+    scenario: Scenario,
+    policy: Policy,
+    trace: TraceInfo,
+    grid: Grid,
+    known: Sequence[Seen],
+    forecasts: Sequence[tuple[Seen, ...]] | None,
+) -> Sequence[tuple[Seen, ...]]:
+    """What the demand source tells of every interval and those after it, as many as the policy asks for."""
+    lead = lead_intervals(policy, grid.interval_s)
+    if policy.sight != Sight.SOURCE:
+        return [()] * grid.count
+    if forecasts is not None:
+        return [foreseen[:lead] for foreseen in forecasts]
     if scenario.policy.demand_source == "previous":
-        return [None, *own[:-1]]
-    return _from_profile(scenario, trace, grid)
+        # what was is all that is known of what comes
+        return [(), *((before,) * lead for before in known[:-1])]
+    told = known if scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
+    return [tuple(told[index : index + lead]) for index in range(grid.count)]
 
 
 def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
@@ -320,7 +379,7 @@ def _kv_room(scenario: Scenario) -> list[float]:
     return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
-def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:
+def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen]:
     drawn = _drawn_from(scenario, trace)
     if drawn is None:
         raise UsageError(
@@ -357,8 +416,10 @@ def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: Int
         priced, served = gpu_rates(scenario.economics.gpu_rates).name, hardware(scenario.fleet.engine.hardware).name
         if priced.lower() != served.lower():
             notes.append(f"nodes of {served} are priced by the GPU rates of {priced}: set economics.gpu_rates")
-    if policy.uses_demand and scenario.policy.demand_source == "trace":
+    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
         notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
+    if policy.sight == Sight.OBSERVED:
+        notes.append("the policy sees the demand of the interval before, whatever policy.demand_source says")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")

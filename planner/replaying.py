@@ -26,6 +26,7 @@ from planner.pipeline import (
     modelled_capacity,
     sampling_notes,
     sized,
+    slo_limits,
     version,
 )
 from planner.replay.engine import DecodeStage, HandOver, PrefillStage, Span
@@ -238,7 +239,8 @@ def _plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress
         capacity = modelled_capacity(session, scenario, trace)
         sampling = sampling_notes(session, trace, demand.grid)
         scenario = sized(session, scenario, trace)
-    return compute_plan(scenario, trace, demand, sampling), capacity.workload.kv_tokens
+        limits = slo_limits(session, scenario, trace)
+    return compute_plan(scenario, trace, demand, sampling, limits=limits), capacity.workload.kv_tokens
 
 
 def is_run(name: str) -> bool:

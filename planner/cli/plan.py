@@ -17,7 +17,12 @@ _MOST_HOURS = 48
 def plan(
     scenario: ScenarioName = None,
     policy: Annotated[
-        str | None, typer.Option("--policy", metavar="P", help="night-training, fixed or timetable.")
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="P",
+            help="night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle.",
+        ),
     ] = None,
     trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace to plan for.")] = None,
     what_if: WhatIf = None,

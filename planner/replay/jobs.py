@@ -10,8 +10,9 @@ from planner.demand import Grid
 from planner.errors import UsageError
 from planner.replay.lending import Window
 from planner.replay.placement import Job, LentNode, Placed, Segment, lent_nodes, place
+from planner.scenario.closed import minute_of_day
 from planner.scenario.jobs import JobList, Moment, TrainingJob
-from planner.scenario.models import FleetSettings, TrainingSettings, minute_of_day
+from planner.scenario.models import FleetSettings, TrainingSettings
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, micros, round_half_up, to_us
 
 Status = Literal["finished", "unfinished", "not started"]

@@ -5,7 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.scenario.models import Closed, Count, PositiveCount, minute_of_day
+from planner.scenario.closed import minute_of_day
+from planner.scenario.models import Closed, Count, PositiveCount
 from planner.units import S_PER_HOUR, micros
 
 Moment = float | str

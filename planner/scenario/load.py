@@ -169,6 +169,9 @@ def toml_value(value: object) -> str:
         return f'"{escaped}"'
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, BaseModel):
+        fields = ((name, held) for name, held in value if held is not None)
+        return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)

@@ -5,25 +5,24 @@ the models hold types, limits and meanings only.
 """
 
 import re
-from datetime import datetime, time
+from datetime import datetime
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
+from planner.scenario.closed import Closed as Closed
+from planner.scenario.closed import Count as Count
+from planner.scenario.closed import DayWindow as DayWindow
+from planner.scenario.closed import PositiveCount as PositiveCount
+from planner.scenario.closed import PositiveFloat as PositiveFloat
+from planner.scenario.closed import Share as Share
+from planner.scenario.closed import parse_day_window as parse_day_window
+from planner.scenario.policies import PolicySettings as PolicySettings
+
 WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 CacheDtype = Literal["bf16", "fp8"]
 Overlap = Literal["auto", "on", "off"]
-
-
-class Closed(BaseModel):
-    """Frozen, and closed to fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def known_zone(name: str) -> str:
@@ -94,74 +93,6 @@ class TraceSettings(Closed):
     def weight(self) -> int:
         """Real requests per stored row."""
         return round(1 / self.scale)
-
-
-class DayWindow(Closed):
-    """A daily window of local wall-clock time, which may run over midnight."""
-
-    start_minute: Annotated[int, Field(ge=0, le=1440)]
-    """First minute of the local day inside the window."""
-    end_minute: Annotated[int, Field(ge=0, le=1440)]
-    """First minute of the local day after the window."""
-
-    def holds(self, moment: time) -> bool:
-        """Whether a local wall-clock time lies inside."""
-        minute = moment.hour * 60 + moment.minute
-        if self.start_minute <= self.end_minute:
-            return self.start_minute <= minute < self.end_minute
-        return minute >= self.start_minute or minute < self.end_minute
-
-
-def parse_day_window(text: str) -> DayWindow:
-    """A window from "HH:MM-HH:MM"; "24:00" ends the day. Raises ValueError."""
-    try:
-        start, end = (minute_of_day(part) for part in text.split("-"))
-    except ValueError as error:
-        raise ValueError(f'"{text}" is not a daily window; write HH:MM-HH:MM, for example 08:30-24:00') from error
-    if start == end:
-        raise ValueError(f'"{text}" is empty; for all day write 00:00-24:00')
-    return DayWindow(start_minute=start, end_minute=end)
-
-
-def minute_of_day(text: str) -> int:
-    """Minutes since local midnight of "HH:MM", up to "24:00". Raises ValueError."""
-    hour, minute = (int(part) for part in text.strip().split(":"))
-    if not (0 <= minute < 60 and 0 <= hour * 60 + minute <= 1440 and hour >= 0):
-        raise ValueError(text)
-    return hour * 60 + minute
-
-
-class PolicySettings(Closed):
-    """How units are decided. Every policy reads the fields it knows."""
-
-    name: str
-    """The policy: night-training, fixed or timetable."""
-    demand_source: Literal["trace", "profile", "previous"]
-    """What the policy sees: the trace's own demand (perfect foresight), the profile's, or the previous interval's."""
-    target_utilisation: Annotated[float, Field(gt=0, le=1)]
-    """Share of the capacity that a policy plans to use."""
-    day_window: str
-    """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
-    floor_nodes: Count
-    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
-    fixed_prefill_units: PositiveCount | None = None
-    """Prefill units of the fixed policy; left out: the full fleet's."""
-    fixed_decode_units: PositiveCount | None = None
-    """Decode units of the fixed policy; left out: the full fleet's."""
-    timetable: str | None = None
-    """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
-    or prefill_units and decode_units."""
-
-    @field_validator("day_window")
-    @classmethod
-    def _window(cls, text: str) -> str:
-        parse_day_window(text)
-        return text
-
-    @property
-    def window(self) -> DayWindow:
-        """The day window, parsed."""
-        return parse_day_window(self.day_window)
 
 
 class UnitSettings(Closed):
@@ -478,7 +409,7 @@ class Scenario(Closed):
     economics: EconomicsSettings
     slo: SloSettings
     export: ExportSettings
-    provenance: dict[str, str] = {}
+    provenance: dict[str, str] = Field(default_factory=dict)
     """Where each value comes from, "kind: source"; kinds are published, computed, fitted, inferred, assumed, set."""
 
     @field_validator("timezone")
