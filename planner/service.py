@@ -104,6 +104,10 @@ def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s
     return Lives(np.maximum(times[0], 0.0), np.maximum(times[1], 0.0), np.maximum(times[2], 0.0))
 
 
+UNAWARE = ("random", "round-robin")
+"""Balancers that do not look at queues."""
+
+
 @dataclass(frozen=True)
 class LatencyLimits:
     """Most tokens per second of a unit of each role at which the latency targets are met, as modelled."""
@@ -127,14 +131,16 @@ def prompts_of(rows: Sequence[Mapping[str, Any]]) -> Prompts:
     return Prompts(counts / counts.sum(), missed / counts, hit / counts)
 
 
-def prefill_unit(service: Service) -> PrefillUnit:
-    """A prefill unit for the model of waiting."""
+def prefill_unit(service: Service, pooled: int) -> PrefillUnit:
+    """A prefill unit for the model of waiting. pooled: units among which a balancer evens queues."""
     return PrefillUnit(
         parallel=service.prefill_ranks * service.prefill_share,
         missed_us=service.missed_us,
         context_us=service.context_us,
         pass_us=service.pass_us,
+        pass_tokens=service.pass_tokens,
         chunk_tokens=service.chunk_tokens,
+        pooled=pooled,
     )
 
 
@@ -146,7 +152,9 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
     token. Raises UsageError where not even an idle unit meets a target.
     """
     fleet, slo = scenario.fleet, scenario.slo
-    unit = prefill_unit(service_of(fleet, scenario.replay, kv_tokens))
+    # a fleet never has fewer than its base units
+    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else fleet.base.prefill
+    unit = prefill_unit(service_of(fleet, scenario.replay, kv_tokens), pooled)
     target_us = slo.ttft_ms * 1e3
     prompts_per_s = largest_rate(unit, prompts, target_us, TTFT_SHARE)
     if not prompts_per_s:
@@ -178,9 +186,8 @@ def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
         notes.append(
             "slo: units also carry the demand at the capacities of the scenario, which are observed and not modelled"
         )
-    if replay.queue_mode != "at-once" or replay.prefill_balancer in ("random", "round-robin"):
+    if replay.queue_mode != "at-once":
         notes.append(
-            "slo: waiting is modelled for the queue mode at-once and balancers that look at queues; with "
-            f"{replay.queue_mode} and {replay.prefill_balancer} requests wait longer"
+            f"slo: waiting is modelled for the queue mode at-once; with {replay.queue_mode} requests wait longer"
         )
     return notes

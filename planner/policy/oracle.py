@@ -189,7 +189,12 @@ def _best(deployment: Deployment, known: Known, floor: Units, ahead: bool) -> tu
         (fleet.nodes - floor.decode * fleet.decode.nodes) // fleet.prefill.nodes,
         (fleet.nodes - floor.prefill * fleet.prefill.nodes) // fleet.decode.nodes,
     )
-    for most in (rooms, (full.prefill, full.decode)):
+    carrying = [
+        _needed_s(tokens[:, place], role, known.interval_s, most) / known.interval_s * role.nodes
+        for place, (role, most) in enumerate(zip((fleet.prefill, fleet.decode), rooms, strict=True))
+    ]
+    too_much = bool((carrying[0] + carrying[1] > fleet.nodes).any())
+    for most in ((full.prefill, full.decode),) if too_much else (rooms, (full.prefill, full.decode)):
         cost, held = 0.0, []
         leaving = np.zeros(len(known.demand), np.int64)
         for place, (role, least) in enumerate(((fleet.prefill, floor.prefill), (fleet.decode, floor.decode))):
