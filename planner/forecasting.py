@@ -85,7 +85,7 @@ def forecast(
         methods,
         season=settings.season,
         horizon=-(-settings.horizon_s // scenario.interval_s),
-        shares=sorted({*SHARES, *([] if settings.quantile is None else [settings.quantile])}),
+        shares=sorted({*SHARES, scenario.policy.quantile}),
         name=f"trace {', '.join(names)}",
         progress=progress,
     )

@@ -14,6 +14,7 @@ from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
+from planner.foresight import drawn_from, known_demand, told, unseen_intervals, visible
 from planner.policy import (
     Entry,
     Given,
@@ -22,7 +23,6 @@ from planner.policy import (
     Seen,
     Sight,
     decide_all,
-    lead_intervals,
     make_policy,
     policies_in,
 )
@@ -32,7 +32,7 @@ from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
 from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, job_list, price_sheet
 from planner.scenario.jobs import JobList
-from planner.scenario.models import Scenario, TraceSettings
+from planner.scenario.models import Scenario
 from planner.service import LatencyLimits, latency_limits, latency_notes, prompts_of
 from planner.sizing import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
 from planner.sizing import notes as sizing_notes
@@ -40,8 +40,7 @@ from planner.store import Session, Store
 from planner.trace import build, catalogue
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.trace.cells import expected_demand
-from planner.trace.profile import Profile, load_profile
+from planner.trace.profile import load_profile
 from planner.trace.timetables import load_timetable
 from planner.units import S_PER_HOUR
 from planner.what_if import document
@@ -180,7 +179,7 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
             kind, _, source = text.partition(": ")
             found.append(Input(f"hardware/{node.name}.{path}", str(attrgetter(path)(node)), kind, source))
     try:
-        drawn = _drawn_from(scenario, trace)
+        drawn = drawn_from(scenario, trace)
     except UsageError as error:
         # a stored trace can be planned without the file it was drawn from; the report says that it is gone
         return (*found, Input(f"profile/{trace.profile}", "-", "assumed", str(error)))
@@ -201,24 +200,14 @@ def compute_plan(
     further_notes: Sequence[str] = (),
     *,
     limits: LatencyLimits | None = None,
-    forecasts: Sequence[tuple[Seen, ...]] | None = None,
 ) -> PlanOutcome:
-    """Decide, replay and price; nothing is stored. Raises UsageError, RunError.
-
-    limits: from slo_limits. forecasts: what is foreseen of each interval and those after it, made before it began;
-    they take the place of the demand source.
-    """
+    """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError."""
     deployment = Deployment(scenario.fleet)
     grid = demand.grid
-    known = [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
+    known = known_demand(demand)
     policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
-    targets = decide_all(
-        policy,
-        grid.local_starts(scenario.zone),
-        grid.interval_s,
-        [None, *known[:-1]],
-        _visible(scenario, policy, trace, grid, known, forecasts),
-    )
+    coming = visible(scenario, policy, trace, demand)
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
     jobs = _run_jobs(scenario, plan, known=policy.ahead)
@@ -242,7 +231,7 @@ def compute_plan(
         scenario=scenario,
         trace=trace,
         policy=policy.name,
-        demand_source=_told(scenario, policy),
+        demand_source=told(scenario, policy),
         demand=demand,
         plan=plan,
         costs=spent,
@@ -250,6 +239,7 @@ def compute_plan(
         notes=(
             *_notes(scenario, policy, deployment, plan),
             *(latency_notes(scenario, limits) if limits else ()),
+            *_forecast_notes(scenario, policy, coming),
             *_job_notes(scenario, jobs),
             *further_notes,
         ),
@@ -283,51 +273,6 @@ def find_run(store: Store, run_id: str | None) -> str:
     """That run_id, or the newest. Raises RunError, StoreError."""
     with store.read() as session:
         return resolve_run(session, run_id)
-
-
-def _told(scenario: Scenario, policy: Policy) -> str:
-    """What the policy was allowed to see, as it is stored."""
-    told = {Sight.NOTHING: "none", Sight.OBSERVED: "previous", Sight.TRACE: "trace"}
-    return told.get(policy.sight, scenario.policy.demand_source)
-
-
-def _visible(
-    scenario: Scenario,
-    policy: Policy,
-    trace: TraceInfo,
-    grid: Grid,
-    known: Sequence[Seen],
-    forecasts: Sequence[tuple[Seen, ...]] | None,
-) -> Sequence[tuple[Seen, ...]]:
-    """What the demand source tells of every interval and those after it, as many as the policy asks for."""
-    lead = lead_intervals(policy, grid.interval_s)
-    if policy.sight != Sight.SOURCE:
-        return [()] * grid.count
-    if forecasts is not None:
-        return [foreseen[:lead] for foreseen in forecasts]
-    if scenario.policy.demand_source == "previous":
-        # what was is all that is known of what comes
-        return [(), *((before,) * lead for before in known[:-1])]
-    told = known if scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
-    return [tuple(told[index : index + lead]) for index in range(grid.count)]
-
-
-def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
-    """The profile and the settings that a trace was drawn from; None for an imported one.
-
-    Raises UsageError where the profile is not to be found any more, or has changed since.
-    """
-    if trace.profile is None:
-        return None
-    if scenario.trace.name is None and scenario.trace.profile is not None:
-        return load_profile(scenario.trace.profile), scenario.trace
-    kept = {key: value for key, value in json.loads(trace.settings).items() if key != "cell_s"}
-    profile, settings = load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
-    if build.settings_digest(profile, settings) != trace.settings_digest:
-        raise UsageError(
-            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
-        )
-    return profile, settings
 
 
 def _job_list(scenario: Scenario) -> JobList | None:
@@ -379,15 +324,16 @@ def _kv_room(scenario: Scenario) -> list[float]:
     return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
-def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen]:
-    drawn = _drawn_from(scenario, trace)
-    if drawn is None:
-        raise UsageError(
-            f"policy.demand_source is profile and the trace {trace.name} was imported, not drawn from one; "
-            "use trace or previous"
-        )
-    tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)
-    return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
+def _forecast_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
+    """What the policy goes by, where that is a forecast."""
+    if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
+        return []
+    settings = scenario.forecast
+    return [
+        f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
+        f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is foreseen of "
+        f"the first {unseen_intervals(coming)} intervals"
+    ]
 
 
 def _claim_notes(scenario: Scenario) -> list[str]:

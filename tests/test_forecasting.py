@@ -17,7 +17,6 @@ from planner.forecast import demand_forecasts
 from planner.forecast.backtest import back_test, score
 from planner.forecast.history import Stretch, joined
 from planner.forecast.naive import SeasonalNaive
-from planner.scenario.load import load_scenario
 from planner.store import Store
 
 HOUR_US = 3_600_000_000
@@ -185,7 +184,7 @@ def test_stored_days_are_put_together(cli: Cli) -> None:
 
 
 def test_the_page_for_people_shows_scores_and_the_next_hours(cli: Cli) -> None:
-    shown = cli("forecast", *DRAWN, "--horizon", "2", "--set", "forecast.quantile=0.8").out
+    shown = cli("forecast", *DRAWN, "--horizon", "2", "--set", "policy.quantile=0.8").out
     for word in ("MAPE", "WAPE", "bias", "1 h ahead", "2 h ahead", "≤ q80", "least WAPE", "holt-winters", "tokens/s"):
         assert word in shown
     assert len(re.findall(r"^ *2025-03-03 1[23]:00", shown, re.MULTILINE)) == 2
@@ -195,8 +194,6 @@ def test_the_scenarios_settings_count(cli: Cli) -> None:
     found = cli("forecast", *DRAWN, "--set", "forecast.horizon_s=5400", "--method", "seasonal-naive", "--json").json
     assert found["horizon"] == 2
     assert [each["method"] for each in found["methods"]] == ["seasonal-naive"] * 2
-    settings = load_scenario(None, ["forecast.quantile="]).scenario.forecast
-    assert settings.quantile is None
 
 
 def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chromium: str) -> None:
@@ -232,7 +229,7 @@ def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chro
         (("--set", "interval_s=420", "--set", "trace.days=3"), 2, "no whole number of intervals of 7 min"),
         (("--set", "interval_s=60", "--set", "trace.days=6", "--horizon", "336"), 2, "are more than 10,000,000"),
         (("--set", "forecast.season=week", "--set", "trace.days=7"), 2, "--set trace.days=8"),
-        (("--set", "forecast.quantile=1"), 2, "forecast.quantile"),
+        (("--set", "policy.quantile=1"), 2, "policy.quantile"),
         (("--set", "forecast.method=guess"), 2, "forecast.method"),
     ],
 )

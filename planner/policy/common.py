@@ -19,8 +19,8 @@ def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tup
 
 
 def known_early(settings: PolicySettings) -> bool:
-    """Whether the demand source tells of an interval long before it begins."""
-    return settings.demand_source in ("trace", "profile")
+    """Whether the demand source tells of an interval well before it begins; forecasts are made an interval before."""
+    return settings.demand_source in ("trace", "profile", "forecast")
 
 
 def touches(window: DayWindow, tick: Tick) -> bool:

@@ -268,8 +268,6 @@ class ForecastSettings(Closed):
     """Forecaster; statsforecast-mstl needs the extra `forecast`."""
     season: Literal["day", "week"]
     """What repeats: a day or a week; day-of-week knows both."""
-    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of past actuals that stayed below what is planned for; left out: the forecast itself."""
     horizon_s: Annotated[int, Field(ge=60, le=1_209_600)]
     """How far forecasts look ahead, at most two weeks; rounded up to whole intervals."""
 

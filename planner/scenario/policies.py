@@ -76,8 +76,9 @@ class PolicySettings(Closed):
 
     name: str
     """The policy: night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle."""
-    demand_source: Literal["trace", "profile", "previous"]
-    """What the policy sees: the trace's own demand (perfect foresight), the profile's, or the previous interval's."""
+    demand_source: Literal["trace", "profile", "previous", "forecast"]
+    """What the policy sees: the trace's own demand (perfect foresight), the profile's, the previous interval's, or a
+    forecast from the trace's earlier intervals."""
     target_utilisation: Annotated[float, Field(gt=0, le=1)]
     """Share of the capacity that a policy plans to use."""
     day_window: str
@@ -104,7 +105,7 @@ class PolicySettings(Closed):
     lead_s: Count = 0
     """How long ahead predictive covers the demand, on top of the start-up of a unit."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Quantile of a forecast that is planned for; other demand sources tell one figure and have none."""
+    """Quantile of a forecast that a policy sees; other demand sources tell one figure and have none."""
     inside: str = "reactive"
     """The policy inside the bounds of scheduled-bounds."""
     bounds: tuple[Bound, ...] = ()
