@@ -12,6 +12,7 @@ from planner.cli import (
     config,
     doctor,
     experts,
+    optimize,
     plan,
     replay,
     report,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
+app.command("optimize")(optimize.optimize)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)
