@@ -14,6 +14,7 @@ from planner.cli import (
     experts,
     export,
     forecast,
+    optimize,
     plan,
     pricing,
     replay,
@@ -38,6 +39,7 @@ app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
+app.command("optimize")(optimize.optimize)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("export")(export.export)
