@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -129,13 +129,45 @@ def save_plan(
 
     replay: rows of the replay's tables without run_id.
     """
+    rows = _run_rows(outcome, now=now, version=version, kind="plan" if replay is None else "replay")
+    with store.write() as session:
+        return _put_run(session, {**rows, **(replay or {})})
+
+
+def save_comparison(
+    store: Store, outcomes: Mapping[str, PlanOutcome], rows: Sequence[Mapping[str, Any]], *, now: datetime, version: str
+) -> tuple[str, dict[str, str]]:
+    """Store the plans of several policies and their comparison in one transaction; its id, and run_ids by policy.
+
+    outcomes: by the policy of `rows`, which are those of policy_comparison without ids.
+    """
+    runs = {name: _run_rows(outcome, now=now, version=version, kind="compare") for name, outcome in outcomes.items()}
+    with store.write() as session:
+        comparison_id = f"cmp-{session.next_number('comparison_sequence'):05d}"
+        run_ids = {name: _put_run(session, frames) for name, frames in runs.items()}
+        table = pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
+        ids = pl.Series("run_id", [run_ids[row["policy"]] for row in rows])
+        session.append(
+            "policy_comparison",
+            table.with_columns(
+                ids,
+                comparison_id=pl.lit(comparison_id),
+                created_at=pl.lit(now),
+                **{name: pl.col(name).cast(pl.Float64) for name in table.columns if table[name].dtype == pl.Null},
+            ),
+        )
+    return comparison_id, run_ids
+
+
+def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -> dict[str, pl.DataFrame]:
+    """The rows of a run in all tables, without run_id."""
     frames = _frames(outcome)
     digest = hashlib.sha256()
     for name in frames:
         digest.update(frames[name].write_csv().encode())
     record = {
         "created_at": now,
-        "kind": "plan" if replay is None else "replay",
+        "kind": kind,
         "scenario": outcome.scenario.name,
         "settings": outcome.scenario.model_dump_json(),
         "trace_id": outcome.trace.trace_id,
@@ -151,18 +183,16 @@ def save_plan(
         "result_digest": digest.hexdigest(),
         "planner_version": version,
     }
-    with store.write() as session:
-        run_id = f"run-{session.next_number('run_sequence'):05d}"
-        session.append(
-            "run",
-            pl.DataFrame(
-                [{"run_id": run_id, **record}],
-                schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64},
-            ),
-        )
-        for name, frame in {**frames, **(replay or {})}.items():
-            if frame.height:
-                session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
+    run = pl.DataFrame([record], schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64})
+    return {"run": run, **frames}
+
+
+def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:
+    """Append the rows of a run under the next run_id, and return it."""
+    run_id = f"run-{session.next_number('run_sequence'):05d}"
+    for name, frame in frames.items():
+        if frame.height:
+            session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
     return run_id
 
 
@@ -211,7 +241,7 @@ def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
         found = resolve_run(session, run_id)
-        for table in ("run", *_RUN_TABLES, *_JOB_TABLES, *_REPLAY_TABLES):
+        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_REPLAY_TABLES):
             session.execute(f"run_delete_{table}", run_id=found)
 
 

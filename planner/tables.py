@@ -245,6 +245,29 @@ TABLES = (
         """,
     ),
     _table(
+        "policy_comparison",
+        "a policy of a comparison, with its run",
+        """
+        comparison_id | VARCHAR | - | the comparison
+        created_at | TIMESTAMPTZ | - | when it was stored
+        policy | VARCHAR | - | policy, or policy@demand-source
+        run_id | VARCHAR | - | its plan
+        node_hours | DOUBLE | h | that inference holds
+        cost_usd | DOUBLE | USD | of inference
+        shortfall_ratio | DOUBLE | - | tokens beyond the capacity over all tokens
+        scale_actions | BIGINT | - | changes of a role's units
+        wasted_node_hours | DOUBLE | h | beyond those that carry the demand at full use
+        gap_to_bound | DOUBLE | - | node-hours over the bound, less 1; null beyond the allowed shortfall
+        level_utilisation | DOUBLE | - | highest target utilisation within the allowed shortfall
+        level_node_hours | DOUBLE | h | that inference holds with it
+        level_gap_to_bound | DOUBLE | - | these over the bound, less 1
+        ttft_attainment | DOUBLE | - | share of requests within slo.ttft_ms, where it was replayed
+        tpot_attainment | DOUBLE | - | share of requests within slo.tpot_ms, where it was replayed
+        bound_node_hours | DOUBLE | h | proven least of any policy within the allowed shortfall
+        bound_status | VARCHAR | - | optimal, or how far the search came
+        """,
+    ),
+    _table(
         "replay_run",
         "what a replay of every request measured over its window",
         """

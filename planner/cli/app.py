@@ -9,6 +9,7 @@ import typer
 from planner.cli import (
     batching,
     capacity,
+    compare,
     config,
     doctor,
     experts,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
+app.command("compare")(compare.compare)
 app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
 app.command("optimize")(optimize.optimize)
