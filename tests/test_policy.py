@@ -151,7 +151,7 @@ def test_a_timetable_with_two_rows_for_a_time_is_refused() -> None:
 
 def test_a_timetable_that_asks_for_broken_steps_names_the_whole_ones() -> None:
     with pytest.raises(
-        UsageError, match="asks for 4 nodes at 2025-03-01 12:00 and whole scaling steps give 3, 6, 9, 12"
+        UsageError, match="asks for 4 nodes at 2025-03-01 12:00 and whole scaling steps in 12 nodes give 3, 6, 9, 12"
     ):
         Timetable.of([(datetime(2025, 3, 1, 12), 4)], Deployment(small_scenario().fleet))
 
@@ -332,6 +332,7 @@ def test_bounds_that_bound_nothing_are_refused(setting: str, message: str) -> No
         ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" names no weekdays; write for example mon-fri'),
         ('[{window="9-17"}]', '"9-17" is not a daily window'),
         ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes 3; exchange or correct them"),
+        ("mon-fri 278", '"mon-fri 278" is no TOML list of tables; write for example'),
         ("[{flor_nodes=9}]", "bounds.0.flor_nodes: is not a known field"),
     ],
 )

@@ -132,3 +132,7 @@ def test_bounds_and_holidays_go_through_a_scenario_file_and_back(cli: Cli) -> No
     assert again.policy == scenario.policy
     assert again.policy.bounds[1].ceiling_nodes == 128
     assert cli("scenario", "validate", "mine.toml").code == 0
+    (line,) = [line for line in cli("config", "show", "--set", bounds).out.splitlines() if "policy.bounds" in line]
+    assert '{ days = "sat,sun", window = "00:00-24:00", floor_nodes = 0, ceiling_nodes = 128 }' in line
+    (field,) = cli("config", "show", "--set", bounds, "--json").json["overridden"]
+    assert field["value"][0]["floor_nodes"] == 278

@@ -18,7 +18,7 @@ def _group() -> None:
 @app.command("show")
 def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
     """Where the store is, and every scenario field that a flag or the environment sets."""
-    from planner.scenario.load import value_at
+    from planner.scenario.load import shown, value_at
 
     loaded = scenario_of(None, sets)
     store = store_at(db)
@@ -36,6 +36,6 @@ def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
     print_line(f"store     {store.path.resolve()} ({origin}{'' if store.path.exists() else ', not there yet'})")
     print_line(f"scenario  {loaded.scenario.name}")
     if values:
-        print_table(("<field", "<value", "<set by"), [(path, str(value), source) for path, value, source in values])
+        print_table(("<field", "<value", "<set by"), [(path, shown(value), source) for path, value, source in values])
     else:
         print_line("no field is overridden; --set PATH=VALUE or the environment's PLANNER__A__B=VALUE do")

@@ -122,4 +122,6 @@ def _plain(value: Any) -> object:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, set | tuple):
         return list(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
     return str(value)

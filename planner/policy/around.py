@@ -1,9 +1,8 @@
 """Rules around any policy: minimum times, ramp limit, survivors, spare units. Pure.
 
-Each rule is a policy with a policy inside. All but the spare units keep what there is as one allowed answer, so that
-on whole scaling steps their order does not matter. `around` applies them from the inside out: survivors, minimum
-times, ramp, spare units. So the ramp goes before the survivors only in what both allow, and spare units are on top of
-everything and count for none of the other rules.
+Each rule is a policy with a policy inside. `around` applies them from the inside out: survivors, minimum times, ramp,
+spare units. To all but the last, keeping what there is is one of the allowed answers, so on whole scaling steps their
+order does not matter. Spare units are on top of everything and count for none of the other rules.
 """
 
 from dataclasses import dataclass, replace

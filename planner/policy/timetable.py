@@ -49,7 +49,8 @@ class Timetable:
             if isinstance(held, int):
                 if held not in by_nodes:
                     raise UsageError(
-                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M} and whole scaling steps give "
+                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M} and whole scaling steps in "
+                        f"{deployment.settings.nodes} nodes give "
                         f"{', '.join(map(str, by_nodes))}; correct it, or give prefill_units and decode_units"
                     )
                 held = by_nodes[held]

@@ -145,6 +145,13 @@ def value_at(scenario: Scenario, path: str) -> Any:
     return value
 
 
+def shown(value: object) -> str:
+    """A field's value for people: lists as they are written in a scenario, nothing for what is left out."""
+    if value is None:
+        return ""
+    return toml_value(value) if isinstance(value, tuple) else str(value)
+
+
 def to_toml(scenario: Scenario, *, comments: bool) -> str:
     """The scenario as TOML; with comments, each field's meaning and provenance above it."""
     lines, table = [], ""

@@ -132,6 +132,16 @@ class PolicySettings(Closed):
         parse_day_window(text)
         return text
 
+    @field_validator("bounds", "holidays", mode="before")
+    @classmethod
+    def _tables(cls, given: object) -> object:
+        if isinstance(given, str):
+            raise ValueError(  # noqa: TRY004  pydantic makes a message of a ValueError only
+                f'"{given}" is no TOML list of tables; write for example [{{days="sat,sun", ceiling_nodes=200}}] or '
+                '[{day=2025-05-01, follows="sun"}]'
+            )
+        return given
+
     @property
     def window(self) -> DayWindow:
         """The day window, parsed."""
