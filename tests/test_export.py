@@ -237,7 +237,7 @@ def test_jumps_of_a_clock_are_found_to_the_second(zone: str, days: dict[str, dat
 def test_steps_hold_on_the_days_on_which_the_clock_jumps(
     name: str, days: dict[str, date], to: str, names: dict[str, str]
 ) -> None:
-    """Planned in June, in force in March and October: units at 01:15, 02:15 and so on come and go with the wall clock."""
+    """Planned in June, in force when the clock jumps: units at 01:15, 02:15 and so on follow the wall clock."""
     quarters = [1] * 5 + [7, 7, 8, 8] + [2, 2, 3] + [4] * 80 + [1] * 4
     zone, day = ZoneInfo(name), days[name]
     plan = schedule(quarters, zone=name, start=datetime(2026, 6, 1, tzinfo=zone), interval_s=900, **names)
