@@ -231,15 +231,18 @@ def test_jumps_of_a_clock_are_found_to_the_second(zone: str, days: dict[str, dat
     assert jumps(ZoneInfo(zone), jump.at_us + US_PER_S, jump.at_us + 86_400 * US_PER_S) == []
 
 
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York"])
 @pytest.mark.parametrize("days", [SUMMER, WINTER], ids=["forward", "back"])
 @pytest.mark.parametrize(("to", "names"), FORMATS[1:], ids=IDS[1:])
-def test_steps_hold_on_the_days_on_which_the_clock_jumps(days: dict[str, date], to: str, names: dict[str, str]) -> None:
-    """Planned in June, in force in March and October: units at 02:15 and 02:45 come and go with the wall clock."""
-    quarters = [1] * 9 + [2, 2, 3] + [4] * 80 + [1] * 4
-    plan = schedule(quarters, zone="Europe/Berlin", start=datetime(2026, 6, 1, 22, tzinfo=UTC), interval_s=900, **names)
-    zone, day = ZoneInfo("Europe/Berlin"), days["Europe/Berlin"]
+def test_steps_hold_on_the_days_on_which_the_clock_jumps(
+    name: str, days: dict[str, date], to: str, names: dict[str, str]
+) -> None:
+    """Planned in June, in force when the clock jumps: units at 01:15, 02:15 and so on follow the wall clock."""
+    quarters = [1] * 5 + [7, 7, 8, 8] + [2, 2, 3] + [4] * 80 + [1] * 4
+    zone, day = ZoneInfo(name), days[name]
+    plan = schedule(quarters, zone=name, start=datetime(2026, 6, 1, tzinfo=zone), interval_s=900, **names)
     begin = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-    clock = rules.clock_of(to_us(begin), 23 * 60, "Europe/Berlin")
+    clock = rules.clock_of(to_us(begin), 23 * 60, name)
     if to == "cronjob":
         jobs = [item for item in rules.manifests(cronjob(plan).text) if item["kind"] == "CronJob"]
         held = rules.cronjob(jobs, "prefill", clock)

@@ -11,7 +11,8 @@ from planner.export.manifests import GROUPS, Manifest, drain_notes, metadata, to
 from planner.export.recurrence import Step, jumps_of_a_year, pattern_of, steps
 from planner.export.schedule import Document, Role, Schedule
 
-_ACCOUNT = "planner-schedule"
+_NOBODY = 65532
+"""Published: the user nonroot of distroless images, such as that of kubectl; any but root does."""
 _LONGEST_NAME = 52
 """Published: a CronJob's name leaves room for the 11 characters that its Jobs add."""
 
@@ -34,7 +35,8 @@ def cronjob(schedule: Schedule) -> Document:
         *(units_line(role) for role in schedule.roles),
         *drain_notes(schedule),
         "To replace an earlier schedule and drop what it no longer holds: kubectl apply -f FILE --prune "
-        "-l app.kubernetes.io/managed-by=planner --prune-allowlist=batch/v1/CronJob",
+        f"-l app.kubernetes.io/managed-by=planner,app.kubernetes.io/instance={schedule.prefill.workload} "
+        "--prune-allowlist=batch/v1/CronJob",
         "The Role below lets the jobs change these two workloads and nothing else.",
     ]
     return Document(to_yaml(comments, [*rights, *jobs]), f"{len(jobs)} CronJobs and their Role")
@@ -52,7 +54,7 @@ def _job(schedule: Schedule, role: Role, step: Step) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
-            "runAsUser": 65532,
+            "runAsUser": _NOBODY,
         },
     }
     return {
@@ -71,7 +73,7 @@ def _job(schedule: Schedule, role: Role, step: Step) -> Manifest:
                     "activeDeadlineSeconds": half_s,
                     "template": {
                         "spec": {
-                            "serviceAccountName": _ACCOUNT,
+                            "serviceAccountName": _account_name(schedule),
                             "restartPolicy": "OnFailure",
                             "containers": [container],
                         }
@@ -102,8 +104,13 @@ def _name(role: Role, step: Step) -> str:
     return name
 
 
+def _account_name(schedule: Schedule) -> str:
+    """One per pair of workloads, so that several schedules can share a namespace."""
+    return f"planner-{schedule.prefill.workload}"
+
+
 def _account(schedule: Schedule) -> Manifest:
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(schedule, _ACCOUNT)}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(schedule, _account_name(schedule))}
 
 
 def _role(schedule: Schedule) -> Manifest:
@@ -116,7 +123,7 @@ def _role(schedule: Schedule) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": metadata(schedule, _ACCOUNT),
+        "metadata": metadata(schedule, _account_name(schedule)),
         "rules": [
             {"apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs}
             for group, resource, verbs in rights
@@ -128,7 +135,9 @@ def _binding(schedule: Schedule) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": metadata(schedule, _ACCOUNT),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": _ACCOUNT},
-        "subjects": [{"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": schedule.settings.namespace}],
+        "metadata": metadata(schedule, _account_name(schedule)),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": _account_name(schedule)},
+        "subjects": [
+            {"kind": "ServiceAccount", "name": _account_name(schedule), "namespace": schedule.settings.namespace}
+        ],
     }

@@ -25,11 +25,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def metadata(schedule: Schedule, name: str) -> dict[str, Any]:
-    """Name, namespace, label of the tool and the run that an object comes from."""
+    """Name, namespace, the run that an object comes from, and labels that tell schedules of other workloads apart."""
     return {
         "name": name,
         "namespace": schedule.settings.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "planner"},
+        "labels": {"app.kubernetes.io/managed-by": "planner", "app.kubernetes.io/instance": schedule.prefill.workload},
         "annotations": {"planner/run": schedule.run_id},
     }
 
