@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as installed_version
 from operator import attrgetter
@@ -10,7 +10,7 @@ from operator import attrgetter
 from pydantic import BaseModel
 
 from planner.demand import Demand, Grid
-from planner.economics.ledger import RevenueTerms, costs, revenue
+from planner.economics.ledger import Costs, Revenue, RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
@@ -193,6 +193,58 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Decided:
+    """What a policy decided, and what becomes of it. coming: what it saw of every interval and those after it."""
+
+    policy: Policy
+    coming: Sequence[tuple[Seen, ...]]
+    plan: IntervalPlan
+
+
+def decided(scenario: Scenario, trace: TraceInfo, demand: Demand, limits: LatencyLimits | None = None) -> Decided:
+    """Decide and replay; nothing is priced. limits: from slo_limits. Raises UsageError, RunError."""
+    deployment = Deployment(scenario.fleet)
+    grid = demand.grid
+    known = known_demand(demand)
+    policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
+    coming = visible(scenario, policy, trace, demand)
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
+    floor = deployment.floor(scenario.policy.floor_nodes)
+    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
+    return Decided(policy, coming, plan)
+
+
+def usd_per_gpu_hour(scenario: Scenario) -> float:
+    """The GPU rate that the scenario names. Raises UsageError."""
+    economics = scenario.economics
+    return gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate).usd_per_gpu_hour
+
+
+def spent(scenario: Scenario, plan: IntervalPlan, gpu_hour_usd: float) -> Costs:
+    """What a plan costs at a price of a GPU-hour."""
+    return costs(
+        plan.inference_node_s,
+        plan.training_node_s + plan.restoring_node_s,
+        scenario.fleet.nodes * plan.grid.interval_s,
+        node_hour_micros(gpu_hour_usd, scenario.fleet.gpus_per_node),
+        scenario.economics.training_rate_ratio,
+    )
+
+
+def earned(scenario: Scenario, demand: Demand) -> Revenue:
+    """What the demanded tokens earn at the scenario's prices. Raises UsageError."""
+    economics = scenario.economics
+    terms = RevenueTerms(
+        TokenRates.of(price_sheet(economics.price_sheet)),
+        TokenRates.of(price_sheet(economics.other_price_sheet)),
+        economics.other_share,
+        economics.off_peak,
+        economics.unpaid_share,
+    )
+    return revenue(demand, terms)
+
+
 def compute_plan(
     scenario: Scenario,
     trace: TraceInfo,
@@ -202,31 +254,9 @@ def compute_plan(
     limits: LatencyLimits | None = None,
 ) -> PlanOutcome:
     """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError."""
-    deployment = Deployment(scenario.fleet)
-    grid = demand.grid
-    known = known_demand(demand)
-    policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
-    coming = visible(scenario, policy, trace, demand)
-    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
-    floor = deployment.floor(scenario.policy.floor_nodes)
-    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
+    found = decided(scenario, trace, demand, limits)
+    policy, plan = found.policy, found.plan
     jobs = _run_jobs(scenario, plan, known=policy.ahead)
-    economics = scenario.economics
-    rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
-    spent = costs(
-        plan.inference_node_s,
-        plan.training_node_s + plan.restoring_node_s,
-        scenario.fleet.nodes * grid.interval_s,
-        node_hour_micros(rate.usd_per_gpu_hour, scenario.fleet.gpus_per_node),
-        economics.training_rate_ratio,
-    )
-    terms = RevenueTerms(
-        TokenRates.of(price_sheet(economics.price_sheet)),
-        TokenRates.of(price_sheet(economics.other_price_sheet)),
-        economics.other_share,
-        economics.off_peak,
-        economics.unpaid_share,
-    )
     return PlanOutcome(
         scenario=scenario,
         trace=trace,
@@ -234,12 +264,12 @@ def compute_plan(
         demand_source=told(scenario, policy),
         demand=demand,
         plan=plan,
-        costs=spent,
-        revenue=revenue(demand, terms),
+        costs=spent(scenario, plan, usd_per_gpu_hour(scenario)),
+        revenue=earned(scenario, demand),
         notes=(
-            *_notes(scenario, policy, deployment, plan),
+            *_notes(scenario, policy, plan),
             *(latency_notes(scenario, limits) if limits else ()),
-            *_forecast_notes(scenario, policy, coming),
+            *_forecast_notes(scenario, policy, found.coming),
             *_job_notes(scenario, jobs),
             *further_notes,
         ),
@@ -347,7 +377,8 @@ def _claim_notes(scenario: Scenario) -> list[str]:
     ]
 
 
-def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: IntervalPlan) -> tuple[str, ...]:
+def _notes(scenario: Scenario, policy: Policy, plan: IntervalPlan) -> tuple[str, ...]:
+    deployment = Deployment(scenario.fleet)
     notes = [*_claim_notes(scenario), *policy.notes]
     if plan.floored:
         nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))

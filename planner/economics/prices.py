@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from planner.scenario.models import DayWindow
 from planner.scenario.sheets import PriceSheet
-from planner.units import micros
+from planner.units import US_PER_S, micros, to_us
 
 PPM = 1_000_000
 """Shares are kept as whole millionths."""
+
+_US_PER_MINUTE = 60 * US_PER_S
+_MINUTES_PER_DAY = 1440
 
 
 @dataclass(frozen=True)
@@ -50,13 +57,17 @@ class TokenRates:
         """Seconds of each interval in which the discount holds. starts: aware, on whole minutes."""
         if self.off_peak_window is None or self.off_peak_from is None:
             return [0] * len(starts)
-        seconds = []
-        for start in starts:
-            minutes = (start.astimezone(UTC) + timedelta(minutes=minute) for minute in range(interval_s // 60))
-            seconds.append(
-                60 * sum(self.off_peak_window.holds(at.time()) for at in minutes if at >= self.off_peak_from)
-            )
-        return seconds
+        first = np.array([to_us(start) for start in starts], np.int64) // _US_PER_MINUTE
+        minutes = first[:, None] + np.arange(interval_s // 60)
+        holds = _minutes_in(self.off_peak_window)[minutes % _MINUTES_PER_DAY]
+        begun = minutes >= to_us(self.off_peak_from) // _US_PER_MINUTE
+        return [60 * int(count) for count in (holds & begun).sum(axis=1)]
+
+
+@lru_cache(maxsize=32)
+def _minutes_in(window: DayWindow) -> NDArray[np.bool_]:
+    """Whether each minute of a day lies in a window; (1440,)."""
+    return np.array([window.holds(time(*divmod(minute, 60))) for minute in range(_MINUTES_PER_DAY)])
 
 
 def ppm(share: float) -> int:

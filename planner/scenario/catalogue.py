@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,9 +66,12 @@ def built_in(folder: str, name: str) -> str | None:
 
 def find(folder: str, name: str) -> Path:
     """The TOML file of a built-in name, whatever its case, or of a path. Raises UsageError."""
-    known, path = built_in(folder, name), Path(name)
+    path, exact = Path(name), _folder(folder) / f"{name}.toml"
+    if path.name == name and exact.is_file():
+        return exact
+    known = built_in(folder, name)
     # a file of the user's goes before a built-in name that is only written alike
-    if known is not None and (known == name or not path.is_file()):
+    if known is not None and not path.is_file():
         return _folder(folder) / f"{known}.toml"
     if path.is_file():
         return path
@@ -76,92 +80,80 @@ def find(folder: str, name: str) -> Path:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError that names the line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is not TOML: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a readable TOML file") from error
+    return _tree(path, _content(path))
+
+
+def read_settings(path: Path, model: type[M]) -> M:
+    """A TOML file as a model, checked once for each content. Raises UsageError with every problem."""
+    found = _checked_once(path, _content(path), model)
+    assert isinstance(found, model)
+    return found
 
 
 def price_sheet(name: str) -> PriceSheet:
     """Token prices by built-in name or path. Raises UsageError."""
-    path = find("prices", name)
-    return _checked(path, PriceSheet, read_toml(path))
+    return read_settings(find("prices", name), PriceSheet)
 
 
 def pricing_rule(name: str) -> PricingRule:
     """A rule of dynamic prices by built-in name or path. Raises UsageError."""
-    path = find("pricing", name)
-    return _checked(path, PricingRule, read_toml(path))
+    return read_settings(find("pricing", name), PricingRule)
 
 
 def gpu_rates(name: str) -> GpuRates:
     """GPU rates by built-in name or path. Raises UsageError."""
     path = find("gpu_rates", name)
-    data = read_toml(path)
-    rates = {key: value for key, value in data.items() if isinstance(value, dict)}
-    heads = {key: value for key, value in data.items() if key not in rates}
-    return _checked(path, GpuRates, {**heads, "rates": rates})
+    return _rates_once(path, _content(path))
 
 
 def hardware(name: str) -> Hardware:
     """A kind of node by built-in name or path. Raises UsageError."""
-    path = find("hardware", name)
-    return _checked(path, Hardware, read_toml(path))
+    return read_settings(find("hardware", name), Hardware)
 
 
 def model(name: str) -> Model:
     """A model by built-in name or path. Raises UsageError."""
-    path = find("models", name)
-    return _checked(path, Model, read_toml(path))
+    return read_settings(find("models", name), Model)
 
 
 def decode_points() -> tuple[DecodePoint, ...]:
     """The published decode steps of the catalogue."""
-    path = find("checkpoints", "decode")
-    return _checked(path, DecodePoints, read_toml(path)).point
+    return read_settings(find("checkpoints", "decode"), DecodePoints).point
 
 
 def prefill_points() -> tuple[PrefillPoint, ...]:
     """The published prefill rates of the catalogue."""
-    path = find("checkpoints", "prefill")
-    return _checked(path, PrefillPoints, read_toml(path)).point
+    return read_settings(find("checkpoints", "prefill"), PrefillPoints).point
 
 
 def balancer_rows() -> tuple[BalancerRow, ...]:
     """The simulated imbalances of request balancers."""
-    path = _folder("balancers.toml")
-    return _checked(path, BalancerRows, read_toml(path)).rows
+    return read_settings(_folder("balancers.toml"), BalancerRows).rows
 
 
 def workload(name: str) -> WorkloadFile:
     """What requests ask for, by built-in name or path. Raises UsageError."""
-    path = find("workloads", name)
-    return _checked(path, WorkloadFile, read_toml(path))
+    return read_settings(find("workloads", name), WorkloadFile)
 
 
 def mix(name: str) -> Mix:
     """A mixed fleet and its requests by built-in name or path. Raises UsageError."""
-    path = find("mixes", name)
-    return _checked(path, Mix, read_toml(path))
+    return read_settings(find("mixes", name), Mix)
 
 
 def batching(name: str) -> BatchingFile:
     """Batching what-ifs by built-in name or path. Raises UsageError."""
-    path = find("batching", name)
-    return _checked(path, BatchingFile, read_toml(path))
+    return read_settings(find("batching", name), BatchingFile)
 
 
 def job_list(name: str) -> JobList:
     """Training jobs by built-in name or path. Raises UsageError."""
-    path = find("jobs", name)
-    return _checked(path, JobList, read_toml(path))
+    return read_settings(find("jobs", name), JobList)
 
 
 def calibration(path: Path) -> CalibrationFile:
     """What `planner capacity fit` wrote. Raises UsageError."""
-    return _checked(path, CalibrationFile, read_toml(path))
+    return read_settings(path, CalibrationFile)
 
 
 def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
@@ -191,6 +183,33 @@ def _message(problem: Mapping[str, Any]) -> str:
     return f"{text}, got {got if len(got) <= _SHOWN else got[: _SHOWN - 3] + '...'}"
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a readable TOML file") from error
+
+
+def _tree(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not TOML: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def _checked_once(path: Path, content: bytes, model: type[Closed]) -> Closed:
+    return _checked(path, model, _tree(path, content))
+
+
+@lru_cache(maxsize=32)
+def _rates_once(path: Path, content: bytes) -> GpuRates:
+    data = _tree(path, content)
+    rates = {key: value for key, value in data.items() if isinstance(value, dict)}
+    heads = {key: value for key, value in data.items() if key not in rates}
+    return _checked(path, GpuRates, {**heads, "rates": rates})
+
+
 def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:
     try:
         return TypeAdapter(model).validate_python(data)
@@ -198,5 +217,6 @@ def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:
         raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
 
 
+@cache
 def _folder(folder: str) -> Path:
     return Path(str(files("planner"))) / "catalogue" / folder

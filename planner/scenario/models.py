@@ -6,6 +6,7 @@ the models hold types, limits and meanings only.
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -27,9 +28,15 @@ Overlap = Literal["auto", "on", "off"]
 
 def known_zone(name: str) -> str:
     """The name, if it is an IANA time zone. Raises ValueError."""
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError(f'"{name}" is not an IANA time zone; for example UTC or Asia/Shanghai')
     return name
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # looked up in thousands of files
+    return frozenset(available_timezones())
 
 
 class TraceSettings(Closed):

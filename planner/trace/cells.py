@@ -11,6 +11,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.demand import Demand, Grid
 from planner.errors import UsageError
 from planner.scenario.models import TraceSettings
 from planner.trace.profile import Floats, Profile
@@ -51,16 +52,30 @@ class Cells:
 
 
 def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
-    """The cells of a trace. Raises UsageError for a window off the cells or a scale that leaves too few rows."""
+    """The cells to draw. Raises UsageError for a window off the cells or a scale that leaves too few rows."""
+    cells = cells_of(profile, settings)
+    weight, thinnest = cells.weight, int(cells.rows.min())
+    if thinnest < LEAST_ROWS:
+        most = max(1, math.floor(weight * thinnest / LEAST_ROWS * 0.99))
+        raise UsageError(
+            f"a scale of 1/{weight} leaves {thinnest} requests in the thinnest cell and {LEAST_ROWS} are the least; "
+            f"use a scale of at least {1 / most:.6g} (1/{most})"
+        )
+    return cells
+
+
+def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
+    """What the cells of a trace hold, drawable or not. Raises UsageError for a window off the cells."""
     weight = settings.weight
-    load = expected_load(profile, settings) * np.exp(_log_noise(profile, settings))
+    noise = log_noise(settings.noise, settings.seed, settings.days, len(profile.cell_share))
+    load = expected_load(profile, settings) * np.exp(noise)
     totals = profile.settings.totals
     block = profile.settings.population.block_tokens
     count = len(load)
     slope = (np.roll(load, -1) - np.roll(load, 1)) / (2 * load)
     part = _window(profile, settings, count)
     index = np.arange(count, dtype=np.int64)
-    cells = Cells(
+    return Cells(
         weight=weight,
         length_us=profile.cell_us,
         index=index[part],
@@ -71,14 +86,27 @@ def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
         output_tokens=_carried(load, totals.output_tokens / weight)[part],
         slope=np.clip(slope, -1.9, 1.9)[part],
     )
-    thinnest = int(cells.rows.min())
-    if thinnest < LEAST_ROWS:
-        most = max(1, math.floor(weight * thinnest / LEAST_ROWS * 0.99))
-        raise UsageError(
-            f"a scale of 1/{weight} leaves {thinnest} requests in the thinnest cell and {LEAST_ROWS} are the least; "
-            f"use a scale of at least {1 / most:.6g} (1/{most})"
-        )
-    return cells
+
+
+def demand_of(cells: Cells, block_tokens: int, grid: Grid) -> Demand:
+    """The demand of intervals of whole cells, exactly as it is counted in the drawn requests.
+
+    block_tokens: of the profile's population. Raises IndexError for a grid that does not cover the cells.
+    """
+    index = (cells.start_us - grid.start_us) // grid.interval_us
+
+    def summed(rows: Ints, each: int) -> Ints:
+        sums = np.zeros(grid.count, np.int64)
+        np.add.at(sums, index, rows * (each * cells.weight))
+        return sums
+
+    return Demand(
+        grid,
+        requests=summed(cells.rows, 1),
+        input_tokens=summed(cells.input_tokens, 1),
+        cached_input_tokens=summed(cells.cached_blocks, block_tokens),
+        output_tokens=summed(cells.output_tokens, 1),
+    )
 
 
 def expected_load(profile: Profile, settings: TraceSettings) -> Floats:
@@ -113,21 +141,23 @@ def _carried(load: Floats, total: float) -> Ints:
     return np.diff(running, prepend=0)
 
 
-def _log_noise(profile: Profile, settings: TraceSettings) -> Floats:
-    """Log of the noise factor of every cell; mean factor 1. A day's draw does not depend on the days after it."""
-    per_day = len(profile.cell_share)
-    if settings.noise == 0:
-        return np.zeros(per_day * settings.days)
+def log_noise(noise: float, seed: int, days: int, per_day: int) -> Floats:
+    """Log of the noise factor of every cell; mean factor 1. A day's draw does not depend on the days after it.
+
+    noise: standard deviation of the log, as in TraceSettings. per_day: cells of a day. Returns (days * per_day,).
+    """
+    if noise == 0:
+        return np.zeros(per_day * days)
     logs, state = [], 0.0
-    for day in range(settings.days):
-        random = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(_NOISE_STREAM, day)))
+    for day in range(days):
+        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_NOISE_STREAM, day)))
         whole_day, *steps = random.standard_normal(per_day + 1)
         if day == 0:
             state = steps[0]
         for step in steps:
             state = _MEMORY * state + math.sqrt(1 - _MEMORY**2) * step
             logs.append(math.sqrt(_DAY_SHARE) * whole_day + math.sqrt(1 - _DAY_SHARE) * state)
-    return settings.noise * np.array(logs) - settings.noise**2 / 2
+    return noise * np.array(logs) - noise**2 / 2
 
 
 def _window(profile: Profile, settings: TraceSettings, count: int) -> slice:

@@ -7,18 +7,18 @@ import csv
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from planner.errors import UsageError
 from planner.resources import shipped
-from planner.scenario.catalogue import describe, read_toml
+from planner.scenario.catalogue import read_settings
 from planner.scenario.models import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
 
@@ -195,14 +195,21 @@ def load_profile(name: str) -> Profile:
         raise UsageError(
             f'no load profile "{name}": give one of {", ".join(profile_names())}, or the path of a TOML file'
         )
-    try:
-        settings = TypeAdapter(ProfileFile).validate_python(read_toml(path))
-    except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+    settings = read_settings(path, ProfileFile)
     shape = path.parent / settings.shape.file
-    load = _hourly_load(shape, settings)
-    digest = hashlib.sha256(path.read_bytes() + shape.read_bytes()).hexdigest()
-    profile = Profile(settings, load, path, digest)
+    try:
+        content = path.read_bytes() + shape.read_bytes()
+    except OSError as error:
+        raise _unreadable(shape, error) from error
+    return _profile(path, hashlib.sha256(content).hexdigest())
+
+
+@lru_cache(maxsize=32)
+def _profile(path: Path, digest: str) -> Profile:
+    """The profile of a content: its shape is smoothed once."""
+    settings = read_settings(path, ProfileFile)
+    shape = path.parent / settings.shape.file
+    profile = Profile(settings, _hourly_load(shape, settings), path, digest)
     if profile.cell_share.min() <= 0:
         raise UsageError(f"{shape}: falls so steeply that a smooth shape is negative; give every hour some load")
     return profile
@@ -239,4 +246,8 @@ def _csv_rows(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
                 raise UsageError(f"{path}: has no column {', '.join(missing)}; add it")
             return [(row[columns[0]], row[columns[1]]) for row in reader]
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; put it beside its profile") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be read: {error.strerror}; put it beside its profile")
