@@ -30,9 +30,9 @@ from planner.units import S_PER_HOUR, usd
 SOURCES = ("trace", "profile", "previous", "forecast")
 TUNABLE = ("night-training", "reactive", "predictive", "scheduled-bounds")
 """Policies whose target utilisation trades nodes for shortfall."""
-UTILISATIONS = (0.3, 1.5)
-"""Where equal shortfall is searched. Assumed: under a third used nobody would call it a plan; above 1 a policy falls
-short on purpose, as the allowance lets it."""
+UTILISATIONS = (0.05, 1.5)
+"""Where equal shortfall is searched. Assumed: under a twentieth used nobody would call it a plan; above 1 a policy
+falls short on purpose, as the allowance lets it."""
 _STEPS = 9
 """Halvings of the search: utilisations then lie within 0.3 points."""
 
@@ -133,13 +133,7 @@ def compare(
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         sampling = sampling_notes(session, trace, demand.grid)
-        left_out: tuple[str, ...] = ()
-        if not names:
-            names, left_out = default_policies(scenario, demand)
-        variants = {name: variant(scenario, name) for name in names}
-        problems = [problem for own in variants.values() for problem in check(own)]
-        if problems:
-            raise UsageError("; ".join(dict.fromkeys(problems)))
+        variants, left_out = _variants(scenario, demand, names)
         ready = {name: (sized(session, own, trace), slo_limits(session, own, trace)) for name, own in variants.items()}
         scenario = sized(session, scenario, trace)
     candidates = []
@@ -152,6 +146,20 @@ def compare(
     starts = [_targets(candidate.outcome) for candidate in candidates]
     bound = bound_of(scenario, demand, "node-hours", starts=starts, time_limit_s=time_limit_s, clock=clock)
     return Comparison(scenario, trace, demand, tuple(candidates), bound, left_out)
+
+
+def _variants(scenario: Scenario, demand: Demand, names: Sequence[str]) -> tuple[dict[str, Scenario], tuple[str, ...]]:
+    """Scenarios by policy, and why usual ones are left out. Raises UsageError for a named one that cannot be had."""
+    wanted, left_out = (tuple(names), ()) if names else default_policies(scenario, demand)
+    variants = {name: variant(scenario, name) for name in wanted}
+    problems = {name: check(own) for name, own in variants.items()}
+    common = check(scenario)
+    if names or common:
+        every = [problem for found in (common, *problems.values()) for problem in found]
+        if every:
+            raise UsageError("; ".join(dict.fromkeys(every)))
+    further = tuple(f"{name}: {'; '.join(found)}" for name, found in problems.items() if found)
+    return {name: own for name, own in variants.items() if not problems[name]}, (*left_out, *further)
 
 
 def _targets(outcome: PlanOutcome) -> list[Units]:

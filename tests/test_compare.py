@@ -207,3 +207,42 @@ def test_a_variant_names_policy_and_demand_source() -> None:
     assert (changed.name, changed.demand_source) == ("predictive", "previous")
     with pytest.raises(UsageError, match="no policy"):
         variant(scenario, "@previous")
+
+
+REAL = (
+    "trace.name=code",
+    "interval_s=300",
+    "fleet.nodes=24",
+    "fleet.prefill.nodes=1",
+    "fleet.prefill.tokens_per_s_per_node=2500",
+    "fleet.decode.nodes=1",
+    "fleet.decode.tokens_per_s_per_node=100",
+    "fleet.base.prefill=1",
+    "fleet.base.decode=1",
+    "fleet.step.prefill=1",
+    "fleet.step.decode=1",
+    "fleet.start_up_s=60",
+    "fleet.drain_deadline_s=30",
+    "policy.floor_nodes=2",
+    "policy.day_window=00:00-00:01",
+    "slo.max_shortfall_ratio=0.05",
+)
+"""A small fleet for an hour of bursts."""
+
+
+def test_policies_on_a_real_hour_of_bursts_show_where_they_lose(cli: Cli, shared_traces: Path) -> None:
+    log = shared_traces / "azure_llm_2023" / "AzureLLMInferenceTrace_code.csv"
+    assert cli("trace", "import", str(log), "--format", "azure", "--name", "code").code == 0
+    told = cli("compare", *(word for item in REAL for word in ("--set", item)), "--json").json
+    rows = {row["policy"]: row for row in told["policies"]}
+    assert told["bound"]["status"] == "optimal"
+    for row in rows.values():
+        level = row["at_equal_shortfall"]
+        assert level["gap_to_bound"] >= 0
+        assert level["shortfall_ratio"] <= 0.05
+        assert row["loses"]["dearest_hour"] is not None
+    # bursts of some minutes are over before who reacts has started units
+    assert rows["reactive"]["shortfall_ratio"] > 0.05 > rows["night-training"]["shortfall_ratio"]
+    assert rows["reactive"]["loses"]["shortest_hour_tokens"] > 0
+    assert rows["oracle"]["at_equal_shortfall"]["gap_to_bound"] < rows["reactive"]["at_equal_shortfall"]["gap_to_bound"]
+    assert any("does not fit" in note for note in told["notes"]), "one node holds no such model: slo is left out"

@@ -192,12 +192,56 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
             for batch in replaying.requests_of(session, done.trace, done.window):
                 assert len(batch)
 
+    def stages() -> tuple[float, float]:
+        """Prefill and decode, each alone in one thread on rows that are in memory."""
+        from planner.replay.engine import DecodeStage, PrefillStage
+
+        with store.read() as session:
+            chunks = list(replaying.requests_of(session, done.trace, done.window))
+        rules = replaying.queue_rules(scenario.replay, done.trace)
+        prefill = PrefillStage(done.service, done.prefill_lives, rules, done.span)
+        decode = DecodeStage(done.service, done.decode_lives, rules, done.span)
+        begin = time.perf_counter()
+        handed = [*(prefill.feed(chunk) for chunk in chunks), prefill.finish()]
+        middle = time.perf_counter()
+        for each in handed:
+            decode.feed(each)
+        decode.finish()
+        return middle - begin, time.perf_counter() - middle
+
     pairs = [(whole().wall_s, seconds(read, 1)) for _ in range(3)]
     benchmark.pedantic(read, rounds=1)
+    prefill_s, decode_s = stages()
     taken, reading = (float(np.median(column)) for column in zip(*pairs, strict=True))
     ratio = float(np.median([one / other for one, other in pairs]))
     print(
         f"\nreplaying {done.simulated:,} requests: {taken:.2f} s, {done.simulated / taken / 1e6:.1f} M/s; reading them "
-        f"{reading:.2f} s, ratio {ratio:.1f} (at most 6)"
+        f"{reading:.2f} s, ratio {ratio:.1f} (at most 6); alone in one thread prefill takes {prefill_s:.2f} s "
+        f"and decode {decode_s:.2f} s"
     )
     assert ratio <= 6
+
+
+def test_policies_on_fourteen_days_cost_little_more_than_keeping_the_fleet(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Deciding, replaying and pricing 1,344 intervals by seven policies, after the demand is binned."""
+    from planner import comparing
+
+    store = Store(tmp_path / "planner.duckdb")
+    scenario = load_scenario(None, ["trace.days=14", "trace.noise=0.05"]).scenario
+
+    def whole() -> comparing.Comparison:
+        return comparing.compare(
+            store, scenario, level=False, time_limit_s=0.0, now=conftest_now(), clock=time.perf_counter
+        )
+
+    whole()
+    found = whole()
+    benchmark.pedantic(lambda: None, rounds=1)
+    taken = {candidate.name: candidate.seconds for candidate in found.candidates}
+    total, ratio = sum(taken.values()), sum(taken.values()) / taken["fixed"]
+    each = ", ".join(f"{name} {value * 1e3:.0f} ms" for name, value in taken.items())
+    print(
+        f"\n{len(taken)} policies on 14 days: {total:.2f} s ({each}), {ratio:.0f} times the fixed one (at most 60)\n"
+        f"bound on them: relaxation {found.bound.lp_seconds:.2f} s"
+    )
+    assert ratio <= 60
