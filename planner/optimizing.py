@@ -27,8 +27,8 @@ TIME_LIMIT_S = 20.0
 """Seconds of search per objective unless told otherwise. Assumed: a day is proven, a week within some 0.02 %."""
 
 COST_NOTE = (
-    "cost_usd is that of inference less the value of useful training, a node-hour of which is worth "
-    "economics.training_rate_ratio times its price; what restores is worth nothing"
+    "cost is net of useful training, a node-hour of which is worth economics.training_rate_ratio times its price; "
+    "restoring is worth nothing"
 )
 
 
@@ -59,7 +59,10 @@ class Bound:
         return self.optima[0]
 
     def document(self) -> dict[str, Any]:
-        """Bound, schedule and policy, JSON-ready; `bound` and `schedule` are those of the first objective."""
+        """Bound, schedule and policy, JSON-ready; `bound`, `schedule` and `timetable` are of the first objective.
+
+        timetable: the best schedule that drains before boundaries; mostly the schedule itself.
+        """
         problem = self.problem
         return {
             "scenario": self.scenario.name,
@@ -71,8 +74,9 @@ class Bound:
             "min_up_s": problem.min_up_s,
             "min_down_s": problem.min_down_s,
             "start_usd": problem.start_usd,
-            "bound": {**self._bounds(), **self.first.document()},
+            "bound": {**self.first.document(), **self._bounds()},
             "schedule": self._schedule(self.first.schedule),
+            "timetable": self._schedule(self.first.timetable),
             "policy": self.policy_document(),
             "objectives": [
                 {**optimum.document(), "schedule": self._schedule(optimum.schedule)} for optimum in self.optima
@@ -140,7 +144,7 @@ def problem_of(scenario: Scenario, demand: Demand, further: Further | None = Non
     )
 
 
-def bound_of(
+def bounds_of(
     scenario: Scenario,
     demand: Demand,
     objective: Objective = "node-hours",
@@ -152,6 +156,7 @@ def bound_of(
 ) -> Optimum:
     """The least that any policy can spend on a demand, with the schedule that comes nearest. Raises UsageError.
 
+    Its `document` has the keys of `bound` in comparisons: node_hours (or cost_usd), status, gap, seconds.
     starts: schedules to begin the search with, for example those of policies. scenario: with its capacities in place.
     """
     starts_at = demand.grid.local_starts(scenario.zone)
@@ -191,15 +196,17 @@ def bounds(
     for objective in objectives:
         known = [starts, *(one.schedule.targets for one in optima if one.schedule)]
         optima.append(
-            bound_of(scenario, demand, objective, starts=known, further=further, time_limit_s=time_limit_s, clock=clock)
+            bounds_of(
+                scenario, demand, objective, starts=known, further=further, time_limit_s=time_limit_s, clock=clock
+            )
         )
     return Bound(scenario, trace.name, problem_of(scenario, demand, further), tuple(optima), policy)
 
 
-def save_timetable(bound: Bound, path: Path) -> Schedule:
-    """Write the first objective's schedule as a timetable, whole or not at all; returns it.
+def save_timetable(bound: Bound, path: Path) -> None:
+    """Write the first objective's best schedule that drains before boundaries, whole or not at all.
 
-    Its units drain before they leave, as those of every timetable. Raises PlannerError.
+    Raises PlannerError.
     """
     schedule = bound.first.timetable
     if schedule is None:
@@ -223,4 +230,3 @@ def save_timetable(bound: Bound, path: Path) -> Schedule:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another file with --save") from error
     finally:
         draft.unlink(missing_ok=True)
-    return schedule

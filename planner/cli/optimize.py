@@ -26,7 +26,7 @@ def optimize(
         int, typer.Option("--min-down", metavar="S", min=0, help="Schedules keep a stopped unit away so long.")
     ] = 0,
     start_cost: Annotated[
-        float, typer.Option("--start-cost", metavar="USD", min=0, help="Dollars per unit that starts.")
+        float, typer.Option("--start-cost", metavar="USD", min=0, max=1e9, help="Dollars per unit that starts.")
     ] = 0.0,
     what_if: WhatIf = None,
     sets: Sets = None,
@@ -57,13 +57,16 @@ def optimize(
             clock=time.perf_counter,
             progress=progress,
         )
-    saved = save_timetable(found, save) if save and found.first.cure is None else None
+    if save and found.first.cure is None:
+        save_timetable(found, save)
     document = found.document()
     if as_json:
         print_json(document)
     else:
         _print(document)
-        if saved:
+        if save and document["timetable"]:
+            if document["schedule"]["drain"] != document["timetable"]["drain"]:
+                print_line(f"  {save}: the best that drains before boundaries: {_account(document['timetable'])}")
             print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
     if found.first.cure is not None:
         raise LimitMissed(found.first.cure)
@@ -107,7 +110,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _account(figures: dict[str, Any]) -> str:
     return (
-        f"{figures['node_hours']:,.2f} node-hours, {usd(figures['cost_usd'])}, "
+        f"{figures['node_hours']:,.2f} node-hours, {usd(figures['cost_usd'])} net, "
         f"{figures['useful_training_node_hours']:,.2f} useful training node-hours, peak {figures['peak_nodes']} nodes, "
         f"{percent(figures['shortfall_ratio'], 3)} short"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from planner.fleet.deployment import Units
 from planner.optimum.problem import Objective, Problem, shortfall
 from planner.optimum.program import Program
-from planner.optimum.schedules import covering, keeps_times, mended, shedding
+from planner.optimum.schedules import foreseeing, keeps_times, mended
 from planner.optimum.solver import relaxation, search
 from planner.replay.interval import IntervalPlan
 
@@ -20,6 +20,14 @@ PROVEN = 1e-6
 """Largest gap, as a share, that counts as none. Assumed: over the solver's rounding, far under a unit in a plan."""
 AHEAD_SHARE = 0.8
 """Share of the time for policies that know targets ahead. Measured: the late ones are ruled out in a tenth of it."""
+LONG = 96
+"""Intervals above which schedules are first improved window by window. Measured: so many are solved at once."""
+WINDOW = 72
+"""Intervals of a window. Measured: searched in a second or two."""
+WINDOW_S = 2.0
+"""Seconds of search in a window at most. Measured: most windows take less."""
+WINDOW_SHARE = 0.4
+"""Share of the time for windows. Measured: the bound needs the rest."""
 
 Clock = Callable[[], float]
 
@@ -90,8 +98,10 @@ class Optimum:
 
     def document(self) -> dict[str, Any]:
         """Status, bounds, gap and seconds, JSON-ready; values in hours or dollars."""
+        key = "node_hours" if self.objective == "node-hours" else "cost_usd"
         return {
             "objective": self.objective,
+            key: self.bound,
             "status": self.status,
             "bound": self.bound,
             "schedule": self.schedule.value if self.schedule else None,
@@ -140,10 +150,7 @@ def optimise(
             sides.append(Side(ahead, value, clock() - begin, value, 0.0, finished=relaxed is None))
     if all(math.isinf(side.lp_bound) for side in sides):
         return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
-    found = [
-        _schedule(problem, objective, targets, ahead=True)
-        for targets in (*starts, covering(problem), shedding(problem))
-    ]
+    found = [_schedule(problem, objective, targets, ahead=True) for targets in (*starts, *foreseeing(problem))]
     for number, side in enumerate(sides):
         if side.finished:
             continue
@@ -151,8 +158,17 @@ def optimise(
         limit = left * AHEAD_SHARE if number + 1 < len(sides) else left
         best = _least(found)
         program = Program(problem, objective, ahead=side.ahead)
-        stop_at, start = (best.value, best.targets) if best else (math.inf, None)
-        result = search(program, max(limit, 0.0), start, _node_intervals(problem, objective, stop_at))
+        if best and side.ahead:
+            best = _improved(problem, objective, best, begin + limit * WINDOW_SHARE, clock)
+            found.append(best)
+            limit -= clock() - begin
+        program = Program(problem, objective, ahead=side.ahead)
+        if best is None:
+            result = search(program, max(limit, 0.0))
+        elif side.ahead:
+            result = search(program, max(limit, 0.0), start=best.targets)
+        else:  # only what is better than the best so far is of interest
+            result = search(program, max(limit, 0.0), under=_node_intervals(problem, objective, best.value))
         if result.targets is not None:
             found.append(_schedule(problem, objective, result.targets, ahead=side.ahead))
         bound = max(side.lp_bound, _value(problem, objective, result.bound))
@@ -161,6 +177,22 @@ def optimise(
     if best is None and all(math.isinf(side.bound) for side in sides):
         return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
     return Optimum(objective, _status(sides, best), tuple(sides), best, timetable, None)
+
+
+def _improved(problem: Problem, objective: Objective, best: Schedule, until: float, clock: Clock) -> Schedule:
+    """The best of schedules that differ from the last in one window of a long plan, window by window, up to a time."""
+    if problem.count <= LONG:
+        return best
+    for first in (*range(0, problem.count, WINDOW), *range(-WINDOW // 2, problem.count, WINDOW)):
+        left = until - clock()
+        if left <= 0:
+            break
+        program = Program(problem, objective, ahead=True)
+        window = range(first, first + WINDOW)
+        result = search(program, min(WINDOW_S, left), start=best.targets, window=window)
+        tried = _schedule(problem, objective, result.targets, ahead=True) if result.targets else None
+        best = min(best, tried, key=lambda one: one.value) if tried else best
+    return best
 
 
 def _status(sides: Sequence[Side], best: Schedule | None) -> Status:

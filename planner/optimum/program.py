@@ -21,11 +21,11 @@ both are lost; and so is at least the whole drain. The greater is taken.
 **What is charged, ahead.** Units join and leave at boundaries: n times nodes, exactly.
 
 **What is charged, late.** A leaving unit that has served is charged for the drain on top. A joining one may wait for
-nodes of leaving ones, for the drain's time at most, and is not charged meanwhile. Where start-up + drain are shorter
-than an interval, every unit serves before it leaves, and all leaving ones leave at one moment: waiting takes a fleet
-whose target and leaving units are more than its nodes (`full`), and the nodes that wait are at most those that leave
-plus what is left of a unit's size. Elsewhere waiting is given to every unit that joins, and units that never serve are
-struck out as above.
+nodes of leaving ones, for the drain's time at most, and is not charged meanwhile. Where start-up + drain are within an
+interval, all leaving units are gone at one moment: waiting takes a fleet whose target and leaving units are more than
+its nodes (`full`), and the nodes that wait are at most those that leave plus what is left of a unit's size. Every unit
+serves before it leaves and so drains, but where both times fill an interval: then not one that waited in the interval
+before (`unserved`). Elsewhere waiting is given to every unit that joins, and units that never serve are struck out.
 
 **Value of training.** Lent nodes are those free, up to a limit, called back newest first: each level of the number of
 lent nodes is a set of windows, each worth its length less the restore time. So more free nodes are never worth less,
@@ -38,7 +38,7 @@ stopped ones still down. They are left out where units were struck out.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,12 +104,14 @@ def phases(seconds: int, interval_s: int) -> list[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """A role's columns by interval: units held, started, stopped, late joiners, and tokens short in units."""
+    """A role's columns by interval: units held, started, stopped; late ones: those waiting, those that leave unserved;
+    tokens short in units."""
 
     held: list[int]
     started: list[int]
     stopped: list[int]
     waiting: list[int]
+    unserved: list[int]
     short: list[int]
 
 
@@ -127,7 +129,7 @@ class Program:
         fleet, self.interval_s = problem.deployment.settings, problem.interval_s
         self.start_s, self.drain_s = fleet.start_up_s, fleet.drain_deadline_s
         both = self.start_s + self.drain_s
-        self.exact = both <= self.interval_s if ahead else both < self.interval_s
+        self.exact = both <= self.interval_s
         # where nothing may fall short, no fewer units than carry the demand, in whole units
         self.covering = objective is not None and problem.allowed_tokens == 0
         self.columns = {role.name: self._columns(role) for role in problem.roles}
@@ -149,6 +151,13 @@ class Program:
         if objective == "node-hours":
             self.step = self._step()
 
+    def keep(self, schedule: Sequence[Units], window: range) -> None:
+        """Hold the schedule's units outside a window of intervals."""
+        for role in self.problem.roles:
+            for t, column in enumerate(self.columns[role.name].held):
+                if t not in window:
+                    self.matrix.lower[column] = self.matrix.upper[column] = getattr(schedule[t], role.name)
+
     def targets(self, values: list[float]) -> list[Units]:
         """The schedule of a solution."""
         prefill, decode = (self.columns[role.name].held for role in self.problem.roles)
@@ -165,6 +174,7 @@ class Program:
     def _columns(self, role: Role) -> _Columns:
         matrix, count = self.matrix, self.problem.count
         room, per_unit = self._most(role) - role.floor, self._unit_tokens(role)
+        brim = self.start_s + self.drain_s == self.interval_s
         least = [role.floor] * count
         if self.covering:
             least = [min(int(units), role.most) for units in role.covering(self.interval_s)]
@@ -173,6 +183,7 @@ class Program:
             started=[matrix.column(0, room if t else 0) for t in range(count)],
             stopped=[matrix.column(0, room if t else 0) for t in range(count)],
             waiting=[matrix.column(0, room if t and not self.ahead and self.exact else 0) for t in range(count)],
+            unserved=[matrix.column(0, room if t > 1 and not self.ahead and brim else 0) for t in range(count)],
             short=[matrix.column(0, float(tokens) / per_unit) for tokens in role.demand],
         )
 
@@ -279,6 +290,8 @@ class Program:
             for role in problem.roles:
                 columns = self.columns[role.name]
                 matrix.row({columns.started[t]: 1.0, columns.waiting[t]: -1.0}, lower=0)
+                matrix.row({columns.stopped[t]: 1.0, columns.unserved[t]: -1.0}, lower=0)
+                matrix.row({columns.waiting[t - 1]: 1.0, columns.unserved[t]: -1.0}, lower=0)
                 matrix.row({full: float(role.most - role.floor), columns.waiting[t]: -1.0}, lower=0)
 
     def _charges(self, objective: Objective) -> None:
@@ -305,9 +318,9 @@ class Program:
         drain = min(self.drain_s, left_s) / self.interval_s
         for role in self.problem.roles:
             columns = self.columns[role.name]
-            spared = columns.waiting[t] if self.exact else columns.started[t]
+            spared = (columns.waiting[t], columns.unserved[t]) if self.exact else (columns.started[t],)
             charged[columns.stopped[t]] = drain * role.nodes
-            charged[spared] = charged.get(spared, 0.0) - drain * role.nodes
+            charged.update(dict.fromkeys(spared, -drain * role.nodes))
         return charged
 
     def _useful_by_interval(self) -> dict[int, float]:
@@ -333,7 +346,8 @@ class Program:
             row = {freed: 1.0}
             for role in self.problem.roles:
                 columns = self.columns[role.name]
-                row[columns.stopped[t]], row[columns.waiting[t]] = -float(role.nodes), float(role.nodes)
+                row[columns.stopped[t]] = -float(role.nodes)
+                row[columns.waiting[t]] = row[columns.unserved[t]] = float(role.nodes)
             self.matrix.row(row, lower=0)
             found.append({freed: restore_s / self.interval_s})
         return found

@@ -1,6 +1,6 @@
 """Schedules that start a search, and the mending of those that fall a little short. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,31 +13,24 @@ _TRIES = 8
 
 _HALVINGS = 12
 """Halvings of the price's range. Computed: a thousandth of a unit's use is left."""
-_STEPS = 50
+_STEPS = 20
 """Units that mending adds at most. Assumed: it is for schedules that fall a little short."""
 
 
-def covering(problem: Problem) -> list[Units]:
-    """Perfect foresight: the fewest units that carry every interval, up early enough and down late enough.
+def foreseeing(problem: Problem) -> Iterator[list[Units]]:
+    """Perfect foresight: a schedule that covers the demand, and some that use the allowance.
 
-    Where that is beyond the fleet, the interval's own units, and where these are, as many prefill units as there is
-    room for, then decode units.
+    Units are up early by the start-up and down late by the drain, in whole intervals, or not.
     """
     fleet = problem.deployment.settings
     before, after = problem.intervals(fleet.start_up_s), problem.intervals(fleet.drain_deadline_s)
-    own = [np.minimum(role.covering(problem.interval_s), role.most) for role in problem.roles]
-    wide = [np.array([units[max(0, t - after) : t + before + 1].max() for t in range(problem.count)]) for units in own]
-    found = []
-    for t in range(problem.count):
-        target = Units(int(wide[0][t]), int(wide[1][t]))
-        if problem.deployment.nodes(target) > problem.nodes:
-            target = Units(int(own[0][t]), int(own[1][t]))
-        found.append(_cut(problem, target))
-    return found
+    yield _held(problem, 0.0, before, after)
+    for early, late in dict.fromkeys(((0, 0), (before, 0), (0, after), (before, after))):
+        yield _shedding(problem, early, late)
 
 
-def shedding(problem: Problem, *, ahead: bool = True) -> list[Units]:
-    """Perfect foresight that uses the allowance: the last unit of an interval only where enough of it would be used.
+def _shedding(problem: Problem, early: int, late: int) -> list[Units]:
+    """The schedule that uses the allowance: the last unit of an interval only where enough of it would be used.
 
     A token short has a price, the same for both roles; a unit is held where the tokens that it alone carries are worth
     its nodes. The price is the lowest, by bisection, with which the replay is within the allowance.
@@ -45,20 +38,36 @@ def shedding(problem: Problem, *, ahead: bool = True) -> list[Units]:
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        missing = _missing(problem, _shed(problem, middle), ahead=ahead)
+        missing = _missing(problem, _held(problem, middle, early, late), ahead=True)
         low, high = (middle, high) if int(missing.sum()) <= problem.allowed_tokens else (low, middle)
-    return _shed(problem, low)
+    return _held(problem, low, early, late)
 
 
-def _shed(problem: Problem, use: float) -> list[Units]:
-    """Units without the last one of an interval where under a share of it is used: `use` in the slower role."""
+def _held(problem: Problem, use: float, early: int, late: int) -> list[Units]:
+    """Units that carry the demand, without the last one where under a share of it is used: `use` in the slower role.
+
+    Up early and down late by intervals, as far as the fleet has room beside the others' own, prefill first.
+    """
     slowest = min(role.tokens_per_s_per_node for role in problem.roles)
-    held = []
+    (prefill, decode), own, wide = problem.roles, [], []
     for role in problem.roles:
-        unit_tokens = role.nodes * role.tokens_per_s_per_node * problem.interval_s
-        left = role.demand - use * slowest / role.tokens_per_s_per_node * unit_tokens
-        held.append(np.clip(np.ceil(left / unit_tokens).astype(np.int64), role.floor, role.most))
-    return [_cut(problem, Units(int(prefill), int(decode))) for prefill, decode in zip(*held, strict=True)]
+        units = role.covering(problem.interval_s)
+        if use:
+            unit_tokens = role.nodes * role.tokens_per_s_per_node * problem.interval_s
+            left = role.demand - use * slowest / role.tokens_per_s_per_node * unit_tokens
+            units = np.clip(np.ceil(left / unit_tokens).astype(np.int64), role.floor, None)
+        units = np.minimum(units, role.most)
+        own.append(units)
+        wide.append([units[max(0, t - late) : t + early + 1].max() for t in range(problem.count)])
+    found = []
+    for t in range(problem.count):
+        reserved = max(
+            problem.floor.decode, min(own[1][t], (problem.nodes - own[0][t] * prefill.nodes) // decode.nodes)
+        )
+        first = min(wide[0][t], (problem.nodes - reserved * decode.nodes) // prefill.nodes)
+        second = min(wide[1][t], (problem.nodes - first * prefill.nodes) // decode.nodes)
+        found.append(Units(int(first), int(second)))
+    return found
 
 
 def mended(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[Units] | None:
@@ -67,10 +76,13 @@ def mended(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[U
     None where that takes many units, or adding them brings nothing any more.
     """
     current = list(targets)
-    for _ in range(_STEPS):
+    most = max(role.nodes * role.tokens_per_s_per_node * problem.interval_s for role in problem.roles)
+    for step in range(_STEPS + 1):
         missing = _missing(problem, current, ahead=ahead)
         if int(missing.sum()) <= problem.allowed_tokens:
             return current
+        if int(missing.sum()) - problem.allowed_tokens > (_STEPS - step) * most:
+            return None
         best: tuple[float, list[Units]] | None = None
         for role, t in zip(
             *np.unravel_index(np.argsort(missing, axis=None)[::-1][:_TRIES], missing.shape), strict=True
@@ -123,11 +135,3 @@ def _raised(problem: Problem, targets: list[Units], role: int, first: int, last:
         if problem.deployment.nodes(raised[t]) > problem.nodes:
             return None
     return raised
-
-
-def _cut(problem: Problem, target: Units) -> Units:
-    """The target within the fleet: prefill first."""
-    (prefill, decode), floor = problem.roles, problem.floor
-    room = problem.nodes - floor.decode * decode.nodes
-    held = min(target.prefill, room // prefill.nodes)
-    return Units(held, min(target.decode, (problem.nodes - held * prefill.nodes) // decode.nodes))

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import highspy
 import numpy as np
@@ -15,6 +14,8 @@ TOLERANCE = 1e-7
 """Most that a row or a whole number may be off, in units. Assumed; see the program's SCALE."""
 GAP = 1e-9
 """Share by which bound and solution may differ when a search ends. Assumed: far under one unit in a plan."""
+SHORT_OF = 1e-3
+"""Share of a step by which the gap that ends a search is under it. Assumed: over the solver's errors."""
 ROUNDING = 1e-7
 """Share by which the solver's bound is lowered. Assumed: far over its own errors at that tolerance, and far under one
 unit in a plan."""
@@ -27,7 +28,7 @@ _NO_SOLUTION = (_Status.kInfeasible, _Status.kUnboundedOrInfeasible)
 @dataclass(frozen=True)
 class Search:
     """What branch and bound found. bound: proven, in node-intervals, infinite where there is no solution; targets: of
-    the best solution; finished: whether nothing better can be, or the search was stopped where it was told to."""
+    the best solution; finished: whether the time was enough."""
 
     bound: float
     targets: list[Units] | None
@@ -46,41 +47,43 @@ def relaxation(program: Program) -> tuple[float, list[float]] | None:
     return lowered(solver.getObjectiveValue()), list(solver.getSolution().col_value)
 
 
-def search(program: Program, time_limit_s: float, start: Sequence[Units] | None, stop_at: float) -> Search:
-    """Branch and bound within a time, from a known schedule on, until the bound reaches stop_at.
+def search(
+    program: Program,
+    time_limit_s: float,
+    *,
+    start: Sequence[Units] | None = None,
+    window: range | None = None,
+    under: float = math.inf,
+) -> Search:
+    """Branch and bound within a time.
 
-    stop_at: in node-intervals.
+    start: a known schedule to begin with. window: intervals in which units may differ from it; the bound is then for
+    such schedules only. under: a value, in node-intervals, above which schedules are of no interest; the bound is then
+    at most that.
     """
+    if start is not None and window is not None:
+        program.keep(start, window)
+    if math.isfinite(under):
+        program.matrix.row({column: cost for column, cost in enumerate(program.matrix.cost) if cost}, upper=under)
     solver = _solver(program, whole=True)
     solver.setOptionValue("time_limit", time_limit_s)
     solver.setOptionValue("mip_rel_gap", GAP)
+    # solutions less than a step apart are worth the same
+    solver.setOptionValue("mip_abs_gap", max(program.step * (1 - SHORT_OF), GAP))
     if start is not None:
         held = [program.columns[name].held for name in ("prefill", "decode")]
         index = np.array([*held[0], *held[1]], np.int32)
         values = np.array([float(getattr(units, name)) for name in ("prefill", "decode") for units in start])
         solver.setSolution(len(index), index, values)
-    best = -math.inf
-
-    def watch(event: Any) -> None:
-        # the solver forgets its bound when it is interrupted, and does not round it up by itself
-        nonlocal best
-        best = max(best, event.data_out.mip_dual_bound)
-        if proven(program, best) >= min(stop_at, event.data_out.mip_primal_bound) - ROUNDING:
-            event.interrupt()
-
-    solver.cbMipInterrupt.subscribe(watch)
     solver.run()
-    solver.cbMipInterrupt.unsubscribe(watch)
     status, info = solver.getModelStatus(), solver.getInfo()
     if status in _NO_SOLUTION:
-        return Search(math.inf, None, finished=True)
-    if status not in (_Status.kOptimal, _Status.kTimeLimit, _Status.kInterrupt):
+        return Search(under, None, finished=True)
+    if status not in (_Status.kOptimal, _Status.kTimeLimit):
         raise RuntimeError(f"HiGHS ended with {solver.modelStatusToString(status)}")
-    if math.isfinite(info.mip_dual_bound):
-        best = max(best, info.mip_dual_bound)
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     targets = program.targets(list(solver.getSolution().col_value)) if found else None
-    return Search(proven(program, best), targets, finished=status != _Status.kTimeLimit)
+    return Search(min(proven(program, info.mip_dual_bound), under), targets, finished=status == _Status.kOptimal)
 
 
 def proven(program: Program, bound: float) -> float:
