@@ -21,6 +21,7 @@ from planner.cli import (
     run,
     scenario,
     sql,
+    sweep,
     trace,
     what_if,
 )
@@ -38,6 +39,7 @@ app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
+app.command("sweep")(sweep.sweep)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("export")(export.export)
