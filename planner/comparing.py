@@ -13,7 +13,7 @@ from planner.economics.prices import node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Units
 from planner.forecast import demand_forecasts, forecaster
-from planner.optimizing import TIME_LIMIT_S, bound_of
+from planner.optimizing import TIME_LIMIT_S, bounds_of
 from planner.optimum import Optimum, gap
 from planner.pipeline import Progress, check, compute_plan, ensure_trace, sampling_notes, sized, slo_limits, version
 from planner.policy import POLICIES
@@ -144,7 +144,7 @@ def compare(
         tuned = _level(outcome) if level else None
         candidates.append(Candidate(name, outcome, figures(outcome), tuned, seconds))
     starts = [_targets(candidate.outcome) for candidate in candidates]
-    bound = bound_of(scenario, demand, "node-hours", starts=starts, time_limit_s=time_limit_s, clock=clock)
+    bound = bounds_of(scenario, demand, "node-hours", starts=starts, time_limit_s=time_limit_s, clock=clock)
     return Comparison(scenario, trace, demand, tuple(candidates), bound, left_out)
 
 

@@ -370,4 +370,34 @@ TABLES = (
         output_tokens | BIGINT | tokens | made by decode
         """,
     ),
+    _table(
+        "sweep_case",
+        "one plan of a sweep",
+        """
+        sweep_id | VARCHAR | - | name of the sweep
+        policy | VARCHAR | - | policy of the plan
+        case_index | INTEGER | - | number of the case, from 0; the same values for every policy
+        role | VARCHAR | - | base, sample, low or high (one parameter at an end of its range), or seed (a draw of noise)
+        varied | VARCHAR | - | the parameter of low, high and seed
+        parameters | JSON | - | value of every uncertain parameter
+        noise_seed | BIGINT | - | seed of the noise
+        plan_s | BIGINT | s | time that the plan covers
+        peak_nodes | INTEGER | nodes | most nodes that inference holds
+        inference_node_s | BIGINT | node-s | that inference holds
+        training_node_s | BIGINT | node-s | lent to training, loading included
+        useful_training_node_s | BIGINT | node-s | of that, useful
+        cost_usd_micros | BIGINT | 1e-6 USD | nodes that inference holds
+        revenue_usd_micros | BIGINT | 1e-6 USD | theoretical: all tokens at list price
+        demanded_tokens | BIGINT | tokens | input and output
+        shortfall_tokens | BIGINT | tokens | of these, beyond the capacity
+        requests | BIGINT | requests | arrivals
+        latency_met_requests | BIGINT | requests | of these, in intervals modelled to keep the latency targets
+        slo_met | BOOLEAN | - | whether the shortfall is within slo.max_shortfall_ratio
+        created_at | TIMESTAMPTZ | - | when it was stored
+        scenario | VARCHAR | - | name of the scenario
+        trace | VARCHAR | - | name of the trace
+        settings | JSON | - | in the base's row: the whole scenario, with ranges and provenance
+        planner_version | VARCHAR | - | version that made it
+        """,
+    ),
 )

@@ -23,6 +23,7 @@ from planner.cli import (
     run,
     scenario,
     sql,
+    sweep,
     trace,
     what_if,
 )
@@ -42,6 +43,7 @@ app.command("compare")(compare.compare)
 app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
 app.command("optimize")(optimize.optimize)
+app.command("sweep")(sweep.sweep)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("export")(export.export)

@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -122,6 +123,30 @@ def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scen
     if problems:
         raise ScenarioError("--set", problems)
     return changed
+
+
+def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
+    """The scenario of nested values with fields set by dotted path; the tree is changed. Raises ScenarioError."""
+    for path, value in values.items():
+        _place(tree, path, value)
+    try:
+        return Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(str(tree["name"]), describe(error)) from error
+
+
+def number_kind(path: str) -> type[int] | type[float] | None:
+    """Whether a field holds whole numbers or any; None where it holds none. path: one of field_paths."""
+    model: type[BaseModel] = Scenario
+    *heads, last = path.split(".")
+    for head in heads:
+        below = model.model_fields[head].annotation
+        assert isinstance(below, type), "a field path runs through tables"
+        model = below
+    held = model.model_fields[last].annotation
+    one_of = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
+    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in one_of]
+    return next((kind for kind in (int, float) if kind in parts), None)
 
 
 def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:

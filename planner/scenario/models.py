@@ -20,6 +20,7 @@ from planner.scenario.closed import PositiveFloat as PositiveFloat
 from planner.scenario.closed import Share as Share
 from planner.scenario.closed import parse_day_window as parse_day_window
 from planner.scenario.policies import PolicySettings as PolicySettings
+from planner.scenario.sweep import SweepSettings as SweepSettings
 
 WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 CacheDtype = Literal["bf16", "fp8"]
@@ -414,6 +415,7 @@ class Scenario(Closed):
     economics: EconomicsSettings
     slo: SloSettings
     export: ExportSettings
+    sweep: SweepSettings
     provenance: dict[str, str] = Field(default_factory=dict)
     """Where each value comes from, "kind: source"; kinds are published, computed, fitted, inferred, assumed, set."""
 

@@ -1,0 +1,173 @@
+"""The page of a sweep: quantiles, what matters most, how outcomes spread."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from planner.report.charts import CONFIG, Chart, inline_values
+from planner.report.pages import write_page
+
+_WIDTH = 620
+_COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7", "#8a939b")
+_DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [12, 4])
+_LOW, _HIGH = "#8fb3c4", "#0b4f6c"
+_SHOWN = {
+    "cost_usd": ("cost of inference, US dollars", "$,.0f"),
+    "shortfall_ratio": ("shortfall, share of tokens", ".1%"),
+}
+"""Metrics that are drawn, with the titles and formats of their axes."""
+_POINTS = 201
+"""Quantiles that a curve of the spread is drawn through."""
+
+
+def write_sweep_page(found: Mapping[str, Any], cases: pl.DataFrame, folder: Path) -> list[Path]:
+    """Write the page, charts as SVG and PNG and tables as CSV into a folder; returns the files. Raises PlannerError.
+
+    found: the sweep's document. cases: a row per case, as in the table sweep_case.
+    """
+    drawn = [tornado_chart(found), spread_chart(found, cases)]
+    tables = {chart.name: chart.table for chart in drawn} | {
+        "parameters": _parameters(found),
+        "quantiles": quantile_table(found),
+        "attainment": _attainment(found),
+        "cases": cases,
+    }
+    return write_page("sweep.html.j2", folder, drawn, tables, {"found": found})
+
+
+def tornado_chart(found: Mapping[str, Any]) -> Chart:
+    """What each uncertain value does by itself to cost and to shortfall, the widest first; of the first policy."""
+    frame = pl.DataFrame(found["tornado"], infer_schema_length=None)
+    panels = []
+    for metric, (title, axis) in _SHOWN.items():
+        bars = frame.filter(pl.col("metric") == metric)
+        order = bars["parameter"].to_list()
+        long = pl.concat(
+            bars.select("parameter", "base", pl.col(end).alias("value"), series=pl.lit(name))
+            for end, name in (("low", "low end"), ("high", "high end"))
+        ).sort((pl.col("value") - pl.col("base")).abs(), descending=True)
+        y = alt.Y("parameter:N", sort=order, title=None, axis=alt.Axis(labelLimit=200))
+        ends = (
+            alt.Chart(inline_values(long))
+            .mark_bar(height={"band": 0.62})
+            .encode(
+                x=alt.X("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=axis)),
+                x2="base:Q",
+                y=y,
+                color=alt.Color(
+                    "series:N",
+                    scale=alt.Scale(domain=["low end", "high end"], range=[_LOW, _HIGH]),
+                    legend=alt.Legend(),
+                ),
+            )
+        )
+        rule = alt.Chart(inline_values(long.head(1))).mark_rule(strokeWidth=1.5).encode(x="base:Q")
+        panels.append((ends + rule).properties(width=_WIDTH, height=34 * len(order)))
+    widest = {metric: frame.filter(pl.col("metric") == metric).head(1).to_dicts()[0]["parameter"] for metric in _SHOWN}
+    description = (
+        f"Each uncertain value from the low to the high end of its range, all others as in the scenario, for "
+        f"{found['policy']}; the line is the scenario. Cost depends most on {widest['cost_usd']}, shortfall on "
+        f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
+    )
+    table = _in_per_cent(frame, ("base", "low", "high", "swing"))
+    return _chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
+
+
+def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
+    """Which share of the sampled cases stays below a cost and below a shortfall, for every policy."""
+    names = [each["policy"] for each in found["policies"]]
+    shares = [step / (_POINTS - 1) for step in range(_POINTS)]
+    sampled = cases.filter(pl.col("role") == "sample").with_columns(
+        cost_usd=pl.col("cost_usd_micros") / 1e6,
+        shortfall_ratio=pl.when(pl.col("demanded_tokens") > 0)
+        .then(pl.col("shortfall_tokens") / pl.col("demanded_tokens"))
+        .otherwise(0.0),
+    )
+    frame = pl.concat(
+        pl.DataFrame(
+            {
+                "policy": [name] * _POINTS,
+                "share_of_cases": shares,
+                **{
+                    metric: [values.quantile(share, "linear") for share in shares]
+                    for metric in _SHOWN
+                    for values in (sampled.filter(pl.col("policy") == name)[metric],)
+                },
+            }
+        )
+        for name in names
+    )
+    panels = [
+        alt.Chart(inline_values(frame.with_columns(series=pl.col("policy"))))
+        .mark_line(strokeWidth=2.5)
+        .encode(
+            x=alt.X(f"{metric}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=axis)),
+            y=alt.Y("share_of_cases:Q", title="cases at most that", axis=alt.Axis(format=".0%")),
+            order="share_of_cases:Q",
+            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=_turn(_COLOURS, names))),
+            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=_turn(_DASHES, names))),
+        )
+        .properties(width=_WIDTH, height=200)
+        for metric, (title, axis) in _SHOWN.items()
+    ]
+    held = ", ".join(
+        f"{each['policy']} {each['attainment']['max_shortfall_ratio']['ratio']:.0%}" for each in found["policies"]
+    )
+    description = (
+        f"Share of the {found['cases']:,} sampled cases whose cost and whose shortfall are at most a value. "
+        f"Cases within slo.max_shortfall_ratio: {held}."
+    )
+    return _chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
+
+
+def quantile_table(found: Mapping[str, Any]) -> pl.DataFrame:
+    """A row per policy and metric: the scenario's own figure, quantiles and mean of the samples."""
+    rows = [
+        {"policy": each["policy"], "metric": metric, "scenario": each["base"][metric], **quantiles}
+        for each in found["policies"]
+        for metric, quantiles in each["quantiles"].items()
+    ]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return _in_per_cent(frame, frame.columns[2:])
+
+
+def _in_per_cent(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Figures of metrics that are ratios in per cent, named so: tables for people show two decimals."""
+    is_ratio = pl.col("metric").str.ends_with("_ratio")
+    factor = pl.when(is_ratio).then(100.0).otherwise(1.0)
+    name = pl.col("metric").str.replace("_ratio$", " (%)").str.replace_all("_", " ")
+    return frame.with_columns(*(pl.col(column) * factor for column in columns), metric=name)
+
+
+def _parameters(found: Mapping[str, Any]) -> pl.DataFrame:
+    """The ranges; numbers as text, since some are small and some are not."""
+    numbers = ("low", "high", "base")
+    rows = [
+        {name: f"{value:.5g}" if name in numbers and value is not None else value for name, value in each.items()}
+        for each in found["parameters"]
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _attainment(found: Mapping[str, Any]) -> pl.DataFrame:
+    rows = [
+        {"policy": each["policy"], "limit_on": name, **held}
+        for each in found["policies"]
+        for name, held in each["attainment"].items()
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _turn(values: tuple[Any, ...], names: list[str]) -> list[Any]:
+    """A value for each name, from the beginning again where there are more names."""
+    return [values[index % len(values)] for index in range(len(names))]
+
+
+def _chart(name: str, title: str, description: str, layers: Any, frame: pl.DataFrame) -> Chart:
+    described = layers.properties(title=title, description=description, background="white").configure(**CONFIG)
+    spec = described.to_dict()
+    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
+    return Chart(name, title, description, spec, frame)
