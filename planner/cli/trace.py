@@ -77,9 +77,13 @@ def generate(
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Log files.")],
-    format_name: Annotated[str, typer.Option("--format", metavar="F", help="azure, mooncake, csv or parquet.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Log files, folders of them, patterns; gzip and zstd too.")
+    ],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="F", help="A format of the README's table, or auto.")
+    ] = "auto",
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
     start: Annotated[
         str, typer.Option("--start", help="Moment of time 0, for logs with relative times.")
@@ -106,6 +110,11 @@ def import_(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
     trace = outcome.trace
+    if outcome.known_as:
+        again = "nothing was read again" if outcome.known_as == name else "this is it once more"
+        warn(f"the same log is stored already, as {outcome.known_as}; {again}")
+    if outcome.skipped:
+        warn(f"{len(outcome.skipped)} files are no logs by their names and were left out: {', '.join(outcome.skipped)}")
     if as_json:
         print_json(
             {
@@ -114,10 +123,12 @@ def import_(
                 "rows_imported": trace.row_count,
                 "rows_rejected": trace.rows_rejected,
                 "rejects": dict(outcome.rejects),
+                "known_as": outcome.known_as,
+                "skipped": list(outcome.skipped),
             }
         )
         return
-    print_line(f"{trace.name}: {trace.row_count:,} of {trace.rows_read:,} rows imported as {format_name}")
+    print_line(f"{trace.name}: {trace.row_count:,} of {trace.rows_read:,} rows imported as {trace.format}")
     for reason, count in outcome.rejects.items():
         print_line(f"  refused {count:,}: {reason}")
     _print_summary(trace, as_json=False)

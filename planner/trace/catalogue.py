@@ -10,7 +10,7 @@ import polars as pl
 
 from planner.errors import TraceError
 from planner.store import Session, Store
-from planner.store.traces import add_blocks, add_requests, drop_trace_tables
+from planner.store.traces import add_blocks, add_rejects, add_requests, drop_trace_tables
 from planner.trace.spool import Spool
 
 
@@ -69,7 +69,7 @@ class Draft:
     block_tokens: int | None = None
     rows_read: int = 0
     classes: tuple[str, ...] = ()
-    rejects: pl.DataFrame | None = None
+    rejects: Spool | None = None
 
 
 def by_name(session: Session, name: str) -> TraceInfo:
@@ -117,8 +117,8 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
         if draft.classes:
             frame = pl.DataFrame({"class_id": range(len(draft.classes)), "class": draft.classes})
             session.append("request_class", frame.with_columns(trace_id=pl.lit(trace_id)))
-        if draft.rejects is not None and draft.rejects.height:
-            session.append("import_reject", draft.rejects.with_columns(trace_id=pl.lit(trace_id)))
+        if draft.rejects is not None:
+            add_rejects(session, trace_id, draft.rejects.read())
         return by_name(session, draft.name)
 
 
@@ -154,7 +154,7 @@ def _row(draft: Draft, trace_id: int, requests: Spool) -> pl.DataFrame:
             "window_end_us": end_us,
             "block_tokens": draft.block_tokens,
             "rows_read": draft.rows_read or requests.rows,
-            "rows_rejected": draft.rejects.height if draft.rejects is not None else 0,
+            "rows_rejected": draft.rejects.rows if draft.rejects is not None else 0,
             "created_at": draft.created_at,
             "planner_version": draft.planner_version,
         },
