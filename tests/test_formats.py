@@ -14,7 +14,8 @@ from test_import import AZURE, MOONCAKE, requests_of, write
 from planner.errors import TraceError
 from planner.store import Store
 from planner.trace import sources
-from planner.trace.importer import ImportOptions, ImportOutcome, import_trace
+from planner.trace.import_job import ImportOptions, ImportOutcome
+from planner.trace.importer import import_trace
 
 LINES = "arrival,input_tokens,output_tokens\n"
 

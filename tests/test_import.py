@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.trace.formats import readers
-from planner.trace.importer import ImportOptions, ImportOutcome, import_trace
+from planner.trace.import_job import ImportOptions, ImportOutcome
+from planner.trace.importer import import_trace
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"

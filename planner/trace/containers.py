@@ -61,19 +61,20 @@ def csv_columns(path: Path) -> list[str]:
         raise TraceError(f"{path}: is not a CSV file: {error}; check the file, or give another --format") from error
 
 
-def csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A CSV file with a header. Quoted fields may hold line ends. Raises TraceError."""
-    columns = csv_columns(path)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
+    names = list(columns) or csv_columns(path)
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TraceError(f"{path}: has the column {', '.join(twice)} more than once; rename one")
     # the header is skipped as a row, so that names with blanks or a byte order mark do not matter
+    header = 0 if columns else 1
     return _lines(
         path,
-        columns,
-        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=columns, skip_rows=1),
+        names,
+        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=header),
         {"delimiter": ","},
-        first_line=2,
+        first_line=1 + header,
     )
 
 

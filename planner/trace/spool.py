@@ -14,7 +14,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 _MEMORY_BYTES = 1100 << 20  # with DuckDB's own limit this stays under 3 GB
 
 
@@ -26,7 +26,7 @@ class Spool:
 
     def __init__(self, schema: pa.Schema, folder: Path, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.rows = 0
-        self.sums = dict.fromkeys((name for name in _TOKENS if name in schema.names), 0)
+        self.sums = dict.fromkeys((name for name in TOKENS if name in schema.names), 0)
         self.first_arrival_us: int | None = None
         self.last_arrival_us: int | None = None
         self.schema = schema
