@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from planner.errors import TraceError, UsageError
 from planner.store import Store
-from planner.trace.formats import readers
 from planner.trace.import_job import ImportOptions, ImportOutcome
 from planner.trace.importer import import_trace
 
@@ -292,11 +291,6 @@ def test_a_name_that_is_taken_is_refused(store: Store, tmp_path: Path) -> None:
     imported(store, log, "azure")
     with pytest.raises(TraceError, match="is stored already"):
         imported(store, log, "azure", timezone="Asia/Shanghai")
-
-
-def test_every_reader_has_a_description_and_a_fixture_here() -> None:
-    assert set(readers()) == {"azure", "mooncake", "csv", "parquet"}
-    assert all(reader.description for reader in readers().values())
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -41,3 +41,7 @@ CREATE MACRO token_count
     (given DOUBLE) AS CASE WHEN given BETWEEN 0 AND 2147483647 AND given = floor(given) THEN given::BIGINT END,
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
+
+-- A whole number of a sum, as sums of tokens can be; NULL for anything else.
+CREATE MACRO whole_number(given) AS
+    CASE WHEN regexp_full_match(given, '\s*\d{1,16}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 4000000000000000 THEN TRY_CAST(given AS BIGINT) END;
