@@ -95,7 +95,8 @@ def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) ->
 
 
 def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
-    """What a trace asks for per token. Raises UsageError where it asks for nothing to model."""
+    """What a trace asks for per token. Raises UsageError where it asks for nothing to model, TraceError for windows."""
+    catalogue.check_requests(trace)
     (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
     return Workload.of_row(row, trace.name)
 
@@ -137,7 +138,15 @@ def slo_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Latenc
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval; nothing where every request is stored."""
+    """What a sample leaves uncertain about the demand of an interval, and what no length is known of."""
+    share = (json.loads(trace.settings).get("coverage") or {}).get("request_share")
+    if share is not None and share < 1:
+        unknown = f"the lengths of {1 - share:.1%} of the requests are not known, and their tokens not in the demand"
+        return (unknown, *_sampling_notes(session, trace, grid))
+    return _sampling_notes(session, trace, grid)
+
+
+def _sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     if trace.sample_weight == 1:
         return ()
     head = f"the trace is a sample: each stored row stands for {trace.sample_weight} requests; "

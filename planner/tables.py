@@ -39,14 +39,14 @@ TABLES = (
         """
         trace_id | INTEGER | - | number of the trace
         name | VARCHAR | - | unique name
-        origin | VARCHAR | - | synthetic or import
+        origin | VARCHAR | - | synthetic, import, or windows: imported demand per window, without requests
         format | VARCHAR | - | reader that imported it
         profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         settings | JSON | - | arguments that made it
         settings_digest | VARCHAR | - | sha256 of origin, profile content and settings
         timezone | VARCHAR | - | IANA zone of its local times
         sample_weight | BIGINT | requests/row | real requests that one stored row stands for
-        row_count | BIGINT | rows | stored rows
+        row_count | BIGINT | rows | stored rows; of windows, the requests that they count
         input_tokens | BIGINT | tokens | sum over stored rows, cache hits included
         cached_input_tokens | BIGINT | tokens | sum over stored rows
         output_tokens | BIGINT | tokens | sum over stored rows
@@ -92,6 +92,20 @@ TABLES = (
         trace_id | INTEGER | - | the trace
         class_id | SMALLINT | - | number of the class
         class | VARCHAR | - | model, tier or tenant
+        """,
+    ),
+    _table(
+        "demand_window",
+        "one window of a trace that is known by window only",
+        """
+        trace_id | INTEGER | - | the trace
+        window_start_us | BIGINT | us | start
+        window_end_us | BIGINT | us | end
+        requests | BIGINT | requests | requests, of unknown lengths too
+        requests_with_lengths | BIGINT | requests | requests whose tokens are counted here
+        input_tokens | BIGINT | tokens | cache hits included; rounded, where they are expected values
+        cached_input_tokens | BIGINT | tokens | part of input_tokens
+        output_tokens | BIGINT | tokens | generated
         """,
     ),
     _table(

@@ -108,7 +108,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 
 def test_every_policy_reader_and_layer_is_in_the_documents() -> None:
     from planner.policy import POLICIES
-    from planner.trace.importer import readers
+    from planner.trace.formats import readers
 
     readme, architecture = ((ROOT / name).read_text() for name in ("README.md", "ARCHITECTURE.md"))
     for name in (*POLICIES, *readers()):

@@ -10,8 +10,10 @@ from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from planner.trace.catalogue import TraceInfo
-    from planner.trace.importer import ImportOptions
+    from planner.trace.import_job import ImportOptions
 
 app = typer.Typer(help="Stored request traces.", rich_markup_mode=None)
 
@@ -77,9 +79,13 @@ def generate(
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Log files.")],
-    format_name: Annotated[str, typer.Option("--format", metavar="F", help="azure, mooncake, csv or parquet.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH", help="Log files, folders of them, patterns; gzip and zstd too.")
+    ],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="F", help="A format of the README's table, or auto.")
+    ] = "auto",
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
     start: Annotated[
         str, typer.Option("--start", help="Moment of time 0, for logs with relative times.")
@@ -93,34 +99,63 @@ def import_(
         typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse everything if one row is refused.")] = False,
+    draw: Annotated[
+        int | None, typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --draw draws.")] = 1,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
+    from dataclasses import replace
+
     from planner.pipeline import version
     from planner.trace.describe import summary
     from planner.trace.importer import import_trace
 
-    options = _import_options(timezone, start, time_unit, cache, columns or [], strict)
+    read = _import_options(timezone, start, time_unit, cache, columns or [], strict)
+    options = replace(read, draw=draw, seed=seed)
     outcome = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
     trace = outcome.trace
+    if outcome.known_as:
+        again = "nothing was read again" if outcome.known_as == name else "this is it once more"
+        warn(f"the same log is stored already, as {outcome.known_as}; {again}")
+    if outcome.skipped:
+        warn(f"{len(outcome.skipped)} files are no logs by their names and were left out: {', '.join(outcome.skipped)}")
     if as_json:
         print_json(
             {
                 **summary(trace),
                 "rows_read": trace.rows_read,
-                "rows_imported": trace.row_count,
+                "rows_imported": trace.rows_read - trace.rows_rejected,
                 "rows_rejected": trace.rows_rejected,
                 "rejects": dict(outcome.rejects),
+                "coverage": outcome.coverage,
+                "known_as": outcome.known_as,
+                "skipped": list(outcome.skipped),
             }
         )
         return
-    print_line(f"{trace.name}: {trace.row_count:,} of {trace.rows_read:,} rows imported as {format_name}")
+    done = trace.rows_read - trace.rows_rejected
+    print_line(f"{trace.name}: {done:,} of {trace.rows_read:,} rows imported as {trace.format}")
+    if outcome.coverage:
+        _print_coverage(trace, outcome.coverage)
     for reason, count in outcome.rejects.items():
         print_line(f"  refused {count:,}: {reason}")
     _print_summary(trace, as_json=False)
+
+
+def _print_coverage(trace: "TraceInfo", coverage: "Mapping[str, Any]") -> None:
+    """What is known of demand per window, and what was made of it."""
+    known, every = coverage["requests_with_lengths"], coverage["requests"]
+    if known < every:
+        print_line(f"  {known:,} of {every:,} requests have lengths; the tokens of the others are not counted")
+    if trace.windowed:
+        print_line("  kept as demand per window, to plan with; --draw draws requests, to replay")
+    else:
+        print_line(f"  {trace.row_count:,} requests with lengths drawn, each for {trace.sample_weight:,}")
 
 
 def _import_options(
@@ -128,7 +163,7 @@ def _import_options(
 ) -> "ImportOptions":
     """The options of an import from what was typed. Raises UsageError."""
     from planner.errors import UsageError
-    from planner.trace.importer import UNITS_US, ImportOptions
+    from planner.trace.import_job import UNITS_US, ImportOptions
 
     if time_unit not in UNITS_US:
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')

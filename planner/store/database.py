@@ -60,6 +60,11 @@ class Session:
         """Append a frame to a table, by column name."""
         self._with_view(frame.to_arrow(), f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
 
+    def append_from(self, table: str, batches: pa.RecordBatchReader, **values: int) -> None:
+        """Append Arrow batches to a table, by column name; values are the same in every row."""
+        more = "".join(f", {int(value)} AS {name}" for name, value in values.items())
+        self._with_view(batches, f"INSERT INTO {table} BY NAME SELECT *{more} FROM appended_rows")
+
     def create_from(self, table: str, batches: pa.RecordBatchReader) -> None:
         """Create a table from Arrow batches, in their order."""
         self._with_view(batches, f"CREATE TABLE {table} AS SELECT * FROM appended_rows")

@@ -1,7 +1,8 @@
 """A private, temporary DuckDB in which imported lines become requests, while nobody's lock is held."""
 
+import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,70 +10,204 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from planner.errors import TraceError
 from planner.resources import shipped
 from planner.store.database import CONFIG
 
-_PARSED = (
-    "file_index, line, arrival_us, input_tokens, cached_input_tokens, output_tokens, class, session, block_ids, "
-    "sample_weight, block_tokens, reason"
-)
+PARSED = {
+    "request": (
+        "file_index, line, arrival_us, input_tokens, cached_input_tokens, output_tokens, class, session, parent, "
+        "block_ids, sample_weight, block_tokens, reason"
+    ),
+    "window": (
+        "file_index, line, start_us, end_us, requests, requests_with_lengths, input_tokens, cached_input_tokens, "
+        "output_tokens, reason"
+    ),
+}
+"""What readers make, of requests and of windows of demand."""
 
 
 class Staging:
-    """Lines in, requests out: `parse` every file with a reader, then take what was made."""
+    """Lines in, requests or windows out: `parse` every file with a reader, then take what was made."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
         self._connection = connection
+        self._folder = folder
+        self._rows = rows
+        self._packed: list[str] = []
+        self._paths: list[Path] = []
+        self._show()
 
-    def parse(self, reader: str, file_index: int, batches: Iterable[pa.RecordBatch], params: dict[str, object]) -> None:
-        """Run a reader of `sql/readers` over a file's lines. params: what it may need; it takes what it names."""
-        text = _sql(f"readers/{reader}")
-        used = {name: value for name, value in params.items() if f"${name}" in text}
+    def parse(
+        self,
+        reader: str,
+        file_index: int,
+        batches: Iterable[pa.RecordBatch],
+        params: Mapping[str, object],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Run a reader of `sql/readers` over a file's rows.
+
+        params: what it may need; it takes what it names. keys: to be taken out of the JSON in the column text first.
+        """
+        text = _reader(reader, params)
+        source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
             self._connection.register("lines", pa.Table.from_batches([batch]))
             self._connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM lines"
+                f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
             )
-            self._connection.execute(f"INSERT INTO parsed SELECT {_PARSED} FROM ({text})", used)
+            self._connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
             self._connection.unregister("lines")
+
+    def parse_parquet(
+        self, reader: str, file_index: int, path: Path, params: Mapping[str, object], sources: Mapping[str, str]
+    ) -> None:
+        """Have a reader run over a Parquet file whenever its rows are asked for; nothing is copied.
+
+        sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
+        """
+        link = self._folder / f"log-{file_index}.parquet"  # DuckDB would take some names for patterns
+        link.symlink_to(path.absolute())
+        rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
+        self._paths.append(path)
+        with self._reading():
+            types = dict(
+                self._connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
+            )
+        if sources:
+            columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
+        else:
+            columns = "to_json(log)::VARCHAR AS text"
+        head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
+        raw = f"SELECT {head}, {columns} FROM {rows} AS log"
+        made = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
+        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({made})")
+        self._show()
 
     def counts(self) -> dict[str, object]:
         """Rows read and imported, and which optional fields the imported ones have."""
-        counts: dict[str, object] = self._connection.sql(_sql("staging/counts")).pl().to_dicts()[0]
+        with self._reading():
+            counts: dict[str, object] = self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().to_dicts()[0]
+        if counts.get("has_parent"):
+            self._connection.execute(_sql("staging/conversations"))
         return counts
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""
         return [str(row[0]) for row in self._connection.execute(_sql("staging/classes")).fetchall()]
 
-    def rejects(self) -> pl.DataFrame:
-        """Refused rows: file_index, line, reason, in file order."""
-        rows: pl.DataFrame = self._connection.sql(_sql("staging/rejects")).pl()
-        return rows
+    def reasons(self) -> dict[str, int]:
+        """Refused rows by reason, the most frequent first."""
+        return dict(self._connection.execute(_sql("staging/reasons")).fetchall())
 
-    def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> pa.RecordBatchReader:
+    def first_reject(self) -> tuple[int, int, str]:
+        """File index, line and reason of the first refused row."""
+        row: tuple[int, int, str] = self._connection.execute(f"{_sql('staging/rejects')} LIMIT 1").fetchall()[0]
+        return row
+
+    def rejects(self, batch_rows: int) -> pa.RecordBatchReader:
+        """Refused rows: file_index, line, reason, in file order."""
+        return self._stream(_sql("staging/rejects"), batch_rows)
+
+    def requests(
+        self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool, in_order: bool
+    ) -> pa.RecordBatchReader:
         """Columns of the imported requests in arrival order, then file order.
 
-        numbered_sessions: whether sessions are numbers already and keep them.
+        numbered_sessions: whether sessions are numbers already and keep them. in_order: whether the files are taken
+        to be in arrival order already, so that nothing is sorted; who reads the rows has to check.
         """
         # only the columns asked for are computed: classes and sessions cost a sort each
-        query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
-        return self._connection.sql(query, params={"numbered_sessions": numbered_sessions}).to_arrow_reader(batch_rows)
+        query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')})"
+        if not in_order:
+            query += " ORDER BY arrival_us, file_index, line"
+        return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
+
+    def windows(self) -> pl.DataFrame:
+        """The imported windows, in file order."""
+        frame: pl.DataFrame = self._connection.sql(_sql("staging/windows")).pl()
+        return frame
+
+    def _stream(self, query: str, batch_rows: int, **params: object) -> pa.RecordBatchReader:
+        # a result that is not read to its end holds its connection
+        return self._connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
+
+    def _show(self) -> None:
+        """Make the view `parsed` of all that was parsed."""
+        parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
+        self._connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
+        self._connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Parquet files are read while queries run; what is wrong with them shows there."""
+        try:
+            yield
+        except duckdb.Error as error:
+            if not self._paths:
+                raise
+            broken = re.search(r"log-(\d+)\.parquet", str(error))
+            at = self._paths[int(broken[1])] if broken and int(broken[1]) < len(self._paths) else self._paths[-1]
+            reason = str(error).splitlines()[0].replace(str(self._folder), "")
+            raise TraceError(
+                f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is whole"
+            ) from error
 
 
 @contextmanager
-def staging() -> Iterator[Staging]:
-    """A staging area that spills to a temporary folder and leaves nothing behind."""
+def staging(rows: str = "request") -> Iterator[Staging]:
+    """A staging area that spills to a temporary folder and leaves nothing behind. rows: request or window."""
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
-        connection = duckdb.connect(":memory:", config={**CONFIG, "temp_directory": str(Path(folder))})
+        connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(_sql("readers/_macros"))
-            connection.execute(_sql("staging/parsed"))
-            yield Staging(connection)
+            connection.execute(_sql(f"staging/parsed_{rows}"))
+            yield Staging(connection, Path(folder), rows)
         finally:
             connection.close()
 
 
+def _typed(column: str, types: Mapping[str, str]) -> str:
+    """A column of a Parquet file as one of the few types that the macros of readers take."""
+    kind, name = types.get(column), _name(column)
+    if kind is None:
+        return "NULL::VARCHAR"
+    if kind.endswith("[]"):
+        return f"array_to_string({name}::VARCHAR[], ' ')"
+    if "INT" in kind:
+        return f"TRY_CAST({name} AS BIGINT)"
+    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+        return f"{name}::DOUBLE"
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return name
+    return f"TRY_CAST({name} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{name}::VARCHAR"
+
+
+def _columns_of_json(keys: Sequence[str]) -> str:
+    """A relation with a text column for every key of the JSON objects in the column text."""
+    columns = ", ".join(f"json_extract_string(entry, {_literal('$.' + _name(key))}) AS {_name(key)}" for key in keys)
+    return (
+        "(SELECT line, coalesce(fault, CASE WHEN entry IS NULL OR json_type(entry) <> 'OBJECT' "
+        f"THEN 'is not a JSON object' END) AS fault, {columns} "
+        "FROM (SELECT *, CASE WHEN json_valid(text) THEN text::JSON END AS entry FROM lines))"
+    )
+
+
+def _reader(name: str, params: Mapping[str, object]) -> str:
+    """The query of a reader with its parameters put in: a view keeps none."""
+    text = _sql(f"readers/{name}")
+    return re.sub(r"\$([a-z_]+)", lambda found: _literal(params[found[1]]) if found[1] in params else found[0], text)
+
+
+def _literal(value: object) -> str:
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
 def _sql(name: str) -> str:
-    return (shipped("sql") / f"{name}.sql").read_text(encoding="utf-8")
+    return (shipped("sql") / f"{name}.sql").read_text(encoding="utf-8").strip().rstrip(";")

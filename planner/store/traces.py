@@ -15,6 +15,7 @@ REQUEST_SCHEMA = pa.schema(
         ("session_id", pa.int64()),
     ]
 )
+REJECT_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 BLOCK_SCHEMA = pa.schema([("request_seq", pa.int64()), ("block_index", pa.int32()), ("block_id", pa.int64())])
 
 
@@ -31,6 +32,11 @@ def add_blocks(session: Session, trace_id: int, blocks: pa.RecordBatchReader) ->
     """Store a trace's prefix blocks, which come in (request_seq, block_index) order. blocks: BLOCK_SCHEMA."""
     session.create_from(f"trace_data.request_block_{trace_id}", blocks)
     refresh_request_views(session.connection)
+
+
+def add_rejects(session: Session, trace_id: int, rejects: pa.RecordBatchReader) -> None:
+    """Store what an import refused. rejects: REJECT_SCHEMA."""
+    session.append_from("import_reject", rejects, trace_id=trace_id)
 
 
 def drop_trace_tables(session: Session, trace_id: int) -> None:

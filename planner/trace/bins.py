@@ -6,6 +6,7 @@ from planner.demand import Demand, from_bins, grid_over
 from planner.errors import TraceError
 from planner.store import Session
 from planner.trace.catalogue import TraceInfo
+from planner.trace.windows import demand_of
 from planner.units import iso
 
 MOST_INTERVALS = 200_000
@@ -13,7 +14,7 @@ MOST_INTERVALS = 200_000
 
 
 def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) -> Demand:
-    """The demand of a trace's rows, sample weight applied, over the time that the trace covers.
+    """The demand of a trace's rows, sample weight applied, or of its windows, over the time that the trace covers.
 
     Raises TraceError for a trace that spans more than MOST_INTERVALS.
     """
@@ -24,6 +25,8 @@ def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) ->
             f"{grid.count:,} intervals of {interval_s} s and {MOST_INTERVALS:,} are the most; "
             "look for stray dates in the log, or use longer intervals"
         )
+    if trace.windowed:
+        return demand_of(session.frame("demand_windows", trace_id=trace.trace_id), grid)
     bins = session.frame(
         "demand_bins",
         trace_id=trace.trace_id,

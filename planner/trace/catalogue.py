@@ -10,8 +10,9 @@ import polars as pl
 
 from planner.errors import TraceError
 from planner.store import Session, Store
-from planner.store.traces import add_blocks, add_requests, drop_trace_tables
-from planner.trace.spool import Spool
+from planner.store.traces import add_blocks, add_rejects, add_requests, drop_trace_tables
+from planner.trace.spool import TOKENS, Spool
+from planner.trace.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class TraceInfo:
         """Real requests that the trace stands for."""
         return self.row_count * self.sample_weight
 
+    @property
+    def windowed(self) -> bool:
+        """Whether only demand per window is known, and no requests."""
+        return self.origin == "windows"
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -69,7 +75,7 @@ class Draft:
     block_tokens: int | None = None
     rows_read: int = 0
     classes: tuple[str, ...] = ()
-    rejects: pl.DataFrame | None = None
+    rejects: Spool | None = None
 
 
 def by_name(session: Session, name: str) -> TraceInfo:
@@ -99,6 +105,27 @@ def listed(session: Session) -> list[TraceInfo]:
     return [TraceInfo.of(row) for row in session.rows("trace_list")]
 
 
+def check_requests(info: TraceInfo) -> None:
+    """Raises TraceError where a trace has no requests."""
+    if info.windowed:
+        raise TraceError(
+            f"trace {info.name} holds demand per window and no requests; import it again with --draw 1, or a sample "
+            "with --draw 100"
+        )
+
+
+def add_windows(store: Store, draft: Draft, windows: Windows) -> TraceInfo:
+    """Store a trace that is known by window only, in one transaction. Raises TraceError where the name is taken."""
+    with store.write() as session:
+        refuse_taken(session, draft.name)
+        trace_id = session.next_number("trace_sequence")
+        session.append("trace", _row(draft, trace_id, _Sums.of(windows)))
+        session.append("demand_window", windows.frame(trace_id))
+        if draft.rejects is not None:
+            add_rejects(session, trace_id, draft.rejects.read())
+        return by_name(session, draft.name)
+
+
 def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None) -> TraceInfo:
     """Store a trace in one transaction. Raises TraceError where the name is taken.
 
@@ -117,8 +144,8 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
         if draft.classes:
             frame = pl.DataFrame({"class_id": range(len(draft.classes)), "class": draft.classes})
             session.append("request_class", frame.with_columns(trace_id=pl.lit(trace_id)))
-        if draft.rejects is not None and draft.rejects.height:
-            session.append("import_reject", draft.rejects.with_columns(trace_id=pl.lit(trace_id)))
+        if draft.rejects is not None:
+            add_rejects(session, trace_id, draft.rejects.read())
         return by_name(session, draft.name)
 
 
@@ -127,13 +154,28 @@ def delete(store: Store, name: str) -> list[str]:
     with store.write() as session:
         info = by_name(session, name)
         runs = [row["run_id"] for row in session.rows("trace_runs", trace_id=info.trace_id)]
-        for query in ("trace_delete_classes", "trace_delete_rejects", "trace_delete"):
+        for query in ("trace_delete_classes", "trace_delete_rejects", "trace_delete_windows", "trace_delete"):
             session.execute(query, trace_id=info.trace_id)
         drop_trace_tables(session, info.trace_id)
     return runs
 
 
-def _row(draft: Draft, trace_id: int, requests: Spool) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Sums:
+    """What the table `trace` keeps of windows, as of a spool of requests."""
+
+    rows: int
+    sums: Mapping[str, int]
+    first_arrival_us: int
+    last_arrival_us: int
+
+    @classmethod
+    def of(cls, windows: Windows) -> Self:
+        sums = {name: int(getattr(windows, name).sum()) for name in TOKENS}
+        return cls(int(windows.requests.sum()), sums, int(windows.start_us[0]), int(windows.end_us[-1]) - 1)
+
+
+def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:
     start_us, end_us = draft.window_us
     return pl.DataFrame(
         {
@@ -154,7 +196,7 @@ def _row(draft: Draft, trace_id: int, requests: Spool) -> pl.DataFrame:
             "window_end_us": end_us,
             "block_tokens": draft.block_tokens,
             "rows_read": draft.rows_read or requests.rows,
-            "rows_rejected": draft.rejects.height if draft.rejects is not None else 0,
+            "rows_rejected": draft.rejects.rows if draft.rejects is not None else 0,
             "created_at": draft.created_at,
             "planner_version": draft.planner_version,
         },

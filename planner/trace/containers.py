@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,37 +19,33 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from planner.errors import TraceError
+from planner.trace import documents
+from planner.trace.batches import schema_of
+from planner.trace.sources import LogStream, head_of
 
 BLOCK_BYTES = 8 << 20
-_BATCH_ROWS = 65_536
 _HEAD_BYTES = 1 << 20
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 Ints = NDArray[np.int64]
 
 
-def schema_of(columns: Sequence[str]) -> pa.Schema:
-    """The schema of batches with these columns."""
-    head = [("line", pa.int64()), ("fault", pa.string())]
-    return pa.schema([*head, *((column, pa.string()) for column in columns)])
+def kind(head: bytes) -> Literal["csv", "json", "parquet"]:
+    """How a log is laid out, by its beginning."""
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return "json" if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "csv"
 
 
-def check_file(path: Path) -> None:
-    """Raises TraceError for what is no readable file with something in it."""
-    if path.is_dir():
-        raise TraceError(f"{path}: is a folder; name the log files in it")
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if size == 0:
-        raise TraceError(f"{path}: is empty; name a log with at least one row")
+def shown(names: Sequence[str]) -> str:
+    """Names for a message: not all of them, and nothing that upsets a terminal."""
+    some = [repr(name) if not name.isprintable() else name for name in names[:8]]
+    return ", ".join(some)[:200] + (", ..." if len(names) > len(some) else "")
 
 
 def csv_columns(path: Path) -> list[str]:
     """The column names of a CSV file. Raises TraceError where the first line is no header."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = head_of(path, _HEAD_BYTES)
     line = head.splitlines()[0] if head.strip() else b""
     try:
         text = line.decode("utf-8-sig")
@@ -58,28 +55,37 @@ def csv_columns(path: Path) -> list[str]:
         raise TraceError(
             f"{path}: is not a CSV file: its first line is no header; check the file, or give another --format"
         )
-    return [name.strip() for name in next(csv.reader([text]))]
+    try:
+        return [name.strip() for name in next(csv.reader([text]))]
+    except csv.Error as error:
+        raise TraceError(f"{path}: is not a CSV file: {error}; check the file, or give another --format") from error
 
 
-def csv_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A CSV file with a header. Quoted fields may hold line ends. Raises TraceError."""
-    columns = csv_columns(path)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
+    names = list(columns) or csv_columns(path)
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TraceError(f"{path}: has the column {', '.join(twice)} more than once; rename one")
     # the header is skipped as a row, so that names with blanks or a byte order mark do not matter
+    header = 0 if columns else 1
     return _lines(
         path,
-        columns,
-        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=columns, skip_rows=1),
+        names,
+        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=header),
         {"delimiter": ","},
-        first_line=2,
+        first_line=1 + header,
     )
 
 
-def jsonl_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A file of JSON lines, each line whole in the column `text`. Raises TraceError."""
-    return _lines(
+def json_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """A file of JSON, a record whole in the column `text`: its lines, or what its arrays hold. Raises TraceError."""
+    first = head_of(path, _HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n")[0].strip()
+    if first.startswith(b"[") or first == b"{":
+        with _Utf8(path) as text:
+            yield from documents.batches(path, io.TextIOWrapper(io.BufferedReader(text), "utf-8-sig"))
+        return
+    yield from _lines(
         path,
         ["text"],
         pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["text"]),
@@ -96,37 +102,11 @@ def parquet_columns(path: Path) -> list[str]:
         raise TraceError(f"{path}: is not a Parquet file; check the file, or give another --format") from error
 
 
-def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of a Parquet file as text: times in ISO-8601, lists joined by blanks. line counts rows from 1."""
-    schema = schema_of(columns)
-    done = 0
-    try:
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS, columns=list(columns)):
-            rows = batch.num_rows
-            lines = pa.array(np.arange(done + 1, done + rows + 1))
-            texts = [_as_text(batch.column(column)) for column in columns]
-            yield pa.record_batch([lines, pa.nulls(rows, pa.string()), *texts], schema=schema)
-            done += rows
-    except (pa.ArrowException, OSError) as error:
-        raise TraceError(f"{path}: breaks off after {done} rows; check that the file is whole") from error
-
-
-def _as_text(values: pa.Array) -> pa.Array:
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        lists = pc.cast(values, pa.list_(pa.string()))
-        return pc.binary_join(lists, " ")
-    if pa.types.is_timestamp(values.type):
-        zone = "Z" if values.type.tz else ""
-        plain = pc.cast(values, pa.timestamp("us"), safe=False)
-        return pc.strftime(plain, format=f"%Y-%m-%dT%H:%M:%S{zone}")
-    return pc.cast(values, pa.string())
-
-
 class _Utf8(io.RawIOBase):
     """A file as UTF-8: what is not becomes U+FFFD, and `replaced` says that there was some."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = LogStream(path)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting = b""
         self.replaced = False

@@ -1,5 +1,6 @@
 """What a stored trace holds, as one document."""
 
+import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -38,13 +39,15 @@ def describe(session: Session, info: TraceInfo) -> dict[str, Any]:
     hours = (info.window_end_us - info.window_start_us) // US_PER_HOUR
     demand = binned(session, info, S_PER_HOUR, zone) if hours < MOST_INTERVALS - 1 else None
     kv = session.rows("trace_kv_length", trace_id=info.trace_id)[0]
+    settings: dict[str, Any] = json.loads(info.settings)
     return {
         **summary(info),
         "cache_hit_ratio": info.cached_input_tokens / info.input_tokens if info.input_tokens else None,
         "kv_tokens_per_output_token": kv["kv_tokens_per_output_token"],
         "kv_standard_error": kv["standard_error"],
         "peak_to_mean_hour": peak_to_mean(demand.output_tokens) if demand else None,
-        "lengths": session.rows("trace_lengths", trace_id=info.trace_id),
+        "lengths": [] if info.windowed else session.rows("trace_lengths", trace_id=info.trace_id),
+        "coverage": settings.get("coverage"),
         "rows_read": info.rows_read,
         "rows_rejected": info.rows_rejected,
         "rejects": session.rows("trace_rejects", trace_id=info.trace_id),

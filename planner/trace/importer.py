@@ -1,86 +1,46 @@
 """Importing logs: files in, a stored trace out; what cannot be read is refused row by row, with the reason."""
 
-import hashlib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner.errors import TraceError, UsageError
-from planner.resources import shipped
 from planner.store import Store
 from planner.store.staging import Staging, staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
-from planner.trace import catalogue, containers
-from planner.trace.catalogue import Draft, TraceInfo
+from planner.trace import catalogue, containers, formats, sources, window_import
+from planner.trace.batches import schema_of
+from planner.trace.catalogue import Draft
+from planner.trace.import_job import (
+    BATCH_ROWS,
+    SPOOL_BYTES,
+    ImportOptions,
+    ImportOutcome,
+    Job,
+    check_rows,
+    digest_of,
+    known_before,
+    params_of,
+    rejects_of,
+    settings_of,
+)
 from planner.trace.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.spool import Spool
-from planner.units import US_PER_S, to_us
 
-_BATCH_ROWS = 250_000
-UNITS_US = {"s": US_PER_S, "ms": 1_000, "us": 1}
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A log format: a query in `sql/readers` and how its files are opened.
-
-    columns must be there, optional ones may; block_tokens: size of its prefix blocks, if it has any.
-    """
-
-    name: str
-    description: str
-    query: str
-    container: Literal["csv", "jsonl", "parquet"]
-    columns: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    block_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """How to read logs.
-
-    start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
-    cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse everything if one row is refused.
-    """
-
-    timezone: str
-    start: datetime
-    time_unit: str = "s"
-    cache_blocks: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    strict: bool = False
-
-
-@dataclass(frozen=True)
-class ImportOutcome:
-    """A stored trace and what was refused: reason -> rows."""
-
-    trace: TraceInfo
-    rejects: Mapping[str, int]
-
-
-def readers() -> dict[str, Reader]:
-    """Every format by name."""
-    found = {}
-    for path in sorted((shipped("sql") / "readers").glob("*.toml")):
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        data |= {key: tuple(data[key]) for key in ("columns", "optional") if key in data}
-        found[path.stem] = Reader(name=path.stem, **data)
-    return found
+_MOST_CLASSES = 32_767
+"""What the type of class_id holds."""
 
 
 def import_trace(
     store: Store,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     *,
     format_name: str,
     name: str,
@@ -90,137 +50,137 @@ def import_trace(
 ) -> ImportOutcome:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
-    Raises UsageError for an unknown format, TraceError for files that are not what they should be.
+    paths: files, folders of files, patterns. format_name: of `formats.readers`, or auto. Where the same files were
+    imported with the same options under this name, that trace is returned. Raises UsageError for an unknown format,
+    TraceError for files that are not what they should be.
     """
     if not name.strip():
         raise UsageError("--name is empty; give the trace a name")
-    reader = readers().get(format_name)
-    if reader is None:
-        raise UsageError(f'no format "{format_name}"; use one of {", ".join(readers())}')
-    unknown = sorted(set(options.columns) - {*reader.columns, *reader.optional})
-    if unknown or (options.columns and reader.container == "jsonl"):
-        fields = ", ".join((*reader.columns, *reader.optional))
-        raise UsageError(
-            f"--column {', '.join(unknown or options.columns)}: format {reader.name} has the fields {fields}"
-        )
-    _refuse_taken_name(store, name)
-    for path in paths:
-        containers.check_file(path)
-    params = {
-        "timezone": options.timezone,
-        "start_us": to_us(options.start),
-        "unit_us": UNITS_US[options.time_unit],
-    }
-    with staging() as stage:
-        for index, path in enumerate(paths):
-            stage.parse(reader.query, index, _open(path, reader, options), params)
-        return _store(store, stage, paths, reader, options, name=name, now=now, version=version)
+    if format_name != formats.AUTO:
+        formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
+    logs = sources.expand(paths)
+    reader = formats.reader_of(format_name, logs.paths, options.columns)
+    formats.check_mapping(reader, options.columns)
+    if options.draw is not None and not reader.demand:
+        raise UsageError(f"--draw: format {reader.name} tells requests; draw from demand per window only")
+    digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
+    job = Job(store, tuple(map(str, logs.paths)), reader, options, name, digest, now, version)
+    known = known_before(job)
+    if known and known.trace.name == name:
+        return replace(known, known_as=name, skipped=logs.skipped)
+    with staging("window" if reader.demand else "request") as stage:
+        if reader.containers == ("folder",):
+            outcome = window_import.store_folders(stage, logs.paths, job)
+        else:
+            for index, path in enumerate(logs.paths):
+                _parse(stage, index, path, job)
+            outcome = window_import.store(stage, job) if reader.demand else _store(stage, job)
+    return replace(outcome, known_as=known.trace.name if known else None, skipped=logs.skipped)
 
 
-def _store(
-    store: Store,
-    stage: Staging,
-    paths: Sequence[Path],
-    reader: Reader,
-    options: ImportOptions,
-    *,
-    name: str,
-    now: datetime,
-    version: str,
-) -> ImportOutcome:
+def _parse(stage: Staging, index: int, path: Path, job: Job) -> None:
+    """Hand a file to the reader's query."""
+    reader, options = job.reader, job.options
+    params = params_of(options)
+    container = formats.check_container(path, reader)
+    by_text = reader.record == "text"
+    if container == "parquet":
+        there = containers.parquet_columns(path)
+        columns = {} if by_text else formats.check_columns(path, reader, there, options.columns)
+        stage.parse_parquet(reader.query, index, path, params, columns)
+    elif container == "json":
+        stage.parse(reader.query, index, containers.json_batches(path), params, () if by_text else reader.fields)
+    else:
+        columns = formats.check_columns(path, reader, containers.csv_columns(path), options.columns)
+        batches = _renamed(containers.csv_batches(path), columns)
+        stage.parse(reader.query, index, batches, params)
+
+
+def _store(stage: Staging, job: Job) -> ImportOutcome:
+    """What was parsed becomes a stored trace, with what was refused."""
     counts: dict[str, Any] = stage.counts()
-    refused = stage.rejects()
-    reasons = {str(row[0]): int(row[1]) for row in refused["reason"].value_counts(sort=True).rows()}
-    _check_counts(counts, refused.rows(), paths, reader, options)
-    schema = _request_schema(counts)
-    block_tokens = reader.block_tokens or counts["block_tokens"]
-    folder = store.path.parent
-    with Spool(schema, folder) as requests, Spool(BLOCK_SCHEMA, folder) as blocks:
-        _spool(stage, counts, requests, blocks, reader, options)
+    reasons = stage.reasons()
+    _check_counts(counts, stage, job)
+    classes = tuple(stage.classes()) if counts["has_class"] else ()
+    if len(classes) > _MOST_CLASSES:
+        raise TraceError(f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} are the most")
+    with rejects_of(stage, job, job.names) as rejects, _requests_of(stage, counts, job) as (requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
         draft = Draft(
-            name=name,
+            name=job.name,
             origin="import",
-            format=reader.name,
-            settings={
-                "files": [path.name for path in paths],
-                "timezone": options.timezone,
-                "start": options.start,
-                "time_unit": options.time_unit,
-                "cache_blocks": options.cache_blocks,
-                "columns": dict(options.columns),
-            },
-            settings_digest=_digest_of(paths),
-            timezone=options.timezone,
+            format=job.reader.name,
+            settings=settings_of(job),
+            settings_digest=job.digest,
+            timezone=job.options.timezone,
             sample_weight=counts["sample_weight"],
             window_us=(requests.first_arrival_us, requests.last_arrival_us + 1),
-            created_at=now,
-            planner_version=version,
-            block_tokens=block_tokens if blocks.rows else None,
+            created_at=job.now,
+            planner_version=job.version,
+            block_tokens=(job.reader.block_tokens or counts["block_tokens"]) if blocks.rows else None,
             rows_read=counts["rows_read"],
-            classes=tuple(stage.classes()) if counts["has_class"] else (),
-            rejects=refused.select(
-                refused["file_index"]
-                .replace_strict(list(range(len(paths))), [path.name for path in paths])
-                .alias("file"),
-                "line",
-                "reason",
-            ),
+            classes=classes,
+            rejects=rejects,
         )
-        trace = catalogue.add(store, draft, requests, blocks if blocks.rows else None)
+        trace = catalogue.add(job.store, draft, requests, blocks if blocks.rows else None)
     return ImportOutcome(trace, reasons)
 
 
-def _check_counts(
-    counts: Mapping[str, Any],
-    refused: Sequence[tuple[int, int, str]],
-    paths: Sequence[Path],
-    reader: Reader,
-    options: ImportOptions,
-) -> None:
-    if not counts["rows_read"]:
-        raise TraceError(f"{paths[0]}: has no row below its header; name a log with at least one row")
-    if refused and (options.strict or not counts["rows_imported"]):
-        index, line, reason = refused[0]
-        what = "no row can be imported" if not counts["rows_imported"] else f"{len(refused)} rows are refused"
-        cure = "correct it, or leave out --strict" if counts["rows_imported"] else "check the file and the --format"
-        raise TraceError(
-            f"{paths[index]} as {reader.name}: {what}, the first at line {line} ({reason}); {cure}; nothing is stored"
-        )
-    if counts["weights"] > 1:
-        raise TraceError(f"{paths[0]}: sample_weight differs from row to row; a trace has one, split the file")
-    if counts["block_sizes"] > 1:
-        raise TraceError(f"{paths[0]}: block_tokens differs from row to row; a trace has one, split the file")
-    if counts["has_blocks"] and not (reader.block_tokens or counts["block_tokens"]):
-        raise TraceError(f"{paths[0]}: has block_ids and no block_tokens; add the column with their size in tokens")
+def _check_counts(counts: Mapping[str, Any], stage: Staging, job: Job) -> None:
+    check_rows(counts, stage, job, job.names)
+    if counts["largest_sample_weight"] != counts["sample_weight"]:
+        raise TraceError(f"{job.names[0]}: sample_weight differs from row to row; a trace has one, split the file")
+    if counts["smallest_block_tokens"] != counts["block_tokens"]:
+        raise TraceError(f"{job.names[0]}: block_tokens differs from row to row; a trace has one, split the file")
+    if counts["has_blocks"] and not (job.reader.block_tokens or counts["block_tokens"]):
+        raise TraceError(f"{job.names[0]}: has block_ids and no block_tokens; add the column with their size in tokens")
 
 
-def _spool(
-    stage: Staging,
-    counts: Mapping[str, Any],
-    requests: Spool,
-    blocks: Spool,
-    reader: Reader,
-    options: ImportOptions,
-) -> None:
-    """Move the requests out of the staging area in arrival order; compute cache hits where the format has none."""
-    cache = PrefixCache(options.cache_blocks)
-    done = 0
-    schema = _request_schema(counts)
-    columns = [*schema.names, "block_ids"]
-    stream = stage.requests(columns, _BATCH_ROWS, numbered_sessions=counts["numbered_sessions"])
+@contextmanager
+def _requests_of(stage: Staging, counts: Mapping[str, Any], job: Job) -> Iterator[tuple[Spool, Spool]]:
+    """Requests and their blocks in arrival order: as they come where they come so, and sorted where not."""
+    schema, folder = _request_schema(counts), job.store.path.parent
+    plain = not (counts["has_class"] or counts["has_session"] or counts["has_blocks"])
+    for in_order in (True, False) if plain else (False,):
+        with (
+            Spool(schema, folder, SPOOL_BYTES) as requests,
+            Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks,
+        ):
+            stream = stage.requests(
+                [*schema.names, "block_ids"] if counts["has_blocks"] else schema.names,
+                BATCH_ROWS,
+                numbered_sessions=counts["numbered_sessions"],
+                in_order=in_order,
+            )
+            if _spool(stream, requests, blocks, job):
+                yield requests, blocks
+                return
+
+
+def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Job) -> bool:
+    """Take the requests out of the staging area; compute cache hits where the format has none.
+
+    False as soon as one comes before the one that it follows.
+    """
+    cache = PrefixCache(job.options.cache_blocks)
+    block_tokens = job.reader.block_tokens
     for batch in stream:
-        ids = batch.column("block_ids")
-        fields = {name: batch.column(name) for name in schema.names}
-        if counts["has_blocks"]:
-            if reader.block_tokens:
+        arrivals = batch.column("arrival_us").to_numpy()
+        late = requests.last_arrival_us
+        if (arrivals[1:] < arrivals[:-1]).any() or (late is not None and len(arrivals) and arrivals[0] < late):
+            return False
+        fields = {name: batch.column(name) for name in batch.schema.names}
+        if "block_ids" in fields:
+            ids = fields.pop("block_ids")
+            if block_tokens:
                 prompts = zip(ids.to_pylist(), fields["input_tokens"].to_pylist(), strict=True)
-                hit = [cached_tokens(cache.hits(own or []), reader.block_tokens, tokens) for own, tokens in prompts]
+                hit = [cached_tokens(cache.hits(own or []), block_tokens, tokens) for own, tokens in prompts]
                 fields["cached_input_tokens"] = pa.array(hit, pa.int64())
-            blocks.write(_blocks(ids, done))
+            blocks.write(_blocks(ids, requests.rows))
+        schema = requests.schema
         requests.write(pa.record_batch([fields[item.name].cast(item.type) for item in schema], schema=schema))
-        done += batch.num_rows
+    return True
 
 
 def _blocks(ids: pa.Array, first: int) -> pa.RecordBatch:
@@ -237,67 +197,13 @@ def _request_schema(counts: Mapping[str, Any]) -> pa.Schema:
     return pa.schema([item for item in REQUEST_SCHEMA if not absent.get(item.name)])
 
 
-def _open(path: Path, reader: Reader, options: ImportOptions) -> Iterator[pa.RecordBatch]:
-    """The file's lines with the columns named as the reader's query wants them."""
-    if reader.container == "jsonl":
-        _check_first_line(path, reader)
-        return containers.jsonl_batches(path)
-    there = containers.csv_columns(path) if reader.container == "csv" else containers.parquet_columns(path)
-    sources = {name: options.columns.get(name, name) for name in (*reader.columns, *reader.optional)}
-    missing = [
-        source
-        for name, source in sources.items()
-        if source not in there and name in (*reader.columns, *options.columns)
-    ]
-    if missing:
-        cure = "map it with --column FIELD=NAME" if reader.optional else "check the file, or give another --format"
-        raise TraceError(f"{path}: has no column {', '.join(missing)} (it has {_shown(there)}); {cure}")
-    if reader.container == "csv":
-        batches = containers.csv_batches(path)
-    else:
-        batches = containers.parquet_batches(path, list(dict.fromkeys(s for s in sources.values() if s in there)))
-    return _renamed(batches, sources, containers.schema_of(list(sources)))
-
-
-def _renamed(
-    batches: Iterator[pa.RecordBatch], sources: Mapping[str, str], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+def _renamed(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    """The batches with the columns named as the reader's query wants them."""
+    schema = schema_of(list(columns))
     for batch in batches:
         names = batch.schema.names
-        columns = [
+        found = [
             batch.column(source) if source in names else pa.nulls(batch.num_rows, pa.string())
-            for source in sources.values()
+            for source in columns.values()
         ]
-        yield pa.record_batch([batch.column("line"), batch.column("fault"), *columns], schema=schema)
-
-
-def _check_first_line(path: Path, reader: Reader) -> None:
-    with path.open("rb") as file:
-        first = file.readline(1 << 20)
-    missing = [name for name in reader.columns if f'"{name}"'.encode() not in first]
-    if missing:
-        raise TraceError(
-            f"{path}: is not {reader.name}: its first line has no {', '.join(missing)}; "
-            "check the file, or give another --format"
-        )
-
-
-def _shown(names: Sequence[str]) -> str:
-    shown = [repr(name) if not name.isprintable() else name for name in names[:8]]
-    return ", ".join(shown)[:200] + (", ..." if len(names) > len(shown) else "")
-
-
-def _refuse_taken_name(store: Store, name: str) -> None:
-    """Fail before the work where the name is taken; `catalogue.add` checks again when it stores."""
-    if store.path.exists():
-        with store.read() as session:
-            catalogue.refuse_taken(session, name)
-
-
-def _digest_of(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+        yield pa.record_batch([batch.column("line"), batch.column("fault"), *found], schema=schema)

@@ -14,7 +14,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 _MEMORY_BYTES = 1100 << 20  # with DuckDB's own limit this stays under 3 GB
 
 
@@ -26,10 +26,10 @@ class Spool:
 
     def __init__(self, schema: pa.Schema, folder: Path, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.rows = 0
-        self.sums = dict.fromkeys((name for name in _TOKENS if name in schema.names), 0)
+        self.sums = dict.fromkeys((name for name in TOKENS if name in schema.names), 0)
         self.first_arrival_us: int | None = None
         self.last_arrival_us: int | None = None
-        self._schema = schema
+        self.schema = schema
         self._folder = folder
         self._room = memory_bytes
         self._batches: list[pa.RecordBatch] = []
@@ -44,12 +44,12 @@ class Spool:
         if self._room >= 0:
             self._batches.append(batch)
             return
-        self._file = self._file or _NamelessFile(self._schema, self._folder)
+        self._file = self._file or _NamelessFile(self.schema, self._folder)
         self._file.writer.write_batch(batch)
 
     def read(self) -> pa.RecordBatchReader:
         """All batches, from the first; what was read from memory is not kept."""
-        return pa.RecordBatchReader.from_batches(self._schema, self._all())
+        return pa.RecordBatchReader.from_batches(self.schema, self._all())
 
     def _all(self) -> Iterator[pa.RecordBatch]:
         self._batches.reverse()

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from planner.errors import TraceError, UsageError
 from planner.store import Session
+from planner.trace import catalogue
 from planner.trace.catalogue import TraceInfo
 from planner.units import iso
 
@@ -38,6 +39,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
 
     Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
     """
+    catalogue.check_requests(info)
     chosen = format_name or _SUFFIXES.get(out.suffix)
     if chosen is None:
         raise UsageError(f'--out {out}: ends in "{out.suffix}"; use .csv, .parquet or .jsonl, or give --format')

@@ -1,17 +1,47 @@
--- Shared by all readers.
+-- Shared by all readers. Columns of text files are text; of Parquet files they are BIGINT, DOUBLE, a time or text.
 
--- The moment of a text: ISO-8601 date and time, with an offset or in the given zone; NULL for anything else.
-CREATE TEMP MACRO arrival_time(zone, given) AS
-    CASE
-        WHEN NOT regexp_matches(given, '^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}') THEN NULL
-        WHEN regexp_matches(given, '\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)\s*$')
-            THEN TRY_CAST(given AS TIMESTAMPTZ)
-        ELSE timezone(zone, TRY_CAST(given AS TIMESTAMP))
-    END;
+-- The moment of a column: ISO-8601 date and time, with an offset or in the given zone; NULL for anything else.
+CREATE MACRO arrival_time
+    (zone VARCHAR, given VARCHAR) AS
+        CASE
+            WHEN NOT regexp_matches(given, '^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}') THEN NULL
+            WHEN regexp_matches(given, '\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)\s*$')
+                THEN TRY_CAST(given AS TIMESTAMPTZ)
+            ELSE timezone(zone, TRY_CAST(given AS TIMESTAMP))
+        END,
+    (zone VARCHAR, given TIMESTAMPTZ) AS given,
+    (zone VARCHAR, given TIMESTAMP) AS timezone(zone, given),
+    (zone VARCHAR, given BIGINT) AS NULL::TIMESTAMPTZ,
+    (zone VARCHAR, given DOUBLE) AS NULL::TIMESTAMPTZ;
 
--- A whole number of tokens of a text, as INTEGER can hold it; NULL for anything else.
-CREATE TEMP MACRO token_count(given) AS
-    CASE
-        WHEN regexp_full_match(given, '\s*\d{1,10}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 2147483647
-            THEN TRY_CAST(given AS BIGINT)
-    END;
+-- Microseconds since the epoch of a moment; NULL for none, and for one that lies beyond all clocks.
+CREATE MACRO epoch_micros(moment) AS
+    CASE WHEN moment BETWEEN TIMESTAMPTZ '1677-01-01 00:00:00+00' AND TIMESTAMPTZ '2262-01-01 00:00:00+00' THEN epoch_us(moment) END;
+
+-- Microseconds of a number of units from 0; NULL for anything else.
+CREATE MACRO micros_of
+    (given VARCHAR, unit_us) AS
+        CASE
+            WHEN TRY_CAST(given AS DOUBLE) * unit_us BETWEEN 0 AND 7e15
+                THEN round(TRY_CAST(given AS DECIMAL(38, 9)) * unit_us)::BIGINT
+        END,
+    (given BIGINT, unit_us) AS CASE WHEN given BETWEEN 0 AND 7000000000000000 // unit_us THEN given * unit_us END,
+    (given DOUBLE, unit_us) AS CASE WHEN given * unit_us BETWEEN 0 AND 7e15 THEN round(given * unit_us)::BIGINT END,
+    (given TIMESTAMPTZ, unit_us) AS NULL::BIGINT,
+    (given TIMESTAMP, unit_us) AS NULL::BIGINT;
+
+-- A whole number of tokens of a column, as INTEGER can hold it; NULL for anything else.
+CREATE MACRO token_count
+    (given VARCHAR) AS
+        CASE
+            WHEN regexp_full_match(given, '\s*\d{1,10}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 2147483647
+                THEN TRY_CAST(given AS BIGINT)
+        END,
+    (given BIGINT) AS CASE WHEN given BETWEEN 0 AND 2147483647 THEN given END,
+    (given DOUBLE) AS CASE WHEN given BETWEEN 0 AND 2147483647 AND given = floor(given) THEN given::BIGINT END,
+    (given TIMESTAMPTZ) AS NULL::BIGINT,
+    (given TIMESTAMP) AS NULL::BIGINT;
+
+-- A whole number of a sum, as sums of tokens can be; NULL for anything else.
+CREATE MACRO whole_number(given) AS
+    CASE WHEN regexp_full_match(given, '\s*\d{1,16}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 4000000000000000 THEN TRY_CAST(given AS BIGINT) END;

@@ -24,6 +24,7 @@ SELECT
     output_tokens,
     NULL::VARCHAR AS class,
     NULL::VARCHAR AS session,
+    NULL::VARCHAR AS parent,
     block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,

@@ -12,5 +12,4 @@ SELECT
         WHEN session IS NOT NULL THEN dense_rank() OVER (ORDER BY session) - 1
     END AS session_id,
     block_ids
-FROM parsed
-WHERE reason IS NULL
+FROM imported

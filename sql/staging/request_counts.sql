@@ -4,11 +4,12 @@ SELECT
     count(*) FILTER (WHERE reason IS NULL) AS rows_imported,
     count(class) FILTER (WHERE reason IS NULL) > 0 AS has_class,
     count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
+    count(parent) FILTER (WHERE reason IS NULL) > 0 AS has_parent,
     count(block_ids) FILTER (WHERE reason IS NULL) > 0 AS has_blocks,
-    count(DISTINCT coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS weights,
-    any_value(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
+    min(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
+    max(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS largest_sample_weight,
     bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL)
         AS numbered_sessions,
-    count(DISTINCT block_tokens) FILTER (WHERE reason IS NULL) AS block_sizes,
+    min(block_tokens) FILTER (WHERE reason IS NULL) AS smallest_block_tokens,
     max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
 FROM parsed;

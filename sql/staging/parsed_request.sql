@@ -1,5 +1,5 @@
 -- What a reader makes of the lines of a file; reason says why a line is refused.
-CREATE TABLE parsed (
+CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,
     arrival_us BIGINT,
@@ -8,6 +8,7 @@ CREATE TABLE parsed (
     output_tokens BIGINT,
     class VARCHAR,
     session VARCHAR,
+    parent VARCHAR,
     block_ids BIGINT[],
     sample_weight BIGINT,
     block_tokens BIGINT,

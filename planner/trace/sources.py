@@ -1,0 +1,166 @@
+"""Where logs are: files, folders of daily files, patterns; unpacked as they are read, and known by their digest."""
+
+import glob
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+
+from planner.errors import TraceError
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PACKED = (".gz", ".zst", ".zstd")
+_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
+SERVEGEN_TRACES = "chunk-*-trace.csv"
+"""Published: the files of a ServeGen folder, one per client."""
+_MOST_RATIO = 200
+"""Assumed: request logs shrink 4 to 30 times, so more than this is no log but meant to fill the disk."""
+_RATIO_FROM_BYTES = 64 << 20
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Files (or ServeGen folders) in the order they are read, and the names of what lay beside them and is no log."""
+
+    paths: tuple[Path, ...]
+    skipped: tuple[str, ...]
+
+
+def expand(words: Sequence[str | Path]) -> Logs:
+    """The logs that files, folders and patterns name; those of a folder or pattern by name. Raises TraceError."""
+    found: list[Path] = []
+    skipped: list[str] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and not any(path.glob(SERVEGEN_TRACES)):
+            inside = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
+            logs = [item for item in inside if _is_log_name(item)]
+            if not logs:
+                raise TraceError(f"{path}: has no log file; name a folder with {', '.join(_SUFFIXES)} files")
+            found += logs
+            skipped += [item.name for item in inside if item not in logs]
+        elif glob.has_magic(str(word)) and not path.exists():
+            matches = sorted(Path(match) for match in glob.glob(str(word), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if not matches:
+                raise TraceError(f"{word}: matches no file; check the pattern")
+            found += [match for match in matches if match.is_file() or any(match.glob(SERVEGEN_TRACES))]
+        else:
+            found.append(path)
+    for path in found:
+        _check(path)
+    return Logs(tuple(found), tuple(skipped))
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a log: itself, or those of a ServeGen folder by name."""
+    return sorted(path.glob("chunk-*")) if path.is_dir() else [path]
+
+
+def digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """sha256 of every log's bytes. Raises TraceError where two hold the same, which would count requests twice."""
+    found: dict[Path, str] = {}
+    first: dict[str, Path] = {}
+    for path in paths:
+        found[path] = digest = _digest(path)
+        if digest in first:
+            raise TraceError(f"{first[digest]} and {path} hold the same bytes; leave one out")
+        first[digest] = path
+    return found
+
+
+class LogStream(io.RawIOBase):
+    """The bytes of a log, unpacked where it is gzip or zstd by its first bytes. Raises TraceError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = pa.OSFile(str(path), "rb")
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+        head = self._file.read(4)
+        self._file.seek(0)
+        self.packed = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+        self._stream = pa.CompressedInputStream(self._file, self.packed) if self.packed else self._file
+        self._bytes = 0
+        self._room = max(_MOST_RATIO * path.stat().st_size, _RATIO_FROM_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes; none at the end."""
+        try:
+            data: bytes = self._stream.read(size if size >= 0 else None)
+        except OSError as error:
+            raise TraceError(
+                f"{self._path}: cannot be unpacked as {self.packed} after {self._bytes:,} bytes "
+                f"({str(error).splitlines()[0]}); check that the file is whole"
+            ) from error
+        self._bytes += len(data)
+        if self.packed and self._bytes > self._room:
+            raise TraceError(
+                f"{self._path}: unpacks to more than {_MOST_RATIO} times its size, which no request log does; "
+                "unpack it yourself if it is one"
+            )
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def head_of(path: Path, size: int) -> bytes:
+    """The first bytes of a log, unpacked; fewer where it breaks off. Raises TraceError where none can be read."""
+    found = b""
+    with LogStream(path) as stream:
+        while len(found) < size:
+            try:
+                data = stream.read(min(size - len(found), 1 << 16))
+            except TraceError:
+                if not found:
+                    raise
+                break
+            if not data:
+                break
+            found += data
+    return found
+
+
+def _is_log_name(path: Path) -> bool:
+    name = path.with_suffix("") if path.suffix in _PACKED else path
+    return name.suffix in _SUFFIXES
+
+
+def _check(path: Path) -> None:
+    """Raises TraceError for what is no readable file with something in it."""
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TraceError(f"{path}: cannot be read: {reason}; check the path") from error
+    if size == 0:
+        raise TraceError(f"{path}: is empty; name a log with at least one row")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        if path.is_dir():
+            digest.update(file.name.encode())
+        for block in _blocks(file):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            yield block

@@ -1,0 +1,144 @@
+"""Demand per window, where a log tells no more: what providers, counters and shared traces publish.
+
+A window of n requests and their tokens is spread evenly over its time. Requests can be drawn from it: arrivals at
+random, tokens shared out evenly, totals kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from planner.demand import Demand, Grid
+from planner.errors import TraceError
+from planner.store.traces import REQUEST_SCHEMA
+from planner.units import iso
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+MOST_ROWS = 200_000_000
+"""Requests that are drawn at most: two days as busy as the published one, 5 GB."""
+EVEN_SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name not in ("class_id", "session_id")])
+_COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_tokens", "output_tokens")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,)."""
+
+    start_us: Ints
+    end_us: Ints
+    requests: Ints
+    requests_with_lengths: Ints
+    input_tokens: Ints
+    cached_input_tokens: Ints
+    output_tokens: Ints
+
+    def frame(self, trace_id: int) -> pl.DataFrame:
+        """The rows of the table demand_window."""
+        head = {"trace_id": pl.repeat(trace_id, len(self.start_us), dtype=pl.Int32, eager=True)}
+        times = {"window_start_us": self.start_us, "window_end_us": self.end_us}
+        return pl.DataFrame({**head, **times, **{name: getattr(self, name) for name in _COUNTS}})
+
+
+def windows_of(rows: pl.DataFrame, source: str | Path) -> Windows:
+    """Windows from imported rows, those of equal times added up. Expected tokens are rounded so that sums stay.
+
+    rows: start_us, end_us and the counts. Raises TraceError where windows overlap without being the same.
+    """
+    spans = np.stack([rows["start_us"].to_numpy(), rows["end_us"].to_numpy()], axis=1)
+    unique, inverse = np.unique(spans, axis=0, return_inverse=True)
+    start, end = unique[:, 0], unique[:, 1]
+    late = np.flatnonzero(start[1:] < end[:-1])
+    if len(late):
+        first = int(late[0])
+        raise TraceError(
+            f"{source}: the windows from {iso(int(start[first]))} and {iso(int(start[first + 1]))} overlap; "
+            "give windows of one length, each time once per group"
+        )
+    sums = {name: _summed(rows[name].to_numpy(), inverse.ravel(), len(unique)) for name in _COUNTS}
+    sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
+    return Windows(start, end, **sums)
+
+
+def _summed(values: NDArray[np.float64] | Ints, index: Ints, count: int) -> Ints:
+    found = np.zeros(count, values.dtype)
+    np.add.at(found, index, values)  # one after the other: the same rows give the same bits
+    return _steps(np.rint(np.cumsum(found)))
+
+
+def _steps(running: NDArray[np.float64] | Ints) -> Ints:
+    """What a running sum of whole numbers grows by, from 0."""
+    whole: Ints = running.astype(np.int64)
+    whole[1:] -= whole[:-1].copy()
+    return whole
+
+
+def demand_of(windows: pl.DataFrame, grid: Grid) -> Demand:
+    """The demand per interval of stored windows: evenly spread over each, sums kept. windows: rows of demand_window."""
+    start, end = windows["window_start_us"].to_numpy(), windows["window_end_us"].to_numpy()
+    knots = np.stack([start, end], axis=1).ravel()
+    edges = np.append(grid.starts_us, grid.end_us)
+
+    def spread(name: str) -> Ints:
+        total = np.cumsum(windows[name].to_numpy())
+        levels = np.stack([np.concatenate([[0], total[:-1]]), total], axis=1).ravel()
+        return _steps(np.rint(np.interp(edges, knots, levels)))[1:]
+
+    return Demand(
+        grid,
+        requests=spread("requests"),
+        input_tokens=spread("input_tokens"),
+        cached_input_tokens=np.minimum(spread("cached_input_tokens"), spread("input_tokens")),
+        output_tokens=spread("output_tokens"),
+    )
+
+
+def check_rows(requests: int, weight: int, source: str | Path) -> None:
+    """Raises TraceError where so many requests are too many to draw at this weight."""
+    rows = requests // weight
+    if rows > MOST_ROWS:
+        least = -(-requests // MOST_ROWS)
+        raise TraceError(
+            f"{source}: {rows:,} requests would be drawn and {MOST_ROWS:,} are the most; draw one in {least:,} or more"
+        )
+
+
+def draw_evenly(windows: Windows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
+    """One request for every `weight` of them as batches of EVEN_SCHEMA, in arrival order.
+
+    Arrivals are uniform inside the window. Every request gets the same share of its window's tokens, to within one;
+    what a window without a request asks for goes to the next that has one. Raises TraceError where a share is too long
+    for a request.
+    """
+    rows = shares(windows.requests, weight)
+    totals = [_carried(tokens, rows, weight) for tokens in (windows.input_tokens, windows.output_tokens)]
+    cached = np.minimum(_carried(windows.cached_input_tokens, rows, weight), totals[0])
+    for number in np.flatnonzero(rows):
+        count, start, end = int(rows[number]), int(windows.start_us[number]), int(windows.end_us[number])
+        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(number),)))
+        arrival_us = np.sort(random.integers(start, end, count))
+        ends = np.arange(count + 1)
+        inputs, outputs = (ends * int(total[number]) // count for total in totals)
+        hits = inputs * int(cached[number]) // max(int(inputs[-1]), 1)
+        columns = [arrival_us, *(np.diff(running) for running in (inputs, hits, outputs))]
+        if max(int(column.max()) for column in columns[1:]) > np.iinfo(np.int32).max:
+            raise TraceError(f"the window from {iso(start)} has more tokens than its {count:,} requests can ask for")
+        arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, EVEN_SCHEMA, strict=True)]
+        yield pa.record_batch(arrays, schema=EVEN_SCHEMA)
+
+
+def shares(counts: Ints, weight: int, offset: float = 0.5) -> Ints:
+    """Every weight-th of the counted, per place: the sum over any beginning is right to within one."""
+    return _steps(np.floor(np.cumsum(np.append(0, counts)) / weight + offset))[1:]
+
+
+def _carried(tokens: Ints, rows: Ints, weight: int) -> Ints:
+    """Tokens per window for the drawn rows: a weight-th, and what earlier windows without rows left over."""
+    due = np.rint(np.cumsum(tokens) / weight).astype(np.int64)
+    return _steps(np.maximum.accumulate(np.where(rows > 0, due, 0)))

@@ -1,0 +1,14 @@
+-- Windows of demand of a trace that is known by window only, in time order.
+-- @public
+-- @param trace_id  the trace
+SELECT
+    window_start_us,
+    window_end_us,
+    requests,
+    requests_with_lengths,
+    input_tokens,
+    cached_input_tokens,
+    output_tokens
+FROM demand_window
+WHERE trace_id = $trace_id
+ORDER BY window_start_us;

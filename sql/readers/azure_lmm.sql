@@ -1,0 +1,35 @@
+-- Azure LMM inference trace 2025: as the others, with the number of images of a request, which is its class.
+-- @param timezone  zone of times without an offset
+WITH field AS (
+    SELECT
+        *,
+        epoch_micros(arrival_time($timezone, TIMESTAMP)) AS arrival_us,
+        token_count(NumImages) AS images,
+        token_count(ContextTokens) AS input_tokens,
+        token_count(GeneratedTokens) AS output_tokens
+    FROM raw
+)
+
+SELECT
+    file_index,
+    line,
+    arrival_us,
+    input_tokens,
+    0::BIGINT AS cached_input_tokens,
+    output_tokens,
+    CASE WHEN images > 0 THEN 'with images' ELSE 'text only' END AS class,
+    NULL::VARCHAR AS session,
+    NULL::VARCHAR AS parent,
+    NULL::BIGINT[] AS block_ids,
+    NULL::BIGINT AS sample_weight,
+    NULL::BIGINT AS block_tokens,
+    coalesce(
+        fault,
+        CASE
+            WHEN arrival_us IS NULL THEN 'TIMESTAMP is not a time'
+            WHEN images IS NULL THEN 'NumImages is not a whole number from 0 to 2147483647'
+            WHEN input_tokens IS NULL THEN 'ContextTokens is not a whole number from 0 to 2147483647'
+            WHEN output_tokens IS NULL THEN 'GeneratedTokens is not a whole number from 0 to 2147483647'
+        END
+    ) AS reason
+FROM field

@@ -1,0 +1,13 @@
+-- What a reader makes of windows of demand; reason says why one is refused. Tokens may be expected values.
+CREATE TABLE parsed_lines (
+    file_index INTEGER,
+    line BIGINT,
+    start_us BIGINT,
+    end_us BIGINT,
+    requests BIGINT,
+    requests_with_lengths BIGINT,
+    input_tokens DOUBLE,
+    cached_input_tokens DOUBLE,
+    output_tokens DOUBLE,
+    reason VARCHAR
+);
