@@ -117,6 +117,8 @@ def _print_quantiles(policy: dict[str, Any]) -> None:
     rows = [
         (metric.replace("_", " "), *(_shown(metric, value) for value in (policy["base"][metric], *quantiles.values())))
         for metric, quantiles in policy["quantiles"].items()
+        # the ratio says the same in fewer digits
+        if metric != "shortfall_tokens"
     ]
     names = list(next(iter(policy["quantiles"].values())))
     print_table(("<", "scenario", *names), rows)
@@ -130,7 +132,8 @@ def _print_tornado(policy: dict[str, Any], metric: str) -> None:
             _shown(metric, bar["low"]),
             _shown(metric, bar["high"]),
             _shown(metric, bar["swing"]),
-            "-" if bar["rank_correlation"] is None else f"{bar['rank_correlation'] + 0.0:+.2f}",
+            # adding zero turns a minus zero, which rounding leaves, into plain zero
+            "-" if bar["rank_correlation"] is None else f"{round(bar['rank_correlation'], 2) + 0.0:+.2f}",
         )
         for bar in policy["tornado"]
         if bar["metric"] == metric
@@ -147,7 +150,7 @@ def _shown(metric: str, value: float | None) -> str:
         return usd(value)
     if metric.endswith("_ratio"):
         return percent(value, 1 if metric == "margin_ratio" else 2)
-    return f"{value:,.0f}" if metric.endswith("_tokens") else f"{value:,.1f}"
+    return f"{value:,.1f}"
 
 
 def _short(value: float | None) -> str:
