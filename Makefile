@@ -10,7 +10,7 @@ plan: setup
 	$(BIN)/planner report --out out/report
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 setup: $(STAMP)
 
