@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from queue import Empty, Full, Queue
 from threading import Event
 from typing import Any
@@ -38,7 +38,7 @@ from planner.service import lives_of, service_of, table_imbalance
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
+from planner.units import US_PER_HOUR, US_PER_S, from_us, iso, usd
 
 _BATCH_ROWS = 500_000
 _MOST_KEPT = 20_000_000
@@ -98,47 +98,54 @@ class Replayed:
         )
 
 
-def busiest_hour(demand: Demand) -> tuple[int, int]:
-    """The hour with the most output tokens: from and to, UTC epoch microseconds."""
-    hour_us = 3600 * US_PER_S
-    hours = demand.grid.starts_us // hour_us
+def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
+    """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
+    starts_us = demand.grid.starts_us
+    there = starts_us + demand.grid.interval_us > first_us
+    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
     distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[hours == hour].sum()) for hour in distinct]
-    start = int(distinct[int(np.argmax(tokens))]) * hour_us
-    return max(start, demand.grid.start_us), min(start + hour_us, demand.grid.end_us)
+    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
+    start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
+    return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
 
 
 def window_of(
-    demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
+    demand: Demand,
+    settings: ReplaySettings,
+    start: datetime | None,
+    end: datetime | None,
+    whole: bool,
+    zone: tzinfo = UTC,
 ) -> Window:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
-    whole: the whole plan after its warm-up. All left out: the busiest hour. Raises UsageError for a window that is
-    empty, not inside the plan, or too close to its beginning to be warmed up.
+    whole: the whole plan after its warm-up. All left out: the busiest hour after it. zone: of times in messages. Raises
+    UsageError for a window that is empty or not inside the plan, or that nothing warms up.
     """
-    warm_up_us = settings.warm_up_s * US_PER_S
-    if start is None and end is None and not whole:
-        from_us, to_us = busiest_hour(demand)
-    else:
-        from_us = demand.grid.start_us + warm_up_us if start is None else round(start.timestamp() * US_PER_S)
-        to_us = demand.grid.end_us if end is None else round(end.timestamp() * US_PER_S)
-    first, last = (from_us_text(at) for at in (demand.grid.start_us, demand.grid.end_us))
-    if not demand.grid.start_us <= from_us < to_us <= demand.grid.end_us:
-        raise UsageError(f"the window is empty or not inside the plan, from {first} to {last}; correct --from and --to")
-    if from_us - warm_up_us < demand.grid.start_us:
+    grid, warm_up_us = demand.grid, settings.warm_up_s * US_PER_S
+    first_us = grid.start_us + warm_up_us
+    if first_us >= grid.end_us:
         raise UsageError(
-            f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at {first}; "
-            f"count from {from_us_text(demand.grid.start_us + warm_up_us)} or later"
+            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has no more than "
+            f"{grid.length_s / 60:g} min; take a longer trace"
         )
+    if start is None and end is None and not whole:
+        from_us, to_us = busiest_hour(demand, first_us)
+    else:
+        from_us = first_us if start is None else round(start.timestamp() * US_PER_S)
+        to_us = grid.end_us if end is None else round(end.timestamp() * US_PER_S)
+    shown = {name: iso(at, zone) for name, at in (("from", from_us), ("to", to_us), ("end", grid.end_us))}
+    cure = f"count from {iso(first_us, zone)} or later up to {shown['end']} or earlier"
+    if from_us >= to_us:
+        raise UsageError(f"the window is empty, from {shown['from']} to {shown['to']}; {cure}")
+    if from_us < grid.start_us or to_us > grid.end_us:
+        raise UsageError(f"the window, {shown['from']} to {shown['to']}, is not inside the plan; {cure}")
+    if from_us < first_us:
+        raise UsageError(f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts; {cure}")
     quarter = 900 * US_PER_S
-    origin = max(demand.grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(demand.grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
+    origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
+    end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
     return Window(from_us, to_us, origin, end_us)
-
-
-def from_us_text(at_us: int) -> str:
-    """ISO-8601 in UTC."""
-    return from_us(at_us).isoformat()
 
 
 def whole_trace(
@@ -183,7 +190,7 @@ def replay(
     if planned is not None:
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
-    window = window_of(demand, scenario.replay, start, end, whole)
+    window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
     trace = whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     from_us_, to_us_, end_us_ = window.span_us
     with store.read() as session:

@@ -228,6 +228,8 @@ def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T19:00+08:00"), "window is empty"),
         (("--from", "2025-02-27T12:10+08:00"), "warms up for 30 min"),
+        (("--to", "2025-02-27T12:20+08:00"), "count from 2025-02-27T12:30:00+08:00 or later"),
+        (("--to", "2025-03-01T00:00+08:00"), "up to 2025-02-28T12:00:00+08:00 or earlier"),
         (("--all", "--from", "2025-02-27T20:00+08:00"), "leave out --from and --to"),
         (("--set", "replay.warm_up_s=60"), "replay.warm_up_s"),
         (("--set", "replay.depth_rules=1:4"), "do not ascend from 0"),
@@ -239,6 +241,30 @@ def test_what_cannot_be_replayed_gives_one_line(cli: Cli, arguments: tuple[str, 
     result = cli("replay", *SETS, *arguments)
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert cure in result.err
+
+
+def import_log(cli: Cli, folder: Path, minutes: int, name: str) -> None:
+    """A log of a request a second, fewer output tokens every 20 minutes."""
+    seconds = range(60 * minutes)
+    rows = (f"2025-03-01T{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z,900,{400 - s // 1200 * 10}" for s in seconds)
+    log = folder / f"{name}.csv"
+    log.write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    assert cli("trace", "import", str(log), "--format", "csv", "--name", name).code == 0
+
+
+def test_the_busiest_hour_is_one_that_can_be_warmed_up(cli: Cli, tmp_path: Path) -> None:
+    import_log(cli, tmp_path, 75, "short")
+    found = cli("replay", *SETS, "--set", "trace.name=short", "--json").json
+    assert (found["window_start"], found["window_end"]) == ("2025-03-01T08:30:00+08:00", "2025-03-01T09:00:00+08:00")
+    assert found["requests"] == 1800
+
+
+def test_a_trace_that_is_too_short_to_warm_up_is_refused_as_that(cli: Cli, tmp_path: Path) -> None:
+    import_log(cli, tmp_path, 25, "tiny")
+    for window in ((), ("--all",), ("--from", "2025-03-01T00:10Z")):
+        result = cli("replay", *SETS, "--set", "trace.name=tiny", *window)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "the plan has no more than 30 min; take a longer trace" in result.err
 
 
 def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:
