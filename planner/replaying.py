@@ -195,26 +195,23 @@ def replay(
     from_us_, to_us_, end_us_ = window.span_us
     with store.read() as session:
         names = {row["class_id"]: row["class"] for row in session.rows("trace_class_names", trace_id=trace.trace_id)}
-        total = session.rows("trace_window_rows", **_params(trace, window))[0]["row_count"]
+        stored = session.rows("trace_window_rows", **_params(trace, window))[0]
+        total, rules = stored["row_count"], queue_rules(scenario.replay, trace, sessions=stored["session_rows"] > 0)
         span = Span(
             from_us_, to_us_, end_us_, max(1, len(names)), scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3
         )
         service = service_of(scenario.fleet, scenario.replay, kv_tokens)
-        origin_s = (window.origin_us - demand.grid.start_us) / US_PER_S
-        prefill_lives, decode_lives = (
-            lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
-            for role in ("prefill", "decode")
-        )
+        prefill_lives, decode_lives = (_lives(outcome, window, role) for role in ("prefill", "decode"))
         if keep and total > _MOST_KEPT:
             raise UsageError(
                 f"{total:,} requests are simulated and at most {_MOST_KEPT:,} can be kept; count a shorter window"
             )
-        rules = queue_rules(scenario.replay, trace)
         kept: list[Requests] = []
         batches = requests_of(session, trace, window, blocks=_needs_blocks(rules, trace))
         ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=total if keep else 0)
         decode = DecodeStage(service, decode_lives, rules, span, keep=total if keep else 0, ranks=ranks)
+        _compile(service, rules)
         begin = clock()
         run_stages(_kept_too(batches, kept) if keep else batches, prefill, decode, total, progress)
         wall_s = clock() - begin
@@ -233,6 +230,23 @@ def replay(
         names,
         _together(kept) if keep else None,
     )
+
+
+def _lives(outcome: PlanOutcome, window: Window, role: str) -> Lives:
+    """The units of a role, times from the window's origin."""
+    origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
+    return lives_of(outcome.plan.lives, role, origin_s, outcome.scenario.fleet.drain_deadline_s)
+
+
+def _compile(service: Service, rules: QueueRules) -> None:
+    """Have the kernels compiled, by a replay of one request: that takes a minute once, and is no time of a replay."""
+    units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
+    span = Span(0.0, US_PER_S, US_PER_S)
+    prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
+    one = np.ones(1, np.int64)
+    for handed in (prefill.feed(Requests(0 * one, one, 0 * one, 2 * one, 0 * one, -one)), prefill.finish()):
+        decode.feed(handed)
+    decode.finish()
 
 
 def _plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None) -> tuple[PlanOutcome, float]:
@@ -293,10 +307,18 @@ def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:
     return trace.block_tokens is not None and (rules.block_tokens > 0 or rules.prefill_balancer == "prefix-aware")
 
 
-def queue_rules(settings: ReplaySettings, trace: TraceInfo) -> QueueRules:
-    """Rules of queues and balancers from settings. Raises UsageError for hits by routing of a trace without blocks."""
+def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -> QueueRules:
+    """Rules of queues and balancers from settings. sessions: whether requests of the trace belong to any.
+
+    Raises UsageError for hits by routing of a trace without blocks, and for routing by prefix of one that tells none.
+    """
     if settings.hits == "routed" and trace.block_tokens is None:
         raise UsageError(f"replay.hits is routed and trace {trace.name} has no prefix blocks; use trace")
+    if settings.prefill_balancer == "prefix-aware" and trace.block_tokens is None and not sessions:
+        raise UsageError(
+            f"replay.prefill_balancer is prefix-aware and trace {trace.name} has neither prefix blocks nor sessions; "
+            "use two-key"
+        )
     return QueueRules(
         prefill_balancer=settings.prefill_balancer,
         decode_balancer=settings.decode_balancer,
@@ -418,13 +440,15 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         **uneven,
     }
     tables = {"replay_run": pl.DataFrame([row], infer_schema_length=None), **replays.frames(measured)}
+    units = tables["replay_unit"]
     if done.requests is not None:
         tables["replay_request"] = replays.request_rows(measured, done.requests)
     run_id = save_plan(store, outcome, now=now, version=version(), replay=tables)
     hours = replays.hours(measured)
     for number, hour in enumerate(hours):
         start_us = window.from_us + number * US_PER_HOUR
-        hour |= _cost(outcome, start_us, min(start_us + US_PER_HOUR, window.to_us))
+        made = replays.delivered(measured, number)
+        hour |= _cost(outcome, start_us, min(start_us + US_PER_HOUR, window.to_us), made)
     arrived = counted.pop("arrived")
     return run_id, {
         "run_id": run_id,
@@ -436,6 +460,8 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "window_end": from_us(window.to_us, scenario.zone).isoformat(),
         "ranks": settings.ranks,
         "balancers": {"prefill": settings.prefill_balancer, "decode": settings.decode_balancer},
+        "queue_mode": settings.queue_mode,
+        "hits": settings.hits,
         "requests": arrived,
         **counted,
         "moved": done.decode.moved,
@@ -443,19 +469,23 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "wall_s": done.wall_s,
         "requests_per_s": done.simulated / done.wall_s if done.wall_s else None,
         **whole,
-        **_cost(outcome, window.from_us, window.to_us),
+        **_cost(outcome, window.from_us, window.to_us, replays.delivered(measured, None)),
         "imbalance": uneven,
-        "drain_s": replays.drains(measured),
+        "drain_s": replays.drains(units, "decode"),
+        "prefill_drain_s": replays.drains(units, "prefill"),
         "classes": replays.classes(measured, done.classes),
         "hours": hours,
     }
 
 
-def _cost(outcome: PlanOutcome, start_us: int, end_us: int) -> dict[str, float | None]:
-    """What inference costs in a time by the plan, and per million output tokens; intervals count by their part."""
+def _cost(outcome: PlanOutcome, start_us: int, end_us: int, tokens: float) -> dict[str, float | None]:
+    """What inference costs in a time by the plan, intervals by their part, and per million of the tokens delivered."""
     grid = outcome.demand.grid
     inside = np.minimum(grid.starts_us + grid.interval_us, end_us) - np.maximum(grid.starts_us, start_us)
     part = np.maximum(inside, 0) / grid.interval_us
     spent = usd(round(float(np.array(outcome.costs.inference, np.float64) @ part)))
-    tokens = float(outcome.demand.output_tokens @ part)
-    return {"cost_usd": spent, "cost_usd_per_million_output_tokens": spent / tokens * 1e6 if tokens else None}
+    return {
+        "cost_usd": spent,
+        "output_tokens": tokens,
+        "cost_usd_per_million_output_tokens": spent / tokens * 1e6 if tokens else None,
+    }
