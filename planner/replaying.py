@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from queue import Empty, Full, Queue
 from threading import Event
 from typing import Any
@@ -38,7 +38,7 @@ from planner.service import lives_of, service_of, table_imbalance
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
+from planner.units import US_PER_HOUR, US_PER_S, from_us, iso, usd
 
 _BATCH_ROWS = 500_000
 _MOST_KEPT = 20_000_000
@@ -98,47 +98,54 @@ class Replayed:
         )
 
 
-def busiest_hour(demand: Demand) -> tuple[int, int]:
-    """The hour with the most output tokens: from and to, UTC epoch microseconds."""
-    hour_us = 3600 * US_PER_S
-    hours = demand.grid.starts_us // hour_us
+def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
+    """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
+    starts_us = demand.grid.starts_us
+    there = starts_us + demand.grid.interval_us > first_us
+    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
     distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[hours == hour].sum()) for hour in distinct]
-    start = int(distinct[int(np.argmax(tokens))]) * hour_us
-    return max(start, demand.grid.start_us), min(start + hour_us, demand.grid.end_us)
+    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
+    start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
+    return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
 
 
 def window_of(
-    demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
+    demand: Demand,
+    settings: ReplaySettings,
+    start: datetime | None,
+    end: datetime | None,
+    whole: bool,
+    zone: tzinfo = UTC,
 ) -> Window:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
-    whole: the whole plan after its warm-up. All left out: the busiest hour. Raises UsageError for a window that is
-    empty, not inside the plan, or too close to its beginning to be warmed up.
+    whole: the whole plan after its warm-up. All left out: the busiest hour after it. zone: of times in messages. Raises
+    UsageError for a window that is empty or not inside the plan, or that nothing warms up.
     """
-    warm_up_us = settings.warm_up_s * US_PER_S
-    if start is None and end is None and not whole:
-        from_us, to_us = busiest_hour(demand)
-    else:
-        from_us = demand.grid.start_us + warm_up_us if start is None else round(start.timestamp() * US_PER_S)
-        to_us = demand.grid.end_us if end is None else round(end.timestamp() * US_PER_S)
-    first, last = (from_us_text(at) for at in (demand.grid.start_us, demand.grid.end_us))
-    if not demand.grid.start_us <= from_us < to_us <= demand.grid.end_us:
-        raise UsageError(f"the window is empty or not inside the plan, from {first} to {last}; correct --from and --to")
-    if from_us - warm_up_us < demand.grid.start_us:
+    grid, warm_up_us = demand.grid, settings.warm_up_s * US_PER_S
+    first_us = grid.start_us + warm_up_us
+    if first_us >= grid.end_us:
         raise UsageError(
-            f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at {first}; "
-            f"count from {from_us_text(demand.grid.start_us + warm_up_us)} or later"
+            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has no more than "
+            f"{grid.length_s / 60:g} min; take a longer trace"
         )
+    if start is None and end is None and not whole:
+        from_us, to_us = busiest_hour(demand, first_us)
+    else:
+        from_us = first_us if start is None else round(start.timestamp() * US_PER_S)
+        to_us = grid.end_us if end is None else round(end.timestamp() * US_PER_S)
+    shown = {name: iso(at, zone) for name, at in (("from", from_us), ("to", to_us), ("end", grid.end_us))}
+    cure = f"count from {iso(first_us, zone)} or later up to {shown['end']} or earlier"
+    if from_us >= to_us:
+        raise UsageError(f"the window is empty, from {shown['from']} to {shown['to']}; {cure}")
+    if from_us < grid.start_us or to_us > grid.end_us:
+        raise UsageError(f"the window, {shown['from']} to {shown['to']}, is not inside the plan; {cure}")
+    if from_us < first_us:
+        raise UsageError(f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts; {cure}")
     quarter = 900 * US_PER_S
-    origin = max(demand.grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(demand.grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
+    origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
+    end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
     return Window(from_us, to_us, origin, end_us)
-
-
-def from_us_text(at_us: int) -> str:
-    """ISO-8601 in UTC."""
-    return from_us(at_us).isoformat()
 
 
 def whole_trace(
@@ -183,31 +190,28 @@ def replay(
     if planned is not None:
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
-    window = window_of(demand, scenario.replay, start, end, whole)
+    window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
     trace = whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     from_us_, to_us_, end_us_ = window.span_us
     with store.read() as session:
         names = {row["class_id"]: row["class"] for row in session.rows("trace_class_names", trace_id=trace.trace_id)}
-        total = session.rows("trace_window_rows", **_params(trace, window))[0]["row_count"]
+        stored = session.rows("trace_window_rows", **_params(trace, window))[0]
+        total, rules = stored["row_count"], queue_rules(scenario.replay, trace, sessions=stored["session_rows"] > 0)
         span = Span(
             from_us_, to_us_, end_us_, max(1, len(names)), scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3
         )
         service = service_of(scenario.fleet, scenario.replay, kv_tokens)
-        origin_s = (window.origin_us - demand.grid.start_us) / US_PER_S
-        prefill_lives, decode_lives = (
-            lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
-            for role in ("prefill", "decode")
-        )
+        prefill_lives, decode_lives = (_lives(outcome, window, role) for role in ("prefill", "decode"))
         if keep and total > _MOST_KEPT:
             raise UsageError(
                 f"{total:,} requests are simulated and at most {_MOST_KEPT:,} can be kept; count a shorter window"
             )
-        rules = queue_rules(scenario.replay, trace)
         kept: list[Requests] = []
         batches = requests_of(session, trace, window, blocks=_needs_blocks(rules, trace))
         ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=total if keep else 0)
         decode = DecodeStage(service, decode_lives, rules, span, keep=total if keep else 0, ranks=ranks)
+        _compile(service, rules)
         begin = clock()
         run_stages(_kept_too(batches, kept) if keep else batches, prefill, decode, total, progress)
         wall_s = clock() - begin
@@ -226,6 +230,23 @@ def replay(
         names,
         _together(kept) if keep else None,
     )
+
+
+def _lives(outcome: PlanOutcome, window: Window, role: str) -> Lives:
+    """The units of a role, times from the window's origin."""
+    origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
+    return lives_of(outcome.plan.lives, role, origin_s, outcome.scenario.fleet.drain_deadline_s)
+
+
+def _compile(service: Service, rules: QueueRules) -> None:
+    """Have the kernels compiled, by a replay of one request: that takes a minute once, and is no time of a replay."""
+    units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
+    span = Span(0.0, US_PER_S, US_PER_S)
+    prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
+    one = np.ones(1, np.int64)
+    for handed in (prefill.feed(Requests(0 * one, one, 0 * one, 2 * one, 0 * one, -one)), prefill.finish()):
+        decode.feed(handed)
+    decode.finish()
 
 
 def _plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None) -> tuple[PlanOutcome, float]:
@@ -286,10 +307,18 @@ def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:
     return trace.block_tokens is not None and (rules.block_tokens > 0 or rules.prefill_balancer == "prefix-aware")
 
 
-def queue_rules(settings: ReplaySettings, trace: TraceInfo) -> QueueRules:
-    """Rules of queues and balancers from settings. Raises UsageError for hits by routing of a trace without blocks."""
+def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -> QueueRules:
+    """Rules of queues and balancers from settings. sessions: whether requests of the trace belong to any.
+
+    Raises UsageError for hits by routing of a trace without blocks, and for routing by prefix of one that tells none.
+    """
     if settings.hits == "routed" and trace.block_tokens is None:
         raise UsageError(f"replay.hits is routed and trace {trace.name} has no prefix blocks; use trace")
+    if settings.prefill_balancer == "prefix-aware" and trace.block_tokens is None and not sessions:
+        raise UsageError(
+            f"replay.prefill_balancer is prefix-aware and trace {trace.name} has neither prefix blocks nor sessions; "
+            "use two-key"
+        )
     return QueueRules(
         prefill_balancer=settings.prefill_balancer,
         decode_balancer=settings.decode_balancer,
@@ -411,13 +440,15 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         **uneven,
     }
     tables = {"replay_run": pl.DataFrame([row], infer_schema_length=None), **replays.frames(measured)}
+    units = tables["replay_unit"]
     if done.requests is not None:
         tables["replay_request"] = replays.request_rows(measured, done.requests)
     run_id = save_plan(store, outcome, now=now, version=version(), replay=tables)
     hours = replays.hours(measured)
     for number, hour in enumerate(hours):
         start_us = window.from_us + number * US_PER_HOUR
-        hour |= _cost(outcome, start_us, min(start_us + US_PER_HOUR, window.to_us))
+        made = replays.delivered(measured, number)
+        hour |= _cost(outcome, start_us, min(start_us + US_PER_HOUR, window.to_us), made)
     arrived = counted.pop("arrived")
     return run_id, {
         "run_id": run_id,
@@ -429,6 +460,8 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "window_end": from_us(window.to_us, scenario.zone).isoformat(),
         "ranks": settings.ranks,
         "balancers": {"prefill": settings.prefill_balancer, "decode": settings.decode_balancer},
+        "queue_mode": settings.queue_mode,
+        "hits": settings.hits,
         "requests": arrived,
         **counted,
         "moved": done.decode.moved,
@@ -436,19 +469,23 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "wall_s": done.wall_s,
         "requests_per_s": done.simulated / done.wall_s if done.wall_s else None,
         **whole,
-        **_cost(outcome, window.from_us, window.to_us),
+        **_cost(outcome, window.from_us, window.to_us, replays.delivered(measured, None)),
         "imbalance": uneven,
-        "drain_s": replays.drains(measured),
+        "drain_s": replays.drains(units, "decode"),
+        "prefill_drain_s": replays.drains(units, "prefill"),
         "classes": replays.classes(measured, done.classes),
         "hours": hours,
     }
 
 
-def _cost(outcome: PlanOutcome, start_us: int, end_us: int) -> dict[str, float | None]:
-    """What inference costs in a time by the plan, and per million output tokens; intervals count by their part."""
+def _cost(outcome: PlanOutcome, start_us: int, end_us: int, tokens: float) -> dict[str, float | None]:
+    """What inference costs in a time by the plan, intervals by their part, and per million of the tokens delivered."""
     grid = outcome.demand.grid
     inside = np.minimum(grid.starts_us + grid.interval_us, end_us) - np.maximum(grid.starts_us, start_us)
     part = np.maximum(inside, 0) / grid.interval_us
     spent = usd(round(float(np.array(outcome.costs.inference, np.float64) @ part)))
-    tokens = float(outcome.demand.output_tokens @ part)
-    return {"cost_usd": spent, "cost_usd_per_million_output_tokens": spent / tokens * 1e6 if tokens else None}
+    return {
+        "cost_usd": spent,
+        "output_tokens": tokens,
+        "cost_usd_per_million_output_tokens": spent / tokens * 1e6 if tokens else None,
+    }

@@ -1,5 +1,6 @@
 """The account of a replay: rows for the store, and the document for people and programs."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from planner.replay.engine import DecodeStage, PrefillStage, Span
 from planner.replay.latency import E2E, TPOT, attained, bucket_edges_us, quantiles_ms
-from planner.replay.layout_kernels import FULL, LATE
+from planner.replay.layout_kernels import FULL, HOUR_US, LATE
 from planner.replay.model import Floats, Lives, Requests, Service
 from planner.scenario.models import FleetSettings
 from planner.units import US_PER_HOUR, from_us
@@ -45,11 +46,30 @@ class Measured:
         return {"ttft": self.prefill.ttft, "tpot": self.decode.histograms[TPOT], "e2e": self.decode.histograms[E2E]}
 
     def minutes(self, hour: int | None) -> slice:
-        """The minutes of an hour of the window, or of the whole window."""
+        """The minutes that an hour of the window, or the whole window, touches."""
         begin, end = self.span.from_us / 60e6, self.span.to_us / 60e6
-        if hour is None:
-            return slice(int(begin), int(end))
-        return slice(int(begin + 60 * hour), int(min(begin + 60 * (hour + 1), end)))
+        if hour is not None:
+            begin, end = begin + 60 * hour, min(begin + 60 * (hour + 1), end)
+        return slice(math.floor(begin), math.ceil(end))
+
+    def seconds(self, hour: int | None) -> float:
+        """How long an hour of the window, or the whole window, is."""
+        whole_s = (self.span.to_us - self.span.from_us) / 1e6
+        return whole_s if hour is None else min(3600.0, whole_s - 3600 * hour)
+
+    def held_us(self, role: str) -> Floats:
+        """Unit-microseconds in which units of a role were there, by minute."""
+        stage = self.prefill if role == "prefill" else self.decode
+        return held_us(self.lives[role], stage.units["drain_took_us"], self.span.minutes)
+
+    @property
+    def unread(self) -> NDArray[np.int64]:
+        """Requests that had no first token at the end though all their time for it had passed: (hours, classes)."""
+        hours, span = self.prefill.hours, self.span
+        ends_us = np.minimum(span.from_us + HOUR_US * np.arange(1, span.hours + 1), span.to_us)
+        waiting = hours["arrived"] - hours["read"] - hours["full"] - hours["late"]
+        found: NDArray[np.int64] = np.where((ends_us + span.ttft_us <= span.end_us)[:, None], waiting, 0)
+        return found
 
 
 def counts(measured: Measured) -> dict[str, int]:
@@ -70,9 +90,9 @@ def counts(measured: Measured) -> dict[str, int]:
 
 def overall(measured: Measured) -> dict[str, Any]:
     """The figures of the whole window."""
-    most = float(measured.decode.minutes["kv_tokens_most"].max())
+    most = float(measured.decode.minutes["kv_tokens_most"][measured.minutes(None)].max())
     return {
-        **_felt(measured, slice(None), slice(None)),
+        **_felt(measured, None, slice(None)),
         **_use(measured, measured.minutes(None)),
         "kv_peak_ratio": most / measured.service.kv_capacity_tokens,
     }
@@ -82,12 +102,11 @@ def hours(measured: Measured) -> list[dict[str, Any]]:
     """What users felt and units did, hour by hour of the window, JSON-ready."""
     rows = []
     for hour in range(measured.span.hours):
-        own = slice(hour, hour + 1)
-        felt = _felt(measured, own, slice(None))
+        felt = _felt(measured, hour, slice(None))
         rows.append(
             {
                 "start": from_us(measured.from_us + hour * US_PER_HOUR, measured.zone).isoformat(),
-                **_counted(measured, own, slice(None)),
+                **_counted(measured, hour, slice(None)),
                 **felt.pop("slo"),
                 **felt,
                 **_use(measured, measured.minutes(hour)),
@@ -102,15 +121,26 @@ def classes(measured: Measured, names: Mapping[int, str]) -> list[dict[str, Any]
         {
             "class_id": number,
             "class": names.get(number),
-            **_counted(measured, slice(None), slice(number, number + 1)),
-            **_felt(measured, slice(None), slice(number, number + 1)),
+            **_counted(measured, None, slice(number, number + 1)),
+            **_felt(measured, None, slice(number, number + 1)),
         }
         for number in range(measured.span.classes)
     ]
 
 
-def _counted(measured: Measured, hour: slice, class_id: slice) -> dict[str, int]:
-    p, d = measured.prefill.hours[hour, class_id], measured.decode.hours[hour, class_id]
+def delivered(measured: Measured, hour: int | None) -> float:
+    """Output tokens of an hour of the window or of the whole, first tokens included; the others by whole minutes."""
+    minutes = measured.decode.minutes[measured.minutes(hour)]
+    first = measured.prefill.hours["read"][_rows(hour)].sum()
+    return float(first + minutes["tokens"].sum() / (60 * len(minutes)) * measured.seconds(hour))
+
+
+def _rows(hour: int | None) -> slice:
+    return slice(None) if hour is None else slice(hour, hour + 1)
+
+
+def _counted(measured: Measured, hour: int | None, class_id: slice) -> dict[str, int]:
+    p, d = measured.prefill.hours[_rows(hour), class_id], measured.decode.hours[_rows(hour), class_id]
     return {
         "requests": int(p["arrived"].sum()),
         "completed": int(d["completed"].sum()),
@@ -118,27 +148,25 @@ def _counted(measured: Measured, hour: slice, class_id: slice) -> dict[str, int]
     }
 
 
-def _felt(measured: Measured, hour: slice, class_id: slice) -> dict[str, Any]:
-    """Latencies, attainment of targets, goodput and hits of some hours and classes."""
-    p, d = measured.prefill.hours[hour, class_id], measured.decode.hours[hour, class_id]
+def _felt(measured: Measured, hour: int | None, class_id: slice) -> dict[str, Any]:
+    """Latencies, attainment of targets, goodput and hits of an hour or of all, and of some classes."""
+    rows = _rows(hour)
+    p, d = measured.prefill.hours[rows, class_id], measured.decode.hours[rows, class_id]
     sums = {"ttft": p["ttft_us"], "tpot": d["tpot_us"], "e2e": d["e2e_us"]}
-    refused = p["full"] + p["late"]
-    window_s = (measured.span.to_us - measured.span.from_us) / 1e6
-    if hour.start is not None:
-        window_s = min(3600.0, window_s - hour.start * 3600)
+    # who was refused, or still waits, did not get its first token in time
+    without = p["full"] + p["late"] + measured.unread[rows, class_id]
     tokens = float(p["input_tokens"].sum())
     return {
         **{
-            f"{name}_ms": _latency(counted[hour, class_id].sum(axis=(0, 1)), float(sums[name].sum()))
+            f"{name}_ms": _latency(counted[rows, class_id].sum(axis=(0, 1)), float(sums[name].sum()))
             for name, counted in measured.histograms.items()
         },
-        # who was refused did not get its first token in time
         "slo": {
-            "ttft_attainment": attained(p["ttft_met"], p["read"] + refused),
+            "ttft_attainment": attained(p["ttft_met"], p["read"] + without),
             "tpot_attainment": attained(d["tpot_met"], d["with_tpot"]),
-            "both_attainment": attained(d["good"], d["completed"] + refused),
+            "both_attainment": attained(d["good"], d["completed"] + without),
         },
-        "goodput_requests_per_s": float(d["good"].sum()) / window_s,
+        "goodput_requests_per_s": float(d["good"].sum()) / measured.seconds(hour),
         "hit_ratio": float(p["hit_tokens"].sum()) / tokens if tokens else None,
     }
 
@@ -157,12 +185,8 @@ def _use(measured: Measured, minutes: slice) -> dict[str, float | None]:
     """What units did in some minutes: queues, streams, KV, utilisation, tokens."""
     p, d = measured.prefill.minutes[minutes], measured.decode.minutes[minutes]
     fleet, time_us = measured.fleet, len(d) * 60e6
-    there = {
-        role: float(serving_us(own, len(measured.decode.minutes))[minutes].sum())
-        for role, own in measured.lives.items()
-    }
     streams, tokens = float(d["stream_us"].sum()), float(d["tokens"].sum())
-    decoding, reading = there["decode"], there["prefill"]
+    decoding, reading = (float(measured.held_us(role)[minutes].sum()) for role in ("decode", "prefill"))
     return {
         "prefill_queue_requests": _ratio(p["wait_us"].sum(), time_us),
         "decode_queue_requests": _ratio(d["wait_us"].sum(), time_us),
@@ -180,11 +204,15 @@ def _ratio(amount: float, over: float) -> float | None:
     return float(amount) / over if over else None
 
 
-def serving_us(lives: Lives, minutes: int) -> Floats:
-    """Unit-microseconds in which units take work, by minute."""
+def held_us(lives: Lives, drain_took_us: Floats, minutes: int) -> Floats:
+    """Unit-microseconds in which units take work or end what they began, by minute.
+
+    drain_took_us: nan for units that have not begun to drain, inf for those that have not ended it.
+    """
     edges = np.arange(minutes + 1) * 60e6
+    empty_us = lives.drain_us + np.where(np.isnan(drain_took_us), 0.0, drain_took_us)
     begin = np.clip(lives.serve_us[:, None], edges[:-1], edges[1:])
-    end = np.clip(lives.drain_us[:, None], edges[:-1], edges[1:])
+    end = np.clip(empty_us[:, None], edges[:-1], edges[1:])
     total: Floats = np.maximum(end - begin, 0).sum(axis=0)
     return total
 
@@ -208,9 +236,35 @@ def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
     return found
 
 
-def drains(measured: Measured) -> list[float]:
-    """Seconds that decode units took from taking no more work to being empty, in the order of units."""
-    return [float(took) / 1e6 for took in measured.decode.drain_us if np.isfinite(took)]
+def units(measured: Measured) -> pl.DataFrame:
+    """Rows of the table replay_unit, without run_id: units of both roles that were there by the end."""
+    end_us, parts = measured.span.end_us, []
+    for role, stage in (("prefill", measured.prefill), ("decode", measured.decode)):
+        lives, own = measured.lives[role], stage.units
+        drained = lives.drain_us <= end_us
+        frame = pl.DataFrame(
+            {
+                "role": np.full(len(lives), role),
+                "unit": np.arange(len(lives), dtype=np.int32),
+                "serves_from": _moments(measured, np.where(lives.serve_us <= end_us, lives.serve_us, np.nan)),
+                "drains_from": _moments(measured, np.where(drained, lives.drain_us, np.nan)),
+                "drain_s": pl.Series(stage.drain_us / 1e6, nan_to_null=True),
+                "moved": own["moved"].astype(np.int64) if role == "decode" else np.zeros(len(lives), np.int64),
+            }
+        )
+        parts.append(frame.filter(pl.col("serves_from").is_not_null()))
+    return pl.concat(parts)
+
+
+def _moments(measured: Measured, at_us: Floats) -> pl.Series:
+    """Times from the origin as moments; nan as none."""
+    known = [None if np.isnan(at) else from_us(measured.origin_us + round(at)) for at in at_us.tolist()]
+    return pl.Series(known, dtype=_TIME)
+
+
+def drains(units: pl.DataFrame, role: str) -> list[float]:
+    """Seconds that units of a role took from taking no more work to being empty, in the order of units."""
+    return units.filter(pl.col("role") == role)["drain_s"].drop_nulls().to_list()
 
 
 def frames(measured: Measured) -> dict[str, pl.DataFrame]:
@@ -219,6 +273,7 @@ def frames(measured: Measured) -> dict[str, pl.DataFrame]:
         "replay_interval": _intervals(measured),
         "latency_histogram": _histogram_rows(measured),
         "replay_minute": _minutes(measured),
+        "replay_unit": units(measured),
     }
 
 
@@ -251,11 +306,11 @@ def request_rows(measured: Measured, requests: Requests) -> pl.DataFrame:
 
 
 def _intervals(measured: Measured) -> pl.DataFrame:
-    p, d = measured.prefill.hours, measured.decode.hours
+    p, d, unread = measured.prefill.hours, measured.decode.hours, measured.unread
     rows = []
     for hour in range(measured.span.hours):
         for class_id in range(measured.span.classes):
-            mine, other = p[hour, class_id], d[hour, class_id]
+            mine, other, without = p[hour, class_id], d[hour, class_id], int(unread[hour, class_id])
             rows.append(
                 {
                     "interval_start": from_us(measured.from_us) + timedelta(hours=hour),
@@ -270,11 +325,12 @@ def _intervals(measured: Measured) -> pl.DataFrame:
                     "ttft_mean_ms": _ratio(mine["ttft_us"] / 1e3, float(mine["read"])),
                     "tpot_mean_ms": _ratio(other["tpot_us"] / 1e3, float(other["with_tpot"])),
                     "e2e_mean_ms": _ratio(other["e2e_us"] / 1e3, float(other["completed"])),
-                    "ttft_counted": int(mine["read"]),
+                    "ttft_counted": int(mine["read"]) + without,
                     "ttft_met": int(mine["ttft_met"]),
                     "tpot_counted": int(other["with_tpot"]),
                     "tpot_met": int(other["tpot_met"]),
                     "both_met": int(other["good"]),
+                    "both_counted": int(other["completed"]) + int(mine["full"]) + int(mine["late"]) + without,
                 }
             )
     return pl.DataFrame(rows, schema_overrides={"class_id": pl.Int16, "ttft_mean_ms": pl.Float64})
@@ -303,15 +359,14 @@ def _histogram_rows(measured: Measured) -> pl.DataFrame:
 
 def _minutes(measured: Measured) -> pl.DataFrame:
     p, d = measured.prefill.minutes, measured.decode.minutes
-    serving = {role: serving_us(own, len(d)) for role, own in measured.lives.items()}
     starts = [from_us(measured.origin_us) + timedelta(minutes=number) for number in range(len(d))]
     return pl.DataFrame(
         {
             "minute_start": pl.Series(starts, dtype=_TIME),
-            "prefill_unit_us": serving["prefill"],
+            "prefill_unit_us": measured.held_us("prefill"),
             "prefill_busy_us": p["busy_us"],
             "prefill_wait_us": p["wait_us"],
-            "decode_unit_us": serving["decode"],
+            "decode_unit_us": measured.held_us("decode"),
             "decode_busy_us": d["busy_us"],
             "decode_wait_us": d["wait_us"],
             "stream_us": d["stream_us"],

@@ -22,7 +22,14 @@ from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
-_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute", "replay_request")
+_REPLAY_TABLES = (
+    "replay_run",
+    "replay_interval",
+    "latency_histogram",
+    "replay_minute",
+    "replay_unit",
+    "replay_request",
+)
 _JOB_TABLES = ("training_job", "training_job_run")
 _PLAN_COLUMNS = (
     "prefill_units",

@@ -300,7 +300,7 @@ TABLES = (
         moved | BIGINT | streams | handed to other units at drain deadlines, counted or not
         simulated_requests | BIGINT | requests | with warm-up and cool-down
         wall_s | DOUBLE | s | time that the replay took
-        kv_peak_ratio | DOUBLE | - | most KV of a unit over its room
+        kv_peak_ratio | DOUBLE | - | most KV of a unit in the window over its room
         kv_imbalance_mean | DOUBLE | - | largest over mean KV of decode units, time mean
         kv_imbalance_p99 | DOUBLE | - | its 99th percentile over time
         stream_imbalance_mean | DOUBLE | - | the same of streams
@@ -325,7 +325,7 @@ TABLES = (
         ttft_mean_ms | DOUBLE | ms | mean time to the first token
         tpot_mean_ms | DOUBLE | ms | mean time per output token after the first
         e2e_mean_ms | DOUBLE | ms | mean time to the last token
-        ttft_counted | BIGINT | requests | with a first token
+        ttft_counted | BIGINT | requests | with a first token, or too late for one in time when the simulation ended
         ttft_met | BIGINT | requests | of these, within slo.ttft_ms
         tpot_counted | BIGINT | requests | ended, with more than one token
         tpot_met | BIGINT | requests | of these, within slo.tpot_ms
@@ -333,6 +333,20 @@ TABLES = (
         retried | BIGINT | tries | of rejected requests that came again
         input_tokens | BIGINT | tokens | of those that arrived
         hit_tokens | BIGINT | tokens | of these, found in a prefix cache
+        both_counted | BIGINT | requests | ended, rejected, or too late for a first token in time
+        """,
+    ),
+    _table(
+        "replay_unit",
+        "a unit that was there in a replay, warm-up and cool-down included",
+        """
+        run_id | VARCHAR | - | the run
+        role | VARCHAR | - | prefill or decode
+        unit | INTEGER | - | number within the role, as in replay_request
+        serves_from | TIMESTAMPTZ | - | from when it took work, at the earliest simulated_from
+        drains_from | TIMESTAMPTZ | - | from when it took no more; none where it stayed
+        drain_s | DOUBLE | s | until it was empty; none where it stayed or was not empty at the end
+        moved | BIGINT | streams | handed to other units at its drain deadline
         """,
     ),
     _table(
@@ -372,10 +386,10 @@ TABLES = (
         """
         run_id | VARCHAR | - | the run
         minute_start | TIMESTAMPTZ | - | start of the minute
-        prefill_unit_us | DOUBLE | unit-us | prefill units that take work
+        prefill_unit_us | DOUBLE | unit-us | prefill units that take work or drain
         prefill_busy_us | DOUBLE | unit-us | in passes
         prefill_wait_us | DOUBLE | request-us | waits of requests whose first pass begins
-        decode_unit_us | DOUBLE | unit-us | decode units that take work
+        decode_unit_us | DOUBLE | unit-us | decode units that take work or drain
         decode_busy_us | DOUBLE | unit-us | in steps
         decode_wait_us | DOUBLE | request-us | waits of requests that are admitted, since prefill ended
         stream_us | DOUBLE | stream-us | active streams

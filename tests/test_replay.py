@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planner.replay import choice_kernels
 from planner.replay.latency import SUB_BUCKETS, bucket_edges_us, quantiles_ms
 from planner.replay.model import Lives
-from planner.replays import serving_us
+from planner.replays import held_us
 from planner.scenario.load import load_scenario
 from planner.service import lives_of, service_of
 from planner.sizing import Workload, balanced_engine, decode_engine
@@ -92,6 +92,13 @@ def test_units_that_leave_at_night_drain_and_lose_nothing(cli: Cli) -> None:
     assert found["drain_s"]
     assert max(found["drain_s"]) < 120 + 1
     assert found["moved"] > 0
+    # time in steps includes the drain, and so does the time in which units are there
+    assert found["decode_busy"] <= 1.001
+    units = cli("sql", "--name", "replay_units", "--format", "json").json
+    assert [row["drain_s"] for row in units if row["role"] == "decode" and row["drains_from"]] == found["drain_s"]
+    assert sum(row["moved"] for row in units) == found["moved"]
+    shown = cli("replay", *SETS, *NIGHT).out
+    assert f"{len(found['drain_s'])} decode units, empty after {max(found['drain_s']):,.1f} s at most" in shown
 
 
 def test_ranks_kept_one_by_one_are_about_as_uneven_as_measured(cli: Cli) -> None:
@@ -114,6 +121,40 @@ def test_balancers_and_queues_are_settings(cli: Cli) -> None:
     stubborn = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--set", "replay.retries=3", "--json")
     assert 0 < stubborn.json["retried"] < 3 * impatient["rejected"]
     assert stubborn.json["rejected"] < impatient["rejected"]
+
+
+def test_a_window_of_seconds_has_the_figures_of_its_minute(cli: Cli) -> None:
+    found = cli("replay", *SETS, "--from", "2025-02-27T20:00:10+08:00", "--to", "2025-02-27T20:00:50+08:00", "--json")
+    assert found.json["tokens_per_s_per_stream"] == pytest.approx(31.7, rel=0.02)
+    assert found.json["hours"][0]["kv_occupancy"] == found.json["kv_occupancy"] > 0
+
+
+def test_cost_is_per_token_that_was_delivered(cli: Cli) -> None:
+    even = cli("replay", *SETS, *EVENING, "--json").json
+    impatient = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--json").json
+    assert even["cost_usd"] == impatient["cost_usd"]
+    for found in (even, impatient):
+        (hour,) = found["hours"]
+        each = found["cost_usd"] / found["output_tokens"] * 1e6
+        assert found["cost_usd_per_million_output_tokens"] == hour["cost_usd_per_million_output_tokens"] == each
+    # the window lies between equal ones, so what comes in is what goes out
+    assert even["output_tokens"] == pytest.approx(even["requests"] * 1005, rel=0.02)
+    delivered = impatient["completed"] / even["completed"]
+    assert impatient["output_tokens"] == pytest.approx(even["output_tokens"] * delivered, rel=0.05)
+
+
+def test_who_still_waits_when_the_target_has_passed_has_missed_it(cli: Cli, store: Store) -> None:
+    """One request a pass is far too slow: the queue grows, and only the first of the window are read by the end."""
+    slow = ("--set", "replay.queue_mode=depth", "--set", "replay.depth_rules=0:1")
+    found = cli("replay", *SETS, *EVENING, *slow, "--keep-requests", "--json").json
+    with store.read() as session:
+        rows = session.connection.sql("SELECT ttft_us, status FROM replay_request").pl()
+    assert (rows["ttft_us"].null_count()) > 0.5 * found["requests"]
+    attained = (rows["ttft_us"] <= 5e6).sum() / len(rows)
+    assert found["slo"]["ttft_attainment"] == found["hours"][0]["ttft_attainment"] == attained
+    (stored,) = cli("sql", "--name", "replay_attainment", "--format", "json").json
+    assert stored["ttft_attainment"] == attained
+    assert stored["both_attainment"] == found["slo"]["both_attainment"] <= attained
 
 
 def test_who_is_rejected_is_not_within_the_target(cli: Cli) -> None:
@@ -216,7 +257,7 @@ def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
     run_id = cli("replay", *SETS, *EVENING, "--json").json["run_id"]
     assert cli("run", "delete", run_id).code == 0
     with store.read() as session:
-        for table in ("run", "replay_run", "replay_interval", "latency_histogram", "replay_minute"):
+        for table in ("run", "replay_run", "replay_interval", "latency_histogram", "replay_minute", "replay_unit"):
             assert session.connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
 
 
@@ -228,10 +269,14 @@ def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T19:00+08:00"), "window is empty"),
         (("--from", "2025-02-27T12:10+08:00"), "warms up for 30 min"),
+        (("--to", "2025-02-27T12:20+08:00"), "count from 2025-02-27T12:30:00+08:00 or later"),
+        (("--to", "2025-03-01T00:00+08:00"), "up to 2025-02-28T12:00:00+08:00 or earlier"),
         (("--all", "--from", "2025-02-27T20:00+08:00"), "leave out --from and --to"),
         (("--set", "replay.warm_up_s=60"), "replay.warm_up_s"),
         (("--set", "replay.depth_rules=1:4"), "do not ascend from 0"),
         (("--set", "replay.decode_balancer=luck"), "replay.decode_balancer"),
+        (("--set", "replay.decode_balancer=prefix-aware"), "decode units keep no prefixes"),
+        (("--set", "replay.prefill_balancer=prefix-aware"), "has neither prefix blocks nor sessions; use two-key"),
         (("--set", "fleet.engine.weights=bf16"), "does not fit"),
     ],
 )
@@ -239,6 +284,30 @@ def test_what_cannot_be_replayed_gives_one_line(cli: Cli, arguments: tuple[str, 
     result = cli("replay", *SETS, *arguments)
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert cure in result.err
+
+
+def import_log(cli: Cli, folder: Path, minutes: int, name: str) -> None:
+    """A log of a request a second, fewer output tokens every 20 minutes."""
+    seconds = range(60 * minutes)
+    rows = (f"2025-03-01T{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}Z,900,{400 - s // 1200 * 10}" for s in seconds)
+    log = folder / f"{name}.csv"
+    log.write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    assert cli("trace", "import", str(log), "--format", "csv", "--name", name).code == 0
+
+
+def test_the_busiest_hour_is_one_that_can_be_warmed_up(cli: Cli, tmp_path: Path) -> None:
+    import_log(cli, tmp_path, 75, "short")
+    found = cli("replay", *SETS, "--set", "trace.name=short", "--json").json
+    assert (found["window_start"], found["window_end"]) == ("2025-03-01T08:30:00+08:00", "2025-03-01T09:00:00+08:00")
+    assert found["requests"] == 1800
+
+
+def test_a_trace_that_is_too_short_to_warm_up_is_refused_as_that(cli: Cli, tmp_path: Path) -> None:
+    import_log(cli, tmp_path, 25, "tiny")
+    for window in ((), ("--all",), ("--from", "2025-03-01T00:10Z")):
+        result = cli("replay", *SETS, "--set", "trace.name=tiny", *window)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "the plan has no more than 30 min; take a longer trace" in result.err
 
 
 def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:
@@ -279,9 +348,10 @@ def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> 
     assert lives_of(lives, "prefill", 1000.0, 120.0).serve_us.tolist() == [80e6]
 
 
-def test_serving_time_by_minute() -> None:
-    lives = Lives(np.array([0.0, 30e6]), np.array([np.inf, 90e6]), np.array([np.inf, 200e6]))
-    assert serving_us(lives, 3).tolist() == [90e6, 90e6, 60e6]
+def test_units_are_held_until_they_have_ended_what_they_began() -> None:
+    lives = Lives(np.array([0.0, 30e6, 0.0]), np.array([np.inf, 90e6, 120e6]), np.array([np.inf, 200e6, 200e6]))
+    assert held_us(lives, np.array([np.nan, 0.0, 15e6]), 3).tolist() == [150e6, 150e6, 75e6]
+    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), 3).tolist() == [150e6, 170e6, 120e6]
 
 
 @given(st.lists(st.floats(1, 1e10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))

@@ -8,6 +8,8 @@ import typer
 from planner.cli.options import Db, Json, Sets, WhatIf, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
+_HITS = {"trace": "as in the trace", "routed": "found by routing"}
+
 
 def replay(
     scenario: Annotated[
@@ -34,7 +36,7 @@ def replay(
 
     Prefill queues, lock-step decode, KV memory, units that start, drain and leave; latencies and their percentiles. By
     default the plan's busiest hour, at full scale, with half an hour simulated before and after it. A stored run is
-    replayed as it was planned; --set may then change replay.* and slo.* only.
+    replayed as it was planned; --set may then change replay.* only.
     """
     from planner.errors import UsageError
     from planner.replaying import is_run, planned_scenario, store_replay
@@ -94,9 +96,9 @@ def _print(found: dict[str, Any]) -> None:
         (
             "requests",
             f"{found['requests']:,}: {found['completed']:,} completed, {found['in_flight']:,} in flight, "
-            f"{rejected:,} rejected ({found['retried']:,} further tries); "
-            f"{found['moved']:,} streams moved between units",
+            f"{rejected:,} rejected ({found['retried']:,} further tries)",
         ),
+        ("balancers", _rules(found)),
         *((name.upper(), _latency(found[f"{name}_ms"])) for name in ("ttft", "tpot", "e2e")),
         (
             "within target",
@@ -113,6 +115,13 @@ def _print(found: dict[str, Any]) -> None:
             "cost",
             f"{usd(found['cost_usd'])}, {usd(found['cost_usd_per_million_output_tokens'])} per million output tokens",
         ),
+        (
+            "waiting",
+            f"{_ratio(found['prefill_queue_requests'], 1)} requests for prefill and "
+            f"{_ratio(found['decode_queue_requests'], 1)} for decode in the mean; units at work "
+            f"{percent(found['prefill_busy'])} and {percent(found['decode_busy'])} of the time",
+        ),
+        ("drained", _drained(found)),
         ("prefix cache", f"{percent(found['hit_ratio'])} of input tokens found"),
         ("KV at most", percent(found["kv_peak_ratio"])),
         (
@@ -179,6 +188,24 @@ def _print_classes(classes: list[dict[str, Any]]) -> None:
     ]
     print_line()
     print_table(("<class", "requests", "TTFT p99 ms", "TPOT p99 ms", "TTFT in time", "TPOT in time", "both"), rows)
+
+
+def _rules(found: dict[str, Any]) -> str:
+    """Who chose units, and how queues were served."""
+    who = found["balancers"]
+    return (
+        f"prefill {who['prefill']}, decode {who['decode']}; queues {found['queue_mode']}; hits {_HITS[found['hits']]}"
+    )
+
+
+def _drained(found: dict[str, Any]) -> str:
+    """How long units took that left, and what became of their streams."""
+    told = [
+        f"{len(took)} {role} units, empty after {max(took):,.1f} s at most"
+        for role, took in (("prefill", found["prefill_drain_s"]), ("decode", found["drain_s"]))
+        if took
+    ]
+    return "; ".join([*told, f"{found['moved']:,} streams moved to other units"]) if told else "no units"
 
 
 def _ranks(uneven: dict[str, float | None]) -> str:

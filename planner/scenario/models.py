@@ -214,7 +214,7 @@ class ReplaySettings(Closed):
     prefill_balancer: BalancerName
     """Who sends requests to prefill units."""
     decode_balancer: BalancerName
-    """Who sends requests to decode units."""
+    """Who sends requests to decode units; they keep no prefixes, so not prefix-aware."""
     ranks: Literal["measured", "exact"]
     """Whether the GPUs of a decode unit enter by the measured imbalance, or are kept one by one."""
     queue_mode: Literal["at-once", "window", "depth"]
@@ -244,6 +244,13 @@ class ReplaySettings(Closed):
     """Simulated after the counted window, so that its long streams end under load."""
     seed: Count
     """Seed of random balancers."""
+
+    @field_validator("decode_balancer")
+    @classmethod
+    def _without_prefixes(cls, name: BalancerName) -> BalancerName:
+        if name == "prefix-aware":
+            raise ValueError("decode units keep no prefixes to be aware of; take two-key or another balancer")
+        return name
 
     @field_validator("depth_rules")
     @classmethod

@@ -1,4 +1,5 @@
--- Share of a replay's requests within their targets, hour by hour and class by class; who was rejected was not.
+-- Share of a replay's requests within their targets, hour by hour and class by class; who was rejected, or had
+-- no first token by the end, was not.
 -- @public
 -- @param run_id  the run
 SELECT
@@ -10,7 +11,7 @@ SELECT
     rejected_queue + rejected_timeout AS rejected,
     ttft_met / nullif(ttft_counted + rejected_queue + rejected_timeout, 0) AS ttft_attainment,
     tpot_met / nullif(tpot_counted, 0) AS tpot_attainment,
-    both_met / nullif(completed + rejected_queue + rejected_timeout, 0) AS both_attainment
+    both_met / nullif(coalesce(both_counted, completed + rejected_queue + rejected_timeout), 0) AS both_attainment
 FROM replay_interval
 JOIN run USING (run_id)
 LEFT JOIN request_class
