@@ -46,14 +46,22 @@ def services(draw: st.DrawFn) -> Service:
 
 @st.composite
 def lives(draw: st.DrawFn, span: int) -> Lives:
-    """One to four units that come and go during the span, or stay; in half the cases the first stays."""
+    """One to four units that come and go during the span, or stay; in half the cases the first stays.
+
+    In half the cases some fail.
+    """
     rows = [[0.0, inf, inf]] * draw(st.integers(0, 1))
     for _ in range(draw(st.integers(1, 4)) - len(rows)):
         serve = draw(st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.25, 0.5, 1.0, inf)))
         drain = serve + draw(st.sampled_from((inf, inf, 0.0, 0.25, 0.5, 0.75, 1.0)))
         gone = drain + draw(st.sampled_from((0.0, 0.0, 0.01, 0.05, 0.5, inf)))
         rows.append([time * span if time == inf else float(int(time * span)) for time in (serve, drain, gone)])
-    return Lives(*np.array(rows, np.float64).T)
+    columns = np.array(rows, np.float64).T
+    if not draw(st.booleans()):
+        return Lives(*columns)
+    fails = st.sampled_from((inf, inf, 0.0, 0.125, 0.25, 0.5, 0.51, 0.75, 1.0))
+    after = np.array([draw(fails) for _ in rows])
+    return Lives(*columns, columns[0] + np.where(after == inf, inf, np.floor(np.where(after == inf, 0, after) * span)))
 
 
 @st.composite

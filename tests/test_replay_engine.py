@@ -15,7 +15,7 @@ from replay_reference import Begun, Outcome, Replay
 
 from planner.errors import UsageError
 from planner.replay import choice_kernels, engine
-from planner.replay.engine import DecodeStage, PrefillStage, Span
+from planner.replay.engine import DecodeStage, PrefillStage, Span, hand_overs
 from planner.replay.latency import quantiles_ms
 from planner.replay.layout_kernels import E2E, FULL, HOUR_US, LATE, MINUTE_US, RING, TPOT
 from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Requests, Service, StepTables
@@ -23,10 +23,6 @@ from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Req
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 Stages = tuple[PrefillStage, DecodeStage]
-
-
-def part(requests: Requests, rows: slice) -> Requests:
-    return Requests(*(getattr(requests, field.name)[rows] for field in fields(requests)))
 
 
 def slowed(case: Case, factor: float) -> Case:
@@ -54,10 +50,9 @@ def run(
     with patch.multiple(engine, _FIRST_POOL=4, _FIRST_SESSIONS=2, _FIRST_SLOTS=1):
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep)
         decode = DecodeStage(service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer)
-    bounds = [0, *chunks, len(requests)]
-    for begin, end in pairwise(bounds):
-        decode.feed(prefill.feed(part(requests, slice(begin, end))))
-    decode.feed(prefill.finish())
+    batches = (requests.part(slice(begin, end)) for begin, end in pairwise([0, *chunks, len(requests)]))
+    for handed in hand_overs(batches, prefill, decode.fails_us, decode.fail):
+        decode.feed(handed)
     decode.finish()
     return prefill, decode
 
@@ -72,13 +67,14 @@ def fared(stages: Stages) -> list[tuple[object, ...]]:
             float(then["finish_us"]),
             int(then["step"]),
             int(then["moved"]),
+            int(then["lost"]),
         )
         for first, then in zip(stages[0].kept, stages[1].kept, strict=True)
     ]
 
 
 def wanted(outcome: Outcome) -> tuple[object, ...]:
-    return outcome.status, outcome.first_token_us, outcome.finish_us, outcome.finish_step, outcome.moved
+    return outcome.status, outcome.first_token_us, outcome.finish_us, outcome.finish_step, outcome.moved, outcome.lost
 
 
 def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: BalancerName) -> Replay:
@@ -97,6 +93,9 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     assert prefill.units["passes"].tolist() == [unit.log.steps for unit in reference.prefill]
     assert decode.units["steps"].tolist() == [unit.log.steps for unit in reference.decode]
     assert decode.units["moved"].tolist() == [unit.log.moved_out for unit in reference.decode]
+    assert prefill.units["lost"].tolist() == [unit.log.lost for unit in reference.prefill]
+    assert decode.units["lost"].tolist() == [unit.log.lost for unit in reference.decode]
+    assert decode.lost == decode.units["lost"].sum()
     assert decode.samples.tolist() == reference.samples
     return reference
 
@@ -384,9 +383,10 @@ def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.Da
     read, completed = prefill.hours["read"].sum(), decode.hours["completed"].sum()
     rejected = prefill.hours["full"].sum() + prefill.hours["late"].sum()
     assert prefill.hours["arrived"].sum() == arrived
-    in_prefill = len(prefill._arrays["pool"]) - int(prefill._book["room"][0])
-    in_decode = np.count_nonzero(decode._arrays["pool"]["departs"][: int(decode._book["used"][0])])
-    assert (read + rejected + in_prefill, completed + in_decode) == (arrived, read)
+    assert completed + rejected + prefill.inside + decode.inside == arrived
+    assert rejected <= arrived - read
+    if not decode.lost:
+        assert (read + rejected + prefill.inside, completed + decode.inside) == (arrived, read)
 
 
 def test_mean_streams_are_completions_per_second_times_their_time() -> None:

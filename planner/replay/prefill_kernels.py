@@ -15,13 +15,14 @@ from planner.replay.choice_kernels import (
     choose_unit,
     least,
     load,
-    mixed,
+    session_slot,
     stop,
     take,
 )
 from planner.replay.layout_kernels import (
     COUNT,
     DRAIN,
+    FAIL,
     FULL,
     HANDED,
     HOUR_US,
@@ -45,7 +46,6 @@ from planner.replay.layout_kernels import (
     at_address,
     carray,
     events_of,
-    ints,
     loads_of,
     numbers_of,
     padded,
@@ -99,7 +99,8 @@ def arrive(
         request.arrival_us = at
         request.missed = missed
         request.done = done
-        request.piece = -1
+        request.cached = done
+        request.begun = 0
         request.work_ns = _work_ns(book, missed, done)
         request.output_tokens = output_tokens[row]
         request.class_id = class_id[row]
@@ -118,6 +119,32 @@ def advance(books: Records, until_us: float) -> None:
 
 
 @njit
+def read_again(books: Records, lost: Records, first: int, at: float) -> None:
+    """Take in what decode units held that fail now, to be read from the start; all before now has happened.
+
+    lost: rows of the decode stage's LOST from `first` on.
+    """
+    book = books[0]
+    pool, events = _pool(book), events_of(book)
+    while book.next_event < book.events_rows and events[book.next_event].at_us <= at:
+        _fleet_event(book)
+    for row in range(lost.shape[0]):
+        place = book.free
+        request = pool[place]
+        book.free = request.following
+        book.room -= 1
+        request.arrival_us = at
+        request.missed = lost[row].context
+        request.done = request.cached = request.begun = 0
+        request.work_ns = _work_ns(book, lost[row].context, 0)
+        request.output_tokens = -1 - (first + row)
+        request.class_id = lost[row].class_id
+        request.seq = lost[row].seq
+        request.session_id = NOBODY
+        _dispatch(book, place, at, 0)
+
+
+@njit
 def count_read(books: Records) -> None:
     """Tally the requests of the output."""
     book = books[0]
@@ -125,7 +152,7 @@ def count_read(books: Records) -> None:
     ttft = carray(at_address(book.ttft_at), (book.hours_rows, book.classes, BUCKETS), np.int32)
     for row in range(book.out):
         handed = out[row]
-        if book.from_us <= handed.arrival_us < book.to_us:
+        if handed.output_tokens >= 0 and book.from_us <= handed.arrival_us < book.to_us:
             waited = handed.at_us - handed.arrival_us
             tally = _hour(book, handed.arrival_us, handed.class_id)
             tally.read += 1
@@ -184,6 +211,8 @@ def _fleet_event(book: Record) -> None:
     elif event.kind == DRAIN:
         place = _not_begun(book, unit)
         unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
+    elif event.kind == FAIL:
+        place = _all_of(book, unit)
     while place != NOBODY:
         following = np.int64(_pool(book)[place].following)
         _dispatch(book, place, event.at_us, limit)
@@ -208,11 +237,37 @@ def _open(book: Record, number: int) -> None:
 
 
 @njit
+def _all_of(book: Record, unit: Record) -> int:
+    """Take all requests out of a unit that fails, what it read lost; their line: those of the pass, then the queue."""
+    pool = _pool(book)
+    line, last = (unit.pass_head if unit.pass_head != NOBODY else unit.head), unit.pass_head
+    if line == NOBODY:
+        return NOBODY
+    while last != NOBODY and pool[last].following != NOBODY:
+        last = np.int64(pool[last].following)
+    if last != NOBODY:
+        pool[last].following = unit.head
+    unit.pass_head = unit.head = unit.tail = NOBODY
+    unit.waiting = unit.waiting_missed = 0
+    loads_of(book)[NEXT_US, unit.place] = np.inf
+    place = line
+    while place != NOBODY:
+        request = pool[place]
+        request.missed += request.done - request.cached
+        request.done = request.cached
+        request.begun = 0
+        request.work_ns = _work_ns(book, np.int64(request.missed), np.int64(request.done))
+        unit.lost += 1
+        place = np.int64(request.following)
+    return line
+
+
+@njit
 def _not_begun(book: Record, unit: Record) -> int:
     """Take all requests out of a unit's queue that it has not begun, and give their line. Those begun stand first."""
     pool = _pool(book)
     last, place = NOBODY, unit.head
-    while place != NOBODY and pool[place].piece >= 0:
+    while place != NOBODY and pool[place].begun:
         last, place = place, np.int64(pool[place].following)
     line = place
     while place != NOBODY:
@@ -248,7 +303,7 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
         return
     book.last_unit = numbers_of(book)[chosen]
     unit = _units(book)[book.last_unit]
-    if limit > 0 and unit.waiting >= limit:
+    if limit > 0 and unit.waiting >= limit and request.output_tokens >= 0:
         _reject(book, place, FULL)
         return
     request.enqueued_us = at
@@ -269,7 +324,7 @@ def _choose_by_session(book: Record, request: Record) -> int:
     """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
     work_ns, units = loads_of(book)[SECOND], _units(book)
     had = carray(at_address(book.sessions_at), (2, book.sessions_rows), np.int64)[1]
-    slot = _session_slot(book, request.session_id)
+    slot = session_slot(book, request.session_id)
     if had[slot] != NOBODY and units[had[slot]].takes:
         place = units[had[slot]].place
         if work_ns[place] * book.candidates <= 2 * book.total_second + request.work_ns * book.candidates:
@@ -277,21 +332,6 @@ def _choose_by_session(book: Record, request: Record) -> int:
     place = choose_unit(book, TWO_KEY, request.seq, ROLE)
     had[slot] = numbers_of(book)[place]
     return place
-
-
-@njit
-def _session_slot(book: Record, session: int) -> int:
-    """Where a session's unit is kept: open addressing in a table that is never full."""
-    keys = ints(book.sessions_at, book.sessions_rows)
-    mask = book.sessions_rows - 1
-    slot = np.int64(mixed(np.uint64(session)) & np.uint64(mask))
-    while keys[slot] != session:
-        if keys[slot] == NOBODY:
-            keys[slot] = session
-            book.sessions += 1
-            break
-        slot = (slot + 1) & mask
-    return slot
 
 
 @njit
@@ -314,8 +354,8 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         request = pool[place]
         following = np.int64(request.following)
         piece = min(np.int64(request.missed), book.chunk_tokens)
-        fresh = request.piece < 0
-        late = fresh and at - request.arrival_us > book.timeout_us
+        fresh = not request.begun
+        late = fresh and at - request.arrival_us > book.timeout_us and request.output_tokens >= 0
         if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
@@ -328,7 +368,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
             continue
         begun += fresh
         waited_us += (at - request.arrival_us) * fresh
-        request.piece = piece
+        request.begun = 1
         if last == NOBODY:
             unit.pass_head = place
         else:
@@ -381,10 +421,11 @@ def _end_pass(book: Record, number: int, at: float) -> None:
     while place != NOBODY:
         request = pool[place]
         following = np.int64(request.following)
+        piece = min(np.int64(request.missed), book.chunk_tokens)
         work_ns -= request.work_ns
-        missed -= request.piece
-        request.done += request.piece
-        request.missed -= request.piece
+        missed -= piece
+        request.done += piece
+        request.missed -= piece
         if request.missed > 0:
             request.work_ns = _work_ns(book, request.missed, request.done)
             work_ns += request.work_ns
@@ -429,7 +470,8 @@ def _put_out(book: Record, request: Record, number: int, at: float) -> None:
         kept = carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq]
         kept.status = READ
         kept.unit = number
-        kept.first_us = at
+        if request.output_tokens >= 0:
+            kept.first_us = at
 
 
 @njit
@@ -446,15 +488,3 @@ def _reject(book: Record, place: int, why: int) -> None:
     request.following = book.free
     book.free = place
     book.room += 1
-
-
-@njit
-def rehash(old: Ints, new: Ints) -> None:
-    """Move a table of sessions into a larger one."""
-    mask = new.shape[1] - 1
-    for row in range(old.shape[1]):
-        if old[0, row] != NOBODY:
-            slot = np.int64(mixed(np.uint64(old[0, row])) & np.uint64(mask))
-            while new[0, slot] != NOBODY:
-                slot = (slot + 1) & mask
-            new[:, slot] = old[:, row]
