@@ -1,7 +1,8 @@
 """Replaying requests through a plan: the window, a trace at full scale, both stages in threads, the account."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, Full, Queue
@@ -15,8 +16,11 @@ import pyarrow as pa
 from planner import replays
 from planner.demand import Demand
 from planner.errors import UsageError
+from planner.fleet.deployment import Units
 from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, version
-from planner.replay.engine import DecodeStage, HandOver, PrefillStage, Span
+from planner.replay.engine import DecodeStage, HandOver, Lost, PrefillStage, Span, hand_overs
+from planner.replay.failures import UnitFailures, with_failures, with_spares
+from planner.replay.lifetimes import ROLES
 from planner.replay.model import Lives, QueueRules, Requests, Service
 from planner.results import PlanOutcome, save_plan
 from planner.scenario.models import ReplaySettings, Scenario
@@ -24,11 +28,12 @@ from planner.service import lives_of, service_of
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
+from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, from_us, usd
 
 _BATCH_ROWS = 500_000
 _AHEAD = 4
 """Chunks that prefill may be ahead of decode."""
+NO_SPARES = Units(0, 0)
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,29 @@ def window_of(
 ) -> Window:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
+    Raises UsageError as `counted`, and for a window too close to the plan's beginning to be warmed up.
+    """
+    warm_up_us = settings.warm_up_s * US_PER_S
+    from_us, to_us = counted(demand, settings, start, end, whole)
+    if from_us - warm_up_us < demand.grid.start_us:
+        raise UsageError(
+            f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at "
+            f"{from_us_text(demand.grid.start_us)}; "
+            f"count from {from_us_text(demand.grid.start_us + warm_up_us)} or later"
+        )
+    quarter = 900 * US_PER_S
+    origin = max(demand.grid.start_us, (from_us - warm_up_us) // quarter * quarter)
+    end_us = min(demand.grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
+    return Window(from_us, to_us, origin, end_us)
+
+
+def counted(
+    demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
+) -> tuple[int, int]:
+    """The window that is asked for, from and to, UTC epoch microseconds.
+
     whole: the whole plan after its warm-up. All left out: the busiest hour. Raises UsageError for a window that is
-    empty, not inside the plan, or too close to its beginning to be warmed up.
+    empty or not inside the plan.
     """
     warm_up_us = settings.warm_up_s * US_PER_S
     if start is None and end is None and not whole:
@@ -90,15 +116,7 @@ def window_of(
     first, last = (from_us_text(at) for at in (demand.grid.start_us, demand.grid.end_us))
     if not demand.grid.start_us <= from_us < to_us <= demand.grid.end_us:
         raise UsageError(f"the window is empty or not inside the plan, from {first} to {last}; correct --from and --to")
-    if from_us - warm_up_us < demand.grid.start_us:
-        raise UsageError(
-            f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at {first}; "
-            f"count from {from_us_text(demand.grid.start_us + warm_up_us)} or later"
-        )
-    quarter = 900 * US_PER_S
-    origin = max(demand.grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(demand.grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
+    return from_us, to_us
 
 
 def from_us_text(at_us: int) -> str:
@@ -136,11 +154,13 @@ def replay(
     now: datetime,
     clock: Callable[[], float],
     keep: bool = False,
+    spares: Units = NO_SPARES,
     progress: Progress | None = None,
 ) -> Replayed:
     """Plan the scenario and replay the requests of a window through the plan. Nothing is stored but a drawn trace.
 
-    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. Raises UsageError.
+    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. spares: units
+    beyond the plan's, there all the time. Raises UsageError.
     """
     sample = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
@@ -155,11 +175,7 @@ def replay(
         total = session.rows("trace_window_rows", **_params(trace, window))[0]["row_count"]
         span = Span(from_us_, to_us_, end_us_, classes, scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3)
         service = service_of(scenario.fleet, scenario.replay, capacity.workload.kv_tokens)
-        origin_s = (window.origin_us - demand.grid.start_us) / US_PER_S
-        prefill_lives, decode_lives = (
-            lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
-            for role in ("prefill", "decode")
-        )
+        prefill_lives, decode_lives = (window_lives(outcome, role, window, spares) for role in ROLES)
         rules = queue_rules(scenario.replay)
         ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
         prefill = PrefillStage(service, prefill_lives, rules, span)
@@ -168,6 +184,28 @@ def replay(
         run_stages(requests_of(session, trace, window), prefill, decode, total, progress)
     return Replayed(
         outcome, trace, window, span, service, prefill_lives, decode_lives, prefill, decode, total, clock() - begin
+    )
+
+
+def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
+    """How units of a role fail: as often as all their nodes together, each time until repaired and started up."""
+    nodes = scenario.fleet.prefill.nodes if role == "prefill" else scenario.fleet.decode.nodes
+    per_day = (scenario.failures.per_node_per_day or 0.0) * nodes
+    down_s = scenario.failures.repair_s + scenario.fleet.start_up_s
+    return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
+
+
+def window_lives(outcome: PlanOutcome, role: str, window: Window, spares: Units) -> Lives:
+    """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
+    scenario = outcome.scenario
+    origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
+    planned = lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
+    return with_failures(
+        with_spares(planned, getattr(spares, role)),
+        unit_failures(scenario, role),
+        seed=scenario.failures.seed,
+        role=ROLES.index(role),
+        end_us=window.span_us[2],
     )
 
 
@@ -189,11 +227,15 @@ def queue_rules(settings: ReplaySettings) -> QueueRules:
 def run_stages(
     batches: Iterator[Requests], prefill: PrefillStage, decode: DecodeStage, total: int, progress: Progress | None
 ) -> None:
-    """Both stages to the end; prefill runs in a thread of its own, a few chunks ahead of decode."""
-    handed: Queue[HandOver | None] = Queue(_AHEAD)
+    """Both stages to the end; prefill runs in a thread of its own, a few chunks ahead of decode.
+
+    It waits for decode where units of that fail, because what they held is read again.
+    """
+    handed: Queue[HandOver | float | None] = Queue(_AHEAD)
+    lost: Queue[Lost] = Queue()
     stop = Event()
 
-    def put(item: HandOver | None) -> None:
+    def put(item: HandOver | float | None) -> None:
         while not stop.is_set():
             try:
                 handed.put(item, timeout=0.1)
@@ -201,13 +243,19 @@ def run_stages(
                 continue
             return
 
+    def fail(at_us: float) -> Lost:
+        put(at_us)
+        while not stop.is_set():
+            with suppress(Empty):
+                return lost.get(timeout=0.1)
+        raise CancelledError
+
     def produce() -> None:
         try:
-            for requests in batches:
+            for item in hand_overs(batches, prefill, decode.fails_us, fail):
                 if stop.is_set():
                     return
-                put(prefill.feed(requests))
-            put(prefill.finish())
+                put(item)
         finally:
             put(None)
 
@@ -216,17 +264,20 @@ def run_stages(
         producer = pool.submit(produce)
         try:
             while (item := _next(handed)) is not None:
+                if isinstance(item, float):
+                    lost.put(decode.fail(item))
+                    continue
                 decode.feed(item)
                 done += item.count
                 if progress is not None:
-                    progress(done, total)
+                    progress(min(done, total), total)
             decode.finish()
         finally:
             stop.set()
         producer.result()
 
 
-def _next(handed: "Queue[HandOver | None]") -> HandOver | None:
+def _next(handed: "Queue[HandOver | float | None]") -> HandOver | float | None:
     while True:
         try:
             return handed.get(timeout=0.1)
@@ -310,6 +361,7 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "in_flight": counted["in_flight"],
         "rejected": counted["rejected"],
         "moved": done.decode.moved,
+        "failures": replays.failures(done.prefill, done.decode, lives, done.span.end_us),
         "simulated_requests": done.simulated,
         "wall_s": done.wall_s,
         "requests_per_s": done.simulated / done.wall_s if done.wall_s else None,

@@ -154,7 +154,7 @@ def serving_us(lives: Lives, minutes: int) -> Floats:
     """Unit-microseconds in which units take work, by minute."""
     edges = np.arange(minutes + 1) * 60e6
     begin = np.clip(lives.serve_us[:, None], edges[:-1], edges[1:])
-    end = np.clip(lives.drain_us[:, None], edges[:-1], edges[1:])
+    end = np.clip(lives.stop_us[:, None], edges[:-1], edges[1:])
     total: Floats = np.maximum(end - begin, 0).sum(axis=0)
     return total
 
@@ -181,6 +181,19 @@ def imbalance(decode: DecodeStage, span_us: tuple[float, float, float], *, exact
 def drains(decode: DecodeStage) -> list[float]:
     """Seconds that decode units took from taking no more work to being empty, in the order of units."""
     return [float(took) / 1e6 for took in decode.drain_us if np.isfinite(took)]
+
+
+def failures(
+    prefill: PrefillStage, decode: DecodeStage, lives: Mapping[str, Lives], end_us: float
+) -> dict[str, dict[str, int]]:
+    """By role: units that failed until the end, and the requests in them then, which were begun again."""
+    return {
+        name: {
+            "units": int(np.count_nonzero(lives[name].fail_us <= end_us)),
+            "requests": int(stage.units["lost"].sum()),
+        }
+        for name, stage in (("prefill", prefill), ("decode", decode))
+    }
 
 
 def hours(

@@ -15,6 +15,7 @@ from planner.cli import (
     plan,
     replay,
     report,
+    resilience,
     run,
     scenario,
     sql,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
+app.command("resilience")(resilience.resilience)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("sql")(sql.sql)
