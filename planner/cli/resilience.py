@@ -15,7 +15,9 @@ def resilience(
         float, typer.Option("--target", metavar="SHARE", help="Share of the time with enough units of both roles.")
     ] = 0.999,
     replays: Annotated[bool, typer.Option("--replay", help="Replay the window with and without failures.")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of failures to replay.")] = 10,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, max=1000, help="Draws of failures to replay [default: 10].")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="Cover the demand from then on [default: busiest hour]."),
@@ -30,8 +32,12 @@ def resilience(
     Nodes fail at failures.per_node_per_day, or at a published rate, and take their unit down until it is repaired and
     started. From probabilities; --replay runs every request of the window through fleets whose units fail.
     """
+    from planner.errors import UsageError
+    from planner.resilience import SEEDS
     from planner.resilience import resilience as resilience_of
 
+    if seeds is not None and not replays:
+        raise UsageError("--seeds are draws of failures to replay; add --replay")
     loaded = scenario_of(scenario, sets).scenario
     with progress_bar("replaying" if replays else "drawing") as progress:
         found = resilience_of(
@@ -40,7 +46,7 @@ def resilience(
             target=target,
             start=moment(start),
             end=moment(end),
-            seeds=seeds if replays else 0,
+            seeds=(seeds or SEEDS) if replays else 0,
             now=now(),
             clock=time.perf_counter,
             progress=progress,
@@ -79,7 +85,7 @@ def _print(found: dict[str, Any]) -> None:
             role["unit_nodes"],
             role["needed_units"],
             role["planned_units"],
-            "-" if role["mtbf_h"] is None else f"{role['mtbf_h']:,.0f}",
+            "-" if role["mtbf_h"] is None else f"{role['mtbf_h']:,.1f}",
             percent(role["availability"], 3),
             f"{role['expected_units_down']:.3f}",
             each["spare_units"],
@@ -95,29 +101,33 @@ def _print(found: dict[str, Any]) -> None:
 
 def _print_replays(kinds: dict[str, Any]) -> None:
     heads = (
-        "<replay",
-        "seed",
+        "<replays",
+        "seeds",
         "units failed",
         "begun again",
-        "enough of the time",
-        "TTFT",
-        "TPOT",
-        "both",
-        "completed",
+        "enough",
+        "TTFT met",
+        "TPOT met",
+        "both met",
+        "worst seed",
     )
     rows = [
         (
             kind.replace("_", " "),
-            row["seed"],
-            " + ".join(str(each["units"]) for each in row["failures"].values()),
-            " + ".join(f"{each['requests']:,}" for each in row["failures"].values()),
-            percent(row["covered"], 2),
-            percent(row["ttft_attainment"], 2),
-            percent(row["tpot_attainment"], 2),
-            percent(row["both_attainment"], 2),
-            row["completed"],
+            len(found["seeds"]),
+            " + ".join(f"{each['units']:,}" for each in found["failures"].values()),
+            " + ".join(f"{each['requests']:,}" for each in found["failures"].values()),
+            percent(found["covered"], 2),
+            percent(found["ttft_attainment"], 2),
+            percent(found["tpot_attainment"], 2),
+            percent(found["both_attainment"], 2),
+            percent(found["worst_both_attainment"], 2),
         )
         for kind, found in kinds.items()
-        for row in found["seeds"]
     ]
-    print_table(heads, rows, "prefill + decode")
+    print_table(heads, rows, "means over seeds; units and requests: prefill + decode, of all seeds")
+    if not any(each["units"] for each in kinds["with_failures"]["failures"].values()):
+        print_line(
+            "note: no unit failed in any of these draws, the window is short; give more --seeds, "
+            "or a higher failures.per_node_per_day to see what a failure does"
+        )

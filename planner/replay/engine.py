@@ -1,7 +1,8 @@
 """Every request through the planned fleet: prefill queues, lock-step decode, draining. Pure; state lasts over chunks.
 
-Prefill does not depend on decode, so it may run ahead in a thread of its own: kernels hold no lock. A chunk's work is a
-visit per request and role and one per decode step; memory is that of a chunk and of the requests in the system.
+Prefill does not depend on decode but where decode units fail (`hand_overs`), so it may run ahead in a thread of its own:
+kernels hold no lock. A chunk's work is a visit per request and role and one per decode step; memory is that of a chunk,
+of the requests in the system, and of those that failed units held.
 """
 
 from collections.abc import Callable, Iterable, Iterator
