@@ -83,10 +83,10 @@ def window_of(
 ) -> Window:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
-    Raises UsageError as `counted`, and for a window too close to the plan's beginning to be warmed up.
+    Raises UsageError as `counted_window`, and for a window too close to the plan's beginning to be warmed up.
     """
     warm_up_us = settings.warm_up_s * US_PER_S
-    from_us, to_us = counted(demand, settings, start, end, whole)
+    from_us, to_us = counted_window(demand, settings, start, end, whole)
     if from_us - warm_up_us < demand.grid.start_us:
         raise UsageError(
             f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at "
@@ -99,7 +99,7 @@ def window_of(
     return Window(from_us, to_us, origin, end_us)
 
 
-def counted(
+def counted_window(
     demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
 ) -> tuple[int, int]:
     """The window that is asked for, from and to, UTC epoch microseconds.
@@ -310,8 +310,7 @@ def _ints(batch: pa.RecordBatch, name: str) -> np.ndarray[tuple[int], np.dtype[n
 
 def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, dict[str, Any]]:
     """Store a replay with its plan in one transaction; the run_id and the account, JSON-ready."""
-    outcome, window, scenario = done.outcome, done.window, done.outcome.scenario
-    settings = scenario.replay
+    outcome, window, scenario, settings = done.outcome, done.window, done.outcome.scenario, done.outcome.scenario.replay
     counted = replays.counts(done.prefill, done.decode)
     whole = replays.summary(done.prefill, done.decode, done.service)
     measured = replays.imbalance(done.decode, window.span_us, exact=settings.ranks == "exact")

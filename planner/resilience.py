@@ -16,7 +16,7 @@ from planner.fleet.deployment import Units
 from planner.pipeline import Progress, check, compute_plan, ensure_trace, sized
 from planner.replay.failures import Role, UnitFailures, covered, fewest_spares
 from planner.replay.lifetimes import ROLES
-from planner.replaying import NO_SPARES, Replayed, counted, replay, unit_failures, window_lives, window_of
+from planner.replaying import NO_SPARES, Replayed, counted_window, replay, unit_failures, window_lives, window_of
 from planner.results import PlanOutcome
 from planner.scenario.catalogue import gpu_rate, gpu_rates
 from planner.scenario.models import FleetSettings, Scenario
@@ -120,7 +120,7 @@ def _need(
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         scenario = sized(session, scenario, trace)
     outcome = compute_plan(scenario, trace, demand)
-    from_us_, to_us = counted(demand, scenario.replay, start, end, False)
+    from_us_, to_us = counted_window(demand, scenario.replay, start, end, False)
     starts, plan, fleet = demand.grid.starts_us, outcome.plan, scenario.fleet
     inside = (starts + demand.grid.interval_us > from_us_) & (starts < to_us)
     asked = {"prefill": demand.input_tokens, "decode": demand.output_tokens}

@@ -128,6 +128,16 @@ def test_one_that_is_read_again_is_neither_rejected_nor_counted_twice() -> None:
     assert (decode.hours["completed"].sum(), decode.lost) == (2, 1)
 
 
+def test_those_to_be_read_again_are_not_rejected_where_no_prefill_unit_was_there_either() -> None:
+    prefill = Lives(np.array([0.0, 9000.0]), np.full(2, inf), np.full(2, inf), np.array([2000.0, inf]))
+    decode = Lives(np.array([0.0, 9000.0]), np.full(2, inf), np.full(2, inf), np.array([2600.0, inf]))
+    requests = asked((0, 10, 0, 5), (20, 10, 0, 5), (40, 10, 0, 5), (2700, 10, 0, 1), (2800, 10, 0, 1))
+    reference = compare((SERVICE, prefill, decode, QueueRules(queue_limit=1), requests, 1e6), [], 1, "two-key")
+    # all find a unit at 9000, where one may wait while another is read; those that came for the first time are too many
+    found = [request.outcome.status for request in reference.requests]
+    assert found == ["completed", "completed", "completed", "rejected-queue", "rejected-queue"]
+
+
 @pytest.mark.parametrize("ranks", [1, 6])
 def test_a_busy_fleet_that_fails_fares_as_in_the_reference(ranks: int) -> None:
     service, prefill, decode, rules, requests, end_us = busy_case(3, 0.7, 4000)

@@ -227,7 +227,6 @@ def _lost_of(book: Record) -> Records:
 def _fail(book: Record, number: int) -> None:
     """Write down all that a unit holds, its streams and then its line, and let it be gone."""
     unit, pool = units_of(book)[number], pool_of(book)
-    unit.leaves_us = np.inf
     if unit.streams == 0 and unit.head == NOBODY:
         return
     for place in _streams_of(book, number):

@@ -1,6 +1,6 @@
 """Every request through the planned fleet: prefill queues, lock-step decode, draining. Pure; state lasts over chunks.
 
-Prefill does not depend on decode but where decode units fail (`hand_overs`), so it may run ahead in a thread of its own:
+Prefill does not depend on decode but where units of that fail (`hand_overs`), so it may run ahead in its own thread:
 kernels hold no lock. A chunk's work is a visit per request and role and one per decode step; memory is that of a chunk,
 of the requests in the system, and of those that failed units held.
 """

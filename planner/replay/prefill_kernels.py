@@ -248,7 +248,6 @@ def _all_of(book: Record, unit: Record) -> int:
     if last != NOBODY:
         pool[last].following = unit.head
     unit.pass_head = unit.head = unit.tail = NOBODY
-    unit.waiting = unit.waiting_missed = 0
     loads_of(book)[NEXT_US, unit.place] = np.inf
     place = line
     while place != NOBODY:
