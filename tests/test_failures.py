@@ -79,6 +79,11 @@ def test_reading_again_waits_behind_what_prefill_has_in_hand() -> None:
     assert one.finish_us == 2900.0 + 102 + 2000
 
 
+def test_what_is_read_again_comes_before_what_arrives_at_the_same_moment() -> None:
+    one, two = outcomes(asked((0, 100, 0, 5), (2600, 400, 0, 1)), units(1), fleet(2600.0, inf))
+    assert (one.finish_us, two.finish_us) == (2702.0 + 2000, 2702.0 + 400)
+
+
 def test_two_failures_cost_two_readings() -> None:
     # lost at 2600 with two steps done, read by 2702, a step by 3702; lost at 4000, 103 tokens read by 4103, a step
     (one,) = outcomes(asked((0, 100, 0, 5)), units(1), fleet(2600.0, 4000.0, inf))
