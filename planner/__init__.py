@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.errors import PlannerError
     from planner.pipeline import check, load_run, plan, version
+    from planner.replaying import replay, store_replay
     from planner.report.write import write_report
     from planner.results import RunView, plan_document
     from planner.scenario.load import load_scenario
@@ -33,6 +34,8 @@ _HOMES = {
     "load_scenario": "planner.scenario.load",
     "plan": "planner.pipeline",
     "plan_document": "planner.results",
+    "replay": "planner.replaying",
+    "store_replay": "planner.replaying",
     "version": "planner.pipeline",
     "write_report": "planner.report.write",
 }
@@ -47,6 +50,8 @@ __all__ = [
     "load_scenario",
     "plan",
     "plan_document",
+    "replay",
+    "store_replay",
     "version",
     "write_report",
 ]

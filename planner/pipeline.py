@@ -14,20 +14,33 @@ from planner.economics.ledger import RevenueTerms, costs, revenue
 from planner.economics.prices import TokenRates, node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
-from planner.policy import Entry, Policy, Seen, Timetable, decide_all, make_policy
+from planner.foresight import drawn_from, known_demand, told, unseen_intervals, visible
+from planner.policy import (
+    Entry,
+    Given,
+    Known,
+    Policy,
+    Seen,
+    Sight,
+    decide_all,
+    make_policy,
+    policies_in,
+)
 from planner.replay.interval import IntervalPlan, replay_intervals
+from planner.replay.jobs import JobsPlan, check_jobs, jobs_of, run_jobs
 from planner.results import Input, PlanOutcome, RunView, resolve_run, save_plan
 from planner.results import load_run as read_run
-from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, price_sheet
-from planner.scenario.models import Scenario, TraceSettings
+from planner.scenario.catalogue import gpu_rate, gpu_rates, hardware, job_list, price_sheet
+from planner.scenario.jobs import JobList
+from planner.scenario.models import Scenario
+from planner.service import LatencyLimits, latency_limits, latency_notes, prompts_of
 from planner.sizing import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
 from planner.sizing import notes as sizing_notes
 from planner.store import Session, Store
 from planner.trace import build, catalogue
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.trace.cells import expected_demand
-from planner.trace.profile import Profile, load_profile
+from planner.trace.profile import load_profile
 from planner.trace.timetables import load_timetable
 from planner.units import S_PER_HOUR
 from planner.what_if import document
@@ -46,11 +59,14 @@ def check(scenario: Scenario) -> list[str]:
     economics = scenario.economics
     checks: tuple[Callable[[], object], ...] = (
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
-        lambda: policy_of(scenario),
+        lambda: policy_of(scenario, Given(meets=lambda *_: True, known=Known((), scenario.interval_s))),
         lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
         lambda: price_sheet(economics.price_sheet),
         lambda: price_sheet(economics.other_price_sheet),
-        lambda: scenario.fleet.capacity == "observed" or _kv_room(scenario),
+        lambda: _job_list(scenario),
+        lambda: (
+            (scenario.fleet.capacity == "observed" and "slo" not in policies_in(scenario.policy)) or _kv_room(scenario)
+        ),
     )
     for attempt in checks:
         try:
@@ -75,16 +91,19 @@ def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: P
 
 def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Modelled:
     """What a node of each role does with the trace's requests, from the hardware up. Raises UsageError."""
+    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, modelled_workload(session, trace))
+
+
+def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
+    """What a trace asks for per token. Raises UsageError where it asks for nothing to model."""
     (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
-    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, Workload.of_row(row, trace.name))
+    return Workload.of_row(row, trace.name)
 
 
 def trace_workload(store: Store, name: str) -> Workload:
     """What a stored trace asks for per token. Raises TraceError, UsageError."""
     with store.read() as session:
-        trace = catalogue.by_name(session, name)
-        (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
-    return Workload.of_row(row, name)
+        return modelled_workload(session, catalogue.by_name(session, name))
 
 
 def sized(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
@@ -94,21 +113,27 @@ def sized(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
     return with_capacity(scenario, modelled_capacity(session, scenario, trace))
 
 
-def policy_of(scenario: Scenario) -> Policy:
-    """The scenario's policy, with its timetable if it follows one. Raises UsageError."""
+def policy_of(scenario: Scenario, given: Given) -> Policy:
+    """The scenario's policy, with its timetable if it follows one. given: what else it needs. Raises UsageError."""
     deployment = Deployment(scenario.fleet)
     entries: list[Entry] = []
-    if scenario.policy.name == "timetable":
+    if "timetable" in policies_in(scenario.policy):
         for moment, held in load_timetable(scenario.policy.timetable, scenario.zone):
             entries.append((moment, held if isinstance(held, int) else Units(*held)))
-    policy = make_policy(scenario.policy, deployment, entries)
     late = [at for at, _ in entries if (at.hour * 3600 + at.minute * 60 + at.second) % scenario.interval_s]
-    if late and isinstance(policy, Timetable):
-        note = (
-            f"{len(late)} timetable rows, the first at {late[0]:%H:%M}, lie inside an interval: they hold from the next"
-        )
-        return replace(policy, notes=(*policy.notes, note))
-    return policy
+    notes = [
+        f"{len(late)} timetable rows, the first at {at:%H:%M}, lie inside an interval: they hold from the next"
+        for at in late[:1]
+    ]
+    return make_policy(scenario.policy, deployment, replace(given, timetable=entries, timetable_notes=tuple(notes)))
+
+
+def slo_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:
+    """What units do within the latency targets, for the policy slo; None for others. Raises UsageError."""
+    if "slo" not in policies_in(scenario.policy):
+        return None
+    kv_tokens = modelled_workload(session, trace).kv_tokens
+    return latency_limits(scenario, kv_tokens, prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id)))
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -147,13 +172,14 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
         if sheet.off_peak:
             discount = f"{sheet.off_peak.price_ratio:.0%} of list, {sheet.off_peak.window_utc} UTC"
             found.append(Input(f"prices/{name}.off_peak", discount, sheet.kind, sheet.source))
+    found += _job_inputs(scenario)
     if scenario.fleet.capacity == "modelled":
         node = hardware(scenario.fleet.engine.hardware)
         for path, text in node.provenance.items():
             kind, _, source = text.partition(": ")
             found.append(Input(f"hardware/{node.name}.{path}", str(attrgetter(path)(node)), kind, source))
     try:
-        drawn = _drawn_from(scenario, trace)
+        drawn = drawn_from(scenario, trace)
     except UsageError as error:
         # a stored trace can be planned without the file it was drawn from; the report says that it is gone
         return (*found, Input(f"profile/{trace.profile}", "-", "assumed", str(error)))
@@ -168,17 +194,23 @@ def inputs_of(scenario: Scenario, trace: TraceInfo) -> tuple[Input, ...]:
 
 
 def compute_plan(
-    scenario: Scenario, trace: TraceInfo, demand: Demand, further_notes: Sequence[str] = ()
+    scenario: Scenario,
+    trace: TraceInfo,
+    demand: Demand,
+    further_notes: Sequence[str] = (),
+    *,
+    limits: LatencyLimits | None = None,
 ) -> PlanOutcome:
-    """Decide, replay and price; nothing is stored. Raises UsageError, RunError."""
+    """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError."""
     deployment = Deployment(scenario.fleet)
-    policy = policy_of(scenario)
     grid = demand.grid
-    targets = decide_all(
-        policy, grid.local_starts(scenario.zone), grid.interval_s, _visible(scenario, policy, trace, demand)
-    )
+    known = known_demand(demand)
+    policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
+    coming = visible(scenario, policy, trace, demand)
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
+    jobs = _run_jobs(scenario, plan, known=policy.ahead)
     economics = scenario.economics
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
     spent = costs(
@@ -199,13 +231,20 @@ def compute_plan(
         scenario=scenario,
         trace=trace,
         policy=policy.name,
-        demand_source=scenario.policy.demand_source if policy.uses_demand else "none",
+        demand_source=told(scenario, policy),
         demand=demand,
         plan=plan,
         costs=spent,
         revenue=revenue(demand, terms),
-        notes=(*_notes(scenario, policy, deployment, plan), *further_notes),
+        notes=(
+            *_notes(scenario, policy, deployment, plan),
+            *(latency_notes(scenario, limits) if limits else ()),
+            *_forecast_notes(scenario, policy, coming),
+            *_job_notes(scenario, jobs),
+            *further_notes,
+        ),
         inputs=inputs_of(scenario, trace),
+        jobs=jobs,
     )
 
 
@@ -219,7 +258,9 @@ def plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress 
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         sampling = sampling_notes(session, trace, demand.grid)
         scenario = sized(session, scenario, trace)
-    return save_plan(store, compute_plan(scenario, trace, demand, sampling), now=now, version=version())
+        limits = slo_limits(session, scenario, trace)
+    outcome = compute_plan(scenario, trace, demand, sampling, limits=limits)
+    return save_plan(store, outcome, now=now, version=version())
 
 
 def load_run(store: Store, run_id: str | None = None) -> RunView:
@@ -234,35 +275,46 @@ def find_run(store: Store, run_id: str | None) -> str:
         return resolve_run(session, run_id)
 
 
-def _visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand) -> Sequence[Seen | None]:
-    """What the policy may see of every interval: by its demand source, and nothing if it does not look."""
-    grid = demand.grid
-    if not policy.uses_demand:
-        return [None] * grid.count
-    own = [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
-    if scenario.policy.demand_source == "trace":
-        return own
-    if scenario.policy.demand_source == "previous":
-        return [None, *own[:-1]]
-    return _from_profile(scenario, trace, grid)
-
-
-def _drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
-    """The profile and the settings that a trace was drawn from; None for an imported one.
-
-    Raises UsageError where the profile is not to be found any more, or has changed since.
-    """
-    if trace.profile is None:
+def _job_list(scenario: Scenario) -> JobList | None:
+    """The training jobs that the scenario names, None where it names none. Raises UsageError."""
+    if scenario.training.jobs is None:
         return None
-    if scenario.trace.name is None and scenario.trace.profile is not None:
-        return load_profile(scenario.trace.profile), scenario.trace
-    kept = {key: value for key, value in json.loads(trace.settings).items() if key != "cell_s"}
-    profile, settings = load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
-    if build.settings_digest(profile, settings) != trace.settings_digest:
-        raise UsageError(
-            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
-        )
-    return profile, settings
+    jobs = job_list(scenario.training.jobs)
+    check_jobs(jobs, scenario.fleet)
+    return jobs
+
+
+def _run_jobs(scenario: Scenario, plan: IntervalPlan, *, known: bool) -> JobsPlan | None:
+    jobs = _job_list(scenario)
+    if jobs is None:
+        return None
+    found = jobs_of(jobs, scenario.training, plan.grid, scenario.zone)
+    return run_jobs(found, plan.windows, plan.grid, scenario.fleet, scenario.training, known=known)
+
+
+def _job_notes(scenario: Scenario, plan: JobsPlan | None) -> list[str]:
+    jobs = _job_list(scenario)
+    if jobs is None or plan is None:
+        return []
+    there = {one.job.name for one in plan.outcomes}
+    absent = [job.name for job in jobs.job if job.name not in there]
+    notes = [
+        "useful training node-hours are those of nodes that always train; what jobs make of them is told with the jobs"
+    ]
+    if absent:
+        notes.append(f"training jobs whose start does not come within the plan: {', '.join(absent)}")
+    return notes
+
+
+def _job_inputs(scenario: Scenario) -> list[Input]:
+    """What the jobs of the scenario ask for, field by field."""
+    jobs = _job_list(scenario)
+    found = []
+    for job in jobs.job if jobs else ():
+        for field in sorted(job.model_fields_set - {"name", "provenance"}):
+            kind, _, source = job.provenance.get(field, f"set: {scenario.training.jobs}").partition(": ")
+            found.append(Input(f"jobs/{job.name}.{field}", str(getattr(job, field)), kind, source))
+    return found
 
 
 def _kv_room(scenario: Scenario) -> list[float]:
@@ -272,15 +324,16 @@ def _kv_room(scenario: Scenario) -> list[float]:
     return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
-def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen | None]:
-    drawn = _drawn_from(scenario, trace)
-    if drawn is None:
-        raise UsageError(
-            f"policy.demand_source is profile and the trace {trace.name} was imported, not drawn from one; "
-            "use trace or previous"
-        )
-    tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)
-    return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]
+def _forecast_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
+    """What the policy goes by, where that is a forecast."""
+    if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
+        return []
+    settings = scenario.forecast
+    return [
+        f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
+        f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is foreseen of "
+        f"the first {unseen_intervals(coming)} intervals"
+    ]
 
 
 def _claim_notes(scenario: Scenario) -> list[str]:
@@ -309,8 +362,10 @@ def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: Int
         priced, served = gpu_rates(scenario.economics.gpu_rates).name, hardware(scenario.fleet.engine.hardware).name
         if priced.lower() != served.lower():
             notes.append(f"nodes of {served} are priced by the GPU rates of {priced}: set economics.gpu_rates")
-    if policy.uses_demand and scenario.policy.demand_source == "trace":
+    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
         notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
+    if policy.sight == Sight.OBSERVED:
+        notes.append("the policy sees the demand of the interval before, whatever policy.demand_source says")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")

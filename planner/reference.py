@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from planner.economics.ledger import margin_ratio
 from planner.errors import UsageError
-from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity
+from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, slo_limits
 from planner.results import PlanOutcome
 from planner.scenario.models import Scenario
 from planner.sizing import Modelled, with_capacity
@@ -71,8 +71,11 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         capacity = modelled_capacity(session, scenario, trace)
+        limits = slo_limits(session, scenario, trace)
     observed = scenario.model_copy(update={"fleet": scenario.fleet.model_copy(update={"capacity": "observed"})})
-    outcome, modelled = (compute_plan(each, trace, demand) for each in (observed, with_capacity(observed, capacity)))
+    outcome, modelled = (
+        compute_plan(each, trace, demand, limits=limits) for each in (observed, with_capacity(observed, capacity))
+    )
     return [
         *_load_rows(outcome, published, capacity.workload.kv_tokens),
         *_node_rows(outcome, published, profile),

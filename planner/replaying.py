@@ -1,9 +1,10 @@
 """Replaying requests through a plan: the window, a trace at full scale, both stages in threads, the account."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Event
@@ -12,43 +13,43 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from planner import replays
-from planner.demand import Demand
-from planner.errors import UsageError
+from planner.errors import RunError, UsageError
 from planner.fleet.deployment import Units
-from planner.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, version
+from planner.pipeline import (
+    Progress,
+    check,
+    compute_plan,
+    ensure_trace,
+    load_run,
+    modelled_capacity,
+    sampling_notes,
+    sized,
+    slo_limits,
+    version,
+)
 from planner.replay.engine import DecodeStage, HandOver, Lost, PrefillStage, Span, hand_overs
 from planner.replay.failures import UnitFailures, with_failures, with_spares
 from planner.replay.lifetimes import ROLES
 from planner.replay.model import Lives, QueueRules, Requests, Service
-from planner.results import PlanOutcome, save_plan
+from planner.replay.window import Window, window_of
+from planner.results import PlanOutcome, RunView, save_plan
+from planner.scenario.load import stored_scenario
 from planner.scenario.models import ReplaySettings, Scenario
-from planner.service import lives_of, service_of
+from planner.service import lives_of, service_of, table_imbalance
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
 from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, from_us, usd
 
 _BATCH_ROWS = 500_000
+_MOST_KEPT = 20_000_000
+"""Requests whose outcomes fit into memory with some room: about 100 bytes each."""
 _AHEAD = 4
 """Chunks that prefill may be ahead of decode."""
 NO_SPARES = Units(0, 0)
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is counted, and what is simulated around it: UTC epoch microseconds."""
-
-    from_us: int
-    to_us: int
-    origin_us: int
-    end_us: int
-
-    @property
-    def span_us(self) -> tuple[float, float, float]:
-        """from, to and end from the origin."""
-        return self.from_us - self.origin_us, self.to_us - self.origin_us, self.end_us - self.origin_us
 
 
 @dataclass(frozen=True)
@@ -66,62 +67,25 @@ class Replayed:
     decode: DecodeStage
     simulated: int
     wall_s: float
+    classes: Mapping[int, str]
+    requests: Requests | None
+    """All that were simulated, where they are kept."""
 
-
-def busiest_hour(demand: Demand) -> tuple[int, int]:
-    """The hour with the most output tokens: from and to, UTC epoch microseconds."""
-    hour_us = 3600 * US_PER_S
-    hours = demand.grid.starts_us // hour_us
-    distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[hours == hour].sum()) for hour in distinct]
-    start = int(distinct[int(np.argmax(tokens))]) * hour_us
-    return max(start, demand.grid.start_us), min(start + hour_us, demand.grid.end_us)
-
-
-def window_of(
-    demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
-) -> Window:
-    """What to count, and around it the warm-up before and the cool-down after, inside the plan.
-
-    Raises UsageError as `counted_window`, and for a window too close to the plan's beginning to be warmed up.
-    """
-    warm_up_us = settings.warm_up_s * US_PER_S
-    from_us, to_us = counted_window(demand, settings, start, end, whole)
-    if from_us - warm_up_us < demand.grid.start_us:
-        raise UsageError(
-            f"a replay warms up for {settings.warm_up_s // 60} min and the plan begins at "
-            f"{from_us_text(demand.grid.start_us)}; "
-            f"count from {from_us_text(demand.grid.start_us + warm_up_us)} or later"
+    @property
+    def measured(self) -> replays.Measured:
+        """What the account is made of."""
+        scenario, lives = self.outcome.scenario, {"prefill": self.prefill_lives, "decode": self.decode_lives}
+        return replays.Measured(
+            self.prefill,
+            self.decode,
+            self.span,
+            self.window.from_us,
+            self.window.origin_us,
+            lives,
+            self.service,
+            scenario.fleet,
+            scenario.zone,
         )
-    quarter = 900 * US_PER_S
-    origin = max(demand.grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(demand.grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
-
-
-def counted_window(
-    demand: Demand, settings: ReplaySettings, start: datetime | None, end: datetime | None, whole: bool
-) -> tuple[int, int]:
-    """The window that is asked for, from and to, UTC epoch microseconds.
-
-    whole: the whole plan after its warm-up. All left out: the busiest hour. Raises UsageError for a window that is
-    empty or not inside the plan.
-    """
-    warm_up_us = settings.warm_up_s * US_PER_S
-    if start is None and end is None and not whole:
-        from_us, to_us = busiest_hour(demand)
-    else:
-        from_us = demand.grid.start_us + warm_up_us if start is None else round(start.timestamp() * US_PER_S)
-        to_us = demand.grid.end_us if end is None else round(end.timestamp() * US_PER_S)
-    first, last = (from_us_text(at) for at in (demand.grid.start_us, demand.grid.end_us))
-    if not demand.grid.start_us <= from_us < to_us <= demand.grid.end_us:
-        raise UsageError(f"the window is empty or not inside the plan, from {first} to {last}; correct --from and --to")
-    return from_us, to_us
-
-
-def from_us_text(at_us: int) -> str:
-    """ISO-8601 in UTC."""
-    return from_us(at_us).isoformat()
 
 
 def whole_trace(
@@ -156,35 +120,117 @@ def replay(
     keep: bool = False,
     spares: Units = NO_SPARES,
     progress: Progress | None = None,
+    planned: RunView | None = None,
 ) -> Replayed:
     """Plan the scenario and replay the requests of a window through the plan. Nothing is stored but a drawn trace.
 
-    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. spares: units
-    beyond the plan's, there all the time. Raises UsageError.
+    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. spares: units beyond
+    the plan's, there all the time. planned: a stored run of the scenario, whose plan this has to be. Raises UsageError,
+    RunError.
     """
-    sample = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, sample, scenario.interval_s, scenario.zone)
-        capacity = modelled_capacity(session, scenario, sample)
-    outcome = compute_plan(scenario, sample, demand)
+    outcome, kv_tokens = plan_of(store, scenario, now=now, progress=progress)
+    if planned is not None:
+        _check_same(planned, outcome)
+    scenario, demand = outcome.scenario, outcome.demand
     window = window_of(demand, scenario.replay, start, end, whole)
-    trace = whole_trace(store, scenario, sample, window, now=now, progress=progress)
+    trace = whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     from_us_, to_us_, end_us_ = window.span_us
     with store.read() as session:
-        classes = max(1, session.rows("trace_classes", trace_id=trace.trace_id)[0]["classes"])
+        names = {row["class_id"]: row["class"] for row in session.rows("trace_class_names", trace_id=trace.trace_id)}
         total = session.rows("trace_window_rows", **_params(trace, window))[0]["row_count"]
-        span = Span(from_us_, to_us_, end_us_, classes, scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3)
-        service = service_of(scenario.fleet, scenario.replay, capacity.workload.kv_tokens)
+        span = Span(
+            from_us_, to_us_, end_us_, max(1, len(names)), scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3
+        )
+        service = service_of(scenario.fleet, scenario.replay, kv_tokens)
         prefill_lives, decode_lives = (window_lives(outcome, role, window, spares) for role in ROLES)
-        rules = queue_rules(scenario.replay)
+        if keep and total > _MOST_KEPT:
+            raise UsageError(
+                f"{total:,} requests are simulated and at most {_MOST_KEPT:,} can be kept; count a shorter window"
+            )
+        rules = queue_rules(scenario.replay, trace)
+        kept: list[Requests] = []
+        batches = requests_of(session, trace, window, blocks=_needs_blocks(rules, trace))
         ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
-        prefill = PrefillStage(service, prefill_lives, rules, span)
+        prefill = PrefillStage(service, prefill_lives, rules, span, keep=total if keep else 0)
         decode = DecodeStage(service, decode_lives, rules, span, keep=total if keep else 0, ranks=ranks)
         begin = clock()
-        run_stages(requests_of(session, trace, window), prefill, decode, total, progress)
+        run_stages(_kept_too(batches, kept) if keep else batches, prefill, decode, total, progress)
+        wall_s = clock() - begin
     return Replayed(
-        outcome, trace, window, span, service, prefill_lives, decode_lives, prefill, decode, total, clock() - begin
+        outcome,
+        trace,
+        window,
+        span,
+        service,
+        prefill_lives,
+        decode_lives,
+        prefill,
+        decode,
+        total,
+        wall_s,
+        names,
+        _together(kept) if keep else None,
     )
+
+
+def plan_of(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
+) -> tuple[PlanOutcome, float]:
+    """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
+    problems = check(scenario)
+    if problems:
+        raise UsageError("; ".join(problems))
+    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    with store.read() as session:
+        demand = binned(session, trace, scenario.interval_s, scenario.zone)
+        capacity = modelled_capacity(session, scenario, trace)
+        sampling = sampling_notes(session, trace, demand.grid)
+        scenario = sized(session, scenario, trace)
+        limits = slo_limits(session, scenario, trace)
+    return compute_plan(scenario, trace, demand, sampling, limits=limits), capacity.workload.kv_tokens
+
+
+def is_run(name: str) -> bool:
+    """Whether a name is that of a run, stored or not."""
+    return re.fullmatch(r"run-\d+", name) is not None
+
+
+def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tuple[Scenario, RunView]:
+    """A stored run and its scenario, how it is replayed possibly changed. Raises RunError, UsageError."""
+    planned = load_run(store, run_id)
+    for override in overrides:
+        if not override.startswith(("replay.", "failures.")):
+            raise UsageError(
+                f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "
+                "set replay.* and failures.* fields only, or name its scenario"
+            )
+    return stored_scenario(planned.record["settings"], overrides), planned
+
+
+def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
+    """Raises RunError where a stored plan does not come out again."""
+    columns = ("prefill_units", "decode_units", "inference_nodes")
+    if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
+        raise RunError(
+            f"{planned.record['run_id']} was planned by planner {planned.record['planner_version']}, and its plan "
+            "comes out otherwise now; plan the scenario anew"
+        )
+
+
+def _kept_too(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Requests]:
+    for requests in batches:
+        kept.append(requests)
+        yield requests
+
+
+def _together(kept: list[Requests]) -> Requests:
+    """Chunks as one, without blocks."""
+    names = [field.name for field in fields(Requests)][:6]
+    return Requests(*(np.concatenate([getattr(chunk, name) for chunk in kept]) for name in names))
+
+
+def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:
+    return trace.block_tokens is not None and (rules.block_tokens > 0 or rules.prefill_balancer == "prefix-aware")
 
 
 def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
@@ -209,8 +255,10 @@ def window_lives(outcome: PlanOutcome, role: str, window: Window, spares: Units)
     )
 
 
-def queue_rules(settings: ReplaySettings) -> QueueRules:
-    """Rules of queues and balancers from settings."""
+def queue_rules(settings: ReplaySettings, trace: TraceInfo) -> QueueRules:
+    """Rules of queues and balancers from settings. Raises UsageError for hits by routing of a trace without blocks."""
+    if settings.hits == "routed" and trace.block_tokens is None:
+        raise UsageError(f"replay.hits is routed and trace {trace.name} has no prefix blocks; use trace")
     return QueueRules(
         prefill_balancer=settings.prefill_balancer,
         decode_balancer=settings.decode_balancer,
@@ -221,6 +269,9 @@ def queue_rules(settings: ReplaySettings) -> QueueRules:
         depth_batch=tuple(batch for _, batch in settings.depths),
         queue_limit=settings.queue_limit,
         timeout_us=np.inf if settings.timeout_s is None else settings.timeout_s * US_PER_S,
+        retries=settings.retries,
+        retry_after_us=settings.retry_after_s * US_PER_S,
+        block_tokens=(trace.block_tokens or 0) if settings.hits == "routed" else 0,
     )
 
 
@@ -289,9 +340,11 @@ def _params(trace: TraceInfo, window: Window) -> dict[str, int]:
     return {"trace_id": trace.trace_id, "start_us": window.origin_us, "end_us": window.end_us}
 
 
-def requests_of(session: Session, trace: TraceInfo, window: Window) -> Iterator[Requests]:
-    """The window's requests in order of arrival, chunk by chunk, times from the origin."""
-    for batch in session.stream("trace_window", _BATCH_ROWS, **_params(trace, window)):
+def requests_of(session: Session, trace: TraceInfo, window: Window, *, blocks: bool = False) -> Iterator[Requests]:
+    """The window's requests in order of arrival, chunk by chunk, times from the origin. blocks: with their blocks."""
+    query = "trace_window_blocks" if blocks else "trace_window"
+    for batch in session.stream(query, _BATCH_ROWS, **_params(trace, window)):
+        chains = batch.column("block_ids") if blocks else None
         yield Requests(
             arrival_us=_ints(batch, "arrival_us") - window.origin_us,
             input_tokens=_ints(batch, "input_tokens"),
@@ -299,7 +352,16 @@ def requests_of(session: Session, trace: TraceInfo, window: Window) -> Iterator[
             output_tokens=_ints(batch, "output_tokens"),
             class_id=_ints(batch, "class_id"),
             session_id=_ints(batch, "session_id"),
+            block_from=None if chains is None else _starts(chains),
+            block_ids=None if chains is None else chains.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
         )
+
+
+def _starts(chains: pa.ListArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Where each list begins among all values, and where the last ends."""
+    starts = np.zeros(len(chains) + 1, np.int64)
+    np.cumsum(pc.list_value_length(chains).to_numpy(zero_copy_only=False), out=starts[1:])
+    return starts
 
 
 def _ints(batch: pa.RecordBatch, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -310,10 +372,11 @@ def _ints(batch: pa.RecordBatch, name: str) -> np.ndarray[tuple[int], np.dtype[n
 
 def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, dict[str, Any]]:
     """Store a replay with its plan in one transaction; the run_id and the account, JSON-ready."""
-    outcome, window, scenario, settings = done.outcome, done.window, done.outcome.scenario, done.outcome.scenario.replay
-    counted = replays.counts(done.prefill, done.decode)
-    whole = replays.summary(done.prefill, done.decode, done.service)
-    measured = replays.imbalance(done.decode, window.span_us, exact=settings.ranks == "exact")
+    outcome, window, scenario = done.outcome, done.window, done.outcome.scenario
+    settings, measured = scenario.replay, done.measured
+    counted, whole = replays.counts(measured), replays.overall(measured)
+    uneven = replays.imbalance(measured, exact=settings.ranks == "exact")
+    uneven["rank_kv_imbalance_table"] = table_imbalance(scenario.fleet, whole["streams_per_gpu"])
     row = {
         "window_start": from_us(window.from_us),
         "window_end": from_us(window.to_us),
@@ -327,54 +390,48 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "simulated_requests": done.simulated,
         "wall_s": done.wall_s,
         "kv_peak_ratio": whole["kv_peak_ratio"],
-        **measured,
+        **uneven,
     }
-    lives = {"prefill": done.prefill_lives, "decode": done.decode_lives}
-    frames = replays.frames(done.prefill, done.decode, done.span, window.from_us, window.origin_us, lives)
-    tables = {"replay_run": pl.DataFrame([row], infer_schema_length=None), **frames}
+    tables = {"replay_run": pl.DataFrame([row], infer_schema_length=None), **replays.frames(measured)}
+    if done.requests is not None:
+        tables["replay_request"] = replays.request_rows(measured, done.requests)
     run_id = save_plan(store, outcome, now=now, version=version(), replay=tables)
-    hours = replays.hours(
-        done.prefill,
-        done.decode,
-        done.span,
-        window.from_us,
-        window.origin_us,
-        lives,
-        done.service,
-        scenario.fleet,
-        scenario.zone,
-    )
+    hours = replays.hours(measured)
     for number, hour in enumerate(hours):
-        hour |= _cost(outcome, window.from_us + number * US_PER_HOUR, window.to_us)
+        start_us = window.from_us + number * US_PER_HOUR
+        hour |= _cost(outcome, start_us, min(start_us + US_PER_HOUR, window.to_us))
+    arrived = counted.pop("arrived")
     return run_id, {
         "run_id": run_id,
         "scenario": scenario.name,
         "trace": done.trace.name,
         "policy": outcome.policy,
+        "capacity": scenario.fleet.capacity,
         "window_start": from_us(window.from_us, scenario.zone).isoformat(),
         "window_end": from_us(window.to_us, scenario.zone).isoformat(),
         "ranks": settings.ranks,
         "balancers": {"prefill": settings.prefill_balancer, "decode": settings.decode_balancer},
-        "requests": counted["arrived"],
-        "completed": counted["completed"],
-        "in_flight": counted["in_flight"],
-        "rejected": counted["rejected"],
+        "requests": arrived,
+        **counted,
         "moved": done.decode.moved,
-        "failures": replays.failures(done.prefill, done.decode, lives, done.span.end_us),
+        "failures": replays.failures(measured),
         "simulated_requests": done.simulated,
         "wall_s": done.wall_s,
         "requests_per_s": done.simulated / done.wall_s if done.wall_s else None,
         **whole,
-        "imbalance": measured,
-        "drain_s": replays.drains(done.decode),
+        **_cost(outcome, window.from_us, window.to_us),
+        "imbalance": uneven,
+        "drain_s": replays.drains(measured),
+        "classes": replays.classes(measured, done.classes),
         "hours": hours,
     }
 
 
 def _cost(outcome: PlanOutcome, start_us: int, end_us: int) -> dict[str, float | None]:
-    """What the plan's intervals that begin in an hour of the window cost, and per million output tokens."""
-    starts = outcome.demand.grid.starts_us
-    inside = (starts >= start_us) & (starts < min(start_us + US_PER_HOUR, end_us))
-    spent = usd(int(np.array(outcome.costs.inference, np.int64)[inside].sum()))
-    tokens = int(outcome.demand.output_tokens[inside].sum())
+    """What inference costs in a time by the plan, and per million output tokens; intervals count by their part."""
+    grid = outcome.demand.grid
+    inside = np.minimum(grid.starts_us + grid.interval_us, end_us) - np.maximum(grid.starts_us, start_us)
+    part = np.maximum(inside, 0) / grid.interval_us
+    spent = usd(round(float(np.array(outcome.costs.inference, np.float64) @ part)))
+    tokens = float(outcome.demand.output_tokens @ part)
     return {"cost_usd": spent, "cost_usd_per_million_output_tokens": spent / tokens * 1e6 if tokens else None}

@@ -1,6 +1,7 @@
 """The account of a replay: rows for the store, and the document for people and programs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import Any
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from planner.replay.engine import DecodeStage, PrefillStage, Span
 from planner.replay.latency import E2E, TPOT, attained, bucket_edges_us, quantiles_ms
-from planner.replay.model import Floats, Lives, Service
+from planner.replay.layout_kernels import FULL, LATE
+from planner.replay.model import Floats, Lives, Requests, Service
 from planner.scenario.models import FleetSettings
 from planner.units import US_PER_HOUR, from_us
 
@@ -19,25 +21,129 @@ Counts = NDArray[np.int32]
 SHARES = (0.5, 0.9, 0.95, 0.99)
 """Quantiles that are told."""
 METRICS = ("ttft", "tpot", "e2e")
+_TIME = pl.Datetime("us", "UTC")
 
 
-def counts(prefill: PrefillStage, decode: DecodeStage) -> dict[str, int]:
-    """Requests of the window: arrived = completed + in flight + rejected; what is in flight is found in the stages."""
-    hours = prefill.hours
+@dataclass(frozen=True)
+class Measured:
+    """Both stages after the end, and what they were made from. from_us: start of the counted window; origin_us: of the
+    simulation; UTC epoch microseconds. lives: by role."""
+
+    prefill: PrefillStage
+    decode: DecodeStage
+    span: Span
+    from_us: int
+    origin_us: int
+    lives: Mapping[str, Lives]
+    service: Service
+    fleet: FleetSettings
+    zone: tzinfo
+
+    @property
+    def histograms(self) -> dict[str, Counts]:
+        """By metric: (hours, classes, buckets)."""
+        return {"ttft": self.prefill.ttft, "tpot": self.decode.histograms[TPOT], "e2e": self.decode.histograms[E2E]}
+
+    def minutes(self, hour: int | None) -> slice:
+        """The minutes of an hour of the window, or of the whole window."""
+        begin, end = self.span.from_us / 60e6, self.span.to_us / 60e6
+        if hour is None:
+            return slice(int(begin), int(end))
+        return slice(int(begin + 60 * hour), int(min(begin + 60 * (hour + 1), end)))
+
+
+def counts(measured: Measured) -> dict[str, int]:
+    """Requests of the window: arrived = completed + in flight + rejected, each counted for itself."""
+    hours = measured.prefill.hours
     arrived, rejected = int(hours["arrived"].sum()), int(hours["full"].sum() + hours["late"].sum())
-    completed = int(decode.hours["completed"].sum())
-    in_flight = arrived - completed - rejected
-    assert completed <= int(hours["read"].sum()) <= arrived - rejected, "a request was lost or counted twice"
-    assert in_flight <= prefill.inside + decode.inside, "a request is neither complete nor there"
-    return {"arrived": arrived, "completed": completed, "in_flight": in_flight, "rejected": rejected}
+    completed = int(measured.decode.hours["completed"].sum())
+    in_flight = measured.prefill.in_flight + measured.decode.in_flight
+    assert arrived == completed + in_flight + rejected, "a request was lost or counted twice"
+    return {
+        "arrived": arrived,
+        "completed": completed,
+        "in_flight": in_flight,
+        "rejected": rejected,
+        "retried": int(hours["retried"].sum()),
+    }
 
 
-def histograms(prefill: PrefillStage, decode: DecodeStage) -> dict[str, Counts]:
-    """Histograms by metric: (hours, classes, buckets)."""
-    return {"ttft": prefill.ttft, "tpot": decode.histograms[TPOT], "e2e": decode.histograms[E2E]}
+def overall(measured: Measured) -> dict[str, Any]:
+    """The figures of the whole window."""
+    most = float(measured.decode.minutes["kv_tokens_most"].max())
+    return {
+        **_felt(measured, slice(None), slice(None)),
+        **_use(measured, measured.minutes(None)),
+        "kv_peak_ratio": most / measured.service.kv_capacity_tokens,
+    }
 
 
-def latency(counted: Counts, sum_us: float) -> dict[str, float | None]:
+def hours(measured: Measured) -> list[dict[str, Any]]:
+    """What users felt and units did, hour by hour of the window, JSON-ready."""
+    rows = []
+    for hour in range(measured.span.hours):
+        own = slice(hour, hour + 1)
+        felt = _felt(measured, own, slice(None))
+        rows.append(
+            {
+                "start": from_us(measured.from_us + hour * US_PER_HOUR, measured.zone).isoformat(),
+                **_counted(measured, own, slice(None)),
+                **felt.pop("slo"),
+                **felt,
+                **_use(measured, measured.minutes(hour)),
+            }
+        )
+    return rows
+
+
+def classes(measured: Measured, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """What users of every class felt over the window. names: by class_id."""
+    return [
+        {
+            "class_id": number,
+            "class": names.get(number),
+            **_counted(measured, slice(None), slice(number, number + 1)),
+            **_felt(measured, slice(None), slice(number, number + 1)),
+        }
+        for number in range(measured.span.classes)
+    ]
+
+
+def _counted(measured: Measured, hour: slice, class_id: slice) -> dict[str, int]:
+    p, d = measured.prefill.hours[hour, class_id], measured.decode.hours[hour, class_id]
+    return {
+        "requests": int(p["arrived"].sum()),
+        "completed": int(d["completed"].sum()),
+        "rejected": int(p["full"].sum() + p["late"].sum()),
+    }
+
+
+def _felt(measured: Measured, hour: slice, class_id: slice) -> dict[str, Any]:
+    """Latencies, attainment of targets, goodput and hits of some hours and classes."""
+    p, d = measured.prefill.hours[hour, class_id], measured.decode.hours[hour, class_id]
+    sums = {"ttft": p["ttft_us"], "tpot": d["tpot_us"], "e2e": d["e2e_us"]}
+    refused = p["full"] + p["late"]
+    window_s = (measured.span.to_us - measured.span.from_us) / 1e6
+    if hour.start is not None:
+        window_s = min(3600.0, window_s - hour.start * 3600)
+    tokens = float(p["input_tokens"].sum())
+    return {
+        **{
+            f"{name}_ms": _latency(counted[hour, class_id].sum(axis=(0, 1)), float(sums[name].sum()))
+            for name, counted in measured.histograms.items()
+        },
+        # who was refused did not get its first token in time
+        "slo": {
+            "ttft_attainment": attained(p["ttft_met"], p["read"] + refused),
+            "tpot_attainment": attained(d["tpot_met"], d["with_tpot"]),
+            "both_attainment": attained(d["good"], d["completed"] + refused),
+        },
+        "goodput_requests_per_s": float(d["good"].sum()) / window_s,
+        "hit_ratio": float(p["hit_tokens"].sum()) / tokens if tokens else None,
+    }
+
+
+def _latency(counted: Counts, sum_us: float) -> dict[str, float | None]:
     """Mean and quantiles of a histogram, ms."""
     total = int(counted.sum())
     found = quantiles_ms(counted, SHARES)
@@ -47,107 +153,31 @@ def latency(counted: Counts, sum_us: float) -> dict[str, float | None]:
     }
 
 
-def summary(prefill: PrefillStage, decode: DecodeStage, service: Service) -> dict[str, Any]:
-    """The figures of the whole window."""
-    histogram, p, d = histograms(prefill, decode), prefill.hours, decode.hours
-    sums = {"ttft": p["ttft_us"], "tpot": d["tpot_us"], "e2e": d["e2e_us"]}
-    figures = {f"{name}_ms": latency(histogram[name].sum(axis=(0, 1)), float(sums[name].sum())) for name in METRICS}
+def _use(measured: Measured, minutes: slice) -> dict[str, float | None]:
+    """What units did in some minutes: queues, streams, KV, utilisation, tokens."""
+    p, d = measured.prefill.minutes[minutes], measured.decode.minutes[minutes]
+    fleet, time_us = measured.fleet, len(d) * 60e6
+    there = {
+        role: float(serving_us(own, len(measured.decode.minutes))[minutes].sum())
+        for role, own in measured.lives.items()
+    }
+    streams, tokens = float(d["stream_us"].sum()), float(d["tokens"].sum())
+    decoding, reading = there["decode"], there["prefill"]
     return {
-        **figures,
-        "slo": {
-            "ttft_attainment": attained(p["ttft_met"], p["read"]),
-            "tpot_attainment": attained(d["tpot_met"], d["with_tpot"]),
-            "both_attainment": attained(d["good"], d["completed"]),
-        },
-        "kv_peak_ratio": float(decode.minutes["kv_tokens_most"].max()) / service.kv_capacity_tokens,
+        "prefill_queue_requests": _ratio(p["wait_us"].sum(), time_us),
+        "decode_queue_requests": _ratio(d["wait_us"].sum(), time_us),
+        "streams_per_gpu": _ratio(streams, decoding * fleet.decode.nodes * fleet.gpus_per_node),
+        "kv_occupancy": _ratio(d["kv_token_us"].sum(), decoding * measured.service.kv_capacity_tokens),
+        "prefill_busy": _ratio(p["busy_us"].sum(), reading),
+        "decode_busy": _ratio(d["busy_us"].sum(), decoding),
+        "missed_tokens_per_s_per_prefill_node": _ratio(p["tokens"].sum() * 1e6, reading * fleet.prefill.nodes),
+        "tokens_per_s_per_decode_node": _ratio(tokens * 1e6, decoding * fleet.decode.nodes),
+        "tokens_per_s_per_stream": _ratio(tokens * 1e6, streams),
     }
 
 
-def frames(
-    prefill: PrefillStage, decode: DecodeStage, span: Span, from_: int, origin_us: int, lives: Mapping[str, Lives]
-) -> dict[str, pl.DataFrame]:
-    """Rows of the replay's tables but `replay_run`, without run_id. from_, origin_us: UTC epoch microseconds."""
-    return {
-        "replay_interval": _intervals(prefill, decode, span, from_),
-        "latency_histogram": _histogram_rows(prefill, decode, from_),
-        "replay_minute": _minutes(prefill, decode, origin_us, lives),
-    }
-
-
-def _intervals(prefill: PrefillStage, decode: DecodeStage, span: Span, from_: int) -> pl.DataFrame:
-    p, d = prefill.hours, decode.hours
-    rows = []
-    for hour in range(span.hours):
-        for class_id in range(span.classes):
-            mine, other = p[hour, class_id], d[hour, class_id]
-            rows.append(
-                {
-                    "interval_start": from_us(from_) + timedelta(hours=hour),
-                    "class_id": class_id,
-                    "arrived": int(mine["arrived"]),
-                    "completed": int(other["completed"]),
-                    "rejected_queue": int(mine["full"]),
-                    "rejected_timeout": int(mine["late"]),
-                    "ttft_mean_ms": _mean_ms(mine["ttft_us"], mine["read"]),
-                    "tpot_mean_ms": _mean_ms(other["tpot_us"], other["with_tpot"]),
-                    "e2e_mean_ms": _mean_ms(other["e2e_us"], other["completed"]),
-                    "ttft_counted": int(mine["read"]),
-                    "ttft_met": int(mine["ttft_met"]),
-                    "tpot_counted": int(other["with_tpot"]),
-                    "tpot_met": int(other["tpot_met"]),
-                    "both_met": int(other["good"]),
-                }
-            )
-    return pl.DataFrame(rows, schema_overrides={"class_id": pl.Int16, "ttft_mean_ms": pl.Float64})
-
-
-def _mean_ms(total_us: float, counted: float) -> float | None:
-    return float(total_us) / float(counted) / 1e3 if counted else None
-
-
-def _histogram_rows(prefill: PrefillStage, decode: DecodeStage, from_: int) -> pl.DataFrame:
-    parts = []
-    for metric, counted in histograms(prefill, decode).items():
-        edges = bucket_edges_us(counted.shape[2])
-        hour, class_id, bucket = np.nonzero(counted)
-        parts.append(
-            pl.DataFrame(
-                {
-                    "interval_start": pl.Series([from_us(from_) + timedelta(hours=int(h)) for h in hour], dtype=_TIME),
-                    "class_id": class_id.astype(np.int16),
-                    "metric": np.full(len(hour), metric),
-                    "from_us": edges[bucket],
-                    "to_us": edges[bucket + 1],
-                    "request_count": counted[hour, class_id, bucket].astype(np.int64),
-                }
-            )
-        )
-    return pl.concat(parts)
-
-
-_TIME = pl.Datetime("us", "UTC")
-
-
-def _minutes(prefill: PrefillStage, decode: DecodeStage, origin_us: int, lives: Mapping[str, Lives]) -> pl.DataFrame:
-    p, d = prefill.minutes, decode.minutes
-    serving = {role: serving_us(own, len(d)) for role, own in lives.items()}
-    return pl.DataFrame(
-        {
-            "minute_start": pl.Series(
-                [from_us(origin_us) + timedelta(minutes=number) for number in range(len(d))], dtype=_TIME
-            ),
-            "prefill_unit_us": serving["prefill"],
-            "prefill_busy_us": p["busy_us"],
-            "prefill_wait_us": p["wait_us"],
-            "decode_unit_us": serving["decode"],
-            "decode_busy_us": d["busy_us"],
-            "decode_wait_us": d["wait_us"],
-            "stream_us": d["stream_us"],
-            "kv_token_us": d["kv_token_us"],
-            "kv_tokens_most": d["kv_tokens_most"],
-            "output_tokens": d["tokens"].astype(np.int64),
-        }
-    )
+def _ratio(amount: float, over: float) -> float | None:
+    return float(amount) / over if over else None
 
 
 def serving_us(lives: Lives, minutes: int) -> Floats:
@@ -159,13 +189,13 @@ def serving_us(lives: Lives, minutes: int) -> Floats:
     return total
 
 
-def imbalance(decode: DecodeStage, span_us: tuple[float, float, float], *, exact: bool) -> dict[str, float | None]:
+def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
     """Largest over mean load of decode units while requests were counted: time mean and 99th percentile.
 
     rank_: inside units; None where ranks were not kept one by one.
     """
-    samples = decode.samples
-    inside = samples[(samples["at_us"] >= span_us[0]) & (samples["at_us"] < span_us[1])]
+    samples, span = measured.decode.samples, measured.span
+    inside = samples[(samples["at_us"] >= span.from_us) & (samples["at_us"] < span.to_us)]
     names = {"kv": "kv", "streams": "stream"}
     found: dict[str, float | None] = {}
     for column, name in names.items():
@@ -178,85 +208,126 @@ def imbalance(decode: DecodeStage, span_us: tuple[float, float, float], *, exact
     return found
 
 
-def drains(decode: DecodeStage) -> list[float]:
+def drains(measured: Measured) -> list[float]:
     """Seconds that decode units took from taking no more work to being empty, in the order of units."""
-    return [float(took) / 1e6 for took in decode.drain_us if np.isfinite(took)]
+    return [float(took) / 1e6 for took in measured.decode.drain_us if np.isfinite(took)]
 
 
-def failures(
-    prefill: PrefillStage, decode: DecodeStage, lives: Mapping[str, Lives], end_us: float
-) -> dict[str, dict[str, int]]:
+def failures(measured: Measured) -> dict[str, dict[str, int]]:
     """By role: units that failed until the end, and the requests in them then, which were begun again."""
     return {
         name: {
-            "units": int(np.count_nonzero(lives[name].fail_us <= end_us)),
+            "units": int(np.count_nonzero(measured.lives[name].fail_us <= measured.span.end_us)),
             "requests": int(stage.units["lost"].sum()),
         }
-        for name, stage in (("prefill", prefill), ("decode", decode))
+        for name, stage in (("prefill", measured.prefill), ("decode", measured.decode))
     }
 
 
-def hours(
-    prefill: PrefillStage,
-    decode: DecodeStage,
-    span: Span,
-    from_: int,
-    origin_us: int,
-    lives: Mapping[str, Lives],
-    service: Service,
-    fleet: FleetSettings,
-    zone: tzinfo,
-) -> list[dict[str, Any]]:
-    """What users felt and units did, hour by hour of the window, JSON-ready."""
-    histogram, p, d = histograms(prefill, decode), prefill.hours, decode.hours
-    sums = {"ttft": p["ttft_us"], "tpot": d["tpot_us"], "e2e": d["e2e_us"]}
-    rows = []
-    for hour in range(span.hours):
-        begin = (from_ - origin_us) / 60e6 + 60 * hour
-        minutes = slice(int(begin), int(min(begin + 60, span.to_us / 60e6)))
-        rows.append(
-            {
-                "start": from_us(from_ + hour * US_PER_HOUR, zone).isoformat(),
-                "requests": int(p["arrived"][hour].sum()),
-                "completed": int(d["completed"][hour].sum()),
-                "rejected": int(p["full"][hour].sum() + p["late"][hour].sum()),
-                **{
-                    f"{name}_ms": latency(histogram[name][hour].sum(axis=0), float(sums[name][hour].sum()))
-                    for name in METRICS
-                },
-                "ttft_attainment": attained(p["ttft_met"][hour], p["read"][hour]),
-                "tpot_attainment": attained(d["tpot_met"][hour], d["with_tpot"][hour]),
-                "goodput_requests_per_s": float(d["good"][hour].sum()) / max((minutes.stop - minutes.start) * 60, 1),
-                **_use(prefill, decode, lives, service, fleet, minutes),
-            }
-        )
-    return rows
-
-
-def _use(
-    prefill: PrefillStage,
-    decode: DecodeStage,
-    lives: Mapping[str, Lives],
-    service: Service,
-    fleet: FleetSettings,
-    minutes: slice,
-) -> dict[str, float | None]:
-    """What units did in some minutes: queues, streams, KV, utilisation, tokens."""
-    p, d = prefill.minutes[minutes], decode.minutes[minutes]
-    time_us = len(d) * 60e6
-    there = {role: float(serving_us(own, len(decode.minutes))[minutes].sum()) for role, own in lives.items()}
-    streams, tokens = float(d["stream_us"].sum()), float(d["tokens"].sum())
-    decoding = there["decode"]
+def frames(measured: Measured) -> dict[str, pl.DataFrame]:
+    """Rows of the replay's tables but `replay_run` and `replay_request`, without run_id."""
     return {
-        "prefill_queue_requests": float(p["wait_us"].sum()) / time_us if time_us else None,
-        "decode_queue_requests": float(d["wait_us"].sum()) / time_us if time_us else None,
-        "streams_per_gpu": streams / decoding / (fleet.decode.nodes * fleet.gpus_per_node) if decoding else None,
-        "kv_occupancy": float(d["kv_token_us"].sum()) / decoding / service.kv_capacity_tokens if decoding else None,
-        "prefill_busy": float(p["busy_us"].sum()) / there["prefill"] if there["prefill"] else None,
-        "decode_busy": float(d["busy_us"].sum()) / decoding if decoding else None,
-        "missed_tokens_per_s_per_prefill_node": float(p["tokens"].sum()) / there["prefill"] * 1e6 / fleet.prefill.nodes
-        if there["prefill"]
-        else None,
-        "tokens_per_s_per_decode_node": tokens / decoding * 1e6 / fleet.decode.nodes if decoding else None,
-        "tokens_per_s_per_stream": tokens / streams * 1e6 if streams else None,
+        "replay_interval": _intervals(measured),
+        "latency_histogram": _histogram_rows(measured),
+        "replay_minute": _minutes(measured),
     }
+
+
+def request_rows(measured: Measured, requests: Requests) -> pl.DataFrame:
+    """Rows of the table replay_request, without run_id, of requests that count. requests: all that were simulated."""
+    read, done = measured.prefill.kept, measured.decode.kept
+    counts = (requests.arrival_us >= measured.span.from_us) & (requests.arrival_us < measured.span.to_us)
+    finish, status = done["finish_us"], read["status"]
+    names = np.select(
+        [np.isfinite(finish), status == FULL, status == LATE],
+        ["completed", "rejected-queue", "rejected-timeout"],
+        "in-flight",
+    )
+    columns: dict[str, NDArray[Any]] = {
+        "request_index": np.arange(len(requests)),
+        "arrival_us": requests.arrival_us + measured.origin_us,
+        "class_id": requests.class_id.astype(np.int16),
+        "input_tokens": requests.input_tokens,
+        "output_tokens": requests.output_tokens,
+        "status": names,
+        "prefill_unit": read["unit"],
+        "decode_unit": done["unit"],
+        "ttft_us": read["first_us"] - requests.arrival_us,
+        "e2e_us": finish - requests.arrival_us,
+        "moved": done["moved"],
+    }
+    frame = pl.DataFrame({name: column[counts] for name, column in columns.items()})
+    nobody = pl.col("prefill_unit", "decode_unit")
+    return frame.with_columns(pl.when(nobody >= 0).then(nobody), pl.col("ttft_us", "e2e_us").fill_nan(None))
+
+
+def _intervals(measured: Measured) -> pl.DataFrame:
+    p, d = measured.prefill.hours, measured.decode.hours
+    rows = []
+    for hour in range(measured.span.hours):
+        for class_id in range(measured.span.classes):
+            mine, other = p[hour, class_id], d[hour, class_id]
+            rows.append(
+                {
+                    "interval_start": from_us(measured.from_us) + timedelta(hours=hour),
+                    "class_id": class_id,
+                    "arrived": int(mine["arrived"]),
+                    "completed": int(other["completed"]),
+                    "rejected_queue": int(mine["full"]),
+                    "rejected_timeout": int(mine["late"]),
+                    "retried": int(mine["retried"]),
+                    "input_tokens": int(mine["input_tokens"]),
+                    "hit_tokens": int(mine["hit_tokens"]),
+                    "ttft_mean_ms": _ratio(mine["ttft_us"] / 1e3, float(mine["read"])),
+                    "tpot_mean_ms": _ratio(other["tpot_us"] / 1e3, float(other["with_tpot"])),
+                    "e2e_mean_ms": _ratio(other["e2e_us"] / 1e3, float(other["completed"])),
+                    "ttft_counted": int(mine["read"]),
+                    "ttft_met": int(mine["ttft_met"]),
+                    "tpot_counted": int(other["with_tpot"]),
+                    "tpot_met": int(other["tpot_met"]),
+                    "both_met": int(other["good"]),
+                }
+            )
+    return pl.DataFrame(rows, schema_overrides={"class_id": pl.Int16, "ttft_mean_ms": pl.Float64})
+
+
+def _histogram_rows(measured: Measured) -> pl.DataFrame:
+    parts = []
+    for metric, counted in measured.histograms.items():
+        edges = bucket_edges_us(counted.shape[2])
+        hour, class_id, bucket = np.nonzero(counted)
+        starts = [from_us(measured.from_us) + timedelta(hours=int(h)) for h in hour]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "interval_start": pl.Series(starts, dtype=_TIME),
+                    "class_id": class_id.astype(np.int16),
+                    "metric": np.full(len(hour), metric),
+                    "from_us": edges[bucket],
+                    "to_us": edges[bucket + 1],
+                    "request_count": counted[hour, class_id, bucket].astype(np.int64),
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
+def _minutes(measured: Measured) -> pl.DataFrame:
+    p, d = measured.prefill.minutes, measured.decode.minutes
+    serving = {role: serving_us(own, len(d)) for role, own in measured.lives.items()}
+    starts = [from_us(measured.origin_us) + timedelta(minutes=number) for number in range(len(d))]
+    return pl.DataFrame(
+        {
+            "minute_start": pl.Series(starts, dtype=_TIME),
+            "prefill_unit_us": serving["prefill"],
+            "prefill_busy_us": p["busy_us"],
+            "prefill_wait_us": p["wait_us"],
+            "decode_unit_us": serving["decode"],
+            "decode_busy_us": d["busy_us"],
+            "decode_wait_us": d["wait_us"],
+            "stream_us": d["stream_us"],
+            "kv_token_us": d["kv_token_us"],
+            "kv_tokens_most": d["kv_tokens_most"],
+            "output_tokens": d["tokens"].astype(np.int64),
+        }
+    )

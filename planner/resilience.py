@@ -13,15 +13,15 @@ from planner import replays
 from planner.economics.prices import node_hour_micros
 from planner.errors import UsageError
 from planner.fleet.deployment import Units
-from planner.pipeline import Progress, check, compute_plan, ensure_trace, sized
+from planner.pipeline import Progress
 from planner.replay.failures import Role, UnitFailures, covered, fewest_spares
 from planner.replay.lifetimes import ROLES
-from planner.replaying import NO_SPARES, Replayed, counted_window, replay, unit_failures, window_lives, window_of
+from planner.replay.window import counted_window, window_of
+from planner.replaying import NO_SPARES, Replayed, plan_of, replay, unit_failures, window_lives
 from planner.results import PlanOutcome
 from planner.scenario.catalogue import gpu_rate, gpu_rates
 from planner.scenario.models import FleetSettings, Scenario
 from planner.store import Store
-from planner.trace.bins import binned
 from planner.units import US_PER_HOUR, from_us, usd
 
 PER_NODE_PER_DAY = 0.78 * 419 / 54 / (16_384 / 8)
@@ -68,8 +68,6 @@ def resilience(
     """
     if not 0 < target < 1:
         raise UsageError(f"--target {target:g} is no share of the time; give one between 0 and 1, for example 0.999")
-    if problems := check(scenario):
-        raise UsageError("; ".join(problems))
     rate, source = scenario.failures.per_node_per_day, scenario.provenance.get("failures.per_node_per_day", "")
     if rate is None:
         rate, source = PER_NODE_PER_DAY, _SOURCE
@@ -115,13 +113,10 @@ def _need(
     now: datetime,
     progress: Progress | None,
 ) -> _Need:
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        scenario = sized(session, scenario, trace)
-    outcome = compute_plan(scenario, trace, demand)
+    outcome, _ = plan_of(store, scenario, now=now, progress=progress)
+    scenario, demand, plan = outcome.scenario, outcome.demand, outcome.plan
     from_us_, to_us = counted_window(demand, scenario.replay, start, end, False)
-    starts, plan, fleet = demand.grid.starts_us, outcome.plan, scenario.fleet
+    starts, fleet = demand.grid.starts_us, scenario.fleet
     inside = (starts + demand.grid.interval_us > from_us_) & (starts < to_us)
     asked = {"prefill": demand.input_tokens, "decode": demand.output_tokens}
     planned = {"prefill": plan.prefill_units, "decode": plan.decode_units}
@@ -224,11 +219,11 @@ def _replays(
 
 def _fares(done: Replayed) -> dict[str, Any]:
     """What users of a replay got, JSON-ready."""
-    lives = {"prefill": done.prefill_lives, "decode": done.decode_lives}
+    measured = done.measured
     return {
-        "failures": replays.failures(done.prefill, done.decode, lives, done.span.end_us),
-        **replays.counts(done.prefill, done.decode),
-        **replays.summary(done.prefill, done.decode, done.service)["slo"],
+        "failures": replays.failures(measured),
+        **replays.counts(measured),
+        **replays.overall(measured)["slo"],
     }
 
 

@@ -11,15 +11,19 @@ import polars as pl
 
 from planner.demand import Demand, Grid, Ints, local_hour_us
 from planner.economics.ledger import Costs, Revenue
-from planner.errors import LimitMissed, RunError
+from planner.errors import LimitMissed, RunError, ScenarioError
+from planner.job_accounts import JobsView, job_frames, jobs_document, load_jobs
 from planner.replay.interval import IntervalPlan
+from planner.replay.jobs import JobsPlan
+from planner.scenario.load import stored_scenario
 from planner.scenario.models import Scenario
 from planner.store import Session, Store
 from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
-_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute")
+_REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute", "replay_request")
+_JOB_TABLES = ("training_job", "training_job_run")
 _PLAN_COLUMNS = (
     "prefill_units",
     "decode_units",
@@ -54,7 +58,10 @@ class Input:
 
 @dataclass(frozen=True)
 class PlanOutcome:
-    """A finished plan, before it is stored. demand_source: what the policy saw, or none."""
+    """A finished plan, before it is stored. demand_source: what the policy saw, or none.
+
+    jobs: None where the scenario names no training jobs.
+    """
 
     scenario: Scenario
     trace: TraceInfo
@@ -66,22 +73,24 @@ class PlanOutcome:
     revenue: Revenue
     notes: tuple[str, ...]
     inputs: tuple[Input, ...]
+    jobs: JobsPlan | None = None
 
 
 @dataclass(frozen=True)
 class ReplayView:
-    """What a replay measured: its row, percentiles by hour, and means by minute."""
+    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class."""
 
     summary: Mapping[str, Any]
     percentiles: pl.DataFrame
     minutes: pl.DataFrame
+    attainment: pl.DataFrame
 
 
 @dataclass(frozen=True)
 class RunView:
     """A stored run, read whole: record, summary, and frames by interval, hour, revenue step and training window.
 
-    replay: None for a run that is a plan only.
+    replay: None for a run that is a plan only. jobs: None for one that names no training jobs.
     """
 
     record: Mapping[str, Any]
@@ -91,10 +100,17 @@ class RunView:
     waterfall: pl.DataFrame
     training: pl.DataFrame
     replay: ReplayView | None
+    jobs: JobsView | None = None
 
     @property
     def scenario(self) -> Scenario:
-        return Scenario.model_validate_json(self.record["settings"])
+        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        try:
+            return stored_scenario(self.record["settings"])
+        except ScenarioError as error:
+            raise RunError(
+                f"{self.record['run_id']} was stored by another version of planner, with other settings; plan again"
+            ) from error
 
     @property
     def inputs(self) -> list[Input]:
@@ -115,7 +131,7 @@ def save_plan(
     """
     frames = _frames(outcome)
     digest = hashlib.sha256()
-    for name in _RUN_TABLES:
+    for name in frames:
         digest.update(frames[name].write_csv().encode())
     record = {
         "created_at": now,
@@ -175,6 +191,7 @@ def load_run(session: Session, run_id: str | None = None) -> RunView:
         waterfall=session.frame("run_waterfall", run_id=found),
         training=session.frame("run_training", run_id=found),
         replay=_replay_of(session, found),
+        jobs=load_jobs(session, found),
     )
 
 
@@ -186,6 +203,7 @@ def _replay_of(session: Session, run_id: str) -> ReplayView | None:
         summary=rows[0],
         percentiles=session.frame("replay_percentiles", run_id=run_id),
         minutes=session.frame("replay_minutes", run_id=run_id),
+        attainment=session.frame("replay_attainment", run_id=run_id),
     )
 
 
@@ -193,7 +211,7 @@ def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
         found = resolve_run(session, run_id)
-        for table in ("run", *_RUN_TABLES, *_REPLAY_TABLES):
+        for table in ("run", *_RUN_TABLES, *_JOB_TABLES, *_REPLAY_TABLES):
             session.execute(f"run_delete_{table}", run_id=found)
 
 
@@ -204,10 +222,11 @@ def diff_runs(one: RunView, two: RunView) -> dict[str, Any]:
         for path, before, after in _changed(json.loads(one.record["settings"]), json.loads(two.record["settings"]))
         if not path.startswith("provenance")
     }
+    before, after = _figures_of(one), _figures_of(two)
     figures = {
-        key: [one.summary[key], two.summary[key]]
-        for key in one.summary
-        if key not in ("run_id", "created_at", "result_digest") and one.summary[key] != two.summary[key]
+        key: [before.get(key), after.get(key)]
+        for key in dict.fromkeys((*before, *after))
+        if key not in ("run_id", "created_at", "result_digest") and before.get(key) != after.get(key)
     }
     same_length = one.summary["interval_s"] == two.summary["interval_s"]
     comparable = one.intervals if same_length else one.intervals.clear()
@@ -221,6 +240,12 @@ def diff_runs(one: RunView, two: RunView) -> dict[str, Any]:
         "intervals_compared": both.height,
         "intervals_with_other_nodes": different.height,
     }
+
+
+def _figures_of(run: RunView) -> dict[str, Any]:
+    """The figures of a run, those of its training jobs under names of their own."""
+    jobs = run.jobs.summary if run.jobs else {}
+    return {**run.summary, **{f"training_jobs.{key}": value for key, value in jobs.items()}}
 
 
 def _changed(one: Any, two: Any, path: str = "") -> list[tuple[str, Any, Any]]:
@@ -277,6 +302,7 @@ def _frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
             }
         ),
         "training_window": _windows(grid, plan),
+        **(job_frames(outcome.jobs, grid, outcome.scenario.fleet.gpus_per_node) if outcome.jobs else {}),
     }
 
 
@@ -299,7 +325,11 @@ def _times(at_us: Ints | list[int]) -> pl.Series:
 
 def missed_limits(run: RunView) -> list[str]:
     """The limits of the scenario that a run misses, one line each."""
-    scenario, summary = run.scenario, run.summary
+    return limits_missed(run.scenario, run.summary)
+
+
+def limits_missed(scenario: Scenario, summary: Mapping[str, Any]) -> list[str]:
+    """The limits of a scenario that figures named as a run's summary miss, one line each."""
     missed = []
     if summary["shortfall_ratio"] > scenario.slo.max_shortfall_ratio:
         missed.append(
@@ -347,5 +377,6 @@ def plan_document(run: RunView) -> dict[str, Any]:
             }
             for row in run.training.to_dicts()
         ],
+        "jobs": jobs_document(run.jobs, zone),
         "hours": hours,
     }

@@ -204,6 +204,47 @@ TABLES = (
         """,
     ),
     _table(
+        "training_job",
+        "one training job that may start within the plan; a daily one is a job per day",
+        """
+        run_id | VARCHAR | - | the run
+        job_index | INTEGER | - | number of the job, from 0, by earliest start
+        job | VARCHAR | - | its name in the job list
+        gpus | INTEGER | GPUs | held while it runs
+        preemptible | BOOLEAN | - | whether inference may call its nodes back
+        release_at | TIMESTAMPTZ | - | earliest start
+        deadline_at | TIMESTAMPTZ | - | when it should be done
+        first_start_at | TIMESTAMPTZ | - | when it first got nodes
+        finished_at | TIMESTAMPTZ | - | when it was done
+        status | VARCHAR | - | finished, unfinished or not started
+        deadline_met | BOOLEAN | - | empty without a deadline, or where the plan ends before it
+        call_backs | INTEGER | - | how often inference took its nodes
+        work_gpu_s | BIGINT | GPU-s | progress until it is done
+        useful_gpu_s | BIGINT | GPU-s | progress that was kept
+        lost_gpu_s | BIGINT | GPU-s | progress since the last checkpoint, lost at call-backs
+        restarting_gpu_s | BIGINT | GPU-s | loading
+        value_usd_micros | BIGINT | 1e-6 USD | worth of the kept progress; 0 where the deadline is missed
+        reason | VARCHAR | - | why it is not finished
+        """,
+    ),
+    _table(
+        "training_job_run",
+        "one lent node that a training job held without a break",
+        """
+        run_id | VARCHAR | - | the run
+        job_index | INTEGER | - | the job, see training_job
+        segment_index | INTEGER | - | number of the job's time without a break, from 0
+        node_slot | INTEGER | - | number of the lent node; no two nodes lent at a time have the same
+        gpus | INTEGER | GPUs | held on this node
+        start_at | TIMESTAMPTZ | - | from
+        end_at | TIMESTAMPTZ | - | to
+        restarting_gpu_s | BIGINT | GPU-s | of that, loading
+        useful_gpu_s | BIGINT | GPU-s | of that, progress that was kept
+        lost_gpu_s | BIGINT | GPU-s | of that, progress that was lost
+        ending | VARCHAR | - | finished, called back or plan ends
+        """,
+    ),
+    _table(
         "replay_run",
         "what a replay of every request measured over its window",
         """
@@ -229,6 +270,8 @@ TABLES = (
         stream_imbalance_p99 | DOUBLE | - | the same of streams
         rank_kv_imbalance_mean | DOUBLE | - | inside units, where ranks are exact
         rank_stream_imbalance_mean | DOUBLE | - | the same of streams
+        retried | BIGINT | tries | of rejected requests that came again
+        rank_kv_imbalance_table | DOUBLE | - | inside units, as measured for the balancer at as many streams per GPU
         """,
     ),
     _table(
@@ -250,6 +293,27 @@ TABLES = (
         tpot_counted | BIGINT | requests | ended, with more than one token
         tpot_met | BIGINT | requests | of these, within slo.tpot_ms
         both_met | BIGINT | requests | ended within both
+        retried | BIGINT | tries | of rejected requests that came again
+        input_tokens | BIGINT | tokens | of those that arrived
+        hit_tokens | BIGINT | tokens | of these, found in a prefix cache
+        """,
+    ),
+    _table(
+        "replay_request",
+        "a request of a replay's window, where the replay was asked to keep requests",
+        """
+        run_id | VARCHAR | - | the run
+        request_index | BIGINT | - | its place among the simulated requests
+        arrival_us | BIGINT | us | arrival
+        class_id | SMALLINT | - | class, see request_class
+        input_tokens | BIGINT | tokens | prompt
+        output_tokens | BIGINT | tokens | answer
+        status | VARCHAR | - | completed, in-flight, rejected-queue or rejected-timeout
+        prefill_unit | INTEGER | - | unit that read the prompt
+        decode_unit | INTEGER | - | unit that ended the answer
+        ttft_us | DOUBLE | us | time to the first token
+        e2e_us | DOUBLE | us | time to the last token
+        moved | BIGINT | - | times it was handed to another unit at a drain deadline
         """,
     ),
     _table(

@@ -1,8 +1,8 @@
 """The replay of requests once more, slow and obvious: one object per request and unit, one event at a time.
 
 What the fast engine is compared with. Events of one moment in order: boundaries of decode steps, units that serve,
-drain, pass their deadline, fail, stragglers, passes that end (or waited for their window), arrivals; the lower unit
-first.
+drain, pass their deadline, fail, stragglers, passes that end (or waited for their window), rejected requests that
+come again, arrivals; the lower unit first.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Serv
 Event = tuple[float, int, int, int]
 """Time, kind, role, and number of the unit (of the request, for an arrival): their order is the order of events."""
 
-BOUNDARY, SERVE, DRAIN, DEADLINE, FAIL, STRAGGLERS, PASS, ARRIVAL = range(8)
+BOUNDARY, SERVE, DRAIN, DEADLINE, FAIL, STRAGGLERS, PASS, RETRY, ARRIVAL = range(9)
 PREFILL, DECODE, RANKS = range(3)
 SAMPLE_US = 10e6
 
@@ -26,7 +26,8 @@ SAMPLE_US = 10e6
 class Outcome:
     """What became of a request (one that has not arrived by the end counts as in flight here).
 
-    prefill_unit, enqueued_us: the last prefill queue it joined, and when. decode_unit: the last decode queue.
+    prefill_unit, enqueued_us: the last prefill queue it joined, and when. hits: input tokens found when it arrived.
+    tries: how often it came again. decode_unit: the last decode queue.
     finish_step: steps the decode unit had done when it left. moved: times handed over as a straggler.
     lost: times that its unit failed in decode.
     """
@@ -41,6 +42,8 @@ class Outcome:
     finish_us: float = nan
     moved: int = 0
     lost: int = 0
+    hits: int = field(default=0, compare=False)
+    tries: int = 0
 
 
 class Begun(NamedTuple):
@@ -71,8 +74,7 @@ class UnitLog:
     """What a unit did until the end: steps or passes that ended, and their times.
 
     clock_us: start of the current or next step, end of the last pass. drain_us: from its drain until it was empty, nan
-    if that did not happen. moved_out: stragglers handed over. lost: requests
-    in it when it failed.
+    if that did not happen. moved_out: stragglers handed over. lost: requests in it when it failed.
     """
 
     steps: int = 0
@@ -88,7 +90,8 @@ class UnitLog:
 class Request:
     """A request on its way. done, missed, work_ns: tokens there, those to go, their whole nanoseconds on one rank.
 
-    arrival: when it is read again, the time of the failure. left: decode steps to go then, 0 for the first reading.
+    cached: tokens that are there whatever unit reads it. arrival: when it is read again, the time of the failure. left:
+    decode steps to go then, 0 for the first reading.
     """
 
     seq: int
@@ -100,6 +103,8 @@ class Request:
     missed: int
     work_ns: int
     outcome: Outcome
+    blocks: list[int]
+    tried: float
     piece: int = -1  # of the missed tokens in the last pass
     cached: int = 0
     left: int = 0
@@ -109,8 +114,11 @@ def read(requests: Requests, seq: int, service: Service) -> Request:
     columns = (requests.arrival_us, requests.input_tokens, requests.cached_input_tokens, requests.output_tokens)
     arrival, tokens, hit, output = (int(column[seq]) for column in columns)
     session, missed = int(requests.session_id[seq]), tokens - hit
-    work = work_ns(service, hit, missed)
-    return Request(seq, arrival, tokens, output, session, hit, missed, work, Outcome(seq), cached=hit)
+    blocks: list[int] = []
+    if requests.block_from is not None and requests.block_ids is not None:
+        blocks = requests.block_ids[requests.block_from[seq] : requests.block_from[seq + 1]].tolist()
+    work, outcome = work_ns(service, hit, missed), Outcome(seq, hits=hit)
+    return Request(seq, arrival, tokens, output, session, hit, missed, work, outcome, blocks, arrival, cached=hit)
 
 
 def work_us(service: Service, done: int, missed: int) -> float:
@@ -171,12 +179,12 @@ class Balancer:
 
     def choose(self, request: Request, loads: list[Load]) -> int:
         """The number of a unit, of those that take work (ascending, at least one)."""
-        self.last = self.pick(request, loads)
+        self.last = self.pick(request, loads, self.homes.get(request.session) if request.session >= 0 else None)
         if request.session >= 0:
             self.homes[request.session] = self.last
         return self.last
 
-    def pick(self, request: Request, loads: list[Load]) -> int:
+    def pick(self, request: Request, loads: list[Load], home: int | None) -> int:
         first, second = (loads[int(uniform(self.seed, request.seq, self.role, salt) * len(loads))] for salt in (0, 1))
         if self.name == "random":
             return first.unit
@@ -191,7 +199,7 @@ class Balancer:
         means = [Fraction(sum(load.keys[key] for load in loads), len(loads)) for key in (0, 1)]
         if self.name == "prefix-aware" and self.role == PREFILL:
             for load in loads:
-                if load.unit == self.homes.get(request.session) and load.keys[1] <= 2 * means[1] + request.work_ns:
+                if load.unit == home and load.keys[1] <= 2 * means[1] + request.work_ns:
                     return load.unit
 
         def largest(load: Load) -> Fraction:
@@ -317,6 +325,9 @@ class Replay:
         names = (rules.prefill_balancer, rules.decode_balancer)
         self.balancers = [Balancer(name, role, rules.seed) for role, name in enumerate(names)]
         self.homeless_requests: list[Request] = []
+        self.coming_again: list[Request] = []
+        self.block_homes: dict[int, int] = {}
+        self.has_blocks = requests.block_from is not None
         self.homeless_streams: list[Stream] = []
         self.requests = [read(requests, seq, service) for seq in range(len(requests))]
         fleet: list[Event] = [
@@ -343,6 +354,7 @@ class Replay:
             *((unit.pass_ends, PASS, PREFILL, unit.number) for unit in self.prefill if unit.in_pass),
             *((self.due(unit), PASS, PREFILL, unit.number) for unit in self.prefill if unit.queue and not unit.in_pass),
             *((unit.boundary(), BOUNDARY, DECODE, unit.number) for unit in self.decode),
+            *((request.tried, RETRY, PREFILL, request.seq) for request in self.coming_again[:1]),
             *((unit.log.clock_us, STRAGGLERS, DECODE, unit.number) for unit in self.decode if unit.stragglers),
         ]
 
@@ -370,8 +382,10 @@ class Replay:
             if self.prefill[number].in_pass:
                 self.end_pass(self.prefill[number], now)
             self.start_pass(self.prefill[number], now)
+        elif kind == RETRY:
+            self.dispatch(self.coming_again.pop(0), now, limited=True)
         elif kind == ARRIVAL:
-            self.dispatch(self.requests[number], now, limited=True)
+            self.arrive(self.requests[number], now)
 
     def takes(self, role: int, number: int, now: float) -> bool:
         lives = self.lives[role]
@@ -386,14 +400,53 @@ class Replay:
         for stream in streams:
             self.hand_over(stream, now)
 
+    def arrive(self, request: Request, now: float) -> None:
+        """By prefix blocks, where there are any and somebody looks at them; or else like those that come again."""
+        routed, balancer = self.rules.block_tokens > 0, self.balancers[PREFILL]
+        if not self.has_blocks or not (routed or balancer.name == "prefix-aware"):
+            self.dispatch(request, now, limited=True)
+            return
+        home = self.block_homes.get(request.blocks[0]) if request.blocks else None
+        held = 0
+        while held < len(request.blocks) and home is not None and self.block_homes.get(request.blocks[held]) == home:
+            held += 1
+        if routed:
+            self.hit(request, held * self.rules.block_tokens)
+        loads = [unit.load() for unit in self.prefill if self.takes(PREFILL, unit.number, now)]
+        if loads:
+            balancer.last = balancer.pick(request, loads, home)
+            self.block_homes |= dict.fromkeys(request.blocks, balancer.last)
+        if routed and (not loads or balancer.last != home):
+            self.hit(request, 0)
+        if loads:
+            self.join(request, self.prefill[balancer.last], now, limited=True)
+        else:
+            self.homeless_requests.append(request)
+
+    def hit(self, request: Request, tokens: int) -> None:
+        request.outcome.hits = request.done = min(tokens, request.input)
+        request.cached = 0  # a hit of one unit
+        request.missed = request.input - request.done
+        request.work_ns = work_ns(self.service, request.done, request.missed)
+
     def dispatch(self, request: Request, now: float, limited: bool) -> None:
         loads = [unit.load() for unit in self.prefill if self.takes(PREFILL, unit.number, now)]
         if not loads:
             self.homeless_requests.append(request)
             return
-        unit = self.prefill[self.balancers[PREFILL].choose(request, loads)]
+        self.join(request, self.prefill[self.balancers[PREFILL].choose(request, loads)], now, limited)
+
+    def reject(self, request: Request, status: Literal["rejected-queue", "rejected-timeout"], now: float) -> None:
+        if request.outcome.tries < self.rules.retries:
+            request.outcome.tries += 1
+            request.tried = now + self.rules.retry_after_us
+            self.coming_again.append(request)
+        else:
+            request.outcome.status = status
+
+    def join(self, request: Request, unit: PrefillUnit, now: float, limited: bool) -> None:
         if limited and not request.left and self.rules.queue_limit and len(unit.queue) >= self.rules.queue_limit:
-            request.outcome.status = "rejected-queue"
+            self.reject(request, "rejected-queue", now)
             return
         request.outcome.prefill_unit, request.outcome.enqueued_us = unit.number, now
         unit.queue.append(request)
@@ -404,7 +457,7 @@ class Replay:
         queued = sum(request.missed for request in unit.queue)
         if self.rules.mode != "window" or queued >= self.service.pass_tokens:
             return -inf
-        return unit.queue[0].outcome.enqueued_us + self.rules.window_us
+        return unit.queue[0].tried + self.rules.window_us
 
     def batch(self, depth: int) -> int:
         """Requests of a pass at most, when so many wait."""
@@ -417,9 +470,8 @@ class Replay:
         most, tokens, new = self.batch(len(unit.queue)), 0, []
         while unit.queue:
             head = unit.queue[0]
-            if head.piece < 0 and not head.left and now - head.arrival > self.rules.timeout_us:
-                head.outcome.status = "rejected-timeout"
-                unit.queue.pop(0)
+            if head.piece < 0 and not head.left and now - head.tried > self.rules.timeout_us:
+                self.reject(unit.queue.pop(0), "rejected-timeout", now)
                 continue
             piece = min(head.missed, self.service.chunk_tokens)
             if unit.in_pass and (tokens + piece > self.service.pass_tokens or len(unit.in_pass) >= most):
@@ -505,7 +557,7 @@ class Replay:
             self.hand_over(stream, now)
 
     def fail_prefill(self, unit: PrefillUnit, now: float) -> None:
-        """What it was reading and what waited is sent elsewhere; what it had read of prompts is lost."""
+        """What it was reading and what waited is sent elsewhere; what it had read of prompts is lost, and its hits."""
         requests, unit.in_pass, unit.queue = unit.in_pass + unit.queue, [], []
         for request in requests:
             unit.log.lost += 1
@@ -525,7 +577,7 @@ class Replay:
             unit.log.lost += 1
             stream.request.outcome.lost += 1
             work = work_ns(self.service, 0, stream.context)
-            again = replace(stream.request, arrival=now, input=stream.context, session=-1, cached=0, done=0)
+            again = replace(stream.request, arrival=now, tried=now, input=stream.context, session=-1, cached=0, done=0)
             again = replace(again, missed=stream.context, work_ns=work, piece=-1, left=stream.left)
             self.dispatch(again, now, limited=False)
 

@@ -26,6 +26,16 @@ SELECT
 """
 
 
+WHOLE_REPLAYS = """
+SELECT
+    (SELECT count(*) FROM run),
+    (SELECT count(*) FROM replay_run),
+    (SELECT count(DISTINCT run_id) FROM replay_minute),
+    (SELECT sum(arrived)::BIGINT FROM replay_run),
+    (SELECT count(*) FROM replay_request)
+"""
+
+
 def started(*words: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "planner", *words], stdout=subprocess.DEVNULL, stderr=stderr)
 
@@ -89,6 +99,29 @@ def test_a_kill_at_any_point_of_plan_or_import_leaves_whole_runs_only(tmp_path: 
     assert killed == KILLS
     assert started("plan").wait() == 0
     assert check(path) == runs + 1
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_point_of_a_replay_leaves_whole_replays_only(tmp_path: Path) -> None:
+    words = ("replay", "--set", "trace.demand_factor=0.003", "--set", "trace.scale=0.1", "--keep-requests")
+    path = tmp_path / "planner.duckdb"
+    assert started(*words).wait() == 0
+    begin = time.monotonic()
+    assert started(*words).wait() == 0
+    whole_s = time.monotonic() - begin
+    clock, killed = random.Random(20250228), 0
+    for _ in range(20):
+        process = started(*words)
+        # most of the time goes into starting up; nearly all kills are to hit what comes after
+        time.sleep(whole_s * clock.uniform(0.4, 1.1))
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        check(path)
+        with Store(path).read() as session:
+            (row,) = session.connection.execute(WHOLE_REPLAYS).fetchall()
+        assert row[0] == row[1] == row[2]
+        assert row[3] == row[4]
+    assert killed >= 5
 
 
 def test_two_plans_started_together_on_a_new_store_both_end_well(tmp_path: Path) -> None:

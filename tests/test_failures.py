@@ -24,7 +24,7 @@ from planner.replay.failures import (
     with_failures,
     with_spares,
 )
-from planner.replay.model import Lives, QueueRules, Requests, Service
+from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Service
 from planner.replaying import unit_failures
 from planner.resilience import PER_NODE_PER_DAY
 from planner.scenario.load import load_scenario
@@ -141,6 +141,98 @@ def test_those_to_be_read_again_are_not_rejected_where_no_prefill_unit_was_there
     # all find a unit at 9000, where one may wait while another is read; those that came for the first time are too many
     found = [request.outcome.status for request in reference.requests]
     assert found == ["completed", "completed", "completed", "rejected-queue", "rejected-queue"]
+
+
+def with_blocks(requests: Requests, *blocks: list[int]) -> Requests:
+    """The same with these prefix blocks."""
+    edges = np.cumsum([0, *(len(each) for each in blocks)])
+    return replace(
+        requests, block_from=edges, block_ids=np.array([block for each in blocks for block in each], np.int64)
+    )
+
+
+def faring(requests: Requests, prefill: Lives, rules: QueueRules) -> list[Outcome]:
+    """What becomes of requests of one token, by the engine and the reference alike."""
+    reference = compare((SERVICE, prefill, units(1), rules, requests, 1e6), [1], 1, "two-key")
+    return [request.outcome for request in reference.requests]
+
+
+def test_the_blocks_of_a_unit_that_fails_are_gone() -> None:
+    rules = QueueRules("prefix-aware", block_tokens=10)
+    requests = asked((0, 20, 0, 1), (100, 20, 0, 1), (200, 20, 0, 1), (300, 20, 0, 1))
+    found = faring(with_blocks(requests, *[[7, 8]] * 4), fleet(150.0, inf), rules)
+    # the first unit has the blocks for the second prompt, and nobody for the third, which leaves them to the other unit
+    assert [(one.prefill_unit, one.hits) for one in found] == [(0, 0), (0, 20), (1, 0), (1, 20)]
+    assert [one.first_token_us for one in found] == [20.0, 100.0, 220.0, 300.0]
+
+
+def test_a_prompt_in_a_unit_that_fails_is_read_anew_without_the_hits_it_had_there() -> None:
+    rules = QueueRules("prefix-aware", block_tokens=10)
+    requests = with_blocks(asked((0, 20, 0, 1), (100, 60, 0, 1)), [7, 8], [7, 8, 9, 10, 11, 12])
+    _, two = faring(requests, fleet(130.0, inf), rules)
+    # 40 missed tokens would have been read by 140; all 60 are read in the other unit
+    assert (two.hits, two.prefill_unit, two.first_token_us) == (20, 1, 190.0)
+
+
+def test_a_session_moves_from_a_unit_that_fails_to_another_for_good() -> None:
+    requests = asked(*((at, 20, 0, 1) for at in (0, 100, 200, 300, 400)))
+    requests = replace(requests, session_id=np.array([1, 1, 1, 2, 1]))
+    found = faring(requests, fleet(110.0, inf, inf), QueueRules("prefix-aware"))
+    # of empty units the first; the second prompt is read anew
+    assert [one.prefill_unit for one in found] == [0, 1, 1, 1, 1]
+    assert found[1].first_token_us == 130.0
+
+
+def test_who_waited_too_long_when_a_unit_fails_is_rejected_and_comes_again() -> None:
+    rules = QueueRules(timeout_us=50.0, retries=1, retry_after_us=1000.0)
+    one, two = faring(asked((0, 100, 0, 1), (30, 10, 0, 1)), fleet(70.0, inf), rules)
+    # the other unit, empty, read the second; the first waited 70 us, which its pass began in time and did not end
+    assert (two.prefill_unit, two.first_token_us, two.tries) == (1, 40.0, 0)
+    assert (one.status, one.tries, one.first_token_us) == ("completed", 1, 1070.0 + 100)
+
+
+def test_those_that_are_read_again_are_in_flight_and_counted_by_their_arrival() -> None:
+    requests = asked((0, 100, 0, 5), (200, 100, 0, 5), (2700, 100, 0, 5))
+    # both streams are lost at 2600; the first is read again by 2702, the second, and the third, not before the end
+    decode = Lives(np.array([0.0, 2650.0]), np.full(2, inf), np.full(2, inf), np.array([2600.0, inf]))
+    case = (SERVICE, units(1), decode, QueueRules(), requests, 2750.0)
+    for from_us, to_us, inside in (
+        (0.0, 1.0, (0, 1)),
+        (200.0, 201.0, (1, 0)),
+        (0.0, 2700.0, (1, 1)),
+        (0.0, 3e3, (2, 1)),
+    ):
+        stages = run(case, Span(from_us, to_us, 2750.0))
+        assert tuple(stage.in_flight for stage in stages) == inside
+        assert stages[0].hours["arrived"].sum() == sum(inside)
+    late = run(case, Span(2600.0, 2601.0, 2750.0))
+    assert [stage.in_flight for stage in late] == [0, 0], "a failure is no arrival"
+
+
+@pytest.mark.parametrize("balancer", ["prefix-aware", "two-key"])
+def test_a_busy_fleet_that_fails_fares_as_in_the_reference_with_retries_and_routed_hits(balancer: BalancerName) -> None:
+    service, prefill, decode, rules, requests, end_us = busy_case(4, 0.8, 3000)
+    failures = UnitFailures(mtbf_us=end_us / 3, down_us=end_us / 20)
+    prefill, decode = (
+        with_failures(lives, failures, seed=6, role=role, end_us=end_us) for role, lives in enumerate((prefill, decode))
+    )
+    chains = [[seq % 20, *([20 + seq % 60] * int(tokens > 16))] for seq, tokens in enumerate(requests.input_tokens)]
+    requests = with_blocks(requests, *chains)
+    rules = replace(
+        rules,
+        prefill_balancer=balancer,
+        block_tokens=16,
+        queue_limit=40,
+        timeout_us=500.0,
+        retries=2,
+        retry_after_us=800.0,
+    )
+    case = (service, prefill, decode, rules, requests, end_us)
+    reference = compare(case, range(400, 3000, 400), 1, "least-kv")
+    outcomes = [request.outcome for request in reference.requests]
+    assert min(sum(unit.log.lost for unit in units) for units in (reference.prefill, reference.decode)) > 20
+    assert min(sum(outcome.tries > 0 for outcome in outcomes), sum(outcome.hits > 0 for outcome in outcomes)) > 100
+    assert {outcome.status for outcome in outcomes} > {"completed", "in-flight", "rejected-timeout"}
 
 
 @pytest.mark.parametrize("ranks", [1, 6])

@@ -24,6 +24,8 @@ EXPORTED = {
     "load_scenario",
     "plan",
     "plan_document",
+    "replay",
+    "store_replay",
     "version",
     "write_report",
 }

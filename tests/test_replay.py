@@ -1,8 +1,10 @@
 """Replaying every request through a plan, as people ask for it: windows, figures, what is stored, what is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import Cli
 from hypothesis import given
@@ -95,7 +97,10 @@ def test_units_that_leave_at_night_drain_and_lose_nothing(cli: Cli) -> None:
 def test_ranks_kept_one_by_one_are_about_as_uneven_as_measured(cli: Cli) -> None:
     found = cli("replay", *SETS, *EVENING, "--set", "replay.ranks=exact", "--json").json
     assert found["ranks"] == "exact"
-    assert 1 < found["imbalance"]["rank_kv_imbalance_mean"] < 1.5
+    replayed, table = (found["imbalance"][f"rank_kv_imbalance_{name}"] for name in ("mean", "table"))
+    assert replayed == pytest.approx(table, rel=0.05)
+    shown = cli("replay", *SETS, *EVENING, "--set", "replay.ranks=exact").out
+    assert f"ranks exact: KV {replayed:.3f} as replayed, KV {table:.3f} in the balancer's table" in shown
 
 
 def test_balancers_and_queues_are_settings(cli: Cli) -> None:
@@ -105,6 +110,92 @@ def test_balancers_and_queues_are_settings(cli: Cli) -> None:
     impatient = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--json").json
     assert impatient["rejected"] > 0
     assert impatient["requests"] == impatient["completed"] + impatient["in_flight"] + impatient["rejected"]
+    assert even["retried"] == impatient["retried"] == 0
+    stubborn = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--set", "replay.retries=3", "--json")
+    assert 0 < stubborn.json["retried"] < 3 * impatient["rejected"]
+    assert stubborn.json["rejected"] < impatient["rejected"]
+
+
+def test_who_is_rejected_is_not_within_the_target(cli: Cli) -> None:
+    found = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--json").json
+    assert found["slo"]["ttft_attainment"] < 1 - 0.9 * found["rejected"] / found["requests"]
+
+
+def test_a_stored_run_is_replayed_as_it_was_planned(cli: Cli, store: Store) -> None:
+    planned = cli("plan", *SETS, "--json").json
+    found = cli("replay", planned["run_id"], *EVENING, "--json").json
+    with store.read() as session:
+        one, two = (session.frame("run_intervals", run_id=run_id) for run_id in (planned["run_id"], found["run_id"]))
+    assert one.equals(two)
+    refused = cli("replay", planned["run_id"], "--set", "fleet.nodes=40")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "set replay.* and failures.* fields only" in refused.err
+    missing = cli("replay", "run-00077")
+    assert (missing.code, missing.err.count("\n")) == (1, 1)
+
+
+def test_a_stored_plan_that_comes_out_otherwise_is_not_replayed(cli: Cli, store: Store) -> None:
+    run_id = cli("plan", *SETS, "--json").json["run_id"]
+    with store.write() as session:
+        session.connection.execute("UPDATE plan_interval SET decode_units = decode_units + 1")
+    refused = cli("replay", run_id, *EVENING)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "plan the scenario anew" in refused.err
+
+
+def test_modelled_capacities_are_those_of_the_plan_that_is_replayed(cli: Cli) -> None:
+    modelled = ("--set", "fleet.capacity=modelled", *SETS)
+    planned = cli("plan", *modelled, "--json").json
+    found = cli("replay", *modelled, *EVENING, "--json").json
+    again = cli("run", "diff", planned["run_id"], found["run_id"], "--json").json
+    assert again["intervals_with_other_nodes"] == 0
+    assert found["capacity"] == "modelled"
+
+
+def test_requests_are_kept_one_by_one_where_asked_for(cli: Cli, store: Store) -> None:
+    found = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.5", "--keep-requests", "--json").json
+    with store.read() as session:
+        rows = session.connection.sql("SELECT * FROM replay_request ORDER BY request_index").pl()
+    assert len(rows) == found["requests"]
+    assert (rows["status"] == "completed").sum() == found["completed"]
+    assert rows["status"].str.starts_with("rejected").sum() == found["rejected"] > 0
+    assert rows["ttft_us"].mean() / 1e3 == pytest.approx(found["ttft_ms"]["mean"])
+    assert rows["e2e_us"].mean() / 1e3 == pytest.approx(found["e2e_ms"]["mean"])
+    assert rows["arrival_us"].is_sorted()
+    assert rows.filter(pl.col("status") != "completed")["e2e_us"].null_count() == found["rejected"] + found["in_flight"]
+
+
+def test_attainment_by_class_adds_up(cli: Cli, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    rows = (f"2025-03-01T{m // 60:02d}:{m % 60:02d}:{s:02d}Z,900,300,{s % 3}" for m in range(120) for s in range(60))
+    log.write_text("arrival,input_tokens,output_tokens,class\n" + "\n".join(rows) + "\n")
+    assert cli("trace", "import", str(log), "--format", "csv", "--name", "c").code == 0
+    found = cli("replay", *SETS, "--set", "trace.name=c", "--all", "--json").json
+    assert [row["class"] for row in found["classes"]] == ["0", "1", "2"]
+    assert sum(row["requests"] for row in found["classes"]) == found["requests"]
+    assert all(row["slo"]["both_attainment"] is not None for row in found["classes"])
+    shown = cli("replay", *SETS, "--set", "trace.name=c", "--all").out
+    assert "TTFT in time" in shown
+
+
+def test_hits_follow_the_route_where_a_trace_has_blocks(cli: Cli, tmp_path: Path) -> None:
+    log, turns = tmp_path / "log.jsonl", 40
+    rows = [
+        {"timestamp": 2000 * row, "input_length": 512 * (2 + row // turns), "output_length": 20,
+         "hash_ids": [row % turns * 1000 + block for block in range(2 + row // turns)]}
+        for row in range(turns * 100)
+    ]  # fmt: skip
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli("trace", "import", str(log), "--format", "mooncake", "--name", "m").code == 0
+    ratios = {}
+    for balancer in ("prefix-aware", "random"):
+        sets = [f"replay.prefill_balancer={balancer}", "replay.hits=routed", "policy.name=fixed", "trace.name=m"]
+        words = [word for item in sets for word in ("--set", item)]
+        ratios[balancer] = cli("replay", *SETS, *words, "--all", "--json").json["hit_ratio"]
+    assert ratios["random"] < 0.6 < 0.9 < ratios["prefix-aware"]
+    refused = cli("replay", *SETS, "--set", "replay.hits=routed")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "has no prefix blocks" in refused.err
 
 
 def test_the_page_for_people_tells_percentiles(cli: Cli) -> None:
@@ -116,7 +207,7 @@ def test_the_page_for_people_tells_percentiles(cli: Cli) -> None:
 def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) -> None:
     cli("replay", *SETS, *EVENING)
     assert cli("report", "--out", str(tmp_path / "page")).code == 0
-    for name in ("latency.svg", "use.svg", "latency.csv", "use.csv"):
+    for name in ("latency.svg", "attainment.svg", "use.svg", "latency.csv", "attainment.csv", "use.csv"):
         assert (tmp_path / "page" / name).stat().st_size > 100
     assert "What users felt" in (tmp_path / "page" / "index.html").read_text()
 

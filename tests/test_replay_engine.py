@@ -35,7 +35,12 @@ def slowed(case: Case, factor: float) -> Case:
         replace(service, steps=steps, **{name: getattr(service, name) * factor for name in names}),
         Lives(*(getattr(prefill, field.name) * factor for field in fields(Lives))),
         Lives(*(getattr(decode, field.name) * factor for field in fields(Lives))),
-        replace(rules, window_us=rules.window_us * factor, timeout_us=rules.timeout_us * factor),
+        replace(
+            rules,
+            window_us=rules.window_us * factor,
+            timeout_us=rules.timeout_us * factor,
+            retry_after_us=rules.retry_after_us * factor,
+        ),
         replace(requests, arrival_us=requests.arrival_us * int(factor)),
         end_us,
     )
@@ -47,7 +52,7 @@ def run(
     """Both stages to the end, fed in chunks that end before these rows; arrays begin small and have to grow."""
     service, prefill_lives, decode_lives, rules, requests, _ = case
     keep = len(requests)
-    with patch.multiple(engine, _FIRST_POOL=4, _FIRST_SESSIONS=2, _FIRST_SLOTS=1):
+    with patch.multiple(engine, _FIRST_POOL=4, _FIRST_HOMES=2, _FIRST_SLOTS=1):
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep)
         decode = DecodeStage(service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer)
     batches = (requests.part(slice(begin, end)) for begin, end in pairwise([0, *chunks, len(requests)]))
@@ -97,6 +102,10 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     assert decode.units["lost"].tolist() == [unit.log.lost for unit in reference.decode]
     assert decode.lost == decode.units["lost"].sum()
     assert decode.samples.tolist() == reference.samples
+    came = [request for request in reference.requests if request.arrival <= case[5]]
+    assert prefill.hours["hit_tokens"].sum() == sum(request.outcome.hits for request in came)
+    assert prefill.hours["input_tokens"].sum() == sum(request.input for request in came)
+    assert prefill.hours["retried"].sum() == sum(request.outcome.tries for request in came)
     return reference
 
 
@@ -112,6 +121,12 @@ def test_every_request_fares_as_in_the_reference(case: Case, data: st.DataObject
     case = slowed(case, data.draw(st.sampled_from((1.0, 2.0**18))))
     ranks = data.draw(st.sampled_from((1, 1, 2, 5)))
     compare(case, data.draw(cuts(len(case[4]))), ranks, data.draw(st.sampled_from(BALANCERS)))
+
+
+@SOME
+@given(cases(stressed=True), st.data())
+def test_failures_retries_and_prefix_blocks_together_fare_as_in_the_reference(case: Case, data: st.DataObject) -> None:
+    compare(slowed(case, 2.0**18), data.draw(cuts(len(case[4]))), data.draw(st.sampled_from((1, 2))), "two-key")
 
 
 def by_hour_and_class(
@@ -189,7 +204,7 @@ def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: C
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
     reference = Replay(*case[:5])
@@ -229,7 +244,7 @@ def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.D
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_how_a_trace_is_cut_into_chunks_changes_nothing(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
     span = Span(0.0, case[5] + 1.0, case[5], 3)
@@ -369,24 +384,39 @@ def test_units_beyond_count_are_opened_one_after_the_other() -> None:
     assert len(run(case, Span(0.0, 25000.0, 25000.0), range(100, 2000, 100))[1]._arrays["owners"]) < 16
 
 
+def test_the_table_of_homes_has_room_for_all_who_come_again_by_their_session() -> None:
+    count = 50
+    none, rows = np.zeros(count, np.int64), np.arange(count)
+    # all share a block, one is read, one waits, and all others come again long after they arrived
+    requests = Requests(rows, none + 500, none, none, none, rows, np.arange(count + 1), none)
+    rules = QueueRules("prefix-aware", queue_limit=1, retries=1, retry_after_us=2e5)
+    case = (SERVICE, units(1), units(1), rules, requests, 1e6)
+    compare(case, range(10, count, 10), 1, "two-key")
+    prefill, _ = run(case, Span(0.0, 1e6, 1e6), range(10, count, 10))
+    assert count - 2 < prefill._get("homes") <= prefill._get("homes_rows") / 2
+
+
 def test_step_tables_have_one_entry_more_than_streams() -> None:
     with pytest.raises(UsageError, match="9 entries for 7 streams"):
         DecodeStage(replace(SERVICE, most_streams=7), units(1), QueueRules(), Span(0.0, 1.0, 1.0))
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.DataObject) -> None:
     requests, end_us = case[4], case[5]
-    prefill, decode = run(case, Span(0.0, end_us + 1, end_us, 3), data.draw(cuts(len(requests))))
-    arrived = np.count_nonzero(requests.arrival_us <= end_us)
+    from_us, to_us = (data.draw(st.sampled_from(part)) * (end_us + 1) for part in ((0.0, 0.2), (1.0, 0.3, 0.2)))
+    prefill, decode = run(case, Span(from_us, to_us, end_us, 3), data.draw(cuts(len(requests))))
+    came = (requests.arrival_us <= end_us) & (requests.arrival_us >= from_us) & (requests.arrival_us < to_us)
     read, completed = prefill.hours["read"].sum(), decode.hours["completed"].sum()
     rejected = prefill.hours["full"].sum() + prefill.hours["late"].sum()
-    assert prefill.hours["arrived"].sum() == arrived
-    assert completed + rejected + prefill.inside + decode.inside == arrived
-    assert rejected <= arrived - read
+    assert prefill.hours["arrived"].sum() == np.count_nonzero(came)
+    assert completed + rejected + prefill.in_flight + decode.in_flight == np.count_nonzero(came)
+    assert rejected <= np.count_nonzero(came) - read
     if not decode.lost:
-        assert (read + rejected + prefill.inside, completed + decode.inside) == (arrived, read)
+        assert (rejected + prefill.in_flight, completed + decode.in_flight) == (np.count_nonzero(came) - read, read)
+    whole = run(case, Span(0.0, end_us + 1, end_us, 3))
+    assert [stage.in_flight for stage in whole] == [stage.inside for stage in whole]
 
 
 def test_mean_streams_are_completions_per_second_times_their_time() -> None:

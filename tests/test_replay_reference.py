@@ -22,7 +22,7 @@ from replay_reference import (
     uniform,
 )
 
-from planner.replay.model import Lives, QueueRules, Requests, Service, StepTables
+from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Service, StepTables
 
 Result = tuple[list[Outcome], list[UnitLog], list[UnitLog]]
 
@@ -228,6 +228,60 @@ def test_a_full_queue_rejects() -> None:
     assert repr(result[0][2]) == repr(Outcome(2, "rejected-queue"))
 
 
+def test_a_rejected_request_comes_again_as_often_as_it_may() -> None:
+    rows = [(0, 0, 0, 1), (1, 0, 0, 1), (2, 0, 0, 1), (3, 0, 0, 1)]
+    rules = QueueRules(queue_limit=1, retries=1, retry_after_us=4.0)
+    # the pass ends at 10 and begins the second; the third comes again at 6, the fourth at 7, and both find it waiting
+    assert states(replay(*rows, rules=rules)) == ["completed", "completed", "rejected-queue", "rejected-queue"]
+    outcomes = replay(*rows, rules=replace(rules, retries=3))[0]
+    # at 10, as the pass ends, the third finds an empty queue; the fourth comes at 7, 11, 15 and finds it there
+    assert [outcome.status for outcome in outcomes] == ["completed"] * 3 + ["rejected-queue"]
+    assert [(outcome.first_token_us, outcome.tries) for outcome in outcomes[:3]] == [(10.0, 0), (20.0, 0), (30.0, 2)]
+
+
+def test_a_time_out_counts_anew_from_each_try() -> None:
+    rows = [(0, 10, 0, 1), (5, 0, 0, 1)]
+    rules = QueueRules(timeout_us=10.0, retries=1, retry_after_us=7.0)
+    outcomes = replay(*rows, rules=rules)[0]
+    # the first pass ends at 30: 25 us are too long, at 37 the unit is free
+    assert (outcomes[1].first_token_us, outcomes[1].tries) == (47.0, 1)
+
+
+def with_blocks(rows: list[tuple[int, int, int, int]], blocks: list[list[int]]) -> Requests:
+    arrival, tokens, cached, output = np.array(rows, np.int64).T
+    none = np.full(len(rows), -1, np.int64)
+    starts = np.cumsum([0, *(len(each) for each in blocks)])
+    return Requests(
+        arrival,
+        tokens,
+        cached,
+        output,
+        none,
+        none,
+        starts,
+        np.array([block for each in blocks for block in each], np.int64),
+    )
+
+
+def test_hits_are_the_leading_blocks_that_the_chosen_unit_had_last() -> None:
+    rows, blocks = [(0, 10, 0, 1), (100, 20, 9, 1), (200, 20, 9, 1), (300, 20, 9, 1)], [[1], [1, 2], [1, 2], [1, 3]]
+    two = units((0.0, inf, inf), (0.0, inf, inf))
+
+    def hits(balancer: BalancerName) -> list[tuple[int, int]]:
+        rules = QueueRules(balancer, block_tokens=8)
+        outcomes, _, _ = simulate(PLAIN, two, STAYS, rules, with_blocks(rows, blocks), inf)
+        return [(outcome.prefill_unit, outcome.hits) for outcome in outcomes]
+
+    assert hits("prefix-aware") == [(0, 0), (0, 8), (0, 16), (0, 8)]
+    assert hits("round-robin") == [(0, 0), (1, 0), (0, 0), (1, 0)], "each takes the blocks from the other"
+
+
+def test_hits_are_those_of_the_trace_unless_routing_is_to_find_them() -> None:
+    requests = with_blocks([(0, 10, 3, 1), (100, 20, 9, 1)], [[1], [1, 2]])
+    outcomes, _, _ = simulate(PLAIN, STAYS, STAYS, QueueRules("prefix-aware"), requests, inf)
+    assert [outcome.hits for outcome in outcomes] == [3, 9]
+
+
 def test_who_waited_too_long_is_rejected_when_its_turn_comes() -> None:
     rows = [(0, 10, 0, 1), (5, 0, 0, 1), (20, 0, 0, 1), (25, 0, 0, 1)]
     result = replay(*rows, rules=QueueRules(timeout_us=10.0))
@@ -346,7 +400,7 @@ def test_the_end_is_part_of_the_replay_and_what_is_later_is_not() -> None:
 
 
 def ask(seq: int = 0, session: int = -1, work_ns: int = 0) -> Request:
-    return Request(seq, 0, 0, 1, session, 0, 0, work_ns, Outcome(seq))
+    return Request(seq, 0, 0, 1, session, 0, 0, work_ns, Outcome(seq), [], 0.0)
 
 
 # units 2, 5, 7: number, (tokens, work); means 30 tokens, 60 ns
@@ -419,6 +473,7 @@ def inside(replayed: Replay) -> list[int]:
         requests += prefill.queue + prefill.in_pass
     for decode in replayed.decode:
         streams += decode.fifo + decode.active + decode.stragglers
+    requests += replayed.coming_again
     return sorted(request.seq for request in requests + [stream.request for stream in streams])
 
 
@@ -467,10 +522,39 @@ def test_the_random_cases_reach_what_is_to_be_compared() -> None:
     def collect(case: Case) -> None:
         outcomes, prefill, decode = simulate(*case)
         seen.update({outcome.status for outcome in outcomes})
-        seen.update(name for name in ("moved", "finish_step") if any(getattr(out, name) > 0 for out in outcomes))
+        seen["routed hits"] += case[3].block_tokens > 0 and any(outcome.hits > 0 for outcome in outcomes)
+        seen["by blocks"] += case[3].prefill_balancer == "prefix-aware" and case[4].block_from is not None
+        seen.update(
+            name for name in ("moved", "finish_step", "tries") if any(getattr(out, name) > 0 for out in outcomes)
+        )
         seen["drained"] += any(log.drain_us > 0 for log in prefill) + any(log.drain_us > 0 for log in decode)
+        seen["read anew"] += any(log.lost for log in prefill)
+        seen["read again"] += any(log.lost for log in decode)
         seen[case[3].mode] += 1
 
     collect()
     names = {"completed", "in-flight", "rejected-queue", "rejected-timeout", "moved", "finish_step", "drained"}
+    names |= {"tries", "routed hits", "read anew", "read again"}
+    assert seen["by blocks"] >= 3
     assert min(seen[name] for name in names | {"at-once", "window", "depth"}) >= 10
+
+
+def test_stressed_cases_reach_failures_together_with_retries_and_prefix_blocks() -> None:
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(cases(stressed=True))
+    def collect(case: Case) -> None:
+        outcomes, prefill, decode = simulate(*case)
+        together = {
+            "retries": any(outcome.tries for outcome in outcomes),
+            "routed hits": case[3].block_tokens > 0 and any(outcome.hits for outcome in outcomes),
+            "prefix-aware": case[3].prefill_balancer == "prefix-aware",
+        }
+        for role, logs in (("prefill", prefill), ("decode", decode)):
+            if any(log.lost for log in logs):
+                seen.update((role, name) for name, found in together.items() if found)
+
+    collect()
+    assert len(seen) == 6
+    assert min(seen.values()) >= 10, seen

@@ -32,7 +32,14 @@ def test_the_register_and_the_migrations_agree_on_every_column(store: Store) -> 
     for table in TABLES:
         assert [(column.name, column.dtype) for column in table.columns] == found[table.name], table.name
         assert all(column.meaning for column in table.columns)
-    views = {"hourly_economics", "node_timeline", "run_summary", "training_windows"}
+    views = {
+        "hourly_economics",
+        "node_timeline",
+        "run_summary",
+        "training_account",
+        "training_jobs",
+        "training_windows",
+    }
     assert set(found) == {table.name for table in TABLES} | views | {"schema_migration", "schema_view"}
 
 

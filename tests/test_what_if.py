@@ -113,7 +113,7 @@ def test_every_number_of_a_preset_is_used_and_has_a_source(name: str) -> None:
     assert case.asked == set(preset.figures)
     kinds = {text.partition(": ")[0] for text in preset.provenance.values()}
     assert kinds <= {"published", "computed", "fitted", "inferred", "assumed"}
-    assert not preset.price_rules or name == "load-pricing"
+    assert not preset.pricing_rule or name == "load-pricing"
     assert not preset.queue_rules or name == "queue-depth-batching"
 
 

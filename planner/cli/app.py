@@ -12,7 +12,10 @@ from planner.cli import (
     config,
     doctor,
     experts,
+    export,
+    forecast,
     plan,
+    pricing,
     replay,
     report,
     resilience,
@@ -35,8 +38,11 @@ app = typer.Typer(
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("resilience")(resilience.resilience)
+app.command("forecast")(forecast.forecast)
+app.command("pricing")(pricing.pricing)
 app.command("reference")(plan.reference)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("sql")(sql.sql)
 app.command("batching")(batching.batching)
 app.command("what-if")(what_if.what_if)

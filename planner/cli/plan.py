@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.jobs import print_jobs
 from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 
@@ -16,7 +17,12 @@ _MOST_HOURS = 48
 def plan(
     scenario: ScenarioName = None,
     policy: Annotated[
-        str | None, typer.Option("--policy", metavar="P", help="night-training, fixed or timetable.")
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="P",
+            help="night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle.",
+        ),
     ] = None,
     trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace to plan for.")] = None,
     what_if: WhatIf = None,
@@ -91,6 +97,8 @@ def print_plan(run: "RunView") -> None:
         print_line(
             f"{len(hours) - _MOST_HOURS} further hours: planner sql --name run_hours --param run_id={s['run_id']}"
         )
+    if run.jobs:
+        print_jobs(run.jobs, zone, s["run_id"])
 
 
 def _figures(s: "Any") -> list[tuple[str, str]]:

@@ -5,17 +5,26 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, moment, now, scenario_of, store_at
-from planner.cli.output import percent, print_json, print_line, print_table, progress_bar
+from planner.cli.options import Db, Json, Sets, WhatIf, moment, now, scenario_of, store_at
+from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 
 def replay(
-    scenario: ScenarioName = None,
+    scenario: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN|SCENARIO]",
+            help="A stored run, or a built-in name or a TOML file [default: deepseek-2025-02-27].",
+        ),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Count requests from then on [default: busiest hour].")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Count requests up to then.")] = None,
     whole: Annotated[bool, typer.Option("--all", help="Count the whole plan.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-requests", help="Store what became of every request that counts.")
+    ] = False,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
@@ -24,16 +33,22 @@ def replay(
     """Replay every request through the planned fleet.
 
     Prefill queues, lock-step decode, KV memory, units that start, drain and leave; latencies and their percentiles. By
-    default the plan's busiest hour, at full scale, with half an hour simulated before and after it.
+    default the plan's busiest hour, at full scale, with half an hour simulated before and after it. A stored run is
+    replayed as it was planned; --set may then change replay.* and failures.* only.
     """
     from planner.errors import UsageError
+    from planner.replaying import is_run, planned_scenario, store_replay
     from planner.replaying import replay as run_replay
-    from planner.replaying import store_replay
 
-    loaded = scenario_of(scenario, sets, what_if).scenario
     if whole and (start or end):
         raise UsageError("--all counts the whole plan; leave out --from and --to")
-    store = store_at(db)
+    store, planned = store_at(db), None
+    if scenario is not None and is_run(scenario):
+        if what_if is not None:
+            raise UsageError(f"{scenario} is replayed as it was planned; leave out --what-if, or name its scenario")
+        loaded, planned = planned_scenario(store, scenario, sets or [])
+    else:
+        loaded = scenario_of(scenario, sets, what_if).scenario
     with progress_bar("replaying") as progress:
         done = run_replay(
             store,
@@ -43,7 +58,9 @@ def replay(
             whole=whole,
             now=now(),
             clock=time.perf_counter,
+            keep=keep,
             progress=progress,
+            planned=planned,
         )
     _, found = store_replay(store, done, now=now())
     if as_json:
@@ -61,7 +78,8 @@ def _print(found: dict[str, Any]) -> None:
         (
             "requests",
             f"{found['requests']:,}: {found['completed']:,} completed, {found['in_flight']:,} in flight, "
-            f"{rejected:,} rejected; {found['moved']:,} streams moved between units",
+            f"{rejected:,} rejected ({found['retried']:,} further tries); "
+            f"{found['moved']:,} streams moved between units",
         ),
         *(
             (f"failed {role} units", f"{each['units']:,}, with {each['requests']:,} requests, which were begun again")
@@ -72,18 +90,35 @@ def _print(found: dict[str, Any]) -> None:
         (
             "within target",
             f"TTFT {percent(slo['ttft_attainment'])}, TPOT {percent(slo['tpot_attainment'])}, "
-            f"both {percent(slo['both_attainment'])}",
+            f"both {percent(slo['both_attainment'])}; {found['goodput_requests_per_s']:,.1f} requests/s within both",
         ),
+        (
+            "decode",
+            f"{_ratio(found['tokens_per_s_per_stream'], 1)} tok/s per stream, {_ratio(found['streams_per_gpu'], 1)} "
+            f"streams per GPU, {_ms(found['tokens_per_s_per_decode_node'])} tok/s per node; "
+            f"capacities of the plan are {found['capacity']}",
+        ),
+        (
+            "cost",
+            f"{usd(found['cost_usd'])}, {usd(found['cost_usd_per_million_output_tokens'])} per million output tokens",
+        ),
+        ("prefix cache", f"{percent(found['hit_ratio'])} of input tokens found"),
         ("KV at most", percent(found["kv_peak_ratio"])),
         (
             "units out of balance",
             f"KV {_ratio(uneven['kv_imbalance_mean'])}, streams {_ratio(uneven['stream_imbalance_mean'])} in the mean; "
-            f"ranks {found['ranks']}",
+            f"ranks {found['ranks']}{_ranks(uneven)}",
         ),
         ("speed", f"{found['simulated_requests']:,} requests in {found['wall_s']:.1f} s"),
     )
     for label, text in lines:
         print_line(f"  {label:<22}{text}")
+    _print_hours(found["hours"])
+    if len(found["classes"]) > 1:
+        _print_classes(found["classes"])
+
+
+def _print_hours(hours: list[dict[str, Any]]) -> None:
     rows = [
         (
             hour["start"][:16].replace("T", " "),
@@ -95,9 +130,11 @@ def _print(found: dict[str, Any]) -> None:
             _ratio(hour["streams_per_gpu"], 1),
             _ratio(hour["tokens_per_s_per_stream"], 1),
             percent(hour["kv_occupancy"]),
+            percent(hour["both_attainment"]),
+            usd(hour["cost_usd"]),
             _ms(hour["missed_tokens_per_s_per_prefill_node"]),
         )
-        for hour in found["hours"]
+        for hour in hours
     ]
     heads = (
         "<hour",
@@ -109,9 +146,36 @@ def _print(found: dict[str, Any]) -> None:
         "streams/GPU",
         "tok/s per stream",
         "KV used",
+        "within SLO",
+        "cost",
         "missed tok/s per prefill node",
     )
     print_table(heads, rows)
+
+
+def _print_classes(classes: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            own["class"],
+            own["requests"],
+            _ms(own["ttft_ms"]["p99"]),
+            _ms(own["tpot_ms"]["p99"], 1),
+            percent(own["slo"]["ttft_attainment"]),
+            percent(own["slo"]["tpot_attainment"]),
+            percent(own["slo"]["both_attainment"]),
+        )
+        for own in classes
+    ]
+    print_line()
+    print_table(("<class", "requests", "TTFT p99 ms", "TPOT p99 ms", "TTFT in time", "TPOT in time", "both"), rows)
+
+
+def _ranks(uneven: dict[str, float | None]) -> str:
+    """How uneven the KV of the GPUs inside units is, as replayed and as measured for the balancer."""
+    table = f"KV {_ratio(uneven['rank_kv_imbalance_table'])} in the balancer's table"
+    if uneven["rank_kv_imbalance_mean"] is None:
+        return f": {table}"
+    return f": KV {_ratio(uneven['rank_kv_imbalance_mean'])} as replayed, {table}"
 
 
 def _latency(ms: dict[str, float | None]) -> str:

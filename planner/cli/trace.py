@@ -192,23 +192,31 @@ def show(name: _Name, db: Db = None, as_json: Json = False) -> None:
 @app.command("export")
 def export(
     name: _Name,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .csv or .parquet file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", metavar="F", help="csv, parquet, mooncake or azure [default: by the suffix]."),
+    ] = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Write a trace to a file; importing it under another name gives the same trace."""
-    from planner.trace import catalogue, describe
+    """Write a trace to a file; importing it under another name gives the same trace.
+
+    mooncake and azure cannot carry all that a trace may have, and say what they leave out.
+    """
+    from planner.trace import catalogue, writers
 
     with store_at(db).read() as session:
         info = catalogue.by_name(session, name)
-        describe.export(session, info, out)
+        written = writers.export(session, info, out, format_name)
+    again = f"planner trace import {out} {' '.join(written.options)} --name ..."
     if as_json:
-        print_json({"trace": name, "out": str(out), "rows": info.row_count})
-    else:
-        print_line(
-            f"{out}: {info.row_count:,} rows; planner trace import {out} --format {out.suffix[1:]} "
-            f"--timezone {info.timezone} --name ..."
-        )
+        found = {"trace": name, "out": str(out), "rows": info.row_count, "format": written.format}
+        print_json({**found, "import": again, "left_out": written.left_out})
+        return
+    for what in written.left_out:
+        warn(f"{written.format} does not carry {what}")
+    print_line(f"{out}: {info.row_count:,} rows; {again}")
 
 
 @app.command("delete")

@@ -80,8 +80,8 @@ def revenue(demand: Demand, terms: RevenueTerms) -> Revenue:
     """
     starts = demand.grid.local_starts(UTC)
     interval_s, share, unpaid = demand.grid.interval_s, ppm(terms.other_share), ppm(terms.unpaid_share)
-    listed = _earned(demand, terms.rates)
-    other = _earned(demand, terms.other_rates)
+    listed = list_revenue(demand, terms.rates)
+    other = list_revenue(demand, terms.other_rates)
     mixed = [a * (PPM - share) + b * share for a, b in zip(listed, other, strict=True)]
     discount = [0] * len(mixed)
     if terms.off_peak:
@@ -121,6 +121,7 @@ def margin_ratio(cost_micros: int, revenue_micros: int) -> float | None:
     return (revenue_micros - cost_micros) / cost_micros if cost_micros else None
 
 
-def _earned(demand: Demand, rates: TokenRates) -> list[int]:
+def list_revenue(demand: Demand, rates: TokenRates) -> list[int]:
+    """What the tokens of every interval earn at list price, exact, in millionths of a micro-dollar."""
     columns: Sequence[Ints] = (demand.input_tokens, demand.cached_input_tokens, demand.output_tokens)
     return [rates.earned(*(int(value) for value in row)) for row in zip(*columns, strict=True)]

@@ -47,8 +47,12 @@ def load_per_node(load: ArrayLike, nodes: ArrayLike) -> Floats:
     return load_over_peak(values / serving)
 
 
-def price_ratios(rules: Sequence[PriceRule], utilisation: ArrayLike) -> Floats:
-    """Price of every hour over the list price. Rules ascend in utilisation and begin at 0. Raises UsageError."""
+def price_ratios(rules: Sequence[PriceRule], utilisation: ArrayLike, ramp: float = 0.0) -> Floats:
+    """Price of every hour over the list price. Rules ascend in utilisation and begin at 0. Raises UsageError.
+
+    ramp: width of utilisation, centred on where a rule begins, over which the price moves in a straight line to it;
+    0 for a jump.
+    """
     starts = [rule.from_utilisation for rule in rules]
     if not rules or starts[0] != 0 or starts != sorted(set(starts)) or min(rule.price_ratio for rule in rules) <= 0:
         raise UsageError("load pricing: rules ascend in utilisation from 0 and name prices above 0; correct them")
@@ -56,6 +60,10 @@ def price_ratios(rules: Sequence[PriceRule], utilisation: ArrayLike) -> Floats:
     if not ((shares >= 0).all() and (shares <= 1).all()):
         raise UsageError("load pricing: a utilisation is from 0 to 1; correct the shares")
     prices = np.array([rule.price_ratio for rule in rules])
+    if ramp and len(rules) > 1:
+        ends = np.array(starts[1:])[:, None] + np.array([-ramp / 2, ramp / 2])
+        sloped: Floats = np.interp(shares, ends.ravel(), np.stack([prices[:-1], prices[1:]], axis=1).ravel())
+        return sloped
     chosen: Floats = prices[np.searchsorted(starts, shares, side="right") - 1]
     return chosen
 

@@ -1,5 +1,7 @@
 """Deployment units: how nodes form prefill and decode units, scale in steps, and what they can carry. Pure."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,10 +44,15 @@ class Deployment:
         """Base units plus 0, 1, 2 ... whole scaling steps, as far as the fleet's nodes reach."""
         base, step = _units(self.settings.base), _units(self.settings.step)
         spare = self.settings.nodes - self.nodes(base)
-        steps = spare // self.nodes(step)
+        steps = spare // self.step_nodes
         return tuple(
             Units(base.prefill + count * step.prefill, base.decode + count * step.decode) for count in range(steps + 1)
         )
+
+    @property
+    def step_nodes(self) -> int:
+        """Nodes of one scaling step."""
+        return self.nodes(_units(self.settings.step))
 
     @property
     def full(self) -> Units:
@@ -55,6 +62,25 @@ class Deployment:
     def floor(self, nodes: int) -> Units:
         """The least units that inference keeps: base units plus the fewest whole steps of at least that many nodes."""
         return self.ladder[self.step_of_nodes(nodes)]
+
+    def fewest(self, enough: Callable[[Units], bool], least_step: int = 0) -> Units:
+        """The fewest steps above the base that are enough, or else the full fleet.
+
+        enough: holds of more steps where it holds of fewer. least_step: steps at least.
+        """
+        return self.ladder[
+            bisect_left(range(len(self.ladder) - 1), True, lo=least_step, key=lambda step: enough(self.ladder[step]))
+        ]
+
+    def fewest_covering(self, input_tokens: float, output_tokens: float, seconds: float, least_step: int = 0) -> Units:
+        """The fewest steps above the base that carry the tokens in a time, or else the full fleet."""
+        return self.fewest(lambda units: self.covers(units, input_tokens, output_tokens, seconds), least_step)
+
+    def step_within(self, units: Units) -> int:
+        """The most steps above the base that units hold whole; 0 where they hold none."""
+        return max(
+            bisect_right(range(len(self.ladder)), False, key=lambda step: not _holds(units, self.ladder[step])) - 1, 0
+        )
 
     def step_of_nodes(self, nodes: int) -> int:
         """The fewest steps above the base whose units occupy at least that many nodes, or else the most there are."""
@@ -66,3 +92,7 @@ class Deployment:
 
 def _units(counts: UnitCounts) -> Units:
     return Units(counts.prefill, counts.decode)
+
+
+def _holds(units: Units, others: Units) -> bool:
+    return units.prefill >= others.prefill and units.decode >= others.decode

@@ -1,26 +1,88 @@
-"""Policies, one file each. A new one is a file with a class and a line in `make_policy`."""
+"""Policies, one file each. A new one is a file with a class and a line in `_plain`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from planner.errors import UsageError
-from planner.fleet.deployment import Deployment
-from planner.policy.base import Policy, Seen, Tick, decide_all
+from planner.fleet.deployment import Deployment, Units
+from planner.policy.around import around, without_spare
+from planner.policy.base import Past, Policy, Seen, Sight, Tick, decide_all, lead_intervals
 from planner.policy.fixed import Fixed
 from planner.policy.night_training import NightTraining
+from planner.policy.oracle import Known, Oracle
+from planner.policy.predictive import Predictive
+from planner.policy.reactive import Reactive
+from planner.policy.scheduled_bounds import ScheduledBounds
+from planner.policy.slo import Meets, Slo
 from planner.policy.timetable import Entry, Timetable
 from planner.scenario.models import PolicySettings
 
-POLICIES = ("night-training", "fixed", "timetable")
+POLICIES = ("night-training", "fixed", "timetable", "reactive", "predictive", "scheduled-bounds", "slo", "oracle")
 
-__all__ = ["POLICIES", "Entry", "Policy", "Seen", "Tick", "Timetable", "decide_all", "make_policy"]
+__all__ = [
+    "POLICIES",
+    "Entry",
+    "Given",
+    "Known",
+    "Past",
+    "Policy",
+    "Seen",
+    "Sight",
+    "Tick",
+    "Timetable",
+    "Units",
+    "decide_all",
+    "lead_intervals",
+    "make_policy",
+    "policies_in",
+]
 
 
-def make_policy(settings: PolicySettings, deployment: Deployment, timetable: Sequence[Entry] = ()) -> Policy:
-    """The policy that the settings name. timetable: its entries, for the timetable policy. Raises UsageError."""
-    if settings.name == "night-training":
-        return NightTraining.of(settings, deployment)
-    if settings.name == "fixed":
-        return Fixed.of(settings, deployment)
-    if settings.name == "timetable":
-        return Timetable.of(timetable, deployment)
-    raise UsageError(f'policy.name: no policy "{settings.name}"; use one of {", ".join(POLICIES)}')
+@dataclass(frozen=True)
+class Given:
+    """What some policies need besides their settings: a timetable, a model of latencies, a whole demand."""
+
+    timetable: Sequence[Entry] = ()
+    timetable_notes: tuple[str, ...] = ()
+    meets: Meets | None = None
+    known: Known | None = None
+
+
+def policies_in(settings: PolicySettings) -> tuple[str, ...]:
+    """The policy that the settings name, and the one inside it."""
+    return (settings.name, settings.inside) if settings.name == "scheduled-bounds" else (settings.name,)
+
+
+def make_policy(settings: PolicySettings, deployment: Deployment, given: Given = Given()) -> Policy:
+    """The policy that the settings name, with the rules around it. Raises UsageError.
+
+    given: what slo and oracle cannot be made without.
+    """
+    scaled = without_spare(settings, deployment)
+    return around(_plain(settings.name, settings, scaled, given), settings, scaled)
+
+
+def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: Given) -> Policy:
+    match name:
+        case "night-training":
+            return NightTraining.of(settings, deployment)
+        case "fixed":
+            return Fixed.of(settings, deployment)
+        case "timetable":
+            return Timetable.of(given.timetable, deployment, given.timetable_notes)
+        case "reactive":
+            return Reactive.of(settings, deployment)
+        case "predictive":
+            return Predictive.of(settings, deployment)
+        case "scheduled-bounds":
+            if settings.inside == name:
+                raise UsageError(f"policy.inside is {name} itself; name the policy that decides inside the bounds")
+            return ScheduledBounds.of(settings, deployment, _plain(settings.inside, settings, deployment, given))
+        case "slo":
+            assert given.meets is not None, "the slo policy is made with a model of latencies"
+            return Slo.of(settings, deployment, given.meets)
+        case "oracle":
+            assert given.known is not None, "the oracle is made with the demand it knows"
+            return Oracle.of(settings, deployment, given.known)
+    field = "policy.name" if name == settings.name else "policy.inside"
+    raise UsageError(f'{field}: no policy "{name}"; use one of {", ".join(POLICIES)}')

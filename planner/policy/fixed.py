@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from planner.fleet.deployment import Deployment, Units
-from planner.policy.base import Tick
+from planner.policy.base import Sight, Tick
 from planner.scenario.models import PolicySettings
 
 
@@ -14,7 +14,8 @@ class Fixed:
     units: Units
     name: str = "fixed"
     ahead: bool = True
-    uses_demand: bool = False
+    sight: Sight = Sight.NOTHING
+    lead_s: int = 0
     notes: tuple[str, ...] = ()
 
     @classmethod

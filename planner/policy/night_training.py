@@ -1,10 +1,10 @@
 """night-training: the full fleet in a day window, and at other times the fewest units that carry the demand. Pure."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from planner.fleet.deployment import Deployment, Units
-from planner.policy.base import Tick
+from planner.policy.base import Sight, Tick
+from planner.policy.common import floor_of, known_early, touches
 from planner.scenario.models import DayWindow, PolicySettings
 
 
@@ -23,37 +23,23 @@ class NightTraining:
     ahead: bool
     notes: tuple[str, ...]
     name: str = "night-training"
-    uses_demand: bool = True
+    sight: Sight = Sight.SOURCE
+    lead_s: int = 0
 
     @classmethod
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "NightTraining":
-        floor_step = deployment.step_of_nodes(settings.floor_nodes)
-        floor = deployment.nodes(deployment.ladder[floor_step])
-        notes = []
-        if floor != settings.floor_nodes:
-            turned = "rounded up" if floor > settings.floor_nodes else "cut"
-            notes.append(
-                f"floor of {settings.floor_nodes} nodes {turned} to {floor}: the base units plus whole scaling steps"
-            )
+        floor_step, notes = floor_of(settings, deployment)
         return cls(
             deployment,
             settings.window,
             settings.target_utilisation,
             floor_step,
-            ahead=settings.demand_source != "previous",
-            notes=tuple(notes),
+            ahead=known_early(settings),
+            notes=notes,
         )
 
     def decide(self, tick: Tick) -> Units:
-        if tick.seen is None or self._by_day(tick):
+        if not tick.coming or touches(self.window, tick):
             return self.deployment.full
-        usable_s = tick.interval_s * self.target_utilisation
-        for units in self.deployment.ladder[self.floor_step :]:
-            if self.deployment.covers(units, tick.seen.input_tokens, tick.seen.output_tokens, usable_s):
-                return units
-        return self.deployment.full
-
-    def _by_day(self, tick: Tick) -> bool:
-        """Whether any minute of the interval lies in the day window."""
-        minutes = range(tick.interval_s // 60)
-        return any(self.window.holds((tick.start + timedelta(minutes=minute)).time()) for minute in minutes)
+        seen, usable_s = tick.coming[0], tick.interval_s * self.target_utilisation
+        return self.deployment.fewest_covering(seen.input_tokens, seen.output_tokens, usable_s, self.floor_step)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from planner.errors import UsageError
 from planner.fleet.deployment import Deployment, Units
-from planner.policy.base import Tick
+from planner.policy.base import Sight, Tick
 
 Entry = tuple[datetime, int | Units]
 """Local wall-clock time without zone, and from then on the nodes or the units that inference holds."""
@@ -29,11 +29,12 @@ class Timetable:
     period_s: float
     name: str = "timetable"
     ahead: bool = True
-    uses_demand: bool = False
+    sight: Sight = Sight.NOTHING
+    lead_s: int = 0
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], deployment: Deployment) -> "Timetable":
+    def of(cls, entries: Sequence[Entry], deployment: Deployment, notes: tuple[str, ...] = ()) -> "Timetable":
         """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy."""
         if not entries:
             raise UsageError("the timetable has no row; give at least one time with its nodes or units")
@@ -60,6 +61,7 @@ class Timetable:
             tuple((moment - first).total_seconds() for moment, _ in ordered),
             tuple(units),
             period * _DAY.total_seconds(),
+            notes=notes,
         )
 
     def decide(self, tick: Tick) -> Units:

@@ -206,30 +206,3 @@ def load(book: Record, place: int, count: float, first: float, second: float) ->
     loads[SECOND, place] += second
     book.total_first += first
     book.total_second += second
-
-
-@njit
-def session_slot(book: Record, session: int) -> int:
-    """Where a session's unit is kept: open addressing in a table that is never full."""
-    keys = ints(book.sessions_at, book.sessions_rows)
-    mask = book.sessions_rows - 1
-    slot = np.int64(mixed(np.uint64(session)) & np.uint64(mask))
-    while keys[slot] != session:
-        if keys[slot] == NOBODY:
-            keys[slot] = session
-            book.sessions += 1
-            break
-        slot = (slot + 1) & mask
-    return slot
-
-
-@njit
-def rehash(old: Ints, new: Ints) -> None:
-    """Move a table of sessions into a larger one."""
-    mask = new.shape[1] - 1
-    for row in range(old.shape[1]):
-        if old[0, row] != NOBODY:
-            slot = np.int64(mixed(np.uint64(old[0, row])) & np.uint64(mask))
-            while new[0, slot] != NOBODY:
-                slot = (slot + 1) & mask
-            new[:, slot] = old[:, row]

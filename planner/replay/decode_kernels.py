@@ -77,7 +77,7 @@ def take_over(books: Records, rows: Records, count: int) -> None:
         request.class_id = handed.class_id
         if again:
             lost = _lost_of(book)[-1 - handed.output_tokens]
-            request.arrival_us, request.first_us = lost.arrival_us, lost.first_us
+            request.first_us = lost.first_us
             request.departs, request.output_tokens = -lost.to_go, lost.output_tokens
         line_up(book, place, choose_unit(book, book.balancer, handed.seq, ROLE))
 

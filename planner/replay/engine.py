@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
-from planner.replay import choice_kernels, decode_kernels, prefill_kernels, step_kernels
+from planner.replay import decode_kernels, home_kernels, line_kernels, prefill_kernels, step_kernels
 from planner.replay import layout_kernels as layout
 from planner.replay.choice_kernels import BUCKETS
 from planner.replay.layout_kernels import HOUR_US, MINUTE_US, NOBODY, RING, Records, enter
@@ -31,8 +31,9 @@ from planner.replay.model import (
 SAMPLE_US = 10e6
 """Imbalance is sampled every ten seconds."""
 _FIRST_POOL = 1 << 16
-_FIRST_SESSIONS = 1 << 16
+_FIRST_HOMES = 1 << 16
 _FIRST_SLOTS = 4
+_NO_BLOCKS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class PrefillStage(_Stage):
             horizon_us=-np.inf,
             room=_FIRST_POOL,
             pool_rows=_FIRST_POOL,
-            sessions_rows=_FIRST_SESSIONS,
+            homes_rows=_FIRST_HOMES,
             depth_rows=len(rules.depth_from),
             kept_rows=keep,
             balancer=BALANCERS.index(rules.prefill_balancer),
@@ -176,6 +177,12 @@ class PrefillStage(_Stage):
             window_us=rules.window_us,
             queue_limit=rules.queue_limit,
             timeout_us=rules.timeout_us,
+            retries=rules.retries,
+            retry_after_us=rules.retry_after_us,
+            retry_head=NOBODY,
+            retry_tail=NOBODY,
+            block_tokens=rules.block_tokens,
+            routed=rules.block_tokens > 0,
             missed_us=service.missed_us,
             context_us=service.context_us,
             pass_us=service.pass_us,
@@ -193,7 +200,7 @@ class PrefillStage(_Stage):
             units=_units(lives, layout.PREFILL_UNIT),
             events=events,
             depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
-            sessions=np.full((2, _FIRST_SESSIONS), NOBODY, np.int64),
+            homes=np.full((2, _FIRST_HOMES), NOBODY, np.int64),
             minutes=np.zeros(span.minutes, layout.PREFILL_MINUTE),
             hours=np.zeros((span.hours, span.classes), layout.PREFILL_HOUR),
             ttft=np.zeros((span.hours, span.classes, BUCKETS), np.int32),
@@ -216,9 +223,13 @@ class PrefillStage(_Stage):
         )
         # columns of one kind, so that the kernel is compiled once
         ready = [np.require(column[:arriving], np.int64, ["C", "W"]) for column in columns]
-        self._make_room(arriving)
+        blocks = _NO_BLOCKS
+        if requests.block_from is not None and requests.block_ids is not None:
+            blocks = (requests.block_from[: arriving + 1], requests.block_ids[: requests.block_from[arriving]])
+            ready[2] = ready[2].copy()  # the kernel writes to it
+        self._make_room(arriving, len(blocks[1]))
         out = self._output(arriving)
-        prefill_kernels.arrive(self._book, *ready, self._known)  # type: ignore[call-arg, arg-type]  # a stub of numba's
+        prefill_kernels.arrive(self._book, *ready, *blocks, self._known)  # type: ignore[call-arg, arg-type]  # of numba
         self._known += len(requests)
         return self._counted(out)
 
@@ -236,7 +247,7 @@ class PrefillStage(_Stage):
 
     def read_again(self, lost: Lost, at_us: float) -> None:
         """Take in what decode units held that failed; `until` this time was done."""
-        self._make_room(len(lost.rows))
+        self._make_room(len(lost.rows), 0)
         prefill_kernels.read_again(self._book, lost.rows, lost.first, at_us)
 
     @property
@@ -249,6 +260,11 @@ class PrefillStage(_Stage):
         """Requests in prefill now."""
         return self._get("pool_rows") - self._get("room")
 
+    @property
+    def in_flight(self) -> int:
+        """Requests in prefill that count, found one by one."""
+        return int(line_kernels.waiting(self._book))
+
     def _output(self, arriving: int) -> Records:
         """Room for everything that is there and that comes."""
         out = np.empty(self.inside + arriving, layout.HANDED)
@@ -260,19 +276,21 @@ class PrefillStage(_Stage):
         prefill_kernels.count_read(self._book)
         return HandOver(out, self._get("out"))
 
-    def _make_room(self, arriving: int) -> None:
-        """Let the pool hold a chunk more than is there, and the table of sessions be at most half full."""
+    def _make_room(self, arriving: int, blocks: int) -> None:
+        """Let the pool hold a chunk more than is there, and the table of homes be at most half full."""
         book, pool, before = self._book, self._arrays["pool"], self._get("pool_rows")
         if (short := arriving - self._get("room")) > 0:
             pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
             self._set(pool=_chained(pool, before, self._get("free")))
             book["free"], book["room"], book["pool_rows"] = before, book["room"] + len(pool) - before, len(pool)
-        asked = 2 * (self._get("sessions") + arriving)
-        if book["balancer"][0] == BALANCERS.index("prefix-aware") and asked > book["sessions_rows"][0]:
-            sessions = np.full((2, 1 << asked.bit_length()), NOBODY, np.int64)
-            choice_kernels.rehash(self._arrays["sessions"], sessions)
-            self._set(sessions=sessions)
-            book["sessions_rows"] = sessions.shape[1]
+        # those that are here may be sent by their session yet, when they come again or their unit drains or fails
+        asked = 2 * (self._get("homes") + self.inside + arriving + blocks)
+        wanted = book["balancer"][0] == BALANCERS.index("prefix-aware") or book["routed"][0]
+        if wanted and asked > book["homes_rows"][0]:
+            homes = np.full((2, 1 << asked.bit_length()), NOBODY, np.int64)
+            home_kernels.rehash(self._arrays["homes"], homes)
+            self._set(homes=homes)
+            book["homes_rows"] = homes.shape[1]
 
 
 class DecodeStage(_Stage):
@@ -391,6 +409,13 @@ class DecodeStage(_Stage):
     def inside(self) -> int:
         """Requests in decode, after the end."""
         return int(np.count_nonzero(self._arrays["pool"]["departs"][: self._get("used")]))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in decode that count, after the end."""
+        here = self._arrays["pool"][: self._get("used")]
+        counts = (here["arrival_us"] >= self._span.from_us) & (here["arrival_us"] < self._span.to_us)
+        return int(np.count_nonzero(counts & (here["departs"] != 0)))
 
     def _make_room(self, arriving: int) -> None:
         """Let the pool hold a chunk more than is there."""

@@ -56,36 +56,41 @@ LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id"
 """A request that was in a decode unit when it failed. context: what is to be read again. to_go: steps."""
 
 PREFILL_BOOK = _fields(
-    "horizon_us total_first total_second window_us timeout_us missed_us context_us pass_us parallel from_us to_us "
-    "ttft_us",
-    "candidates open last_unit homeless_head homeless_tail next_event free room out sessions "
-    "balancer seed mode queue_limit pass_tokens chunk_tokens "
-    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows sessions_at "
-    "sessions_rows minutes_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
+    "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
+    "from_us to_us ttft_us",
+    "candidates open last_unit homeless_head homeless_tail retry_head retry_tail next_event free room out homes "
+    "balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
+    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows homes_at "
+    "homes_rows minutes_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
 )
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
-`candidates`. open: rows of the table of units in use. free, room: first free place of the pool, and their number. out:
-rows written. sessions: known. Then rules and speeds as in `planner.replay.model`, the window that counts, its
-target."""
+`candidates`. open: rows of the table of units in use. retry_: those rejected that will be tried again, the next first.
+free, room: first free place of the pool, and their number. out: rows written. homes: sessions or blocks whose unit is
+known. Then rules and speeds as in `planner.replay.model`, the window that counts, its target."""
 WAITING = np.dtype(
     [
-        *((name, np.float64) for name in ("arrival_us", "enqueued_us", "work_ns")),
-        *((name, np.int64) for name in ("seq", "session_id")),
-        *((name, np.int32) for name in ("following", "missed", "done", "cached", "output_tokens")),
+        *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
+        ("session_id", np.int64),
+        *((name, np.int32) for name in ("seq", "following", "missed", "done", "piece", "output_tokens")),
         ("class_id", np.int16),
-        ("begun", np.int16),
+        ("tries", np.int16),
+        ("cached", np.int32),
     ]
 )
-"""A request in prefill. missed, work_ns: tokens still to do, and their time on one rank alone; done: tokens that are
-there already, cached when it came. begun: whether a pass took it. output_tokens: below 0 where it is read again, as in
-HANDED; arrival_us is then when its decode unit failed."""
+"""A request in prefill, one cache line. tried_us: when it came, first or again; of one that will be tried again, when.
+tries: before this one. missed, work_ns: tokens still to do, and their time on one rank alone; done: tokens that are
+there already; cached: those that are there whatever unit reads it. piece: of the missed tokens in the last pass, -1
+before the first. output_tokens: below 0 where it is read again, as in HANDED; tried_us is then when its decode unit
+failed."""
 PREFILL_UNIT = _fields("drains_us drain_took_us", "place takes head tail pass_head waiting waiting_missed passes lost")
 """place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty. lost: requests in it
 when it failed."""
 PREFILL_MINUTE = _fields("busy_us wait_us begun tokens")
-"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival; tokens."""
-PREFILL_HOUR = _fields("arrived full late read ttft_us ttft_met")
-"""Requests of a class that arrived in an hour: all; those rejected, by why; those read, sum of TTFT, within target."""
+"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival, or since a
+failure; tokens."""
+PREFILL_HOUR = _fields("arrived full late retried read ttft_us ttft_met hit_tokens input_tokens")
+"""Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, sum of
+TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
 PREFILL_KEPT = _fields("first_us", "status unit")
 
 DECODE_BOOK = _fields(

@@ -33,7 +33,11 @@ QUEUE_MODES: tuple[QueueMode, ...] = ("at-once", "window", "depth")
 
 @dataclass(frozen=True)
 class Requests:
-    """Requests in order of arrival. session_id: -1 where there is none."""
+    """Requests in order of arrival. session_id: -1 where there is none.
+
+    block_from, block_ids: where the prefix blocks of each begin in block_ids, (requests + 1,); none where both are left
+    out.
+    """
 
     arrival_us: Ints
     input_tokens: Ints
@@ -41,13 +45,20 @@ class Requests:
     output_tokens: Ints
     class_id: Ints
     session_id: Ints
+    block_from: Ints | None = None
+    block_ids: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_us)
 
     def part(self, rows: slice) -> "Requests":
-        """Some of them."""
-        return Requests(*(getattr(self, column.name)[rows] for column in fields(self)))
+        """Some of them, one after the other."""
+        columns = {column.name: getattr(self, column.name)[rows] for column in fields(self)[:6]}
+        if self.block_from is not None and self.block_ids is not None:
+            begin, end, _ = rows.indices(len(self))
+            edges = self.block_from[begin : max(begin, end) + 1]
+            columns |= {"block_from": edges - edges[0], "block_ids": self.block_ids[edges[0] : edges[-1]]}
+        return Requests(**columns)
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,9 @@ class QueueRules:
     """How prefill queues are served and who chooses units.
 
     window_us: of mode window. depth_from, depth_batch: rules of mode depth, ascending from 0. queue_limit: requests
-    that may wait at a unit, 0 for no limit. timeout_us: longest wait of a request until its pass starts.
+    that may wait at a unit, 0 for no limit. timeout_us: longest wait of a request until its pass starts. retries: how
+    often a rejected request comes again, each time retry_after_us later. block_tokens: of a prefix block; above 0, hits
+    are not those of the trace but the leading blocks that the unit served last of all, which forgets none.
     """
 
     prefill_balancer: BalancerName = "two-key"
@@ -137,3 +150,10 @@ class QueueRules:
     depth_batch: tuple[int, ...] = (1,)
     queue_limit: int = 0
     timeout_us: float = np.inf
+    retries: int = 0
+    retry_after_us: float = 0.0
+    block_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.retries > 0 and self.retry_after_us <= 0:
+            raise UsageError("a request that is tried again at once is rejected again; give a time above 0 to wait")

@@ -10,15 +10,14 @@ from planner.jit import njit
 from planner.replay.choice_kernels import (
     BUCKETS,
     PREFIX_AWARE,
-    TWO_KEY,
     bucket_of,
     choose_unit,
     least,
     load,
-    session_slot,
     stop,
     take,
 )
+from planner.replay.home_kernels import ROLE, alone_ns, alone_us, choose_by_blocks, choose_by_session, units_of
 from planner.replay.layout_kernels import (
     COUNT,
     DRAIN,
@@ -34,12 +33,9 @@ from planner.replay.layout_kernels import (
     PREFILL_HOUR,
     PREFILL_KEPT,
     PREFILL_MINUTE,
-    PREFILL_UNIT,
     READ,
-    SECOND,
     STOP,
     TAKE,
-    WAITING,
     Ints,
     Record,
     Records,
@@ -50,20 +46,10 @@ from planner.replay.layout_kernels import (
     numbers_of,
     padded,
 )
+from planner.replay.line_kernels import all_of, not_begun, pool_of
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.replay.model.QUEUE_MODES`."""
-ROLE = 0
-
-
-@njit
-def _pool(book: Record) -> Records:
-    return carray(at_address(book.pool_at), (book.pool_rows,), WAITING)
-
-
-@njit
-def _units(book: Record) -> Records:
-    return carray(at_address(book.units_at), (book.units_rows,), PREFILL_UNIT)
 
 
 @njit
@@ -82,11 +68,17 @@ def arrive(
     output_tokens: Ints,
     class_id: Ints,
     session_id: Ints,
+    block_from: Ints,
+    block_ids: Ints,
     first_seq: int,
 ) -> None:
-    """Take requests in, in order of arrival; everything up to the last arrival has happened afterwards."""
-    book = books[0]
-    pool = _pool(book)
+    """Take requests in, in order of arrival; everything up to the last arrival has happened afterwards.
+
+    block_from: empty where requests have no blocks. Where hits are found by routing, they are written to
+    cached_input_tokens.
+    """
+    book, blocks = books[0], block_from.shape[0] > 0
+    pool = pool_of(book)
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
         if at >= book.horizon_us:
@@ -97,19 +89,29 @@ def arrive(
         book.room -= 1
         missed, done = input_tokens[row] - cached_input_tokens[row], cached_input_tokens[row]
         request.arrival_us = at
+        request.tried_us = at
+        request.tries = 0
         request.missed = missed
         request.done = done
-        request.cached = done
-        request.begun = 0
-        request.work_ns = _work_ns(book, missed, done)
+        request.cached = 0 if book.routed else done
+        request.piece = -1
+        request.work_ns = alone_ns(book, missed, done)
         request.output_tokens = output_tokens[row]
         request.class_id = class_id[row]
         request.seq = first_seq + row
         request.session_id = session_id[row]
-        _dispatch(book, place, at, book.queue_limit)
+        if blocks and (book.routed or book.balancer == PREFIX_AWARE):
+            chosen = choose_by_blocks(book, request, block_ids[block_from[row] : block_from[row + 1]])
+            cached_input_tokens[row] = request.done
+            _join(book, place, chosen, at, book.queue_limit)
+        else:
+            _dispatch(book, place, at, book.queue_limit)
     for row in range(arrival_us.shape[0]):
         if book.from_us <= arrival_us[row] < book.to_us:
-            _hour(book, arrival_us[row], class_id[row]).arrived += 1
+            tally = _hour(book, arrival_us[row], class_id[row])
+            tally.arrived += 1
+            tally.hit_tokens += cached_input_tokens[row]
+            tally.input_tokens += input_tokens[row]
 
 
 @njit
@@ -125,7 +127,7 @@ def read_again(books: Records, lost: Records, first: int, at: float) -> None:
     lost: rows of the decode stage's LOST from `first` on.
     """
     book = books[0]
-    pool, events = _pool(book), events_of(book)
+    pool, events = pool_of(book), events_of(book)
     while book.next_event < book.events_rows and events[book.next_event].at_us <= at:
         _fleet_event(book)
     for row in range(lost.shape[0]):
@@ -133,10 +135,13 @@ def read_again(books: Records, lost: Records, first: int, at: float) -> None:
         request = pool[place]
         book.free = request.following
         book.room -= 1
-        request.arrival_us = at
+        request.arrival_us = lost[row].arrival_us
+        request.tried_us = at
+        request.tries = 0
         request.missed = lost[row].context
-        request.done = request.cached = request.begun = 0
-        request.work_ns = _work_ns(book, lost[row].context, 0)
+        request.done = request.cached = 0
+        request.piece = -1
+        request.work_ns = alone_ns(book, lost[row].context, 0)
         request.output_tokens = -1 - (first + row)
         request.class_id = lost[row].class_id
         request.seq = lost[row].seq
@@ -162,20 +167,8 @@ def count_read(books: Records) -> None:
 
 
 @njit
-def _work_us(book: Record, missed: int, done: int) -> float:
-    """One rank alone for so many tokens after so much context."""
-    return missed * (book.missed_us + book.context_us * (done + missed / 2))
-
-
-@njit
-def _work_ns(book: Record, missed: int, done: int) -> float:
-    """The same in whole nanoseconds, so that loads are sums without rounding."""
-    return np.floor(_work_us(book, missed, done) * 1000 + 0.5)
-
-
-@njit
 def _advance(book: Record, until_us: float) -> None:
-    numbers, units, events = numbers_of(book), _units(book), events_of(book)
+    numbers, units, events = numbers_of(book), units_of(book), events_of(book)
     while True:
         next_us = loads_of(book)[NEXT_US, : padded(book.open)]
         fleet = np.inf
@@ -183,11 +176,14 @@ def _advance(book: Record, until_us: float) -> None:
             fleet = events[book.next_event].at_us
         first = least(next_us) if book.open > 0 else NOBODY
         soonest = next_us[first] if book.open > 0 else np.inf
-        book.horizon_us = min(fleet, soonest)
+        again = pool_of(book)[book.retry_head].tried_us if book.retry_head != NOBODY else np.inf
+        book.horizon_us = min(fleet, soonest, again)
         if book.horizon_us > until_us:
             return
-        if fleet <= soonest:
+        if fleet <= min(soonest, again):
             _fleet_event(book)
+        elif again < soonest:
+            _try_again(book)
         elif units[numbers[first]].pass_head != NOBODY:
             _end_pass(book, numbers[first], soonest)
         else:
@@ -198,7 +194,7 @@ def _advance(book: Record, until_us: float) -> None:
 def _fleet_event(book: Record) -> None:
     event = events_of(book)[book.next_event]
     book.next_event += 1
-    unit = _units(book)[event.unit]
+    unit = units_of(book)[event.unit]
     place, limit = NOBODY, 0
     if event.kind == TAKE:
         _open(book, event.unit)
@@ -209,12 +205,12 @@ def _fleet_event(book: Record) -> None:
         place, limit = book.homeless_head, book.queue_limit
         book.homeless_head = book.homeless_tail = NOBODY
     elif event.kind == DRAIN:
-        place = _not_begun(book, unit)
+        place = not_begun(book, unit)
         unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
     elif event.kind == FAIL:
-        place = _all_of(book, unit)
+        place = all_of(book, unit)
     while place != NOBODY:
-        following = np.int64(_pool(book)[place].following)
+        following = np.int64(pool_of(book)[place].following)
         _dispatch(book, place, event.at_us, limit)
         place = following
 
@@ -222,7 +218,7 @@ def _fleet_event(book: Record) -> None:
 @njit
 def _open(book: Record, number: int) -> None:
     """Put a unit into the table, and leave those out that have ended what they began."""
-    numbers, loads, units = numbers_of(book), loads_of(book), _units(book)
+    numbers, loads, units = numbers_of(book), loads_of(book), units_of(book)
     kept = 0
     for place in range(book.open):
         if loads[COUNT, place] < np.inf or loads[NEXT_US, place] < np.inf:
@@ -237,62 +233,33 @@ def _open(book: Record, number: int) -> None:
 
 
 @njit
-def _all_of(book: Record, unit: Record) -> int:
-    """Take all requests out of a unit that fails, what it read lost; their line: those of the pass, then the queue."""
-    pool = _pool(book)
-    line, last = (unit.pass_head if unit.pass_head != NOBODY else unit.head), unit.pass_head
-    if line == NOBODY:
-        return NOBODY
-    while last != NOBODY and pool[last].following != NOBODY:
-        last = np.int64(pool[last].following)
-    if last != NOBODY:
-        pool[last].following = unit.head
-    unit.pass_head = unit.head = unit.tail = NOBODY
-    loads_of(book)[NEXT_US, unit.place] = np.inf
-    place = line
-    while place != NOBODY:
-        request = pool[place]
-        request.missed += request.done - request.cached
-        request.done = request.cached
-        request.begun = 0
-        request.work_ns = _work_ns(book, np.int64(request.missed), np.int64(request.done))
-        unit.lost += 1
-        place = np.int64(request.following)
-    return line
-
-
-@njit
-def _not_begun(book: Record, unit: Record) -> int:
-    """Take all requests out of a unit's queue that it has not begun, and give their line. Those begun stand first."""
-    pool = _pool(book)
-    last, place = NOBODY, unit.head
-    while place != NOBODY and pool[place].begun:
-        last, place = place, np.int64(pool[place].following)
-    line = place
-    while place != NOBODY:
-        unit.waiting -= 1
-        unit.waiting_missed -= pool[place].missed
-        place = np.int64(pool[place].following)
-    unit.tail = last
-    if last != NOBODY:
-        pool[last].following = NOBODY
-    else:
-        unit.head = NOBODY
-        if unit.pass_head == NOBODY and unit.place != NOBODY:
-            loads_of(book)[NEXT_US, unit.place] = np.inf
-    return line
+def _try_again(book: Record) -> None:
+    """The next of the rejected that come again is there."""
+    place = book.retry_head
+    request = pool_of(book)[place]
+    book.retry_head = request.following
+    if book.retry_head == NOBODY:
+        book.retry_tail = NOBODY
+    _dispatch(book, place, request.tried_us, book.queue_limit)
 
 
 @njit
 def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
-    """Send a request to a unit's queue, or to wait for a unit, or away where so many wait (0: never)."""
-    pool = _pool(book)
-    request = pool[place]
-    request.following = NOBODY
+    """Let the balancer send a request to a unit; see _join."""
+    request = pool_of(book)[place]
     if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
-        chosen = _choose_by_session(book, request)
+        chosen = choose_by_session(book, request)
     else:
         chosen = choose_unit(book, book.balancer, request.seq, ROLE)
+    _join(book, place, chosen, at, limit)
+
+
+@njit
+def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
+    """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
+    pool = pool_of(book)
+    request = pool[place]
+    request.following = NOBODY
     if chosen == NOBODY:
         if book.homeless_head == NOBODY:
             book.homeless_head = place
@@ -301,11 +268,10 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
         book.homeless_tail = place
         return
     book.last_unit = numbers_of(book)[chosen]
-    unit = _units(book)[book.last_unit]
+    unit = units_of(book)[book.last_unit]
     if limit > 0 and unit.waiting >= limit and request.output_tokens >= 0:
-        _reject(book, place, FULL)
+        _reject(book, place, FULL, at)
         return
-    request.enqueued_us = at
     if unit.head == NOBODY:
         unit.head = place
     else:
@@ -319,29 +285,14 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
 
 
 @njit
-def _choose_by_session(book: Record, request: Record) -> int:
-    """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
-    work_ns, units = loads_of(book)[SECOND], _units(book)
-    had = carray(at_address(book.sessions_at), (2, book.sessions_rows), np.int64)[1]
-    slot = session_slot(book, request.session_id)
-    if had[slot] != NOBODY and units[had[slot]].takes:
-        place = units[had[slot]].place
-        if work_ns[place] * book.candidates <= 2 * book.total_second + request.work_ns * book.candidates:
-            return place
-    place = choose_unit(book, TWO_KEY, request.seq, ROLE)
-    had[slot] = numbers_of(book)[place]
-    return place
-
-
-@njit
 def _start_pass(book: Record, unit: Record, at: float) -> None:
     """Start a pass of a unit that has none, where somebody waits and the queue's mode says so."""
-    pool, next_us = _pool(book), loads_of(book)[NEXT_US]
+    pool, next_us = pool_of(book), loads_of(book)[NEXT_US]
     next_us[unit.place] = np.inf
     if unit.head == NOBODY:
         return
     if book.mode == WINDOW and unit.waiting_missed < book.pass_tokens:
-        opens = pool[unit.head].enqueued_us + book.window_us
+        opens = pool[unit.head].tried_us + book.window_us
         if at < opens:
             next_us[unit.place] = opens
             book.horizon_us = min(book.horizon_us, opens)
@@ -353,8 +304,9 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         request = pool[place]
         following = np.int64(request.following)
         piece = min(np.int64(request.missed), book.chunk_tokens)
-        fresh = not request.begun
-        late = fresh and at - request.arrival_us > book.timeout_us and request.output_tokens >= 0
+        fresh = request.piece < 0
+        again = request.output_tokens < 0
+        late = fresh and at - request.tried_us > book.timeout_us and not again
         if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
@@ -362,12 +314,12 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         if late:
             if unit.takes:
                 load(book, unit.place, -1.0, -request.missed, -request.work_ns)
-            _reject(book, place, LATE)
+            _reject(book, place, LATE, at)
             place = following
             continue
         begun += fresh
-        waited_us += (at - request.arrival_us) * fresh
-        request.begun = 1
+        waited_us += (at - (request.tried_us if again else request.arrival_us)) * fresh
+        request.piece = piece
         if last == NOBODY:
             unit.pass_head = place
         else:
@@ -375,7 +327,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         last, place = place, following
         taken += 1
         tokens += piece
-        work = _work_us(book, piece, request.done)
+        work = alone_us(book, piece, request.done)
         longest = max(longest, work)
         total += work
     unit.head = place
@@ -412,7 +364,7 @@ def _count_pass(book: Record, at: float, lasts: float, begun: int, waited_us: fl
 @njit
 def _end_pass(book: Record, number: int, at: float) -> None:
     """Put the requests whose prompt is read out, and the rest back in front; then start the next pass."""
-    pool, unit = _pool(book), _units(book)[number]
+    pool, unit = pool_of(book), units_of(book)[number]
     place, before = unit.pass_head, unit.head
     unit.pass_head = NOBODY
     unit.passes += 1
@@ -420,13 +372,12 @@ def _end_pass(book: Record, number: int, at: float) -> None:
     while place != NOBODY:
         request = pool[place]
         following = np.int64(request.following)
-        piece = min(np.int64(request.missed), book.chunk_tokens)
         work_ns -= request.work_ns
-        missed -= piece
-        request.done += piece
-        request.missed -= piece
+        missed -= request.piece
+        request.done += request.piece
+        request.missed -= request.piece
         if request.missed > 0:
-            request.work_ns = _work_ns(book, request.missed, request.done)
+            request.work_ns = alone_ns(book, request.missed, request.done)
             work_ns += request.work_ns
             unit.waiting += 1
             unit.waiting_missed += request.missed
@@ -474,11 +425,28 @@ def _put_out(book: Record, request: Record, number: int, at: float) -> None:
 
 
 @njit
-def _reject(book: Record, place: int, why: int) -> None:
-    request = _pool(book)[place]
+def _reject(book: Record, place: int, why: int, at: float) -> None:
+    """Send a request away, to come again or for good."""
+    pool = pool_of(book)
+    request = pool[place]
+    counts = book.from_us <= request.arrival_us < book.to_us
+    if request.tries < book.retries:
+        request.tries += 1
+        request.tried_us = at + book.retry_after_us
+        request.following = NOBODY
+        # all wait as long: who is rejected later comes later
+        if book.retry_tail == NOBODY:
+            book.retry_head = place
+        else:
+            pool[book.retry_tail].following = place
+        book.retry_tail = place
+        book.horizon_us = min(book.horizon_us, request.tried_us)
+        if counts:
+            _hour(book, request.arrival_us, request.class_id).retried += 1
+        return
     if book.kept_rows > 0:
         carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq].status = why
-    if book.from_us <= request.arrival_us < book.to_us:
+    if counts:
         tally = _hour(book, request.arrival_us, request.class_id)
         if why == FULL:
             tally.full += 1

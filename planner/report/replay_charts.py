@@ -15,7 +15,7 @@ _NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e":
 
 def replay_charts(run: RunView, replay: ReplayView) -> list[Chart]:
     """The charts of a run's replay."""
-    return [latency_chart(run, replay), use_chart(run, replay)]
+    return [latency_chart(run, replay), attainment_chart(run, replay), use_chart(run, replay)]
 
 
 def latency_chart(run: RunView, replay: ReplayView) -> Chart:
@@ -45,6 +45,30 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         "to the 90th and the light one to the 99th percentile."
     )
     return _chart("latency", "What users felt", description, panels, local.drop("hour"), run)
+
+
+def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
+    """Share of requests within the targets, hour by hour of arrival and class by class."""
+    zone, slo = run.scenario.zone, run.scenario.slo
+    named = replay.attainment.with_columns(
+        pl.col("class").fill_null("all"),
+        hour=pl.Series([at.astimezone(zone).strftime("%d %H:%M") for at in replay.attainment["interval_start"]]),
+    )
+    panels = [
+        alt.Chart(inline_values(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
+        .mark_line(point=True, color=_DARK)
+        .encode(
+            x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+            **({"color": alt.Color("class:N", title="class")} if named["class"].n_unique() > 1 else {}),
+        )
+        for name, title in (("ttft_attainment", "TTFT in time"), ("tpot_attainment", "TPOT in time"))
+    ]
+    description = (
+        f"Share of requests with a first token within {slo.ttft_ms:,.0f} ms, and with at most {slo.tpot_ms:,.1f} ms "
+        "per further token. Who was rejected had no first token in time."
+    )
+    return _chart("attainment", "Targets met", description, panels, replay.attainment, run)
 
 
 def use_chart(run: RunView, replay: ReplayView) -> Chart:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import UsageError
+from planner.scenario.jobs import JobList
 from planner.scenario.machines import (
     BalancerRow,
     BalancerRows,
@@ -24,6 +25,7 @@ from planner.scenario.machines import (
     WorkloadFile,
 )
 from planner.scenario.models import Closed
+from planner.scenario.pricing import PricingRule
 from planner.scenario.sheets import GpuRate, GpuRates, PriceSheet
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
@@ -33,9 +35,11 @@ KINDS = {
     "checkpoints": "check points",
     "gpu_rates": "GPU rate sheet",
     "hardware": "hardware",
+    "jobs": "job list",
     "mixes": "mix",
     "models": "model",
     "prices": "price sheet",
+    "pricing": "pricing rule",
     "scenarios": "scenario",
     "what_if": "what-if",
     "workloads": "workload",
@@ -84,6 +88,12 @@ def price_sheet(name: str) -> PriceSheet:
     """Token prices by built-in name or path. Raises UsageError."""
     path = find("prices", name)
     return _checked(path, PriceSheet, read_toml(path))
+
+
+def pricing_rule(name: str) -> PricingRule:
+    """A rule of dynamic prices by built-in name or path. Raises UsageError."""
+    path = find("pricing", name)
+    return _checked(path, PricingRule, read_toml(path))
 
 
 def gpu_rates(name: str) -> GpuRates:
@@ -141,6 +151,12 @@ def batching(name: str) -> BatchingFile:
     """Batching what-ifs by built-in name or path. Raises UsageError."""
     path = find("batching", name)
     return _checked(path, BatchingFile, read_toml(path))
+
+
+def job_list(name: str) -> JobList:
+    """Training jobs by built-in name or path. Raises UsageError."""
+    path = find("jobs", name)
+    return _checked(path, JobList, read_toml(path))
 
 
 def calibration(path: Path) -> CalibrationFile:

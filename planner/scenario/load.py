@@ -4,6 +4,7 @@ Precedence: flag > environment > scenario file > the scenario it extends.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,26 @@ def load_scenario(
         if variable.startswith(ENV_PREFIX):
             path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
             problems += _override(tree, origins, path, text, f"environment {variable}")
+    return LoadedScenario(_finished(name or DEFAULT_SCENARIO, tree, origins, overrides, problems), origins)
+
+
+def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
+    """A scenario as a run has stored it, JSON; fields that came after it have their defaults. Raises ScenarioError.
+
+    overrides: "path.to.field=value".
+    """
+    tree = json.loads(settings)
+    there = {path for path, _ in _leaves(tree)}
+    for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
+        if path not in there and not path.startswith("provenance"):
+            _place(tree, path, value)
+    return _finished(tree["name"], tree, {}, overrides, [])
+
+
+def _finished(
+    name: str, tree: Tree, origins: dict[str, str], overrides: Sequence[str], problems: list[str]
+) -> Scenario:
+    """The scenario of a tree with overrides. Raises ScenarioError with all problems."""
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
@@ -75,7 +96,32 @@ def load_scenario(
         problems += [_with_hint(line) for line in describe(error)]
     if problems:
         raise ScenarioError(name, problems)
-    return LoadedScenario(scenario, origins)
+    return scenario
+
+
+def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
+    """A scenario, as a run keeps it, with fields of one table set anew. Raises UsageError, ScenarioError.
+
+    overrides: "table.field=value".
+    """
+    others = [override for override in overrides if not override.startswith(f"{table}.")]
+    if others:
+        raise UsageError(f"--set {others[0]}: the run is planned already; only {table}.* can be set here")
+    tree: Tree = scenario.model_dump()
+    problems: list[str] = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            problems.append(f'"{override}": write --set {table}.field=value')
+        else:
+            problems += _override(tree, {}, path.strip(), text.strip(), f"flag --set {path.strip()}")
+    try:
+        changed = Scenario.model_validate(tree)
+    except ValidationError as error:
+        problems += [_with_hint(line) for line in describe(error)]
+    if problems:
+        raise ScenarioError("--set", problems)
+    return changed
 
 
 def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
@@ -123,6 +169,9 @@ def toml_value(value: object) -> str:
         return f'"{escaped}"'
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, BaseModel):
+        fields = ((name, held) for name, held in value if held is not None)
+        return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)

@@ -4,25 +4,25 @@ The numbers of the built-in scenarios stand in `planner/catalogue/scenarios/*.to
 the models hold types, limits and meanings only.
 """
 
-from datetime import datetime, time
+import re
+from datetime import datetime
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
+from planner.scenario.closed import Closed as Closed
+from planner.scenario.closed import Count as Count
+from planner.scenario.closed import DayWindow as DayWindow
+from planner.scenario.closed import PositiveCount as PositiveCount
+from planner.scenario.closed import PositiveFloat as PositiveFloat
+from planner.scenario.closed import Share as Share
+from planner.scenario.closed import parse_day_window as parse_day_window
+from planner.scenario.policies import PolicySettings as PolicySettings
+
 WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 CacheDtype = Literal["bf16", "fp8"]
 Overlap = Literal["auto", "on", "off"]
-
-
-class Closed(BaseModel):
-    """Frozen, and closed to fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def known_zone(name: str) -> str:
@@ -93,73 +93,6 @@ class TraceSettings(Closed):
     def weight(self) -> int:
         """Real requests per stored row."""
         return round(1 / self.scale)
-
-
-class DayWindow(Closed):
-    """A daily window of local wall-clock time, which may run over midnight."""
-
-    start_minute: Annotated[int, Field(ge=0, le=1440)]
-    """First minute of the local day inside the window."""
-    end_minute: Annotated[int, Field(ge=0, le=1440)]
-    """First minute of the local day after the window."""
-
-    def holds(self, moment: time) -> bool:
-        """Whether a local wall-clock time lies inside."""
-        minute = moment.hour * 60 + moment.minute
-        if self.start_minute <= self.end_minute:
-            return self.start_minute <= minute < self.end_minute
-        return minute >= self.start_minute or minute < self.end_minute
-
-
-def parse_day_window(text: str) -> DayWindow:
-    """A window from "HH:MM-HH:MM"; "24:00" ends the day. Raises ValueError."""
-    try:
-        start, end = (_minute_of_day(part) for part in text.split("-"))
-    except ValueError as error:
-        raise ValueError(f'"{text}" is not a daily window; write HH:MM-HH:MM, for example 08:30-24:00') from error
-    if start == end:
-        raise ValueError(f'"{text}" is empty; for all day write 00:00-24:00')
-    return DayWindow(start_minute=start, end_minute=end)
-
-
-def _minute_of_day(text: str) -> int:
-    hour, minute = (int(part) for part in text.strip().split(":"))
-    if not (0 <= minute < 60 and 0 <= hour * 60 + minute <= 1440 and hour >= 0):
-        raise ValueError(text)
-    return hour * 60 + minute
-
-
-class PolicySettings(Closed):
-    """How units are decided. Every policy reads the fields it knows."""
-
-    name: str
-    """The policy: night-training, fixed or timetable."""
-    demand_source: Literal["trace", "profile", "previous"]
-    """What the policy sees: the trace's own demand (perfect foresight), the profile's, or the previous interval's."""
-    target_utilisation: Annotated[float, Field(gt=0, le=1)]
-    """Share of the capacity that a policy plans to use."""
-    day_window: str
-    """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
-    floor_nodes: Count
-    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
-    fixed_prefill_units: PositiveCount | None = None
-    """Prefill units of the fixed policy; left out: the full fleet's."""
-    fixed_decode_units: PositiveCount | None = None
-    """Decode units of the fixed policy; left out: the full fleet's."""
-    timetable: str | None = None
-    """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
-    or prefill_units and decode_units."""
-
-    @field_validator("day_window")
-    @classmethod
-    def _window(cls, text: str) -> str:
-        parse_day_window(text)
-        return text
-
-    @property
-    def window(self) -> DayWindow:
-        """The day window, parsed."""
-        return parse_day_window(self.day_window)
 
 
 class UnitSettings(Closed):
@@ -290,6 +223,13 @@ class ReplaySettings(Closed):
     """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
     timeout_s: PositiveFloat | None = None
     """Longest wait until prefill begins; beyond it a request is rejected. Left out: none."""
+    retries: Annotated[int, Field(ge=0, le=1000)]
+    """How often a rejected request comes again; 0 for never."""
+    retry_after_s: PositiveFloat
+    """How long after it was rejected it comes again."""
+    hits: Literal["trace", "routed"]
+    """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
+    have, with room for all; for traces with prefix blocks."""
     warm_up_s: Annotated[int, Field(ge=1800)]
     """Simulated before the counted window, at least half an hour, so that an empty start flatters nothing."""
     cool_down_s: Count
@@ -332,6 +272,20 @@ class FailureSettings(Closed):
     """Seed of the failures."""
 
 
+class ForecastSettings(Closed):
+    """How demand is forecast from the intervals before."""
+
+    method: Literal["seasonal-naive", "day-of-week", "holt-winters", "statsforecast-mstl"]
+    """Forecaster; statsforecast-mstl needs the extra `forecast`."""
+    season: Literal["day", "week"]
+    """What repeats: a day or a week; day-of-week knows both."""
+    horizon_s: Annotated[int, Field(ge=60, le=1_209_600)]
+    """How far forecasts look ahead, at most two weeks; rounded up to whole intervals."""
+
+
+Placement = Literal["first-fit", "deadline-first", "value-first"]
+
+
 class TrainingSettings(Closed):
     """What happens to nodes that inference does not hold."""
 
@@ -343,6 +297,11 @@ class TrainingSettings(Closed):
     """Nodes that are free for a shorter time stay idle."""
     max_nodes: Count | None = None
     """Most nodes that training can use at a time; left out: no limit."""
+    jobs: str | None = None
+    """Jobs to place on the lent nodes: the name of a built-in list or the path of a TOML file; left out: none."""
+    placement: Placement = "first-fit"
+    """Which waiting job starts first: that which could start first (then as listed), that with the earliest deadline,
+    or that of the most value per node-hour."""
 
 
 class EconomicsSettings(Closed):
@@ -379,6 +338,64 @@ class SloSettings(Closed):
     """Target time per output token; modelled decode capacity is that of the largest batch that meets it."""
 
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+
+
+class ExportSettings(Closed):
+    """What runs the cluster: the workloads behind the units, and how a schedule reaches them."""
+
+    namespace: str
+    """Kubernetes namespace of the workloads; with aws_service ecs, the cluster."""
+    prefill_workload: str
+    """Workload whose replicas are prefill units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
+    decode_workload: str
+    """Workload whose replicas are decode units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
+    workload_kind: Literal["Deployment", "StatefulSet", "LeaderWorkerSet"]
+    """Kind of the workloads in Kubernetes; a unit of several nodes is one replica of a LeaderWorkerSet."""
+    cronjob_action: Literal["scale", "hpa"]
+    """What CronJobs set: the replicas of the workloads, or minReplicas of the HPAs of the same names."""
+    kubectl_image: str
+    """Container image with kubectl, for CronJobs; within one minor version of the cluster."""
+    aws_service: Literal["ec2", "ecs"]
+    """Whose scheduled actions: EC2 Auto Scaling groups of nodes, or ECS services whose tasks are units."""
+    slurm_partition: str
+    """Slurm partition that training reserves nodes of."""
+    slurm_account: str
+    """Slurm account that may use the reserved nodes."""
+
+    @field_validator("namespace", "prefill_workload", "decode_workload")
+    @classmethod
+    def _label(cls, name: str) -> str:
+        if not _LABEL.fullmatch(name):
+            raise ValueError(
+                f'"{name}" is no Kubernetes name (DNS-1123); write 1 to 63 of a-z, 0-9 and "-", '
+                "with a letter or digit first and last"
+            )
+        return name
+
+    @field_validator("slurm_partition", "slurm_account")
+    @classmethod
+    def _word(cls, name: str) -> str:
+        if not _WORD.fullmatch(name):
+            raise ValueError(f'"{name}" is no Slurm name; write letters, digits, "_", "." and "-"')
+        return name
+
+    @field_validator("kubectl_image")
+    @classmethod
+    def _image(cls, name: str) -> str:
+        if not _IMAGE.fullmatch(name):
+            raise ValueError(f'"{name}" is no container image; write it like registry.k8s.io/kubectl:v1.36.0')
+        return name
+
+    @model_validator(mode="after")
+    def _two_workloads(self) -> Self:
+        if self.prefill_workload == self.decode_workload:
+            raise ValueError(f'both workloads are "{self.prefill_workload}"; give each role its own')
+        return self
+
+
 class Scenario(Closed):
     """Everything a plan depends on besides the stored trace."""
 
@@ -395,12 +412,14 @@ class Scenario(Closed):
     trace: TraceSettings
     policy: PolicySettings
     fleet: FleetSettings
+    forecast: ForecastSettings
     replay: ReplaySettings
     failures: FailureSettings
     training: TrainingSettings
     economics: EconomicsSettings
     slo: SloSettings
-    provenance: dict[str, str] = {}
+    export: ExportSettings
+    provenance: dict[str, str] = Field(default_factory=dict)
     """Where each value comes from, "kind: source"; kinds are published, computed, fitted, inferred, assumed, set."""
 
     @field_validator("timezone")

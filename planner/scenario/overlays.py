@@ -7,20 +7,12 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from planner.errors import UsageError
 from planner.scenario.catalogue import describe, find, names, read_toml
 from planner.scenario.load import field_paths
-from planner.scenario.models import Closed, Count, PositiveCount, PositiveFloat, Share
+from planner.scenario.models import Closed, Count, PositiveCount
 
 Value = bool | int | float | str
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 _FOLDER = "what_if"
-
-
-class PriceStep(Closed):
-    """A price from some utilisation on."""
-
-    from_utilisation: Share
-    price_ratio: PositiveFloat
-    """Price over the list price."""
 
 
 class QueueStep(Closed):
@@ -43,7 +35,8 @@ class Overlay(Closed):
     """Scenario fields by dotted path; none where the claim is about nothing that a scenario holds."""
     figures: dict[str, Number] = Field(default_factory=dict)
     """The numbers that the finding computes with, names ending in their units."""
-    price_rules: tuple[PriceStep, ...] = ()
+    pricing_rule: str | None = None
+    """Rule of dynamic prices that the claim is about: a built-in name or a path."""
     queue_rules: tuple[QueueStep, ...] = ()
     provenance: dict[str, str] = Field(default_factory=dict)
     """Where figures come from that are not the claim's own, "kind: source"."""

@@ -1,23 +1,13 @@
-"""What a stored trace holds, as one document; and its export to files that import reads back."""
+"""What a stored trace holds, as one document."""
 
-import secrets
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
-
 from planner.demand import peak_to_mean
-from planner.errors import TraceError, UsageError
 from planner.store import Session
 from planner.trace.bins import MOST_INTERVALS, binned
 from planner.trace.catalogue import TraceInfo
 from planner.units import S_PER_HOUR, US_PER_HOUR, iso
-
-_BATCH_ROWS = 250_000
 
 
 def summary(info: TraceInfo) -> dict[str, Any]:
@@ -72,41 +62,3 @@ def describe(session: Session, info: TraceInfo) -> dict[str, Any]:
             for hour, start in enumerate(demand.grid.local_starts(zone))
         ],
     }
-
-
-def export(session: Session, info: TraceInfo, out: Path) -> None:
-    """Write a trace to a .csv or .parquet file that import reads back as the same. Raises UsageError, TraceError."""
-    if out.suffix not in (".csv", ".parquet"):
-        raise UsageError(f'--out {out}: ends in "{out.suffix}"; use .csv or .parquet')
-    if not out.parent.is_dir():
-        raise TraceError(f"{out}: there is no folder {out.parent}; make it")
-    stream = session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id)
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    try:
-        if out.suffix == ".parquet":
-            with pq.ParquetWriter(draft, stream.schema) as writer:
-                for batch in stream:
-                    writer.write_batch(batch)
-        else:
-            flat = pa.schema(
-                [item if item.name != "block_ids" else pa.field("block_ids", pa.string()) for item in stream.schema]
-            )
-            with pacsv.CSVWriter(draft, flat) as writer:
-                for batch in stream:
-                    writer.write_batch(_flat(batch, flat))
-        draft.replace(out)
-    except OSError as error:
-        raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _flat(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with block ids joined by blanks."""
-    columns = [
-        pc.binary_join(batch.column(item.name).cast(pa.list_(pa.string())), " ")
-        if item.name == "block_ids"
-        else batch.column(item.name)
-        for item in schema
-    ]
-    return pa.record_batch(columns, schema=schema)

@@ -1,7 +1,8 @@
 """The claim about prices that follow the load."""
 
 from planner.economics import load_pricing as rules
-from planner.economics.load_pricing import PriceRule
+from planner.economics.dynamic_pricing import price_steps
+from planner.scenario.catalogue import pricing_rule
 from planner.what_if.base import Case, Figure, Finding, judged
 
 
@@ -9,7 +10,8 @@ def load_pricing(case: Case) -> Finding:
     """What the rule earns on the published day under three definitions of utilisation and several elasticities."""
     day, fleet = case.day, float(case.day.published.peak_nodes)
     load, nodes = day.hourly_load, day.hourly_nodes
-    steps = [PriceRule(step.from_utilisation, step.price_ratio) for step in case.preset.price_rules]
+    assert case.preset.pricing_rule is not None, "the preset names its rule"
+    steps = price_steps(pricing_rule(case.preset.pricing_rule))
     prices = rules.price_ratios(steps, rules.load_over_peak(load))
     by_nodes = rules.price_ratios(steps, rules.nodes_over_fleet(nodes, fleet))
     by_node_load = rules.price_ratios(steps, rules.load_per_node(load, nodes))

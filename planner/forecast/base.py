@@ -1,0 +1,70 @@
+"""The one interface of every forecaster, and what they share. Pure."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.errors import UsageError
+from planner.units import S_PER_DAY
+
+Floats = NDArray[np.float64]
+
+DAYS_PER_WEEK = 7
+
+
+class Forecaster(Protocol):
+    """Forecasts a series of non-negative rates again and again as it grows.
+
+    name: as in scenarios. needs: intervals of history before the first forecast. settled: intervals of history from
+    which on forecasts are made in the way that they are made ever after; earlier ones make do with less.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> int: ...
+
+    @property
+    def settled(self) -> int: ...
+
+    def rolling(self, series: Floats, horizon: int) -> Floats:
+        """Forecasts from every point of time, (n + 1, horizon) for a series (n,).
+
+        Row t is made from series[:t] only, for the intervals t to t + horizon - 1; nan where too little is known.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Seasons:
+    """Lengths of a day and a week in intervals. They are of elapsed time: where clocks change, a slot moves."""
+
+    day: int
+
+    @property
+    def week(self) -> int:
+        return self.day * DAYS_PER_WEEK
+
+    @classmethod
+    def of(cls, interval_s: int) -> "Seasons":
+        """Raises UsageError for intervals that do not divide a day."""
+        if S_PER_DAY % interval_s:
+            raise UsageError(
+                f"a day holds no whole number of intervals of {interval_s // 60} min, so no interval has the same time "
+                "a day later; use interval_s=900"
+            )
+        return cls(S_PER_DAY // interval_s)
+
+
+def nothing_known(count: int, horizon: int) -> Floats:
+    """Rows of forecasts for a series of `count` intervals, all unknown."""
+    return np.full((count + 1, horizon), np.nan)
+
+
+def same_slot(rows: NDArray[np.int64], horizon: int, season: int) -> NDArray[np.int64]:
+    """For every row and step the newest interval before the row at the same place of the season; (rows, horizon)."""
+    step = np.arange(horizon)
+    return rows[:, None] + step - season * (step // season + 1)

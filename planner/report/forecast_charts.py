@@ -1,0 +1,159 @@
+"""Charts of a forecast: what was and what is expected with its quantiles; errors by how far ahead."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from planner.forecast.backtest import SERIES, BackTest, Tested
+from planner.report.charts import CONFIG, Chart, inline_values
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, iso
+
+_WIDTH = 900
+_COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
+_BANDS = ("#8fb3c4", "#d9dee3")
+_DAYS_SHOWN = 3
+_MOST_POINTS = 2_000
+"""Above this many intervals only every so many-th is drawn."""
+
+
+def forecast_charts(test: BackTest, zone: ZoneInfo) -> list[Chart]:
+    """All charts of a back-test; forecasts of the method that missed the least."""
+    return [ahead_chart(test, zone), error_chart(test)]
+
+
+def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
+    """The last days and the time after them: actual rates, those forecast, and bands up to the upper quantiles."""
+    method = test.best()
+    frame = ahead_table(test, zone)
+    offset = frame["interval_start"].str.slice(-6)[0]
+    every = -(-frame.height // _MOST_POINTS)
+    drawn = frame.gather_every(every).with_columns(
+        local_time=pl.col("interval_start").str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S")
+    )
+    panels = [
+        _ahead_panel(drawn, each, f"local time, {zone.key} (UTC{offset} at the start)")
+        for each in test.of(method).values()
+    ]
+    grid = test.demand.grid
+    hours = test.horizon * grid.interval_s / S_PER_HOUR
+    description = (
+        f"Token rates of the last days (solid) and as {method} forecasts them {hours:g} h ahead (dashed), until "
+        f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
+        "what past errors make of the forecast, and the light one up to the 0.99 quantile, where both are known."
+    )
+    if every > 1:
+        description += f" Every {every}th interval is drawn; the table has all."
+    return _chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
+
+
+def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> Any:
+    name = each.series.removesuffix("_tokens")
+    rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
+    base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
+    million = drawn.with_columns(pl.col(pl.Float64) / 1e6)
+    x = alt.X("local_time:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M"))
+    y_title = "million tokens/s"
+    names = list(rates.values())
+    reaches = (
+        (low, high, million.select("local_time", low, high).drop_nulls(), colour)
+        for low, high, colour in ((inner, outer, _BANDS[1]), (base, inner, _BANDS[0]))
+    )
+    bands = [
+        alt.Chart(inline_values(known))
+        .mark_area(interpolate="step-after", color=colour, opacity=1)
+        .encode(x=x, y=alt.Y(f"{low}:Q", title=y_title), y2=f"{high}:Q")
+        for low, high, known, colour in reaches
+        # a quantile that needs more errors than there are is known nowhere
+        if known.height
+    ]
+    long = million.unpivot(list(rates), index="local_time", variable_name="series", value_name="rate")
+    lines = (
+        alt.Chart(inline_values(long.with_columns(pl.col("series").replace_strict(rates)).drop_nulls("rate")))
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=x,
+            y=alt.Y("rate:Q", title=y_title),
+            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(_COLOURS[: len(names)]))),
+            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
+        )
+    )
+    layers = alt.layer(*bands, lines)
+    return layers.properties(
+        width=_WIDTH, height=200, title=alt.Title(f"{name} tokens", fontSize=12, fontWeight="normal")
+    )
+
+
+def error_chart(test: BackTest) -> Chart:
+    """WAPE of each method by the time ahead."""
+    frame = errors_table(test)
+    names = list(dict.fromkeys(frame["method"]))
+    panels = [
+        alt.Chart(
+            inline_values(frame.filter(pl.col("series") == series).with_columns(series=pl.col("method"))),
+            width=_WIDTH,
+            height=160,
+            title=alt.Title(series.replace("_", " "), fontSize=12, fontWeight="normal"),
+        )
+        .mark_line(strokeWidth=2.5)
+        .encode(
+            x=alt.X("hours_ahead:Q", title="hours ahead"),
+            y=alt.Y("wape:Q", title="WAPE", axis=alt.Axis(format=".0%")),
+            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(_COLOURS[: len(names)]))),
+            strokeDash=alt.StrokeDash(
+                "series:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 4], [2, 3], [9, 3, 2, 3]][: len(names)])
+            ),
+        )
+        for series in SERIES
+    ]
+    description = (
+        f"Sum of misses over the sum of what came, by how far ahead the forecast was made, for "
+        f"{', '.join(names)}; over all intervals from {test.first:,} intervals of history on."
+    )
+    return _chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
+
+
+def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
+    """The intervals of the last days and those after them: rates that came, were forecast, and quantiles, tokens/s."""
+    grid = test.demand.grid
+    past = min(grid.count, _DAYS_SHOWN * S_PER_DAY // grid.interval_s)
+    starts = grid.end_us + np.arange(-past, test.horizon) * grid.interval_s * US_PER_S
+    columns: dict[str, Any] = {"interval_start": [from_us(int(start), zone).isoformat() for start in starts]}
+    for each in test.of(test.best()).values():
+        name = each.series.removesuffix("_tokens")
+        actual = getattr(test.demand, each.series)[grid.count - past :].astype(np.float64)
+        unknown = np.full(test.horizon, np.nan)
+        columns[f"{name}_tokens_per_s"] = np.concatenate([actual, unknown]) / grid.interval_s
+        rows = {"forecast": np.concatenate([each.before[grid.count - past :], each.ahead])}
+        rows |= {
+            f"q{100 * share:g}": np.concatenate([np.full(past, np.nan), values])
+            for share, values in each.quantiles.items()
+        }
+        columns |= {f"{name}_{key}_tokens_per_s": values / grid.interval_s for key, values in rows.items()}
+    return pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def errors_table(test: BackTest) -> pl.DataFrame:
+    """WAPE of each method and series by hours ahead, to the end of the interval."""
+    hour = S_PER_HOUR / test.demand.grid.interval_s
+    frames = [
+        pl.DataFrame(
+            {
+                "series": [each.series] * test.horizon,
+                "method": [each.method] * test.horizon,
+                "hours_ahead": (np.arange(test.horizon) + 1) / hour,
+                "wape": each.score.wape_by_step,
+            }
+        )
+        for each in test.tested
+    ]
+    return pl.concat(frames).with_columns(pl.col("wape").fill_nan(None))
+
+
+def _chart(name: str, title: str, description: str, layers: Any, frame: pl.DataFrame) -> Chart:
+    described = layers.properties(title=title, description=description, background="white").configure(**CONFIG)
+    spec = described.to_dict()
+    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
+    return Chart(name, title, description, spec, frame)

@@ -1,0 +1,108 @@
+"""Self-contained pages: templates filled, charts drawn into files, each file whole or not at all."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from planner.errors import PlannerError
+from planner.report.charts import Chart
+from planner.resources import shipped
+
+_MOST_TABLE_ROWS = 400
+
+
+def write_page(
+    template: str,
+    folder: Path,
+    drawn: Sequence[Chart],
+    tables: Mapping[str, pl.DataFrame],
+    context: Mapping[str, object],
+) -> list[Path]:
+    """Write a page from a template in reports/, every chart as SVG and PNG, every table as CSV; returns the files.
+
+    context: what the template names beside charts and tables. Each file appears whole or not at all. Raises
+    PlannerError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
+        for chart in drawn:
+            spec = json.dumps(chart.spec)
+            files.append(
+                _put(folder / f"{chart.name}.svg", _described(chart, vl_convert.vegalite_to_svg(spec)).encode())
+            )
+            files.append(_put(folder / f"{chart.name}.png", vl_convert.vegalite_to_png(spec, scale=2)))
+        for name, table in tables.items():
+            files.append(_put(folder / f"{name}.csv", table.write_csv().encode()))
+    except OSError as error:
+        raise PlannerError(f"{folder}: cannot be written: {error.strerror}; name another folder with --out") from error
+    return files
+
+
+def _page(
+    template: str, drawn: Sequence[Chart], tables: Mapping[str, pl.DataFrame], context: Mapping[str, object]
+) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(shipped("reports")),
+        autoescape=select_autoescape(default_for_string=True, default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    environment.filters["label"] = _label
+    specs = json.dumps([chart.spec for chart in drawn]).replace("</", "<\\/")
+    return environment.get_template(template).render(
+        **context,
+        charts=drawn,
+        tables={name: _rows(table) for name, table in tables.items()},
+        specs=specs,
+        bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
+    )
+
+
+def _described(chart: Chart, svg: str) -> str:
+    """The picture with its title and description for screen readers."""
+    head, _, rest = svg.partition(">")
+    words = f"<title>{escape(chart.title)}</title><desc>{escape(chart.description)}</desc>"
+    return f'{head} role="img">{words}{rest}'
+
+
+def _rows(table: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "columns": table.columns,
+        "numeric": [kind.is_numeric() for kind in table.dtypes],
+        "rows": table.head(_MOST_TABLE_ROWS).rows(),
+        "left_out": max(0, table.height - _MOST_TABLE_ROWS),
+    }
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _label(column: str) -> str:
+    """A column's name for people."""
+    text = column.replace("_tokens_per_s", " tokens/s").replace("_usd", " (USD)").replace("_", " ")
+    return text[0].upper() + text[1:]
+
+
+def _put(path: Path, content: bytes) -> Path:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

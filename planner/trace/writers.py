@@ -1,0 +1,174 @@
+"""Traces as files that import reads back: everything as CSV or Parquet, or in the format of a published log."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from planner.errors import TraceError, UsageError
+from planner.store import Session
+from planner.trace.catalogue import TraceInfo
+from planner.units import iso
+
+_BATCH_ROWS = 250_000
+_MOONCAKE_BLOCK = 512
+"""Published: Mooncake's traces have a hash id for every 512 input tokens."""
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "mooncake"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A trace that was written. options: what import needs to read the same; left_out: what the format cannot carry."""
+
+    format: str
+    options: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> Written:
+    """Write a trace to a file. format_name: csv, parquet, mooncake or azure; None for that of the file's suffix.
+
+    Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
+    """
+    chosen = format_name or _SUFFIXES.get(out.suffix)
+    if chosen is None:
+        raise UsageError(f'--out {out}: ends in "{out.suffix}"; use .csv, .parquet or .jsonl, or give --format')
+    if chosen not in _WRITERS:
+        raise UsageError(f'--format "{chosen}": use one of {", ".join(_WRITERS)}')
+    if out.is_dir():
+        raise TraceError(f"{out}: is a folder; name a file with --out")
+    if not out.parent.is_dir():
+        raise TraceError(f"{out}: there is no folder {out.parent}; make it")
+    stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
+    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    try:
+        _WRITERS[chosen](stream, info, draft)
+        draft.replace(out)
+    except OSError as error:
+        raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return Written(chosen, tuple(_options(info, chosen)), tuple(_left_out(info, chosen, stream)))
+
+
+class _Counted:
+    """The rows of a trace, and which optional fields any of them had."""
+
+    def __init__(self, stream: pa.RecordBatchReader) -> None:
+        self._stream = stream
+        self.schema: pa.Schema = stream.schema
+        self.classes = self.sessions = self.hits = False
+
+    def __iter__(self) -> "_Counted":
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        batch: pa.RecordBatch = next(self._stream)
+        self.classes |= batch.column("class").null_count < batch.num_rows
+        self.sessions |= batch.column("session_id").null_count < batch.num_rows
+        self.hits |= bool(pc.max(batch.column("cached_input_tokens")).as_py())
+        return batch
+
+
+def _parquet(stream: _Counted, _info: TraceInfo, path: Path) -> None:
+    with pq.ParquetWriter(path, stream.schema) as writer:
+        for batch in stream:
+            writer.write_batch(batch)
+
+
+def _csv(stream: _Counted, _info: TraceInfo, path: Path) -> None:
+    flat = pa.schema(
+        [item if item.name != "block_ids" else pa.field("block_ids", pa.string()) for item in stream.schema]
+    )
+    with pacsv.CSVWriter(path, flat) as writer:
+        for batch in stream:
+            columns = [
+                pc.binary_join(batch.column(item.name).cast(pa.list_(pa.string())), " ")
+                if item.name == "block_ids"
+                else batch.column(item.name)
+                for item in flat
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=flat))
+
+
+def _azure(stream: _Counted, _info: TraceInfo, path: Path) -> None:
+    """As the trace of 2024: times with their offset."""
+    with path.open("wb") as file:
+        for number, batch in enumerate(stream):
+            rows = _frame(batch).select(
+                TIMESTAMP=pl.col("arrival").dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00"),
+                ContextTokens="input_tokens",
+                GeneratedTokens="output_tokens",
+            )
+            rows.write_csv(file, include_header=number == 0)
+
+
+def _mooncake(stream: _Counted, info: TraceInfo, path: Path) -> None:
+    """Milliseconds from the start of the trace's window, with decimals where there are any."""
+    with path.open("wb") as file:
+        for batch in stream:
+            since_us = pl.col("arrival").dt.epoch("us") - info.window_start_us
+            frame = _frame(batch).with_columns(since_us=since_us)
+            whole = not (frame["since_us"] % 1000 != 0).any()
+            columns = {
+                "timestamp": pl.col("since_us") // 1000 if whole else pl.col("since_us") / 1000,
+                "input_length": pl.col("input_tokens"),
+                "output_length": pl.col("output_tokens"),
+            }
+            if info.block_tokens == _MOONCAKE_BLOCK:
+                columns["hash_ids"] = pl.col("block_ids").fill_null([])
+            frame.select(**columns).write_ndjson(file)
+
+
+_WRITERS: Mapping[str, Callable[[_Counted, TraceInfo, Path], None]] = {
+    "csv": _csv,
+    "parquet": _parquet,
+    "mooncake": _mooncake,
+    "azure": _azure,
+}
+
+
+def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _options(info: TraceInfo, chosen: str) -> list[str]:
+    """What import needs besides the file."""
+    options = ["--format", chosen, "--timezone", info.timezone]
+    if chosen == "mooncake":
+        options += ["--start", iso(info.window_start_us)]
+        settings: dict[str, Any] = json.loads(info.settings)
+        if info.block_tokens == _MOONCAKE_BLOCK and settings.get("cache_blocks"):
+            options += ["--cache", str(settings["cache_blocks"])]
+    return options
+
+
+def _left_out(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
+    """What a trace has and the format cannot carry."""
+    if chosen in ("csv", "parquet"):
+        return []
+    hashed = chosen == "mooncake" and info.block_tokens == _MOONCAKE_BLOCK
+    found = []
+    if info.sample_weight > 1:
+        found.append(f"the sample weight: each row stands for {info.sample_weight:,} requests, and will for one")
+    if stream.hits and not hashed:
+        found.append("cached input tokens")
+    elif stream.hits and info.format != "mooncake":
+        found.append("cached input tokens: import computes them from the blocks, with --cache blocks of room")
+    if info.block_tokens is not None and not hashed:
+        found.append(f"prefix blocks of {info.block_tokens} tokens")
+    if stream.classes:
+        found.append("classes")
+    if stream.sessions:
+        found.append("sessions")
+    return found

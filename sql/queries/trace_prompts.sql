@@ -1,0 +1,13 @@
+-- Prompts of a trace by length, eight classes to a doubling of the tokens that are not in the cache: requests, and
+-- their tokens in and not in the cache.
+-- @public
+-- @param trace_id  the trace
+SELECT
+    floor(8 * log2(1 + input_tokens - cached_input_tokens))::integer AS length_class,
+    count(*) AS requests,
+    sum(input_tokens - cached_input_tokens)::bigint AS missed_tokens,
+    sum(cached_input_tokens)::bigint AS hit_tokens
+FROM request
+WHERE trace_id = $trace_id
+GROUP BY length_class
+ORDER BY length_class;

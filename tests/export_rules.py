@@ -1,0 +1,159 @@
+"""What a schedule means by the rules of its format, minute by minute: slow, obvious, and independent of the writers."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import yaml
+
+_AROUND = 9 * 1440
+"""Minutes looked at before and after: weekly times recur within, even if the clock skips one."""
+_NAMES = {name: str(number) for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Every minute of a time in UTC, with days around it, and its wall-clock fields in a zone."""
+
+    zone: str
+    start: datetime
+    minutes: int
+
+    @property
+    def inside(self) -> slice:
+        return slice(_AROUND, _AROUND + self.minutes)
+
+    def fires(self, expression: str) -> np.ndarray:
+        """Minutes at which a cron expression of five fields comes true on the wall clock."""
+        fields = _fields(self.zone, self.start, self.minutes)
+        hit = np.ones(len(fields[0]), bool)
+        for part, values in zip(expression.split(), fields, strict=True):
+            if part not in ("*", "?"):
+                hit &= np.isin(values, [int(_NAMES.get(word, word)) for word in part.split(",")])
+        return hit
+
+
+@lru_cache(maxsize=64)
+def _fields(zone: str, start: datetime, minutes: int) -> tuple[np.ndarray, ...]:
+    first = start - timedelta(minutes=_AROUND)
+    info = ZoneInfo(zone)
+    local = [(first + timedelta(minutes=m)).astimezone(info) for m in range(minutes + 2 * _AROUND)]
+    return tuple(
+        np.array(values)
+        for values in zip(*((t.minute, t.hour, t.day, t.month, t.isoweekday() % 7) for t in local), strict=True)
+    )
+
+
+def _next(hit: np.ndarray) -> np.ndarray:
+    """For every minute the next later one that is hit; a number beyond all where none is."""
+    following = np.full(len(hit), 10**9)
+    seen = 10**9
+    for index in range(len(hit) - 1, -1, -1):
+        following[index] = seen
+        if hit[index]:
+            seen = index
+    return following
+
+
+def keda(scaled_object: dict[str, Any], clock: Clock) -> np.ndarray:
+    """Replicas by KEDA's cron scaler: a trigger counts while its next end is not after its next start."""
+    spec = scaled_object["spec"]
+    wanted = np.full(clock.minutes, spec["minReplicaCount"])
+    for trigger in spec["triggers"]:
+        data = trigger["metadata"]
+        assert data["timezone"] == clock.zone
+        active = _next(clock.fires(data["end"])) <= _next(clock.fires(data["start"]))
+        wanted = np.maximum(wanted, np.where(active[clock.inside], int(data["desiredReplicas"]), 0))
+    return np.minimum(wanted, spec["maxReplicaCount"])
+
+
+def last_set(settings: Iterable[tuple[str, int]], clock: Clock) -> np.ndarray:
+    """What holds where every (cron expression, value) sets the value and it stays until the next one sets another."""
+    held = np.full(clock.minutes + 2 * _AROUND, -1)
+    for expression, value in settings:
+        hit = clock.fires(expression)
+        assert (held[hit] == -1).all(), "two settings at the same minute"
+        held[hit] = value
+    for index in range(1, len(held)):
+        if held[index] == -1:
+            held[index] = held[index - 1]
+    return held[clock.inside]
+
+
+def cronjob(jobs: Sequence[dict[str, Any]], workload: str, clock: Clock) -> np.ndarray:
+    """Replicas, or minReplicas, that CronJobs set for a workload."""
+    found = []
+    for job in jobs:
+        assert job["spec"]["timeZone"] == clock.zone
+        (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        program, verb, target, *flags = container["command"]
+        assert program == "kubectl"
+        if target.split("/")[1] != workload:
+            continue
+        if verb == "scale":
+            (replicas,) = re.findall(r"^--replicas=(\d+)$", "\n".join(flags), re.MULTILINE)
+        else:
+            patch = json.loads(flags[-1].removeprefix("--patch="))
+            replicas = patch["spec"]["minReplicas"]
+        found.append((job["spec"]["schedule"], int(replicas)))
+    return last_set(found, clock)
+
+
+def aws_groups(calls: Sequence[dict[str, Any]], group: str, clock: Clock) -> np.ndarray:
+    """Desired capacity that scheduled actions set for an EC2 Auto Scaling group."""
+    actions = [
+        action
+        for call in calls
+        if call["input"]["AutoScalingGroupName"] == group
+        for action in call["input"]["ScheduledUpdateGroupActions"]
+    ]
+    assert all(action["TimeZone"] == clock.zone for action in actions)
+    assert len({action["ScheduledActionName"] for action in actions}) == len(actions)
+    for action in actions:
+        assert action["MinSize"] == action["DesiredCapacity"] == action["MaxSize"]
+    return last_set([(action["Recurrence"], action["DesiredCapacity"]) for action in actions], clock)
+
+
+def aws_services(calls: Sequence[dict[str, Any]], service: str, clock: Clock) -> np.ndarray:
+    """Tasks that scheduled actions set for an ECS service: six fields, of which the last is the year."""
+    found = []
+    for call in calls:
+        data = call["input"]
+        if data["ResourceId"].split("/")[-1] == service:
+            assert data["Timezone"] == clock.zone
+            *fields, year = data["Schedule"].removeprefix("cron(").removesuffix(")").split()
+            assert year == "*"
+            assert (fields[2] == "?") != (fields[4] == "?"), "one of day of month and day of week is ?"
+            assert data["ScalableTargetAction"]["MinCapacity"] == data["ScalableTargetAction"]["MaxCapacity"]
+            found.append((" ".join(fields), data["ScalableTargetAction"]["MinCapacity"]))
+    return last_set(found, clock)
+
+
+def slurm(script: str, zone: str, start: datetime, minutes: int) -> np.ndarray:
+    """Nodes reserved at every minute; the times are wall-clock times of the zone."""
+    reserved = np.zeros(minutes, int)
+    for line in script.splitlines():
+        if line.startswith("scontrol create reservation "):
+            words = dict(word.split("=") for word in line.split()[3:])
+            first, last = (
+                (datetime.fromisoformat(words[name]).replace(tzinfo=ZoneInfo(zone)) - start) // timedelta(minutes=1)
+                for name in ("StartTime", "EndTime")
+            )
+            reserved[max(first, 0) : last] += int(words["NodeCnt"])
+    return reserved
+
+
+def manifests(text: str) -> list[dict[str, Any]]:
+    """The objects of a YAML text."""
+    return list(yaml.safe_load_all(text))
+
+
+def clock_of(start_us: int, minutes: int, zone: str) -> Clock:
+    """The clock of a plan."""
+    return Clock(zone, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us), minutes)
