@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Event
 from typing import Any
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner import replays
-from planner.demand import Demand
 from planner.errors import RunError, UsageError
+from planner.fleet.deployment import Units
 from planner.pipeline import (
     Progress,
     check,
@@ -29,8 +30,11 @@ from planner.pipeline import (
     slo_limits,
     version,
 )
-from planner.replay.engine import DecodeStage, HandOver, PrefillStage, Span
+from planner.replay.engine import DecodeStage, HandOver, Lost, PrefillStage, Span, hand_overs
+from planner.replay.failures import UnitFailures, with_failures, with_spares
+from planner.replay.lifetimes import ROLES
 from planner.replay.model import Lives, QueueRules, Requests, Service
+from planner.replay.window import Window, window_of
 from planner.results import PlanOutcome, RunView, save_plan
 from planner.scenario.load import stored_scenario
 from planner.scenario.models import ReplaySettings, Scenario
@@ -38,28 +42,14 @@ from planner.service import lives_of, service_of, table_imbalance
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import US_PER_HOUR, US_PER_S, from_us, iso, usd
+from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, from_us, usd
 
 _BATCH_ROWS = 500_000
 _MOST_KEPT = 20_000_000
 """Requests whose outcomes fit into memory with some room: about 100 bytes each."""
 _AHEAD = 4
 """Chunks that prefill may be ahead of decode."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is counted, and what is simulated around it: UTC epoch microseconds."""
-
-    from_us: int
-    to_us: int
-    origin_us: int
-    end_us: int
-
-    @property
-    def span_us(self) -> tuple[float, float, float]:
-        """from, to and end from the origin."""
-        return self.from_us - self.origin_us, self.to_us - self.origin_us, self.end_us - self.origin_us
+NO_SPARES = Units(0, 0)
 
 
 @dataclass(frozen=True)
@@ -98,56 +88,6 @@ class Replayed:
         )
 
 
-def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
-    """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
-    starts_us = demand.grid.starts_us
-    there = starts_us + demand.grid.interval_us > first_us
-    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
-    distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
-    start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
-    return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
-
-
-def window_of(
-    demand: Demand,
-    settings: ReplaySettings,
-    start: datetime | None,
-    end: datetime | None,
-    whole: bool,
-    zone: tzinfo = UTC,
-) -> Window:
-    """What to count, and around it the warm-up before and the cool-down after, inside the plan.
-
-    whole: the whole plan after its warm-up. All left out: the busiest hour after it. zone: of times in messages. Raises
-    UsageError for a window that is empty or not inside the plan, or that nothing warms up.
-    """
-    grid, warm_up_us = demand.grid, settings.warm_up_s * US_PER_S
-    first_us = grid.start_us + warm_up_us
-    if first_us >= grid.end_us:
-        raise UsageError(
-            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has no more than "
-            f"{grid.length_s / 60:g} min; take a longer trace"
-        )
-    if start is None and end is None and not whole:
-        from_us, to_us = busiest_hour(demand, first_us)
-    else:
-        from_us = first_us if start is None else round(start.timestamp() * US_PER_S)
-        to_us = grid.end_us if end is None else round(end.timestamp() * US_PER_S)
-    shown = {name: iso(at, zone) for name, at in (("from", from_us), ("to", to_us), ("end", grid.end_us))}
-    cure = f"count from {iso(first_us, zone)} or later up to {shown['end']} or earlier"
-    if from_us >= to_us:
-        raise UsageError(f"the window is empty, from {shown['from']} to {shown['to']}; {cure}")
-    if from_us < grid.start_us or to_us > grid.end_us:
-        raise UsageError(f"the window, {shown['from']} to {shown['to']}, is not inside the plan; {cure}")
-    if from_us < first_us:
-        raise UsageError(f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts; {cure}")
-    quarter = 900 * US_PER_S
-    origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
-
-
 def whole_trace(
     store: Store, scenario: Scenario, trace: TraceInfo, window: Window, *, now: datetime, progress: Progress | None
 ) -> TraceInfo:
@@ -178,15 +118,17 @@ def replay(
     now: datetime,
     clock: Callable[[], float],
     keep: bool = False,
+    spares: Units = NO_SPARES,
     progress: Progress | None = None,
     planned: RunView | None = None,
 ) -> Replayed:
     """Plan the scenario and replay the requests of a window through the plan. Nothing is stored but a drawn trace.
 
-    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. planned: a stored
-    run of the scenario, whose plan this has to be. Raises UsageError, RunError.
+    clock: seconds, for the time that it took. keep: whether the outcome of every request is kept. spares: units beyond
+    the plan's, there all the time. planned: a stored run of the scenario, whose plan this has to be. Raises UsageError,
+    RunError.
     """
-    outcome, kv_tokens = _plan(store, scenario, now=now, progress=progress)
+    outcome, kv_tokens = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
@@ -201,7 +143,7 @@ def replay(
             from_us_, to_us_, end_us_, max(1, len(names)), scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3
         )
         service = service_of(scenario.fleet, scenario.replay, kv_tokens)
-        prefill_lives, decode_lives = (_lives(outcome, window, role) for role in ("prefill", "decode"))
+        prefill_lives, decode_lives = (window_lives(outcome, role, window, spares) for role in ROLES)
         if keep and total > _MOST_KEPT:
             raise UsageError(
                 f"{total:,} requests are simulated and at most {_MOST_KEPT:,} can be kept; count a shorter window"
@@ -232,12 +174,6 @@ def replay(
     )
 
 
-def _lives(outcome: PlanOutcome, window: Window, role: str) -> Lives:
-    """The units of a role, times from the window's origin."""
-    origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
-    return lives_of(outcome.plan.lives, role, origin_s, outcome.scenario.fleet.drain_deadline_s)
-
-
 def _compile(service: Service, rules: QueueRules) -> None:
     """Have the kernels compiled, by a replay of one request: that takes a minute once, and is no time of a replay."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
@@ -249,8 +185,10 @@ def _compile(service: Service, rules: QueueRules) -> None:
     decode.finish()
 
 
-def _plan(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None) -> tuple[PlanOutcome, float]:
-    """The plan of a scenario, not stored, and the mean KV length of its requests."""
+def plan_of(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
+) -> tuple[PlanOutcome, float]:
+    """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
     problems = check(scenario)
     if problems:
         raise UsageError("; ".join(problems))
@@ -273,10 +211,10 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
     """A stored run and its scenario, how it is replayed possibly changed. Raises RunError, UsageError."""
     planned = load_run(store, run_id)
     for override in overrides:
-        if not override.startswith("replay."):
+        if not override.startswith(("replay.", "failures.")):
             raise UsageError(
                 f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "
-                "set replay.* fields only, or name its scenario"
+                "set replay.* and failures.* fields only, or name its scenario"
             )
     return stored_scenario(planned.record["settings"], overrides), planned
 
@@ -305,6 +243,28 @@ def _together(kept: list[Requests]) -> Requests:
 
 def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:
     return trace.block_tokens is not None and (rules.block_tokens > 0 or rules.prefill_balancer == "prefix-aware")
+
+
+def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
+    """How units of a role fail: as often as all their nodes together, each time until repaired and started up."""
+    nodes = scenario.fleet.prefill.nodes if role == "prefill" else scenario.fleet.decode.nodes
+    per_day = (scenario.failures.per_node_per_day or 0.0) * nodes
+    down_s = scenario.failures.repair_s + scenario.fleet.start_up_s
+    return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
+
+
+def window_lives(outcome: PlanOutcome, role: str, window: Window, spares: Units) -> Lives:
+    """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
+    scenario = outcome.scenario
+    origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
+    planned = lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
+    return with_failures(
+        with_spares(planned, getattr(spares, role)),
+        unit_failures(scenario, role),
+        seed=scenario.failures.seed,
+        role=ROLES.index(role),
+        end_us=window.span_us[2],
+    )
 
 
 def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -> QueueRules:
@@ -338,11 +298,15 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
 def run_stages(
     batches: Iterator[Requests], prefill: PrefillStage, decode: DecodeStage, total: int, progress: Progress | None
 ) -> None:
-    """Both stages to the end; prefill runs in a thread of its own, a few chunks ahead of decode."""
-    handed: Queue[HandOver | None] = Queue(_AHEAD)
+    """Both stages to the end; prefill runs in a thread of its own, a few chunks ahead of decode.
+
+    It waits for decode where units of that fail, because what they held is read again.
+    """
+    handed: Queue[HandOver | float | None] = Queue(_AHEAD)
+    lost: Queue[Lost] = Queue()
     stop = Event()
 
-    def put(item: HandOver | None) -> None:
+    def put(item: HandOver | float | None) -> None:
         while not stop.is_set():
             try:
                 handed.put(item, timeout=0.1)
@@ -350,13 +314,19 @@ def run_stages(
                 continue
             return
 
+    def fail(at_us: float) -> Lost:
+        put(at_us)
+        while not stop.is_set():
+            with suppress(Empty):
+                return lost.get(timeout=0.1)
+        raise CancelledError
+
     def produce() -> None:
         try:
-            for requests in batches:
+            for item in hand_overs(batches, prefill, decode.fails_us, fail):
                 if stop.is_set():
                     return
-                put(prefill.feed(requests))
-            put(prefill.finish())
+                put(item)
         finally:
             put(None)
 
@@ -365,17 +335,20 @@ def run_stages(
         producer = pool.submit(produce)
         try:
             while (item := _next(handed)) is not None:
+                if isinstance(item, float):
+                    lost.put(decode.fail(item))
+                    continue
                 decode.feed(item)
                 done += item.count
                 if progress is not None:
-                    progress(done, total)
+                    progress(min(done, total), total)
             decode.finish()
         finally:
             stop.set()
         producer.result()
 
 
-def _next(handed: "Queue[HandOver | None]") -> HandOver | None:
+def _next(handed: "Queue[HandOver | float | None]") -> HandOver | float | None:
     while True:
         try:
             return handed.get(timeout=0.1)
@@ -465,6 +438,7 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "requests": arrived,
         **counted,
         "moved": done.decode.moved,
+        "failures": replays.failures(measured),
         "simulated_requests": done.simulated,
         "wall_s": done.wall_s,
         "requests_per_s": done.simulated / done.wall_s if done.wall_s else None,

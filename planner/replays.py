@@ -210,7 +210,7 @@ def held_us(lives: Lives, drain_took_us: Floats, minutes: int) -> Floats:
     drain_took_us: nan for units that have not begun to drain, inf for those that have not ended it.
     """
     edges = np.arange(minutes + 1) * 60e6
-    empty_us = lives.drain_us + np.where(np.isnan(drain_took_us), 0.0, drain_took_us)
+    empty_us = lives.stop_us + np.where(np.isnan(drain_took_us), 0.0, drain_took_us)
     begin = np.clip(lives.serve_us[:, None], edges[:-1], edges[1:])
     end = np.clip(empty_us[:, None], edges[:-1], edges[1:])
     total: Floats = np.maximum(end - begin, 0).sum(axis=0)
@@ -265,6 +265,17 @@ def _moments(measured: Measured, at_us: Floats) -> pl.Series:
 def drains(units: pl.DataFrame, role: str) -> list[float]:
     """Seconds that units of a role took from taking no more work to being empty, in the order of units."""
     return units.filter(pl.col("role") == role)["drain_s"].drop_nulls().to_list()
+
+
+def failures(measured: Measured) -> dict[str, dict[str, int]]:
+    """By role: units that failed until the end, and the requests in them then, which were begun again."""
+    return {
+        name: {
+            "units": int(np.count_nonzero(measured.lives[name].fail_us <= measured.span.end_us)),
+            "requests": int(stage.units["lost"].sum()),
+        }
+        for name, stage in (("prefill", measured.prefill), ("decode", measured.decode))
+    }
 
 
 def frames(measured: Measured) -> dict[str, pl.DataFrame]:

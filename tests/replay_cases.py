@@ -45,15 +45,23 @@ def services(draw: st.DrawFn) -> Service:
 
 
 @st.composite
-def lives(draw: st.DrawFn, span: int) -> Lives:
-    """One to four units that come and go during the span, or stay; in half the cases the first stays."""
+def lives(draw: st.DrawFn, span: int, failing: bool) -> Lives:
+    """One to four units that come and go during the span, or stay; in half the cases the first stays.
+
+    In half the cases some fail, or in all.
+    """
     rows = [[0.0, inf, inf]] * draw(st.integers(0, 1))
     for _ in range(draw(st.integers(1, 4)) - len(rows)):
         serve = draw(st.sampled_from((0.0, 0.0, 0.0, 0.0, 0.25, 0.5, 1.0, inf)))
         drain = serve + draw(st.sampled_from((inf, inf, 0.0, 0.25, 0.5, 0.75, 1.0)))
         gone = drain + draw(st.sampled_from((0.0, 0.0, 0.01, 0.05, 0.5, inf)))
         rows.append([time * span if time == inf else float(int(time * span)) for time in (serve, drain, gone)])
-    return Lives(*np.array(rows, np.float64).T)
+    columns = np.array(rows, np.float64).T
+    if not (failing or draw(st.booleans())):
+        return Lives(*columns)
+    fails = st.sampled_from((inf, inf, 0.0, 0.125, 0.25, 0.5, 0.51, 0.75, 1.0))
+    after = np.array([draw(fails) for _ in rows])
+    return Lives(*columns, columns[0] + np.where(after == inf, inf, np.floor(np.where(after == inf, 0, after) * span)))
 
 
 def chain(tokens: int, seed: int, block_tokens: int) -> list[int]:
@@ -63,8 +71,11 @@ def chain(tokens: int, seed: int, block_tokens: int) -> list[int]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Random small arguments of simulate: bursts and ties, load from light to far too much, units that come and go."""
+def cases(draw: st.DrawFn, stressed: bool = False) -> Case:
+    """Random small arguments of simulate: bursts and ties, load from light to far too much, units that come and go.
+
+    stressed: units fail in all cases, prefill is busy, queues are short, the rejected come again, prompts have blocks.
+    """
     service = draw(services())
     row = st.tuples(
         st.sampled_from((0, 0, 0, 1, 2, 5, 9)),  # gap before it, in parts of the span
@@ -83,29 +94,29 @@ def cases(draw: st.DrawFn) -> Case:
     prefill_us = alone.sum() / (service.prefill_ranks * service.prefill_share)
     decode_us = np.maximum(outputs - 1, 0).sum() * service.steps.at(service.most_streams, 0) / service.most_streams
     load = draw(st.integers(1, 4)) * draw(st.sampled_from((0.1, 0.5, 0.8, 1.05, 2.0)))
-    span = 1 + int(max(prefill_us, decode_us) / load)
+    span = 1 + int((prefill_us if stressed else max(prefill_us, decode_us)) / load)
     columns = (np.cumsum(gaps) * span / max(gaps.sum(), 1), inputs, cached, outputs, classes, sessions)
-    block_tokens = draw(st.sampled_from((0, 0, 0, 4, 16)))
+    block_tokens = draw(st.sampled_from((0, 4, 16) if stressed else (0, 0, 0, 4, 16)))
     chains = [chain(int(tokens), int(seed), block_tokens or 8) for tokens, seed in zip(inputs, seeds, strict=True)]
     blocks = {}
-    if block_tokens or draw(st.sampled_from((False, False, True))):
+    if stressed or block_tokens or draw(st.sampled_from((False, False, True))):
         blocks["block_from"] = np.cumsum([0, *(len(each) for each in chains)])
         blocks["block_ids"] = np.array([block for each in chains for block in each], np.int64)
     requests = Requests(*(column.astype(np.int64) for column in columns), **blocks)
     end_us = draw(st.sampled_from((*[span * 1000.0] * 4, span * 1.5, float(span), float(span // 2))))
     starts = (0, *sorted(draw(st.sets(st.integers(1, 12), max_size=2))))
     rules = QueueRules(
-        prefill_balancer=draw(st.sampled_from(BALANCERS)),
+        prefill_balancer=draw(st.sampled_from((*BALANCERS, *["prefix-aware"] * 4) if stressed else BALANCERS)),
         decode_balancer=draw(st.sampled_from(BALANCERS)),
         seed=draw(st.integers(0, 1000)),
         mode=draw(st.sampled_from(QUEUE_MODES)),
         window_us=draw(st.integers(0, 200)) / 4,
         depth_from=starts,
         depth_batch=tuple(draw(st.integers(1, 8)) for _ in starts),
-        queue_limit=draw(st.sampled_from((0, 0, 1, 3))),
+        queue_limit=draw(st.sampled_from((1, 3) if stressed else (0, 0, 1, 3))),
         timeout_us=draw(st.sampled_from((inf, inf, 0.0, span / 16, span / 4))),
-        retries=draw(st.sampled_from((0, 0, 1, 3))),
+        retries=draw(st.sampled_from((1, 3) if stressed else (0, 0, 1, 3))),
         retry_after_us=draw(st.sampled_from((0.25, span / 16, span / 2))),
         block_tokens=block_tokens,
     )
-    return service, draw(lives(span)), draw(lives(span)), rules, requests, end_us
+    return service, draw(lives(span, stressed)), draw(lives(span, stressed)), rules, requests, end_us

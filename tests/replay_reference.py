@@ -1,21 +1,23 @@
 """The replay of requests once more, slow and obvious: one object per request and unit, one event at a time.
 
 What the fast engine is compared with. Events of one moment in order: boundaries of decode steps, units that serve,
-drain, pass their deadline, stragglers, passes that end (or waited for their window), rejected requests that come
-again, arrivals; the lower unit first.
+drain, pass their deadline, fail, stragglers, passes that end (or waited for their window), rejected requests that
+come again, arrivals; the lower unit first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf, nan
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Service
 
 Event = tuple[float, int, int, int]
 """Time, kind, role, and number of the unit (of the request, for an arrival): their order is the order of events."""
 
-BOUNDARY, SERVE, DRAIN, DEADLINE, STRAGGLERS, PASS, RETRY, ARRIVAL = range(8)
+BOUNDARY, SERVE, DRAIN, DEADLINE, FAIL, STRAGGLERS, PASS, RETRY, ARRIVAL = range(9)
 PREFILL, DECODE, RANKS = range(3)
 SAMPLE_US = 10e6
 
@@ -27,6 +29,7 @@ class Outcome:
     prefill_unit, enqueued_us: the last prefill queue it joined, and when. hits: input tokens found when it arrived.
     tries: how often it came again. decode_unit: the last decode queue.
     finish_step: steps the decode unit had done when it left. moved: times handed over as a straggler.
+    lost: times that its unit failed in decode.
     """
 
     seq: int
@@ -38,6 +41,7 @@ class Outcome:
     finish_step: int = -1
     finish_us: float = nan
     moved: int = 0
+    lost: int = 0
     hits: int = field(default=0, compare=False)
     tries: int = 0
 
@@ -70,23 +74,28 @@ class UnitLog:
     """What a unit did until the end: steps or passes that ended, and their times.
 
     clock_us: start of the current or next step, end of the last pass. drain_us: from its drain until it was empty, nan
-    if that did not happen. moved_out: stragglers handed over.
+    if that did not happen. moved_out: stragglers handed over. lost: requests in it when it failed.
     """
 
     steps: int = 0
     clock_us: float = 0.0
     drain_us: float = nan
     moved_out: int = 0
+    lost: int = 0
     busy_us: float = 0.0
     begun: list[Begun] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass
 class Request:
-    """A request on its way. done, missed, work_ns: tokens there, those to go, their whole nanoseconds on one rank."""
+    """A request on its way. done, missed, work_ns: tokens there, those to go, their whole nanoseconds on one rank.
+
+    cached: tokens that are there whatever unit reads it. arrival: when it is read again, the time of the failure. left:
+    decode steps to go then, 0 for the first reading.
+    """
 
     seq: int
-    arrival: int
+    arrival: float
     input: int
     output: int
     session: int
@@ -97,6 +106,8 @@ class Request:
     blocks: list[int]
     tried: float
     piece: int = -1  # of the missed tokens in the last pass
+    cached: int = 0
+    left: int = 0
 
 
 def read(requests: Requests, seq: int, service: Service) -> Request:
@@ -107,7 +118,7 @@ def read(requests: Requests, seq: int, service: Service) -> Request:
     if requests.block_from is not None and requests.block_ids is not None:
         blocks = requests.block_ids[requests.block_from[seq] : requests.block_from[seq + 1]].tolist()
     work, outcome = work_ns(service, hit, missed), Outcome(seq, hits=hit)
-    return Request(seq, arrival, tokens, output, session, hit, missed, work, outcome, blocks, arrival)
+    return Request(seq, arrival, tokens, output, session, hit, missed, work, outcome, blocks, arrival, cached=hit)
 
 
 def work_us(service: Service, done: int, missed: int) -> float:
@@ -322,7 +333,12 @@ class Replay:
         fleet: list[Event] = [
             (float(times[number]), kind, role, number)
             for role, lives in enumerate(self.lives)
-            for kind, times in ((SERVE, lives.serve_us), (DRAIN, lives.drain_us), (DEADLINE, lives.gone_us))
+            for kind, times in (
+                (SERVE, lives.serve_us),
+                (DRAIN, np.where(lives.drain_us < lives.fail_us, lives.drain_us, inf)),
+                (DEADLINE, np.where(lives.gone_us < lives.fail_us, lives.gone_us, inf)),
+                (FAIL, lives.fail_us),
+            )
             for number in range(len(lives))
         ]
         self.known = sorted(fleet + [(request.arrival, ARRIVAL, PREFILL, request.seq) for request in self.requests])
@@ -356,6 +372,10 @@ class Replay:
             self.drain_decode(self.decode[number], now)
         elif kind == DEADLINE and role == DECODE:
             self.decode[number].deadline_passed = True
+        elif kind == FAIL and role == PREFILL:
+            self.fail_prefill(self.prefill[number], now)
+        elif kind == FAIL:
+            self.fail_decode(self.decode[number], now)
         elif kind == STRAGGLERS:
             self.move_stragglers(self.decode[number], now)
         elif kind == PASS:
@@ -368,7 +388,8 @@ class Replay:
             self.arrive(self.requests[number], now)
 
     def takes(self, role: int, number: int, now: float) -> bool:
-        return bool(self.lives[role].serve_us[number] <= now < self.lives[role].drain_us[number])
+        lives = self.lives[role]
+        return bool(lives.serve_us[number] <= now < min(lives.drain_us[number], lives.fail_us[number]))
 
     def house(self, now: float) -> None:
         """A unit serves from now on: those that found none are dispatched, in order."""
@@ -404,6 +425,7 @@ class Replay:
 
     def hit(self, request: Request, tokens: int) -> None:
         request.outcome.hits = request.done = min(tokens, request.input)
+        request.cached = 0  # a hit of one unit
         request.missed = request.input - request.done
         request.work_ns = work_ns(self.service, request.done, request.missed)
 
@@ -423,7 +445,7 @@ class Replay:
             request.outcome.status = status
 
     def join(self, request: Request, unit: PrefillUnit, now: float, limited: bool) -> None:
-        if limited and self.rules.queue_limit and len(unit.queue) >= self.rules.queue_limit:
+        if limited and not request.left and self.rules.queue_limit and len(unit.queue) >= self.rules.queue_limit:
             self.reject(request, "rejected-queue", now)
             return
         request.outcome.prefill_unit, request.outcome.enqueued_us = unit.number, now
@@ -448,7 +470,7 @@ class Replay:
         most, tokens, new = self.batch(len(unit.queue)), 0, []
         while unit.queue:
             head = unit.queue[0]
-            if head.piece < 0 and now - head.tried > self.rules.timeout_us:
+            if head.piece < 0 and not head.left and now - head.tried > self.rules.timeout_us:
                 self.reject(unit.queue.pop(0), "rejected-timeout", now)
                 continue
             piece = min(head.missed, self.service.chunk_tokens)
@@ -478,13 +500,19 @@ class Replay:
         if now >= unit.drain_us and not unit.queue:
             unit.log.drain_us = now - unit.drain_us
         for request in (request for request in requests if not request.missed):
+            if request.left:
+                self.sample_and_hand_over(request, request.left, now)
+                continue
             request.outcome.first_token_us = now
             if request.output <= 1:
                 request.outcome.status, request.outcome.finish_us = "completed", now
             else:
-                self.pass_boundaries(now)
-                self.sample(now)
-                self.hand_over(Stream(request, request.input, request.output - 1, now), now)
+                self.sample_and_hand_over(request, request.output - 1, now)
+
+    def sample_and_hand_over(self, request: Request, left: int, now: float) -> None:
+        self.pass_boundaries(now)
+        self.sample(now)
+        self.hand_over(Stream(request, request.input, left, now), now)
 
     def pass_boundaries(self, now: float) -> None:
         """Also those that an earlier hand-over of this moment made due."""
@@ -527,6 +555,31 @@ class Replay:
         streams, unit.fifo = unit.fifo, []
         for stream in streams:
             self.hand_over(stream, now)
+
+    def fail_prefill(self, unit: PrefillUnit, now: float) -> None:
+        """What it was reading and what waited is sent elsewhere; what it had read of prompts is lost, and its hits."""
+        requests, unit.in_pass, unit.queue = unit.in_pass + unit.queue, [], []
+        for request in requests:
+            unit.log.lost += 1
+            request.done, request.missed, request.piece = request.cached, request.input - request.cached, -1
+            request.work_ns = work_ns(self.service, request.done, request.missed)
+            self.dispatch(request, now, limited=False)
+
+    def fail_decode(self, unit: DecodeUnit, now: float) -> None:
+        """All it held is read again, from the start of the prompt to the last token sent."""
+        streams = sorted(unit.active + unit.stragglers, key=lambda stream: (stream.depart, stream.request.seq))
+        if streams:
+            unit.log.drain_us = nan
+        for stream in streams:
+            stream.left = stream.depart - unit.log.steps
+        lost, unit.active, unit.stragglers, unit.fifo = streams + unit.fifo, [], [], []
+        for stream in lost:
+            unit.log.lost += 1
+            stream.request.outcome.lost += 1
+            work = work_ns(self.service, 0, stream.context)
+            again = replace(stream.request, arrival=now, tried=now, input=stream.context, session=-1, cached=0, done=0)
+            again = replace(again, missed=stream.context, work_ns=work, piece=-1, left=stream.left)
+            self.dispatch(again, now, limited=False)
 
     def move_stragglers(self, unit: DecodeUnit, now: float) -> None:
         streams, unit.stragglers = unit.stragglers, []

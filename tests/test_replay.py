@@ -170,7 +170,7 @@ def test_a_stored_run_is_replayed_as_it_was_planned(cli: Cli, store: Store) -> N
     assert one.equals(two)
     refused = cli("replay", planned["run_id"], "--set", "fleet.nodes=40")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "set replay.* fields only" in refused.err
+    assert "set replay.* and failures.* fields only" in refused.err
     missing = cli("replay", "run-00077")
     assert (missing.code, missing.err.count("\n")) == (1, 1)
 

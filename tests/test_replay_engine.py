@@ -15,7 +15,7 @@ from replay_reference import Begun, Outcome, Replay
 
 from planner.errors import UsageError
 from planner.replay import choice_kernels, engine
-from planner.replay.engine import DecodeStage, PrefillStage, Span
+from planner.replay.engine import DecodeStage, PrefillStage, Span, hand_overs
 from planner.replay.latency import quantiles_ms
 from planner.replay.layout_kernels import E2E, FULL, HOUR_US, LATE, MINUTE_US, RING, TPOT
 from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Requests, Service, StepTables
@@ -23,14 +23,6 @@ from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Req
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 Stages = tuple[PrefillStage, DecodeStage]
-
-
-def part(requests: Requests, rows: slice) -> Requests:
-    columns = [getattr(requests, field.name)[rows] for field in fields(requests)[:6]]
-    if requests.block_from is None or requests.block_ids is None:
-        return Requests(*columns)
-    edges = requests.block_from[rows.start : rows.stop + 1]
-    return Requests(*columns, edges - edges[0], requests.block_ids[edges[0] : edges[-1]])
 
 
 def slowed(case: Case, factor: float) -> Case:
@@ -63,10 +55,9 @@ def run(
     with patch.multiple(engine, _FIRST_POOL=4, _FIRST_HOMES=2, _FIRST_SLOTS=1):
         prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep)
         decode = DecodeStage(service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer)
-    bounds = [0, *chunks, len(requests)]
-    for begin, end in pairwise(bounds):
-        decode.feed(prefill.feed(part(requests, slice(begin, end))))
-    decode.feed(prefill.finish())
+    batches = (requests.part(slice(begin, end)) for begin, end in pairwise([0, *chunks, len(requests)]))
+    for handed in hand_overs(batches, prefill, decode.fails_us, decode.fail):
+        decode.feed(handed)
     decode.finish()
     return prefill, decode
 
@@ -81,13 +72,14 @@ def fared(stages: Stages) -> list[tuple[object, ...]]:
             float(then["finish_us"]),
             int(then["step"]),
             int(then["moved"]),
+            int(then["lost"]),
         )
         for first, then in zip(stages[0].kept, stages[1].kept, strict=True)
     ]
 
 
 def wanted(outcome: Outcome) -> tuple[object, ...]:
-    return outcome.status, outcome.first_token_us, outcome.finish_us, outcome.finish_step, outcome.moved
+    return outcome.status, outcome.first_token_us, outcome.finish_us, outcome.finish_step, outcome.moved, outcome.lost
 
 
 def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: BalancerName) -> Replay:
@@ -106,6 +98,9 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     assert prefill.units["passes"].tolist() == [unit.log.steps for unit in reference.prefill]
     assert decode.units["steps"].tolist() == [unit.log.steps for unit in reference.decode]
     assert decode.units["moved"].tolist() == [unit.log.moved_out for unit in reference.decode]
+    assert prefill.units["lost"].tolist() == [unit.log.lost for unit in reference.prefill]
+    assert decode.units["lost"].tolist() == [unit.log.lost for unit in reference.decode]
+    assert decode.lost == decode.units["lost"].sum()
     assert decode.samples.tolist() == reference.samples
     came = [request for request in reference.requests if request.arrival <= case[5]]
     assert prefill.hours["hit_tokens"].sum() == sum(request.outcome.hits for request in came)
@@ -126,6 +121,12 @@ def test_every_request_fares_as_in_the_reference(case: Case, data: st.DataObject
     case = slowed(case, data.draw(st.sampled_from((1.0, 2.0**18))))
     ranks = data.draw(st.sampled_from((1, 1, 2, 5)))
     compare(case, data.draw(cuts(len(case[4]))), ranks, data.draw(st.sampled_from(BALANCERS)))
+
+
+@SOME
+@given(cases(stressed=True), st.data())
+def test_failures_retries_and_prefix_blocks_together_fare_as_in_the_reference(case: Case, data: st.DataObject) -> None:
+    compare(slowed(case, 2.0**18), data.draw(cuts(len(case[4]))), data.draw(st.sampled_from((1, 2))), "two-key")
 
 
 def by_hour_and_class(
@@ -203,7 +204,7 @@ def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: C
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
     reference = Replay(*case[:5])
@@ -243,7 +244,7 @@ def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.D
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_how_a_trace_is_cut_into_chunks_changes_nothing(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
     span = Span(0.0, case[5] + 1.0, case[5], 3)
@@ -383,23 +384,39 @@ def test_units_beyond_count_are_opened_one_after_the_other() -> None:
     assert len(run(case, Span(0.0, 25000.0, 25000.0), range(100, 2000, 100))[1]._arrays["owners"]) < 16
 
 
+def test_the_table_of_homes_has_room_for_all_who_come_again_by_their_session() -> None:
+    count = 50
+    none, rows = np.zeros(count, np.int64), np.arange(count)
+    # all share a block, one is read, one waits, and all others come again long after they arrived
+    requests = Requests(rows, none + 500, none, none, none, rows, np.arange(count + 1), none)
+    rules = QueueRules("prefix-aware", queue_limit=1, retries=1, retry_after_us=2e5)
+    case = (SERVICE, units(1), units(1), rules, requests, 1e6)
+    compare(case, range(10, count, 10), 1, "two-key")
+    prefill, _ = run(case, Span(0.0, 1e6, 1e6), range(10, count, 10))
+    assert count - 2 < prefill._get("homes") <= prefill._get("homes_rows") / 2
+
+
 def test_step_tables_have_one_entry_more_than_streams() -> None:
     with pytest.raises(UsageError, match="9 entries for 7 streams"):
         DecodeStage(replace(SERVICE, most_streams=7), units(1), QueueRules(), Span(0.0, 1.0, 1.0))
 
 
 @SOME
-@given(cases(), st.data())
+@given(cases() | cases(stressed=True), st.data())
 def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.DataObject) -> None:
     requests, end_us = case[4], case[5]
-    prefill, decode = run(case, Span(0.0, end_us + 1, end_us, 3), data.draw(cuts(len(requests))))
-    arrived = np.count_nonzero(requests.arrival_us <= end_us)
+    from_us, to_us = (data.draw(st.sampled_from(part)) * (end_us + 1) for part in ((0.0, 0.2), (1.0, 0.3, 0.2)))
+    prefill, decode = run(case, Span(from_us, to_us, end_us, 3), data.draw(cuts(len(requests))))
+    came = (requests.arrival_us <= end_us) & (requests.arrival_us >= from_us) & (requests.arrival_us < to_us)
     read, completed = prefill.hours["read"].sum(), decode.hours["completed"].sum()
     rejected = prefill.hours["full"].sum() + prefill.hours["late"].sum()
-    assert prefill.hours["arrived"].sum() == arrived
-    in_prefill = len(prefill._arrays["pool"]) - int(prefill._book["room"][0])
-    in_decode = np.count_nonzero(decode._arrays["pool"]["departs"][: int(decode._book["used"][0])])
-    assert (read + rejected + in_prefill, completed + in_decode) == (arrived, read)
+    assert prefill.hours["arrived"].sum() == np.count_nonzero(came)
+    assert completed + rejected + prefill.in_flight + decode.in_flight == np.count_nonzero(came)
+    assert rejected <= np.count_nonzero(came) - read
+    if not decode.lost:
+        assert (rejected + prefill.in_flight, completed + decode.in_flight) == (np.count_nonzero(came) - read, read)
+    whole = run(case, Span(0.0, end_us + 1, end_us, 3))
+    assert [stage.in_flight for stage in whole] == [stage.inside for stage in whole]
 
 
 def test_mean_streams_are_completions_per_second_times_their_time() -> None:

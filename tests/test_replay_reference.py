@@ -528,10 +528,33 @@ def test_the_random_cases_reach_what_is_to_be_compared() -> None:
             name for name in ("moved", "finish_step", "tries") if any(getattr(out, name) > 0 for out in outcomes)
         )
         seen["drained"] += any(log.drain_us > 0 for log in prefill) + any(log.drain_us > 0 for log in decode)
+        seen["read anew"] += any(log.lost for log in prefill)
+        seen["read again"] += any(log.lost for log in decode)
         seen[case[3].mode] += 1
 
     collect()
     names = {"completed", "in-flight", "rejected-queue", "rejected-timeout", "moved", "finish_step", "drained"}
-    names |= {"tries", "routed hits"}
+    names |= {"tries", "routed hits", "read anew", "read again"}
     assert seen["by blocks"] >= 3
     assert min(seen[name] for name in names | {"at-once", "window", "depth"}) >= 10
+
+
+def test_stressed_cases_reach_failures_together_with_retries_and_prefix_blocks() -> None:
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=100, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(cases(stressed=True))
+    def collect(case: Case) -> None:
+        outcomes, prefill, decode = simulate(*case)
+        together = {
+            "retries": any(outcome.tries for outcome in outcomes),
+            "routed hits": case[3].block_tokens > 0 and any(outcome.hits for outcome in outcomes),
+            "prefix-aware": case[3].prefill_balancer == "prefix-aware",
+        }
+        for role, logs in (("prefill", prefill), ("decode", decode)):
+            if any(log.lost for log in logs):
+                seen.update((role, name) for name, found in together.items() if found)
+
+    collect()
+    assert len(seen) == 6
+    assert min(seen.values()) >= 10, seen

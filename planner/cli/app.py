@@ -20,6 +20,7 @@ from planner.cli import (
     pricing,
     replay,
     report,
+    resilience,
     run,
     scenario,
     sql,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("plan")(plan.plan)
 app.command("replay")(replay.replay)
 app.command("compare")(compare.compare)
+app.command("resilience")(resilience.resilience)
 app.command("forecast")(forecast.forecast)
 app.command("pricing")(pricing.pricing)
 app.command("optimize")(optimize.optimize)

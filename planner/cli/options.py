@@ -48,6 +48,21 @@ def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = 
     return load_scenario(name, sets or [], os.environ, Preset(what_if, overlay(what_if).overrides))
 
 
+def moment(text: str | None) -> datetime | None:
+    """A moment with offset from the command line. Raises UsageError."""
+    from planner.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f'"{text}" is no time; write it like 2025-02-27T22:00+08:00') from error
+    if found.tzinfo is None:
+        raise UsageError(f'"{text}" has no offset; write it like {text}+08:00 or {text}Z')
+    return found
+
+
 def now() -> datetime:
     """The wall clock, read here and passed down."""
     return datetime.now(UTC)

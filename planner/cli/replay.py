@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.options import Db, Json, Sets, WhatIf, now, scenario_of, store_at
+from planner.cli.options import Db, Json, Sets, WhatIf, moment, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
@@ -36,7 +36,7 @@ def replay(
 
     Prefill queues, lock-step decode, KV memory, units that start, drain and leave; latencies and their percentiles. By
     default the plan's busiest hour, at full scale, with half an hour simulated before and after it. A stored run is
-    replayed as it was planned; --set may then change replay.* only.
+    replayed as it was planned; --set may then change replay.* and failures.* only.
     """
     from planner.errors import UsageError
     from planner.replaying import is_run, planned_scenario, store_replay
@@ -55,8 +55,8 @@ def replay(
         done = run_replay(
             store,
             loaded,
-            start=_moment(start),
-            end=_moment(end),
+            start=moment(start),
+            end=moment(end),
             whole=whole,
             now=now(),
             clock=time.perf_counter,
@@ -71,26 +71,10 @@ def replay(
         _print(found)
 
 
-def _moment(text: str | None) -> Any:
-    from datetime import datetime
-
-    from planner.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f'"{text}" is no time; write it like 2025-02-27T22:00+08:00') from error
-    if moment.tzinfo is None:
-        raise UsageError(f'"{text}" has no offset; write it like {text}+08:00 or {text}Z')
-    return moment
-
-
 def _print(found: dict[str, Any]) -> None:
     print_line(f"{found['run_id']}: {found['scenario']}, {found['policy']}, trace {found['trace']}")
     print_line()
-    rejected, slo, uneven = found["rejected"], found["slo"], found["imbalance"]
+    rejected, slo, uneven, failed = found["rejected"], found["slo"], found["imbalance"], found["failures"]
     lines = (
         ("counted", f"{found['window_start']} to {found['window_end']}"),
         (
@@ -99,6 +83,11 @@ def _print(found: dict[str, Any]) -> None:
             f"{rejected:,} rejected ({found['retried']:,} further tries)",
         ),
         ("balancers", _rules(found)),
+        *(
+            (f"failed {role} units", f"{each['units']:,}, with {each['requests']:,} requests, which were begun again")
+            for role, each in failed.items()
+            if each["units"]
+        ),
         *((name.upper(), _latency(found[f"{name}_ms"])) for name in ("ttft", "tpot", "e2e")),
         (
             "within target",

@@ -12,13 +12,16 @@ from planner.replay.layout_kernels import (
     COUNT,
     DECODE_KEPT,
     DRAIN,
+    FAIL,
     FIRST,
     HOUSE,
+    LOST,
     NEXT_US,
     NOBODY,
     SAMPLE,
     STOP,
     TAKE,
+    Ints,
     Record,
     Records,
     at_address,
@@ -50,8 +53,8 @@ def take_over(books: Records, rows: Records, count: int) -> None:
     pool = pool_of(book)
     for row in range(count):
         handed = rows[row]
-        at = handed.at_us
-        if handed.output_tokens <= 1:
+        at, again = handed.at_us, handed.output_tokens < 0
+        if handed.output_tokens <= 1 and not again:
             complete(book, handed.arrival_us, at, at, handed.output_tokens, handed.class_id, handed.seq)
             continue
         if at >= book.fleet_us:
@@ -72,7 +75,17 @@ def take_over(books: Records, rows: Records, count: int) -> None:
         request.context = handed.input_tokens
         request.output_tokens = handed.output_tokens
         request.class_id = handed.class_id
+        if again:
+            lost = _lost_of(book)[-1 - handed.output_tokens]
+            request.first_us = lost.first_us
+            request.departs, request.output_tokens = -lost.to_go, lost.output_tokens
         line_up(book, place, choose_unit(book, book.balancer, handed.seq, ROLE))
+
+
+@njit
+def advance_fleet(books: Records, until_us: float) -> None:
+    """Let everything up to and including a time happen to the fleet; what failed units held is written down."""
+    _fleet_until(books[0], until_us)
 
 
 @njit
@@ -124,6 +137,8 @@ def _fleet_event(book: Record) -> None:
         unit.drain_took_us = np.inf if unit.streams > 0 else 0.0
         if unit.streams == 0 and unit.place != NOBODY:
             next_us[unit.place] = np.inf
+    elif event.kind == FAIL:
+        _fail(book, event.unit)
     elif unit.streams > 0:
         unit.leaves_us = next_us[unit.place]
     while place != NOBODY:
@@ -159,13 +174,9 @@ def _open(book: Record, number: int) -> None:
 
 
 @njit
-def _leave(book: Record, number: int) -> None:
-    """The step in progress at the deadline has ended: streams that are left go to others, the next to end first."""
-    unit, pool = units_of(book)[number], pool_of(book)
-    at, left = unit.leaves_us, unit.streams
-    unit.leaves_us = np.inf
-    if left == 0:
-        return
+def _streams_of(book: Record, number: int) -> Ints:
+    """Take all streams out of a unit; their places, the next to end first. What they say is as of those that wait."""
+    unit, pool, left = units_of(book)[number], pool_of(book), units_of(book)[number].streams
     places, seq, departs = np.empty(left, np.int64), np.empty(left, np.int64), np.empty(left, np.int64)
     found = 0
     for place in range(book.used):
@@ -180,18 +191,65 @@ def _leave(book: Record, number: int) -> None:
         leavers_of(book, unit.slot)[:] = NOBODY
     unit.far = NOBODY
     unit.streams = unit.kv_tokens = 0
+    for place in places:
+        request = pool[place]
+        request.departs = unit.steps - request.departs
+        request.context += unit.steps
+    return places[order]
+
+
+@njit
+def _leave(book: Record, number: int) -> None:
+    """The step in progress at the deadline has ended: streams that are left go to others."""
+    unit, pool = units_of(book)[number], pool_of(book)
+    at, left = unit.leaves_us, unit.streams
+    unit.leaves_us = np.inf
+    if left == 0:
+        return
+    places = _streams_of(book, number)
     unit.drain_took_us = at - unit.drains_us
     unit.moved = left
     book.moved += left
-    for index in order:
-        request = pool[places[index]]
-        request.departs = unit.steps - request.departs
-        request.context += unit.steps
-        request.left_us = at
+    for place in places:
+        pool[place].left_us = at
         if book.kept_rows > 0:
-            carray(at_address(book.kept_at), (book.kept_rows,), DECODE_KEPT)[request.seq].moved += 1
-    for index in order:
-        _dispatch(book, places[index], at)
+            carray(at_address(book.kept_at), (book.kept_rows,), DECODE_KEPT)[pool[place].seq].moved += 1
+    for place in places:
+        _dispatch(book, place, at)
+
+
+@njit
+def _lost_of(book: Record) -> Records:
+    return carray(at_address(book.lost_at), (book.lost_rows,), LOST)
+
+
+@njit
+def _fail(book: Record, number: int) -> None:
+    """Write down all that a unit holds, its streams and then its line, and let it be gone."""
+    unit, pool = units_of(book)[number], pool_of(book)
+    if unit.streams == 0 and unit.head == NOBODY:
+        return
+    for place in _streams_of(book, number):
+        _lose(book, unit, pool[place])
+    place = unit.head
+    while place != NOBODY:
+        _lose(book, unit, pool[place])
+        place = np.int64(pool[place].following)
+    unit.head = unit.tail = NOBODY
+    loads_of(book)[NEXT_US, unit.place] = np.inf
+
+
+@njit
+def _lose(book: Record, unit: Record, request: Record) -> None:
+    lost = _lost_of(book)[book.lost]
+    book.lost += 1
+    unit.lost += 1
+    lost.arrival_us, lost.first_us = request.arrival_us, request.first_us
+    lost.seq, lost.class_id, lost.output_tokens = request.seq, request.class_id, request.output_tokens
+    lost.context, lost.to_go = request.context, -request.departs
+    request.departs = 0
+    if book.kept_rows > 0:
+        carray(at_address(book.kept_at), (book.kept_rows,), DECODE_KEPT)[request.seq].lost += 1
 
 
 @njit

@@ -1,9 +1,11 @@
 """Every request through the planned fleet: prefill queues, lock-step decode, draining. Pure; state lasts over chunks.
 
-Prefill does not depend on decode, so it may run ahead in a thread of its own: kernels hold no lock. A chunk's work is a
-visit per request and role and one per decode step; memory is that of a chunk and of the requests in the system.
+Prefill does not depend on decode but where units of that fail (`hand_overs`), so it may run ahead in its own thread:
+kernels hold no lock. A chunk's work is a visit per request and role and one per decode step; memory is that of a chunk,
+of the requests in the system, and of those that failed units held.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
-from planner.replay import decode_kernels, home_kernels, prefill_kernels, step_kernels
+from planner.replay import decode_kernels, home_kernels, line_kernels, prefill_kernels, step_kernels
 from planner.replay import layout_kernels as layout
 from planner.replay.choice_kernels import BUCKETS
 from planner.replay.layout_kernels import HOUR_US, MINUTE_US, NOBODY, RING, Records, enter
@@ -66,6 +68,38 @@ class HandOver:
 
     rows: Records
     count: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What decode units held when they failed: rows of the decode stage's list of such from `first` on."""
+
+    rows: Records
+    first: int
+
+
+def hand_overs(
+    batches: Iterable[Requests], prefill: "PrefillStage", fails_us: Floats, fail: Callable[[float], Lost]
+) -> Iterator[HandOver]:
+    """Feed requests to prefill to the end; what it hands over, in order.
+
+    fails_us: when decode units fail, ascending, each time once. fail: lets decode come to such a time, after it was
+    fed everything handed over before, and gives what is lost, which is then read again.
+    """
+    times = [float(at) for at in fails_us]
+    for requests in batches:
+        while times and len(requests) and times[0] <= requests.arrival_us[-1]:
+            at = times.pop(0)
+            before = int(np.searchsorted(requests.arrival_us, at, side="left"))
+            yield prefill.feed(requests.part(slice(before)))
+            yield prefill.until(at)
+            prefill.read_again(fail(at), at)
+            requests = requests.part(slice(before, None))
+        yield prefill.feed(requests)
+    for at in times:
+        yield prefill.until(at)
+        prefill.read_again(fail(at), at)
+    yield prefill.finish()
 
 
 class _Stage:
@@ -205,6 +239,17 @@ class PrefillStage(_Stage):
         prefill_kernels.advance(self._book, self._span.end_us)
         return self._counted(out)
 
+    def until(self, before_us: float) -> HandOver:
+        """Everything before a time, after the arrivals before it."""
+        out = self._output(0)
+        prefill_kernels.advance(self._book, np.nextafter(before_us, -np.inf))
+        return self._counted(out)
+
+    def read_again(self, lost: Lost, at_us: float) -> None:
+        """Take in what decode units held that failed; `until` this time was done."""
+        self._make_room(len(lost.rows), 0)
+        prefill_kernels.read_again(self._book, lost.rows, lost.first, at_us)
+
     @property
     def ttft(self) -> NDArray[np.int32]:
         """Requests by hour of the window, class and bucket of their time to the first token."""
@@ -218,7 +263,7 @@ class PrefillStage(_Stage):
     @property
     def in_flight(self) -> int:
         """Requests in prefill that count, found one by one."""
-        return int(prefill_kernels.waiting(self._book))
+        return int(line_kernels.waiting(self._book))
 
     def _output(self, arriving: int) -> Records:
         """Room for everything that is there and that comes."""
@@ -238,7 +283,8 @@ class PrefillStage(_Stage):
             pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
             self._set(pool=_chained(pool, before, self._get("free")))
             book["free"], book["room"], book["pool_rows"] = before, book["room"] + len(pool) - before, len(pool)
-        asked = 2 * (self._get("homes") + arriving + blocks)
+        # those that are here may be sent by their session yet, when they come again or their unit drains or fails
+        asked = 2 * (self._get("homes") + self.inside + arriving + blocks)
         wanted = book["balancer"][0] == BALANCERS.index("prefix-aware") or book["routed"][0]
         if wanted and asked > book["homes_rows"][0]:
             homes = np.full((2, 1 << asked.bit_length()), NOBODY, np.int64)
@@ -304,18 +350,38 @@ class DecodeStage(_Stage):
             histograms=np.zeros((2, span.hours, span.classes, BUCKETS), np.int32),
             samples=samples,
             kept=kept,
+            lost=np.zeros(0, layout.LOST),
         )
         self._add_slots(_FIRST_SLOTS)
+        self.fails_us: Floats = np.unique(lives.fail_us[lives.fail_us <= span.end_us])
+        """When units fail: `fail` has to be called for each in its turn, see `hand_overs`."""
+        self._failed = 0
 
     def feed(self, handed: HandOver) -> None:
         """Take over what prefill handed over."""
         if handed.count:
+            until_us = float(handed.rows["at_us"][handed.count - 1])
+            assert self._failed == len(self.fails_us) or until_us < self.fails_us[self._failed], "a unit fails before"
             self._make_room(handed.count)
-            self._make_slots(float(handed.rows["at_us"][handed.count - 1]))
+            self._make_slots(until_us)
             decode_kernels.take_over(self._book, handed.rows, handed.count)
+
+    def fail(self, at_us: float) -> Lost:
+        """Everything up to the next time at which units fail, and what they held."""
+        assert at_us == self.fails_us[self._failed], "units fail one time after the other"
+        self._failed += 1
+        self._make_slots(at_us)
+        first, most = self._get("lost"), self._get("lost") + self._get("used")
+        if most > self._get("lost_rows"):
+            # twice that, so that this is not done at every failure
+            self._set(lost=np.concatenate([self._arrays["lost"][:first], np.zeros(2 * most - first, layout.LOST)]))
+            self._book["lost_rows"] = 2 * most
+        decode_kernels.advance_fleet(self._book, at_us)
+        return Lost(self._arrays["lost"][first : self._get("lost")], first)
 
     def finish(self) -> None:
         """Everything up to the end."""
+        assert self._failed == len(self.fails_us), "a unit fails before"
         self._make_slots(self._span.end_us)
         decode_kernels.finish(self._book, self._span.end_us)
 
@@ -333,6 +399,11 @@ class DecodeStage(_Stage):
     def moved(self) -> int:
         """Streams that units past their deadline handed over."""
         return self._get("moved")
+
+    @property
+    def lost(self) -> int:
+        """Requests that units held when they failed, each time."""
+        return self._get("lost")
 
     @property
     def inside(self) -> int:
@@ -392,14 +463,18 @@ def _units(lives: Lives, kind: np.dtype[np.void]) -> Records:
 
 
 def _events(lives: Lives, end_us: float) -> Records:
-    """What happens to the fleet until the end, in order. A unit that drains as it begins to serve takes no work."""
+    """What happens to the fleet until the end, in order. A unit that drains as it begins to serve takes no work.
+
+    Nothing happens any more to one that failed.
+    """
     every = np.ones(len(lives), np.bool_)
     kinds = [
-        (layout.TAKE, lives.serve_us, lives.serve_us < lives.drain_us),
-        (layout.STOP, lives.drain_us, lives.serve_us < lives.drain_us),
+        (layout.TAKE, lives.serve_us, lives.serve_us < lives.stop_us),
+        (layout.STOP, lives.stop_us, lives.serve_us < lives.stop_us),
         (layout.HOUSE, lives.serve_us, every),
-        (layout.DRAIN, lives.drain_us, every),
-        (layout.DEADLINE, lives.gone_us, every),
+        (layout.DRAIN, lives.drain_us, lives.drain_us < lives.fail_us),
+        (layout.DEADLINE, lives.gone_us, lives.gone_us < lives.fail_us),
+        (layout.FAIL, lives.fail_us, every),
     ]
     rows = [(float(at[unit]), kind, int(unit)) for kind, at, which in kinds for unit in np.flatnonzero(which)]
     return np.array(sorted(row for row in rows if row[0] <= end_us), layout.EVENT)

@@ -1,6 +1,7 @@
 """Sending requests where their session or prefix was before: homes of sessions and blocks, hits. Compiled.
 
-The unit that had a session or block last is its home, and none is forgotten. Importing this module imports numba.
+The unit that had a session or block last is its home, and none is forgotten; a unit that drains or fails takes no work
+any more, so that its sessions and blocks go elsewhere. Importing this module imports numba.
 """
 
 import numpy as np
@@ -45,7 +46,8 @@ def alone_ns(book: Record, missed: int, done: int) -> float:
 def choose_by_session(book: Record, request: Record) -> int:
     """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
     homes = _homes(book)
-    slot = _home_slot(book, request.session_id)
+    # blocks are numbered from 0 up in the same table, and NOBODY is no key
+    slot = _home_slot(book, NOBODY - 1 - request.session_id)
     place = _place_at_home(book, request, homes[slot])
     if place == NOBODY:
         place = choose_unit(book, TWO_KEY, request.seq, ROLE)

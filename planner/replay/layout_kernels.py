@@ -29,10 +29,10 @@ NOBODY = -1
 MINUTE_US, HOUR_US = 60e6, 3600e6
 RING = 1 << 13
 """Steps ahead for which leavers are counted, and steps back whose ends are known; a power of two."""
-TAKE, STOP, HOUSE, DRAIN, DEADLINE = range(5)
+TAKE, STOP, HOUSE, DRAIN, DEADLINE, FAIL = range(6)
 """Events of the fleet in the order of one moment: a unit takes work from now on; takes none any more; those who found
-no unit are sent to one; a unit's line is sent elsewhere; its streams are to leave after the step in progress. The first
-two say who may be chosen in the others."""
+no unit are sent to one; a unit's line is sent elsewhere; its streams are to leave after the step in progress; it fails
+with all that it holds. The first two say who may be chosen in the others."""
 NEXT_US, COUNT, FIRST, SECOND = range(4)
 """Rows of loads by place in the table of units. When the unit's pass ends or begins, or its step ends; inf: not by
 itself. Then inf where it takes no work: requests and streams; missed tokens (prefill) or KV (decode); work, ns
@@ -51,7 +51,9 @@ def _fields(floats: str, ints: str = "", shorts: str = "") -> np.dtype[np.void]:
 
 EVENT = _fields("at_us", "kind unit")
 HANDED = _fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id")
-"""A request whose prompt was read, and when."""
+"""A request whose prompt was read, and when. output_tokens: of one that was read again, -1 less its row of LOST."""
+LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id")
+"""A request that was in a decode unit when it failed. context: what is to be read again. to_go: steps."""
 
 PREFILL_BOOK = _fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
@@ -72,16 +74,20 @@ WAITING = np.dtype(
         *((name, np.int32) for name in ("seq", "following", "missed", "done", "piece", "output_tokens")),
         ("class_id", np.int16),
         ("tries", np.int16),
-        ("_", np.int32),
+        ("cached", np.int32),
     ]
 )
 """A request in prefill, one cache line. tried_us: when it came, first or again; of one that will be tried again, when.
 tries: before this one. missed, work_ns: tokens still to do, and their time on one rank alone; done: tokens that are
-there already. piece: of the missed tokens in the last pass, -1 before the first."""
-PREFILL_UNIT = _fields("drains_us drain_took_us", "place takes head tail pass_head waiting waiting_missed passes")
-"""place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty."""
+there already; cached: those that are there whatever unit reads it. piece: of the missed tokens in the last pass, -1
+before the first. output_tokens: below 0 where it is read again, as in HANDED; tried_us is then when its decode unit
+failed."""
+PREFILL_UNIT = _fields("drains_us drain_took_us", "place takes head tail pass_head waiting waiting_missed passes lost")
+"""place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty. lost: requests in it
+when it failed."""
 PREFILL_MINUTE = _fields("busy_us wait_us begun tokens")
-"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival; tokens."""
+"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival, or since a
+failure; tokens."""
 PREFILL_HOUR = _fields("arrived full late retried read ttft_us ttft_met hit_tokens input_tokens")
 """Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, sum of
 TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
@@ -92,13 +98,15 @@ DECODE_BOOK = _fields(
     "tpot_us sample_every_us",
     "candidates open last_unit homeless_head homeless_tail next_event used moved samples "
     "balancer rank_balancer exact seed most_streams "
+    "lost lost_at lost_rows "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows owners_at leaving_at ends_us_at "
     "leavers_at ranks_at slots ranks rank_numbers_at lines_at lines_rows minutes_at minutes_rows hours_at "
     "histograms_at "
     "hours_rows classes samples_at samples_rows kept_at kept_rows",
 )
 """fleet_us: nothing happens to the fleet before it. soonest_us: no step boundary before it. sample_us: the next sample.
-total_, candidates, open: as in prefill. used: places of the pool. moved: streams handed over at deadlines."""
+total_, candidates, open: as in prefill. used: places of the pool. moved: streams handed over at deadlines.
+lost: requests that failed units held."""
 STREAM = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "first_us", "left_us", "ready_us")),
@@ -113,7 +121,7 @@ which it leaves; minus the steps to go while it waits; 0 when all is done. conte
 steps then, so that KV grows with the steps. following: in a line, or among those that leave long after."""
 DECODE_UNIT = _fields(
     "clock_us leaves_us drains_us drain_took_us",
-    "place slot takes steps settled streams kv_tokens head tail far last_rank moved",
+    "place slot takes steps settled streams kv_tokens head tail far last_rank moved lost",
 )
 """slot: its row in arrays by slot. settled: steps up to which requests have their times. far: streams that leave beyond
 the ring. leaves_us: when its stragglers go, inf before. Others as in prefill."""
@@ -125,7 +133,7 @@ DECODE_HOUR = _fields("completed good e2e_us tpot_us with_tpot tpot_met")
 token, and of these within the target."""
 SAMPLE = _fields("at_us kv streams rank_kv rank_streams")
 """Largest over mean load of the units that take work, with those in line; of the ranks in a unit, the mean of units."""
-DECODE_KEPT = _fields("finish_us", "unit step moved")
+DECODE_KEPT = _fields("finish_us", "unit step moved lost")
 
 
 def enter(book: Records, **arrays: Records | Floats | Ints | NDArray[np.int32]) -> None:

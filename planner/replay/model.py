@@ -3,7 +3,7 @@
 Times are microseconds from one origin; arrays of one dataclass have one length.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -51,18 +51,40 @@ class Requests:
     def __len__(self) -> int:
         return len(self.arrival_us)
 
+    def part(self, rows: slice) -> "Requests":
+        """Some of them, one after the other."""
+        columns = {column.name: getattr(self, column.name)[rows] for column in fields(self)[:6]}
+        if self.block_from is not None and self.block_ids is not None:
+            begin, end, _ = rows.indices(len(self))
+            edges = self.block_from[begin : max(begin, end) + 1]
+            columns |= {"block_from": edges - edges[0], "block_ids": self.block_ids[edges[0] : edges[-1]]}
+        return Requests(**columns)
+
 
 @dataclass(frozen=True)
 class Lives:
-    """Units of one role: from when each serves, when it takes no more work, and its drain deadline (inf: never)."""
+    """Units of one role: from when each serves, when it takes no more work, and its drain deadline (inf: never).
+
+    fail_us: when it fails with all that it holds, for good; left out: none does.
+    """
 
     serve_us: Floats
     drain_us: Floats
     gone_us: Floats
+    fail_us: Floats = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not ((self.serve_us <= self.drain_us).all() and (self.drain_us <= self.gone_us).all()):
             raise UsageError("a unit serves, then drains, then is gone; correct the order of its times")
+        if len(self.fail_us) == 0:
+            object.__setattr__(self, "fail_us", np.full(len(self), np.inf))
+        if not (self.serve_us <= self.fail_us).all():
+            raise UsageError("a unit fails after it begins to serve; correct the order of its times")
+
+    @property
+    def stop_us(self) -> Floats:
+        """When each takes no more work: it drains, or fails."""
+        return np.minimum(self.drain_us, self.fail_us)
 
     def __len__(self) -> int:
         return len(self.serve_us)

@@ -21,6 +21,7 @@ from planner.replay.home_kernels import ROLE, alone_ns, alone_us, choose_by_bloc
 from planner.replay.layout_kernels import (
     COUNT,
     DRAIN,
+    FAIL,
     FULL,
     HANDED,
     HOUR_US,
@@ -35,7 +36,6 @@ from planner.replay.layout_kernels import (
     READ,
     STOP,
     TAKE,
-    WAITING,
     Ints,
     Record,
     Records,
@@ -46,14 +46,10 @@ from planner.replay.layout_kernels import (
     numbers_of,
     padded,
 )
+from planner.replay.line_kernels import all_of, not_begun, pool_of
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.replay.model.QUEUE_MODES`."""
-
-
-@njit
-def _pool(book: Record) -> Records:
-    return carray(at_address(book.pool_at), (book.pool_rows,), WAITING)
 
 
 @njit
@@ -82,7 +78,7 @@ def arrive(
     cached_input_tokens.
     """
     book, blocks = books[0], block_from.shape[0] > 0
-    pool = _pool(book)
+    pool = pool_of(book)
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
         if at >= book.horizon_us:
@@ -97,6 +93,7 @@ def arrive(
         request.tries = 0
         request.missed = missed
         request.done = done
+        request.cached = 0 if book.routed else done
         request.piece = -1
         request.work_ns = alone_ns(book, missed, done)
         request.output_tokens = output_tokens[row]
@@ -118,30 +115,38 @@ def arrive(
 
 
 @njit
-def waiting(books: Records) -> int:
-    """Requests that count, and that are in prefill, found one by one: in queues, passes, without a unit, or to come."""
-    book = books[0]
-    pool, units = _pool(book), units_of(book)
-    count = _counting(book, pool, book.homeless_head) + _counting(book, pool, book.retry_head)
-    for number in range(book.units_rows):
-        count += _counting(book, pool, units[number].head) + _counting(book, pool, units[number].pass_head)
-    return count
-
-
-@njit
-def _counting(book: Record, pool: Records, place: int) -> int:
-    """Requests of a list that count."""
-    count = 0
-    while place != NOBODY:
-        count += book.from_us <= pool[place].arrival_us < book.to_us
-        place = np.int64(pool[place].following)
-    return count
-
-
-@njit
 def advance(books: Records, until_us: float) -> None:
     """Let everything up to and including a time, which is finite, happen."""
     _advance(books[0], until_us)
+
+
+@njit
+def read_again(books: Records, lost: Records, first: int, at: float) -> None:
+    """Take in what decode units held that fail now, to be read from the start; all before now has happened.
+
+    lost: rows of the decode stage's LOST from `first` on.
+    """
+    book = books[0]
+    pool, events = pool_of(book), events_of(book)
+    while book.next_event < book.events_rows and events[book.next_event].at_us <= at:
+        _fleet_event(book)
+    for row in range(lost.shape[0]):
+        place = book.free
+        request = pool[place]
+        book.free = request.following
+        book.room -= 1
+        request.arrival_us = lost[row].arrival_us
+        request.tried_us = at
+        request.tries = 0
+        request.missed = lost[row].context
+        request.done = request.cached = 0
+        request.piece = -1
+        request.work_ns = alone_ns(book, lost[row].context, 0)
+        request.output_tokens = -1 - (first + row)
+        request.class_id = lost[row].class_id
+        request.seq = lost[row].seq
+        request.session_id = NOBODY
+        _dispatch(book, place, at, 0)
 
 
 @njit
@@ -152,7 +157,7 @@ def count_read(books: Records) -> None:
     ttft = carray(at_address(book.ttft_at), (book.hours_rows, book.classes, BUCKETS), np.int32)
     for row in range(book.out):
         handed = out[row]
-        if book.from_us <= handed.arrival_us < book.to_us:
+        if handed.output_tokens >= 0 and book.from_us <= handed.arrival_us < book.to_us:
             waited = handed.at_us - handed.arrival_us
             tally = _hour(book, handed.arrival_us, handed.class_id)
             tally.read += 1
@@ -171,7 +176,7 @@ def _advance(book: Record, until_us: float) -> None:
             fleet = events[book.next_event].at_us
         first = least(next_us) if book.open > 0 else NOBODY
         soonest = next_us[first] if book.open > 0 else np.inf
-        again = _pool(book)[book.retry_head].tried_us if book.retry_head != NOBODY else np.inf
+        again = pool_of(book)[book.retry_head].tried_us if book.retry_head != NOBODY else np.inf
         book.horizon_us = min(fleet, soonest, again)
         if book.horizon_us > until_us:
             return
@@ -200,10 +205,12 @@ def _fleet_event(book: Record) -> None:
         place, limit = book.homeless_head, book.queue_limit
         book.homeless_head = book.homeless_tail = NOBODY
     elif event.kind == DRAIN:
-        place = _not_begun(book, unit)
+        place = not_begun(book, unit)
         unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
+    elif event.kind == FAIL:
+        place = all_of(book, unit)
     while place != NOBODY:
-        following = np.int64(_pool(book)[place].following)
+        following = np.int64(pool_of(book)[place].following)
         _dispatch(book, place, event.at_us, limit)
         place = following
 
@@ -226,32 +233,10 @@ def _open(book: Record, number: int) -> None:
 
 
 @njit
-def _not_begun(book: Record, unit: Record) -> int:
-    """Take all requests out of a unit's queue that it has not begun, and give their line. Those begun stand first."""
-    pool = _pool(book)
-    last, place = NOBODY, unit.head
-    while place != NOBODY and pool[place].piece >= 0:
-        last, place = place, np.int64(pool[place].following)
-    line = place
-    while place != NOBODY:
-        unit.waiting -= 1
-        unit.waiting_missed -= pool[place].missed
-        place = np.int64(pool[place].following)
-    unit.tail = last
-    if last != NOBODY:
-        pool[last].following = NOBODY
-    else:
-        unit.head = NOBODY
-        if unit.pass_head == NOBODY and unit.place != NOBODY:
-            loads_of(book)[NEXT_US, unit.place] = np.inf
-    return line
-
-
-@njit
 def _try_again(book: Record) -> None:
     """The next of the rejected that come again is there."""
     place = book.retry_head
-    request = _pool(book)[place]
+    request = pool_of(book)[place]
     book.retry_head = request.following
     if book.retry_head == NOBODY:
         book.retry_tail = NOBODY
@@ -261,7 +246,7 @@ def _try_again(book: Record) -> None:
 @njit
 def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
     """Let the balancer send a request to a unit; see _join."""
-    request = _pool(book)[place]
+    request = pool_of(book)[place]
     if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
         chosen = choose_by_session(book, request)
     else:
@@ -272,7 +257,7 @@ def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
 @njit
 def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
     """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
-    pool = _pool(book)
+    pool = pool_of(book)
     request = pool[place]
     request.following = NOBODY
     if chosen == NOBODY:
@@ -284,7 +269,7 @@ def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
         return
     book.last_unit = numbers_of(book)[chosen]
     unit = units_of(book)[book.last_unit]
-    if limit > 0 and unit.waiting >= limit:
+    if limit > 0 and unit.waiting >= limit and request.output_tokens >= 0:
         _reject(book, place, FULL, at)
         return
     if unit.head == NOBODY:
@@ -302,7 +287,7 @@ def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
 @njit
 def _start_pass(book: Record, unit: Record, at: float) -> None:
     """Start a pass of a unit that has none, where somebody waits and the queue's mode says so."""
-    pool, next_us = _pool(book), loads_of(book)[NEXT_US]
+    pool, next_us = pool_of(book), loads_of(book)[NEXT_US]
     next_us[unit.place] = np.inf
     if unit.head == NOBODY:
         return
@@ -320,7 +305,8 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         following = np.int64(request.following)
         piece = min(np.int64(request.missed), book.chunk_tokens)
         fresh = request.piece < 0
-        late = fresh and at - request.tried_us > book.timeout_us
+        again = request.output_tokens < 0
+        late = fresh and at - request.tried_us > book.timeout_us and not again
         if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
@@ -332,7 +318,7 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
             place = following
             continue
         begun += fresh
-        waited_us += (at - request.arrival_us) * fresh
+        waited_us += (at - (request.tried_us if again else request.arrival_us)) * fresh
         request.piece = piece
         if last == NOBODY:
             unit.pass_head = place
@@ -378,7 +364,7 @@ def _count_pass(book: Record, at: float, lasts: float, begun: int, waited_us: fl
 @njit
 def _end_pass(book: Record, number: int, at: float) -> None:
     """Put the requests whose prompt is read out, and the rest back in front; then start the next pass."""
-    pool, unit = _pool(book), units_of(book)[number]
+    pool, unit = pool_of(book), units_of(book)[number]
     place, before = unit.pass_head, unit.head
     unit.pass_head = NOBODY
     unit.passes += 1
@@ -434,13 +420,14 @@ def _put_out(book: Record, request: Record, number: int, at: float) -> None:
         kept = carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq]
         kept.status = READ
         kept.unit = number
-        kept.first_us = at
+        if request.output_tokens >= 0:
+            kept.first_us = at
 
 
 @njit
 def _reject(book: Record, place: int, why: int, at: float) -> None:
     """Send a request away, to come again or for good."""
-    pool = _pool(book)
+    pool = pool_of(book)
     request = pool[place]
     counts = book.from_us <= request.arrival_us < book.to_us
     if request.tries < book.retries:

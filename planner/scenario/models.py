@@ -276,6 +276,17 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
     return rules
 
 
+class FailureSettings(Closed):
+    """How often nodes fail in a replay, and how long their unit is gone; a node takes its whole unit down."""
+
+    per_node_per_day: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Failures of a serving node a day; 24 over its MTBF in hours. Left out: none in replays."""
+    repair_s: Count
+    """Seconds from a failure until the unit's nodes are whole again, repaired or replaced; then the unit starts up."""
+    seed: Count
+    """Seed of the failures."""
+
+
 class ForecastSettings(Closed):
     """How demand is forecast from the intervals before."""
 
@@ -418,6 +429,7 @@ class Scenario(Closed):
     fleet: FleetSettings
     forecast: ForecastSettings
     replay: ReplaySettings
+    failures: FailureSettings
     training: TrainingSettings
     economics: EconomicsSettings
     slo: SloSettings

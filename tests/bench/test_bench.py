@@ -198,7 +198,7 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
 
         with store.read() as session:
             chunks = list(replaying.requests_of(session, done.trace, done.window))
-        rules = replaying.queue_rules(scenario.replay, done.trace)
+        rules = replaying.queue_rules(scenario.replay, done.trace, sessions=False)
         prefill = PrefillStage(done.service, done.prefill_lives, rules, done.span)
         decode = DecodeStage(done.service, done.decode_lives, rules, done.span)
         begin = time.perf_counter()
