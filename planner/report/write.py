@@ -10,7 +10,7 @@ from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
 from planner.results import RunView, missed_limits
-from planner.scenario.load import field_paths, value_at
+from planner.scenario.load import field_paths, toml_value, value_at
 from planner.trace.profile import load_profile
 
 
@@ -49,9 +49,16 @@ def _provenance(run: RunView) -> pl.DataFrame:
     for path, meaning in field_paths():
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         value = value_at(scenario, path)
-        rows.append((path, "" if value is None else str(value), kind, source, meaning))
+        rows.append((path, _shown(value), kind, source, meaning))
     rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]
     return pl.DataFrame(rows, schema=["field", "value", "kind", "source", "meaning"], orient="row")
+
+
+def _shown(value: object) -> str:
+    """A value for people; lists as they are written in scenarios."""
+    if value is None:
+        return ""
+    return toml_value(value) if isinstance(value, tuple) else str(value)
 
 
 def _local_times(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
