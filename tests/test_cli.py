@@ -353,8 +353,10 @@ def test_a_trace_without_output_shows_and_plans(cli: Cli) -> None:
 
 def test_every_public_query_runs_by_name(planned: Store, cli: Cli) -> None:
     assert cli("plan", "--set", "training.jobs=mixed").code == 0
+    assert cli("sweep", "--cases", "2").code == 0
     listed = cli("sql", "--list", "--format", "json").json
     values = {"run_id": "run-00002", "trace_id": "1", "start_us": "1740628800000000", "end_us": "1740715200000000"}
+    values["sweep_id"] = "sweep-00001"
     for query in listed:
         words = [word for key in query["params"] for word in ("--param", f"{key}={values.get(key, '900000000')}")]
         result = cli("sql", "--name", query["name"], *words, "--format", "json")
