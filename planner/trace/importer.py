@@ -1,6 +1,6 @@
 """Importing logs: files in, a stored trace out; what cannot be read is refused row by row, with the reason."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import Staging, staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
-from planner.trace import catalogue, containers, formats, sources, window_import
+from planner.trace import catalogue, containers, formats, prometheus, sources, window_import
 from planner.trace.batches import schema_of
 from planner.trace.catalogue import Draft
 from planner.trace.import_job import (
@@ -33,6 +33,7 @@ from planner.trace.import_job import (
 )
 from planner.trace.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.spool import Spool
+from planner.units import US_PER_S
 
 _MOST_CLASSES = 32_767
 """What the type of class_id holds."""
@@ -50,12 +51,17 @@ def import_trace(
 ) -> ImportOutcome:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
-    paths: files, folders of files, patterns. format_name: of `formats.readers`, or auto. Where the same files were
-    imported with the same options under this name, that trace is returned. Raises UsageError for an unknown format,
-    TraceError for files that are not what they should be.
+    paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
+    Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
+    unknown format, TraceError for files that are not what they should be.
     """
     if not name.strip():
         raise UsageError("--name is empty; give the trace a name")
+    servers = [str(path) for path in paths if prometheus.is_server(str(path))]
+    if servers:
+        if len(paths) > 1:
+            raise UsageError(f"{servers[0]}: is a server; import what it counts as a trace of its own")
+        return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
         formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
     logs = sources.expand(paths)
@@ -65,17 +71,47 @@ def import_trace(
         raise UsageError(f"--draw: format {reader.name} tells requests; draw from demand per window only")
     digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
     job = Job(store, tuple(map(str, logs.paths)), reader, options, name, digest, now, version)
-    known = known_before(job)
-    if known and known.trace.name == name:
-        return replace(known, known_as=name, skipped=logs.skipped)
-    with staging("window" if reader.demand else "request") as stage:
+
+    def read(stage: Staging) -> ImportOutcome:
         if reader.containers == ("folder",):
-            outcome = window_import.store_folders(stage, logs.paths, job)
-        else:
-            for index, path in enumerate(logs.paths):
-                _parse(stage, index, path, job)
-            outcome = window_import.store(stage, job) if reader.demand else _store(stage, job)
-    return replace(outcome, known_as=known.trace.name if known else None, skipped=logs.skipped)
+            for path in logs.paths:
+                formats.check_container(path, reader)
+            return window_import.store_folders(stage, logs.paths, job)
+        for index, path in enumerate(logs.paths):
+            _parse(stage, index, path, job)
+        return window_import.store(stage, job) if reader.demand else _store(stage, job)
+
+    return replace(_once(job, read), skipped=logs.skipped)
+
+
+def _import_counters(
+    store: Store, url: str, format_name: str, *, name: str, options: ImportOptions, now: datetime, version: str
+) -> ImportOutcome:
+    """Ask a monitoring server what inference servers counted. Raises UsageError, TraceError."""
+    if options.span is None:
+        raise UsageError(f"{url}: is a server; say what to ask for with --from and --to")
+    reader = formats.counter_reader(format_name, url, options.span)
+    assert reader.metrics is not None
+    counted = prometheus.counted(url, reader.metrics, options.span)
+    digest = digest_of(reader, options, [counted.digest])
+    job = Job(store, (url,), reader, options, name, digest, now, version)
+
+    def read(stage: Staging) -> ImportOutcome:
+        epoch = {**params_of(options), "start_us": 0, "unit_us": US_PER_S}
+        stage.parse(reader.query, 0, [counted.batch], epoch)
+        return window_import.store(stage, job)
+
+    return _once(job, read)
+
+
+def _once(job: Job, read: Callable[[Staging], ImportOutcome]) -> ImportOutcome:
+    """What the same import made before under this name, or what reading makes."""
+    known = known_before(job)
+    if known and known.trace.name == job.name:
+        return replace(known, known_as=job.name)
+    with staging("window" if job.reader.demand else "request") as stage:
+        outcome = read(stage)
+    return replace(outcome, known_as=known.trace.name if known else None)
 
 
 def _parse(stage: Staging, index: int, path: Path, job: Job) -> None:
