@@ -232,7 +232,7 @@ def check_accounts(stage: Staging, kind: str) -> None:
         assert all((rows[name] >= 0).all() and rows[name].is_not_null().all() for name in numbers)
     else:
         columns = ["arrival_us", "input_tokens", "cached_input_tokens", "output_tokens", "class_id", "session_id"]
-        stream = stage.requests(columns, 1000, numbered_sessions=False, in_order=False)
+        stream = stage.requests(columns, 1000, numbered_sessions=False)
         frame = pl.from_arrow(stream.read_all())
         assert isinstance(frame, pl.DataFrame)
         assert frame["arrival_us"].is_sorted()

@@ -100,11 +100,11 @@ def check_rows(counts: Mapping[str, Any], stage: Staging, job: Job, names: Seque
 
 
 @contextmanager
-def rejects_of(stage: Staging, job: Job, names: Sequence[str]) -> Iterator[Spool]:
+def rejects_of(stage: Staging, job: Job, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
     """Refused rows with the names of their files."""
     files_named = pa.array([Path(name).name for name in names])
     with Spool(REJECT_SCHEMA, job.store.path.parent, SPOOL_BYTES) as rejects:
-        for batch in stage.rejects(BATCH_ROWS):
+        for batch in stage.rejects(BATCH_ROWS) if any_refused else ():
             files = files_named.take(batch.column("file_index"))
             rejects.write(pa.record_batch([files, batch.column("line"), batch.column("reason")], schema=REJECT_SCHEMA))
         yield rejects
