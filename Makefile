@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plan test setup lint bench clean
+.PHONY: plan test setup lint fuzz bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -25,6 +25,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup
+	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/test_mutations.py -q
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

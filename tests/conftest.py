@@ -1,11 +1,16 @@
 """Shared fixtures. Tests read like a specification: what a user relies on, one statement each."""
 
+import contextlib
 import io
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +24,7 @@ from planner.scenario.load import load_scenario
 from planner.scenario.models import Scenario
 from planner.store import Store
 
-_SWITCHES = ("PLANNER_TEST_TRACES", "PLANNER_UPDATE_GOLDEN")
+_SWITCHES = ("PLANNER_TEST_TRACES", "PLANNER_TEST_MUTATIONS", "PLANNER_UPDATE_GOLDEN")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,6 +147,60 @@ def chromium() -> str:
     if not found:
         pytest.skip("no Chromium here: apt-get install chromium")
     return found
+
+
+class PrometheusServer:
+    """A Prometheus on loopback that knows the given samples; `url` is its address."""
+
+    def __init__(self, folder: Path, samples: str) -> None:
+        (folder / "samples").write_text(samples + "# EOF\n")
+        (folder / "prometheus.yml").write_text("{}\n")
+        blocks = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
+        subprocess.run(blocks, cwd=folder, check=True, capture_output=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://{address}"
+        options = {"config.file": "prometheus.yml", "storage.tsdb.path": "data", "web.listen-address": address}
+        words = [f"--{name}={value}" for name, value in {**options, "storage.tsdb.retention.time": "100y"}.items()]
+        log = subprocess.DEVNULL
+        self._process = subprocess.Popen(["prometheus", *words], cwd=folder, stdout=log, stderr=log)
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> None:
+        for _ in range(600):
+            assert self._process.poll() is None, "Prometheus has ended"
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):
+                return
+            time.sleep(0.1)
+        raise AssertionError("Prometheus is not ready after a minute")
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Starts a Prometheus with samples in OpenMetrics' text, and gives its address; skips where there is none."""
+    if not (shutil.which("prometheus") and shutil.which("promtool")):
+        pytest.skip("no Prometheus here: apt-get install prometheus")
+    servers: list[PrometheusServer] = []
+
+    def start(samples: str) -> str:
+        folder = tmp_path / f"prometheus-{len(servers)}"
+        folder.mkdir()
+        servers.append(PrometheusServer(folder, samples))
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 def eplb_cases() -> list[dict[str, Any]]:

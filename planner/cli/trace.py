@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from planner.trace.catalogue import TraceInfo
-    from planner.trace.import_job import ImportOptions
+    from planner.trace.import_job import ImportOptions, ImportOutcome
+    from planner.trace.prometheus import Range
 
 app = typer.Typer(help="Stored request traces.", rich_markup_mode=None)
 
@@ -80,7 +81,8 @@ def generate(
 @app.command("import")
 def import_(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Log files, folders of them, patterns; gzip and zstd too.")
+        list[str],
+        typer.Argument(metavar="PATH", help="Log files, folders, patterns, gzip and zstd too; or a Prometheus server."),
     ],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
     format_name: Annotated[
@@ -103,6 +105,12 @@ def import_(
         int | None, typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --draw draws.")] = 1,
+    begin: Annotated[str | None, typer.Option("--from", help="Server: count from here, ISO-8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Server: count up to here, ISO-8601.")] = None,
+    step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
+    selector: Annotated[
+        str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")
+    ] = "",
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -110,14 +118,43 @@ def import_(
     from dataclasses import replace
 
     from planner.pipeline import version
-    from planner.trace.describe import summary
     from planner.trace.importer import import_trace
 
     read = _import_options(timezone, start, time_unit, cache, columns or [], strict)
-    options = replace(read, draw=draw, seed=seed)
+    options = replace(read, draw=draw, seed=seed, span=_span(begin, end, timezone, step, selector))
     outcome = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
+    _print_import(outcome, name, as_json)
+
+
+def _span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "Range | None":
+    """What to ask a server for; None where nothing is said. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.prometheus import MOST_WINDOWS, Range
+
+    if begin is None and end is None:
+        return None
+    if begin is None or end is None:
+        raise UsageError("--from and --to: give both")
+    first, last = (_moment(text, timezone, option) for text, option in ((begin, "--from"), (end, "--to")))
+    assert first is not None
+    assert last is not None
+    span = Range(int(first.timestamp()), int(last.timestamp()), step_s, selector)
+    windows = (span.end_s - span.start_s) // step_s
+    if windows < 1:
+        raise UsageError(f"--to {end}: is less than a window of {step_s} s after --from {begin}")
+    if windows > MOST_WINDOWS:
+        raise UsageError(
+            f"--step {step_s}: makes {windows:,} windows and {MOST_WINDOWS:,} are the most; make it longer"
+        )
+    return span
+
+
+def _print_import(outcome: "ImportOutcome", name: str, as_json: bool) -> None:
+    """What an import made."""
+    from planner.trace.describe import summary
+
     trace = outcome.trace
     if outcome.known_as:
         again = "nothing was read again" if outcome.known_as == name else "this is it once more"

@@ -110,18 +110,18 @@ class Staging:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)
 
-    def requests(
-        self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool, in_order: bool
-    ) -> pa.RecordBatchReader:
+    def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on)."""
+        with self._reading():
+            yield from self._stream(_sql("staging/plain_requests"), batch_rows)
+
+    def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> pa.RecordBatchReader:
         """Columns of the imported requests in arrival order, then file order.
 
-        numbered_sessions: whether sessions are numbers already and keep them. in_order: whether the files are taken
-        to be in arrival order already, so that nothing is sorted; who reads the rows has to check.
+        numbered_sessions: whether sessions are numbers already and keep them.
         """
         # only the columns asked for are computed: classes and sessions cost a sort each
-        query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')})"
-        if not in_order:
-            query += " ORDER BY arrival_us, file_index, line"
+        query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
         return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
 
     def windows(self) -> pl.DataFrame:
@@ -144,7 +144,7 @@ class Staging:
         """Parquet files are read while queries run; what is wrong with them shows there."""
         try:
             yield
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             if not self._paths:
                 raise
             broken = re.search(r"log-(\d+)\.parquet", str(error))

@@ -11,6 +11,7 @@ from typing import Literal
 from planner.errors import TraceError, UsageError
 from planner.resources import shipped
 from planner.trace import containers
+from planner.trace.prometheus import Range, has_counter
 from planner.trace.sources import head_of
 
 AUTO = "auto"
@@ -76,6 +77,23 @@ def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> R
     return next(iter(found.values()))
 
 
+def counter_reader(name: str, url: str, span: Range) -> Reader:
+    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
+    known = {reader.name: reader for reader in readers().values() if reader.metrics}
+    if name != AUTO:
+        if name not in known:
+            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(known)}")
+        known = {name: known[name]}
+    looked_for = {reader.name: reader.metrics["input_tokens"] for reader in known.values() if reader.metrics}
+    there = [found for found, metric in looked_for.items() if has_counter(url, metric, span)]
+    if len(there) > 1:
+        raise TraceError(f"{url}: has counters of {' and '.join(there)}; say which with --format")
+    if not there:
+        counters = " or ".join(looked_for.values())
+        raise TraceError(f"{url}: has no {counters} from --from to --to; check the times and the --selector")
+    return known[there[0]]
+
+
 def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
     """The format that a file looks like; one that asks for all that another does, and more, goes first."""
     container, names = _shape(path)
@@ -134,6 +152,9 @@ def check_container(path: Path, reader: Reader) -> Container:
         if "folder" not in reader.containers:
             raise TraceError(f"{path}: is a folder, and {reader.name} reads files; check the --format")
         return "folder"
+    if reader.containers in (("folder",), ("url",)):
+        wanted = "folders" if reader.containers == ("folder",) else "a server: give its address"
+        raise TraceError(f"{path}: is a file, and {reader.name} reads {wanted}")
     head = head_of(path, _HEAD_BYTES)
     if reader.containers == ("json",):
         _check_signature(path, reader, head)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from planner.store.traces import REJECT_SCHEMA
 from planner.trace import catalogue
 from planner.trace.catalogue import TraceInfo
 from planner.trace.formats import Reader
+from planner.trace.prometheus import Range
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, to_us
 
@@ -36,7 +37,7 @@ class ImportOptions:
     start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse everything if one row is refused. draw: where a log tells demand per window, draw
-    one request for every so many, None to keep the windows. seed: of what is drawn.
+    one request for every so many, None to keep the windows. seed: of what is drawn. span: what to ask a server for.
     """
 
     timezone: str
@@ -47,6 +48,7 @@ class ImportOptions:
     strict: bool = False
     draw: int | None = None
     seed: int = 1
+    span: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,11 @@ def check_rows(counts: Mapping[str, Any], stage: Staging, job: Job, names: Seque
 
 
 @contextmanager
-def rejects_of(stage: Staging, job: Job, names: Sequence[str]) -> Iterator[Spool]:
+def rejects_of(stage: Staging, job: Job, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
     """Refused rows with the names of their files."""
     files_named = pa.array([Path(name).name for name in names])
     with Spool(REJECT_SCHEMA, job.store.path.parent, SPOOL_BYTES) as rejects:
-        for batch in stage.rejects(BATCH_ROWS):
+        for batch in stage.rejects(BATCH_ROWS) if any_refused else ():
             files = files_named.take(batch.column("file_index"))
             rejects.write(pa.record_batch([files, batch.column("line"), batch.column("reason")], schema=REJECT_SCHEMA))
         yield rejects
@@ -131,6 +133,7 @@ def _reading(options: ImportOptions) -> dict[str, object]:
         "columns": dict(options.columns),
         "draw": options.draw,
         "seed": options.seed if options.draw else None,
+        "span": asdict(options.span) if options.span else None,
     }
 
 

@@ -1,6 +1,6 @@
 """Importing logs: files in, a stored trace out; what cannot be read is refused row by row, with the reason."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import Staging, staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
-from planner.trace import catalogue, containers, formats, sources, window_import
+from planner.trace import catalogue, containers, formats, prometheus, sources, window_import
 from planner.trace.batches import schema_of
 from planner.trace.catalogue import Draft
 from planner.trace.import_job import (
@@ -33,7 +33,9 @@ from planner.trace.import_job import (
 )
 from planner.trace.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.spool import Spool
+from planner.units import US_PER_S
 
+_PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
 _MOST_CLASSES = 32_767
 """What the type of class_id holds."""
 
@@ -50,12 +52,17 @@ def import_trace(
 ) -> ImportOutcome:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
-    paths: files, folders of files, patterns. format_name: of `formats.readers`, or auto. Where the same files were
-    imported with the same options under this name, that trace is returned. Raises UsageError for an unknown format,
-    TraceError for files that are not what they should be.
+    paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
+    Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
+    unknown format, TraceError for files that are not what they should be.
     """
     if not name.strip():
         raise UsageError("--name is empty; give the trace a name")
+    servers = [str(path) for path in paths if prometheus.is_server(str(path))]
+    if servers:
+        if len(paths) > 1:
+            raise UsageError(f"{servers[0]}: is a server; import what it counts as a trace of its own")
+        return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
         formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
     logs = sources.expand(paths)
@@ -65,17 +72,47 @@ def import_trace(
         raise UsageError(f"--draw: format {reader.name} tells requests; draw from demand per window only")
     digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
     job = Job(store, tuple(map(str, logs.paths)), reader, options, name, digest, now, version)
-    known = known_before(job)
-    if known and known.trace.name == name:
-        return replace(known, known_as=name, skipped=logs.skipped)
-    with staging("window" if reader.demand else "request") as stage:
+
+    def read(stage: Staging) -> ImportOutcome:
         if reader.containers == ("folder",):
-            outcome = window_import.store_folders(stage, logs.paths, job)
-        else:
-            for index, path in enumerate(logs.paths):
-                _parse(stage, index, path, job)
-            outcome = window_import.store(stage, job) if reader.demand else _store(stage, job)
-    return replace(outcome, known_as=known.trace.name if known else None, skipped=logs.skipped)
+            for path in logs.paths:
+                formats.check_container(path, reader)
+            return window_import.store_folders(stage, logs.paths, job)
+        for index, path in enumerate(logs.paths):
+            _parse(stage, index, path, job)
+        return window_import.store(stage, job) if reader.demand else _store(stage, job)
+
+    return replace(_once(job, read), skipped=logs.skipped)
+
+
+def _import_counters(
+    store: Store, url: str, format_name: str, *, name: str, options: ImportOptions, now: datetime, version: str
+) -> ImportOutcome:
+    """Ask a monitoring server what inference servers counted. Raises UsageError, TraceError."""
+    if options.span is None:
+        raise UsageError(f"{url}: is a server; say what to ask for with --from and --to")
+    reader = formats.counter_reader(format_name, url, options.span)
+    assert reader.metrics is not None
+    counted = prometheus.counted(url, reader.metrics, options.span)
+    digest = digest_of(reader, options, [counted.digest])
+    job = Job(store, (url,), reader, options, name, digest, now, version)
+
+    def read(stage: Staging) -> ImportOutcome:
+        epoch = {**params_of(options), "start_us": 0, "unit_us": US_PER_S}
+        stage.parse(reader.query, 0, [counted.batch], epoch)
+        return window_import.store(stage, job)
+
+    return _once(job, read)
+
+
+def _once(job: Job, read: Callable[[Staging], ImportOutcome]) -> ImportOutcome:
+    """What the same import made before under this name, or what reading makes."""
+    known = known_before(job)
+    if known and known.trace.name == job.name:
+        return replace(known, known_as=job.name)
+    with staging("window" if job.reader.demand else "request") as stage:
+        outcome = read(stage)
+    return replace(outcome, known_as=known.trace.name if known else None)
 
 
 def _parse(stage: Staging, index: int, path: Path, job: Job) -> None:
@@ -98,33 +135,36 @@ def _parse(stage: Staging, index: int, path: Path, job: Job) -> None:
 
 def _store(stage: Staging, job: Job) -> ImportOutcome:
     """What was parsed becomes a stored trace, with what was refused."""
-    counts: dict[str, Any] = stage.counts()
-    reasons = stage.reasons()
-    _check_counts(counts, stage, job)
-    classes = tuple(stage.classes()) if counts["has_class"] else ()
-    if len(classes) > _MOST_CLASSES:
-        raise TraceError(f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} are the most")
-    with rejects_of(stage, job, job.names) as rejects, _requests_of(stage, counts, job) as (requests, blocks):
+    with _requests_of(stage, job) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
-        draft = Draft(
-            name=job.name,
-            origin="import",
-            format=job.reader.name,
-            settings=settings_of(job),
-            settings_digest=job.digest,
-            timezone=job.options.timezone,
-            sample_weight=counts["sample_weight"],
-            window_us=(requests.first_arrival_us, requests.last_arrival_us + 1),
-            created_at=job.now,
-            planner_version=job.version,
-            block_tokens=(job.reader.block_tokens or counts["block_tokens"]) if blocks.rows else None,
-            rows_read=counts["rows_read"],
-            classes=classes,
-            rejects=rejects,
-        )
-        trace = catalogue.add(job.store, draft, requests, blocks if blocks.rows else None)
-    return ImportOutcome(trace, reasons)
+        refused = counts["rows_read"] > counts["rows_imported"]
+        with rejects_of(stage, job, job.names, any_refused=refused) as rejects:
+            draft = Draft(
+                name=job.name,
+                origin="import",
+                format=job.reader.name,
+                settings=settings_of(job),
+                settings_digest=job.digest,
+                timezone=job.options.timezone,
+                sample_weight=counts["sample_weight"],
+                window_us=(requests.first_arrival_us, requests.last_arrival_us + 1),
+                created_at=job.now,
+                planner_version=job.version,
+                block_tokens=(job.reader.block_tokens or counts["block_tokens"]) if blocks.rows else None,
+                rows_read=counts["rows_read"],
+                classes=_classes(stage, job) if counts["has_class"] else (),
+                rejects=rejects,
+            )
+            trace = catalogue.add(job.store, draft, requests, blocks if blocks.rows else None)
+        return ImportOutcome(trace, stage.reasons() if refused else {})
+
+
+def _classes(stage: Staging, job: Job) -> tuple[str, ...]:
+    classes = tuple(stage.classes())
+    if len(classes) > _MOST_CLASSES:
+        raise TraceError(f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} are the most")
+    return classes
 
 
 def _check_counts(counts: Mapping[str, Any], stage: Staging, job: Job) -> None:
@@ -138,38 +178,52 @@ def _check_counts(counts: Mapping[str, Any], stage: Staging, job: Job) -> None:
 
 
 @contextmanager
-def _requests_of(stage: Staging, counts: Mapping[str, Any], job: Job) -> Iterator[tuple[Spool, Spool]]:
-    """Requests and their blocks in arrival order: as they come where they come so, and sorted where not."""
-    schema, folder = _request_schema(counts), job.store.path.parent
-    plain = not (counts["has_class"] or counts["has_session"] or counts["has_blocks"])
-    for in_order in (True, False) if plain else (False,):
-        with (
-            Spool(schema, folder, SPOOL_BYTES) as requests,
-            Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks,
-        ):
-            stream = stage.requests(
-                [*schema.names, "block_ids"] if counts["has_blocks"] else schema.names,
-                BATCH_ROWS,
-                numbered_sessions=counts["numbered_sessions"],
-                in_order=in_order,
-            )
-            if _spool(stream, requests, blocks, job):
-                yield requests, blocks
-                return
+def _requests_of(stage: Staging, job: Job) -> Iterator[tuple[Mapping[str, Any], Spool, Spool]]:
+    """Counts, and requests with their blocks in arrival order.
 
-
-def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Job) -> bool:
-    """Take the requests out of the staging area; compute cache hits where the format has none.
-
-    False as soon as one comes before the one that it follows.
+    Plain requests that come in order are taken in one pass; for all others everything is counted first, then sorted.
     """
+    folder = job.store.path.parent
+    with Spool(_PLAIN_SCHEMA, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+        plain = _spool_plain(stage, requests)
+        if plain is not None:
+            check_rows(plain, stage, job, job.names)
+            yield plain, requests, blocks
+            return
+    counts = stage.counts()
+    _check_counts(counts, stage, job)
+    if counts["has_class"]:
+        _classes(stage, job)
+    schema = _request_schema(counts)
+    with Spool(schema, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+        columns = [*schema.names, "block_ids"] if counts["has_blocks"] else schema.names
+        stream = stage.requests(columns, BATCH_ROWS, numbered_sessions=bool(counts["numbered_sessions"]))
+        _spool(stream, requests, blocks, job)
+        yield counts, requests, blocks
+
+
+def _spool_plain(stage: Staging, requests: Spool) -> dict[str, Any] | None:
+    """Take requests as they come; None where they have classes and so on, or one comes before the one it follows."""
+    rows_read = 0
+    for batch in stage.plain_requests(BATCH_ROWS):
+        if pc.any(batch.column("more")).as_py():
+            return None
+        rows_read += batch.num_rows
+        if pc.any(batch.column("refused")).as_py():
+            batch = batch.filter(pc.invert(batch.column("refused")))
+        arrivals, late = batch.column("arrival_us").to_numpy(), requests.last_arrival_us
+        if (arrivals[1:] < arrivals[:-1]).any() or (late is not None and len(arrivals) and arrivals[0] < late):
+            return None
+        requests.write(batch.select(_PLAIN_SCHEMA.names))
+    absent = dict.fromkeys(("has_class", "has_session", "has_blocks"), False)
+    return {"rows_read": rows_read, "rows_imported": requests.rows, "sample_weight": 1, "block_tokens": None, **absent}
+
+
+def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Job) -> None:
+    """Take the sorted requests out of the staging area; compute cache hits where the format has none."""
     cache = PrefixCache(job.options.cache_blocks)
     block_tokens = job.reader.block_tokens
     for batch in stream:
-        arrivals = batch.column("arrival_us").to_numpy()
-        late = requests.last_arrival_us
-        if (arrivals[1:] < arrivals[:-1]).any() or (late is not None and len(arrivals) and arrivals[0] < late):
-            return False
         fields = {name: batch.column(name) for name in batch.schema.names}
         if "block_ids" in fields:
             ids = fields.pop("block_ids")
@@ -180,7 +234,6 @@ def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Jo
             blocks.write(_blocks(ids, requests.rows))
         schema = requests.schema
         requests.write(pa.record_batch([fields[item.name].cast(item.type) for item in schema], schema=schema))
-    return True
 
 
 def _blocks(ids: pa.Array, first: int) -> pa.RecordBatch:

@@ -95,7 +95,7 @@ def _stored(
         "rows_read": stage.counts()["rows_read"],
     }
     reasons = stage.reasons()
-    with rejects_of(stage, job, names) as rejects:
+    with rejects_of(stage, job, names, any_refused=bool(reasons)) as rejects:
         if weight is None:
             draft = Draft(origin="windows", rejects=rejects, **common)
             return ImportOutcome(catalogue.add_windows(job.store, draft, found), reasons, coverage=coverage)

@@ -1,22 +1,32 @@
 -- Shared by all readers. Columns of text files are text; of Parquet files they are BIGINT, DOUBLE, a time or text.
 
--- The moment of a column: ISO-8601 date and time, with an offset or in the given zone; NULL for anything else.
-CREATE MACRO arrival_time
-    (zone VARCHAR, given VARCHAR) AS
-        CASE
-            WHEN NOT regexp_matches(given, '^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}') THEN NULL
-            WHEN regexp_matches(given, '\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)\s*$')
-                THEN TRY_CAST(given AS TIMESTAMPTZ)
-            ELSE timezone(zone, TRY_CAST(given AS TIMESTAMP))
-        END,
-    (zone VARCHAR, given TIMESTAMPTZ) AS given,
-    (zone VARCHAR, given TIMESTAMP) AS timezone(zone, given),
-    (zone VARCHAR, given BIGINT) AS NULL::TIMESTAMPTZ,
-    (zone VARCHAR, given DOUBLE) AS NULL::TIMESTAMPTZ;
+-- Microseconds since the epoch as they are; NULL before 1677 and after 2261, which no clock shows.
+CREATE MACRO on_a_clock(micros) AS CASE WHEN micros BETWEEN -9246182400000000 AND 9214646400000000 THEN micros END;
 
--- Microseconds since the epoch of a moment; NULL for none, and for one that lies beyond all clocks.
-CREATE MACRO epoch_micros(moment) AS
-    CASE WHEN moment BETWEEN TIMESTAMPTZ '1677-01-01 00:00:00+00' AND TIMESTAMPTZ '2262-01-01 00:00:00+00' THEN epoch_us(moment) END;
+-- Microseconds since the epoch of a column: ISO-8601 date and time, with an offset or in the given zone; NULL for
+-- anything else. Conversions between zones would cost most of an import: UTC needs none.
+CREATE MACRO arrival_micros
+    (zone VARCHAR, given VARCHAR) AS
+        on_a_clock(
+            CASE
+                WHEN NOT regexp_matches(given, '^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}') THEN NULL
+                WHEN regexp_matches(given, '\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)\s*$')
+                    THEN epoch_us(TRY_CAST(given AS TIMESTAMPTZ))
+                WHEN zone = 'UTC' THEN epoch_us(TRY_CAST(given AS TIMESTAMP))
+                ELSE epoch_us(timezone(zone, TRY_CAST(given AS TIMESTAMP)))
+            END
+        ),
+    (zone VARCHAR, given TIMESTAMPTZ) AS on_a_clock(CASE WHEN isfinite(given) THEN epoch_us(given) END),
+    (zone VARCHAR, given TIMESTAMP) AS
+        on_a_clock(
+            CASE
+                WHEN NOT isfinite(given) THEN NULL
+                WHEN zone = 'UTC' THEN epoch_us(given)
+                ELSE epoch_us(timezone(zone, given))
+            END
+        ),
+    (zone VARCHAR, given BIGINT) AS NULL::BIGINT,
+    (zone VARCHAR, given DOUBLE) AS NULL::BIGINT;
 
 -- Microseconds of a number of units from 0; NULL for anything else.
 CREATE MACRO micros_of

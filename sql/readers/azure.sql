@@ -3,7 +3,7 @@
 WITH field AS (
     SELECT
         *,
-        epoch_micros(arrival_time($timezone, TIMESTAMP)) AS arrival_us,
+        arrival_micros($timezone, TIMESTAMP) AS arrival_us,
         token_count(ContextTokens) AS input_tokens,
         token_count(GeneratedTokens) AS output_tokens
     FROM raw

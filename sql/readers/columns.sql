@@ -5,7 +5,7 @@
 WITH field AS (
     SELECT
         *,
-        coalesce(epoch_micros(arrival_time($timezone, arrival)), $start_us::BIGINT + micros_of(arrival, $unit_us::BIGINT)) AS at_us,
+        coalesce(arrival_micros($timezone, arrival), $start_us::BIGINT + micros_of(arrival, $unit_us::BIGINT)) AS at_us,
         token_count(input_tokens) AS given_input,
         coalesce(
             token_count(cached_input_tokens), CASE WHEN coalesce(trim(cached_input_tokens::VARCHAR), '') = '' THEN 0 END

@@ -3,7 +3,7 @@
 WITH parsed AS (
     SELECT
         *,
-        epoch_micros(arrival_time($timezone, "startTime")) AS arrival_us,
+        arrival_micros($timezone, "startTime") AS arrival_us,
         token_count(prompt_tokens) AS input_tokens,
         token_count(completion_tokens) AS output_tokens,
         CASE WHEN json_valid(metadata::VARCHAR) THEN metadata::VARCHAR::JSON END AS more

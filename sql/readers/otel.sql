@@ -129,7 +129,7 @@ timed AS (
         *,
         coalesce(
             CASE WHEN TRY_CAST(started_ns AS BIGINT) BETWEEN 0 AND 7000000000000000000 THEN TRY_CAST(started_ns AS BIGINT) // 1000 END,
-            epoch_micros(arrival_time($timezone, started))
+            arrival_micros($timezone, started)
         ) AS arrival_us
     FROM field
 )

@@ -5,8 +5,8 @@
 WITH field AS (
     SELECT
         *,
-        coalesce(epoch_micros(arrival_time($timezone, window_start)), $start_us::BIGINT + micros_of(window_start, $unit_us::BIGINT)) AS start_us,
-        coalesce(epoch_micros(arrival_time($timezone, window_end)), $start_us::BIGINT + micros_of(window_end, $unit_us::BIGINT)) AS end_us,
+        coalesce(arrival_micros($timezone, window_start), $start_us::BIGINT + micros_of(window_start, $unit_us::BIGINT)) AS start_us,
+        coalesce(arrival_micros($timezone, window_end), $start_us::BIGINT + micros_of(window_end, $unit_us::BIGINT)) AS end_us,
         whole_number(requests::VARCHAR) AS count_there,
         whole_number(input_tokens::VARCHAR) AS input_there,
         whole_number(coalesce(nullif(trim(cached_input_tokens::VARCHAR), ''), '0')) AS cached_there,

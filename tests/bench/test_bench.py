@@ -245,3 +245,49 @@ def test_policies_on_fourteen_days_cost_little_more_than_keeping_the_fleet(tmp_p
         f"bound on them: relaxation {found.bound.lp_seconds:.2f} s"
     )
     assert ratio <= 60
+
+
+LOG_ROWS = 50_000_000
+
+
+def test_importing_parquet_costs_at_most_two_plain_copies_and_2_gb(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """A log in arrival order into a new store, against DuckDB's own CREATE TABLE AS SELECT from the same file."""
+    import resource
+    import subprocess
+    import sys
+    from datetime import UTC, datetime
+
+    from planner.trace.import_job import ImportOptions
+    from planner.trace.importer import import_trace
+
+    log, numbers = tmp_path / "log.parquet", iter(range(100))
+    rows = (
+        "SELECT make_timestamp(1740787200000000 + i * 1000 + (random() * 900)::BIGINT) AS arrival, "
+        "(1 + random() * 4000)::INTEGER AS input_tokens, (random() * 500)::INTEGER AS output_tokens "
+        f"FROM range({LOG_ROWS}) AS t(i)"
+    )
+    duckdb.execute(f"COPY ({rows}) TO '{log}' (FORMAT parquet)")
+    options = ImportOptions(timezone="UTC", start=datetime(1970, 1, 1, tzinfo=UTC))
+
+    def copied() -> None:
+        connection = duckdb.connect(str(tmp_path / f"copy-{next(numbers)}.duckdb"))
+        connection.execute(f"CREATE TABLE request AS SELECT * FROM '{log}'")
+        connection.close()
+
+    def imported() -> None:
+        store = Store(tmp_path / f"import-{next(numbers)}.duckdb")
+        import_trace(store, [log], format_name="auto", name="t", options=options, now=conftest_now(), version="bench")
+
+    pairs = [(seconds(imported, 1), seconds(copied, 1)) for _ in range(3)]
+    benchmark.pedantic(copied, rounds=1)
+    ratio = float(np.median([one / other for one, other in pairs]))
+    words = ["trace", "import", str(log), "--name", "t", "--db", str(tmp_path / "memory.duckdb")]
+    subprocess.run([sys.executable, "-m", "planner", *words], check=True, capture_output=True)
+    gigabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    taken, plain = (float(np.median(column)) for column in zip(*pairs, strict=True))
+    print(
+        f"\nimporting {LOG_ROWS:,} rows of Parquet: {taken:.2f} s, CREATE TABLE AS SELECT {plain:.2f} s, "
+        f"ratio {ratio:.2f} (at most 2), {gigabytes:.2f} GB resident (at most 2)"
+    )
+    assert ratio <= 2
+    assert gigabytes <= 2
