@@ -280,7 +280,7 @@ def test_a_folder_and_a_missing_file_are_named(store: Store, tmp_path: Path) -> 
 
 def test_unknown_formats_and_fields_list_the_known_ones(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "l.csv", "a\n1\n")
-    with pytest.raises(UsageError, match="use auto or one of .*azure, .*csv, .*mooncake, .*parquet"):
+    with pytest.raises(UsageError, match=r"use auto or one of .*azure, .*csv, .*mooncake, .*parquet"):
         imported(store, log, "excel")
     with pytest.raises(UsageError, match="has the fields arrival, input_tokens"):
         imported(store, log, "csv", columns={"tokens": "a"})
