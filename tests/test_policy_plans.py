@@ -8,7 +8,6 @@ from conftest import NOW, Cli, small_scenario
 from test_policy import MADE
 
 from planner import pipeline
-from planner.policy import Seen
 from planner.results import PlanOutcome
 from planner.scenario.load import load_scenario, to_toml
 from planner.store import Store
@@ -22,14 +21,14 @@ def planned_by(cli: Cli, name: str, *sets: str) -> Any:
     return result.json
 
 
-def outcome_of(store: Store, name: str, *sets: str, forecasts: list[tuple[Seen, ...]] | None = None) -> PlanOutcome:
+def outcome_of(store: Store, name: str, *sets: str) -> PlanOutcome:
     """A plan that is not stored."""
     scenario = load_scenario(None, [f"policy.name={name}", *sets]).scenario
     trace = pipeline.ensure_trace(store, scenario, now=NOW)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         limits = pipeline.slo_limits(session, scenario, trace)
-    return pipeline.compute_plan(scenario, trace, demand, limits=limits, forecasts=forecasts)
+    return pipeline.compute_plan(scenario, trace, demand, limits=limits)
 
 
 SHORTFALLS = [f"{kind}_shortfall_{tokens}_tokens" for kind in ("steady", "start_up") for tokens in ("input", "output")]
@@ -80,9 +79,17 @@ def test_two_noisy_weeks_are_planned_by_every_policy(store: Store) -> None:
         assert outcome.policy == name
 
 
-def test_forecasts_take_the_place_of_the_demand_source(planned: Store) -> None:
-    forecasts: list[tuple[Seen, ...]] = [()] * 48 + [(Seen(0.0, 0.0),) * 5] * 48
-    assert outcome_of(planned, "predictive", forecasts=forecasts).plan.decode_units.tolist() == [9] * 48 + [2] * 48
+def test_a_forecast_plans_for_its_quantile_once_there_is_one(store: Store) -> None:
+    days = ("trace.days=3", "trace.noise=0.1", "trace.scale=0.0001", "policy.demand_source=forecast")
+    high, low = (outcome_of(store, "predictive", *days, f"policy.quantile={share}") for share in (0.9, 0.2))
+    assert high.demand_source == "forecast"
+    (note,) = [note for note in high.notes if "quantile of" in note]
+    assert "90% quantile of day-of-week forecasts of a season of a day, made an interval before" in note
+    unseen = int(note.rpartition("first ")[2].split()[0])
+    assert 96 < unseen < 2 * 96
+    assert set(high.plan.decode_units[:unseen].tolist()) == {9}, "nothing is foreseen: the full fleet"
+    assert low.plan.inference_node_s.sum() < high.plan.inference_node_s.sum()
+    assert min(high.plan.decode_units.tolist()) < 9
 
 
 def test_latencies_decide_where_slo_is_asked_for(planned: Store, cli: Cli) -> None:
