@@ -517,7 +517,7 @@ def test_with_a_unit_of_each_role_that_stays_everything_ends_in_its_time(case: C
 def test_the_random_cases_reach_what_is_to_be_compared() -> None:
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(cases())
     def collect(case: Case) -> None:
         outcomes, prefill, decode = simulate(*case)

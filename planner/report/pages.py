@@ -87,6 +87,8 @@ def _rows(table: pl.DataFrame) -> dict[str, Any]:
 def _number(value: object) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
