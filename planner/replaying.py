@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Event
 from typing import Any
@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner import replays
-from planner.demand import Demand
 from planner.errors import RunError, UsageError
 from planner.pipeline import (
     Progress,
@@ -31,6 +30,7 @@ from planner.pipeline import (
 )
 from planner.replay.engine import DecodeStage, HandOver, PrefillStage, Span
 from planner.replay.model import Lives, QueueRules, Requests, Service
+from planner.replay.window import Window, window_of
 from planner.results import PlanOutcome, RunView, save_plan
 from planner.scenario.load import stored_scenario
 from planner.scenario.models import ReplaySettings, Scenario
@@ -38,28 +38,13 @@ from planner.service import lives_of, service_of, table_imbalance
 from planner.store import Session, Store
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import US_PER_HOUR, US_PER_S, from_us, iso, usd
+from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
 
 _BATCH_ROWS = 500_000
 _MOST_KEPT = 20_000_000
 """Requests whose outcomes fit into memory with some room: about 100 bytes each."""
 _AHEAD = 4
 """Chunks that prefill may be ahead of decode."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is counted, and what is simulated around it: UTC epoch microseconds."""
-
-    from_us: int
-    to_us: int
-    origin_us: int
-    end_us: int
-
-    @property
-    def span_us(self) -> tuple[float, float, float]:
-        """from, to and end from the origin."""
-        return self.from_us - self.origin_us, self.to_us - self.origin_us, self.end_us - self.origin_us
 
 
 @dataclass(frozen=True)
@@ -96,56 +81,6 @@ class Replayed:
             scenario.fleet,
             scenario.zone,
         )
-
-
-def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
-    """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
-    starts_us = demand.grid.starts_us
-    there = starts_us + demand.grid.interval_us > first_us
-    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
-    distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
-    start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
-    return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
-
-
-def window_of(
-    demand: Demand,
-    settings: ReplaySettings,
-    start: datetime | None,
-    end: datetime | None,
-    whole: bool,
-    zone: tzinfo = UTC,
-) -> Window:
-    """What to count, and around it the warm-up before and the cool-down after, inside the plan.
-
-    whole: the whole plan after its warm-up. All left out: the busiest hour after it. zone: of times in messages. Raises
-    UsageError for a window that is empty or not inside the plan, or that nothing warms up.
-    """
-    grid, warm_up_us = demand.grid, settings.warm_up_s * US_PER_S
-    first_us = grid.start_us + warm_up_us
-    if first_us >= grid.end_us:
-        raise UsageError(
-            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has no more than "
-            f"{grid.length_s / 60:g} min; take a longer trace"
-        )
-    if start is None and end is None and not whole:
-        from_us, to_us = busiest_hour(demand, first_us)
-    else:
-        from_us = first_us if start is None else round(start.timestamp() * US_PER_S)
-        to_us = grid.end_us if end is None else round(end.timestamp() * US_PER_S)
-    shown = {name: iso(at, zone) for name, at in (("from", from_us), ("to", to_us), ("end", grid.end_us))}
-    cure = f"count from {iso(first_us, zone)} or later up to {shown['end']} or earlier"
-    if from_us >= to_us:
-        raise UsageError(f"the window is empty, from {shown['from']} to {shown['to']}; {cure}")
-    if from_us < grid.start_us or to_us > grid.end_us:
-        raise UsageError(f"the window, {shown['from']} to {shown['to']}, is not inside the plan; {cure}")
-    if from_us < first_us:
-        raise UsageError(f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts; {cure}")
-    quarter = 900 * US_PER_S
-    origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
-    end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
 
 
 def whole_trace(
@@ -473,6 +408,7 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "imbalance": uneven,
         "drain_s": replays.drains(units, "decode"),
         "prefill_drain_s": replays.drains(units, "prefill"),
+        "missed_limits": replays.missed_limits(scenario.slo, whole["slo"]["both_attainment"]),
         "classes": replays.classes(measured, done.classes),
         "hours": hours,
     }
