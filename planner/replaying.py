@@ -447,6 +447,7 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, d
         "imbalance": uneven,
         "drain_s": replays.drains(units, "decode"),
         "prefill_drain_s": replays.drains(units, "prefill"),
+        "missed_limits": replays.missed_limits(scenario.slo, whole["slo"]["both_attainment"]),
         "classes": replays.classes(measured, done.classes),
         "hours": hours,
     }

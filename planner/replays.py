@@ -14,7 +14,7 @@ from planner.replay.engine import DecodeStage, PrefillStage, Span
 from planner.replay.latency import E2E, TPOT, attained, bucket_edges_us, quantiles_ms
 from planner.replay.layout_kernels import FULL, HOUR_US, LATE
 from planner.replay.model import Floats, Lives, Requests, Service
-from planner.scenario.models import FleetSettings
+from planner.scenario.models import FleetSettings, SloSettings
 from planner.units import US_PER_HOUR, from_us
 
 Counts = NDArray[np.int32]
@@ -215,6 +215,14 @@ def held_us(lives: Lives, drain_took_us: Floats, minutes: int) -> Floats:
     end = np.clip(empty_us[:, None], edges[:-1], edges[1:])
     total: Floats = np.maximum(end - begin, 0).sum(axis=0)
     return total
+
+
+def missed_limits(slo: SloSettings, attained: float | None) -> list[str]:
+    """The limits of a scenario that a replay misses, one line each. attained: share of requests within both targets."""
+    least = slo.min_attainment
+    if least is None or attained is None or attained >= least:
+        return []
+    return [f"{attained:.2%} of requests are within both targets and slo.min_attainment asks for {least:.2%}"]
 
 
 def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:

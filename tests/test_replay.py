@@ -250,7 +250,40 @@ def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) 
     assert cli("report", "--out", str(tmp_path / "page")).code == 0
     for name in ("latency.svg", "attainment.svg", "use.svg", "latency.csv", "attainment.csv", "use.csv"):
         assert (tmp_path / "page" / name).stat().st_size > 100
-    assert "What users felt" in (tmp_path / "page" / "index.html").read_text()
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "What users felt" in page
+    assert (
+        "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nenter by the measured imbalance" in page
+    )
+    assert "says nothing about latency" not in page
+    assert "decode queue" in (tmp_path / "page" / "use.svg").read_text()
+
+
+def test_the_report_of_a_plan_says_nothing_of_replays(cli: Cli, tmp_path: Path) -> None:
+    cli("plan", *SETS)
+    assert cli("report", "--out", str(tmp_path / "page")).code == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Replayed, request by request" not in page
+    assert "says nothing about latency" in page
+
+
+def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: Store) -> None:
+    asked = ("--set", "slo.ttft_ms=1000", "--set", "slo.min_attainment=0.9")
+    missed = cli("replay", *SETS, *EVENING, *asked)
+    assert (missed.code, missed.err.count("\n")) == (3, 1)
+    assert "of requests are within both targets and slo.min_attainment asks for 90.00%" in missed.err
+    told = cli("replay", *SETS, *EVENING, *asked, "--json")
+    assert told.code == 3
+    assert len(told.json["missed_limits"]) == 1
+    met = cli("replay", *SETS, *EVENING, "--set", "slo.min_attainment=0.9", "--json")
+    assert (met.code, met.json["missed_limits"]) == (0, [])
+
+
+def test_a_replay_cut_short_says_that_its_latencies_flatter(cli: Cli) -> None:
+    late = ("--from", "2025-02-28T11:50+08:00")
+    shown = cli("replay", *SETS, *late).out
+    assert "had not ended when the simulation did, so latencies are those of the quicker ones" in shown
+    assert "had not ended" not in cli("replay", *SETS, *EVENING).out
 
 
 def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:

@@ -10,6 +10,9 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
 
+_MANY_IN_FLIGHT = 0.01
+"""Share of requests that had not ended from which on it is told; assumed: it begins to move the 99th percentile."""
+
 
 def replay(
     scenario: Annotated[
@@ -38,7 +41,7 @@ def replay(
     default the plan's busiest hour, at full scale, with half an hour simulated before and after it. A stored run is
     replayed as it was planned; --set may then change replay.* and failures.* only.
     """
-    from planner.errors import UsageError
+    from planner.errors import LimitMissed, UsageError
     from planner.replaying import is_run, planned_scenario, store_replay
     from planner.replaying import replay as run_replay
 
@@ -69,6 +72,8 @@ def replay(
         print_json(found)
     else:
         _print(found)
+    if found["missed_limits"]:
+        raise LimitMissed("; ".join(found["missed_limits"]) + "; change the plan, or the limit")
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -88,6 +93,7 @@ def _print(found: dict[str, Any]) -> None:
             for role, each in failed.items()
             if each["units"]
         ),
+        *_in_flight(found),
         *((name.upper(), _latency(found[f"{name}_ms"])) for name in ("ttft", "tpot", "e2e")),
         (
             "within target",
@@ -179,6 +185,20 @@ def _print_classes(classes: list[dict[str, Any]]) -> None:
     print_table(("<class", "requests", "TTFT p99 ms", "TPOT p99 ms", "TTFT in time", "TPOT in time", "both"), rows)
 
 
+def _in_flight(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to be told where so many had not ended that figures would flatter."""
+    share = found["in_flight"] / found["requests"] if found["requests"] else 0.0
+    if share < _MANY_IN_FLIGHT:
+        return []
+    return [
+        (
+            "take care",
+            f"{percent(share)} had not ended when the simulation did, so latencies are those of the quicker ones; "
+            "count up to an earlier time, or lengthen replay.cool_down_s",
+        )
+    ]
+
+
 def _rules(found: dict[str, Any]) -> str:
     """Who chose units, and how queues were served."""
     who = found["balancers"]
@@ -206,6 +226,8 @@ def _ranks(uneven: dict[str, float | None]) -> str:
 
 
 def _latency(ms: dict[str, float | None]) -> str:
+    if ms["mean"] is None:
+        return "-"
     return ", ".join(f"{name} {_ms(value, 1)} ms" for name, value in ms.items())
 
 

@@ -66,17 +66,18 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
     ]
     description = (
         f"Share of requests with a first token within {slo.ttft_ms:,.0f} ms, and with at most {slo.tpot_ms:,.1f} ms "
-        "per further token. Who was rejected had no first token in time."
+        "per further token. Who was rejected, or still waited at the end, had no first token in time."
     )
     return _chart("attainment", "Targets met", description, panels, replay.attainment, run)
 
 
 def use_chart(run: RunView, replay: ReplayView) -> Chart:
-    """Requests waiting, streams per decode unit and KV in use, minute by minute."""
+    """Requests waiting for either role, streams per decode unit and KV in use, minute by minute."""
     offset = replay.minutes["minute_start"][0].astimezone(run.scenario.zone).utcoffset()
     local = replay.minutes.with_columns(local_time=pl.col("minute_start").dt.replace_time_zone(None) + offset)
     series = {
         "prefill_queue_requests": "prefill queue",
+        "decode_queue_requests": "decode queue",
         "streams_per_unit": "streams per unit",
         "kv_tokens_per_unit": "KV tokens per unit",
     }
@@ -90,9 +91,9 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         for name, title in series.items()
     ]
     description = (
-        "Requests waiting for prefill, and streams and tokens of KV per decode unit: means over each minute, warm-up "
-        "and cool-down included. At most "
-        f"{replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory was in use."
+        "Requests waiting for prefill and for decode, and streams and tokens of KV per decode unit: means over each "
+        f"minute, warm-up and cool-down included. At most {replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory "
+        "was in use while requests were counted."
     )
     return _chart("use", "Queues, streams and memory", description, panels, replay.minutes, run)
 

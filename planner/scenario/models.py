@@ -351,6 +351,8 @@ class SloSettings(Closed):
     """Target time to the first token, queueing included; attainment is reported by replays."""
     tpot_ms: PositiveFloat
     """Target time per output token; modelled decode capacity is that of the largest batch that meets it."""
+    min_attainment: Share | None = None
+    """Least share of requests within both targets; a replay below it exits 3. Left out: none is asked for."""
 
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
