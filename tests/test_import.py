@@ -87,6 +87,12 @@ def test_mooncake_blocks_become_cached_tokens(store: Store, tmp_path: Path) -> N
     assert rows == [(0, 0, 1), (0, 1, 2), (0, 2, 3), (1, 0, 1), (1, 1, 2), (1, 2, 4), (2, 0, 1), (2, 1, 2), (3, 0, 9)]
 
 
+def test_requests_that_arrive_together_do_not_find_each_others_blocks(store: Store, tmp_path: Path) -> None:
+    rows = [{"timestamp": at, "input_length": 1024, "output_length": 1, "hash_ids": [1, 2]} for at in (5, 5, 6)]
+    imported(store, write(tmp_path / "m.jsonl", "\n".join(json.dumps(row) for row in rows)), "mooncake")
+    assert [row[2] for row in requests_of(store)] == [0, 0, 1024]
+
+
 def test_a_small_cache_hits_less(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "m.jsonl", "\n".join(json.dumps(row) for row in MOONCAKE))
     imported(store, log, "mooncake", cache_blocks=1)

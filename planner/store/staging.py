@@ -36,6 +36,7 @@ class Staging:
         self._rows = rows
         self._packed: list[str] = []
         self._paths: list[Path] = []
+        self._lines_parsed = False
         self._show()
 
     def parse(
@@ -50,6 +51,7 @@ class Staging:
 
         params: what it may need; it takes what it names. keys: to be taken out of the JSON in the column text first.
         """
+        self._lines_parsed = True
         text = _reader(reader, params)
         source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
@@ -84,6 +86,11 @@ class Staging:
         made = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
         self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({made})")
         self._show()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether all files are read where they are, so that the staging area holds nothing."""
+        return bool(self._paths) and not self._lines_parsed
 
     def counts(self) -> dict[str, object]:
         """Rows read and imported, and which optional fields the imported ones have."""

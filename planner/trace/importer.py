@@ -36,6 +36,8 @@ from planner.trace.spool import Spool
 from planner.units import US_PER_S
 
 _PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
+_LONE_SPOOL_BYTES = 1 << 30
+"""Where nothing else is held: 50 million plain requests stay in memory, and the process under 2 GB."""
 _MOST_CLASSES = 32_767
 """What the type of class_id holds."""
 
@@ -184,7 +186,8 @@ def _requests_of(stage: Staging, job: Job) -> Iterator[tuple[Mapping[str, Any], 
     Plain requests that come in order are taken in one pass; for all others everything is counted first, then sorted.
     """
     folder = job.store.path.parent
-    with Spool(_PLAIN_SCHEMA, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+    room = _LONE_SPOOL_BYTES if stage.in_place else SPOOL_BYTES
+    with Spool(_PLAIN_SCHEMA, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
         plain = _spool_plain(stage, requests)
         if plain is not None:
             check_rows(plain, stage, job, job.names)
@@ -221,19 +224,38 @@ def _spool_plain(stage: Staging, requests: Spool) -> dict[str, Any] | None:
 
 def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Job) -> None:
     """Take the sorted requests out of the staging area; compute cache hits where the format has none."""
-    cache = PrefixCache(job.options.cache_blocks)
+    hits = _Hits(PrefixCache(job.options.cache_blocks))
     block_tokens = job.reader.block_tokens
     for batch in stream:
         fields = {name: batch.column(name) for name in batch.schema.names}
         if "block_ids" in fields:
             ids = fields.pop("block_ids")
             if block_tokens:
-                prompts = zip(ids.to_pylist(), fields["input_tokens"].to_pylist(), strict=True)
-                hit = [cached_tokens(cache.hits(own or []), block_tokens, tokens) for own, tokens in prompts]
+                prompts = (fields["arrival_us"], ids, fields["input_tokens"])
+                rows = zip(*(column.to_pylist() for column in prompts), strict=True)
+                hit = [cached_tokens(hits.of(at_us, own or []), block_tokens, tokens) for at_us, own, tokens in rows]
                 fields["cached_input_tokens"] = pa.array(hit, pa.int64())
             blocks.write(_blocks(ids, requests.rows))
         schema = requests.schema
         requests.write(pa.record_batch([fields[item.name].cast(item.type) for item in schema], schema=schema))
+
+
+class _Hits:
+    """Blocks that requests find. Those that arrive at the same time do not find each other's."""
+
+    def __init__(self, cache: PrefixCache) -> None:
+        self._cache = cache
+        self._arriving: list[list[int]] = []
+        self._at_us: int | None = None
+
+    def of(self, at_us: int, block_ids: list[int]) -> int:
+        """Leading blocks that the next request finds. at_us: its arrival, not before the one of the last."""
+        if at_us != self._at_us:
+            for blocks in self._arriving:
+                self._cache.add(blocks)
+            self._arriving, self._at_us = [], at_us
+        self._arriving.append(block_ids)
+        return self._cache.found(block_ids)
 
 
 def _blocks(ids: pa.Array, first: int) -> pa.RecordBatch:

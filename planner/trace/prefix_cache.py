@@ -17,16 +17,25 @@ class PrefixCache:
 
     def hits(self, block_ids: Sequence[int]) -> int:
         """Leading blocks that earlier prompts left; afterwards this prompt's are there too, as far as there is room."""
+        found = self.found(block_ids)
+        self.add(block_ids)
+        return found
+
+    def found(self, block_ids: Sequence[int]) -> int:
+        """Leading blocks that are there."""
         found = 0
         while found < len(block_ids) and block_ids[found] in self._blocks:
             found += 1
+        return found
+
+    def add(self, block_ids: Sequence[int]) -> None:
+        """A prompt's blocks, as far as there is room."""
         for block in reversed(block_ids):
             self._blocks[block] = None
             self._blocks.move_to_end(block)
         if self._capacity is not None:
             while len(self._blocks) > self._capacity:
                 self._blocks.popitem(last=False)
-        return found
 
 
 def cached_tokens(hit_blocks: int, block_tokens: int, input_tokens: int) -> int:
