@@ -222,7 +222,7 @@ def test_no_mutation_of_a_log_fails_otherwise_than_in_one_line_or_loses_a_row(fi
 def check_accounts(stage: Staging, kind: str) -> None:
     """Rows read = imported + refused, and what is imported can be taken out, in order, within what can be stored."""
     counts = stage.counts()
-    rejects = stage.rejects(1000).read_all().num_rows
+    rejects = sum(batch.num_rows for batch in stage.rejects(1000))
     assert rejects == sum(stage.reasons().values())
     if kind == "window":
         rows = stage.windows()
@@ -232,8 +232,8 @@ def check_accounts(stage: Staging, kind: str) -> None:
         assert all((rows[name] >= 0).all() and rows[name].is_not_null().all() for name in numbers)
     else:
         columns = ["arrival_us", "input_tokens", "cached_input_tokens", "output_tokens", "class_id", "session_id"]
-        stream = stage.requests(columns, 1000, numbered_sessions=False)
-        frame = pl.from_arrow(stream.read_all())
+        batches = [pl.from_arrow(batch) for batch in stage.requests(columns, 1000, numbered_sessions=False)]
+        frame = pl.concat(batches) if batches else pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
         assert isinstance(frame, pl.DataFrame)
         assert frame["arrival_us"].is_sorted()
         for name in columns[:5]:

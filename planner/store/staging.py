@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -94,35 +95,39 @@ class Staging:
 
     def counts(self) -> dict[str, object]:
         """Rows read and imported, and which optional fields the imported ones have."""
+        # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
+        self._connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         with self._reading():
             counts: dict[str, object] = self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().to_dicts()[0]
-        if counts.get("has_parent"):
-            self._connection.execute(_sql("staging/conversations"))
+            if counts.get("has_parent"):
+                self._connection.execute(_sql("staging/conversations"))
         return counts
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""
-        return [str(row[0]) for row in self._connection.execute(_sql("staging/classes")).fetchall()]
+        return [str(row[0]) for row in self._rows_of(_sql("staging/classes"))]
 
     def reasons(self) -> dict[str, int]:
         """Refused rows by reason, the most frequent first."""
-        return dict(self._connection.execute(_sql("staging/reasons")).fetchall())
+        return {str(reason): int(rows) for reason, rows in self._rows_of(_sql("staging/reasons"))}
 
     def first_reject(self) -> tuple[int, int, str]:
         """File index, line and reason of the first refused row."""
-        row: tuple[int, int, str] = self._connection.execute(f"{_sql('staging/rejects')} LIMIT 1").fetchall()[0]
-        return row
+        index, line, reason = self._rows_of(f"{_sql('staging/rejects')} LIMIT 1")[0]
+        return int(index), int(line), str(reason)
 
-    def rejects(self, batch_rows: int) -> pa.RecordBatchReader:
+    def rejects(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)
 
     def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on)."""
-        with self._reading():
-            yield from self._stream(_sql("staging/plain_requests"), batch_rows)
+        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on).
 
-    def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> pa.RecordBatchReader:
+        Parquet files are taken by their statistics, which damaged ones exceed: who reads the numbers has to check.
+        """
+        return self._stream(_sql("staging/plain_requests"), batch_rows)
+
+    def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
         """Columns of the imported requests in arrival order, then file order.
 
         numbered_sessions: whether sessions are numbers already and keep them.
@@ -133,12 +138,19 @@ class Staging:
 
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""
-        frame: pl.DataFrame = self._connection.sql(_sql("staging/windows")).pl()
+        with self._reading():
+            frame: pl.DataFrame = self._connection.sql(_sql("staging/windows")).pl()
         return frame
 
-    def _stream(self, query: str, batch_rows: int, **params: object) -> pa.RecordBatchReader:
-        # a result that is not read to its end holds its connection
-        return self._connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
+    def _rows_of(self, query: str) -> list[tuple[Any, ...]]:
+        with self._reading():
+            rows: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        return rows
+
+    def _stream(self, query: str, batch_rows: int, **params: object) -> Iterator[pa.RecordBatch]:
+        with self._reading():
+            # a result that is not read to its end holds its connection
+            yield from self._connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
     def _show(self) -> None:
         """Make the view `parsed` of all that was parsed."""

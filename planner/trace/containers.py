@@ -39,8 +39,9 @@ def kind(head: bytes) -> Literal["csv", "json", "parquet"]:
 
 def shown(names: Sequence[str]) -> str:
     """Names for a message: not all of them, and nothing that upsets a terminal."""
-    some = [repr(name) if not name.isprintable() else name for name in names[:8]]
-    return ", ".join(some)[:200] + (", ..." if len(names) > len(some) else "")
+    printable = [name if name.isprintable() else repr(name) for name in names]
+    some = [name[:40] for place, name in enumerate(printable[:8]) if sum(map(len, printable[:place])) < 120]
+    return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 
 def csv_columns(path: Path) -> list[str]:
@@ -98,7 +99,7 @@ def parquet_columns(path: Path) -> list[str]:
     """The column names of a Parquet file. Raises TraceError."""
     try:
         return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TraceError(f"{path}: is not a Parquet file; check the file, or give another --format") from error
 
 

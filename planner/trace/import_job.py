@@ -26,7 +26,8 @@ IMPORTER = 1
 """Version of reading: raised whenever the same files and options would give other rows."""
 SPOOL_BYTES = 256 << 20
 """What an import keeps in memory of its requests: with DuckDB's share it stays under 2 GB."""
-BATCH_ROWS = 250_000
+BATCH_ROWS = 2 * 122_880
+"""Whole row groups of DuckDB, which it writes as they come instead of at the end."""
 UNITS_US = {"s": US_PER_S, "ms": 1_000, "us": 1}
 
 

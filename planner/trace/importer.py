@@ -36,6 +36,8 @@ from planner.trace.spool import Spool
 from planner.units import US_PER_S
 
 _PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
+_CLOCK_US = 9_214_646_400_000_000
+"""Moments that readers take lie before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
 """Where nothing else is held: 50 million plain requests stay in memory, and the process under 2 GB."""
 _MOST_CLASSES = 32_767
@@ -214,15 +216,29 @@ def _spool_plain(stage: Staging, requests: Spool) -> dict[str, Any] | None:
         rows_read += batch.num_rows
         if pc.any(batch.column("refused")).as_py():
             batch = batch.filter(pc.invert(batch.column("refused")))
-        arrivals, late = batch.column("arrival_us").to_numpy(), requests.last_arrival_us
-        if (arrivals[1:] < arrivals[:-1]).any() or (late is not None and len(arrivals) and arrivals[0] < late):
-            return None
-        requests.write(batch.select(_PLAIN_SCHEMA.names))
+        if batch.num_rows:
+            plain = _checked(batch, requests.last_arrival_us)
+            if plain is None:
+                return None
+            requests.write(plain)
     absent = dict.fromkeys(("has_class", "has_session", "has_blocks"), False)
     return {"rows_read": rows_read, "rows_imported": requests.rows, "sample_weight": 1, "block_tokens": None, **absent}
 
 
-def _spool(stream: pa.RecordBatchReader, requests: Spool, blocks: Spool, job: Job) -> None:
+def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
+    """The numbers of plain requests; None where one comes too early or one is none that a request can have."""
+    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names):
+        return None
+    arrivals, inputs, hits, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names)
+    ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
+    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US:
+        return None
+    if min(hits.min(), outputs.min()) < 0 or (hits > inputs).any():
+        return None
+    return pa.record_batch([pa.array(column) for column in (arrivals, inputs, hits, outputs)], schema=_PLAIN_SCHEMA)
+
+
+def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: Job) -> None:
     """Take the sorted requests out of the staging area; compute cache hits where the format has none."""
     hits = _Hits(PrefixCache(job.options.cache_blocks))
     block_tokens = job.reader.block_tokens

@@ -1,9 +1,10 @@
 -- Every row in file order: what is stored of a plain request, whether it is refused, and whether more is to be stored.
+-- NULL where a number is none that can be stored, which a damaged Parquet file may hold beyond its own statistics.
 SELECT
     arrival_us,
-    input_tokens::INTEGER AS input_tokens,
-    cached_input_tokens::INTEGER AS cached_input_tokens,
-    output_tokens::INTEGER AS output_tokens,
+    TRY_CAST(input_tokens AS INTEGER) AS input_tokens,
+    TRY_CAST(cached_input_tokens AS INTEGER) AS cached_input_tokens,
+    TRY_CAST(output_tokens AS INTEGER) AS output_tokens,
     reason IS NOT NULL AS refused,
     class IS NOT NULL OR session IS NOT NULL OR block_ids IS NOT NULL OR sample_weight IS NOT NULL AS more
 FROM parsed
