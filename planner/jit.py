@@ -1,16 +1,20 @@
-"""numba, set up so that compiled kernels are cached per user and per version.
+"""numba, set up so that compiled kernels are cached per user, per version, and per text of all kernels.
 
-The default cache sits beside the source: read-only installs cannot write it and parallel workers race on it.
+The default cache sits beside the source: read-only installs cannot write it and parallel workers race on it. To tell
+whether a kernel changed, numba looks at its own file only, though its machine code holds what it calls in other files.
 Import this module only from kernels; it costs about a second.
 """
 
+import hashlib
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 _root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-_key = f"numba-{version('numba')}-py{sys.version_info.major}.{sys.version_info.minor}"
+_texts = (path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
+_digest = hashlib.sha256(b"\0".join(text for text in _texts if b"njit" in text)).hexdigest()[:12]
+_key = f"numba-{version('numba')}-py{sys.version_info.major}.{sys.version_info.minor}-{_digest}"
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_root / "inference-planner" / _key))
 
 from numba import njit as _njit  # noqa: E402  the cache directory is read when numba is imported

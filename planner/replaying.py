@@ -30,10 +30,10 @@ from planner.pipeline import (
     slo_limits,
     version,
 )
-from planner.replay.engine import DecodeStage, HandOver, Lost, PrefillStage, Span, hand_overs
+from planner.replay.engine import DecodeStage, HandOver, Lost, PrefillStage, hand_overs
 from planner.replay.failures import UnitFailures, with_failures, with_spares
 from planner.replay.lifetimes import ROLES
-from planner.replay.model import Lives, QueueRules, Requests, Service
+from planner.replay.model import Lives, QueueRules, Requests, Service, Span
 from planner.replay.window import Window, window_of
 from planner.results import PlanOutcome, RunView, save_plan
 from planner.scenario.load import stored_scenario

@@ -4,16 +4,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from planner.replay.engine import DecodeStage, PrefillStage, Span
+from planner.replay.engine import DecodeStage, PrefillStage
 from planner.replay.latency import E2E, TPOT, attained, bucket_edges_us, quantiles_ms
-from planner.replay.layout_kernels import FULL, HOUR_US, LATE
-from planner.replay.model import Floats, Lives, Requests, Service
+from planner.replay.layout_kernels import FULL, LATE
+from planner.replay.missed import Missed, missed
+from planner.replay.model import Floats, Lives, Requests, Service, Span
 from planner.scenario.models import FleetSettings, SloSettings
 from planner.units import US_PER_HOUR, from_us
 
@@ -45,6 +47,11 @@ class Measured:
         """By metric: (hours, classes, buckets)."""
         return {"ttft": self.prefill.ttft, "tpot": self.decode.histograms[TPOT], "e2e": self.decode.histograms[E2E]}
 
+    @cached_property
+    def missed(self) -> Missed:
+        """Requests that were not done at the end and are outside a target."""
+        return missed(self.prefill, self.decode, self.span)
+
     def minutes(self, hour: int | None) -> slice:
         """The minutes that an hour of the window, or the whole window, touches."""
         begin, end = self.span.from_us / 60e6, self.span.to_us / 60e6
@@ -60,16 +67,7 @@ class Measured:
     def held_us(self, role: str) -> Floats:
         """Unit-microseconds in which units of a role were there, by minute."""
         stage = self.prefill if role == "prefill" else self.decode
-        return held_us(self.lives[role], stage.units["drain_took_us"], self.span.minutes)
-
-    @property
-    def unread(self) -> NDArray[np.int64]:
-        """Requests that had no first token at the end though all their time for it had passed: (hours, classes)."""
-        hours, span = self.prefill.hours, self.span
-        ends_us = np.minimum(span.from_us + HOUR_US * np.arange(1, span.hours + 1), span.to_us)
-        waiting = hours["arrived"] - hours["read"] - hours["full"] - hours["late"]
-        found: NDArray[np.int64] = np.where((ends_us + span.ttft_us <= span.end_us)[:, None], waiting, 0)
-        return found
+        return held_us(self.lives[role], stage.units["drain_took_us"], self.span)
 
 
 def counts(measured: Measured) -> dict[str, int]:
@@ -153,8 +151,8 @@ def _felt(measured: Measured, hour: int | None, class_id: slice) -> dict[str, An
     rows = _rows(hour)
     p, d = measured.prefill.hours[rows, class_id], measured.decode.hours[rows, class_id]
     sums = {"ttft": p["ttft_us"], "tpot": d["tpot_us"], "e2e": d["e2e_us"]}
-    # who was refused, or still waits, did not get its first token in time
-    without = p["full"] + p["late"] + measured.unread[rows, class_id]
+    # who was refused, or is not done at the end though its time has passed, is not within target either
+    refused, late = p["full"] + p["late"], measured.missed
     tokens = float(p["input_tokens"].sum())
     return {
         **{
@@ -162,9 +160,9 @@ def _felt(measured: Measured, hour: int | None, class_id: slice) -> dict[str, An
             for name, counted in measured.histograms.items()
         },
         "slo": {
-            "ttft_attainment": attained(p["ttft_met"], p["read"] + without),
-            "tpot_attainment": attained(d["tpot_met"], d["with_tpot"]),
-            "both_attainment": attained(d["good"], d["completed"] + without),
+            "ttft_attainment": attained(p["ttft_met"], p["read"] + refused + late.ttft[rows, class_id]),
+            "tpot_attainment": attained(d["tpot_met"], d["with_tpot"] + late.tpot[rows, class_id]),
+            "both_attainment": attained(d["good"], d["completed"] + refused + late.both[rows, class_id]),
         },
         "goodput_requests_per_s": float(d["good"].sum()) / measured.seconds(hour),
         "hit_ratio": float(p["hit_tokens"].sum()) / tokens if tokens else None,
@@ -184,15 +182,16 @@ def _latency(counted: Counts, sum_us: float) -> dict[str, float | None]:
 def _use(measured: Measured, minutes: slice) -> dict[str, float | None]:
     """What units did in some minutes: queues, streams, KV, utilisation, tokens."""
     p, d = measured.prefill.minutes[minutes], measured.decode.minutes[minutes]
-    fleet, time_us = measured.fleet, len(d) * 60e6
+    fleet, time_us = measured.fleet, measured.span.minutes_us[minutes].sum()
     streams, tokens = float(d["stream_us"].sum()), float(d["tokens"].sum())
     decoding, reading = (float(measured.held_us(role)[minutes].sum()) for role in ("decode", "prefill"))
     return {
-        "prefill_queue_requests": _ratio(p["wait_us"].sum(), time_us),
-        "decode_queue_requests": _ratio(d["wait_us"].sum(), time_us),
+        "prefill_queue_requests": _ratio(measured.prefill.queue_us[minutes].sum(), time_us),
+        "decode_queue_requests": _ratio(measured.decode.queue_us[minutes].sum(), time_us),
         "streams_per_gpu": _ratio(streams, decoding * fleet.decode.nodes * fleet.gpus_per_node),
         "kv_occupancy": _ratio(d["kv_token_us"].sum(), decoding * measured.service.kv_capacity_tokens),
         "prefill_busy": _ratio(p["busy_us"].sum(), reading),
+        "prefill_utilisation": _ratio(p["work_us"].sum(), reading),
         "decode_busy": _ratio(d["busy_us"].sum(), decoding),
         "missed_tokens_per_s_per_prefill_node": _ratio(p["tokens"].sum() * 1e6, reading * fleet.prefill.nodes),
         "tokens_per_s_per_decode_node": _ratio(tokens * 1e6, decoding * fleet.decode.nodes),
@@ -204,12 +203,12 @@ def _ratio(amount: float, over: float) -> float | None:
     return float(amount) / over if over else None
 
 
-def held_us(lives: Lives, drain_took_us: Floats, minutes: int) -> Floats:
+def held_us(lives: Lives, drain_took_us: Floats, span: Span) -> Floats:
     """Unit-microseconds in which units take work or end what they began, by minute.
 
     drain_took_us: nan for units that have not begun to drain, inf for those that have not ended it.
     """
-    edges = np.arange(minutes + 1) * 60e6
+    edges = np.concatenate([[0.0], np.cumsum(span.minutes_us)])
     empty_us = lives.stop_us + np.where(np.isnan(drain_took_us), 0.0, drain_took_us)
     begin = np.clip(lives.serve_us[:, None], edges[:-1], edges[1:])
     end = np.clip(empty_us[:, None], edges[:-1], edges[1:])
@@ -228,7 +227,7 @@ def missed_limits(slo: SloSettings, attained: float | None) -> list[str]:
 def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
     """Largest over mean load of decode units while requests were counted: time mean and 99th percentile.
 
-    rank_: inside units; None where ranks were not kept one by one.
+    rank_: inside units, the mean of them at every moment; None where ranks were not kept one by one.
     """
     samples, span = measured.decode.samples, measured.span
     inside = samples[(samples["at_us"] >= span.from_us) & (samples["at_us"] < span.to_us)]
@@ -239,8 +238,9 @@ def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
         found[f"{name}_imbalance_mean"] = float(values.mean()) if len(values) else None
         found[f"{name}_imbalance_p99"] = float(np.quantile(values, 0.99)) if len(values) else None
     for column, name in names.items():
-        kept = exact and len(inside) > 0
-        found[f"rank_{name}_imbalance_mean"] = float(inside[f"rank_{column}"].mean()) if kept else None
+        values = inside[f"rank_{column}"] if exact else inside[column][:0]
+        found[f"rank_{name}_imbalance_mean"] = float(values.mean()) if len(values) else None
+        found[f"rank_{name}_imbalance_p99"] = float(np.quantile(values, 0.99)) if len(values) else None
     return found
 
 
@@ -325,11 +325,13 @@ def request_rows(measured: Measured, requests: Requests) -> pl.DataFrame:
 
 
 def _intervals(measured: Measured) -> pl.DataFrame:
-    p, d, unread = measured.prefill.hours, measured.decode.hours, measured.unread
+    p, d, late = measured.prefill.hours, measured.decode.hours, measured.missed
     rows = []
     for hour in range(measured.span.hours):
         for class_id in range(measured.span.classes):
-            mine, other, without = p[hour, class_id], d[hour, class_id], int(unread[hour, class_id])
+            at = hour, class_id
+            mine, other = p[at], d[at]
+            refused = int(mine["full"] + mine["late"])
             rows.append(
                 {
                     "interval_start": from_us(measured.from_us) + timedelta(hours=hour),
@@ -344,12 +346,12 @@ def _intervals(measured: Measured) -> pl.DataFrame:
                     "ttft_mean_ms": _ratio(mine["ttft_us"] / 1e3, float(mine["read"])),
                     "tpot_mean_ms": _ratio(other["tpot_us"] / 1e3, float(other["with_tpot"])),
                     "e2e_mean_ms": _ratio(other["e2e_us"] / 1e3, float(other["completed"])),
-                    "ttft_counted": int(mine["read"]) + without,
+                    "ttft_counted": int(mine["read"] + late.ttft[at]),
                     "ttft_met": int(mine["ttft_met"]),
-                    "tpot_counted": int(other["with_tpot"]),
+                    "tpot_counted": int(other["with_tpot"] + late.tpot[at]),
                     "tpot_met": int(other["tpot_met"]),
                     "both_met": int(other["good"]),
-                    "both_counted": int(other["completed"]) + int(mine["full"]) + int(mine["late"]) + without,
+                    "both_counted": int(other["completed"]) + refused + int(late.both[at]),
                 }
             )
     return pl.DataFrame(rows, schema_overrides={"class_id": pl.Int16, "ttft_mean_ms": pl.Float64})
@@ -384,13 +386,14 @@ def _minutes(measured: Measured) -> pl.DataFrame:
             "minute_start": pl.Series(starts, dtype=_TIME),
             "prefill_unit_us": measured.held_us("prefill"),
             "prefill_busy_us": p["busy_us"],
-            "prefill_wait_us": p["wait_us"],
             "decode_unit_us": measured.held_us("decode"),
             "decode_busy_us": d["busy_us"],
-            "decode_wait_us": d["wait_us"],
             "stream_us": d["stream_us"],
             "kv_token_us": d["kv_token_us"],
             "kv_tokens_most": d["kv_tokens_most"],
             "output_tokens": d["tokens"].astype(np.int64),
+            "prefill_work_us": p["work_us"],
+            "prefill_queue_us": measured.prefill.queue_us,
+            "decode_queue_us": measured.decode.queue_us,
         }
     )

@@ -309,6 +309,8 @@ TABLES = (
         rank_stream_imbalance_mean | DOUBLE | - | the same of streams
         retried | BIGINT | tries | of rejected requests that came again
         rank_kv_imbalance_table | DOUBLE | - | inside units, as measured for the balancer at as many streams per GPU
+        rank_kv_imbalance_p99 | DOUBLE | - | of rank_kv_imbalance_mean, the 99th percentile over time
+        rank_stream_imbalance_p99 | DOUBLE | - | the same of streams
         """,
     ),
     _table(
@@ -325,15 +327,15 @@ TABLES = (
         ttft_mean_ms | DOUBLE | ms | mean time to the first token
         tpot_mean_ms | DOUBLE | ms | mean time per output token after the first
         e2e_mean_ms | DOUBLE | ms | mean time to the last token
-        ttft_counted | BIGINT | requests | with a first token, or too late for one in time when the simulation ended
+        ttft_counted | BIGINT | requests | with a first token, or too late for one in time when all ended
         ttft_met | BIGINT | requests | of these, within slo.ttft_ms
-        tpot_counted | BIGINT | requests | ended, with more than one token
+        tpot_counted | BIGINT | requests | ended, with more than one token, or too late for all in time
         tpot_met | BIGINT | requests | of these, within slo.tpot_ms
         both_met | BIGINT | requests | ended within both
         retried | BIGINT | tries | of rejected requests that came again
         input_tokens | BIGINT | tokens | of those that arrived
         hit_tokens | BIGINT | tokens | of these, found in a prefix cache
-        both_counted | BIGINT | requests | ended, rejected, or too late for a first token in time
+        both_counted | BIGINT | requests | ended, rejected, or too late for either target
         """,
     ),
     _table(
@@ -382,20 +384,21 @@ TABLES = (
     ),
     _table(
         "replay_minute",
-        "a minute of a replay, warm-up and cool-down included; steps and passes count where they begin",
+        "a minute of a replay, warm-up and cool-down included",
         """
         run_id | VARCHAR | - | the run
         minute_start | TIMESTAMPTZ | - | start of the minute
         prefill_unit_us | DOUBLE | unit-us | prefill units that take work or drain
         prefill_busy_us | DOUBLE | unit-us | in passes
-        prefill_wait_us | DOUBLE | request-us | waits of requests whose first pass begins
         decode_unit_us | DOUBLE | unit-us | decode units that take work or drain
         decode_busy_us | DOUBLE | unit-us | in steps
-        decode_wait_us | DOUBLE | request-us | waits of requests that are admitted, since prefill ended
         stream_us | DOUBLE | stream-us | active streams
         kv_token_us | DOUBLE | token-us | KV of active streams
         kv_tokens_most | DOUBLE | tokens | most KV of a unit
         output_tokens | BIGINT | tokens | made by decode
+        prefill_work_us | DOUBLE | unit-us | of prefill_busy_us, what all ranks together would need for the same work
+        prefill_queue_us | DOUBLE | request-us | waiting for the first pass
+        decode_queue_us | DOUBLE | request-us | since prefill ended or a unit was left, until admitted
         """,
     ),
     _table(

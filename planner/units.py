@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 
 US_PER_S = 1_000_000
+US_PER_MINUTE = 60 * US_PER_S
 US_PER_HOUR = 3_600 * US_PER_S
 S_PER_HOUR = 3_600
 S_PER_DAY = 86_400

@@ -5,6 +5,7 @@ drain, pass their deadline, fail, stragglers, passes that end (or waited for the
 come again, arrivals; the lower unit first.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf, nan
@@ -20,6 +21,7 @@ Event = tuple[float, int, int, int]
 BOUNDARY, SERVE, DRAIN, DEADLINE, FAIL, STRAGGLERS, PASS, RETRY, ARRIVAL = range(9)
 PREFILL, DECODE, RANKS = range(3)
 SAMPLE_US = 10e6
+MINUTE_US = 60e6
 
 
 @dataclass
@@ -47,16 +49,12 @@ class Outcome:
 
 
 class Begun(NamedTuple):
-    """A pass or step that began: requests in it, their tokens, and who was new, with the time since when it waited.
-
-    tokens: computed in a pass; KV in a step.
-    """
+    """A pass or step that began: requests in it, and their tokens, those computed in a pass, or the KV in a step."""
 
     at: float
     lasts: float
     number: int
     tokens: int
-    new: list[tuple[int, float]]
 
 
 class Sample(NamedTuple):
@@ -131,15 +129,11 @@ def work_ns(service: Service, done: int, missed: int) -> int:
 
 @dataclass
 class Stream:
-    """A request in decode: its context now, steps to go when admitted, step index at which it departs.
-
-    since: when it left prefill or the unit that moved it on.
-    """
+    """A request in decode: its context now, steps to go when admitted, step index at which it departs."""
 
     request: Request
     context: int
     left: int
-    since: float
     ready: float = nan
     depart: int = -1
     rank: int = 0
@@ -216,6 +210,7 @@ class PrefillUnit:
     in_pass: list[Request] = field(default_factory=list)
     pass_time: float = nan
     pass_ends: float = nan
+    work_share: float = nan  # of the time of the pass, what all ranks together would need
     log: UnitLog = field(default_factory=UnitLog)
 
     def load(self) -> Load:
@@ -264,12 +259,12 @@ class DecodeUnit:
             self.active = []
         if now >= self.drain_us and not self.active:
             self.log.drain_us = now - self.drain_us
-        new = self.admit(now, service)
+        self.admit(now, service)
         if self.active:
             fullest = max(load.keys[0] for load in self.rank_loads()) * self.ranks
             self.step_time = service.steps.at(len(self.active), fullest)
             tokens = sum(stream.context for stream in self.active)
-            self.log.begun.append(Begun(now, self.step_time, len(self.active), tokens, new))
+            self.log.begun.append(Begun(now, self.step_time, len(self.active), tokens))
         elif self.fifo:
             self.log.clock_us = max(now, self.fifo[0].ready)
 
@@ -287,8 +282,7 @@ class DecodeUnit:
                 outcome.status, outcome.finish_us, outcome.finish_step = "completed", now, stream.depart
         self.active = [stream for stream in self.active if stream.depart > self.log.steps]
 
-    def admit(self, now: float, service: Service) -> list[tuple[int, float]]:
-        new = []
+    def admit(self, now: float, service: Service) -> None:
         while self.fifo and self.fifo[0].ready <= now:
             tokens = sum(stream.context for stream in self.active) + self.fifo[0].context
             full = len(self.active) >= service.most_streams or tokens > service.kv_capacity_tokens
@@ -298,8 +292,6 @@ class DecodeUnit:
             stream.depart = self.log.steps + stream.left
             stream.rank = self.rank_balancer.choose(stream.request, self.rank_loads())
             self.active.append(stream)
-            new.append((stream.request.seq, stream.since))
-        return new
 
 
 class Replay:
@@ -321,6 +313,7 @@ class Replay:
             DecodeUnit(number, ranks, Balancer(rank_balancer, RANKS, rules.seed)) for number in range(len(decode))
         ]
         self.samples: list[Sample] = []
+        self.minutes: dict[tuple[str, int], float] = defaultdict(float)
         self.next_sample = 0.0
         names = (rules.prefill_balancer, rules.decode_balancer)
         self.balancers = [Balancer(name, role, rules.seed) for role, name in enumerate(names)]
@@ -344,8 +337,32 @@ class Replay:
         self.known = sorted(fleet + [(request.arrival, ARRIVAL, PREFILL, request.seq) for request in self.requests])
 
     def run(self, end_us: float) -> None:
+        now = 0.0
         while (event := min(self.possible()))[0] <= end_us and event[0] < inf:
+            self.measure(now, event[0])
+            now = event[0]
             self.happen(event)
+        if end_us < inf:
+            self.measure(now, end_us)
+
+    def measure(self, now: float, until: float) -> None:
+        """Nothing happens in between: what is there, times how long."""
+        passes = [unit for unit in self.prefill if unit.in_pass]
+        prompts = [request for unit in self.prefill for request in unit.queue] + self.homeless_requests
+        there = {
+            "prefill busy_us": len(passes),
+            "prefill work_us": sum(unit.work_share for unit in passes),
+            "prefill queue_us": sum(request.piece < 0 for request in prompts),
+            "decode busy_us": sum(bool(unit.active) for unit in self.decode),
+            "decode stream_us": sum(len(unit.active) for unit in self.decode),
+            "decode kv_token_us": sum(stream.context for unit in self.decode for stream in unit.active),
+            "decode queue_us": sum(len(unit.fifo) for unit in self.decode) + len(self.homeless_streams),
+        }
+        while now < until:
+            minute_ends = min((now // MINUTE_US + 1) * MINUTE_US, until)
+            for name, number in there.items():
+                self.minutes[name, int(now // MINUTE_US)] += number * (minute_ends - now)
+            now = minute_ends
 
     def possible(self) -> list[Event]:
         """All events that may be next."""
@@ -467,7 +484,7 @@ class Replay:
     def start_pass(self, unit: PrefillUnit, now: float) -> None:
         if unit.in_pass or not unit.queue or now < self.due(unit):
             return
-        most, tokens, new = self.batch(len(unit.queue)), 0, []
+        most, tokens = self.batch(len(unit.queue)), 0
         while unit.queue:
             head = unit.queue[0]
             if head.piece < 0 and not head.left and now - head.tried > self.rules.timeout_us:
@@ -477,8 +494,6 @@ class Replay:
             if unit.in_pass and (tokens + piece > self.service.pass_tokens or len(unit.in_pass) >= most):
                 break
             tokens += piece
-            if head.piece < 0:
-                new.append((head.seq, float(head.arrival)))
             head.piece = piece
             unit.in_pass.append(unit.queue.pop(0))
         if unit.in_pass:
@@ -486,7 +501,8 @@ class Replay:
             shared = sum(works) / (self.service.prefill_ranks * self.service.prefill_share)
             unit.pass_time = self.service.pass_us + max(max(works), shared)
             unit.pass_ends = now + unit.pass_time
-            unit.log.begun.append(Begun(now, unit.pass_time, len(unit.in_pass), tokens, new))
+            unit.work_share = shared / unit.pass_time if unit.pass_time else 0.0
+            unit.log.begun.append(Begun(now, unit.pass_time, len(unit.in_pass), tokens))
 
     def end_pass(self, unit: PrefillUnit, now: float) -> None:
         requests, unit.in_pass = unit.in_pass, []
@@ -512,7 +528,7 @@ class Replay:
     def sample_and_hand_over(self, request: Request, left: int, now: float) -> None:
         self.pass_boundaries(now)
         self.sample(now)
-        self.hand_over(Stream(request, request.input, left, now), now)
+        self.hand_over(Stream(request, request.input, left), now)
 
     def pass_boundaries(self, now: float) -> None:
         """Also those that an earlier hand-over of this moment made due."""
@@ -586,7 +602,7 @@ class Replay:
         for stream in streams:
             unit.log.moved_out += 1
             stream.request.outcome.moved += 1
-            stream.left, stream.since = stream.depart - unit.log.steps, now
+            stream.left = stream.depart - unit.log.steps
             self.hand_over(stream, now)
 
 

@@ -14,7 +14,7 @@ from test_replay import EVENING, SETS
 from test_replay_engine import SERVICE, busy_case, compare, run, units
 
 from planner.errors import UsageError
-from planner.replay.engine import DecodeStage, Span
+from planner.replay.engine import DecodeStage
 from planner.replay.failures import (
     Role,
     UnitFailures,
@@ -24,7 +24,7 @@ from planner.replay.failures import (
     with_failures,
     with_spares,
 )
-from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Service
+from planner.replay.model import BalancerName, Lives, QueueRules, Requests, Service, Span
 from planner.replaying import unit_failures
 from planner.resilience import PER_NODE_PER_DAY
 from planner.scenario.load import load_scenario
@@ -248,7 +248,7 @@ def test_a_busy_fleet_that_fails_fares_as_in_the_reference(ranks: int) -> None:
     lost = [int(stage.units["lost"].sum()) for stage in stages]
     assert min(lost) > 20
     completed, hours = stages[1].hours["completed"].sum(), stages[0].hours
-    inside = stages[0].inside + stages[1].inside
+    inside = len(stages[0].here) + len(stages[1].here)
     assert completed + hours["full"].sum() + hours["late"].sum() + inside == hours["arrived"].sum() == 4000
     assert completed > 3000
 

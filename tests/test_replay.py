@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planner.replay import choice_kernels
 from planner.replay.latency import SUB_BUCKETS, bucket_edges_us, quantiles_ms
-from planner.replay.model import Lives
+from planner.replay.model import Lives, Span
 from planner.replays import held_us
 from planner.scenario.load import load_scenario
 from planner.service import lives_of, service_of
@@ -65,6 +65,20 @@ def test_a_replay_accounts_for_every_request(cli: Cli, store: Store) -> None:
     (median,) = [row for row in shares if (row["metric"], row["percentile"]) == ("ttft", 50)]
     assert median["latency_ms"] == pytest.approx(found["ttft_ms"]["p50"], rel=1e-6)
     assert len(cli("sql", "--name", "replay_minutes", "--format", "json").json) == 75
+    (stored,) = cli("sql", "--name", "replay_hours", "--format", "json").json
+    for name in ("requests", "completed", "rejected", "both_attainment"):
+        assert stored[name] == hour[name]
+    for name in (
+        "prefill_queue_requests",
+        "decode_queue_requests",
+        "prefill_busy",
+        "prefill_utilisation",
+        "decode_busy",
+    ):
+        assert stored[name] == pytest.approx(hour[name], rel=1e-9)
+    assert stored["streams_per_unit"] == pytest.approx(32 * hour["streams_per_gpu"], rel=1e-9)
+    assert stored["output_tokens_per_s_per_stream"] == pytest.approx(hour["tokens_per_s_per_stream"], rel=1e-9)
+    assert 0 < hour["prefill_utilisation"] <= hour["prefill_busy"] <= 1
     assert cli("sql", "--name", "replay_summary", "--format", "json").json[0]["arrived"] == found["requests"]
 
 
@@ -383,8 +397,10 @@ def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> 
 
 def test_units_are_held_until_they_have_ended_what_they_began() -> None:
     lives = Lives(np.array([0.0, 30e6, 0.0]), np.array([np.inf, 90e6, 120e6]), np.array([np.inf, 200e6, 200e6]))
-    assert held_us(lives, np.array([np.nan, 0.0, 15e6]), 3).tolist() == [150e6, 150e6, 75e6]
-    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), 3).tolist() == [150e6, 170e6, 120e6]
+    span = Span(0.0, 1.0, 180e6)
+    assert held_us(lives, np.array([np.nan, 0.0, 15e6]), span).tolist() == [150e6, 150e6, 75e6]
+    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), span).tolist() == [150e6, 170e6, 120e6]
+    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), Span(0.0, 1.0, 150e6)).tolist() == [150e6, 170e6, 60e6]
 
 
 @given(st.lists(st.floats(1, 1e10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))

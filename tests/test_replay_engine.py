@@ -15,10 +15,11 @@ from replay_reference import Begun, Outcome, Replay
 
 from planner.errors import UsageError
 from planner.replay import choice_kernels, engine
-from planner.replay.engine import DecodeStage, PrefillStage, Span, hand_overs
+from planner.replay.engine import DecodeStage, PrefillStage, hand_overs
 from planner.replay.latency import quantiles_ms
 from planner.replay.layout_kernels import E2E, FULL, HOUR_US, LATE, MINUTE_US, RING, TPOT
-from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Requests, Service, StepTables
+from planner.replay.missed import missed
+from planner.replay.model import BALANCERS, BalancerName, Lives, QueueRules, Requests, Service, Span, StepTables
 
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -205,7 +206,7 @@ def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: C
 
 @SOME
 @given(cases() | cases(stressed=True), st.data())
-def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.DataObject) -> None:
+def test_tallies_by_minute_are_what_is_there_times_how_long(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
     reference = Replay(*case[:5])
     reference.run(case[5])
@@ -227,20 +228,42 @@ def test_tallies_by_minute_are_sums_over_passes_and_steps(case: Case, data: st.D
     for each in steps:
         minute = min(int(each.at // MINUTE_US), len(most) - 1)
         most[minute] = max(most[minute], each.tokens)
+    for name in ("prefill busy_us", "prefill work_us", "decode busy_us", "decode stream_us", "decode kv_token_us"):
+        role, field = name.split()
+        tally = (prefill if role == "prefill" else decode).minutes[field]
+        want = [reference.minutes[name, minute] for minute in range(len(tally))]
+        np.testing.assert_allclose(tally, want, 1e-9, 1e-3, err_msg=name)
+    for name, stage in (("prefill queue_us", prefill), ("decode queue_us", decode)):
+        want = [reference.minutes[name, minute] for minute in range(len(stage.queue_us))]
+        np.testing.assert_allclose(stage.queue_us, want, 1e-9, 1e-3, err_msg=name)
     for name, tally, want in (
-        ("busy_us", prefill.minutes, sums(passes, lambda each: each.lasts)),
-        ("wait_us", prefill.minutes, sums(passes, lambda each: sum(each.at - since for _, since in each.new))),
-        ("begun", prefill.minutes, sums(passes, lambda each: len(each.new))),
         ("tokens", prefill.minutes, sums(passes, lambda each: each.tokens)),
-        ("busy_us", decode.minutes, sums(steps, lambda each: each.lasts)),
-        ("stream_us", decode.minutes, sums(steps, lambda each: each.lasts * each.number)),
-        ("kv_token_us", decode.minutes, sums(steps, lambda each: each.lasts * each.tokens)),
         ("kv_tokens_most", decode.minutes, most),
         ("tokens", decode.minutes, minutes((each.at + each.lasts, each.number) for each in ended)),
-        ("admitted", decode.minutes, sums(steps, lambda each: len(each.new))),
-        ("wait_us", decode.minutes, sums(steps, lambda each: sum(each.at - since for _, since in each.new))),
     ):
         np.testing.assert_allclose(tally[name], want, 1e-12, err_msg=name)
+
+
+@SOME
+@given(cases(), st.sampled_from((0.0, 30.0, 1e6)), st.sampled_from((0.0, 5.0, 1e6)))
+def test_who_is_not_done_though_the_time_has_passed_has_missed_the_target(case: Case, ttft: float, tpot: float) -> None:
+    decode = replace(case[2], fail_us=np.full(len(case[2]), inf))
+    case = (*case[:2], decode, *case[3:])
+    requests, end_us = case[4], case[5]
+    span = Span(0.0, end_us + 1.0, end_us, 3, ttft_us=ttft, tpot_us=tpot)
+    reference = Replay(*case[:5])
+    reference.run(end_us)
+    there = [
+        request for request in reference.requests if request.outcome.status == "in-flight" and request.arrival <= end_us
+    ]
+    unread = [each for each in there if isnan(each.outcome.first_token_us)]
+    read = [each for each in there if not isnan(each.outcome.first_token_us)]
+    waits = [each.seq for each in unread if end_us - each.arrival > ttft]
+    slow = [each.seq for each in read if end_us - each.outcome.first_token_us > tpot * (each.output - 1)]
+    began_late = [each.seq for each in read if each.outcome.first_token_us - each.arrival > ttft]
+    found = missed(*run(case, span), span)
+    for counted, seqs in ((found.ttft, waits), (found.tpot, slow), (found.both, waits + sorted({*slow, *began_late}))):
+        assert (counted == by_hour_and_class(span, requests, seqs, lambda _: 1.0)).all()
 
 
 @SOME
@@ -254,6 +277,7 @@ def test_how_a_trace_is_cut_into_chunks_changes_nothing(case: Case, data: st.Dat
         assert repr(one.drain_us.tolist()) == repr(other.drain_us.tolist())
         for name in one.minutes.dtype.names:
             assert (one.minutes[name] == other.minutes[name]).all()
+        np.testing.assert_allclose(one.queue_us, other.queue_us, 1e-9, 1e-3)
         for name in one.hours.dtype.names:
             # times are summed in another order
             np.testing.assert_allclose(one.hours[name], other.hours[name], 1e-12)
@@ -416,7 +440,7 @@ def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.Da
     if not decode.lost:
         assert (rejected + prefill.in_flight, completed + decode.in_flight) == (np.count_nonzero(came) - read, read)
     whole = run(case, Span(0.0, end_us + 1, end_us, 3))
-    assert [stage.in_flight for stage in whole] == [stage.inside for stage in whole]
+    assert [stage.in_flight for stage in whole] == [len(stage.here) for stage in whole]
 
 
 def test_mean_streams_are_completions_per_second_times_their_time() -> None:
@@ -424,7 +448,7 @@ def test_mean_streams_are_completions_per_second_times_their_time() -> None:
     stages = run((service, units(2), units(3), QueueRules(), requests, end_us), Span(0.0, end_us, end_us))
     minutes, hours = stages[1].minutes, stages[1].hours
     completed = hours["completed"].sum()
-    in_steps = (hours["e2e_us"].sum() - stages[0].hours["ttft_us"].sum() - minutes["wait_us"].sum()) / completed
+    in_steps = (hours["e2e_us"].sum() - stages[0].hours["ttft_us"].sum() - stages[1].queue_us.sum()) / completed
     assert minutes["stream_us"].sum() / end_us == pytest.approx(completed / end_us * in_steps, rel=0.002)
     assert minutes["stream_us"].sum() / end_us > 20
 
@@ -446,7 +470,8 @@ def test_prompts_wait_as_in_a_queue_with_one_server(load: float, fixed: bool) ->
         requests = poisson(rng, count, mean / load, input_tokens=work)
         prefill = PrefillStage(SERVICE, units(1), QueueRules(), until_empty(requests))
         prefill.feed(requests)
-        waits.append(prefill.minutes["wait_us"].sum() / prefill.minutes["begun"].sum())
+        prefill.finish()
+        waits.append(prefill.queue_us.sum() / count)
     # Pollaczek-Khinchine, M/D/1 and M/M/1
     low, high = interval(waits)
     assert low < (0.5 if fixed else 1.0) * load / (1 - load) * mean < high
@@ -467,7 +492,7 @@ def test_streams_wait_for_a_slot_as_in_a_queue_with_as_many_servers() -> None:
         output = 1 + rng.geometric(1 / steps, count)
         requests = poisson(rng, count, step_us * steps / 8 / load, output_tokens=output)
         stages = run((SERVICE, units(1), units(1), QueueRules(), requests, 0.0), until_empty(requests))
-        waits.append(stages[1].minutes["wait_us"].sum() / count)
+        waits.append(stages[1].queue_us.sum() / count)
     low, high = interval(waits)
     # who comes during a step waits half of one for its end
     assert low - step_us / 2 < erlang_c(8, load) * step_us * steps / 8 / (1 - load) < high

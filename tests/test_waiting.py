@@ -8,9 +8,9 @@ from test_replay_engine import poisson, units
 
 from planner.errors import UsageError
 from planner.fleet.waiting import PrefillUnit, Prompts, largest_rate, ttft
-from planner.replay.engine import PrefillStage, Span
+from planner.replay.engine import PrefillStage
 from planner.replay.latency import quantiles_ms
-from planner.replay.model import BalancerName, QueueRules, Service, StepTables
+from planner.replay.model import BalancerName, QueueRules, Service, Span, StepTables
 
 ONE = np.ones(1)
 ROOMY = 1 << 30

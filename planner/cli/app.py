@@ -96,7 +96,7 @@ def execute() -> int:
         code = app(prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
-            _fail("interrupted; nothing was stored")
+            _fail("interrupted; no result was stored")
         return code if isinstance(code, int) else 0
     except PlannerError as error:
         _fail(str(error))

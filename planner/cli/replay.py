@@ -103,18 +103,22 @@ def _print(found: dict[str, Any]) -> None:
         (
             "decode",
             f"{_ratio(found['tokens_per_s_per_stream'], 1)} tok/s per stream, {_ratio(found['streams_per_gpu'], 1)} "
-            f"streams per GPU, {_ms(found['tokens_per_s_per_decode_node'])} tok/s per node; "
-            f"capacities of the plan are {found['capacity']}",
+            f"streams per GPU, {_ms(found['tokens_per_s_per_decode_node'])} tok/s per node, "
+            f"in steps {percent(found['decode_busy'])} of the time; capacities of the plan are {found['capacity']}",
         ),
         (
             "cost",
             f"{usd(found['cost_usd'])}, {usd(found['cost_usd_per_million_output_tokens'])} per million output tokens",
         ),
         (
+            "prefill",
+            f"{_ms(found['missed_tokens_per_s_per_prefill_node'])} missed tok/s per node; in passes "
+            f"{percent(found['prefill_busy'])} of the time, work for {percent(found['prefill_utilisation'])} of it",
+        ),
+        (
             "waiting",
             f"{_ratio(found['prefill_queue_requests'], 1)} requests for prefill and "
-            f"{_ratio(found['decode_queue_requests'], 1)} for decode in the mean; units at work "
-            f"{percent(found['prefill_busy'])} and {percent(found['decode_busy'])} of the time",
+            f"{_ratio(found['decode_queue_requests'], 1)} for decode in the mean",
         ),
         ("drained", _drained(found)),
         ("prefix cache", f"{percent(found['hit_ratio'])} of input tokens found"),

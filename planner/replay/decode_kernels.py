@@ -42,6 +42,7 @@ from planner.replay.step_kernels import (
     settle,
     units_of,
 )
+from planner.replay.tally_kernels import count_queued, count_step
 
 ROLE = 1
 
@@ -68,7 +69,6 @@ def take_over(books: Records, rows: Records, count: int) -> None:
         request = pool[place]
         request.arrival_us = handed.arrival_us
         request.first_us = at
-        request.left_us = at
         request.ready_us = at + handed.input_tokens * book.kv_us_per_token
         request.seq = handed.seq
         request.departs = 1 - handed.output_tokens
@@ -79,6 +79,7 @@ def take_over(books: Records, rows: Records, count: int) -> None:
             lost = _lost_of(book)[-1 - handed.output_tokens]
             request.first_us = lost.first_us
             request.departs, request.output_tokens = -lost.to_go, lost.output_tokens
+        count_queued(book, at, 1)
         line_up(book, place, choose_unit(book, book.balancer, handed.seq, ROLE))
 
 
@@ -138,7 +139,7 @@ def _fleet_event(book: Record) -> None:
         if unit.streams == 0 and unit.place != NOBODY:
             next_us[unit.place] = np.inf
     elif event.kind == FAIL:
-        _fail(book, event.unit)
+        _fail(book, event.unit, event.at_us)
     elif unit.streams > 0:
         unit.leaves_us = next_us[unit.place]
     while place != NOBODY:
@@ -210,8 +211,8 @@ def _leave(book: Record, number: int) -> None:
     unit.drain_took_us = at - unit.drains_us
     unit.moved = left
     book.moved += left
+    count_queued(book, at, left)
     for place in places:
-        pool[place].left_us = at
         if book.kept_rows > 0:
             carray(at_address(book.kept_at), (book.kept_rows,), DECODE_KEPT)[pool[place].seq].moved += 1
     for place in places:
@@ -224,16 +225,21 @@ def _lost_of(book: Record) -> Records:
 
 
 @njit
-def _fail(book: Record, number: int) -> None:
+def _fail(book: Record, number: int, at: float) -> None:
     """Write down all that a unit holds, its streams and then its line, and let it be gone."""
     unit, pool = units_of(book)[number], pool_of(book)
     if unit.streams == 0 and unit.head == NOBODY:
         return
+    if unit.streams > 0:
+        # the rest of the step does not happen
+        ends_us = min(loads_of(book)[NEXT_US, unit.place], unit.leaves_us)
+        count_step(book, at, ends_us, unit.streams, unit.kv_tokens, -1.0)
     for place in _streams_of(book, number):
         _lose(book, unit, pool[place])
     place = unit.head
     while place != NOBODY:
         _lose(book, unit, pool[place])
+        count_queued(book, at, -1)
         place = np.int64(pool[place].following)
     unit.head = unit.tail = NOBODY
     loads_of(book)[NEXT_US, unit.place] = np.inf

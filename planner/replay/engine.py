@@ -16,7 +16,7 @@ from planner.errors import UsageError
 from planner.replay import decode_kernels, home_kernels, line_kernels, prefill_kernels, step_kernels
 from planner.replay import layout_kernels as layout
 from planner.replay.choice_kernels import BUCKETS
-from planner.replay.layout_kernels import HOUR_US, MINUTE_US, NOBODY, RING, Records, enter
+from planner.replay.layout_kernels import NOBODY, RING, Records, enter
 from planner.replay.model import (
     BALANCERS,
     QUEUE_MODES,
@@ -26,6 +26,7 @@ from planner.replay.model import (
     QueueRules,
     Requests,
     Service,
+    Span,
 )
 
 SAMPLE_US = 10e6
@@ -34,32 +35,6 @@ _FIRST_POOL = 1 << 16
 _FIRST_HOMES = 1 << 16
 _FIRST_SLOTS = 4
 _NO_BLOCKS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Span:
-    """What is simulated and what is counted, microseconds from the origin, all finite.
-
-    Everything up to end_us happens; requests that arrive in [from_us, to_us) are counted. classes: number of classes.
-    ttft_us, tpot_us: targets.
-    """
-
-    from_us: float
-    to_us: float
-    end_us: float
-    classes: int = 1
-    ttft_us: float = np.inf
-    tpot_us: float = np.inf
-
-    @property
-    def hours(self) -> int:
-        """Hours of the counted window, the last one possibly in part."""
-        return max(1, int(np.ceil((self.to_us - self.from_us) / HOUR_US)))
-
-    @property
-    def minutes(self) -> int:
-        """Minutes from the origin to the end."""
-        return max(1, int(np.ceil(self.end_us / MINUTE_US)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +84,7 @@ class _Stage:
         self._span = span
         self._book = np.zeros(1, kind)
         common = {"homeless_head": NOBODY, "homeless_tail": NOBODY, "last_unit": NOBODY}
-        window = {"from_us": span.from_us, "to_us": span.to_us, "ttft_us": span.ttft_us}
+        window = {"from_us": span.from_us, "to_us": span.to_us, "end_us": span.end_us, "ttft_us": span.ttft_us}
         sizes = {
             "units_rows": len(lives),
             "minutes_rows": span.minutes,
@@ -119,7 +94,11 @@ class _Stage:
         for name, value in {**common, **window, **sizes, **values}.items():
             self._book[name] = value
         self._arrays: dict[str, NDArray[Any]] = {}
-        self._set(numbers=np.zeros(len(lives), np.int64), loads=np.full((4, int(layout.padded(len(lives)))), np.inf))
+        self._set(
+            numbers=np.zeros(len(lives), np.int64),
+            loads=np.full((4, int(layout.padded(len(lives)))), np.inf),
+            queue=np.zeros((span.minutes, 2)),
+        )
 
     def _set(self, **arrays: NDArray[Any]) -> None:
         """Use these arrays from now on."""
@@ -145,6 +124,13 @@ class _Stage:
     def minutes(self) -> Records:
         """Tallies by minute from the origin."""
         return self._arrays["minutes"]
+
+    @property
+    def queue_us(self) -> Floats:
+        """By minute from the origin: time that requests waited to be begun (prefill) or admitted (decode), summed."""
+        change, time_us = self._arrays["queue"].T
+        waited: Floats = (np.cumsum(change) - change) * self._span.minutes_us + time_us
+        return waited
 
     @property
     def hours(self) -> Records:
@@ -261,9 +247,18 @@ class PrefillStage(_Stage):
         return self._get("pool_rows") - self._get("room")
 
     @property
+    def here(self) -> Records:
+        """Requests in prefill now, found one by one: rows of layout_kernels.WAITING."""
+        places = np.empty(self.inside, np.int64)
+        found = line_kernels.here(self._book, places)
+        assert found == self.inside, "a request in prefill was lost"
+        here: Records = self._arrays["pool"][places]
+        return here
+
+    @property
     def in_flight(self) -> int:
-        """Requests in prefill that count, found one by one."""
-        return int(line_kernels.waiting(self._book))
+        """Those of them that count."""
+        return int(np.count_nonzero(self._span.counts(self.here["arrival_us"])))
 
     def _output(self, arriving: int) -> Records:
         """Room for everything that is there and that comes."""
@@ -406,16 +401,16 @@ class DecodeStage(_Stage):
         return self._get("lost")
 
     @property
-    def inside(self) -> int:
-        """Requests in decode, after the end."""
-        return int(np.count_nonzero(self._arrays["pool"]["departs"][: self._get("used")]))
+    def here(self) -> Records:
+        """Requests in decode, after the end: rows of layout_kernels.STREAM."""
+        pool = self._arrays["pool"][: self._get("used")]
+        here: Records = pool[pool["departs"] != 0]
+        return here
 
     @property
     def in_flight(self) -> int:
-        """Requests in decode that count, after the end."""
-        here = self._arrays["pool"][: self._get("used")]
-        counts = (here["arrival_us"] >= self._span.from_us) & (here["arrival_us"] < self._span.to_us)
-        return int(np.count_nonzero(counts & (here["departs"] != 0)))
+        """Those of them that count."""
+        return int(np.count_nonzero(self._span.counts(self.here["arrival_us"])))
 
     def _make_room(self, arriving: int) -> None:
         """Let the pool hold a chunk more than is there."""

@@ -57,16 +57,16 @@ LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id"
 
 PREFILL_BOOK = _fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
-    "from_us to_us ttft_us",
+    "from_us to_us end_us ttft_us",
     "candidates open last_unit homeless_head homeless_tail retry_head retry_tail next_event free room out homes "
     "balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows homes_at "
-    "homes_rows minutes_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
+    "homes_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
 )
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
 `candidates`. open: rows of the table of units in use. retry_: those rejected that will be tried again, the next first.
 free, room: first free place of the pool, and their number. out: rows written. homes: sessions or blocks whose unit is
-known. Then rules and speeds as in `planner.replay.model`, the window that counts, its target."""
+known. Then rules and speeds as in `planner.replay.model`, the window that counts, the end of all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
@@ -82,25 +82,26 @@ tries: before this one. missed, work_ns: tokens still to do, and their time on o
 there already; cached: those that are there whatever unit reads it. piece: of the missed tokens in the last pass, -1
 before the first. output_tokens: below 0 where it is read again, as in HANDED; tried_us is then when its decode unit
 failed."""
-PREFILL_UNIT = _fields("drains_us drain_took_us", "place takes head tail pass_head waiting waiting_missed passes lost")
-"""place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty. lost: requests in it
-when it failed."""
-PREFILL_MINUTE = _fields("busy_us wait_us begun tokens")
-"""Passes that began in a minute, in full: their time; the requests they began and their time since arrival, or since a
-failure; tokens."""
+PREFILL_UNIT = _fields(
+    "drains_us drain_took_us work_share", "place takes head tail pass_head waiting waiting_missed passes lost"
+)
+"""place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty. work_share: of
+the time of the last pass, what all ranks together would need for its work. lost: requests in it when it failed."""
+PREFILL_MINUTE = _fields("busy_us work_us tokens")
+"""Unit time in passes, and what all ranks together would need for their work; tokens of passes that began."""
 PREFILL_HOUR = _fields("arrived full late retried read ttft_us ttft_met hit_tokens input_tokens")
 """Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, sum of
 TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
 PREFILL_KEPT = _fields("first_us", "status unit")
 
 DECODE_BOOK = _fields(
-    "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens from_us to_us ttft_us "
-    "tpot_us sample_every_us",
+    "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens from_us to_us end_us "
+    "ttft_us tpot_us sample_every_us",
     "candidates open last_unit homeless_head homeless_tail next_event used moved samples "
     "balancer rank_balancer exact seed most_streams "
     "lost lost_at lost_rows "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows owners_at leaving_at ends_us_at "
-    "leavers_at ranks_at slots ranks rank_numbers_at lines_at lines_rows minutes_at minutes_rows hours_at "
+    "leavers_at ranks_at slots ranks rank_numbers_at lines_at lines_rows minutes_at queue_at minutes_rows hours_at "
     "histograms_at "
     "hours_rows classes samples_at samples_rows kept_at kept_rows",
 )
@@ -109,14 +110,14 @@ total_, candidates, open: as in prefill. used: places of the pool. moved: stream
 lost: requests that failed units held."""
 STREAM = np.dtype(
     [
-        *((name, np.float64) for name in ("arrival_us", "first_us", "left_us", "ready_us")),
+        *((name, np.float64) for name in ("arrival_us", "first_us", "ready_us")),
         ("seq", np.int64),
         *((name, np.int32) for name in ("following", "unit", "departs", "context", "output_tokens")),
         ("class_id", np.int16),
         ("rank", np.int16),
     ]
 )
-"""A request in decode. left_us: when it left prefill, or a unit past its deadline. departs: the step of its unit after
+"""A request in decode. departs: the step of its unit after
 which it leaves; minus the steps to go while it waits; 0 when all is done. context: KV, when admitted less the unit's
 steps then, so that KV grows with the steps. following: in a line, or among those that leave long after."""
 DECODE_UNIT = _fields(
@@ -125,9 +126,10 @@ DECODE_UNIT = _fields(
 )
 """slot: its row in arrays by slot. settled: steps up to which requests have their times. far: streams that leave beyond
 the ring. leaves_us: when its stragglers go, inf before. Others as in prefill."""
-DECODE_MINUTE = _fields("busy_us stream_us kv_token_us kv_tokens_most tokens admitted wait_us")
-"""Steps that began in a minute, in full: their time, the same times streams and KV; the most KV of a unit. Tokens of
-steps that ended in it. Requests admitted, and their time since they left prefill or their last unit."""
+DECODE_MINUTE = _fields("busy_us stream_us kv_token_us kv_tokens_most tokens")
+"""Unit time in steps, the same times streams and KV; the most KV of a unit in
+a step that began. Tokens of steps that ended in the minute.
+"""
 DECODE_HOUR = _fields("completed good e2e_us tpot_us with_tpot tpot_met")
 """Requests of a class that arrived in an hour and are complete: all; within all targets; sums; with more than one
 token, and of these within the target."""

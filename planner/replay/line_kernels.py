@@ -1,4 +1,4 @@
-"""Lines of requests in prefill: counted, and taken out of units that drain or fail. Compiled.
+"""Lines of requests in prefill: looked through, and taken out of units that drain or fail. Compiled.
 
 Lines are linked lists through the pool. Importing this module imports numba.
 """
@@ -7,7 +7,8 @@ import numpy as np
 
 from planner.jit import njit
 from planner.replay.home_kernels import alone_ns, units_of
-from planner.replay.layout_kernels import NEXT_US, NOBODY, WAITING, Record, Records, at_address, carray, loads_of
+from planner.replay.layout_kernels import NEXT_US, NOBODY, WAITING, Ints, Record, Records, at_address, carray, loads_of
+from planner.replay.tally_kernels import count_pass, count_queued
 
 
 @njit
@@ -16,26 +17,28 @@ def pool_of(book: Record) -> Records:
 
 
 @njit
-def waiting(books: Records) -> int:
-    """Requests that count, and that are in prefill, found one by one: in queues, passes, without a unit, or to come.
+def here(books: Records, places: Ints) -> int:
+    """Write down the places of requests in prefill, found one by one, and give their number.
 
-    Those that are read again are among them.
+    They are in queues, in passes, without a unit, or to come again. Those that are read again are among them.
     """
     book = books[0]
-    pool, units = pool_of(book), units_of(book)
-    count = _counting(book, pool, book.homeless_head) + _counting(book, pool, book.retry_head)
+    units = units_of(book)
+    count = _walk(book, book.homeless_head, places, 0)
+    count = _walk(book, book.retry_head, places, count)
     for number in range(book.units_rows):
-        count += _counting(book, pool, units[number].head) + _counting(book, pool, units[number].pass_head)
+        count = _walk(book, units[number].head, places, count)
+        count = _walk(book, units[number].pass_head, places, count)
     return count
 
 
 @njit
-def _counting(book: Record, pool: Records, place: int) -> int:
-    """Requests of a list that count."""
-    count = 0
+def _walk(book: Record, place: int, places: Ints, count: int) -> int:
+    """Write down the places of a list after the first so many."""
     while place != NOBODY:
-        count += book.from_us <= pool[place].arrival_us < book.to_us
-        place = np.int64(pool[place].following)
+        places[count] = place
+        count += 1
+        place = np.int64(pool_of(book)[place].following)
     return count
 
 
@@ -62,8 +65,8 @@ def not_begun(book: Record, unit: Record) -> int:
 
 
 @njit
-def all_of(book: Record, unit: Record) -> int:
-    """Take all requests out of a unit that fails, and give their line: those of the pass, then the queue.
+def all_of(book: Record, unit: Record, at: float) -> int:
+    """Take all requests out of a unit that fails now, and give their line: those of the pass, then the queue.
 
     What it read of them is lost, and so are hits that only this unit had.
     """
@@ -75,11 +78,15 @@ def all_of(book: Record, unit: Record) -> int:
         last = np.int64(pool[last].following)
     if last != NOBODY:
         pool[last].following = unit.head
+    if unit.pass_head != NOBODY:
+        # the rest of it does not happen
+        count_pass(book, at, loads_of(book)[NEXT_US, unit.place], unit.work_share, -1.0)
     unit.pass_head = unit.head = unit.tail = NOBODY
     loads_of(book)[NEXT_US, unit.place] = np.inf
     place = line
     while place != NOBODY:
         request = pool[place]
+        count_queued(book, at, 1 if request.piece >= 0 else 0)
         request.missed += request.done - request.cached
         request.done = request.cached
         request.piece = -1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
+from planner.units import US_PER_HOUR, US_PER_MINUTE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -157,3 +158,40 @@ class QueueRules:
     def __post_init__(self) -> None:
         if self.retries > 0 and self.retry_after_us <= 0:
             raise UsageError("a request that is tried again at once is rejected again; give a time above 0 to wait")
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is simulated and what is counted, microseconds from the origin, all finite.
+
+    Everything up to end_us happens; requests that arrive in [from_us, to_us) are counted. classes: number of classes.
+    ttft_us, tpot_us: targets.
+    """
+
+    from_us: float
+    to_us: float
+    end_us: float
+    classes: int = 1
+    ttft_us: float = np.inf
+    tpot_us: float = np.inf
+
+    def counts(self, arrival_us: Floats) -> NDArray[np.bool_]:
+        """Which arrivals are counted."""
+        inside: NDArray[np.bool_] = (arrival_us >= self.from_us) & (arrival_us < self.to_us)
+        return inside
+
+    @property
+    def hours(self) -> int:
+        """Hours of the counted window, the last one possibly in part."""
+        return max(1, int(np.ceil((self.to_us - self.from_us) / US_PER_HOUR)))
+
+    @property
+    def minutes(self) -> int:
+        """Minutes from the origin to the end."""
+        return max(1, int(np.ceil(self.end_us / US_PER_MINUTE)))
+
+    @property
+    def minutes_us(self) -> Floats:
+        """How long each minute is: the last one ends with everything."""
+        edges: Floats = np.minimum(np.arange(self.minutes + 1) * US_PER_MINUTE, self.end_us)
+        return np.diff(edges)

@@ -27,12 +27,10 @@ from planner.replay.layout_kernels import (
     HOUR_US,
     HOUSE,
     LATE,
-    MINUTE_US,
     NEXT_US,
     NOBODY,
     PREFILL_HOUR,
     PREFILL_KEPT,
-    PREFILL_MINUTE,
     READ,
     STOP,
     TAKE,
@@ -47,6 +45,7 @@ from planner.replay.layout_kernels import (
     padded,
 )
 from planner.replay.line_kernels import all_of, not_begun, pool_of
+from planner.replay.tally_kernels import count_pass, count_queued, minute_of, prefill_minutes
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.replay.model.QUEUE_MODES`."""
@@ -107,6 +106,7 @@ def arrive(
         else:
             _dispatch(book, place, at, book.queue_limit)
     for row in range(arrival_us.shape[0]):
+        count_queued(book, arrival_us[row], 1)
         if book.from_us <= arrival_us[row] < book.to_us:
             tally = _hour(book, arrival_us[row], class_id[row])
             tally.arrived += 1
@@ -146,6 +146,7 @@ def read_again(books: Records, lost: Records, first: int, at: float) -> None:
         request.class_id = lost[row].class_id
         request.seq = lost[row].seq
         request.session_id = NOBODY
+        count_queued(book, at, 1)
         _dispatch(book, place, at, 0)
 
 
@@ -208,7 +209,7 @@ def _fleet_event(book: Record) -> None:
         place = not_begun(book, unit)
         unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
     elif event.kind == FAIL:
-        place = all_of(book, unit)
+        place = all_of(book, unit, event.at_us)
     while place != NOBODY:
         following = np.int64(pool_of(book)[place].following)
         _dispatch(book, place, event.at_us, limit)
@@ -240,6 +241,7 @@ def _try_again(book: Record) -> None:
     book.retry_head = request.following
     if book.retry_head == NOBODY:
         book.retry_tail = NOBODY
+    count_queued(book, request.tried_us, 1)
     _dispatch(book, place, request.tried_us, book.queue_limit)
 
 
@@ -298,15 +300,14 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
             book.horizon_us = min(book.horizon_us, opens)
             return
     most = _batch(book, unit.waiting) if book.mode == DEPTH else unit.waiting
-    taken, tokens, begun, waited_us, longest, total, last = 0, 0, 0, 0.0, 0.0, 0.0, NOBODY
+    taken, tokens, begun, longest, total, last = 0, 0, 0, 0.0, 0.0, NOBODY
     place = unit.head
     while place != NOBODY:
         request = pool[place]
         following = np.int64(request.following)
         piece = min(np.int64(request.missed), book.chunk_tokens)
         fresh = request.piece < 0
-        again = request.output_tokens < 0
-        late = fresh and at - request.tried_us > book.timeout_us and not again
+        late = fresh and at - request.tried_us > book.timeout_us and request.output_tokens >= 0
         if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
@@ -318,7 +319,6 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
             place = following
             continue
         begun += fresh
-        waited_us += (at - (request.tried_us if again else request.arrival_us)) * fresh
         request.piece = piece
         if last == NOBODY:
             unit.pass_head = place
@@ -338,7 +338,10 @@ def _start_pass(book: Record, unit: Record, at: float) -> None:
         lasts = book.pass_us + max(longest, total / book.parallel)
         next_us[unit.place] = at + lasts
         book.horizon_us = min(book.horizon_us, at + lasts)
-        _count_pass(book, at, lasts, begun, waited_us, tokens)
+        unit.work_share = total / book.parallel / lasts if lasts > 0 else 0.0
+        count_queued(book, at, -begun)
+        count_pass(book, at, at + lasts, unit.work_share, 1.0)
+        prefill_minutes(book)[minute_of(book, at)].tokens += tokens
 
 
 @njit
@@ -349,16 +352,6 @@ def _batch(book: Record, depth: int) -> int:
     while rule + 1 < book.depth_rows and rules[0, rule + 1] <= depth:
         rule += 1
     return rules[1, rule]
-
-
-@njit
-def _count_pass(book: Record, at: float, lasts: float, begun: int, waited_us: float, tokens: int) -> None:
-    minutes = carray(at_address(book.minutes_at), (book.minutes_rows,), PREFILL_MINUTE)
-    tally = minutes[min(int(at / MINUTE_US), book.minutes_rows - 1)]
-    tally.busy_us += lasts
-    tally.begun += begun
-    tally.wait_us += waited_us
-    tally.tokens += tokens
 
 
 @njit
@@ -430,6 +423,7 @@ def _reject(book: Record, place: int, why: int, at: float) -> None:
     pool = pool_of(book)
     request = pool[place]
     counts = book.from_us <= request.arrival_us < book.to_us
+    count_queued(book, at, -1)
     if request.tries < book.retries:
         request.tries += 1
         request.tried_us = at + book.retry_after_us

@@ -13,11 +13,9 @@ from planner.replay.choice_kernels import BUCKETS, bucket_of, choose, load
 from planner.replay.layout_kernels import (
     DECODE_HOUR,
     DECODE_KEPT,
-    DECODE_MINUTE,
     DECODE_UNIT,
     E2E,
     HOUR_US,
-    MINUTE_US,
     NEXT_US,
     NOBODY,
     RING,
@@ -34,6 +32,7 @@ from planner.replay.layout_kernels import (
     numbers_of,
     padded,
 )
+from planner.replay.tally_kernels import count_queued, count_step, decode_minutes, minute_end, minute_of
 
 ROLE = 1
 
@@ -111,11 +110,12 @@ def _advance(book: Record, place: int, until_us: float) -> None:
     unit, next_us = units_of(book)[numbers_of(book)[place]], loads_of(book)[NEXT_US]
     slot = unit.slot
     leaving, ends_us = leaving_of(book, slot), floats(book.ends_us_at + slot * RING * 8, RING)
-    minutes = carray(at_address(book.minutes_at), (book.minutes_rows,), DECODE_MINUTE)
+    minutes = decode_minutes(book)
     now, streams, tokens = next_us[place], unit.streams, unit.kv_tokens
     went, grown = 0, 0
     while now <= until_us:
-        tally = minutes[min(int(now / MINUTE_US), book.minutes_rows - 1)]
+        minute = minute_of(book, now)
+        tally = minutes[minute]
         if streams > 0:
             unit.steps += 1
             step = unit.steps & (RING - 1)
@@ -139,7 +139,7 @@ def _advance(book: Record, place: int, until_us: float) -> None:
             break
         if unit.head != NOBODY:
             unit.streams, unit.kv_tokens = streams, tokens
-            _admit(book, unit, tally)
+            _admit(book, unit)
             streams, tokens = unit.streams, unit.kv_tokens
         if streams == 0:
             now = np.inf
@@ -148,10 +148,13 @@ def _advance(book: Record, place: int, until_us: float) -> None:
             continue
         lasts = _step_us(book, slot, streams, tokens)
         now += lasts
+        tally.kv_tokens_most = max(tally.kv_tokens_most, tokens)
+        if now > minute_end(book, minute):
+            count_step(book, unit.clock_us, now, streams, tokens, 1.0)
+            continue
         tally.busy_us += lasts
         tally.stream_us += lasts * streams
         tally.kv_token_us += lasts * tokens
-        tally.kv_tokens_most = max(tally.kv_tokens_most, tokens)
     unit.streams, unit.kv_tokens = streams, tokens
     next_us[place] = now
     if unit.takes:
@@ -170,10 +173,10 @@ def _step_us(book: Record, slot: int, streams: int, tokens: float) -> float:
 
 
 @njit
-def _admit(book: Record, unit: Record, tally: Record) -> None:
+def _admit(book: Record, unit: Record) -> None:
     """Take requests from the line while the next is ready and there is room, at a step boundary."""
     pool, now = pool_of(book), unit.clock_us
-    place, streams, tokens = unit.head, unit.streams, unit.kv_tokens
+    place, streams, tokens, before = unit.head, unit.streams, unit.kv_tokens, unit.streams
     while place != NOBODY:
         request = pool[place]
         context = np.int64(request.context)
@@ -183,8 +186,6 @@ def _admit(book: Record, unit: Record, tally: Record) -> None:
         following = np.int64(request.following)
         streams += 1
         tokens += context
-        tally.admitted += 1
-        tally.wait_us += now - request.left_us
         if book.exact:
             _take_rank(book, unit, request)
         request.unit = numbers_of(book)[unit.place]
@@ -196,6 +197,8 @@ def _admit(book: Record, unit: Record, tally: Record) -> None:
     if place == NOBODY:
         unit.tail = NOBODY
     unit.streams, unit.kv_tokens = streams, tokens
+    if streams > before:
+        count_queued(book, now, before - streams)
 
 
 @njit

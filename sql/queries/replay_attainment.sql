@@ -1,5 +1,5 @@
--- Share of a replay's requests within their targets, hour by hour and class by class; who was rejected, or had
--- no first token by the end, was not.
+-- Share of a replay's requests within their targets, hour by hour and class by class; who was rejected, or was not done
+-- at the end though the time had passed, was not.
 -- @public
 -- @param run_id  the run
 SELECT
