@@ -225,22 +225,25 @@ def missed_limits(slo: SloSettings, attained: float | None) -> list[str]:
 
 
 def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
-    """Largest over mean load of decode units while requests were counted: time mean and 99th percentile.
+    """Largest over mean load of units while requests were counted: time mean and 99th percentile.
 
-    rank_: inside units, the mean of them at every moment; None where ranks were not kept one by one.
+    prefill_: missed tokens and requests of prefill units; the others are of decode units. rank_: inside units, the mean of
+    them at every moment; None where ranks were not kept one by one.
     """
-    samples, span = measured.decode.samples, measured.span
-    inside = samples[(samples["at_us"] >= span.from_us) & (samples["at_us"] < span.to_us)]
-    names = {"kv": "kv", "streams": "stream"}
+    prefill, decode = measured.prefill.samples, measured.decode.samples
+    columns = {
+        "kv": (decode, "kv"),
+        "stream": (decode, "streams"),
+        "prefill_token": (prefill, "tokens"),
+        "prefill_request": (prefill, "requests"),
+        "rank_kv": (decode if exact else decode[:0], "rank_kv"),
+        "rank_stream": (decode if exact else decode[:0], "rank_streams"),
+    }
     found: dict[str, float | None] = {}
-    for column, name in names.items():
-        values = inside[column]
+    for name, (samples, column) in columns.items():
+        values = samples[column][measured.span.counts(samples["at_us"])]
         found[f"{name}_imbalance_mean"] = float(values.mean()) if len(values) else None
         found[f"{name}_imbalance_p99"] = float(np.quantile(values, 0.99)) if len(values) else None
-    for column, name in names.items():
-        values = inside[f"rank_{column}"] if exact else inside[column][:0]
-        found[f"rank_{name}_imbalance_mean"] = float(values.mean()) if len(values) else None
-        found[f"rank_{name}_imbalance_p99"] = float(np.quantile(values, 0.99)) if len(values) else None
     return found
 
 

@@ -311,6 +311,10 @@ TABLES = (
         rank_kv_imbalance_table | DOUBLE | - | inside units, as measured for the balancer at as many streams per GPU
         rank_kv_imbalance_p99 | DOUBLE | - | of rank_kv_imbalance_mean, the 99th percentile over time
         rank_stream_imbalance_p99 | DOUBLE | - | the same of streams
+        prefill_token_imbalance_mean | DOUBLE | - | largest over mean missed tokens of prefill units, time mean
+        prefill_token_imbalance_p99 | DOUBLE | - | its 99th percentile over time
+        prefill_request_imbalance_mean | DOUBLE | - | the same of requests
+        prefill_request_imbalance_p99 | DOUBLE | - | the same of requests
         """,
     ),
     _table(

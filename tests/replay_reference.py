@@ -313,6 +313,8 @@ class Replay:
             DecodeUnit(number, ranks, Balancer(rank_balancer, RANKS, rules.seed)) for number in range(len(decode))
         ]
         self.samples: list[Sample] = []
+        self.prefill_samples: list[tuple[float, float, float]] = []
+        self.next_prefill_sample = 0.0
         self.minutes: dict[tuple[str, int], float] = defaultdict(float)
         self.next_sample = 0.0
         names = (rules.prefill_balancer, rules.decode_balancer)
@@ -419,6 +421,11 @@ class Replay:
 
     def arrive(self, request: Request, now: float) -> None:
         """By prefix blocks, where there are any and somebody looks at them; or else like those that come again."""
+        if now >= self.next_prefill_sample:
+            self.next_prefill_sample = (now // SAMPLE_US + 1) * SAMPLE_US
+            there = [unit.load() for unit in self.prefill if self.takes(PREFILL, unit.number, now)]
+            tokens, number = uneven([load.keys[0] for load in there]), uneven([load.number for load in there])
+            self.prefill_samples.append((now, tokens, number))
         routed, balancer = self.rules.block_tokens > 0, self.balancers[PREFILL]
         if not self.has_blocks or not (routed or balancer.name == "prefix-aware"):
             self.dispatch(request, now, limited=True)

@@ -125,7 +125,8 @@ def _print(found: dict[str, Any]) -> None:
         ("KV at most", percent(found["kv_peak_ratio"])),
         (
             "units out of balance",
-            f"KV {_ratio(uneven['kv_imbalance_mean'])}, streams {_ratio(uneven['stream_imbalance_mean'])} in the mean; "
+            f"largest over mean: decode KV {_ratio(uneven['kv_imbalance_mean'])}, streams "
+            f"{_ratio(uneven['stream_imbalance_mean'])}, prefill tokens {_ratio(uneven['prefill_token_imbalance_mean'])}; "
             f"ranks {found['ranks']}{_ranks(uneven)}",
         ),
         ("speed", f"{found['simulated_requests']:,} requests in {found['wall_s']:.1f} s"),

@@ -90,6 +90,8 @@ class _Stage:
             "minutes_rows": span.minutes,
             "hours_rows": span.hours,
             "classes": span.classes,
+            "samples_rows": int(span.end_us // SAMPLE_US) + 2,
+            "sample_every_us": SAMPLE_US,
         }
         for name, value in {**common, **window, **sizes, **values}.items():
             self._book[name] = value
@@ -136,6 +138,11 @@ class _Stage:
     def hours(self) -> Records:
         """Tallies by hour of the window and class, of arrival: (hours, classes)."""
         return self._arrays["hours"]
+
+    @property
+    def samples(self) -> Records:
+        """Imbalance at the first request in every ten seconds that arrives (prefill) or is handed over (decode)."""
+        return self._arrays["samples"][: self._get("samples")]
 
     @property
     def kept(self) -> Records:
@@ -188,6 +195,7 @@ class PrefillStage(_Stage):
             depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
             homes=np.full((2, _FIRST_HOMES), NOBODY, np.int64),
             minutes=np.zeros(span.minutes, layout.PREFILL_MINUTE),
+            samples=np.zeros(self._get("samples_rows"), layout.PREFILL_SAMPLE),
             hours=np.zeros((span.hours, span.classes), layout.PREFILL_HOUR),
             ttft=np.zeros((span.hours, span.classes, BUCKETS), np.int32),
             kept=kept,
@@ -327,13 +335,11 @@ class DecodeStage(_Stage):
             kv_us_per_token=service.kv_us_per_token,
             kv_capacity_tokens=service.kv_capacity_tokens,
             tpot_us=span.tpot_us,
-            sample_every_us=SAMPLE_US,
         )
         kept = np.zeros(keep, layout.DECODE_KEPT)
         kept["finish_us"], kept["unit"], kept["step"] = np.nan, NOBODY, NOBODY
         events = _events(lives, span.end_us)
-        samples = np.zeros(int(span.end_us // SAMPLE_US) + 2, layout.SAMPLE)
-        self._book["events_rows"], self._book["samples_rows"] = len(events), len(samples)
+        self._book["events_rows"] = len(events)
         self._set(
             pool=np.zeros(_FIRST_POOL, layout.STREAM),
             units=_units(lives, layout.DECODE_UNIT),
@@ -343,7 +349,7 @@ class DecodeStage(_Stage):
             minutes=np.zeros(span.minutes, layout.DECODE_MINUTE),
             hours=np.zeros((span.hours, span.classes), layout.DECODE_HOUR),
             histograms=np.zeros((2, span.hours, span.classes, BUCKETS), np.int32),
-            samples=samples,
+            samples=np.zeros(self._get("samples_rows"), layout.SAMPLE),
             kept=kept,
             lost=np.zeros(0, layout.LOST),
         )
@@ -384,11 +390,6 @@ class DecodeStage(_Stage):
     def histograms(self) -> NDArray[np.int32]:
         """Requests by kind (layout_kernels.E2E, TPOT), hour of the window, class and bucket of their latency."""
         return self._arrays["histograms"]
-
-    @property
-    def samples(self) -> Records:
-        """Imbalance at the first request handed over in every ten seconds."""
-        return self._arrays["samples"][: self._get("samples")]
 
     @property
     def moved(self) -> int:

@@ -57,16 +57,18 @@ LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id"
 
 PREFILL_BOOK = _fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
-    "from_us to_us end_us ttft_us",
+    "from_us to_us end_us ttft_us sample_us sample_every_us",
     "candidates open last_unit homeless_head homeless_tail retry_head retry_tail next_event free room out homes "
     "balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows homes_at "
-    "homes_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows",
+    "homes_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows "
+    "samples samples_at samples_rows",
 )
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
 `candidates`. open: rows of the table of units in use. retry_: those rejected that will be tried again, the next first.
 free, room: first free place of the pool, and their number. out: rows written. homes: sessions or blocks whose unit is
-known. Then rules and speeds as in `planner.replay.model`, the window that counts, the end of all, the target."""
+known. sample_us: of the next sample. Then rules and speeds as in `planner.replay.model`, the window that counts, the end
+of all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
@@ -133,6 +135,8 @@ a step that began. Tokens of steps that ended in the minute.
 DECODE_HOUR = _fields("completed good e2e_us tpot_us with_tpot tpot_met")
 """Requests of a class that arrived in an hour and are complete: all; within all targets; sums; with more than one
 token, and of these within the target."""
+PREFILL_SAMPLE = _fields("at_us tokens requests")
+"""Largest over mean missed tokens and requests of the prefill units that take work."""
 SAMPLE = _fields("at_us kv streams rank_kv rank_streams")
 """Largest over mean load of the units that take work, with those in line; of the ranks in a unit, the mean of units."""
 DECODE_KEPT = _fields("finish_us", "unit step moved lost")

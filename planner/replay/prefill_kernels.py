@@ -22,6 +22,7 @@ from planner.replay.layout_kernels import (
     COUNT,
     DRAIN,
     FAIL,
+    FIRST,
     FULL,
     HANDED,
     HOUR_US,
@@ -31,6 +32,7 @@ from planner.replay.layout_kernels import (
     NOBODY,
     PREFILL_HOUR,
     PREFILL_KEPT,
+    PREFILL_SAMPLE,
     READ,
     STOP,
     TAKE,
@@ -82,6 +84,8 @@ def arrive(
         at = float(arrival_us[row])
         if at >= book.horizon_us:
             _advance(book, at)
+        if at >= book.sample_us:
+            _sample(book, at)
         place = book.free
         request = pool[place]
         book.free = request.following
@@ -112,6 +116,24 @@ def arrive(
             tally.arrived += 1
             tally.hit_tokens += cached_input_tokens[row]
             tally.input_tokens += input_tokens[row]
+
+
+@njit
+def _sample(book: Record, at: float) -> None:
+    """How uneven the load is over the units that take work."""
+    loads, units, numbers = loads_of(book), units_of(book), numbers_of(book)
+    row = carray(at_address(book.samples_at), (book.samples_rows,), PREFILL_SAMPLE)[book.samples]
+    book.samples += 1
+    book.sample_us = (np.floor(at / book.sample_every_us) + 1) * book.sample_every_us
+    most, most_tokens, all_tokens, everybody = 0.0, 0.0, 0.0, 0.0
+    for place in range(book.open):
+        if units[numbers[place]].takes:
+            most, most_tokens = max(most, loads[COUNT, place]), max(most_tokens, loads[FIRST, place])
+            everybody += loads[COUNT, place]
+            all_tokens += loads[FIRST, place]
+    row.at_us = at
+    row.tokens = most_tokens * book.candidates / all_tokens if all_tokens > 0 else 1.0
+    row.requests = most * book.candidates / everybody if everybody > 0 else 1.0
 
 
 @njit
