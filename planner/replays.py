@@ -227,8 +227,8 @@ def missed_limits(slo: SloSettings, attained: float | None) -> list[str]:
 def imbalance(measured: Measured, *, exact: bool) -> dict[str, float | None]:
     """Largest over mean load of units while requests were counted: time mean and 99th percentile.
 
-    prefill_: missed tokens and requests of prefill units; the others are of decode units. rank_: inside units, the mean of
-    them at every moment; None where ranks were not kept one by one.
+    prefill_: missed tokens and requests of prefill units; the others are of decode units. rank_: inside units, the mean
+    of them at every moment; None where ranks were not kept one by one.
     """
     prefill, decode = measured.prefill.samples, measured.decode.samples
     columns = {

@@ -126,7 +126,8 @@ def _print(found: dict[str, Any]) -> None:
         (
             "units out of balance",
             f"largest over mean: decode KV {_ratio(uneven['kv_imbalance_mean'])}, streams "
-            f"{_ratio(uneven['stream_imbalance_mean'])}, prefill tokens {_ratio(uneven['prefill_token_imbalance_mean'])}; "
+            f"{_ratio(uneven['stream_imbalance_mean'])}, "
+            f"prefill tokens {_ratio(uneven['prefill_token_imbalance_mean'])}; "
             f"ranks {found['ranks']}{_ranks(uneven)}",
         ),
         ("speed", f"{found['simulated_requests']:,} requests in {found['wall_s']:.1f} s"),

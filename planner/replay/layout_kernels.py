@@ -67,8 +67,8 @@ PREFILL_BOOK = _fields(
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
 `candidates`. open: rows of the table of units in use. retry_: those rejected that will be tried again, the next first.
 free, room: first free place of the pool, and their number. out: rows written. homes: sessions or blocks whose unit is
-known. sample_us: of the next sample. Then rules and speeds as in `planner.replay.model`, the window that counts, the end
-of all, the target."""
+known. sample_us: of the next sample. Then rules and speeds as in `planner.replay.model`, the window that counts, the
+end of all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
