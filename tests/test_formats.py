@@ -108,6 +108,30 @@ def test_daily_files_are_one_trace_by_folder_and_by_pattern(store: Store, tmp_pa
         imported(store, str(folder / "2026-*"), name="none")
 
 
+def test_a_pattern_that_matches_folders_alone_means_what_is_in_them(store: Store, tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f"day-{day}").mkdir()
+        write(tmp_path / f"day-{day}" / "l.csv", LINES + f"{day},{day},1\n")
+    imported(store, str(tmp_path / "day-*"), name="folders")
+    assert [row[1] for row in requests_of(store, "folders")] == [1, 2]
+    imported(store, str(tmp_path / "day-*" / "**"), name="files")
+    assert requests_of(store, "files") == requests_of(store, "folders")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(TraceError, match="nothing: has no log file"):
+        imported(store, str(tmp_path / "noth*"))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_log_that_is_there_packed_and_not_would_count_twice(store: Store, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    write(folder / "l.csv", LINES + "1,2,3\n")
+    packed = gzip.compress((LINES + "1,2,3\n").encode())
+    write(folder / f"l.csv{suffix}", packed)
+    with pytest.raises(TraceError, match=rf"l\.csv and .*l\.csv{suffix} are one log by their names.*; leave one out"):
+        imported(store, folder)
+
+
 def test_files_of_two_formats_are_no_trace(store: Store, tmp_path: Path) -> None:
     one, other = write(tmp_path / "a.csv", AZURE), write(tmp_path / "l.csv", LINES + "1,1,1\n")
     with pytest.raises(TraceError, match=r"a\.csv is azure and .*l\.csv is csv; import them as two traces"):
