@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from planner.trace.importer import import_trace
 LINES = "arrival,input_tokens,output_tokens\n"
 
 
-def imported(store: Store, *paths: str | Path, name: str = "t", **options: object) -> ImportOutcome:
+def imported(
+    store: Store, *paths: str | Path, name: str = "t", format_name: str = "auto", **options: object
+) -> ImportOutcome:
     chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
-    return import_trace(store, paths, format_name="auto", name=name, options=chosen, now=NOW, version="test")
+    return import_trace(store, paths, format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,21 @@ def test_a_log_that_is_there_packed_and_not_would_count_twice(store: Store, tmp_
     write(folder / f"l.csv{suffix}", packed)
     with pytest.raises(TraceError, match=rf"l\.csv and .*l\.csv{suffix} are one log by their names.*; leave one out"):
         imported(store, folder)
+
+
+@pytest.mark.parametrize("format_name", ["auto", "csv"])
+def test_what_cannot_be_opened_or_read_twice_gets_one_line(store: Store, tmp_path: Path, format_name: str) -> None:
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "chunk-0-trace.csv").symlink_to(tmp_path / "loop.csv")
+    for path, message in (
+        (tmp_path / "loop.csv", "loop.csv: cannot be read: Too many levels of symbolic links; check the path"),
+        (tmp_path / "pipe.csv", "pipe.csv: is no plain file, and a log is read more than once"),
+        (tmp_path, "chunk-0-trace.csv: cannot be read: Too many levels"),
+        ("a\0b", "cannot be read: embedded null byte"),
+    ):
+        with pytest.raises(TraceError, match=message):
+            imported(store, path, format_name=format_name)
 
 
 def test_files_of_two_formats_are_no_trace(store: Store, tmp_path: Path) -> None:

@@ -36,20 +36,17 @@ def expand(words: Sequence[str | Path]) -> Logs:
 
     A pattern means the files that it matches, or what is in the folders, where it matches no file.
     """
-    found: list[Path] = []
-    skipped: list[str] = []
-    for word in words:
-        for path in _matches(str(word)):
-            if path.is_dir() and not _is_servegen(path):
-                logs, others = _inside(path)
-                found += logs
-                skipped += others
-            else:
-                found.append(path)
-    for path in found:
-        _check(path)
-    _check_names(found)
-    return Logs(tuple(found), tuple(skipped))
+    try:
+        logs = _found(words)
+        for path in logs.paths:
+            for file in files_of(path):
+                _check(file)
+    except OSError as error:
+        raise TraceError(f"{error.filename}: cannot be read: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise TraceError(f"{words[0]!r}: cannot be read: {error}; check the path") from error
+    _check_names(logs.paths)
+    return logs
 
 
 def files_of(path: Path) -> list[Path]:
@@ -130,6 +127,20 @@ def head_of(path: Path, size: int) -> bytes:
     return found
 
 
+def _found(words: Sequence[str | Path]) -> Logs:
+    found: list[Path] = []
+    skipped: list[str] = []
+    for word in words:
+        for path in _matches(str(word)):
+            if path.is_dir() and not _is_servegen(path):
+                logs, others = _inside(path)
+                found += logs
+                skipped += others
+            else:
+                found.append(path)
+    return Logs(tuple(found), tuple(skipped))
+
+
 def _matches(word: str) -> list[Path]:
     """What a word names: a path as it is, or what matches a pattern. Raises TraceError where nothing does."""
     if not glob.has_magic(word) or Path(word).exists():
@@ -168,14 +179,12 @@ def _check_names(paths: Iterable[Path]) -> None:
 
 
 def _check(path: Path) -> None:
-    """Raises TraceError for what is no readable file with something in it."""
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{path}: cannot be read: {reason}; check the path") from error
-    if size == 0:
-        raise TraceError(f"{path}: is empty; name a log with at least one row")
+    """Raises TraceError or OSError for what is no readable file with something in it."""
+    if path.exists() and not path.is_file():
+        raise TraceError(f"{path}: is no plain file, and a log is read more than once; save it to a file first")
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise TraceError(f"{path}: is empty; name a log with at least one row")
 
 
 def _digest(path: Path) -> str:
