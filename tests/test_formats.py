@@ -191,6 +191,20 @@ def test_a_broken_record_of_a_document_costs_only_itself(store: Store, tmp_path:
         assert session.connection.execute("SELECT line FROM import_reject").fetchall() == [(4,)]
 
 
+def test_lines_of_a_document_are_counted_over_everything_that_is_no_record(store: Store, tmp_path: Path) -> None:
+    """Documents are read in pieces; records and rubbish lie across their edges."""
+    record = json.dumps(MOONCAKE[0], indent=1)
+    parts = [record, "{rubbish", "rubbish", '"a word"', record] * 3000
+    imported(store, write(tmp_path / "l.json", "[\n" + "\n".join(parts) + "\n]"))
+    step, first = 2 * (record.count("\n") + 1) + 3, record.count("\n") + 3
+    with store.read() as session:
+        rows = session.connection.execute("SELECT line, reason FROM import_reject ORDER BY line").fetchall()
+        assert session.connection.execute("SELECT count(*) FROM request").fetchall() == [(6000,)]
+    reasons = ["is not JSON", "is not JSON", "is not a JSON object"]
+    wanted = [(first + step * turn + place, reason) for turn in range(3000) for place, reason in enumerate(reasons)]
+    assert rows == wanted
+
+
 def test_rows_out_of_order_across_files_are_sorted(store: Store, tmp_path: Path) -> None:
     late, early = pl.DataFrame({"arrival": [5, 6]}), pl.DataFrame({"arrival": [1, 9]})
     for name, frame in (("a.parquet", late), ("b.parquet", early)):
