@@ -22,6 +22,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 from conftest import NOW, SMALL, Cli, minute_log
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from test_export import schedule
 
 from planner import pipeline
@@ -157,6 +159,28 @@ def test_the_millionths_of_rounding_go_where_nodes_are() -> None:
     rows = focus_rows(focus(replace(small(), charges=charges)).text)
     assert [row["BilledCost"] for row in rows] == ["0.000003", "0.000005"]
     assert [row["ChargePeriodStart"][11:13] for row in rows] == ["00", "02"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=12), st.data())
+def test_costs_of_rounding_are_never_negative_and_keep_their_sum(
+    found: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """As a ledger at next to no price: millionths come late, early, or are taken back."""
+    hour = 3600 * US_PER_S
+    costs = [cost for _, cost in found]
+    for _ in range(data.draw(st.integers(0, 3))):
+        giver, taker = (data.draw(st.integers(0, len(costs) - 1)) for _ in range(2))
+        costs[giver] -= 1
+        costs[taker] += 1
+    assume(any(node_s for node_s, _ in found))
+    charges = tuple(
+        Charge(index * hour, (index + 1) * hour, "training", node_s, cost)
+        for index, ((node_s, _), cost) in enumerate(zip(found, costs, strict=True))
+    )
+    written = [Fraction(row["BilledCost"]) for row in focus_rows(focus(replace(small(), charges=charges)).text)]
+    assert len(written) == sum(node_s > 0 for node_s, _ in found)
+    assert min(written) >= 0
+    assert sum(written) * 1_000_000 == sum(costs)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
