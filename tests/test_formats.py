@@ -64,6 +64,14 @@ def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> 
         imported(store, write(tmp_path / "l.json", "{nothing"))
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("format_name", ["auto", "csv"])
+def test_other_marks_between_columns_are_named(store: Store, tmp_path: Path, mark: str, format_name: str) -> None:
+    log = write(tmp_path / "l.csv", (LINES + "1,2,3\n").replace(",", mark))
+    with pytest.raises(TraceError, match=r"separates its columns by '.{1,2}'; save it as CSV with commas"):
+        imported(store, log, format_name=format_name)
+
+
 def test_mapped_columns_are_looked_for_by_their_own_names(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "l.csv", "when,in,out\n1,2,3\n")
     columns = {"arrival": "when", "input_tokens": "in", "output_tokens": "out"}
