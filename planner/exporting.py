@@ -1,6 +1,5 @@
 """A stored run in the formats of what runs and bills the cluster: picks the writer and hands it the plan."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from planner.export.json_document import json_document
 from planner.export.keda import keda
 from planner.export.schedule import Charge, Document, Lent, Role, Schedule
 from planner.export.slurm import merged, slurm
+from planner.files import whole
 from planner.results import RunView
 from planner.scenario.models import Scenario
 from planner.units import US_PER_S, from_us, to_us
@@ -99,14 +99,11 @@ def put(path: Path, text: str) -> None:
         raise PlannerError(f"{path}: is a folder; name a file with --out")
     if not path.parent.is_dir():
         raise PlannerError(f"{path}: there is no folder {path.parent}; make it, or name another --out")
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        draft.write_text(text, encoding="utf-8", newline="")
-        draft.replace(path)
+        with whole(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror or error}; name another --out") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _role(frame: pl.DataFrame, name: str, workload: str, nodes: int) -> Role:

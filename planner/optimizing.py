@@ -1,7 +1,6 @@
 """The bound of a scenario: both objectives, its own policy beside them, and the schedule as a timetable."""
 
 import csv
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any, get_args
 from planner.demand import Demand
 from planner.economics.prices import node_hour_micros
 from planner.errors import PlannerError, UsageError
+from planner.files import whole
 from planner.fleet.deployment import Deployment, Units
 from planner.optimum import Objective, Optimum, Problem, Schedule, gap, optimise, shortfall
 from planner.pipeline import Progress, check, compute_plan, ensure_trace, sized
@@ -218,15 +218,11 @@ def save_timetable(bound: Bound, path: Path) -> None:
             f"{path}: the clock of {bound.scenario.timezone} goes back within the plan, so that a timetable by local "
             "time would be ambiguous; plan with --set timezone=UTC"
         )
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        with whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("interval_start", "prefill_units", "decode_units"))
             for wall, units in zip(walls, schedule.targets, strict=True):
                 writer.writerow((wall.isoformat(timespec="minutes"), units.prefill, units.decode))
-        draft.replace(path)
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another file with --save") from error
-    finally:
-        draft.unlink(missing_ok=True)

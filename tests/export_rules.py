@@ -1,5 +1,7 @@
 """What a schedule means by the rules of its format, minute by minute: slow, obvious, and independent of the writers."""
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -147,6 +149,26 @@ def slurm(script: str, zone: str, start: datetime, minutes: int) -> np.ndarray:
             )
             reserved[max(first, 0) : last] += int(words["NodeCnt"])
     return reserved
+
+
+def held(spans: Iterable[tuple[str, str, int]], start: datetime, minutes: int) -> np.ndarray:
+    """A number at every minute: the sum of those of the spans that it lies in. Spans carry their offsets from UTC."""
+    found = np.zeros(minutes, int)
+    for first, last, value in spans:
+        begin, end = ((datetime.fromisoformat(text) - start) // timedelta(minutes=1) for text in (first, last))
+        found[max(begin, 0) : max(end, 0)] += value
+    return found
+
+
+def focus_nodes(text: str, use: str, gpus_per_node: int, start: datetime, minutes: int) -> np.ndarray:
+    """Nodes of a use at every minute, from the GPU-hours of its charges."""
+    spans = []
+    for row in csv.DictReader(io.StringIO(text)):
+        if row["SubAccountId"] == use:
+            first, last = row["ChargePeriodStart"], row["ChargePeriodEnd"]
+            hours = (datetime.fromisoformat(last) - datetime.fromisoformat(first)) / timedelta(hours=1)
+            spans.append((first, last, round(float(row["ConsumedQuantity"]) / gpus_per_node / hours)))
+    return held(spans, start, minutes)
 
 
 def manifests(text: str) -> list[dict[str, Any]]:

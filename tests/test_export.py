@@ -1,8 +1,11 @@
 """Schedules for others: read by the rules of its format, each gives back the plan's units at every minute."""
 
+import csv
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from zoneinfo import ZoneInfo
 
 import export_rules as rules
@@ -16,10 +19,11 @@ from planner.errors import PlannerError, RunError, UsageError
 from planner.export.aws import aws
 from planner.export.cronjob import cronjob
 from planner.export.csv_table import csv_table
+from planner.export.focus import focus
 from planner.export.json_document import json_document
 from planner.export.keda import keda
 from planner.export.recurrence import Moment, Pattern, jumps, pattern_of, steps, windows
-from planner.export.schedule import Lent, Role, Schedule
+from planner.export.schedule import Charge, Lent, Role, Schedule
 from planner.export.slurm import merged, slurm
 from planner.scenario.load import load_scenario
 from planner.scenario.models import Scenario
@@ -178,6 +182,45 @@ def test_any_plan_comes_back_exactly_or_is_refused_in_one_line(
         return
     for role, back in found:
         assert back == by_minute(plan, role)
+
+
+@settings(max_examples=25)
+@given(plan=recurring_plans(), random=st.randoms(use_true_random=False))
+def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: Schedule, random: Random) -> None:
+    """What does not recur says its times with their offsets, or refuses times that the wall clock does not tell."""
+    clock = clock_of(plan)
+    when = clock.start, clock.minutes
+    rows = list(csv.DictReader(io.StringIO(csv_table(plan).text)))
+    steps_ = json.loads(json_document(plan).text)["steps"]
+    for role in plan.roles:
+        table = [(row["interval_start"], row["interval_end"], int(row[f"{role.name}_units"])) for row in rows]
+        document = [(step["start"], step["end"], step[f"{role.name}_units"]) for step in steps_]
+        assert rules.held(table, *when).tolist() == rules.held(document, *when).tolist() == by_minute(plan, role)
+    starts = [int(at_us) for at_us in plan.grid.starts_us]
+    picked = [sorted(random.sample([*starts, plan.grid.end_us], 2)) for _ in range(random.randint(1, 5))]
+    lent = merged(tuple(Lent(start, end, random.randint(1, 90)) for start, end in picked))
+    nodes = sum(
+        np.where((plan.grid.starts_us >= w.start_us) & (plan.grid.starts_us < w.end_us), w.nodes, 0) for w in lent
+    )
+    expected = np.repeat(nodes, plan.grid.interval_s // 60).tolist()
+    seconds = plan.grid.interval_s
+    charges = tuple(
+        Charge(at_us, at_us + plan.grid.interval_us, "training", int(count) * seconds, int(count) * 7)
+        for at_us, count in zip(starts, nodes, strict=True)
+    )
+    lending = replace(plan, lent=lent, charges=charges)
+    assert rules.focus_nodes(focus(lending).text, "training", plan.gpus_per_node, *when).tolist() == expected
+    windows_ = [(w["start"], w["end"], w["nodes"]) for w in json.loads(json_document(lending).text)["training_windows"]]
+    assert rules.held(windows_, *when).tolist() == expected
+    reserved = reserved_or_refusal(lending, clock)
+    assert reserved == expected or "comes twice or never" in str(reserved)
+
+
+def reserved_or_refusal(plan: Schedule, clock: rules.Clock) -> list[int] | str:
+    try:
+        return rules.slurm(slurm(plan).text, clock.zone, clock.start, clock.minutes).tolist()
+    except RunError as error:
+        return str(error)
 
 
 def test_night_floor_is_the_least_and_windows_lie_above_it() -> None:

@@ -7,8 +7,10 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -20,6 +22,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 from conftest import NOW, SMALL, Cli, minute_log
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from test_export import schedule
 
 from planner import pipeline
@@ -155,6 +159,28 @@ def test_the_millionths_of_rounding_go_where_nodes_are() -> None:
     rows = focus_rows(focus(replace(small(), charges=charges)).text)
     assert [row["BilledCost"] for row in rows] == ["0.000003", "0.000005"]
     assert [row["ChargePeriodStart"][11:13] for row in rows] == ["00", "02"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=12), st.data())
+def test_costs_of_rounding_are_never_negative_and_keep_their_sum(
+    found: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """As a ledger at next to no price: millionths come late, early, or are taken back."""
+    hour = 3600 * US_PER_S
+    costs = [cost for _, cost in found]
+    for _ in range(data.draw(st.integers(0, 3))):
+        giver, taker = (data.draw(st.integers(0, len(costs) - 1)) for _ in range(2))
+        costs[giver] -= 1
+        costs[taker] += 1
+    assume(any(node_s for node_s, _ in found))
+    charges = tuple(
+        Charge(index * hour, (index + 1) * hour, "training", node_s, cost)
+        for index, ((node_s, _), cost) in enumerate(zip(found, costs, strict=True))
+    )
+    written = [Fraction(row["BilledCost"]) for row in focus_rows(focus(replace(small(), charges=charges)).text)]
+    assert len(written) == sum(node_s > 0 for node_s, _ in found)
+    assert min(written) >= 0
+    assert sum(written) * 1_000_000 == sum(costs)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -296,8 +322,9 @@ CONFIGURATION = """
 ClusterName=planner
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={port}
-AuthType=auth/none
-CredType=cred/none
+AuthType=auth/munge
+AuthInfo=socket={munge}
+CredType=cred/munge
 CommunicationParameters=NoCtldInAddrAny
 SlurmUser={user}
 StateSaveLocation={folder}
@@ -314,12 +341,51 @@ PartitionName=training Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
+def program_of(name: str) -> str:
+    """A program, perhaps one of those for administrators."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if not found:
+        pytest.skip(f"no {name} here: apt-get install slurmctld slurm-client munge")
+    return found
+
+
+@contextmanager
+def daemon(words: list[str], out: Path, environment: dict[str, str], ready: Callable[[], bool]) -> Iterator[None]:
+    """A process that has become ready; ended with the block."""
+    with out.open("w") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
+        try:
+            for _ in range(200):
+                if ready():
+                    break
+                assert process.poll() is None, out.read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
 @pytest.fixture
-def controller(tmp_path: Path) -> Iterator[Controller]:
+def munge() -> Iterator[Path]:
+    """The socket of a munged with a key of its own; its path has to be short."""
+    program = program_of("munged")
+    with tempfile.TemporaryDirectory(prefix="munge-") as name:
+        folder = Path(name)
+        key, socket_ = folder / "key", folder / "socket"
+        key.write_bytes(bytes(range(64)))
+        key.chmod(0o600)
+        files = {"socket": socket_, "key-file": key, "log-file": folder / "log", "pid-file": folder / "pid"}
+        words = [f"--{option}={path}" for option, path in {**files, "seed-file": folder / "seed"}.items()]
+        with daemon([program, "--foreground", "--force", *words], folder / "out", dict(os.environ), socket_.exists):
+            yield socket_
+
+
+@pytest.fixture
+def controller(tmp_path: Path, munge: Path) -> Iterator[Controller]:
     """slurmctld with 278 nodes, whose clock is in Shanghai; ended by its process when the test ends."""
-    program = shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not program or not shutil.which("scontrol"):
-        pytest.skip("no Slurm here: apt-get install slurmctld slurm-client")
+    program = program_of("slurmctld")
+    program_of("scontrol")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -327,20 +393,11 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
     folder.mkdir()
     file = folder / "slurm.conf"
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    file.write_text(CONFIGURATION.format(port=port, user=user, folder=folder))
+    file.write_text(CONFIGURATION.format(port=port, user=user, folder=folder, munge=munge))
     started = Controller({**os.environ, "SLURM_CONF": str(file), "TZ": "Asia/Shanghai"})
-    with (folder / "out").open("w") as out:
-        process = subprocess.Popen([program, "-D", "-f", str(file)], stdout=out, stderr=out, env=started.environment)
-        try:
-            for _ in range(200):
-                if "UP" in started.run("scontrol", "ping").stdout:
-                    break
-                assert process.poll() is None, (folder / "out").read_text()
-                time.sleep(0.1)
-            yield started
-        finally:
-            process.terminate()
-            process.wait(30)
+    words = [program, "-D", "-f", str(file)]
+    with daemon(words, folder / "out", started.environment, lambda: "UP" in started.run("scontrol", "ping").stdout):
+        yield started
 
 
 def test_a_real_slurmctld_takes_the_reservations_and_gives_them_back(controller: Controller, tmp_path: Path) -> None:

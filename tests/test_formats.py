@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from planner.trace.importer import import_trace
 LINES = "arrival,input_tokens,output_tokens\n"
 
 
-def imported(store: Store, *paths: str | Path, name: str = "t", **options: object) -> ImportOutcome:
+def imported(
+    store: Store, *paths: str | Path, name: str = "t", format_name: str = "auto", **options: object
+) -> ImportOutcome:
     chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
-    return import_trace(store, paths, format_name="auto", name=name, options=chosen, now=NOW, version="test")
+    return import_trace(store, paths, format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,14 @@ def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> 
         imported(store, write(tmp_path / "l.csv", "b,a\n1,2\n"))
     with pytest.raises(TraceError, match="is no known log; give --format"):
         imported(store, write(tmp_path / "l.json", "{nothing"))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("format_name", ["auto", "csv"])
+def test_other_marks_between_columns_are_named(store: Store, tmp_path: Path, mark: str, format_name: str) -> None:
+    log = write(tmp_path / "l.csv", (LINES + "1,2,3\n").replace(",", mark))
+    with pytest.raises(TraceError, match=r"separates its columns by '.{1,2}'; save it as CSV with commas"):
+        imported(store, log, format_name=format_name)
 
 
 def test_mapped_columns_are_looked_for_by_their_own_names(store: Store, tmp_path: Path) -> None:
@@ -108,6 +119,45 @@ def test_daily_files_are_one_trace_by_folder_and_by_pattern(store: Store, tmp_pa
         imported(store, str(folder / "2026-*"), name="none")
 
 
+def test_a_pattern_that_matches_folders_alone_means_what_is_in_them(store: Store, tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f"day-{day}").mkdir()
+        write(tmp_path / f"day-{day}" / "l.csv", LINES + f"{day},{day},1\n")
+    imported(store, str(tmp_path / "day-*"), name="folders")
+    assert [row[1] for row in requests_of(store, "folders")] == [1, 2]
+    imported(store, str(tmp_path / "day-*" / "**"), name="files")
+    assert requests_of(store, "files") == requests_of(store, "folders")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(TraceError, match="nothing: has no log file"):
+        imported(store, str(tmp_path / "noth*"))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_log_that_is_there_packed_and_not_would_count_twice(store: Store, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    write(folder / "l.csv", LINES + "1,2,3\n")
+    packed = gzip.compress((LINES + "1,2,3\n").encode())
+    write(folder / f"l.csv{suffix}", packed)
+    with pytest.raises(TraceError, match=rf"l\.csv and .*l\.csv{suffix} are one log by their names.*; leave one out"):
+        imported(store, folder)
+
+
+@pytest.mark.parametrize("format_name", ["auto", "csv"])
+def test_what_cannot_be_opened_or_read_twice_gets_one_line(store: Store, tmp_path: Path, format_name: str) -> None:
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "chunk-0-trace.csv").symlink_to(tmp_path / "loop.csv")
+    for path, message in (
+        (tmp_path / "loop.csv", "loop.csv: cannot be read: Too many levels of symbolic links; check the path"),
+        (tmp_path / "pipe.csv", "pipe.csv: is no plain file, and a log is read more than once"),
+        (tmp_path, "chunk-0-trace.csv: cannot be read: Too many levels"),
+        ("a\0b", "cannot be read: embedded null byte"),
+    ):
+        with pytest.raises(TraceError, match=message):
+            imported(store, path, format_name=format_name)
+
+
 def test_files_of_two_formats_are_no_trace(store: Store, tmp_path: Path) -> None:
     one, other = write(tmp_path / "a.csv", AZURE), write(tmp_path / "l.csv", LINES + "1,1,1\n")
     with pytest.raises(TraceError, match=r"a\.csv is azure and .*l\.csv is csv; import them as two traces"):
@@ -147,6 +197,20 @@ def test_a_broken_record_of_a_document_costs_only_itself(store: Store, tmp_path:
     assert (outcome.trace.rows_read, outcome.trace.row_count) == (4, 3)
     with store.read() as session:
         assert session.connection.execute("SELECT line FROM import_reject").fetchall() == [(4,)]
+
+
+def test_lines_of_a_document_are_counted_over_everything_that_is_no_record(store: Store, tmp_path: Path) -> None:
+    """Documents are read in pieces; records and rubbish lie across their edges."""
+    record = json.dumps(MOONCAKE[0], indent=1)
+    parts = [record, "{rubbish", "rubbish", '"a word"', record] * 3000
+    imported(store, write(tmp_path / "l.json", "[\n" + "\n".join(parts) + "\n]"))
+    step, first = 2 * (record.count("\n") + 1) + 3, record.count("\n") + 3
+    with store.read() as session:
+        rows = session.connection.execute("SELECT line, reason FROM import_reject ORDER BY line").fetchall()
+        assert session.connection.execute("SELECT count(*) FROM request").fetchall() == [(6000,)]
+    reasons = ["is not JSON", "is not JSON", "is not a JSON object"]
+    wanted = [(first + step * turn + place, reason) for turn in range(3000) for place, reason in enumerate(reasons)]
+    assert rows == wanted
 
 
 def test_rows_out_of_order_across_files_are_sorted(store: Store, tmp_path: Path) -> None:

@@ -193,12 +193,24 @@ def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
     assert dict(outcome.rejects) == {"is empty": 2}
 
 
-@pytest.mark.parametrize("ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]"])
+@pytest.mark.parametrize(
+    "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[-1, 2]", "[9223372036854775808, 2]"]
+)
 def test_block_ids_that_are_no_whole_numbers_are_refused(store: Store, tmp_path: Path, ids: str) -> None:
     good = json.dumps(MOONCAKE[0])
     bad = f'{{"timestamp": 1, "input_length": 600, "output_length": 1, "hash_ids": {ids}}}'
     outcome = imported(store, write(tmp_path / "m.jsonl", f"{good}\n{bad}\n"), "mooncake")
-    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers": 1}
+    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers from 0 to 9223372036854775807": 1}
+
+
+@pytest.mark.parametrize("ids", ["1.6 2", "a b", "1  2", "1,2", "1e3 2", "-1 2", "9223372036854775808 2", "1 NULL"])
+def test_block_ids_of_a_table_are_whole_numbers_with_a_blank_between(store: Store, tmp_path: Path, ids: str) -> None:
+    head = "arrival,input_tokens,output_tokens,block_ids,block_tokens\n1,600,1,9223372036854775807 0,512\n"
+    outcome = imported(store, write(tmp_path / "l.csv", head + f'2,600,1,"{ids}",512\n'), "csv")
+    assert dict(outcome.rejects) == {"block_ids is not a list of whole numbers from 0 to 9223372036854775807": 1}
+    with store.read() as session:
+        rows = session.connection.execute("SELECT block_id FROM request_block ORDER BY block_index").fetchall()
+    assert rows == [(9223372036854775807,), (0,)]
 
 
 def test_blocks_that_do_not_fit_the_input_are_refused(store: Store, tmp_path: Path) -> None:

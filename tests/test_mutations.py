@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from conftest import NOW
 from test_import import AZURE, MOONCAKE
 from test_readers import AIPERF, AIPERF_CANCELLED, BURST_1, BURST_3, DAYS, INFERENCE_PERF, LITELLM, qwen, span
 from test_windows import HISTOGRAMS, SMALL, folder
@@ -277,6 +279,35 @@ def test_a_mutated_servegen_folder_is_read_or_refused_in_one_line(seed: int, tmp
             stage.parse("servegen", index, servegen.batches(client), {"start_us": 0})
         check_accounts(stage, "window")
         servegen.coverage(stage.windows(), clients, 0)
+
+
+@pytest.mark.parametrize("seed", range(max(MUTATIONS // 20, 20)))
+def test_a_mutated_log_is_stored_whole_or_not_at_all(seed: int, store: Store, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    name, data = LOGS[chance.choice(list(LOGS))]
+    logs = []
+    for number in range(chance.choice([1, 1, 2])):
+        logs.append(tmp_path / f"{number}.log")
+        logs[-1].write_bytes(mutated(data, chance))
+    options = replace(OPTIONS, draw=chance.choice([None, 1, 3]) if formats.readers()[name].demand else None)
+    with a_refusal_is_one_line(seed):
+        importer.import_trace(
+            store, logs, format_name=chance.choice([name, "auto"]), name="t", options=options, now=NOW, version="test"
+        )
+    if not store.path.exists():
+        return
+    query = (
+        "SELECT rows_read, rows_rejected, row_count, origin, (SELECT count(*) FROM import_reject), "
+        "(SELECT count(*) FROM request), (SELECT sum(requests)::BIGINT FROM demand_window), "
+        "(SELECT count(*) FROM request_block WHERE block_id IS NULL OR block_id < 0) FROM trace"
+    )
+    with store.read() as session:
+        rows = session.connection.execute(query).fetchall()
+    for read, refused, stored, origin, rejects, requests, counted, odd_blocks in rows:
+        assert (refused, stored) == (rejects, counted if origin == "windows" else requests)
+        assert read >= refused
+        assert origin == "windows" or options.draw or read == stored + refused
+        assert odd_blocks == 0
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:

@@ -94,6 +94,26 @@ def test_a_restart_counts_from_zero_again(cli: Cli, prometheus: Callable[[str], 
     assert windows(cli, "requests") == [6] * 10
 
 
+@pytest.mark.parametrize("step", ["60", "120", "300", "600"])
+def test_a_restart_loses_nothing_however_long_the_windows(
+    cli: Cli, prometheus: Callable[[str], str], step: str
+) -> None:
+    before, after = steady('pod="a"', 6, range(4), first=70), steady('pod="a"', 6, range(5, 10), first=6)
+    url = prometheus(vllm({metric: before[metric] + after[metric] for metric in VLLM}))
+    assert imported(cli, url, "--step", step).json["requests"] == 60
+    assert windows(cli, "requests") == [int(step) // 10] * (600 // int(step))
+
+
+def test_long_ranges_are_asked_for_in_parts(
+    cli: Cli, prometheus: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.trace.prometheus._POINTS", 3)
+    before, after = steady('pod="a"', 6, range(4), first=70), steady('pod="a"', 6, range(5, 10), first=6)
+    url = prometheus(vllm({metric: before[metric] + after[metric] for metric in VLLM}))
+    assert imported(cli, url).json["requests"] == 60
+    assert windows(cli, "requests") == [6] * 10
+
+
 def test_servers_that_come_and_go_count_while_they_are_there(cli: Cli, prometheus: Callable[[str], str]) -> None:
     url = prometheus(vllm(steady('pod="a"', 6, range(4)), steady('pod="b"', 2, range(6, 10), first=5000)))
     assert imported(cli, url).code == 0

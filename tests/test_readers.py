@@ -135,7 +135,7 @@ LITELLM: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "jsonl"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "nested.parquet", "json", "jsonl"])
 def test_litellm_spend_logs_are_the_same_from_every_export(cli: Cli, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"spend.{suffix}"
     whole = [{key: json.dumps(value) if key == "metadata" else value for key, value in row.items()} for row in LITELLM]
@@ -146,6 +146,8 @@ def test_litellm_spend_logs_are_the_same_from_every_export(cli: Cli, tmp_path: P
         pl.DataFrame(whole).with_columns(time).write_parquet(path)
     elif suffix == "json":
         path.write_text(json.dumps(LITELLM, indent=2))
+    elif suffix == "nested.parquet":
+        pl.DataFrame(LITELLM).write_parquet(path)
     else:
         log(path, *LITELLM)
     found = imported(cli, path)
@@ -334,6 +336,51 @@ def test_a_span_a_line_with_an_object_of_attributes(cli: Cli, tmp_path: Path, at
     start = {"name": "chat", "start_time": "1970-01-01T00:00:02.000001Z"}
     assert imported(cli, log(tmp_path / "t.jsonl", {**start, "attributes": attributes}))["format"] == "otel"
     assert requests_of(cli) == [(2.000001, 12, 0, 3, "q", None)]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.input_tokens.cached",
+        "gen_ai.usage.cache_read_tokens",
+        "gen_ai.usage.cached_input_tokens",
+        "llm.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+        "ai.usage.cachedInputTokens",
+    ],
+)
+def test_cached_tokens_go_by_many_names(cli: Cli, tmp_path: Path, attribute: str) -> None:
+    usage = {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3, attribute: 8}
+    imported(cli, log(tmp_path / "t.jsonl", {"start_time": "1970-01-01T00:00:02Z", "attributes": usage}))
+    assert requests_of(cli) == [(2, 12, 8, 3, "", None)]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"startTimeUnixNano": "2000000000"},
+        {"startTimeUnixNano": 2_000_000_000},
+        {"start_time_unix_nano": 2_000_000_000},
+        {"start_time": "1970-01-01T00:00:02Z"},
+        {"startTime": "1970-01-01T01:00:02+01:00"},
+        {"timestamp": "1970-01-01 00:00:02"},
+    ],
+)
+def test_spans_start_by_many_names(cli: Cli, tmp_path: Path, start: dict[str, object]) -> None:
+    usage = {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3}
+    assert imported(cli, log(tmp_path / "t.jsonl", {**start, "attributes": usage}))["format"] == "otel"
+    assert requests_of(cli) == [(2, 12, 0, 3, "", None)]
+
+
+@pytest.mark.parametrize("kind", [{"gen_ai.operation.name": "embeddings"}, {"openinference.span.kind": "RERANKER"}])
+def test_spans_that_generate_nothing_are_refused(cli: Cli, tmp_path: Path, kind: dict[str, str]) -> None:
+    start = {"start_time": "1970-01-01T00:00:02Z"}
+    usage = {"gen_ai.usage.input_tokens": 12}
+    spans = [{**start, "attributes": {**usage, **kind}}, {**start, "attributes": {**usage, "ai.usage.outputTokens": 1}}]
+    found = imported(cli, log(tmp_path / "t.jsonl", *spans))
+    assert found["rejects"] == {"is of an embedding or ranking, which generates no tokens": 1}
 
 
 def test_printed_spans_are_read_like_lines(cli: Cli, tmp_path: Path) -> None:

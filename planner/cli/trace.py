@@ -276,12 +276,14 @@ def export(
 
     mooncake and azure cannot carry all that a trace may have, and say what they leave out.
     """
+    import shlex
+
     from planner.trace import catalogue, writers
 
     with store_at(db).read() as session:
         info = catalogue.by_name(session, name)
         written = writers.export(session, info, out, format_name)
-    again = f"planner trace import {out} {' '.join(written.options)} --name ..."
+    again = f"planner trace import {shlex.join([str(out), *written.options])} --name ..."
     if as_json:
         found = {"trace": name, "out": str(out), "rows": info.row_count, "format": written.format}
         print_json({**found, "import": again, "left_out": written.left_out})

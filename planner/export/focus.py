@@ -45,7 +45,10 @@ def focus(schedule: Schedule) -> Document:
 
 
 def _settled(charges: Sequence[Charge]) -> list[Charge]:
-    """Charges with nodes; the millionths that rounding leaves to others go to the next of the use, or the last."""
+    """Charges with nodes; the millionths that rounding leaves to others go to the next of the use, or the last.
+
+    None becomes negative: what rounding takes away comes from the next that has it, or the last.
+    """
     found: list[Charge] = []
     for use in dict.fromkeys(charge.use for charge in charges):
         owed, settled = 0, []
@@ -53,10 +56,12 @@ def _settled(charges: Sequence[Charge]) -> list[Charge]:
             if charge.use == use:
                 owed += charge.cost_usd_micros
                 if charge.node_s:
-                    settled.append(replace(charge, cost_usd_micros=owed))
-                    owed = 0
-        if settled:
-            settled[-1] = replace(settled[-1], cost_usd_micros=settled[-1].cost_usd_micros + owed)
+                    settled.append(replace(charge, cost_usd_micros=max(owed, 0)))
+                    owed = min(owed, 0)
+        for index in reversed(range(len(settled))):
+            cost = settled[index].cost_usd_micros
+            settled[index] = replace(settled[index], cost_usd_micros=max(cost + owed, 0))
+            owed = min(cost + owed, 0)
         found += settled
     return sorted(found, key=lambda charge: charge.start_us)
 

@@ -1,7 +1,6 @@
 """Self-contained pages: templates filled, charts drawn into files, each file whole or not at all."""
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -12,6 +11,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from planner.errors import PlannerError
+from planner.files import whole
 from planner.report.charts import Chart
 from planner.resources import shipped
 
@@ -101,10 +101,6 @@ def _label(column: str) -> str:
 
 
 def _put(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
+    with whole(path) as draft:
         draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path

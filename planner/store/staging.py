@@ -193,6 +193,8 @@ def _typed(column: str, types: Mapping[str, str]) -> str:
     kind, name = types.get(column), _name(column)
     if kind is None:
         return "NULL::VARCHAR"
+    if kind.startswith(("STRUCT", "MAP")):
+        return f"to_json({name})::VARCHAR"
     if kind.endswith("[]"):
         return f"array_to_string({name}::VARCHAR[], ' ')"
     if "INT" in kind:

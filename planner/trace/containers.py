@@ -57,9 +57,13 @@ def csv_columns(path: Path) -> list[str]:
             f"{path}: is not a CSV file: its first line is no header; check the file, or give another --format"
         )
     try:
-        return [name.strip() for name in next(csv.reader([text]))]
+        names = [name.strip() for name in next(csv.reader([text]))]
     except csv.Error as error:
         raise TraceError(f"{path}: is not a CSV file: {error}; check the file, or give another --format") from error
+    other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+    if other:
+        raise TraceError(f"{path}: separates its columns by {other!r}; save it as CSV with commas")
+    return names
 
 
 def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:

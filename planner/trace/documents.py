@@ -11,8 +11,8 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.trace.batches import schema_of
 
-_READ_CHARS = 1 << 20
-_CUT_CHARS = 1 << 16
+_READ_CHARS = 1 << 17
+_CUT_CHARS = 1 << 14
 _MOST_CHARS = 16 << 20
 """Assumed: no record of a request or page of usage is longer."""
 _BATCH_ROWS = 20_000
@@ -20,6 +20,8 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _TAIL_CHARS = 16
 """Longer than any word of JSON, which may be cut where reading stopped."""
+_FIRST = frozenset('{"-0123456789tfnNI')
+"""What a record can begin with: looking costs less than trying, where a file is full of other things."""
 
 
 def batches(path: Path, stream: TextIO) -> Iterator[pa.RecordBatch]:
@@ -44,23 +46,29 @@ def _batch(rows: list[tuple[int, str | None, str | None]], schema: pa.Schema) ->
 
 
 class _Window:
-    """A piece of the stream, and the line that it starts on."""
+    """A piece of the stream, and the line that a place in it lies on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._line, self._counted = 1, 0
         self.text = ""
-        self.line = 1
+
+    def line_at(self, place: int) -> int:
+        """The line of a place, which is not before the one that was last asked for."""
+        self._line += self.text.count("\n", self._counted, place)
+        self._counted = place
+        return self._line
 
     def more(self) -> bool:
-        """Read on; false at the end."""
-        data = self._stream.read(_READ_CHARS)
+        """Read on, twice as much every time that nothing was dropped; false at the end."""
+        data = self._stream.read(max(_READ_CHARS, len(self.text)))
         self.text += data
         return bool(data)
 
     def drop(self, chars: int) -> None:
         """Forget the first characters."""
-        self.line += self.text.count("\n", 0, chars)
-        self.text = self.text[chars:]
+        self.line_at(chars)
+        self.text, self._counted = self.text[chars:], 0
 
 
 def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str | None]]:
@@ -77,8 +85,8 @@ def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str 
                     return
                 at = 0
                 continue
+        line = window.line_at(start)
         end = _end_of_record(path, window, start)
-        line = window.line + window.text.count("\n", 0, start)
         if end is None:
             newline = window.text.find("\n", start)
             at = len(window.text) if newline < 0 else newline
@@ -96,6 +104,8 @@ def _skipped(text: str, at: int) -> int:
 
 def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
     """Where the record that starts there ends; None where it is no JSON. Raises TraceError where it is too long."""
+    if window.text[start] not in _FIRST:
+        return None
     while True:
         try:
             _, end = _DECODER.raw_decode(window.text, start)
@@ -108,7 +118,7 @@ def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
                 return None
             if len(window.text) - start > _MOST_CHARS:
                 raise TraceError(
-                    f"{path}: the record at line {window.line + window.text.count(chr(10), 0, start):,} is longer than "
+                    f"{path}: the record at line {window.line_at(start):,} is longer than "
                     f"{_MOST_CHARS >> 20} MiB; check the file, or give another --format"
                 ) from error
             continue

@@ -22,7 +22,7 @@ from planner.trace.prometheus import Range
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, to_us
 
-IMPORTER = 1
+IMPORTER = 2
 """Version of reading: raised whenever the same files and options would give other rows."""
 SPOOL_BYTES = 256 << 20
 """What an import keeps in memory of its requests: with DuckDB's share it stays under 2 GB."""

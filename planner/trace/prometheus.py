@@ -6,10 +6,11 @@ seen is not known and left out, as Prometheus's own increase() does. Gaps betwee
 
 import hashlib
 import json
+import math
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 
@@ -27,6 +28,9 @@ MOST_WINDOWS = 200_000
 """As many as a plan has intervals at most."""
 _POINTS = 10_000
 """Published: Prometheus answers with at most 11,000 points per series."""
+_RESOLUTION_S = 15
+"""Published: the scrape interval of Prometheus's first steps. What a counter counted after its last point before a
+restart is not known, so windows are asked for in steps no longer than this."""
 _TIMEOUT_S = 60
 _MOST_BYTES = 256 << 20
 """Assumed: 10,000 points of a thousand series are less."""
@@ -62,7 +66,7 @@ def is_server(word: str) -> bool:
 
 def has_counter(url: str, metric: str, span: Range) -> bool:
     """Whether a counter was there in the range. Raises TraceError."""
-    return bool(_series(url, metric, span))
+    return any(_parts(url, metric, span))
 
 
 def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
@@ -82,11 +86,19 @@ def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
 
 def _increases(url: str, metric: str, span: Range) -> NDArray[np.int64]:
     """What all series of a counter grew by in every window."""
-    running = np.zeros(len(span.marks_s))
-    for times, values in _series(url, metric, span).values():
-        running += np.interp(span.marks_s, times, _grown(values))
-    edges: NDArray[np.int64] = np.rint(running).astype(np.int64)
-    return edges[1:] - edges[:-1]
+    marks = span.marks_s
+    windows = np.zeros(len(marks) - 1)
+    last: dict[str, tuple[float, float]] = {}
+    for series in _parts(url, metric, span):
+        for labels, samples in series.items():
+            known = [last[labels]] if labels in last else []
+            times, values = np.array([*known, *sorted(samples.items())]).T
+            last[labels] = (times[-1], values[-1])
+            first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
+            near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
+            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, _grown(values)))
+    edges: NDArray[np.int64] = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
+    return np.diff(edges)
 
 
 def _grown(values: Floats) -> Floats:
@@ -95,19 +107,20 @@ def _grown(values: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(np.where(steps < 0, values[1:], steps))])
 
 
-def _series(url: str, metric: str, span: Range) -> dict[str, tuple[Floats, Floats]]:
-    """Times and values of every series of a metric, by its labels."""
-    found: dict[str, dict[float, float]] = {}
+def _parts(url: str, metric: str, span: Range) -> Iterator[dict[str, dict[float, float]]]:
+    """Samples of every series of a metric by its labels, for one part of the range after the other."""
     matchers = ",".join(part for part in (f'__name__="{metric}"', span.selector) if part)
-    most = _POINTS * span.step_s
-    for start_s in range(span.start_s, span.end_s, most):
-        end_s = min(start_s + most, span.end_s)
-        words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": span.step_s}
+    every_s = max(s for s in range(1, min(_RESOLUTION_S, span.step_s) + 1) if span.step_s % s == 0)
+    most = _POINTS * every_s
+    for start_s in range(span.start_s, span.end_s + 1, most):
+        end_s = min(start_s + most - every_s, span.end_s)
+        words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": every_s}
+        found: dict[str, dict[float, float]] = {}
         for labels, samples in _answer(f"{url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}", url):
-            found.setdefault(json.dumps(labels, sort_keys=True), {}).update(samples)
-    tables = {labels: np.array(sorted(samples.items())) for labels, samples in found.items()}
-    finite = {labels: table[np.isfinite(table[:, 1])] for labels, table in tables.items()}
-    return {labels: (table[:, 0], table[:, 1]) for labels, table in finite.items() if len(table)}
+            finite = {at: value for at, value in samples.items() if math.isfinite(value)}
+            if finite:
+                found.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
+        yield found
 
 
 def _answer(address: str, url: str) -> list[tuple[dict[str, str], dict[float, float]]]:

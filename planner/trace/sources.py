@@ -32,28 +32,21 @@ class Logs:
 
 
 def expand(words: Sequence[str | Path]) -> Logs:
-    """The logs that files, folders and patterns name; those of a folder or pattern by name. Raises TraceError."""
-    found: list[Path] = []
-    skipped: list[str] = []
-    for word in words:
-        path = Path(word)
-        if path.is_dir() and not any(path.glob(SERVEGEN_TRACES)):
-            inside = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
-            logs = [item for item in inside if _is_log_name(item)]
-            if not logs:
-                raise TraceError(f"{path}: has no log file; name a folder with {', '.join(_SUFFIXES)} files")
-            found += logs
-            skipped += [item.name for item in inside if item not in logs]
-        elif glob.has_magic(str(word)) and not path.exists():
-            matches = sorted(Path(match) for match in glob.glob(str(word), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-            if not matches:
-                raise TraceError(f"{word}: matches no file; check the pattern")
-            found += [match for match in matches if match.is_file() or any(match.glob(SERVEGEN_TRACES))]
-        else:
-            found.append(path)
-    for path in found:
-        _check(path)
-    return Logs(tuple(found), tuple(skipped))
+    """The logs that files, folders and patterns name; those of a folder or pattern by name. Raises TraceError.
+
+    A pattern means the files that it matches, or what is in the folders, where it matches no file.
+    """
+    try:
+        logs = _found(words)
+        for path in logs.paths:
+            for file in files_of(path):
+                _check(file)
+    except OSError as error:
+        raise TraceError(f"{error.filename}: cannot be read: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise TraceError(f"{words[0]!r}: cannot be read: {error}; check the path") from error
+    _check_names(logs.paths)
+    return logs
 
 
 def files_of(path: Path) -> list[Path]:
@@ -134,20 +127,64 @@ def head_of(path: Path, size: int) -> bytes:
     return found
 
 
-def _is_log_name(path: Path) -> bool:
-    name = path.with_suffix("") if path.suffix in _PACKED else path
-    return name.suffix in _SUFFIXES
+def _found(words: Sequence[str | Path]) -> Logs:
+    found: list[Path] = []
+    skipped: list[str] = []
+    for word in words:
+        for path in _matches(str(word)):
+            if path.is_dir() and not _is_servegen(path):
+                logs, others = _inside(path)
+                found += logs
+                skipped += others
+            else:
+                found.append(path)
+    return Logs(tuple(found), tuple(skipped))
+
+
+def _matches(word: str) -> list[Path]:
+    """What a word names: a path as it is, or what matches a pattern. Raises TraceError where nothing does."""
+    if not glob.has_magic(word) or Path(word).exists():
+        return [Path(word)]
+    found = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
+        raise TraceError(f"{word}: matches no file; check the pattern")
+    return [path for path in found if not path.is_dir() or _is_servegen(path)] or found
+
+
+def _inside(folder: Path) -> tuple[list[Path], list[str]]:
+    """The logs of a folder, and the names of its other files. Raises TraceError where it has no logs."""
+    inside = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+    logs = [item for item in inside if _unpacked(item).suffix in _SUFFIXES]
+    if not logs:
+        raise TraceError(f"{folder}: has no log file; name a folder with {', '.join(_SUFFIXES)} files")
+    return logs, [item.name for item in inside if item not in logs]
+
+
+def _is_servegen(folder: Path) -> bool:
+    return any(folder.glob(SERVEGEN_TRACES))
+
+
+def _unpacked(path: Path) -> Path:
+    """What a packed log is called when it is unpacked."""
+    return path.with_suffix("") if path.suffix in _PACKED else path
+
+
+def _check_names(paths: Iterable[Path]) -> None:
+    """Raises TraceError where a log is there both packed and not, which would count its requests twice."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        other = found.setdefault(_unpacked(path), path)
+        if other != path:
+            raise TraceError(f"{other} and {path} are one log by their names, packed and not; leave one out")
 
 
 def _check(path: Path) -> None:
-    """Raises TraceError for what is no readable file with something in it."""
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{path}: cannot be read: {reason}; check the path") from error
-    if size == 0:
-        raise TraceError(f"{path}: is empty; name a log with at least one row")
+    """Raises TraceError or OSError for what is no readable file with something in it."""
+    if path.exists() and not path.is_file():
+        raise TraceError(f"{path}: is no plain file, and a log is read more than once; save it to a file first")
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise TraceError(f"{path}: is empty; name a log with at least one row")
 
 
 def _digest(path: Path) -> str:

@@ -1,11 +1,10 @@
 """Traces as files that import reads back: everything as CSV or Parquet, or in the format of a published log."""
 
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from planner.errors import TraceError, UsageError
+from planner.files import whole
 from planner.store import Session
 from planner.trace import catalogue
 from planner.trace.catalogue import TraceInfo
@@ -50,14 +50,11 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
     if not out.parent.is_dir():
         raise TraceError(f"{out}: there is no folder {out.parent}; make it")
     stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
-        _WRITERS[chosen](stream, info, draft)
-        draft.replace(out)
+        with whole(out) as path, path.open("wb") as file:
+            _WRITERS[chosen](stream, info, file)
     except OSError as error:
         raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return Written(chosen, tuple(_options(info, chosen)), tuple(_left_out(info, chosen, stream)))
 
 
@@ -80,17 +77,17 @@ class _Counted:
         return batch
 
 
-def _parquet(stream: _Counted, _info: TraceInfo, path: Path) -> None:
-    with pq.ParquetWriter(path, stream.schema) as writer:
+def _parquet(stream: _Counted, _info: TraceInfo, file: IO[bytes]) -> None:
+    with pq.ParquetWriter(file, stream.schema) as writer:
         for batch in stream:
             writer.write_batch(batch)
 
 
-def _csv(stream: _Counted, _info: TraceInfo, path: Path) -> None:
+def _csv(stream: _Counted, _info: TraceInfo, file: IO[bytes]) -> None:
     flat = pa.schema(
         [item if item.name != "block_ids" else pa.field("block_ids", pa.string()) for item in stream.schema]
     )
-    with pacsv.CSVWriter(path, flat) as writer:
+    with pacsv.CSVWriter(file, flat) as writer:
         for batch in stream:
             columns = [
                 pc.binary_join(batch.column(item.name).cast(pa.list_(pa.string())), " ")
@@ -101,36 +98,34 @@ def _csv(stream: _Counted, _info: TraceInfo, path: Path) -> None:
             writer.write_batch(pa.record_batch(columns, schema=flat))
 
 
-def _azure(stream: _Counted, _info: TraceInfo, path: Path) -> None:
+def _azure(stream: _Counted, _info: TraceInfo, file: IO[bytes]) -> None:
     """As the trace of 2024: times with their offset."""
-    with path.open("wb") as file:
-        for number, batch in enumerate(stream):
-            rows = _frame(batch).select(
-                TIMESTAMP=pl.col("arrival").dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00"),
-                ContextTokens="input_tokens",
-                GeneratedTokens="output_tokens",
-            )
-            rows.write_csv(file, include_header=number == 0)
+    for number, batch in enumerate(stream):
+        rows = _frame(batch).select(
+            TIMESTAMP=pl.col("arrival").dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00"),
+            ContextTokens="input_tokens",
+            GeneratedTokens="output_tokens",
+        )
+        rows.write_csv(file, include_header=number == 0)
 
 
-def _mooncake(stream: _Counted, info: TraceInfo, path: Path) -> None:
+def _mooncake(stream: _Counted, info: TraceInfo, file: IO[bytes]) -> None:
     """Milliseconds from the start of the trace's window, with decimals where there are any."""
-    with path.open("wb") as file:
-        for batch in stream:
-            since_us = pl.col("arrival").dt.epoch("us") - info.window_start_us
-            frame = _frame(batch).with_columns(since_us=since_us)
-            whole = not (frame["since_us"] % 1000 != 0).any()
-            columns = {
-                "timestamp": pl.col("since_us") // 1000 if whole else pl.col("since_us") / 1000,
-                "input_length": pl.col("input_tokens"),
-                "output_length": pl.col("output_tokens"),
-            }
-            if info.block_tokens == _MOONCAKE_BLOCK:
-                columns["hash_ids"] = pl.col("block_ids").fill_null([])
-            frame.select(**columns).write_ndjson(file)
+    for batch in stream:
+        since_us = pl.col("arrival").dt.epoch("us") - info.window_start_us
+        frame = _frame(batch).with_columns(since_us=since_us)
+        exact = not (frame["since_us"] % 1000 != 0).any()
+        columns = {
+            "timestamp": pl.col("since_us") // 1000 if exact else pl.col("since_us") / 1000,
+            "input_length": pl.col("input_tokens"),
+            "output_length": pl.col("output_tokens"),
+        }
+        if info.block_tokens == _MOONCAKE_BLOCK:
+            columns["hash_ids"] = pl.col("block_ids").fill_null([])
+        frame.select(**columns).write_ndjson(file)
 
 
-_WRITERS: Mapping[str, Callable[[_Counted, TraceInfo, Path], None]] = {
+_WRITERS: Mapping[str, Callable[[_Counted, TraceInfo, IO[bytes]], None]] = {
     "csv": _csv,
     "parquet": _parquet,
     "mooncake": _mooncake,

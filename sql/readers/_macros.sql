@@ -55,3 +55,6 @@ CREATE MACRO token_count
 -- A whole number of a sum, as sums of tokens can be; NULL for anything else.
 CREATE MACRO whole_number(given) AS
     CASE WHEN regexp_full_match(given, '\s*\d{1,16}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 4000000000000000 THEN TRY_CAST(given AS BIGINT) END;
+
+-- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
+CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);

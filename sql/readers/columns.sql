@@ -12,6 +12,7 @@ WITH field AS (
         ) AS given_cached,
         token_count(output_tokens) AS given_output,
         nullif(trim(block_ids::VARCHAR), '') AS ids,
+        TRY_CAST(string_split(ids, ' ') AS BIGINT[]) AS blocks,
         token_count(block_tokens) AS block_size
     FROM raw
 )
@@ -26,7 +27,7 @@ SELECT
     nullif(trim(class::VARCHAR), '') AS class,
     nullif(trim(session_id::VARCHAR), '') AS session,
     NULL::VARCHAR AS parent,
-    TRY_CAST(string_split(ids, ' ') AS BIGINT[]) AS block_ids,
+    blocks AS block_ids,
     token_count(sample_weight) AS sample_weight,
     block_size AS block_tokens,
     coalesce(
@@ -37,11 +38,12 @@ SELECT
             WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
             WHEN given_cached IS NULL THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
             WHEN given_cached > given_input THEN 'cached_input_tokens exceeds input_tokens'
-            WHEN ids IS NOT NULL AND TRY_CAST(string_split(ids, ' ') AS BIGINT[]) IS NULL THEN 'block_ids is not a list of whole numbers'
+            WHEN ids IS NOT NULL AND NOT (regexp_full_match(ids, '\d+( \d+)*') AND all_fit(blocks))
+                THEN 'block_ids is not a list of whole numbers from 0 to 9223372036854775807'
             WHEN nullif(trim(block_tokens::VARCHAR), '') IS NOT NULL AND NOT coalesce(block_size >= 1, false)
                 THEN 'block_tokens is not a whole number from 1'
             WHEN ids IS NOT NULL AND block_size IS NOT NULL
-                AND len(string_split(ids, ' ')) <> (given_input + block_size - 1) // block_size
+                AND len(blocks) <> (given_input + block_size - 1) // block_size
                 THEN 'block_ids does not hold one id per block of input tokens'
             WHEN nullif(trim(sample_weight::VARCHAR), '') IS NOT NULL AND NOT coalesce(token_count(sample_weight) >= 1, false)
                 THEN 'sample_weight is not a whole number from 1'

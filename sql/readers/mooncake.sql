@@ -35,8 +35,9 @@ SELECT
             WHEN at_ms IS NULL OR NOT at_ms BETWEEN 0 AND 1e14 THEN 'timestamp is not a number of milliseconds from 0'
             WHEN input_tokens IS NULL THEN 'input_length is not a whole number from 0 to 2147483647'
             WHEN output_tokens IS NULL THEN 'output_length is not a whole number from 0 to 2147483647'
-            WHEN given_ids IS NOT NULL AND NOT regexp_full_match(given_ids::VARCHAR, '\[(\s*-?\d+\s*(,\s*-?\d+\s*)*)?\]')
-                THEN 'hash_ids is not a list of whole numbers'
+            WHEN given_ids IS NOT NULL
+                AND NOT (regexp_full_match(given_ids::VARCHAR, '\[(\s*\d+\s*(,\s*\d+\s*)*)?\]') AND all_fit(block_ids))
+                THEN 'hash_ids is not a list of whole numbers from 0 to 9223372036854775807'
             WHEN len(block_ids) <> (input_tokens + 511) // 512 THEN 'hash_ids does not hold one id per 512 input tokens'
         END
     ) AS reason

@@ -18,9 +18,11 @@ WITH alias (field, place, attribute) AS (
     ('cached', 1, 'gen_ai.usage.cache_read.input_tokens'),
     ('cached', 2, 'gen_ai.usage.cache_read_input_tokens'),
     ('cached', 3, 'gen_ai.usage.input_tokens.cached'),
-    ('cached', 4, 'llm.usage.cache_read_input_tokens'),
-    ('cached', 5, 'llm.token_count.prompt_details.cache_read'),
-    ('cached', 6, 'ai.usage.cachedInputTokens'),
+    ('cached', 4, 'gen_ai.usage.cache_read_tokens'),
+    ('cached', 5, 'gen_ai.usage.cached_input_tokens'),
+    ('cached', 6, 'llm.usage.cache_read_input_tokens'),
+    ('cached', 7, 'llm.token_count.prompt_details.cache_read'),
+    ('cached', 8, 'ai.usage.cachedInputTokens'),
     ('model', 1, 'gen_ai.request.model'),
     ('model', 2, 'gen_ai.response.model'),
     ('model', 3, 'llm.model_name'),
@@ -153,6 +155,7 @@ SELECT
             WHEN span IS NULL OR json_type(span) <> 'OBJECT' THEN 'is not a JSON object'
             WHEN operation IN ('invoke_agent', 'create_agent', 'execute_tool', 'agent', 'tool', 'chain', 'retriever')
                 THEN 'is of an agent or tool, whose calls of models have spans of their own'
+            WHEN operation IN ('embeddings', 'embedding', 'reranker') THEN 'is of an embedding or ranking, which generates no tokens'
             WHEN value['input'] IS NULL AND value['output'] IS NULL THEN 'is no call of a model: has no usage'
             WHEN arrival_us IS NULL THEN 'has no start time'
             WHEN input_tokens IS NULL THEN 'input tokens are not a whole number from 0 to 2147483647'
