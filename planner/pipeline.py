@@ -200,13 +200,17 @@ def compute_plan(
     further_notes: Sequence[str] = (),
     *,
     limits: LatencyLimits | None = None,
+    expected: bool = False,
 ) -> PlanOutcome:
-    """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError."""
+    """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError.
+
+    expected: the demand is not the trace's but a forecast, and the policy sees that.
+    """
     deployment = Deployment(scenario.fleet)
     grid = demand.grid
     known = known_demand(demand)
     policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
-    coming = visible(scenario, policy, trace, demand)
+    coming = visible(scenario, policy, trace, demand, expected=expected)
     targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
@@ -231,7 +235,7 @@ def compute_plan(
         scenario=scenario,
         trace=trace,
         policy=policy.name,
-        demand_source=told(scenario, policy),
+        demand_source=told(scenario, policy, expected=expected),
         demand=demand,
         plan=plan,
         costs=spent,
@@ -239,7 +243,7 @@ def compute_plan(
         notes=(
             *_notes(scenario, policy, deployment, plan),
             *(latency_notes(scenario, limits) if limits else ()),
-            *_forecast_notes(scenario, policy, coming),
+            *(() if expected else _sight_notes(scenario, policy, coming)),
             *_job_notes(scenario, jobs),
             *further_notes,
         ),
@@ -324,8 +328,12 @@ def _kv_room(scenario: Scenario) -> list[float]:
     return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
-def _forecast_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
-    """What the policy goes by, where that is a forecast."""
+def _sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
+    """What the policy goes by."""
+    if policy.sight == Sight.OBSERVED:
+        return ["the policy sees the demand of the interval before, whatever policy.demand_source says"]
+    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
+        return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
     if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
         return []
     settings = scenario.forecast
@@ -362,10 +370,6 @@ def _notes(scenario: Scenario, policy: Policy, deployment: Deployment, plan: Int
         priced, served = gpu_rates(scenario.economics.gpu_rates).name, hardware(scenario.fleet.engine.hardware).name
         if priced.lower() != served.lower():
             notes.append(f"nodes of {served} are priced by the GPU rates of {priced}: set economics.gpu_rates")
-    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
-        notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
-    if policy.sight == Sight.OBSERVED:
-        notes.append("the policy sees the demand of the interval before, whatever policy.demand_source says")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -22,6 +22,7 @@ from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
+_FORECAST_TABLES = ("forecast_interval",)
 _REPLAY_TABLES = ("replay_run", "replay_interval", "latency_histogram", "replay_minute", "replay_request")
 _JOB_TABLES = ("training_job", "training_job_run")
 _PLAN_COLUMNS = (
@@ -117,6 +118,20 @@ class RunView:
         return [Input(**item) for item in json.loads(self.record["inputs"])]
 
 
+@dataclass(frozen=True)
+class Nightly:
+    """What a nightly plan is stored with, in the same transaction.
+
+    day: that it plans. forecast: rows of forecast_interval without run_id. claimed: raises where the night is no
+    longer its own; planned: notes the run in the ledger.
+    """
+
+    day: date
+    forecast: pl.DataFrame
+    claimed: Callable[[Session], None]
+    planned: Callable[[Session, str], None]
+
+
 def save_plan(
     store: Store,
     outcome: PlanOutcome,
@@ -124,10 +139,11 @@ def save_plan(
     now: datetime,
     version: str,
     replay: Mapping[str, pl.DataFrame] | None = None,
+    nightly: Nightly | None = None,
 ) -> str:
     """Store a plan, and what a replay of it measured, in one transaction; returns the run_id.
 
-    replay: rows of the replay's tables without run_id.
+    replay: rows of the replay's tables without run_id. nightly: what a nightly plan is stored with.
     """
     frames = _frames(outcome)
     digest = hashlib.sha256()
@@ -135,7 +151,7 @@ def save_plan(
         digest.update(frames[name].write_csv().encode())
     record = {
         "created_at": now,
-        "kind": "plan" if replay is None else "replay",
+        "kind": "nightly" if nightly else "plan" if replay is None else "replay",
         "scenario": outcome.scenario.name,
         "settings": outcome.scenario.model_dump_json(),
         "trace_id": outcome.trace.trace_id,
@@ -150,19 +166,31 @@ def save_plan(
         "inputs": json.dumps([vars(item) for item in outcome.inputs]),
         "result_digest": digest.hexdigest(),
         "planner_version": version,
+        "logical_date": nightly.day if nightly else None,
     }
+    if nightly:
+        frames["forecast_interval"] = nightly.forecast
     with store.write() as session:
+        if nightly:
+            nightly.claimed(session)
         run_id = f"run-{session.next_number('run_sequence'):05d}"
         session.append(
             "run",
             pl.DataFrame(
                 [{"run_id": run_id, **record}],
-                schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64},
+                schema_overrides={
+                    "notes": pl.List(pl.String),
+                    "profile": pl.String,
+                    "seed": pl.Int64,
+                    "logical_date": pl.Date,
+                },
             ),
         )
         for name, frame in {**frames, **(replay or {})}.items():
             if frame.height:
                 session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
+        if nightly:
+            nightly.planned(session, run_id)
     return run_id
 
 
@@ -211,7 +239,7 @@ def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
         found = resolve_run(session, run_id)
-        for table in ("run", *_RUN_TABLES, *_JOB_TABLES, *_REPLAY_TABLES):
+        for table in ("run", *_RUN_TABLES, *_JOB_TABLES, *_FORECAST_TABLES, *_REPLAY_TABLES):
             session.execute(f"run_delete_{table}", run_id=found)
 
 
