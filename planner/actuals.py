@@ -68,9 +68,7 @@ def against_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, trace: 
 
 def beyond_band(figures: dict[str, Any], band: float) -> bool:
     """Whether the day's forecast error, as a share of what came, is beyond the band for input or output tokens."""
-    return any(
-        figures[f"{name}_error_tokens"] > band * figures[f"{name}_tokens"] for name in ("input", "output")
-    )
+    return any(figures[f"{name}_error_tokens"] > band * figures[f"{name}_tokens"] for name in ("input", "output"))
 
 
 def drifted(missed: bool, day: date, earlier: Sequence[dict[str, Any]], days: int) -> bool:

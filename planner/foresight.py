@@ -34,7 +34,8 @@ def visible(
 ) -> Sequence[tuple[Seen, ...]]:
     """What the demand source tells of every interval and those after it, as many as the policy asks for.
 
-    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the source has nothing to tell: no profile, or too short a history.
+    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the
+    source has nothing to tell: no profile, or too short a history.
     """
     grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
     if policy.sight != Sight.SOURCE:

@@ -56,7 +56,7 @@ def test_every_named_query_runs_on_an_empty_store(store: Store) -> None:
     with store.write() as session:
         for query in named_queries():
             params = {name: others.get(name, "0") for name in query.params}
-            session.connection.execute(query.sql, params).fetchall()
+            session.connection.execute(query.sql, params).fetchnumpy()
 
 
 def test_an_unknown_query_lists_the_named_ones() -> None:

@@ -21,6 +21,7 @@ from planner.cli import (
     report,
     run,
     scenario,
+    schedule,
     sql,
     trace,
     what_if,
@@ -52,6 +53,7 @@ app.add_typer(capacity.app, name="capacity")
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(trace.app, name="trace")
 app.add_typer(run.app, name="run")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")
 
 

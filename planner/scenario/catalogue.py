@@ -38,6 +38,7 @@ KINDS = {
     "jobs": "job list",
     "mixes": "mix",
     "models": "model",
+    "nightly": "jobs file",
     "prices": "price sheet",
     "pricing": "pricing rule",
     "scenarios": "scenario",
