@@ -8,19 +8,18 @@ import numpy as np
 import polars as pl
 
 from planner import pipeline
-from planner.demand import Demand, Grid
+from planner.demand import Demand, Grid, Ints
 from planner.errors import UsageError
 from planner.forecast import forecaster, rolling_quantiles
 from planner.forecast.base import Floats
-from planner.forecast.history import Stretch, joined
-from planner.forecast.methods import require_history
+from planner.forecast.history import COUNTED
 from planner.results import PlanOutcome
 from planner.scenario.models import Scenario
 from planner.store import Session, Store
 from planner.trace import catalogue
 from planner.trace.bins import binned
 from planner.trace.catalogue import TraceInfo
-from planner.units import S_PER_HOUR, to_us
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
 
 _FALLBACK = "seasonal-naive"
 """The method with the least need of history: one season."""
@@ -60,56 +59,87 @@ def day_demand(session: Session, name: str, day: date, scenario: Scenario) -> De
     return binned(session, whole, scenario.interval_s, scenario.zone)
 
 
-def history(session: Session, days: Mapping[date, str], last: date, scenario: Scenario) -> Demand:
-    """The demand of the days up to `last` that follow each other without a gap. days: day -> trace, `last` among them.
+@dataclass(frozen=True)
+class Past:
+    """Days that follow each other, each as 24 hours of the local clock, so that noon is noon where the clock changed.
+
+    tokens, requests and hits: per slot of the local day, (days * slots,); an hour that came twice is their mean, one
+    that was left out is as the one before.
+    """
+
+    last: date
+    days: int
+    slots: int
+    requests: Floats
+    input_tokens: Floats
+    cached_input_tokens: Floats
+    output_tokens: Floats
+
+
+def history(session: Session, days: Mapping[date, str], last: date, scenario: Scenario) -> Past:
+    """The days up to `last` that follow each other without a gap. days: day -> trace, `last` among them.
 
     Raises TraceError.
     """
-    stretches, day = [], last
+    slots = S_PER_DAY // scenario.interval_s
+    columns: dict[str, list[Floats]] = {name: [] for name in COUNTED}
+    day, count = last, 0
     while day in days:
-        stretches.append(Stretch(days[day], day_demand(session, days[day], day, scenario), *day_us(day, scenario)))
-        day -= timedelta(days=1)
-    return joined(stretches)
+        demand = day_demand(session, days[day], day, scenario)
+        places = _slots(demand.grid, scenario)
+        for name, found in columns.items():
+            found.insert(0, _by_slot(getattr(demand, name), places, slots))
+        day, count = day - timedelta(days=1), count + 1
+    return Past(last, count, slots, **{name: np.concatenate(found) for name, found in columns.items()})
 
 
-def expected_demand(past: Demand, day: date, scenario: Scenario) -> Expected:
-    """What a day after the history is expected to ask for. Raises UsageError for too short a history."""
+def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
+    """What a day after the history is expected to ask for. Raises UsageError for intervals that do not divide a day."""
     start_us, end_us = day_us(day, scenario)
-    step_us, interval_s = past.grid.interval_us, scenario.interval_s
-    grid = Grid(start_us, interval_s, (end_us - start_us) // step_us)
-    skipped = (start_us - past.grid.end_us) // step_us
-    settings, share = scenario.forecast, scenario.policy.quantile
-    maker = forecaster(settings.method, interval_s, settings.season)
-    notes = []
-    if past.grid.count < maker.needs:
-        notes.append(f"{settings.method} needs a longer history than the {_days(past)}: {_FALLBACK} of a day instead")
+    interval_s, settings, share = scenario.interval_s, scenario.forecast, scenario.policy.quantile
+    grid = Grid(start_us, interval_s, (end_us - start_us) // (interval_s * US_PER_S))
+    maker, notes = forecaster(settings.method, interval_s, settings.season), []
+    if past.days * past.slots < maker.needs:
+        notes.append(f"{settings.method} needs a longer history than {past.days} days: {_FALLBACK} of a day instead")
         maker = forecaster(_FALLBACK, interval_s, "day")
-    require_history(maker, past.grid, "the logs' history")
-    horizon = skipped + grid.count
+    before = ((day - past.last).days - 1) * past.slots
+    horizon, places = before + past.slots, _slots(grid, scenario) + before
     ahead: dict[str, Floats] = {}
     quantile: dict[str, Floats] = {}
     for name in ("input_tokens", "output_tokens"):
-        series = getattr(past, name).astype(np.float64)
+        series = getattr(past, name)
         rows = maker.rolling(series, horizon)
         (spread,) = rolling_quantiles(series, rows, (share,), maker.settled)
-        ahead[name], quantile[name] = rows[-1, skipped:], spread[-1, skipped:]
+        ahead[name], quantile[name] = rows[-1, places], spread[-1, places]
     unknown = np.isnan(quantile["input_tokens"] + quantile["output_tokens"])
     if unknown.any():
         notes.append(
             f"too little is known of past errors for the {share:.0%} quantile of {int(unknown.sum())} intervals: "
             "these are planned for the forecast itself"
         )
-    requests = maker.rolling(past.requests.astype(np.float64), horizon)[-1, skipped:]
-    hits = past.cached_input_tokens.sum() / max(past.input_tokens.sum(), 1)
-    notes.insert(
-        0,
-        f"the demand is the {share:.0%} quantile of {maker.name} forecasts from the {_days(past)} up to the log's end",
-    )
+    requests = maker.rolling(past.requests, horizon)[-1, places]
+    hits = float(past.cached_input_tokens.sum() / max(past.input_tokens.sum(), 1.0))
+    head = f"the demand is the {share:.0%} quantile of {maker.name} forecasts from {past.days} days up to {past.last}"
     return Expected(
-        _demand(grid, requests, {name: np.where(unknown, ahead[name], quantile[name]) for name in ahead}, float(hits)),
-        _demand(grid, requests, ahead, float(hits)),
-        tuple(notes),
+        _demand(grid, requests, {name: np.where(unknown, ahead[name], quantile[name]) for name in ahead}, hits),
+        _demand(grid, requests, ahead, hits),
+        (head, *notes),
     )
+
+
+def _slots(grid: Grid, scenario: Scenario) -> Ints:
+    """The slot of the local day that every interval of a day falls in."""
+    starts = grid.local_starts(scenario.zone)
+    return np.array([(at.hour * 3600 + at.minute * 60) // grid.interval_s for at in starts], np.int64)
+
+
+def _by_slot(values: Ints, places: Ints, slots: int) -> Floats:
+    """A day's values by slot: means of those that share one; where there is none, that of the slot before."""
+    counts = np.bincount(places, minlength=slots)
+    means = np.bincount(places, values, slots) / np.maximum(counts, 1)
+    there = np.maximum.accumulate(np.where(counts > 0, np.arange(slots), -1))
+    # a day that begins without its first hour takes the first there is
+    return means[np.where(there < 0, int(np.argmax(counts > 0)), there)]
 
 
 def plan_ahead(store: Store, scenario: Scenario, trace: TraceInfo, expected: Expected) -> PlanOutcome:
@@ -143,8 +173,3 @@ def _demand(grid: Grid, requests: Floats, tokens: Mapping[str, Floats], hits: fl
         cached_input_tokens=np.floor(counted["input_tokens"] * hits).astype(np.int64),
         **counted,
     )
-
-
-def _days(past: Demand) -> str:
-    hours = past.grid.length_s / S_PER_HOUR
-    return f"{hours / 24:.4g} days"

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.ahead import check_intervals
-from planner.errors import ScenarioError, UsageError
+from planner.errors import UsageError
 from planner.exporting import WRITERS
+from planner.pipeline import check
 from planner.scenario.catalogue import describe, read_toml
 from planner.scenario.closed import Closed, PositiveCount, PositiveFloat
 from planner.scenario.load import load_scenario
@@ -153,11 +154,13 @@ class JobsFile(Closed):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of /metrics and /healthz on 127.0.0.1; left out: none."""
     notify: Notify = Notify()
-    job: Annotated[tuple[Job, ...], Field(min_length=1)]
+    job: Annotated[tuple[Job, ...], Field(validate_default=True)] = ()
 
     @field_validator("job")
     @classmethod
-    def _distinct(cls, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+    def _some_distinct(cls, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+        if not jobs:
+            raise ValueError("there is none; write a table [[job]]")
         names = [job.name for job in jobs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -195,8 +198,10 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
         try:
             scenario = load_scenario(source, [*job.set, *overrides]).scenario
             check_intervals(scenario)
-        except ScenarioError as error:
+        except UsageError as error:
             raise UsageError(f"{path}: job {job.name}: {error}") from error
+        if problems := check(scenario):
+            raise UsageError(f"{path}: job {job.name}: {'; '.join(problems)}")
         scenarios[job.name] = scenario
     return Jobs(file=file, folder=folder, scenarios=scenarios)
 
