@@ -100,7 +100,7 @@ def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
     grid = Grid(start_us, interval_s, (end_us - start_us) // (interval_s * US_PER_S))
     maker, notes = forecaster(settings.method, interval_s, settings.season), []
     if past.days * past.slots < maker.needs:
-        notes.append(f"{settings.method} needs a longer history than {past.days} days: {_FALLBACK} of a day instead")
+        notes.append(f"{settings.method} needs more days of history than {past.days}: {_FALLBACK} of a day instead")
         maker = forecaster(_FALLBACK, interval_s, "day")
     before = ((day - past.last).days - 1) * past.slots
     horizon, places = before + past.slots, _slots(grid, scenario) + before
@@ -119,7 +119,7 @@ def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
         )
     requests = maker.rolling(past.requests, horizon)[-1, places]
     hits = float(past.cached_input_tokens.sum() / max(past.input_tokens.sum(), 1.0))
-    head = f"the demand is the {share:.0%} quantile of {maker.name} forecasts from {past.days} days up to {past.last}"
+    head = f"the demand is the {share:.0%} quantile of {maker.name} forecasts; days of history: {past.days}, to {past.last}"
     return Expected(
         _demand(grid, requests, {name: np.where(unknown, ahead[name], quantile[name]) for name in ahead}, hits),
         _demand(grid, requests, ahead, hits),

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -103,7 +104,7 @@ class RunView:
     replay: ReplayView | None
     jobs: JobsView | None = None
 
-    @property
+    @cached_property
     def scenario(self) -> Scenario:
         """The scenario of the run. Raises RunError where another version stored it with other fields."""
         try:

@@ -6,6 +6,7 @@ the models hold types, limits and meanings only.
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -25,9 +26,15 @@ CacheDtype = Literal["bf16", "fp8"]
 Overlap = Literal["auto", "on", "off"]
 
 
+@cache
+def _zones() -> set[str]:
+    # looking through the files of all zones takes longer than all the other checks of a scenario
+    return available_timezones()
+
+
 def known_zone(name: str) -> str:
     """The name, if it is an IANA time zone. Raises ValueError."""
-    if name not in available_timezones():
+    if name not in _zones():
         raise ValueError(f'"{name}" is not an IANA time zone; for example UTC or Asia/Shanghai')
     return name
 

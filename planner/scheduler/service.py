@@ -20,6 +20,9 @@ from planner.scheduler.settings import Jobs
 _LOOK_S = 60.0
 """Seconds between looks at the ledger: how late a clock that was changed, or a pause after a failure, is noticed."""
 
+_WAKE_S = 0.5
+"""Seconds between looks at whether to stop."""
+
 
 class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
     """Fires when the next date of any job is due, and after _LOOK_S at the latest.
@@ -53,7 +56,9 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
         background.add_job(_look(scheduler, health), NextDue(scheduler.jobs, scheduler.clock), id="nightly")
         background.start()
         scheduler.log("started", jobs=[job.name for job in scheduler.jobs.file.job], port=port)
-        stop.wait()
+        # a signal that the system hands to another thread does not wake this one: it has to look now and then
+        while not stop.wait(_WAKE_S):
+            pass
         scheduler.log("stopping")
         background.shutdown(wait=True)
     scheduler.log("stopped")
