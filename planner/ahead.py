@@ -119,7 +119,8 @@ def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
         )
     requests = maker.rolling(past.requests, horizon)[-1, places]
     hits = float(past.cached_input_tokens.sum() / max(past.input_tokens.sum(), 1.0))
-    head = f"the demand is the {share:.0%} quantile of {maker.name} forecasts; days of history: {past.days}, to {past.last}"
+    made = f"the {share:.0%} quantile of {maker.name} forecasts"
+    head = f"the demand is {made}; days of history: {past.days}, to {past.last}"
     return Expected(
         _demand(grid, requests, {name: np.where(unknown, ahead[name], quantile[name]) for name in ahead}, hits),
         _demand(grid, requests, ahead, hits),

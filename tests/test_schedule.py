@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,13 +14,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
+import kubernetes_validate
 import numpy as np
 import pytest
+import yaml
 from conftest import Cli
 from hypothesis import given
 from hypothesis import strategies as st
 from nights import FIRST, ZONE, Service, days, night, write_jobs, write_log
 
+import planner
 from planner.ahead import _by_slot, day_us, history
 from planner.errors import PlannerError, UsageError
 from planner.scheduler.dates import due_at, latest_due, missing, next_due_at
@@ -628,3 +632,33 @@ def test_a_plan_that_misses_a_limit_is_done_with_exit_code_3(service: Service, c
     (row,) = service.rows("job_runs")
     assert (row["status"], row["exit_code"]) == ("done", 3)
     assert "economics.budget_usd allows" in row["message"]
+
+
+# how it is run elsewhere
+
+
+def readme_block(language: str, holds: str) -> str:
+    readme = (Path(planner.__file__).parent.parent / "README.md").read_text()
+    (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL) if holds in text]
+    return found
+
+
+def test_the_systemd_unit_of_the_readme_is_valid(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here: apt-get install systemd")
+    unit = tmp_path / "planner.service"
+    text = readme_block("ini", "[Service]")
+    # the program, the folder and the user are where it is installed, not here
+    for there, here in (("/opt/planner/bin/planner", sys.executable), ("=/srv/planner\n", f"={tmp_path}\n")):
+        assert there in text
+        text = text.replace(there, here)
+    unit.write_text(text.replace("User=planner", "User=root"))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "planner.service" in line]) == (0, [])
+
+
+def test_the_cronjob_of_the_readme_is_valid() -> None:
+    manifest = yaml.safe_load(readme_block("yaml", "planner-nightly"))
+    kubernetes_validate.validate(manifest, "1.37", strict=True)
+    words = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert words[:3] == ["planner", "schedule", "run-due"]
