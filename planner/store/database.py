@@ -58,7 +58,11 @@ class Session:
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
         """Append a frame to a table, by column name."""
-        self._with_view(frame.to_arrow(), f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
+        self.append_arrow(table, frame.to_arrow())
+
+    def append_arrow(self, table: str, rows: pa.Table) -> None:
+        """Append an Arrow table to a table, by column name."""
+        self._with_view(rows, f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
 
     def append_from(self, table: str, batches: pa.RecordBatchReader, **values: int) -> None:
         """Append Arrow batches to a table, by column name; values are the same in every row."""
