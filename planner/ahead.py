@@ -11,7 +11,7 @@ from planner import pipeline
 from planner.demand import Demand, Grid, Ints
 from planner.errors import UsageError
 from planner.forecast import forecaster, rolling_quantiles
-from planner.forecast.base import Floats
+from planner.forecast.base import DAYS_PER_WEEK, Floats
 from planner.forecast.history import COUNTED
 from planner.results import PlanOutcome
 from planner.scenario.models import Scenario
@@ -23,6 +23,9 @@ from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
 
 _FALLBACK = "seasonal-naive"
 """The method with the least need of history: one season."""
+
+_MOST_GAP_DAYS = 3
+"""Days without a log that other days stand for; a longer gap cuts the history off. Assumed: a long weekend."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ def check_intervals(scenario: Scenario) -> None:
         )
 
 
+def longest_silence(demand: Demand) -> tuple[int, int]:
+    """Start (UTC epoch microseconds) and length (s) of the longest time in which nothing was asked for."""
+    marks = np.flatnonzero(demand.requests + demand.input_tokens + demand.output_tokens)
+    edges = np.concatenate([[-1], marks, [demand.grid.count]])
+    gaps = np.diff(edges) - 1
+    longest = int(gaps.argmax())
+    start_us = demand.grid.start_us + (int(edges[longest]) + 1) * demand.grid.interval_us
+    return start_us, int(gaps[longest]) * demand.grid.interval_s
+
+
 def day_demand(session: Session, name: str, day: date, scenario: Scenario) -> Demand:
     """The demand of a local day from its log's trace; what lies outside the day is left out. Raises TraceError."""
     start_us, end_us = day_us(day, scenario)
@@ -64,10 +77,11 @@ class Past:
     """Days that follow each other, each as 24 hours of the local clock, so that noon is noon where the clock changed.
 
     tokens, requests and hits: per slot of the local day, (days * slots,); an hour that came twice is their mean, one
-    that was left out is as the one before.
+    that was left out is as the one before. filled: days without a whole log, which another day stands for.
     """
 
     last: date
+    filled: tuple[date, ...]
     days: int
     slots: int
     requests: Floats
@@ -76,21 +90,33 @@ class Past:
     output_tokens: Floats
 
 
-def history(session: Session, days: Mapping[date, str], last: date, scenario: Scenario) -> Past:
-    """The days up to `last` that follow each other without a gap. days: day -> trace, `last` among them.
+def history(
+    session: Session, days: Mapping[date, str], last: date, scenario: Scenario, longest_silence_s: int = S_PER_DAY
+) -> Past:
+    """The days up to `last` that follow each other, with gaps of a few days filled. days: day -> trace, with `last`.
 
+    A day that was silent for longer than longest_silence_s is a gap too: what its log leaves out is no demand of zero.
     Raises TraceError.
     """
     slots = S_PER_DAY // scenario.interval_s
-    columns: dict[str, list[Floats]] = {name: [] for name in COUNTED}
-    day, count = last, 0
-    while day in days:
-        demand = day_demand(session, days[day], day, scenario)
-        places = _slots(demand.grid, scenario)
-        for name, found in columns.items():
-            found.insert(0, _by_slot(getattr(demand, name), places, slots))
-        day, count = day - timedelta(days=1), count + 1
-    return Past(last, count, slots, **{name: np.concatenate(found) for name, found in columns.items()})
+    known: dict[date, dict[str, Floats]] = {}
+    day = last
+    # newest first, until a gap is too long
+    while any(day - timedelta(days=more) in days for more in range(_MOST_GAP_DAYS + 1)):
+        if day in days:
+            demand = day_demand(session, days[day], day, scenario)
+            if day == last or longest_silence(demand)[1] <= longest_silence_s:
+                places = _slots(demand.grid, scenario)
+                known[day] = {name: _by_slot(getattr(demand, name), places, slots) for name in COUNTED}
+        day -= timedelta(days=1)
+    count = (last - min(known)).days + 1
+    every = [min(known) + timedelta(days=number) for number in range(count)]
+    filled = tuple(day for day in every if day not in known)
+    for day in filled:
+        # the same day a week before, or the day before
+        known[day] = known.get(day - timedelta(days=DAYS_PER_WEEK)) or known[day - timedelta(days=1)]
+    columns = {name: np.concatenate([known[day][name] for day in every]) for name in COUNTED}
+    return Past(last, filled, count, slots, **columns)
 
 
 def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
@@ -121,6 +147,9 @@ def expected_demand(past: Past, day: date, scenario: Scenario) -> Expected:
     hits = float(past.cached_input_tokens.sum() / max(past.input_tokens.sum(), 1.0))
     made = f"the {share:.0%} quantile of {maker.name} forecasts"
     head = f"the demand is {made}; days of history: {past.days}, to {past.last}"
+    if past.filled:
+        missing = ", ".join(map(str, past.filled))
+        notes.insert(0, f"no whole log of {missing}: the same day a week before stands for it, or the day before")
     return Expected(
         _demand(grid, requests, {name: np.where(unknown, ahead[name], quantile[name]) for name in ahead}, hits),
         _demand(grid, requests, ahead, hits),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -25,19 +26,46 @@ from nights import FIRST, ZONE, Service, days, night, write_jobs, write_log
 
 import planner
 from planner.ahead import _by_slot, day_us, history
-from planner.errors import PlannerError, UsageError
+from planner.errors import PlannerError, StoreError, UsageError
+from planner.results import RunView
 from planner.scheduler.dates import due_at, latest_due, missing, next_due_at
 from planner.scheduler.due import Scheduler
 from planner.scheduler.index_page import sparkline
 from planner.scheduler.ledger import LeaseLost, claim
 from planner.scheduler.lock import only_one
+from planner.scheduler.logs import LogNotReady, Logs
 from planner.scheduler.metrics import Health, health_document, metrics_text
 from planner.scheduler.night import report_folder
 from planner.scheduler.service import NextDue, serve
 from planner.scheduler.settings import load_jobs
 from planner.store import Store, publish, published_path, readable
+from planner.trace import catalogue
+from planner.trace.import_job import ImportOptions
 
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Shanghai", "Australia/Lord_Howe", "America/Santiago")
+
+
+def stored_days(logs: Logs) -> dict[date, str]:
+    with logs.store.read() as session:
+        return logs.days(session)
+
+
+@pytest.fixture
+def real_outputs() -> None:
+    """Asked for by tests that look at reports or at the published copy."""
+
+
+@pytest.fixture(autouse=True)
+def _plain_outputs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a report is a line and nothing is published: that takes as long as the rest of a night."""
+
+    def write(run: RunView, folder: Path, **_: object) -> None:
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text(str(run.summary["run_id"]))
+
+    if "real_outputs" not in request.fixturenames:
+        monkeypatch.setattr("planner.scheduler.night.write_report", write)
+        monkeypatch.setattr("planner.scheduler.due.publish", lambda _store: None)
 
 
 @pytest.fixture
@@ -46,6 +74,23 @@ def service(tmp_path: Path) -> Service:
     for day in days(FIRST - timedelta(days=1), 6):
         write_log(tmp_path, day)
     return Service(tmp_path, write_jobs(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def _first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder after the first night, with its real report and copy."""
+    folder = tmp_path_factory.mktemp("first-night")
+    for day in days(FIRST - timedelta(days=1), 6):
+        write_log(folder, day)
+    assert Service(folder, write_jobs(folder)).run(night(FIRST)) == 0
+    return folder
+
+
+@pytest.fixture
+def one_night(tmp_path: Path, _first_night: Path) -> Service:
+    """The job of `service` after its first night."""
+    shutil.copytree(_first_night, tmp_path, dirs_exist_ok=True)
+    return Service(tmp_path, tmp_path / "jobs.toml")
 
 
 # which dates are due
@@ -86,8 +131,8 @@ def test_missing_dates_are_caught_up_in_order_up_to_a_bound() -> None:
 # what a night leaves behind
 
 
-def test_a_night_reads_yesterdays_log_and_plans_tomorrow(service: Service) -> None:
-    assert service.run(night(FIRST)) == 0
+def test_a_night_reads_yesterdays_log_and_plans_tomorrow(one_night: Service) -> None:
+    service = one_night
     (row,) = service.rows("job_runs")
     assert (row["logical_date"], row["status"], row["attempts"], row["exit_code"]) == (FIRST, "done", 1, 0)
     (run,) = service.rows("run_record", run_id=row["run_id"])
@@ -99,11 +144,13 @@ def test_a_night_reads_yesterdays_log_and_plans_tomorrow(service: Service) -> No
     # 45,000 tokens an hour are 12.5 a second: two steps of 10, from an hour ahead on; 2.5 a second are one
     assert [one["prefill_units"] for one in intervals] == [1] * 7 + [2] * 13 + [1] * 4
     assert intervals[0]["interval_start"] == datetime(2025, 3, 2, 23, tzinfo=UTC)
-    assert (report_folder(service.jobs.out, service.jobs.file.job[0], FIRST) / "index.html").is_file()
+    report = report_folder(service.jobs.out, service.jobs.file.job[0], FIRST)
+    assert "run-00001" in (report / "index.html").read_text()
+    assert (report / "provenance.csv").is_file()
 
 
-def test_a_second_look_does_nothing(service: Service) -> None:
-    service.run(night(FIRST))
+def test_a_second_look_does_nothing(one_night: Service) -> None:
+    service = one_night
     before = service.rows("job_runs")
     assert service.run(night(FIRST, time(23))) == 0
     assert service.run(night(FIRST - timedelta(days=3))) == 0  # a clock that was put back
@@ -111,12 +158,12 @@ def test_a_second_look_does_nothing(service: Service) -> None:
     assert len(service.rows("run_list")) == 1
 
 
-def test_plan_and_actual_meet_two_nights_later(service: Service, tmp_path: Path) -> None:
-    # the third day brings a fifth more than the forecast of 45,000 and 9,000 tokens an hour
+def test_plan_and_actual_meet_two_nights_later(one_night: Service, tmp_path: Path) -> None:
+    # the third day brings a fifth more than the forecast of 45,000 and 9,000 tokens an hour, the fourth twice as much
     write_log(tmp_path, date(2025, 3, 3), 1.2)
-    service.run(night(FIRST))
-    assert service.run(night(date(2025, 3, 4))) == 0
-    (row,) = service.rows("plan_actual_days", job="n")
+    write_log(tmp_path, date(2025, 3, 4), 2.0)
+    assert one_night.run(night(date(2025, 3, 5))) == 0
+    short, row = one_night.rows("plan_actual_days", job="n")
     total = 12 * 54_000 + 12 * 10_800
     assert (row["day"], row["requests"], row["input_tokens"]) == (date(2025, 3, 3), 24, total)
     assert row["input_wape"] == row["output_wape"] == pytest.approx(0.2 / 1.2)
@@ -129,44 +176,38 @@ def test_plan_and_actual_meet_two_nights_later(service: Service, tmp_path: Path)
     assert row["shortfall_tokens"] == 0
     assert row["error_cost_usd"] == row["excess_cost_usd"] == pytest.approx(3 * 2.0)
     assert not row["band_missed"]
-
-
-def test_too_small_a_plan_costs_the_tokens_it_falls_short_of(service: Service, tmp_path: Path) -> None:
-    write_log(tmp_path, date(2025, 3, 3), 2.0)
-    service.run(night(FIRST))
-    service.run(night(date(2025, 3, 4)))
-    (row,) = service.rows("plan_actual_days", job="n")
+    # too small a plan costs the tokens it falls short of:
     # 90,000 tokens an hour against 2 steps of 36,000, twelve hours, and of 10 a second less while one drains for 5 s
     missed = 12 * (90_000 - 72_000) + 50
-    assert row["shortfall_tokens"] == 2 * missed
-    assert row["needed_shortfall_tokens"] == 0
-    assert row["shortfall_revenue_usd"] == pytest.approx(missed * (0.55 + 2.19) / 1e6, abs=1e-5)
-    assert row["error_cost_usd"] == pytest.approx(row["excess_cost_usd"] + row["shortfall_revenue_usd"])
+    assert short["shortfall_tokens"] == 2 * missed
+    assert short["needed_shortfall_tokens"] == 0
+    assert short["shortfall_revenue_usd"] == pytest.approx(missed * (0.55 + 2.19) / 1e6, abs=1e-5)
+    assert short["error_cost_usd"] == pytest.approx(short["excess_cost_usd"] + short["shortfall_revenue_usd"])
+    assert short["band_missed"]
 
 
 def test_days_beyond_the_band_running_are_a_drift_and_exit_code_3(tmp_path: Path) -> None:
-    for number, day in enumerate(days(FIRST - timedelta(days=1), 7)):
+    for number, day in enumerate(days(FIRST - timedelta(days=1), 4)):
         write_log(tmp_path, day, 0.7**number)
     service = Service(tmp_path, write_jobs(tmp_path, "drift = { band = 0.3, days = 2 }"))
-    codes = [service.run(night(day)) for day in days(FIRST, 5)]
+    codes = [service.run(night(day)) for day in days(FIRST, 4)]
     compared = service.rows("plan_actual_days", job="n")[::-1]
-    assert [row["band_missed"] for row in compared] == [True, True, True]
-    assert [row["drift"] for row in compared] == [False, True, True]
-    assert codes[:3] == [0, 0, 0]
-    assert codes[3:] == [3, 3]
+    assert [row["band_missed"] for row in compared] == [True, True]
+    assert [row["drift"] for row in compared] == [False, True]
+    assert codes == [0, 0, 0, 3]
     assert "drift: the forecast error was beyond 30% on 2 days running" in service.rows("job_runs")[-1]["message"]
     assert "The forecasts drift" in (service.jobs.out / "index.html").read_text()
 
 
-def test_the_index_page_leads_to_every_report_without_scripts(service: Service) -> None:
-    service.run(night(FIRST))
-    service.run(night(date(2025, 3, 6)))
+def test_the_index_page_leads_to_every_report_without_scripts(one_night: Service) -> None:
+    service = one_night
+    service.run(night(date(2025, 3, 4)))
     page = (service.jobs.out / "index.html").read_text()
     links = re.findall(r'href="(n/[^"]+)"', page)
-    assert links == [f"n/{day}/index.html" for day in days(FIRST, 5)[::-1]]
+    assert links == [f"n/{day}/index.html" for day in days(FIRST, 3)[::-1]]
     assert all((service.jobs.out / link).is_file() for link in links)
     assert "<script" not in page
-    assert page.count("<polyline") == 5 + 1
+    assert page.count("<polyline") == 3 + 1
     assert 'href="http' not in page
 
 
@@ -192,43 +233,40 @@ def test_exports_are_written_for_every_planned_day_and_for_the_newest(tmp_path: 
 
 
 def test_what_is_old_is_deleted_and_the_ledger_stays(tmp_path: Path) -> None:
-    for day in days(FIRST - timedelta(days=1), 6):
+    for day in days(FIRST - timedelta(days=1), 4):
         write_log(tmp_path, day)
-    keep = "history_days = 2\nkeep_trace_days = 3\nkeep_report_days = 2\nexport = [{ to = 'csv', path = '{date}.csv' }]"
-    service = Service(tmp_path, write_jobs(tmp_path, keep))
-    service.run(night(FIRST))
-    assert service.run(night(date(2025, 3, 6))) == 0
-    assert [row["name"] for row in service.rows("trace_list")] == [f"n-2025-03-0{day}" for day in (3, 4, 5)]
+    keep = "history_days = 2\nkeep_trace_days = 2\nkeep_report_days = 2\nexport = [{ to = 'csv', path = '{date}.csv' }]"
+    service = Service(tmp_path, write_jobs(tmp_path, f"first = {FIRST}\n{keep}"))
+    assert service.run(night(date(2025, 3, 5))) == 0
+    assert [row["name"] for row in service.rows("trace_list")] == [f"n-2025-03-0{day}" for day in (3, 4)]
     assert len(service.rows("run_list")) == 2
-    assert sorted(path.name for path in (service.jobs.out / "n").iterdir()) == ["2025-03-05", "2025-03-06"]
-    assert sorted(path.name for path in service.jobs.out.glob("*.csv")) == ["2025-03-06.csv", "2025-03-07.csv"]
-    assert len(service.rows("job_runs")) == 5
-    assert len(service.rows("plan_actual_days", job="n")) == 3
+    assert sorted(path.name for path in (service.jobs.out / "n").iterdir()) == ["2025-03-04", "2025-03-05"]
+    assert sorted(path.name for path in service.jobs.out.glob("*.csv")) == ["2025-03-05.csv", "2025-03-06.csv"]
+    assert len(service.rows("job_runs")) == 4
+    assert len(service.rows("plan_actual_days", job="n")) == 2
 
 
 # where the clock changes
 
 
 def test_days_of_23_and_25_hours_are_forecast_by_the_local_clock(tmp_path: Path) -> None:
-    for first in (date(2025, 3, 28), date(2025, 10, 24)):
+    for first, hours in ((date(2025, 3, 28), 23), (date(2025, 10, 24), 25)):
         folder = tmp_path / str(first)
         folder.mkdir()
-        for day in days(first, 4):
+        for day in days(first, 3):
             write_log(folder, day)
-        service = Service(folder, write_jobs(folder))
-        for day in days(first + timedelta(days=1), 4):
-            assert service.run(night(day)) == 0
-        compared = service.rows("plan_actual_days", job="n")
-        assert {row["requests"] for row in compared} <= {23, 24, 25}
-        assert [row["input_wape"] for row in compared] == [0.0] * 2
-        nights = [row["logical_date"] for row in service.rows("job_runs")]
-        assert nights == days(first + timedelta(days=1), 4)
+        nights = days(first + timedelta(days=1), 3)
+        service = Service(folder, write_jobs(folder, f"first = {nights[0]}"))
+        assert service.run(night(nights[-1])) == 0
+        (row,) = service.rows("plan_actual_days", job="n")
+        assert (row["day"], row["requests"], row["input_wape"]) == (nights[1], hours, 0.0)
+        assert [row["logical_date"] for row in service.rows("job_runs")] == nights
         # noon is noon on every day of the history
+        names = {day: f"n-{day}" for day in days(first, 3)}
         with service.store.read() as session:
-            names = {day: f"n-{day}" for day in days(first, 4)}
-            past = history(session, names, first + timedelta(days=3), service.jobs.scenarios["n"])
-        assert past.days == 4
-        assert (past.input_tokens.reshape(4, 24) == [9_000.0] * 8 + [45_000.0] * 12 + [9_000.0] * 4).all()
+            past = history(session, names, first + timedelta(days=2), service.jobs.scenarios["n"])
+        assert past.days == 3
+        assert (past.input_tokens.reshape(3, 24) == [9_000.0] * 8 + [45_000.0] * 12 + [9_000.0] * 4).all()
 
 
 def test_an_hour_left_out_is_as_the_one_before_and_one_that_comes_twice_their_mean() -> None:
@@ -270,24 +308,160 @@ def test_a_date_is_given_up_after_its_attempts_and_later_ones_go_on(tmp_path: Pa
     assert [(row["status"], row["attempts"]) for row in service.rows("job_runs")] == [("failed", 2), ("done", 1)]
 
 
-def test_dates_too_long_ago_are_noted_as_skipped_once(service: Service) -> None:
-    service.run(night(FIRST))
-    service.jobs = load_jobs(write_jobs(service.jobs.folder, "catch_up_days = 2"))
+def test_dates_too_long_ago_are_noted_as_skipped_once(one_night: Service) -> None:
+    service = one_night
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "catch_up_days = 1"))
     for _ in range(2):
-        service.run(night(date(2025, 3, 6)))
+        service.run(night(date(2025, 3, 5)))
     found = {str(row["logical_date"])[-2:]: row["status"] for row in service.rows("job_runs")}
-    assert found == {"02": "done", "03": "skipped", "04": "skipped", "05": "done", "06": "done"}
+    assert found == {"02": "done", "03": "skipped", "04": "skipped", "05": "done"}
     assert len(service.named("skipped")) == 1
 
 
-def test_a_gap_in_the_logs_shortens_the_history_to_the_days_after_it(tmp_path: Path) -> None:
-    for day in days(FIRST - timedelta(days=1), 5):
+def test_another_day_stands_for_a_day_without_a_log_and_the_plan_says_so(tmp_path: Path) -> None:
+    for day in days(FIRST - timedelta(days=1), 4):
         if day != date(2025, 3, 3):
             write_log(tmp_path, day)
-    service = Service(tmp_path, write_jobs(tmp_path, f"first = {FIRST}\nattempts = 1"))
-    assert service.run(night(date(2025, 3, 6))) == 1
-    (run,) = service.rows("run_record", run_id=service.rows("job_runs")[-1]["run_id"])
-    assert any("days of history: 2, to 2025-03-05" in note for note in run["notes"])
+    service = Service(tmp_path, write_jobs(tmp_path, f"first = {date(2025, 3, 5)}"))
+    assert service.run(night(date(2025, 3, 5))) == 0
+    # logs that were there before the job are its history
+    assert [one["trace"][-2:] for one in service.named("imported")] == ["01", "02", "04"]
+    assert service.named("filled")[0]["days"] == [date(2025, 3, 3)]
+    (run,) = service.rows("run_record", run_id="run-00001")
+    assert any("days of history: 4, to 2025-03-04" in note for note in run["notes"])
+    assert any(note.startswith("no whole log of 2025-03-03: the same day a week before") for note in run["notes"])
+
+
+def test_a_gap_is_filled_from_the_week_before_or_the_day_before_and_a_long_one_cuts_the_history_off(
+    one_night: Service,
+) -> None:
+    service = one_night
+    (job,), scenario = service.jobs.file.job, service.jobs.scenarios["n"]
+    logs = Logs(service.store, job, scenario, service.jobs.folder)
+    for factor, day in enumerate(days(date(2025, 3, 1), 10), 1):
+        write_log(service.jobs.folder, day, factor)
+        logs.take(day, night(day))
+
+    def noons(*absent: int) -> tuple[list[float], tuple[int, ...]]:
+        there = {day: name for day, name in stored_days(logs).items() if day.day not in absent}
+        with service.store.read() as session:
+            past = history(session, there, date(2025, 3, 10), scenario)
+        return (past.input_tokens[12::24] / 45_000).tolist(), tuple(day.day for day in past.filled)
+
+    assert noons() == ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], ())
+    assert noons(8, 3) == ([1, 2, 2, 4, 5, 6, 7, 1, 9, 10], (3, 8))
+    assert noons(4, 5, 6) == ([1, 2, 3, 3, 3, 3, 7, 8, 9, 10], (4, 5, 6))
+    assert noons(4, 5, 6, 7) == ([8, 9, 10], ())
+
+
+def test_a_log_that_breaks_off_fails_its_date_until_it_is_whole(tmp_path: Path) -> None:
+    day = FIRST - timedelta(days=1)
+    write_log(tmp_path, day)
+    log = tmp_path / "logs" / f"{day}.csv"
+    whole = log.read_text()
+    log.write_text("".join(whole.splitlines(keepends=True)[: 1 + 15]))
+    service = Service(tmp_path, write_jobs(tmp_path, "retry_s = 0\nattempts = 1"))
+    # a date waits for its log as long as it is the newest, however few attempts it has
+    for hour in (3, 4):
+        assert service.run(night(FIRST, time(hour))) == 1
+    (row,) = service.rows("job_runs")
+    assert (row["status"], row["step"], row["attempts"]) == ("failed", "import", 1)
+    assert (
+        "has no request from 15:00 to 00:00 of 2025-03-01, as if it was not whole; complete it, or raise"
+        in row["message"]
+    )
+    assert service.rows("trace_list") == []
+    log.write_text(whole)
+    assert service.run(night(FIRST, time(5))) == 0
+    (row,) = service.rows("job_runs")
+    assert (row["status"], row["attempts"]) == ("done", 2)
+
+
+def test_a_stored_half_log_is_no_demand_of_zero_but_a_gap(tmp_path: Path, one_night: Service) -> None:
+    service = one_night
+    catalogue.delete(service.store, "n-2025-03-01")
+    day = FIRST - timedelta(days=1)
+    log = tmp_path / "logs" / f"{day}.csv"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[: 1 + 15]))
+    (job,), scenario = service.jobs.file.job, service.jobs.scenarios["n"]
+    logs = Logs(service.store, job, scenario, tmp_path)
+    lenient = job.model_copy(update={"log": job.log.model_copy(update={"longest_silence_s": 80_000})})
+    # as an attempt leaves it that is killed between storing and looking
+    assert Logs(service.store, lenient, scenario, tmp_path).take(day, night(FIRST)) is not None
+    logs.take(FIRST, night(FIRST))
+    with service.store.read() as session:
+        past = history(session, stored_days(logs), FIRST, scenario, job.log.longest_silence_s)
+    assert past.days == 1
+    with pytest.raises(LogNotReady, match="as if it was not whole"):
+        logs.take(day, night(FIRST))
+    assert list(stored_days(logs)) == [FIRST]
+    assert logs.take(FIRST, night(FIRST)) is None
+
+
+def test_a_log_of_another_day_is_refused(tmp_path: Path) -> None:
+    write_log(tmp_path, date(2025, 2, 1))
+    (tmp_path / "logs" / "2025-02-01.csv").rename(tmp_path / "logs" / "2025-03-01.csv")
+    service = Service(tmp_path, write_jobs(tmp_path))
+    assert service.run(night(FIRST)) == 1
+    assert "has nothing of 2025-03-01; check that it is that day's log" in service.rows("job_runs")[0]["message"]
+
+
+def test_a_log_that_comes_after_its_date_was_given_up_still_counts(tmp_path: Path) -> None:
+    for day in days(FIRST - timedelta(days=1), 4):
+        write_log(tmp_path, day)
+    late = tmp_path / "logs" / "2025-03-03.csv"
+    late.rename(tmp_path / "late.csv")
+    service = Service(tmp_path, write_jobs(tmp_path, "attempts = 1"))
+    codes = [service.run(night(day)) for day in days(FIRST, 3)]
+    (tmp_path / "late.csv").rename(late)
+    codes.append(service.run(night(date(2025, 3, 5))))
+    assert codes == [0, 0, 1, 0]
+    assert [row["status"] for row in service.rows("job_runs")] == ["done", "done", "failed", "done"]
+    # the plan of the third is held against it all the same, and the fourth is compared with its own
+    assert [row["day"].day for row in service.rows("plan_actual_days", job="n")] == [4, 3]
+    assert service.named("filled") == []
+
+
+def test_every_option_of_an_import_can_be_given(tmp_path: Path) -> None:
+    options = """
+path = 'logs/*-{date:%Y%m%d}.gz'
+timezone = 'Asia/Tokyo'
+start = 2025-01-01T00:00:00Z
+time_unit = 'ms'
+cache = 4096
+columns = { input_tokens = 'prompt' }
+strict = true
+draw = 10
+seed = 7
+"""
+    service = Service(tmp_path, write_jobs(tmp_path, log=options))
+    (job,), scenario = service.jobs.file.job, service.jobs.scenarios["n"]
+    read = Logs(service.store, job, scenario, tmp_path)._options(FIRST)
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    assert read == ImportOptions("Asia/Tokyo", start, "ms", 4096, {"input_tokens": "prompt"}, True, 10, 7)
+    service.jobs = load_jobs(write_jobs(tmp_path, log="path = 'http://127.0.0.1:9090'\nselector = 'job=\"vllm\"'"))
+    (job,) = service.jobs.file.job
+    read = Logs(service.store, job, scenario, tmp_path)._options(date(2025, 3, 30))
+    assert read.start == datetime(2025, 3, 29, 23, tzinfo=UTC)
+    assert read.span is not None
+    # the day on which the clock is put forward
+    assert read.span.end_s - read.span.start_s == 23 * 3600
+    assert (read.span.start_s, read.span.step_s, read.span.selector) == (read.start.timestamp(), 60, 'job="vllm"')
+
+
+def test_a_full_disk_stops_the_night_and_it_goes_on_when_there_is_room(one_night: Service) -> None:
+    service = one_night
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # files may not grow beyond this: the store is larger, so what is new in it has no room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StoreError, match=r"planner.duckdb: cannot be written: File too large; free some room"):
+            service.run(night(FIRST + timedelta(days=1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert service.run(night(FIRST + timedelta(days=1))) == 0
+    assert [row["status"] for row in service.rows("job_runs")] == ["done", "done"]
+    assert len(service.rows("run_list")) == len(service.rows("trace_list")) == 2
 
 
 def test_a_defect_ends_in_the_ledger_and_keeps_its_traceback(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,8 +536,11 @@ def test_a_second_scheduler_on_a_store_is_refused_in_one_line(tmp_path: Path, cl
 # the published copy
 
 
-def test_people_read_the_published_copy_while_the_store_is_written(service: Service, cli: Cli) -> None:
-    service.run(night(FIRST))
+def test_people_read_the_published_copy_while_the_store_is_written(
+    one_night: Service, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = one_night
+    monkeypatch.setattr("planner.store.published._PROBE_S", 0.05)
     code = f"import duckdb; c = duckdb.connect({str(service.store.path)!r}); print('held', flush=True); input()"
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -390,8 +567,10 @@ def test_people_read_the_published_copy_while_the_store_is_written(service: Serv
     assert "being written" not in cli("run", "list").err
 
 
-def test_readers_of_a_published_copy_keep_it_while_the_next_is_put_in_its_place(service: Service) -> None:
-    service.run(night(FIRST))
+def test_readers_of_a_published_copy_keep_it_while_the_next_is_put_in_its_place(
+    one_night: Service, real_outputs: None
+) -> None:
+    service = one_night
     reader = duckdb.connect(str(published_path(service.store.path)), read_only=True)
     service.run(night(FIRST + timedelta(days=1)))
     assert reader.execute("SELECT count(*) FROM run").fetchall() == [(1,)]
@@ -401,8 +580,8 @@ def test_readers_of_a_published_copy_keep_it_while_the_next_is_put_in_its_place(
     assert readable(service.store) == (service.store, False)
 
 
-def test_a_draft_that_a_killed_process_left_does_not_disturb_publishing(service: Service) -> None:
-    service.run(night(FIRST))
+def test_a_draft_that_a_killed_process_left_does_not_disturb_publishing(one_night: Service) -> None:
+    service = one_night
     draft = service.store.path.with_name(".planner.published.duckdb.draft")
     draft.write_text("half")
     assert publish(service.store).exists()
@@ -421,8 +600,13 @@ def test_trouble_is_told_to_a_command(tmp_path: Path) -> None:
     assert (document["job"], document["status"], document["exit_code"]) == ("n", "failed", 1)
     assert "there is no such log" in document["message"]
     told.unlink()
+    # the same trouble once more is not told again
     service.run(night(FIRST, time(5)))
     assert not told.exists()
+    write_log(tmp_path, FIRST)
+    (tmp_path / "logs" / f"{FIRST}.csv").rename(tmp_path / "logs" / "2025-03-01.csv")
+    service.run(night(FIRST, time(6)))
+    assert "has nothing of 2025-03-01" in json.loads(told.read_text())["message"]
 
 
 def test_every_night_is_told_to_an_address_where_that_is_wanted(service: Service) -> None:
@@ -605,9 +789,8 @@ def test_the_example_is_a_jobs_file_whose_values_are_the_defaults(tmp_path: Path
             assert getattr(job, name) == field.default, name
 
 
-def test_history_shows_the_ledger(service: Service, cli: Cli) -> None:
-    assert "no store at planner.duckdb" in cli("schedule", "history").err
-    service.run(night(FIRST))
+def test_history_shows_the_ledger(one_night: Service, cli: Cli) -> None:
+    assert "no store at none.duckdb" in cli("schedule", "history", "--db", "none.duckdb").err
     (row,) = cli("schedule", "history", "--json").json
     assert (row["job"], row["logical_date"], row["status"], row["run_id"]) == ("n", "2025-03-02", "done", "run-00001")
     assert "2025-03-02" in cli("schedule", "history").out

@@ -11,6 +11,7 @@ from planner.scheduler import ledger
 from planner.scheduler.dates import latest_due, missing
 from planner.scheduler.index_page import write_index
 from planner.scheduler.ledger import Claim, Owner, Row
+from planner.scheduler.logs import LogNotReady
 from planner.scheduler.night import Clock, Log, Night, Stopped, report_folder, wrapped
 from planner.scheduler.notify import notify
 from planner.scheduler.settings import Job, Jobs
@@ -47,8 +48,11 @@ class Scheduler:
         ]
         if not ended:
             return
-        publish(self.store)
-        write_index(self.store, self.jobs)
+        try:
+            publish(self.store)
+            write_index(self.store, self.jobs)
+        except OSError as error:
+            raise wrapped(error) from error
         for row in ended:
             if row["exit_code"] or row["status"] != "done" or self.jobs.file.notify.on == "all":
                 for problem in notify(self.jobs.file.notify, self._document(row, names[row["job"]])):
@@ -58,8 +62,8 @@ class Scheduler:
     def _job(self, job: Job) -> int:
         """The dates of a job that are due, in order; a later one waits for an earlier one that may still succeed."""
         rows = {row["logical_date"]: row for row in ledger.rows(self.store) if row["job"] == job.name}
-        ended = {day for day, row in rows.items() if _has_ended(row, job)}
         newest = latest_due(self.clock(), job.at, self.jobs.scenarios[job.name].zone)
+        ended = {day for day, row in rows.items() if _has_ended(row, job, newest)}
         found = missing(newest, job.first, rows, ended, job.catch_up_days)
         if found.skipped:
             self.log("skipped", level="warning", job=job.name, dates=[str(day) for day in found.skipped])
@@ -67,14 +71,14 @@ class Scheduler:
             ledger.skip(self.store, job.name, found.skipped, self.owner, self.clock(), why)
         worst = 0
         for day in found.due:
-            code = self._date(job, day, rows.get(day))
+            code = self._date(job, day, rows.get(day), is_newest=day == newest)
             self.announce()
             if code is None or self.stopping():
                 return FAILED
             worst = FAILED if FAILED in (worst, code) else worst or code
         return worst
 
-    def _date(self, job: Job, day: date, row: Row | None) -> int | None:
+    def _date(self, job: Job, day: date, row: Row | None, *, is_newest: bool) -> int | None:
         """One date; None where it, and those after it, have to wait. Failures for good are passed with their code."""
         now = self.clock()
         if row is not None and _rests(row, job, now):
@@ -86,13 +90,13 @@ class Scheduler:
             until = row["lease_until"].isoformat() if row else None
             self.log("waits", level="warning", job=job.name, date=day, why="another host has it", until=until)
             return None
-        if claim.attempts > job.attempts:
+        if row is not None and row["status"] == "running" and claim.attempts > job.attempts:
             claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not end", now)
             return FAILED
-        code = self._attempt(job, claim)
+        code = self._attempt(job, claim, is_newest=is_newest)
         return None if code == FAILED and claim.attempts < job.attempts else code
 
-    def _attempt(self, job: Job, claim: Claim) -> int:
+    def _attempt(self, job: Job, claim: Claim, *, is_newest: bool) -> int:
         """One attempt at a date, ended in the ledger in any case but that of a lost lease."""
 
         def log(event: str, **fields: Any) -> None:
@@ -118,11 +122,13 @@ class Scheduler:
             log("taken over", level="error", message=str(error))
             return FAILED
         except Stopped:
-            claim.end(ledger.RELEASED, None, "stopped half-way; goes on at the next start", self.clock())
+            claim.end(ledger.RELEASED, None, "stopped half-way; goes on at the next start", self.clock(), uncounted=1)
             log("released")
             return FAILED
         except PlannerError as error:
-            claim.end("failed", FAILED, str(error), self.clock())
+            # until the next date is due, waiting for a log uses up no attempts
+            waits = is_newest and isinstance(error, LogNotReady) and claim.attempts > 1
+            claim.end("failed", FAILED, str(error), self.clock(), uncounted=int(waits))
             log("failed", level="error", message=str(error))
             return FAILED
         except Exception as error:
@@ -154,8 +160,11 @@ def _run(night: Night) -> list[str]:
         raise wrapped(error) from error
 
 
-def _has_ended(row: Row, job: Job) -> bool:
-    return row["status"] in ledger.ENDED or (row["status"] == "failed" and row["attempts"] >= job.attempts)
+def _has_ended(row: Row, job: Job, newest: date) -> bool:
+    """Whether a date is not tried again. The newest one waits for its log, however often it failed to come."""
+    waits = row["logical_date"] == newest and row["step"] == "import"
+    failed = row["status"] == "failed" and row["attempts"] >= job.attempts and not waits
+    return row["status"] in ledger.ENDED or failed
 
 
 def _rests(row: Row, job: Job, now: datetime) -> bool:

@@ -51,17 +51,18 @@ class Claim:
         """Note the run, in the transaction that stores it."""
         session.execute("job_run_planned", **self._key, run_id=run_id)
 
-    def end(self, status: str, exit_code: int | None, message: str, now: datetime) -> None:
-        """End the attempt: done, failed or released. Raises LeaseLost, StoreError."""
-        # an attempt that was stopped on purpose does not count
-        attempts = self.attempts - (status == RELEASED)
+    def end(self, status: str, exit_code: int | None, message: str, now: datetime, *, uncounted: int = 0) -> None:
+        """End the attempt: done, failed or released. uncounted: 1 where it is not to count as an attempt.
+
+        Raises LeaseLost, StoreError.
+        """
         with self.store.write() as session:
             self.check(session)
             session.execute(
                 "job_run_end",
                 **self._key,
                 status=status,
-                attempts=attempts,
+                attempts=self.attempts - uncounted,
                 now=now,
                 exit_code=exit_code,
                 message=message,

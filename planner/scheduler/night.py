@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,18 @@ import polars as pl
 
 from planner.actuals import DAYS, against_actual, beyond_band, drifted
 from planner.ahead import day_demand, expected_demand, forecast_rows, history, plan_ahead
-from planner.errors import PlannerError, TraceError
+from planner.errors import PlannerError, RunError, TraceError
 from planner.exporting import export_run, put
-from planner.pipeline import load_run, version
+from planner.pipeline import version
 from planner.report.write import write_report
-from planner.results import Nightly, RunView, delete_run, missed_limits, save_plan
+from planner.results import Nightly, RunView, delete_run, load_run, missed_limits, save_plan
 from planner.scenario.models import Scenario
 from planner.scheduler.dates import ONE_DAY
 from planner.scheduler.ledger import Claim
+from planner.scheduler.logs import Logs
 from planner.scheduler.settings import Job
 from planner.store import Store
 from planner.trace import catalogue
-from planner.trace.import_job import ImportOptions
-from planner.trace.importer import import_trace
 
 Clock = Callable[[], datetime]
 Log = Callable[..., None]
@@ -81,69 +81,56 @@ class Night:
         return missed
 
     def _import(self) -> None:
-        name = trace_name(self.job, self.log_day)
-        if name in self._days().values():
-            return
-        pattern = Path(self.folder, self.job.log.path.format(date=self.log_day))
-        paths = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-        if not paths:
-            raise TraceError(
-                f"{pattern}: there is no such log; put it there, or correct log.path of job {self.job.name}"
-            )
-        options = ImportOptions(
-            timezone=self.scenario.timezone,
-            start=datetime.combine(self.log_day, time(), self.scenario.zone),
-            time_unit=self.job.log.time_unit,
-            columns=self.job.log.columns,
-            strict=self.job.log.strict,
-        )
-        outcome = import_trace(
-            self.store,
-            paths,
-            format_name=self.job.log.format,
-            name=name,
-            options=options,
-            now=self.clock(),
-            version=version(),
-        )
         with self.store.read() as session:
-            inside = int(day_demand(session, name, self.log_day, self.scenario).requests.sum())
-        trace = outcome.trace
-        self.log(
-            "imported",
-            trace=name,
-            rows=trace.row_count,
-            refused=trace.rows_rejected,
-            other_days=trace.requests - inside,
-        )
+            there = self._logs.days(session)
+        for day in self._history_days:
+            if day not in there and day != self.log_day and self._logs.is_there(day):
+                # one that came late, or was there before the job
+                try:
+                    self.claim.step("import", self.clock())
+                    self._take(day)
+                except TraceError as error:
+                    self.log("left out", level="warning", day=day, message=str(error))
+        self._take(self.log_day)
+
+    def _take(self, day: date) -> None:
+        if said := self._logs.take(day, self.clock()):
+            self.log("imported", **said)
 
     def _compare(self) -> list[str]:
         with self.store.read() as session:
+            known = {row["day"] for row in session.rows("plan_actual_days", job=self.job.name)}
+            stored = {row["run_id"] for row in session.rows("run_list")}
+            ledger = [row for row in session.rows("job_runs") if row["job"] == self.job.name]
+            there = self._logs.days(session)
+        plans = {row["logical_date"] + ONE_DAY: row["run_id"] for row in ledger if row["run_id"] in stored}
+        if self.log_day not in plans:
+            self.log("not compared", day=self.log_day, why="no plan was made for this day")
+        # a day whose log came late is compared late
+        for day in sorted(plans.keys() & there.keys() - known):
+            if day <= self.log_day:
+                try:
+                    self._compare_day(day, there[day], plans[day])
+                except RunError as error:
+                    self.log("not compared", level="warning", day=day, why=str(error))
+        with self.store.read() as session:
+            rows = session.rows("plan_actual_days", job=self.job.name)
+        return next((self._told(row) for row in rows if row["day"] == self.log_day), [])
+
+    def _compare_day(self, day: date, name: str, run_id: str) -> None:
+        with self.store.read() as session:
+            run = load_run(session, run_id)
             earlier = session.rows("plan_actual_days", job=self.job.name)
-            before = session.rows("job_run_of", job=self.job.name, logical_date=self.log_day - ONE_DAY)
-            run_id = before[0]["run_id"] if before else None
-            if run_id is None or not session.rows("run_record", run_id=run_id):
-                self.log("not compared", day=self.log_day, why="no plan was made for this day")
-                return []
-            known = [row for row in earlier if row["day"] == self.log_day]
-            name = trace_name(self.job, self.log_day)
             trace = catalogue.by_name(session, name)
             forecast = session.frame("run_forecast", run_id=run_id)
-        if not known:
-            run = load_run(self.store, run_id)
-            with self.store.read() as session:
-                actual = day_demand(session, name, self.log_day, run.scenario)
-            figures = against_actual(run, forecast, actual, trace)
-            missed = beyond_band(figures, self.job.drift.band)
-            drift = drifted(missed, self.log_day, earlier, self.job.drift.days)
-            row = {"job": self.job.name, "day": self.log_day, **figures, "band_missed": missed, "drift": drift}
-            with self.store.write() as session:
-                self.claim.check(session)
-                session.append(DAYS, pl.DataFrame([row]))
-                known = [
-                    one for one in session.rows("plan_actual_days", job=self.job.name) if one["day"] == self.log_day
-                ]
-        return self._told(known[0])
+            actual = day_demand(session, name, day, run.scenario)
+        figures = against_actual(run, forecast, actual, trace)
+        missed = beyond_band(figures, self.job.drift.band)
+        drift = drifted(missed, day, earlier, self.job.drift.days)
+        row = {"job": self.job.name, "day": day, **figures, "band_missed": missed, "drift": drift}
+        with self.store.write() as session:
+            self.claim.check(session)
+            session.append(DAYS, pl.DataFrame([row]))
 
     def _told(self, compared: dict[str, Any]) -> list[str]:
         shown = (
@@ -160,29 +147,40 @@ class Night:
         return [f"drift: the forecast error was beyond {band:.0%} on {days} days running"] if compared["drift"] else []
 
     def _plan(self) -> list[str]:
-        run_id = self.claim.run_id
-        if run_id is None:
-            first = self.log_day - (self.job.history_days - 1) * ONE_DAY
+        if self.claim.run_id is None:
             with self.store.read() as session:
-                days = {day: name for day, name in self._days().items() if first <= day <= self.log_day}
-                past = history(session, days, self.log_day, self.scenario)
-                trace = catalogue.by_name(session, trace_name(self.job, self.log_day))
+                days = {day: name for day, name in self._logs.days(session).items() if day in self._history_days}
+                past = history(session, days, self.log_day, self.scenario, self.job.log.longest_silence_s)
+                trace = catalogue.by_name(session, days[self.log_day])
+            if past.filled:
+                self.log("filled", level="warning", days=list(past.filled), why="there is no whole log of these days")
             expected = expected_demand(past, self.planned_day, self.scenario)
             outcome = plan_ahead(self.store, self.scenario, trace, expected)
             nightly = Nightly(self.planned_day, forecast_rows(expected), self.claim.check, self.claim.planned)
-            run_id = save_plan(self.store, outcome, now=self.clock(), version=version(), nightly=nightly)
-        run = self._run()
-        self.log("planned", run_id=run_id, day=self.planned_day, peak_nodes=run.summary["peak_nodes"])
+            save_plan(self.store, outcome, now=self.clock(), version=version(), nightly=nightly)
+        run = self._run
+        run_id, peak = run.summary["run_id"], run.summary["peak_nodes"]
+        self.log("planned", run_id=run_id, day=self.planned_day, peak_nodes=peak)
         return missed_limits(run)
 
+    @cached_property
     def _run(self) -> RunView:
         """The night's plan, stored by this attempt or an earlier one."""
         with self.store.read() as session:
             (row,) = session.rows("job_run_of", job=self.job.name, logical_date=self.day)
-        return load_run(self.store, row["run_id"])
+            return load_run(session, row["run_id"])
+
+    @property
+    def _logs(self) -> Logs:
+        return Logs(self.store, self.job, self.scenario, self.folder)
+
+    @property
+    def _history_days(self) -> list[date]:
+        """The days that forecasts are made from, to the log's."""
+        return [self.log_day - number * ONE_DAY for number in range(self.job.history_days)][::-1]
 
     def _export(self) -> None:
-        run = self._run()
+        run = self._run
         for file in self.job.export:
             path = self.out / file.path.format(date=self.planned_day)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,19 +190,20 @@ class Night:
         target = report_folder(self.out, self.job, self.day)
         draft = target.with_name(f".{target.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        write_report(self._run(), draft, pictures=self.job.pictures)
+        write_report(self._run, draft, pictures=self.job.pictures)
         # an attempt that was killed may have left one
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
 
     def _prune(self) -> None:
-        for day, name in self._days().items():
+        with self.store.read() as session:
+            there = self._logs.days(session)
+            rows = [row for row in session.rows("job_runs") if row["job"] == self.job.name and row["run_id"]]
+            stored = {row["run_id"] for row in session.rows("run_list")}
+        for day, name in there.items():
             if day <= self.log_day - self.job.keep_trace_days * ONE_DAY:
                 catalogue.delete(self.store, name)
                 self.log("deleted", trace=name)
-        with self.store.read() as session:
-            rows = [row for row in session.rows("job_runs") if row["job"] == self.job.name and row["run_id"]]
-            stored = {row["run_id"] for row in session.rows("run_list")}
         for row in rows:
             if row["logical_date"] > self.day - self.job.keep_report_days * ONE_DAY:
                 continue
@@ -216,32 +215,10 @@ class Night:
                 delete_run(self.store, row["run_id"])
                 self.log("deleted", run_id=row["run_id"])
 
-    def _days(self) -> dict[date, str]:
-        """Days of the job whose logs are stored: day -> trace."""
-        if not self.store.path.exists():
-            return {}
-        with self.store.read() as session:
-            names = [trace.name for trace in catalogue.listed(session)]
-        return {day: name for name in names if (day := _day_of(self.job, name)) is not None}
-
-
-def trace_name(job: Job, day: date) -> str:
-    """The trace that a day's log becomes."""
-    return f"{job.name}-{day}"
-
 
 def report_folder(out: Path, job: Job, day: date) -> Path:
     """Where the report of a night is."""
     return out / job.name / str(day)
-
-
-def _day_of(job: Job, trace: str) -> date | None:
-    head, tail = trace[: len(job.name) + 1], trace[len(job.name) + 1 :]
-    try:
-        return date.fromisoformat(tail) if head == f"{job.name}-" else None
-    except ValueError:
-        # a trace of somebody else whose name begins alike
-        return None
 
 
 def wrapped(error: OSError) -> PlannerError:

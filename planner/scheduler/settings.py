@@ -6,44 +6,69 @@ from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
 from planner.ahead import check_intervals
 from planner.errors import UsageError
 from planner.exporting import WRITERS
 from planner.pipeline import check
 from planner.scenario.catalogue import describe, read_toml
-from planner.scenario.closed import Closed, PositiveCount, PositiveFloat
+from planner.scenario.closed import Closed, Count, PositiveCount, PositiveFloat
 from planner.scenario.load import load_scenario
-from planner.scenario.models import Scenario
-from planner.trace.formats import readers
+from planner.scenario.models import Scenario, known_zone
+from planner.trace.formats import AUTO, check_mapping, readers
+from planner.trace.prometheus import is_server
 
 
 class LogSettings(Closed):
     """Where a day's log is and how it is read."""
 
     path: str
-    """File, relative to the jobs file; {date} is the log's day, also as {date:%Y/%m/%d}; * and ? for several files."""
-    format: str
+    """File or folder, relative to the jobs file; {date} is the log's day, also as {date:%Y/%m/%d}; * and ? for several
+    files. Or the address of a Prometheus server, which is asked for the day."""
+    format: str = AUTO
     """Log format, as of `planner trace import`."""
+    timezone: str | None = None
+    """IANA zone of times without an offset; left out: the scenario's."""
+    start: AwareDatetime | None = None
+    """Moment that time 0 stands for, in logs with relative times; left out: the start of the local day."""
     time_unit: Literal["s", "ms", "us"] = "s"
-    """Unit of numeric arrivals, which count from the start of the local day."""
+    """Unit of numeric arrivals."""
+    cache: Literal["infinite"] | PositiveCount = "infinite"
+    """Room of the prefix cache that hits are computed with, in blocks."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Field -> name of its column in the log."""
     strict: bool = False
     """Whether one refused row refuses the log."""
+    draw: PositiveCount | None = None
+    """Of demand per window, draw one request for so many; left out: windows are kept, which is enough to plan with
+    observed capacities."""
+    seed: Count = 1
+    """Seed of what is drawn."""
+    selector: str = ""
+    """Label matchers for a server, for example job="vllm"."""
+    step_s: PositiveCount = 60
+    """Seconds of a window that a server is asked for."""
+    longest_silence_s: PositiveCount = 21_600
+    """A log with a longer time without a request, at either end of the day or between, is taken to be incomplete, and
+    its date fails. Assumed: a fleet that is worth planning does not rest for six hours."""
 
     @field_validator("format")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in readers():
-            raise ValueError(f'no format "{name}"; use one of {", ".join(readers())}')
+        if name != AUTO and name not in readers():
+            raise ValueError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
         return name
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str | None) -> str | None:
+        return known_zone(name) if name is not None else None
 
     @field_validator("path")
     @classmethod
     def _dated(cls, path: str) -> str:
-        return with_date(path, needed=True)
+        return path if is_server(path) else with_date(path, needed=True)
 
 
 class ExportFile(Closed):
@@ -99,8 +124,9 @@ class Job(Closed):
     """Days of logs that forecasts are made from, at most."""
     keep_trace_days: PositiveCount = 35
     """Logs' requests are kept so long."""
-    keep_report_days: PositiveCount = 400
-    """Plans, reports and dated exports are kept so long. The ledger and plan against actual stay."""
+    keep_report_days: Annotated[int, Field(ge=2)] = 400
+    """Plans, reports and dated exports are kept so long, at least until what was planned has come. The ledger and plan
+    against actual stay."""
     pictures: bool = True
     """Whether reports come with PNG and SVG files of each chart; the page has its charts anyway."""
     log: LogSettings
@@ -196,6 +222,8 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
         own = folder / job.scenario
         source = str(own) if own.is_file() else job.scenario
         try:
+            if job.log.format != AUTO:
+                check_mapping(readers()[job.log.format], job.log.columns)
             scenario = load_scenario(source, [*job.set, *overrides]).scenario
             check_intervals(scenario)
         except UsageError as error:

@@ -9,5 +9,7 @@
 UPDATE job_run
 SET
     status = $status, attempts = $attempts, lease_until = $now, finished_at = $now, exit_code = $exit_code,
-    message = $message, announced_at = NULL
+    message = $message,
+    -- the same failure once more is not told again
+    announced_at = CASE WHEN $status = 'failed' AND message = $message THEN announced_at END
 WHERE job = $job AND logical_date = $logical_date::DATE;

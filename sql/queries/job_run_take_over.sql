@@ -7,5 +7,5 @@
 UPDATE job_run
 SET
     status = 'running', attempts = attempts + 1, owner = $owner, lease_until = $lease_until, started_at = $now,
-    finished_at = NULL, exit_code = NULL, message = ''
+    finished_at = NULL, exit_code = NULL
 WHERE job = $job AND logical_date = $logical_date::DATE;
