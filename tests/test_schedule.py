@@ -211,6 +211,16 @@ def test_the_index_page_leads_to_every_report_without_scripts(one_night: Service
     assert 'href="http' not in page
 
 
+def test_a_browser_shows_the_index_page_from_disk(one_night: Service, chromium: str, tmp_path: Path) -> None:
+    page = one_night.jobs.out / "index.html"
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom")
+    words = [chromium, *flags, "--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run([*words, page.as_uri()], capture_output=True, text=True, check=True)
+    assert 'href="n/2025-03-02/index.html"' in done.stdout
+    assert "3 to 6 nodes over the planned day" in done.stdout
+    assert "CONSOLE" not in done.stderr
+
+
 def test_a_sparkline_reaches_from_the_bottom_to_the_top() -> None:
     assert sparkline([0, 5, 10], 10) == "0.0,33.0 90.0,17.0 180.0,1.0"
     assert sparkline([0], 0) == "0.0,33.0"

@@ -9,10 +9,12 @@ SELECT
     job_run.finished_at,
     run.logical_date AS planned_day,
     run_summary.peak_nodes,
-    run_summary.mean_nodes,
+    run_summary.node_hours,
     run_summary.cost_usd,
     actual.needed_node_hours,
+    actual.input_tokens + actual.output_tokens AS tokens,
     actual.output_wape,
+    actual.band_missed,
     actual.error_cost_usd,
     actual.drift
 FROM job_run
