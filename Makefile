@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plan test setup lint fuzz bench clean
+.PHONY: plan test setup lint fuzz nights bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -28,6 +28,9 @@ lint: setup
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/test_mutations.py -q
+
+nights: setup
+	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/test_schedule_nights.py -q
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

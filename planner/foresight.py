@@ -21,27 +21,32 @@ def known_demand(demand: Demand) -> list[Seen]:
     return [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
 
 
-def told(scenario: Scenario, policy: Policy) -> str:
-    """What the policy is allowed to see, as it is stored."""
+def told(scenario: Scenario, policy: Policy, *, expected: bool = False) -> str:
+    """What the policy is allowed to see, as it is stored. expected: whether the demand itself is a forecast."""
+    if expected and policy.sight != Sight.NOTHING:
+        return "forecast"
     other = {Sight.NOTHING: "none", Sight.OBSERVED: "previous", Sight.TRACE: "trace"}
     return other.get(policy.sight, scenario.policy.demand_source)
 
 
-def visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand) -> Sequence[tuple[Seen, ...]]:
+def visible(
+    scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand, *, expected: bool = False
+) -> Sequence[tuple[Seen, ...]]:
     """What the demand source tells of every interval and those after it, as many as the policy asks for.
 
-    Raises UsageError where the source has nothing to tell: no profile, or too short a history.
+    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the
+    source has nothing to tell: no profile, or too short a history.
     """
     grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
     if policy.sight != Sight.SOURCE:
         return [()] * grid.count
-    if scenario.policy.demand_source == "forecast":
+    if scenario.policy.demand_source == "forecast" and not expected:
         return _forecast(scenario, demand, lead)
     known = known_demand(demand)
-    if scenario.policy.demand_source == "previous":
+    if scenario.policy.demand_source == "previous" and not expected:
         # what was is all that is known of what comes
         return [(), *((before,) * lead for before in known[:-1])]
-    told = known if scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
+    told = known if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
     return [tuple(told[index : index + lead]) for index in range(grid.count)]
 
 

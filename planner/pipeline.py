@@ -211,13 +211,23 @@ class Decided:
     plan: IntervalPlan
 
 
-def decided(scenario: Scenario, trace: TraceInfo, demand: Demand, limits: LatencyLimits | None = None) -> Decided:
-    """Decide and replay; nothing is priced. limits: from slo_limits. Raises UsageError, RunError."""
+def decided(
+    scenario: Scenario,
+    trace: TraceInfo,
+    demand: Demand,
+    limits: LatencyLimits | None = None,
+    *,
+    expected: bool = False,
+) -> Decided:
+    """Decide and replay; nothing is priced. limits: from slo_limits. Raises UsageError, RunError.
+
+    expected: the demand is not the trace's but a forecast, and the policy sees that.
+    """
     deployment = Deployment(scenario.fleet)
     grid = demand.grid
     known = known_demand(demand)
     policy = policy_of(scenario, Given(meets=limits.meets if limits else None, known=Known(known, grid.interval_s)))
-    coming = visible(scenario, policy, trace, demand)
+    coming = visible(scenario, policy, trace, demand, expected=expected)
     targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *known[:-1]], coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
@@ -261,16 +271,17 @@ def compute_plan(
     further_notes: Sequence[str] = (),
     *,
     limits: LatencyLimits | None = None,
+    expected: bool = False,
 ) -> PlanOutcome:
-    """Decide, replay and price; nothing is stored. limits: from slo_limits. Raises UsageError, RunError."""
-    found = decided(scenario, trace, demand, limits)
+    """Decide, replay and price; nothing is stored. limits, expected: as of decided. Raises UsageError, RunError."""
+    found = decided(scenario, trace, demand, limits, expected=expected)
     policy, plan = found.policy, found.plan
     jobs = _run_jobs(scenario, plan, known=policy.ahead)
     return PlanOutcome(
         scenario=scenario,
         trace=trace,
         policy=policy.name,
-        demand_source=told(scenario, policy),
+        demand_source=told(scenario, policy, expected=expected),
         demand=demand,
         plan=plan,
         costs=spent(scenario, plan, usd_per_gpu_hour(scenario)),
@@ -278,7 +289,7 @@ def compute_plan(
         notes=(
             *_notes(scenario, policy, plan),
             *(latency_notes(scenario, limits) if limits else ()),
-            *_forecast_notes(scenario, policy, found.coming),
+            *(() if expected else _sight_notes(scenario, policy, found.coming)),
             *_job_notes(scenario, jobs),
             *further_notes,
         ),
@@ -363,8 +374,12 @@ def _kv_room(scenario: Scenario) -> list[float]:
     return [prefill.kv_gb, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node).kv_gb]
 
 
-def _forecast_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
-    """What the policy goes by, where that is a forecast."""
+def _sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
+    """What the policy goes by."""
+    if policy.sight == Sight.OBSERVED:
+        return ["the policy sees the demand of the interval before, whatever policy.demand_source says"]
+    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
+        return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
     if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
         return []
     settings = scenario.forecast
@@ -402,10 +417,6 @@ def _notes(scenario: Scenario, policy: Policy, plan: IntervalPlan) -> tuple[str,
         priced, served = gpu_rates(scenario.economics.gpu_rates).name, hardware(scenario.fleet.engine.hardware).name
         if priced.lower() != served.lower():
             notes.append(f"nodes of {served} are priced by the GPU rates of {priced}: set economics.gpu_rates")
-    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
-        notes.append("the policy sees the trace's own demand: perfect foresight, not a forecast")
-    if policy.sight == Sight.OBSERVED:
-        notes.append("the policy sees the demand of the interval before, whatever policy.demand_source says")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")

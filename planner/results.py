@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -22,6 +23,7 @@ from planner.trace.catalogue import TraceInfo
 from planner.units import US_PER_S
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
+_FORECAST_TABLES = ("forecast_interval",)
 _REPLAY_TABLES = (
     "replay_run",
     "replay_interval",
@@ -109,7 +111,7 @@ class RunView:
     replay: ReplayView | None
     jobs: JobsView | None = None
 
-    @property
+    @cached_property
     def scenario(self) -> Scenario:
         """The scenario of the run. Raises RunError where another version stored it with other fields."""
         try:
@@ -124,6 +126,20 @@ class RunView:
         return [Input(**item) for item in json.loads(self.record["inputs"])]
 
 
+@dataclass(frozen=True)
+class Nightly:
+    """What a nightly plan is stored with, in the same transaction.
+
+    day: that it plans. forecast: rows of forecast_interval without run_id. claimed: raises where the night is no
+    longer its own; planned: notes the run in the ledger.
+    """
+
+    day: date
+    forecast: pl.DataFrame
+    claimed: Callable[[Session], None]
+    planned: Callable[[Session, str], None]
+
+
 def save_plan(
     store: Store,
     outcome: PlanOutcome,
@@ -131,14 +147,23 @@ def save_plan(
     now: datetime,
     version: str,
     replay: Mapping[str, pl.DataFrame] | None = None,
+    nightly: Nightly | None = None,
 ) -> str:
     """Store a plan, and what a replay of it measured, in one transaction; returns the run_id.
 
-    replay: rows of the replay's tables without run_id.
+    replay: rows of the replay's tables without run_id. nightly: what a nightly plan is stored with.
     """
-    rows = _run_rows(outcome, now=now, version=version, kind="plan" if replay is None else "replay")
+    kind = "nightly" if nightly else "plan" if replay is None else "replay"
+    rows = {**_run_rows(outcome, now=now, version=version, kind=kind), **(replay or {})}
+    if nightly is None:
+        with store.write() as session:
+            return _put_run(session, rows)
+    rows["run"] = rows["run"].with_columns(logical_date=pl.lit(nightly.day))
     with store.write() as session:
-        return _put_run(session, {**rows, **(replay or {})})
+        nightly.claimed(session)
+        run_id = _put_run(session, {**rows, "forecast_interval": nightly.forecast})
+        nightly.planned(session, run_id)
+    return run_id
 
 
 def save_comparison(
@@ -248,7 +273,7 @@ def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
         found = resolve_run(session, run_id)
-        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_REPLAY_TABLES):
+        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_FORECAST_TABLES, *_REPLAY_TABLES):
             session.execute(f"run_delete_{table}", run_id=found)
 
 

@@ -124,7 +124,7 @@ TABLES = (
         """
         run_id | VARCHAR | - | name of the run
         created_at | TIMESTAMPTZ | - | when it was stored
-        kind | VARCHAR | - | plan
+        kind | VARCHAR | - | plan, replay or nightly
         scenario | VARCHAR | - | name of the scenario
         settings | JSON | - | the whole scenario, with provenance
         trace_id | INTEGER | - | the trace
@@ -139,6 +139,7 @@ TABLES = (
         inputs | JSON | - | rates, prices and profile figures with their sources, as they were
         result_digest | VARCHAR | - | sha256 of the plan and ledger rows
         planner_version | VARCHAR | - | version that made it
+        logical_date | DATE | - | day that a nightly run plans
         """,
     ),
     _table(
@@ -433,6 +434,63 @@ TABLES = (
         trace | VARCHAR | - | name of the trace
         settings | JSON | - | in the base's row: the whole scenario, with ranges and provenance
         planner_version | VARCHAR | - | version that made it
+        """,
+    ),
+    _table(
+        "job_run",
+        "one logical date of a nightly job: the ledger that makes it run once",
+        """
+        job | VARCHAR | - | the job
+        logical_date | DATE | - | local date of the night
+        status | VARCHAR | - | running, done, failed, released (stopped half-way) or skipped (too long ago)
+        attempts | INTEGER | - | how often it was begun
+        owner | VARCHAR | - | host, process and start of who has or had it
+        lease_until | TIMESTAMPTZ | - | until when nobody on another host may take it over
+        started_at | TIMESTAMPTZ | - | start of the last attempt
+        finished_at | TIMESTAMPTZ | - | its end
+        step | VARCHAR | - | step that it came to
+        run_id | VARCHAR | - | the plan that it stored
+        exit_code | INTEGER | - | 0 done, 1 failed, 3 done and a stated limit missed
+        message | VARCHAR | - | why it failed, or what was missed
+        announced_at | TIMESTAMPTZ | - | when it was published and told
+        """,
+    ),
+    _table(
+        "forecast_interval",
+        "the forecast of one interval behind a nightly plan, whose demand is a quantile of it",
+        """
+        run_id | VARCHAR | - | the run
+        interval_start | TIMESTAMPTZ | - | start of the interval
+        input_tokens | BIGINT | tokens | forecast
+        output_tokens | BIGINT | tokens | forecast
+        """,
+    ),
+    _table(
+        "plan_actual",
+        "one past day of a nightly job: its plan against what came",
+        """
+        job | VARCHAR | - | the job
+        day | DATE | - | the day, local
+        run_id | VARCHAR | - | the plan that was made for it
+        intervals | INTEGER | intervals | of the day
+        planned_node_s | BIGINT | node-s | that the plan held for inference
+        needed_node_s | BIGINT | node-s | the fewest that carry the actual load: policy oracle
+        planned_peak_nodes | INTEGER | nodes | most that the plan held
+        needed_peak_nodes | INTEGER | nodes | most that were needed
+        requests | BIGINT | requests | that came
+        input_tokens | BIGINT | tokens | that came
+        output_tokens | BIGINT | tokens | that came
+        forecast_input_tokens | BIGINT | tokens | forecast
+        forecast_output_tokens | BIGINT | tokens | forecast
+        input_error_tokens | BIGINT | tokens | sum over intervals of how far the forecast was off
+        output_error_tokens | BIGINT | tokens | the same of output tokens
+        intervals_within_quantile | INTEGER | intervals | whose load stayed within what was planned for
+        shortfall_tokens | BIGINT | tokens | beyond the capacity of the plan
+        needed_shortfall_tokens | BIGINT | tokens | beyond the capacity of the whole fleet
+        excess_cost_usd_micros | BIGINT | 1e-6 USD | node-time held beyond what was needed, interval by interval
+        shortfall_revenue_usd_micros | BIGINT | 1e-6 USD | list price of the tokens that the plan fell short of
+        band_missed | BOOLEAN | - | whether the forecast error was beyond the job's drift.band
+        drift | BOOLEAN | - | whether it was on drift.days days running
         """,
     ),
 )

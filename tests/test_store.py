@@ -35,6 +35,7 @@ def test_the_register_and_the_migrations_agree_on_every_column(store: Store) -> 
     views = {
         "hourly_economics",
         "node_timeline",
+        "plan_vs_actual",
         "run_summary",
         "training_account",
         "training_jobs",
@@ -50,10 +51,12 @@ def test_every_named_query_declares_the_parameters_it_uses() -> None:
 
 
 def test_every_named_query_runs_on_an_empty_store(store: Store) -> None:
+    moment = "2025-03-01T00:00:00Z"
+    others = {"interval_us": 900_000_000, "logical_date": "2025-03-01", "now": moment, "lease_until": moment}
     with store.write() as session:
         for query in named_queries():
-            params = {name: 900_000_000 if name == "interval_us" else "0" for name in query.params}
-            session.connection.execute(query.sql, params).fetchall()
+            params = {name: others.get(name, "0") for name in query.params}
+            session.connection.execute(query.sql, params).fetchnumpy()
 
 
 def test_an_unknown_query_lists_the_named_ones() -> None:

@@ -23,6 +23,7 @@ from planner.cli import (
     resilience,
     run,
     scenario,
+    schedule,
     sql,
     sweep,
     trace,
@@ -58,6 +59,7 @@ app.add_typer(capacity.app, name="capacity")
 app.add_typer(scenario.app, name="scenario")
 app.add_typer(trace.app, name="trace")
 app.add_typer(run.app, name="run")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, RunId, Sets, store_at
+from planner.cli.options import Db, Json, RunId, Sets, reading_at
 from planner.cli.output import print_json, print_line, warn
 
 
@@ -35,7 +35,7 @@ def export(
 
     check_format(to)
     days = _date(day, "--day"), _date(begin, "--begin")
-    run = load_run(store_at(db), run_id)
+    run = load_run(reading_at(db), run_id)
     document = export_run(run, with_table(run.scenario, "export", sets or []), to, day=days[0], begin=days[1])
     if out is not None:
         put(out, document.text)

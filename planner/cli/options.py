@@ -37,6 +37,17 @@ def store_at(db: Path | None) -> "Store":
     return Store(db)
 
 
+def reading_at(db: Path | None) -> "Store":
+    """The store to read: where it is being written, the copy that the nightly service has published beside it."""
+    from planner.cli.output import warn
+    from planner.store import readable
+
+    store, is_copy = readable(store_at(db))
+    if is_copy:
+        warn(f"the store is being written; reading {store.path}, as the last night left it")
+    return store
+
+
 def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = None) -> "LoadedScenario":
     """The scenario with a what-if preset, the environment and --set applied."""
     from planner.scenario.load import Preset, load_scenario

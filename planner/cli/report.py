@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, RunId, store_at
+from planner.cli.options import Db, Json, RunId, reading_at
 from planner.cli.output import print_json, print_line
 
 
@@ -23,7 +23,7 @@ def report(
     from planner.pipeline import load_run
     from planner.report.write import write_report
 
-    run = load_run(store_at(db), run_id)
+    run = load_run(reading_at(db), run_id)
     folder = out or Path("out") / str(run.summary["run_id"])
     files = write_report(run, folder)
     page = folder / "index.html"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, RunId, store_at
+from planner.cli.options import Db, Json, RunId, reading_at, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, usd
 
 app = typer.Typer(help="Stored runs.", rich_markup_mode=None)
@@ -13,7 +13,7 @@ app = typer.Typer(help="Stored runs.", rich_markup_mode=None)
 @app.command("list")
 def list_(db: Db = None, as_json: Json = False) -> None:
     """Every run with its main figures."""
-    with store_at(db).read() as session:
+    with reading_at(db).read() as session:
         runs = session.rows("run_list")
     if as_json:
         print_json(runs)
@@ -45,7 +45,7 @@ def show(run_id: RunId = None, db: Db = None, as_json: Json = False) -> None:
     from planner.pipeline import load_run
     from planner.results import plan_document
 
-    run = load_run(store_at(db), run_id)
+    run = load_run(reading_at(db), run_id)
     if as_json:
         print_json(plan_document(run))
     else:
@@ -63,7 +63,7 @@ def diff(
     from planner.pipeline import load_run
     from planner.results import diff_runs
 
-    store = store_at(db)
+    store = reading_at(db)
     document = diff_runs(load_run(store, one), load_run(store, two))
     if as_json:
         print_json(document)

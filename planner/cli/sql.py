@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, store_at
+from planner.cli.options import Db, reading_at
 from planner.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -47,13 +47,14 @@ def sql(
     if format_name not in ("table", "csv", "json", "parquet"):
         raise UsageError(f'--format "{format_name}": use table, csv, json or parquet')
     values = dict(_param(text) for text in params or [])
+    store = reading_at(db)
     if name is not None:
         named = named_query(name)
         if "run_id" in named.used:
             from planner.pipeline import find_run
 
             given = values.get("run_id")
-            values["run_id"] = find_run(store_at(db), None if given is None else str(given))
+            values["run_id"] = find_run(store, None if given is None else str(given))
         missing = sorted(named.used - set(values))
         if missing:
             raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
@@ -64,7 +65,7 @@ def sql(
             )
         query = named.sql
     assert query is not None
-    _print_frame(run_query(store_at(db), query, values), format_name)
+    _print_frame(run_query(store, query, values), format_name)
 
 
 def _param(text: str) -> tuple[str, object]:

@@ -24,16 +24,18 @@ def write_page(
     drawn: Sequence[Chart],
     tables: Mapping[str, pl.DataFrame],
     context: Mapping[str, object],
+    *,
+    pictures: bool = True,
 ) -> list[Path]:
     """Write a page from a template in reports/, every chart as SVG and PNG, every table as CSV; returns the files.
 
-    context: what the template names beside charts and tables. Each file appears whole or not at all. Raises
-    PlannerError.
+    context: what the template names beside charts and tables. pictures: whether SVG and PNG are written. Each file
+    appears whole or not at all. Raises PlannerError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
-        for chart in drawn:
+        for chart in drawn if pictures else ():
             spec = json.dumps(chart.spec)
             files.append(
                 _put(folder / f"{chart.name}.svg", _described(chart, vl_convert.vegalite_to_svg(spec)).encode())
@@ -46,25 +48,34 @@ def write_page(
     return files
 
 
-def _page(
-    template: str, drawn: Sequence[Chart], tables: Mapping[str, pl.DataFrame], context: Mapping[str, object]
-) -> str:
-    environment = Environment(
+def environment() -> Environment:
+    """What fills the templates in reports/: everything escaped, and nothing left out silently."""
+    found = Environment(
         loader=FileSystemLoader(shipped("reports")),
         autoescape=select_autoescape(default_for_string=True, default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = _number
-    environment.filters["label"] = _label
+    found.filters["number"] = _number
+    found.filters["label"] = _label
+    return found
+
+
+def _page(
+    template: str, drawn: Sequence[Chart], tables: Mapping[str, pl.DataFrame], context: Mapping[str, object]
+) -> str:
     specs = json.dumps([chart.spec for chart in drawn]).replace("</", "<\\/")
-    return environment.get_template(template).render(
-        **context,
-        charts=drawn,
-        tables={name: _rows(table) for name, table in tables.items()},
-        specs=specs,
-        bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            **context,
+            charts=drawn,
+            tables={name: _rows(table) for name, table in tables.items()},
+            specs=specs,
+            bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
+        )
     )
 
 

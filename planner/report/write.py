@@ -14,8 +14,11 @@ from planner.scenario.load import field_paths, shown, value_at
 from planner.trace.profile import load_profile
 
 
-def write_report(run: RunView, folder: Path) -> list[Path]:
-    """Write the report of a run; returns the files. Each file appears whole or not at all. Raises PlannerError."""
+def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[Path]:
+    """Write the report of a run; returns the files. Each file appears whole or not at all. Raises PlannerError.
+
+    pictures: whether charts are also written as SVG and PNG.
+    """
     drawn = charts(run, _published_nodes(run))
     if run.replay is not None:
         drawn += replay_charts(run, run.replay)
@@ -28,7 +31,7 @@ def write_report(run: RunView, folder: Path) -> list[Path]:
     if run.jobs is not None:
         tables["training_jobs"] = job_table(run, run.jobs)
     context = {"run": run, "summary": run.summary, "record": run.record, "missed": missed_limits(run)}
-    return write_page("page.html.j2", folder, drawn, tables, context)
+    return write_page("page.html.j2", folder, drawn, tables, context, pictures=pictures)
 
 
 def _published_nodes(run: RunView) -> dict[int, int]:

@@ -39,6 +39,7 @@ KINDS = {
     "jobs": "job list",
     "mixes": "mix",
     "models": "model",
+    "nightly": "jobs file",
     "prices": "price sheet",
     "pricing": "pricing rule",
     "scenarios": "scenario",

@@ -5,6 +5,17 @@ does its reading or its one transaction, and closes it again, waiting while some
 """
 
 from planner.store.database import Session, Store, default_path
+from planner.store.published import publish, published_path, readable
 from planner.store.queries import NamedQuery, named_queries, named_query
 
-__all__ = ["NamedQuery", "Session", "Store", "default_path", "named_queries", "named_query"]
+__all__ = [
+    "NamedQuery",
+    "Session",
+    "Store",
+    "default_path",
+    "named_queries",
+    "named_query",
+    "publish",
+    "published_path",
+    "readable",
+]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from planner.store.queries import named_query
 DEFAULT_FILE = "planner.duckdb"
 WAIT_S = 60.0
 _MEMORY_LIMIT = "1500MB"  # a full-scale trace streams through; the rest of the promised 3 GB is for Python
+_UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
+"""How DuckDB says that a disk is full: as an error of input and output, or of a transaction that cannot be kept."""
 CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -58,7 +61,11 @@ class Session:
 
     def append(self, table: str, frame: pl.DataFrame) -> None:
         """Append a frame to a table, by column name."""
-        self._with_view(frame.to_arrow(), f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
+        self.append_arrow(table, frame.to_arrow())
+
+    def append_arrow(self, table: str, rows: pa.Table) -> None:
+        """Append an Arrow table to a table, by column name."""
+        self._with_view(rows, f"INSERT INTO {table} BY NAME SELECT * FROM appended_rows")
 
     def append_from(self, table: str, batches: pa.RecordBatchReader, **values: int) -> None:
         """Append Arrow batches to a table, by column name; values are the same in every row."""
@@ -114,9 +121,13 @@ class Store:
             connection.execute("BEGIN")
             yield Session(connection)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             with suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
+            if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
+                raise StoreError(
+                    f"{self.path}: cannot be written: {failed[1]}; free some room, or name another file with --db"
+                ) from error
             raise
         finally:
             connection.close()

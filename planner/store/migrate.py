@@ -102,18 +102,21 @@ def refresh_request_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """The last migration run; -1 for an empty database. Raises StoreTooNew, StoreUnreadable."""
-    found = {str(row[0]) for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if "schema_migration" not in found:
-        if found:
-            raise StoreUnreadable(f"{path}: is a DuckDB database of something else; name another file with --db")
+    try:
+        recorded = dict(connection.execute("SELECT version, sha256 FROM schema_migration").fetchall())
+    except duckdb.CatalogException as error:
+        # looked at only here: a list of all tables takes longer than all the rest of an opening
+        if connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            raise StoreUnreadable(
+                f"{path}: is a DuckDB database of something else; name another file with --db"
+            ) from error
         return -1
-    version = int(connection.execute("SELECT coalesce(max(version), 0) FROM schema_migration").fetchall()[0][0])
+    version = max(recorded, default=0)
     if version > len(migrations()):
         raise StoreTooNew(
             f"{path}: has schema {version} and this planner knows {len(migrations())}; "
             "use the newer planner that wrote it, or another --db"
         )
-    recorded = dict(connection.execute("SELECT version, sha256 FROM schema_migration").fetchall())
     for number, file in migrations().items():
         if number in recorded and recorded[number] != _digest(file.read_text(encoding="utf-8")):
             raise StoreUnreadable(
@@ -124,8 +127,10 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
 
 
 def _recorded_views(connection: duckdb.DuckDBPyConnection) -> str | None:
-    exists = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'schema_view'").fetchall()
-    rows = connection.execute("SELECT sha256 FROM schema_view").fetchall() if exists else []
+    try:
+        rows = connection.execute("SELECT sha256 FROM schema_view").fetchall()
+    except duckdb.CatalogException:
+        return None
     return str(rows[0][0]) if rows else None
 
 

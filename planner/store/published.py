@@ -1,0 +1,65 @@
+"""A published copy of the result tables, beside the store: what people read while a night writes."""
+
+from pathlib import Path
+
+from planner.errors import StoreError, StoreLocked
+from planner.store.database import Store
+
+_LEFT_OUT = ("schema_migration", "schema_view", "replay_request")
+"""The copy has a schema of its own; requests, those of replays too, stay in the store."""
+
+_PROBE_S = 1.0
+"""How long a reader waits for the store before it takes the published copy. Assumed: longer than most writes last."""
+
+
+def published_path(path: Path) -> Path:
+    """Where the published copy of a store is: planner.published.duckdb beside planner.duckdb."""
+    return path.with_name(f"{path.stem}.published{path.suffix}")
+
+
+def publish(store: Store) -> Path:
+    """Copy the result tables into a file beside, then put it in the place of the last one. Returns its path.
+
+    Readers of the last copy keep it until they close it. Raises StoreError.
+    """
+    target = published_path(store.path)
+    draft = target.with_name(f".{target.name}.draft")
+    for left in (draft, Path(f"{draft}.wal")):
+        left.unlink(missing_ok=True)
+    copy = Store(draft, wait_s=store.wait_s)
+    with store.read() as session:
+        names = [
+            str(row[0])
+            for row in session.connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' ORDER BY table_name"
+            ).fetchall()
+        ]
+        tables = {
+            name: session.connection.sql(f'SELECT * FROM "{name}"').to_arrow_table()
+            for name in names
+            if name not in _LEFT_OUT
+        }
+    with copy.write() as session:
+        for name, rows in tables.items():
+            session.append_arrow(name, rows)
+    draft.replace(target)
+    return target
+
+
+def readable(store: Store) -> tuple[Store, bool]:
+    """The store, or its published copy where the store is being written; and whether it is the copy."""
+    copy = published_path(store.path)
+    if store.path.exists() and copy.exists() and _locked(store):
+        return Store(copy, wait_s=store.wait_s), True
+    return store, False
+
+
+def _locked(store: Store) -> bool:
+    try:
+        with Store(store.path, wait_s=_PROBE_S).read():
+            return False
+    except StoreLocked:
+        return True
+    except StoreError:
+        # what else is wrong with it the reader will say
+        return False

@@ -1,0 +1,11 @@
+-- Claim a job's logical date that another attempt has left unfinished.
+-- @param job           the job
+-- @param logical_date  its date
+-- @param owner         who claims it
+-- @param now           when
+-- @param lease_until   until when it is claimed
+UPDATE job_run
+SET
+    status = 'running', attempts = attempts + 1, owner = $owner, lease_until = $lease_until, started_at = $now,
+    finished_at = NULL, exit_code = NULL
+WHERE job = $job AND logical_date = $logical_date::DATE;
