@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 import polars as pl
 
 from planner.demand import Grid
+from planner.local_time import local_times
 from planner.replay.jobs import JobsPlan
 from planner.store import Session
 from planner.units import S_PER_HOUR, US_PER_S
@@ -120,13 +121,3 @@ def jobs_document(view: JobsView | None, zone: tzinfo) -> dict[str, Any] | None:
         for row in local_times(view.jobs, zone).to_dicts()
     ]
     return {**{key: value for key, value in view.summary.items() if key != "jobs"}, "jobs": jobs}
-
-
-def local_times(frame: pl.DataFrame, zone: tzinfo) -> pl.DataFrame:
-    """The frame with its times as ISO-8601 text with the local offset."""
-
-    def text(moment: datetime | None) -> str | None:
-        return None if moment is None else moment.astimezone(zone).isoformat()
-
-    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return frame.with_columns(pl.Series(name, [text(at) for at in frame[name]], dtype=pl.String) for name in times)

@@ -6,47 +6,20 @@ every browser.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import altair as alt
 import polars as pl
 
+from planner.local_time import local_times
+from planner.report.drawing import Chart, finished, inline_values
 from planner.results import RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
 _MOST_POINTS = 2_000
 """Above this many intervals lines are drawn by hour: more could not be told apart, and pages stay small."""
-
-CONFIG: dict[str, Any] = {
-    "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
-    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#e4e7ea"},
-    "legend": {
-        "labelFontSize": 12,
-        "title": None,
-        "orient": "top",
-        "symbolStrokeWidth": 2.5,
-        "labelLimit": 400,
-    },
-    "title": {"fontSize": 15, "anchor": "start", "fontWeight": "bold"},
-    "view": {"stroke": None},
-}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart: its Vega-Lite specification, and the table with the same figures.
-
-    name: of its files. description: what it shows, in a sentence, for screen readers and captions.
-    """
-
-    name: str
-    title: str
-    description: str
-    spec: Mapping[str, Any]
-    table: pl.DataFrame
 
 
 def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
@@ -246,10 +219,7 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
-    described = layers.properties(title=title, description=description, background="white").configure(**CONFIG)
-    spec = described.to_dict()
-    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
-    return Chart(name, title, description, spec, _for_table(run, frame))
+    return finished(name, title, description, layers, local_times(frame, run.scenario.zone))
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
@@ -279,23 +249,6 @@ def _offset(run: RunView) -> timedelta:
     offset = start.utcoffset()
     assert offset is not None
     return offset
-
-
-def _for_table(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame for people and CSV: times in ISO-8601 with the local offset."""
-    zone = run.scenario.zone
-    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return frame.with_columns(
-        pl.Series(name, [moment.astimezone(zone).isoformat() for moment in frame[name]], dtype=pl.String)
-        for name in times
-    )
-
-
-def inline_values(frame: pl.DataFrame) -> alt.InlineData:
-    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return alt.InlineData(
-        values=frame.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in times).to_dicts()
-    )
 
 
 def _time(run: RunView) -> alt.X:

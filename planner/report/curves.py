@@ -8,7 +8,7 @@ import polars as pl
 import vl_convert
 
 from planner.errors import PlannerError, UsageError
-from planner.report.charts import CONFIG, inline_values
+from planner.report.drawing import CONFIG, inline_values
 
 _AXES = {
     "batch": ("streams", "streams per GPU"),

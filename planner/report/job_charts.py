@@ -6,8 +6,9 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.job_accounts import JobsView, local_times
-from planner.report.charts import CONFIG, Chart, inline_values
+from planner.job_accounts import JobsView
+from planner.local_time import local_times
+from planner.report.drawing import Chart, finished, inline_values
 from planner.results import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
@@ -52,14 +53,7 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     if bars.height > _MOST_SEGMENTS:
         description += f" The {_MOST_SEGMENTS:,} largest bars are drawn."
     title = "Training jobs"
-    spec = (
-        alt.vconcat(gantt, use)
-        .properties(title=title, description=description, background="white")
-        .configure(**CONFIG)
-        .to_dict()
-    )
-    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
-    return Chart("jobs", title, description, spec, local_times(jobs.segments, run.scenario.zone))
+    return finished("jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone))
 
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:

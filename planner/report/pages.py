@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from planner.errors import PlannerError
 from planner.files import whole
-from planner.report.charts import Chart
+from planner.report.drawing import Chart
 from planner.resources import shipped
 
 _MOST_TABLE_ROWS = 400

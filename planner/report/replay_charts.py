@@ -1,11 +1,10 @@
 """Charts of a replay: percentile bands of latency by hour; queues, streams and KV by minute."""
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 
-from planner.report.charts import CONFIG, Chart, inline_values
+from planner.local_time import local_times
+from planner.report.drawing import Chart, finished, inline_values
 from planner.results import ReplayView, RunView
 
 _WIDTH = 900
@@ -44,7 +43,9 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         f"Latency of {replay.summary['completed']:,} completed requests: the line is the median, the dark bar reaches "
         "to the 90th and the light one to the 99th percentile."
     )
-    return _chart("latency", "What users felt", description, panels, local.drop("hour"), run)
+    return finished(
+        "latency", "What users felt", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
+    )
 
 
 def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
@@ -66,14 +67,17 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
     ]
     description = (
         f"Share of requests with a first token within {slo.ttft_ms:,.0f} ms, and with at most {slo.tpot_ms:,.1f} ms "
-        "per further token. Who was rejected, or still waited at the end, had no first token in time."
+        "per further token. Who was rejected, or was not done at the end though the time had passed, was not in time."
     )
-    return _chart("attainment", "Targets met", description, panels, replay.attainment, run)
+    return finished(
+        "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)
+    )
 
 
 def use_chart(run: RunView, replay: ReplayView) -> Chart:
     """Requests waiting for either role, streams per decode unit and KV in use, minute by minute."""
-    offset = replay.minutes["minute_start"][0].astimezone(run.scenario.zone).utcoffset()
+    zone = run.scenario.zone
+    offset = replay.minutes["minute_start"][0].astimezone(zone).utcoffset()
     local = replay.minutes.with_columns(local_time=pl.col("minute_start").dt.replace_time_zone(None) + offset)
     series = {
         "prefill_queue_requests": "prefill queue",
@@ -95,17 +99,6 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         f"minute, warm-up and cool-down included. At most {replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory "
         "was in use while requests were counted."
     )
-    return _chart("use", "Queues, streams and memory", description, panels, replay.minutes, run)
-
-
-def _chart(name: str, title: str, description: str, panels: list[Any], frame: pl.DataFrame, run: RunView) -> Chart:
-    drawn = alt.vconcat(*panels).properties(title=title, description=description, background="white")
-    spec = drawn.configure(**CONFIG).to_dict()
-    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
-    zone = run.scenario.zone
-    times = [column for column, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    table = frame.with_columns(
-        pl.Series(column, [moment.astimezone(zone).isoformat() for moment in frame[column]], dtype=pl.String)
-        for column in times
+    return finished(
+        "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)
     )
-    return Chart(name, title, description, spec, table)

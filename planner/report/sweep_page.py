@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.charts import CONFIG, Chart, inline_values
+from planner.report.drawing import Chart, finished, inline_values
 from planner.report.pages import write_page
 
 _WIDTH = 620
@@ -73,7 +73,7 @@ def tornado_chart(found: Mapping[str, Any]) -> Chart:
         f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
     )
     table = _in_per_cent(frame, ("base", "low", "high", "swing"))
-    return _chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
+    return finished("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
 
 
 def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
@@ -120,7 +120,7 @@ def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
         f"Share of the {found['cases']:,} sampled cases whose cost and whose shortfall are at most a value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
-    return _chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
+    return finished("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
 
 
 def quantile_table(found: Mapping[str, Any]) -> pl.DataFrame:
@@ -164,10 +164,3 @@ def _attainment(found: Mapping[str, Any]) -> pl.DataFrame:
 def _turn(values: tuple[Any, ...], names: list[str]) -> list[Any]:
     """A value for each name, from the beginning again where there are more names."""
     return [values[index % len(values)] for index in range(len(names))]
-
-
-def _chart(name: str, title: str, description: str, layers: Any, frame: pl.DataFrame) -> Chart:
-    described = layers.properties(title=title, description=description, background="white").configure(**CONFIG)
-    spec = described.to_dict()
-    spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
-    return Chart(name, title, description, spec, frame)

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from planner.errors import PlannerError
+from planner.local_time import local_times
 from planner.report.charts import charts
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
@@ -25,7 +26,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
     if run.jobs is not None:
         drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {
-        "training_windows": _local_times(run, run.training),
+        "training_windows": local_times(run.training, run.scenario.zone),
         "provenance": _provenance(run),
     }
     if run.jobs is not None:
@@ -54,11 +55,3 @@ def _provenance(run: RunView) -> pl.DataFrame:
         rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
     rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]
     return pl.DataFrame(rows, schema=["field", "value", "kind", "source", "meaning"], orient="row")
-
-
-def _local_times(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
-    zone = run.scenario.zone
-    return frame.with_columns(
-        pl.Series(name, [moment.astimezone(zone).isoformat() for moment in frame[name]], dtype=pl.String)
-        for name in ("window_start", "window_end")
-    )
