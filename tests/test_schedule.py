@@ -459,6 +459,16 @@ seed = 7
     assert (read.span.start_s, read.span.step_s, read.span.selector) == (read.start.timestamp(), 60, 'job="vllm"')
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert service.run(night(FIRST)) == 1
+    (row,) = service.rows("job_runs")
+    assert row["step"] == "claimed"
+    assert row["message"].endswith("nightly: cannot be written; correct its permissions, or set out in the jobs file")
+
+
 def test_a_full_disk_stops_the_night_and_it_goes_on_when_there_is_room(one_night: Service) -> None:
     service = one_night
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -783,6 +793,11 @@ def test_jobs_need_names_of_their_own_and_scenarios_that_can_be_planned(tmp_path
     path.write_text(whole + whole)
     with pytest.raises(UsageError, match="two jobs are named n"):
         load_jobs(path)
+    path.write_text(whole.replace("name = 'n'", "name = 'N n'"))
+    with pytest.raises(UsageError, match='"N n" is no name of a job; use small letters'):
+        load_jobs(path)
+    with pytest.raises(UsageError, match=r"none\.toml: there is no such jobs file; `planner schedule list --example`"):
+        load_jobs(tmp_path / "none.toml")
     path.write_text("out = 'x'\n")
     with pytest.raises(UsageError, match=r"job: there is none; write a table \[\[job\]\]"):
         load_jobs(path)
@@ -792,11 +807,17 @@ def test_the_example_is_a_jobs_file_whose_values_are_the_defaults(tmp_path: Path
     Path("jobs.toml").write_text(cli("schedule", "list", "--example").out)
     (shown,) = cli("schedule", "list", "--now", "2025-03-01T12:00+08:00", "--json").json
     assert (shown["job"], shown["next_due"]) == ("main", "2025-03-02T02:30:00+08:00")
+    Path("later.toml").write_text(Path("jobs.toml").read_text().replace("# first = 2025-03-02", "first = 2025-04-01"))
+    (shown,) = cli("schedule", "list", "--jobs", "later.toml", "--now", "2025-03-01T12:00+08:00", "--json").json
+    assert shown["next_due"] == "2025-04-01T02:30:00+08:00"
     job = load_jobs(Path("jobs.toml")).file.job[0]
     required = {"name", "at", "scenario", "set", "log", "export"}
     for name, field in type(job).model_fields.items():
         if name not in required:
             assert getattr(job, name) == field.default, name
+    for name, field in type(job.log).model_fields.items():
+        if name != "path":
+            assert getattr(job.log, name) == field.get_default(call_default_factory=True), name
 
 
 def test_history_shows_the_ledger(one_night: Service, cli: Cli) -> None:

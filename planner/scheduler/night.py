@@ -1,5 +1,6 @@
 """The steps of one date of a job. Each leaves all or nothing behind and is passed over where it was done before."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Night:
             ("report", self._report),
             ("prune", self._prune),
         )
+        self._check_out()
         missed = []
         for name, step in steps:
             if self.stopping():
@@ -79,6 +81,12 @@ class Night:
             self.log("step", step=name)
             missed += step() or []
         return missed
+
+    def _check_out(self) -> None:
+        """Raises OSError, PlannerError where outputs cannot be written, before anything is done."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.out, os.W_OK):
+            raise PlannerError(f"{self.out}: cannot be written; correct its permissions, or set out in the jobs file")
 
     def _import(self) -> None:
         with self.store.read() as session:
