@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from conftest import Cli
 from hypothesis import given
 from hypothesis import strategies as st
 from nights import FIRST, ZONE, Service, days, night, write_jobs, write_log
+from test_prometheus import steady, vllm
 
 import planner
 from planner.ahead import _by_slot, day_us, history
@@ -335,7 +337,7 @@ def test_another_day_stands_for_a_day_without_a_log_and_the_plan_says_so(tmp_pat
     service = Service(tmp_path, write_jobs(tmp_path, f"first = {date(2025, 3, 5)}"))
     assert service.run(night(date(2025, 3, 5))) == 0
     # logs that were there before the job are its history
-    assert [one["trace"][-2:] for one in service.named("imported")] == ["01", "02", "04"]
+    assert [one["trace"][-2:] for one in service.named("imported")] == ["02", "01", "04"]
     assert service.named("filled")[0]["days"] == [date(2025, 3, 3)]
     (run,) = service.rows("run_record", run_id="run-00001")
     assert any("days of history: 4, to 2025-03-04" in note for note in run["notes"])
@@ -457,6 +459,22 @@ seed = 7
     # the day on which the clock is put forward
     assert read.span.end_s - read.span.start_s == 23 * 3600
     assert (read.span.start_s, read.span.step_s, read.span.selector) == (read.start.timestamp(), 60, 'job="vllm"')
+
+
+def test_a_server_is_asked_for_the_local_day(tmp_path: Path, prometheus: Callable[[str], str]) -> None:
+    # 6 requests a minute of 100 and 10 tokens, from before the day's start in Berlin to after its end
+    url = prometheus(vllm(steady('job="vllm"', 6, range(-62, 24 * 60)), steady('job="test"', 60, range(-62, 24 * 60))))
+    service = Service(tmp_path, write_jobs(tmp_path, log=f"path = '{url}'\nselector = 'job=\"vllm\"'"))
+    service.jobs = load_jobs(tmp_path / "jobs.toml")
+    assert service.run(night(FIRST)) == 0
+    (trace,) = service.rows("trace_list")
+    assert (trace["name"], trace["origin"]) == ("n-2025-03-01", "windows")
+    # it knows an hour of the day before, which is no day
+    assert [event["day"] for event in service.named("left out")] == [date(2025, 2, 28)]
+    hours = service.rows("run_forecast", run_id="run-00001")
+    assert {(row["input_tokens"], row["output_tokens"]) for row in hours} == {(36_000, 3_600)}
+    # a day of which the server knows nothing
+    assert service.run(night(FIRST + timedelta(days=1))) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done(

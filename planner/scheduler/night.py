@@ -91,14 +91,19 @@ class Night:
     def _import(self) -> None:
         with self.store.read() as session:
             there = self._logs.days(session)
-        for day in self._history_days:
-            if day not in there and day != self.log_day and self._logs.is_there(day):
+        for day in self._history_days[-2::-1]:
+            if day not in there and self._logs.is_there(day):
                 # one that came late, or was there before the job
+                if self.stopping():
+                    raise Stopped
                 try:
                     self.claim.step("import", self.clock())
                     self._take(day)
                 except TraceError as error:
                     self.log("left out", level="warning", day=day, message=str(error))
+                    if self._logs.of_server:
+                        # what a server has forgotten, it has forgotten from there on back
+                        break
         self._take(self.log_day)
 
     def _take(self, day: date) -> None:
