@@ -40,7 +40,7 @@ def write_jobs(folder: Path, job: str = "", head: str = "", log: str = 'path = "
     path = folder / "jobs.toml"
     path.write_text(
         f"{head}\n[[job]]\nname = 'n'\nat = '02:30'\nset = {json.dumps(sets)}\npictures = false\n"
-        f"{job}\n[job.log]\nformat = 'csv'\n{log}\n"
+        f"{job}\n[job.log]\n{log}\n"
     )
     return path
 

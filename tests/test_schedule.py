@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from conftest import Cli
 from hypothesis import given
 from hypothesis import strategies as st
 from nights import FIRST, ZONE, Service, days, night, write_jobs, write_log
+from test_prometheus import steady, vllm
 
 import planner
 from planner.ahead import _by_slot, day_us, history
@@ -335,7 +337,7 @@ def test_another_day_stands_for_a_day_without_a_log_and_the_plan_says_so(tmp_pat
     service = Service(tmp_path, write_jobs(tmp_path, f"first = {date(2025, 3, 5)}"))
     assert service.run(night(date(2025, 3, 5))) == 0
     # logs that were there before the job are its history
-    assert [one["trace"][-2:] for one in service.named("imported")] == ["01", "02", "04"]
+    assert [one["trace"][-2:] for one in service.named("imported")] == ["02", "01", "04"]
     assert service.named("filled")[0]["days"] == [date(2025, 3, 3)]
     (run,) = service.rows("run_record", run_id="run-00001")
     assert any("days of history: 4, to 2025-03-04" in note for note in run["notes"])
@@ -457,6 +459,32 @@ seed = 7
     # the day on which the clock is put forward
     assert read.span.end_s - read.span.start_s == 23 * 3600
     assert (read.span.start_s, read.span.step_s, read.span.selector) == (read.start.timestamp(), 60, 'job="vllm"')
+
+
+def test_a_server_is_asked_for_the_local_day(tmp_path: Path, prometheus: Callable[[str], str]) -> None:
+    # 6 requests a minute of 100 and 10 tokens, from before the day's start in Berlin to after its end
+    url = prometheus(vllm(steady('job="vllm"', 6, range(-62, 24 * 60)), steady('job="test"', 60, range(-62, 24 * 60))))
+    service = Service(tmp_path, write_jobs(tmp_path, log=f"path = '{url}'\nselector = 'job=\"vllm\"'"))
+    service.jobs = load_jobs(tmp_path / "jobs.toml")
+    assert service.run(night(FIRST)) == 0
+    (trace,) = service.rows("trace_list")
+    assert (trace["name"], trace["origin"]) == ("n-2025-03-01", "windows")
+    # it knows an hour of the day before, which is no day
+    assert [event["day"] for event in service.named("left out")] == [date(2025, 2, 28)]
+    hours = service.rows("run_forecast", run_id="run-00001")
+    assert {(row["input_tokens"], row["output_tokens"]) for row in hours} == {(36_000, 3_600)}
+    # a day of which the server knows nothing
+    assert service.run(night(FIRST + timedelta(days=1))) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert service.run(night(FIRST)) == 1
+    (row,) = service.rows("job_runs")
+    assert row["step"] == "claimed"
+    assert row["message"].endswith("nightly: cannot be written; correct its permissions, or set out in the jobs file")
 
 
 def test_a_full_disk_stops_the_night_and_it_goes_on_when_there_is_room(one_night: Service) -> None:
@@ -783,6 +811,11 @@ def test_jobs_need_names_of_their_own_and_scenarios_that_can_be_planned(tmp_path
     path.write_text(whole + whole)
     with pytest.raises(UsageError, match="two jobs are named n"):
         load_jobs(path)
+    path.write_text(whole.replace("name = 'n'", "name = 'N n'"))
+    with pytest.raises(UsageError, match='"N n" is no name of a job; use small letters'):
+        load_jobs(path)
+    with pytest.raises(UsageError, match=r"none\.toml: there is no such jobs file; `planner schedule list --example`"):
+        load_jobs(tmp_path / "none.toml")
     path.write_text("out = 'x'\n")
     with pytest.raises(UsageError, match=r"job: there is none; write a table \[\[job\]\]"):
         load_jobs(path)
@@ -792,11 +825,17 @@ def test_the_example_is_a_jobs_file_whose_values_are_the_defaults(tmp_path: Path
     Path("jobs.toml").write_text(cli("schedule", "list", "--example").out)
     (shown,) = cli("schedule", "list", "--now", "2025-03-01T12:00+08:00", "--json").json
     assert (shown["job"], shown["next_due"]) == ("main", "2025-03-02T02:30:00+08:00")
+    Path("later.toml").write_text(Path("jobs.toml").read_text().replace("# first = 2025-03-02", "first = 2025-04-01"))
+    (shown,) = cli("schedule", "list", "--jobs", "later.toml", "--now", "2025-03-01T12:00+08:00", "--json").json
+    assert shown["next_due"] == "2025-04-01T02:30:00+08:00"
     job = load_jobs(Path("jobs.toml")).file.job[0]
     required = {"name", "at", "scenario", "set", "log", "export"}
     for name, field in type(job).model_fields.items():
         if name not in required:
             assert getattr(job, name) == field.default, name
+    for name, field in type(job.log).model_fields.items():
+        if name != "path":
+            assert getattr(job.log, name) == field.get_default(call_default_factory=True), name
 
 
 def test_history_shows_the_ledger(one_night: Service, cli: Cli) -> None:

@@ -82,7 +82,7 @@ def list_(
             "scenario": loaded.scenarios[job.name].name,
             "timezone": loaded.scenarios[job.name].timezone,
             "at": f"{job.at:%H:%M}",
-            "next_due": next_due_at(_clock(at)(), job.at, loaded.scenarios[job.name].zone)
+            "next_due": next_due_at(_clock(at)(), job.at, loaded.scenarios[job.name].zone, job.first)
             .astimezone(loaded.scenarios[job.name].zone)
             .isoformat(),
             "log": job.log.path,
@@ -114,7 +114,7 @@ def history(
         print_json(rows)
         return
     print_table(
-        ("<job", "<date", "<state", "tries", "<run", "<ended (UTC)", "exit code", "<message"),
+        ("<job", "<date", "<state", "tries", "<run", "<ended", "exit code", "<message"),
         [
             (
                 row["job"],

@@ -31,9 +31,10 @@ def latest_due(now: datetime, at: time, zone: ZoneInfo) -> date:
     return day if due_at(day, at, zone) <= now else day - ONE_DAY
 
 
-def next_due_at(now: datetime, at: time, zone: ZoneInfo) -> datetime:
-    """The next moment after now at which a date becomes due, UTC."""
-    return due_at(latest_due(now, at, zone) + ONE_DAY, at, zone)
+def next_due_at(now: datetime, at: time, zone: ZoneInfo, first: date | None = None) -> datetime:
+    """The next moment after now at which a date becomes due, UTC. first: where a job begins, if it says so."""
+    day = latest_due(now, at, zone) + ONE_DAY
+    return due_at(day if first is None else max(day, first), at, zone)
 
 
 def missing(

@@ -37,10 +37,15 @@ class Logs:
         names = [str(row["name"]) for row in session.rows("trace_list")]
         return {day: name for name in names if (day := _day_of(self.job, name)) is not None}
 
+    @property
+    def of_server(self) -> bool:
+        """Whether a server is asked for the days."""
+        return prometheus.is_server(self.job.log.path)
+
     def is_there(self, day: date) -> bool:
         """Whether a day's log can be asked for."""
         path = self._path(day)
-        return prometheus.is_server(path) or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return self.of_server or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
 
     def take(self, day: date, now: datetime) -> dict[str, Any] | None:
         """Store a day's log, or leave it where it is stored whole; returns what to say of it, None where nothing was
@@ -101,9 +106,9 @@ class Logs:
         )
 
     def _path(self, day: date) -> str:
+        if self.of_server:
+            return self.job.log.path
         path = self.job.log.path.format(date=day)
-        if prometheus.is_server(path):
-            return path
         if glob.has_magic(path) and not Path(path).is_absolute():
             return str(Path(glob.escape(str(self.folder)), path))
         return str(Path(self.folder, path))
@@ -111,7 +116,7 @@ class Logs:
     def _options(self, day: date) -> ImportOptions:
         log = self.job.log
         span = None
-        if prometheus.is_server(log.path):
+        if self.of_server:
             begin_us, end_us = day_us(day, self.scenario)
             span = prometheus.Range(begin_us // US_PER_S, end_us // US_PER_S, log.step_s, log.selector)
         return ImportOptions(

@@ -1,5 +1,6 @@
 """The steps of one date of a job. Each leaves all or nothing behind and is passed over where it was done before."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Night:
             ("report", self._report),
             ("prune", self._prune),
         )
+        self._check_out()
         missed = []
         for name, step in steps:
             if self.stopping():
@@ -80,17 +82,28 @@ class Night:
             missed += step() or []
         return missed
 
+    def _check_out(self) -> None:
+        """Raises OSError, PlannerError where outputs cannot be written, before anything is done."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.out, os.W_OK):
+            raise PlannerError(f"{self.out}: cannot be written; correct its permissions, or set out in the jobs file")
+
     def _import(self) -> None:
         with self.store.read() as session:
             there = self._logs.days(session)
-        for day in self._history_days:
-            if day not in there and day != self.log_day and self._logs.is_there(day):
+        for day in self._history_days[-2::-1]:
+            if day not in there and self._logs.is_there(day):
                 # one that came late, or was there before the job
+                if self.stopping():
+                    raise Stopped
                 try:
                     self.claim.step("import", self.clock())
                     self._take(day)
                 except TraceError as error:
                     self.log("left out", level="warning", day=day, message=str(error))
+                    if self._logs.of_server:
+                        # what a server has forgotten, it has forgotten from there on back
+                        break
         self._take(self.log_day)
 
     def _take(self, day: date) -> None:

@@ -104,7 +104,7 @@ class Drift(Closed):
 class Job(Closed):
     """One nightly job."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+    name: str
     """Its name: in the ledger, in names of traces and of folders."""
     at: time
     """Local time of day from which a date is due."""
@@ -132,6 +132,13 @@ class Job(Closed):
     log: LogSettings
     export: tuple[ExportFile, ...] = ()
     drift: Drift = Drift()
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+            raise ValueError(f'"{name}" is no name of a job; use small letters, digits, - and _, 41 at most')
+        return name
 
     @field_validator("at", mode="before")
     @classmethod
@@ -212,6 +219,8 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
 
     overrides: scenario fields, path=value, for every job.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such jobs file; `planner schedule list --example` prints one")
     try:
         file = JobsFile.model_validate(read_toml(path))
     except ValidationError as error:
