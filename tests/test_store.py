@@ -59,6 +59,19 @@ def test_every_named_query_runs_on_an_empty_store(store: Store) -> None:
             session.connection.execute(query.sql, params).fetchnumpy()
 
 
+def test_nothing_but_documents_gets_onto_stdout_from_where_duckdb_would_draw_bars(tmp_path: Path) -> None:
+    """As it would for all that has no main file: notebooks, and `python -c`."""
+    code = (
+        "from pathlib import Path; from planner.store import Store; from planner.store.staging import staging\n"
+        "ask = \"SELECT current_setting('enable_progress_bar')\"; store = Store(Path('s.duckdb'))\n"
+        "with store.write() as session: print(session.connection.sql(ask).fetchall())\n"
+        "with store.read() as session: print(session.connection.sql(ask).fetchall())\n"
+        "with staging() as stage: print(stage._connection.cursor().sql(ask).fetchall())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[(False,)]\n" * 3
+
+
 def test_an_unknown_query_lists_the_named_ones() -> None:
     with pytest.raises(QueryError, match=r"the named queries are: .*run_list"):
         named_query("nope")

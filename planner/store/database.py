@@ -29,6 +29,8 @@ CONFIG = {
     "python_enable_replacements": "false",
     "memory_limit": _MEMORY_LIMIT,
 }
+SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
+"""What every connection is set to. A bar of DuckDB's own would get into documents on stdout, in notebooks for example."""
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -159,7 +161,7 @@ class Store:
             return duckdb.connect(str(target), read_only=read_only, config=dict(CONFIG))
 
         connection = _waiting(connect, target, self.wait_s)
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(SESSION)
         return connection
 
 
@@ -174,7 +176,7 @@ def open_locked_down(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConne
         )
 
     connection = _waiting(connect, path, wait_s)
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(SESSION)
     connection.execute("SET lock_configuration = true")
     return connection
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.resources import shipped
-from planner.store.database import CONFIG
+from planner.store.database import CONFIG, SESSION
 
 PARSED = {
     "request": (
@@ -180,7 +180,7 @@ def staging(rows: str = "request") -> Iterator[Staging]:
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
         connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
         try:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(SESSION)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
             yield Staging(connection, Path(folder), rows)
