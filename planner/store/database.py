@@ -30,7 +30,7 @@ CONFIG = {
     "memory_limit": _MEMORY_LIMIT,
 }
 SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
-"""What every connection is set to. A bar of DuckDB's own would get into documents on stdout, in notebooks for example."""
+"""What every connection is set to. A bar of DuckDB's own would get into documents on stdout, in notebooks say."""
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
