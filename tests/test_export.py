@@ -400,6 +400,20 @@ def test_names_that_leave_no_room_for_a_cron_job_are_refused() -> None:
         cronjob(replace(plan, prefill=replace(plan.prefill, workload=long)))
 
 
+def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left() -> None:
+    # as many at its end as at its start: round the day nothing changes there
+    plan = schedule([5] * 8 + [2] * 12 + [5] * 4, zone="Asia/Shanghai", start=datetime(2026, 5, 31, 16, tzinfo=UTC))
+    jobs = [item["spec"] for item in rules.manifests(cronjob(plan).text) if item["kind"] == "CronJob"]
+    assert [job["schedule"] for job in jobs[:3]] == ["0 0 * * *", "0 8 * * *", "0 20 * * *"]
+    (call, _) = json.loads(aws(plan).text)["calls"]
+    actions = call["input"]["ScheduledUpdateGroupActions"]
+    assert [(action["Recurrence"], action["DesiredCapacity"] // plan.prefill.nodes_per_unit) for action in actions] == [
+        ("0 0 * * *", 5),
+        ("0 8 * * *", 2),
+        ("0 20 * * *", 5),
+    ]
+
+
 def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
     zone, start = "Asia/Shanghai", datetime(2026, 6, 1, 4, tzinfo=UTC)
     at = [to_us(start + timedelta(minutes=minute)) for minute in (0, 15, 100, 200)]
