@@ -617,6 +617,12 @@ def test_asked_to_stop_a_night_releases_its_date_and_goes_on_at_the_next_start(s
     assert len(service.rows("run_list")) == len(service.rows("trace_list")) == 1
 
 
+def test_asked_to_stop_in_the_last_step_a_night_is_done_and_nothing_has_failed(service: Service) -> None:
+    service.on_event = lambda event: service.stop.set() if event.get("step") == "prune" else None
+    assert service.run(night(FIRST)) == 0
+    assert [row["status"] for row in service.rows("job_runs")] == ["done"]
+
+
 # leases
 
 

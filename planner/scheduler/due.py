@@ -76,7 +76,7 @@ class Scheduler:
         for day in found.due:
             code = self._date(job, day, rows.get(day), is_newest=day == newest)
             self.announce()
-            if code is None or self.stopping():
+            if code is None or (self.stopping() and day != found.due[-1]):
                 return FAILED
             worst = FAILED if FAILED in (worst, code) else worst or code
         return worst
