@@ -199,7 +199,8 @@ def test_days_beyond_the_band_running_are_a_drift_and_exit_code_3(tmp_path: Path
     assert [row["band_missed"] for row in compared] == [True, True]
     assert [row["drift"] for row in compared] == [False, True]
     assert codes == [0, 0, 0, 3]
-    assert "drift: the forecast error was beyond 30% on 2 days running" in service.rows("job_runs")[-1]["message"]
+    message = service.rows("job_runs")[-1]["message"]
+    assert "drift: the forecast error was beyond 30% on 2 days running, to 2025-03-04" in message
     assert "The forecasts drift" in (service.jobs.out / "index.html").read_text()
 
 

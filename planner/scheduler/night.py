@@ -157,7 +157,9 @@ class Night:
         )
         self.log("compared", **{key: compared[key] for key in shown})
         band, days = self.job.drift.band, self.job.drift.days
-        return [f"drift: the forecast error was beyond {band:.0%} on {days} days running"] if compared["drift"] else []
+        if not compared["drift"]:
+            return []
+        return [f"drift: the forecast error was beyond {band:.0%} on {days} days running, to {self.log_day}"]
 
     def _plan(self) -> list[str]:
         if self.claim.run_id is None:
