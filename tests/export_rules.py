@@ -137,8 +137,11 @@ def aws_services(calls: Sequence[dict[str, Any]], service: str, clock: Clock) ->
     return last_set(found, clock)
 
 
-def slurm(script: str, zone: str, start: datetime, minutes: int) -> np.ndarray:
-    """Nodes reserved at every minute; the times are wall-clock times of the zone."""
+def slurm(script: str, start: datetime, minutes: int, zone: str | None = None) -> np.ndarray:
+    """Nodes reserved at every minute; scontrol reads times by the TZ that the script sets, or else by the zone."""
+    told = re.search(r"^export TZ=(\w+)$", script, re.MULTILINE)
+    zone = {"UTC0": "UTC"}[told[1]] if told else zone
+    assert zone is not None
     reserved = np.zeros(minutes, int)
     for line in script.splitlines():
         if line.startswith("scontrol create reservation "):

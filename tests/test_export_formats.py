@@ -413,7 +413,7 @@ def test_a_real_slurmctld_takes_the_reservations_and_gives_them_back(controller:
     keys = ("StartTime", "EndTime", "NodeCnt")
     again = "\n".join("scontrol create reservation " + " ".join(f"{k}={row[k]}" for k in keys) for row in found)
     start = datetime(begin.year, begin.month, begin.day, 4, tzinfo=UTC)
-    reserved = rules.slurm(again, "Asia/Shanghai", start, 24 * 60)
+    reserved = rules.slurm(again, start, 24 * 60, "Asia/Shanghai")
     assert reserved.tolist() == [0] * 720 + [90] * 120 + [210] * 360 + [0] * 240
     assert [(row["PartitionName"], row["Accounts"], row["State"]) for row in found] == [
         ("training", "training", "INACTIVE")

@@ -4,15 +4,16 @@ import json
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -35,11 +36,12 @@ from planner.scheduler.due import Scheduler
 from planner.scheduler.index_page import sparkline
 from planner.scheduler.ledger import LeaseLost, claim
 from planner.scheduler.lock import only_one
-from planner.scheduler.logs import LogNotReady, Logs
+from planner.scheduler.logs import LogNotReady, Logs, _day_of
 from planner.scheduler.metrics import Health, health_document, metrics_text
 from planner.scheduler.night import report_folder
-from planner.scheduler.service import NextDue, serve
-from planner.scheduler.settings import load_jobs
+from planner.scheduler.notify import notify
+from planner.scheduler.service import NextDue, _look, serve
+from planner.scheduler.settings import Notify, load_jobs
 from planner.store import Store, publish, published_path, readable
 from planner.trace import catalogue
 from planner.trace.import_job import ImportOptions
@@ -197,7 +199,8 @@ def test_days_beyond_the_band_running_are_a_drift_and_exit_code_3(tmp_path: Path
     assert [row["band_missed"] for row in compared] == [True, True]
     assert [row["drift"] for row in compared] == [False, True]
     assert codes == [0, 0, 0, 3]
-    assert "drift: the forecast error was beyond 30% on 2 days running" in service.rows("job_runs")[-1]["message"]
+    message = service.rows("job_runs")[-1]["message"]
+    assert "drift: the forecast error was beyond 30% on 2 days running, to 2025-03-04" in message
     assert "The forecasts drift" in (service.jobs.out / "index.html").read_text()
 
 
@@ -209,8 +212,12 @@ def test_the_index_page_leads_to_every_report_without_scripts(one_night: Service
     assert links == [f"n/{day}/index.html" for day in days(FIRST, 3)[::-1]]
     assert all((service.jobs.out / link).is_file() for link in links)
     assert "<script" not in page
-    assert page.count("<polyline") == 3 + 1
+    # one compared day is a figure and no curve
+    assert page.count("<polyline") == 3
+    assert "0.0% on 2025-03-03" in page
     assert 'href="http' not in page
+    service.run(night(date(2025, 3, 5)))
+    assert (service.jobs.out / "index.html").read_text().count("<polyline") == 4 + 1
 
 
 def test_a_browser_shows_the_index_page_from_disk(one_night: Service, chromium: str, tmp_path: Path) -> None:
@@ -258,7 +265,76 @@ def test_what_is_old_is_deleted_and_the_ledger_stays(tmp_path: Path) -> None:
     assert len(service.rows("plan_actual_days", job="n")) == 2
 
 
+def test_a_name_that_comes_again_is_not_deleted_with_the_night_that_had_it_first(tmp_path: Path) -> None:
+    for day in days(FIRST - timedelta(days=1), 8):
+        write_log(tmp_path, day)
+    keep = (
+        "history_days = 2\nkeep_trace_days = 2\nkeep_report_days = 7\nexport = [{ to = 'csv', path = '{date:%a}.csv' }]"
+    )
+    service = Service(tmp_path, write_jobs(tmp_path, f"first = {FIRST}\ncatch_up_days = 9\n{keep}"))
+    assert service.run(night(FIRST + timedelta(days=7))) == 0
+    assert len(service.rows("run_list")) == 7
+    # of the eighth night, whose planned weekday is that of the first
+    assert sum(1 for _ in service.jobs.out.glob("*.csv")) == 7
+    assert (service.jobs.out / "Mon.csv").is_file()
+
+
+def test_traces_of_others_whose_names_are_like_ours_are_left_alone(service: Service) -> None:
+    (job,) = service.jobs.file.job
+    assert _day_of(job, "n-2025-03-01") == date(2025, 3, 1)
+    for name in ("n-20250301", "n-2025-W09-6", "2025-03-01", "nn-2025-03-01", "n-2025-03-01b"):
+        assert _day_of(job, name) is None
+
+
+def test_an_export_that_cannot_express_a_day_is_said_and_the_night_is_done(tmp_path: Path) -> None:
+    # on 26 October the hour from 2 comes twice in Berlin, and the second time units start for the one from 3
+    night_of = date(2025, 10, 25)
+    write_log(tmp_path, night_of - timedelta(days=1))
+    log = tmp_path / "logs" / f"{night_of - timedelta(days=1)}.csv"
+    log.write_text(log.read_text().replace("T01:00:00+00:00,9000,9000", "T01:00:00+00:00,45000,45000"))
+    exports = (
+        "export = [{ to = 'keda', path = 'k.yaml' }, { to = 'slurm', path = 's.sh' }, { to = 'csv', path = 'c.csv' }]"
+    )
+    service = Service(tmp_path, write_jobs(tmp_path, f"first = {night_of}\n{exports}"))
+    service.jobs.out.mkdir()
+    (service.jobs.out / "k.yaml").write_text("the one before")
+    assert service.run(night(night_of)) == 3
+    (row,) = service.rows("job_runs")
+    assert (row["status"], row["exit_code"]) == ("done", 3)
+    assert row["message"].startswith("no keda for 2025-10-26: prefill units at 0")
+    assert service.named("not exported")[0]["to"] == "keda"
+    assert (service.jobs.out / "k.yaml").read_text() == "the one before"
+    assert (service.jobs.out / "c.csv").is_file()
+    assert "export TZ=UTC0" in (service.jobs.out / "s.sh").read_text()
+    assert report_folder(service.jobs.out, service.jobs.file.job[0], night_of).is_dir()
+
+
 # where the clock changes
+
+
+def test_dates_that_a_clock_ahead_of_time_gave_up_are_done_when_their_time_comes(one_night: Service) -> None:
+    service = one_night
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "catch_up_days = 3\nattempts = 1\nretry_s = 0"))
+    # for an hour the clock says that it is the 20th
+    for minute in range(0, 60, 10):
+        assert service.run(night(date(2025, 3, 20), time(3, minute))) == 1
+    before = {row["logical_date"].day: row["status"] for row in service.rows("job_runs")}
+    assert before == {2: "done", **dict.fromkeys(range(3, 18), "skipped"), 18: "failed", 19: "failed", 20: "failed"}
+    # then it is put back
+    for day in range(3, 7):
+        assert service.run(night(date(2025, 3, day))) == 0
+    done = [row for row in service.rows("job_runs") if row["status"] == "done"]
+    assert [(row["logical_date"].day, row["attempts"]) for row in done] == [(day, 1) for day in range(2, 7)]
+    assert len(service.rows("run_list")) == 5
+
+
+def test_a_first_look_with_a_clock_ahead_of_time_does_not_put_off_the_job(service: Service) -> None:
+    assert service.run(night(date(2036, 1, 1))) == 1
+    assert service.run(night(FIRST)) == 0
+    assert [(row["logical_date"].year, row["status"]) for row in service.rows("job_runs")] == [
+        (2025, "done"),
+        (2036, "failed"),
+    ]
 
 
 def test_days_of_23_and_25_hours_are_forecast_by_the_local_clock(tmp_path: Path) -> None:
@@ -327,6 +403,20 @@ def test_dates_too_long_ago_are_noted_as_skipped_once(one_night: Service) -> Non
         service.run(night(date(2025, 3, 5)))
     found = {str(row["logical_date"])[-2:]: row["status"] for row in service.rows("job_runs")}
     assert found == {"02": "done", "03": "skipped", "04": "skipped", "05": "done"}
+    assert [(one["first"], one["last"], one["dates"]) for one in service.named("skipped")] == [
+        (date(2025, 3, 3), date(2025, 3, 4), 2)
+    ]
+
+
+def test_a_failed_date_that_is_too_long_ago_is_skipped_once(service: Service) -> None:
+    (service.jobs.folder / "logs" / "2025-03-01.csv").unlink()
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "catch_up_days = 1"))
+    assert service.run(night(FIRST)) == 1
+    for _ in range(2):
+        assert service.run(night(FIRST + timedelta(days=1))) == 0
+    (row, _) = service.rows("job_runs")
+    assert (row["status"], row["exit_code"]) == ("skipped", None)
+    assert "longer ago than catch_up_days=1" in row["message"]
     assert len(service.named("skipped")) == 1
 
 
@@ -528,6 +618,12 @@ def test_asked_to_stop_a_night_releases_its_date_and_goes_on_at_the_next_start(s
     assert len(service.rows("run_list")) == len(service.rows("trace_list")) == 1
 
 
+def test_asked_to_stop_in_the_last_step_a_night_is_done_and_nothing_has_failed(service: Service) -> None:
+    service.on_event = lambda event: service.stop.set() if event.get("step") == "prune" else None
+    assert service.run(night(FIRST)) == 0
+    assert [row["status"] for row in service.rows("job_runs")] == ["done"]
+
+
 # leases
 
 
@@ -683,7 +779,111 @@ def test_a_notification_that_fails_is_logged_and_the_night_stays_done(service: S
     assert "notify.url http://127.0.0.1:9/" in service.named("not told")[1]["problem"]
 
 
+class Answering(BaseHTTPRequestHandler):
+    """Sends whoever posts on to /elsewhere, and /elsewhere counts who came."""
+
+    came: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.came.append(self.path)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(302)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_only_the_configured_address_is_told() -> None:
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            (problem,) = notify(Notify(url=f"http://127.0.0.1:{server.server_address[1]}/x"), {})
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "HTTP Error 302" in problem
+    assert Answering.came == ["/x"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"url": "http://127.0.0.1:port/"}, "nonnumeric port: 'port'"),
+        ({"url": "http://"}, "no host given"),
+        ({"command": ["sh", "-c", r"printf '\377 is no text' >&2; exit 4"]}, "exit code 4: \ufffd is no text"),
+        ({"command": [""]}, "notify.command "),
+        ({"command": ["sleep", "60"], "timeout_s": 0.1}, "timed out after 0.1 seconds"),
+    ],
+)
+def test_whatever_is_wrong_with_who_is_told_is_one_line(settings: dict[str, Any], problem: str) -> None:
+    (said,) = notify(Notify(**settings), {"job": "n"})
+    assert problem in said
+    assert "\n" not in said
+
+
+def test_an_address_that_does_not_speak_http_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                caller.recv(10_000)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        (problem,) = notify(Notify(url=f"http://127.0.0.1:{server.getsockname()[1]}/"), {})
+        thread.join()
+    assert "SSH-2.0" in problem
+
+
 # metrics and the running service
+
+
+def test_a_service_whose_clock_is_put_back_by_days_looks_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, looks = [timedelta(days=3)], threading.Semaphore(0)
+
+    class Wall(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + ahead[0]
+
+    monkeypatch.setattr("planner.scheduler.service.datetime", Wall)
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Wall)
+    monkeypatch.setattr(Scheduler, "run_due", lambda _: looks.release())
+    scheduler = Scheduler(service.store, service.jobs, service.owner, service.clock, service.log, service.stop.is_set)
+    thread = threading.Thread(target=serve, args=(scheduler, service.stop))
+    thread.start()
+    try:
+        assert looks.acquire(timeout=30)
+        ahead[0] = timedelta()
+        assert looks.acquire(timeout=30)
+    finally:
+        service.stop.set()
+        thread.join()
+
+
+def test_a_store_that_is_held_while_metrics_are_read_is_an_error_of_the_look(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(_store: Store) -> list[dict[str, Any]]:
+        raise StoreError("planner.duckdb: is held")
+
+    monkeypatch.setattr("planner.scheduler.service.ledger.rows", held)
+    monkeypatch.setattr(Scheduler, "run_due", lambda _: 0)
+    scheduler = Scheduler(service.store, service.jobs, service.owner, service.clock, service.log, service.stop.is_set)
+    health = Health(night(FIRST), night(FIRST))
+    _look(scheduler, health)()
+    assert service.named("look failed")[0]["message"] == "planner.duckdb: is held"
+    assert (health.errors, health.busy) == (1, False)
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -785,6 +985,13 @@ def test_a_port_in_use_is_named(service: Service) -> None:
         ("atempts = 3", "", "job.0.atempts: is not a known field"),
         ("first = 2025-13-01", "", "is not TOML"),
         ("keep_trace_days = 3", "", "keep_trace_days is 3 and history_days 28: forecasts need what is kept"),
+        ("keep_report_days = 1_000_000", "", "keep_report_days: Input should be less than or equal to 36500"),
+        ("catch_up_days = 1_000_000", "", "catch_up_days: Input should be less than or equal to 36500"),
+        (
+            "export = [{ to = 'csv', path = 'a/x' }, { to = 'json', path = './a/x' }]",
+            "",
+            "two exports are written to a/x; give each its own path",
+        ),
         ("", "path = 'logs/all.csv'", "is the same for every day; put {date} into it"),
         ("", "path = 'logs/{day}.csv'", "only {date} stands for something here"),
         ("export = [{ to = 'kedda', path = 'x' }]", "", 'no export format "kedda"; use one of keda'),

@@ -48,7 +48,8 @@ def run(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: Now = None, d
 def run_due(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: Now = None, db: Db = None) -> None:
     """Do what is due and end: the same as the service, for cron or a CronJob.
 
-    Exit code 1: a date failed, or waits; 3: all done, and a plan misses a limit or forecasts drift.
+    Exit code 1: a date failed, or waits; 3: all done, and a plan misses a limit, an export cannot express its day or
+    forecasts drift.
     """
     from planner.scheduler.lock import only_one
 

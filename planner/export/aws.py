@@ -7,7 +7,7 @@ its capacity whenever the wall clock of its zone comes to its recurrence, and th
 import json
 from typing import Any
 
-from planner.export.recurrence import Moment, Step, jumps_of_a_year, pattern_of, steps
+from planner.export.recurrence import Moment, Step, jumps_of_a_year, minute_of_day, pattern_of, steps
 from planner.export.schedule import Document, Role, Schedule
 
 _BATCH = 50
@@ -18,10 +18,11 @@ _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 def aws(schedule: Schedule) -> Document:
     """The schedule as calls that put scheduled actions. Raises RunError where none can express it."""
     over = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     calls: list[dict[str, Any]] = []
     count = 0
     for role in schedule.roles:
-        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over)
+        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over, begin)
         count += len(found)
         calls += (
             _groups(schedule, role, found)

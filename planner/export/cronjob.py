@@ -8,7 +8,7 @@ import json
 
 from planner.errors import RunError, UsageError
 from planner.export.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
-from planner.export.recurrence import Step, jumps_of_a_year, pattern_of, steps
+from planner.export.recurrence import Step, jumps_of_a_year, minute_of_day, pattern_of, steps
 from planner.export.schedule import Document, Role, Schedule
 
 _NOBODY = 65532
@@ -20,9 +20,10 @@ _LONGEST_NAME = 52
 def cronjob(schedule: Schedule) -> Document:
     """The schedule as CronJobs. Raises RunError where none can express it, UsageError for names that are too long."""
     over = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     jobs = []
     for role in schedule.roles:
-        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over)
+        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over, begin)
         if schedule.settings.cronjob_action == "hpa" and min(step.units for step in found) == 0:
             raise RunError(
                 f"the plan holds no {role.name} unit at times, and an HPA needs minReplicas of at least 1; "

@@ -150,14 +150,22 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
     return Pattern(weekly)
 
 
-def steps(pattern: Pattern, over: Iterable[Jump] = ()) -> list[Step]:
+def minute_of_day(at_us: int, zone: tzinfo) -> int:
+    """The minute of the local day at a moment."""
+    at = from_us(at_us, zone)
+    return at.hour * 60 + at.minute
+
+
+def steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | None = None) -> list[Step]:
     """A pattern as steps that hold until the next, in order of minute; one at midnight where it never changes.
 
+    begin: a minute of the day at which units are set though they may not change, so that what an earlier schedule left
+    does not last.
     over: where the clock skips or repeats a change, its units are set again at the end of what is skipped, and at the
     start of what is repeated, so that they hold on such days too.
     """
     changing = {minute % MINUTES_PER_DAY for minute in pattern.changes}
-    again = set()
+    again = set() if begin is None else {begin}
     for jump in over:
         first, last = (minute % MINUTES_PER_DAY for minute in jump.wall_minutes)
         if changing & jump.minutes_of_day:

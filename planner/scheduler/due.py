@@ -62,18 +62,21 @@ class Scheduler:
     def _job(self, job: Job) -> int:
         """The dates of a job that are due, in order; a later one waits for an earlier one that may still succeed."""
         rows = {row["logical_date"]: row for row in ledger.rows(self.store) if row["job"] == job.name}
-        newest = latest_due(self.clock(), job.at, self.jobs.scenarios[job.name].zone)
-        ended = {day for day, row in rows.items() if _has_ended(row, job, newest)}
-        found = missing(newest, job.first, rows, ended, job.catch_up_days)
+        now = self.clock()
+        newest = latest_due(now, job.at, self.jobs.scenarios[job.name].zone)
+        known = {day: row for day, row in rows.items() if not ledger.too_early(row, now)}
+        ended = {day for day, row in known.items() if _has_ended(row, job, newest)}
+        found = missing(newest, job.first, known, ended, job.catch_up_days)
         if found.skipped:
-            self.log("skipped", level="warning", job=job.name, dates=[str(day) for day in found.skipped])
+            first, last = found.skipped[0], found.skipped[-1]
+            self.log("skipped", level="warning", job=job.name, first=first, last=last, dates=len(found.skipped))
             why = f"longer ago than catch_up_days={job.catch_up_days} when the service next ran"
-            ledger.skip(self.store, job.name, found.skipped, self.owner, self.clock(), why)
+            ledger.skip(self.store, job.name, found.skipped, self.owner, now, why)
         worst = 0
         for day in found.due:
             code = self._date(job, day, rows.get(day), is_newest=day == newest)
             self.announce()
-            if code is None or self.stopping():
+            if code is None or (self.stopping() and day != found.due[-1]):
                 return FAILED
             worst = FAILED if FAILED in (worst, code) else worst or code
         return worst
@@ -117,10 +120,17 @@ class Scheduler:
             self.stopping,
         )
         try:
-            missed = _run(night)
+            return self._tried(night, claim, log, is_newest=is_newest)
         except ledger.LeaseLost as error:
             log("taken over", level="error", message=str(error))
             return FAILED
+
+    def _tried(self, night: Night, claim: Claim, log: Log, *, is_newest: bool) -> int:
+        """Run a night and end its attempt in the ledger. Raises LeaseLost, StoreError."""
+        try:
+            missed = _run(night)
+        except ledger.LeaseLost:
+            raise
         except Stopped:
             claim.end(ledger.RELEASED, None, "stopped half-way; goes on at the next start", self.clock(), uncounted=1)
             log("released")

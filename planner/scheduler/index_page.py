@@ -50,7 +50,9 @@ def _errors(days: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The forecast error of the days, as a sparkline and in words."""
     known = [row["output_wape"] for row in days if row["output_wape"] is not None]
     if not known:
-        return {"errors": None}
+        return {"errors_words": None}
     words = f"WAPE of output tokens by day: {known[-1]:.1%} on {days[-1]['day']}, {max(known):.1%} at most"
     drift = days[-1]["drift"]
-    return {"errors": sparkline(known, max(known)), "errors_words": words, "drift": drift}
+    # a single day is no curve
+    points = sparkline(known, max(known)) if len(known) > 1 else None
+    return {"errors": points, "errors_words": words, "drift": drift}

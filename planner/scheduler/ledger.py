@@ -124,8 +124,13 @@ def announced(store: Store, row: Row, now: datetime) -> None:
         session.execute("job_run_announced", job=row["job"], logical_date=row["logical_date"], now=now)
 
 
+def too_early(row: Row, now: datetime) -> bool:
+    """Whether a date was skipped or failed by a clock that ran ahead and has been put back since."""
+    return row["status"] in ("skipped", "failed") and bool(row["finished_at"] > now)
+
+
 def _free(row: Row, owner: Owner, now: datetime) -> bool:
     """Whether an attempt may begin: nobody has the row, its host was ours, or its lease has run out."""
-    if row["status"] in ENDED:
+    if row["status"] in ENDED and not too_early(row, now):
         return False
     return row["status"] != "running" or str(row["owner"]).split(":")[0] == owner.host or row["lease_until"] <= now

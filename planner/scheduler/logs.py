@@ -138,9 +138,9 @@ def trace_name(job: Job, day: date) -> str:
 
 
 def _day_of(job: Job, trace: str) -> date | None:
-    head, tail = trace[: len(job.name) + 1], trace[len(job.name) + 1 :]
     try:
-        return date.fromisoformat(tail) if head == f"{job.name}-" else None
+        day = date.fromisoformat(trace.removeprefix(f"{job.name}-"))
     except ValueError:
-        # a trace of somebody else whose name begins alike
         return None
+    # a trace of somebody else may have a name that is like ours
+    return day if trace == trace_name(job, day) else None

@@ -53,7 +53,7 @@ def metrics_text(health: Health) -> str:
     def metric(name: str, kind: str, meaning: str, samples: Sequence[tuple[str, float]]) -> None:
         full = f"planner_schedule_{name}"
         lines.extend((f"# HELP {full} {meaning}", f"# TYPE {full} {kind}"))
-        lines.extend(f"{full}{labels} {value:.17g}" for labels, value in samples)
+        lines.extend(f"{full}{labels} {value:.15g}" for labels, value in samples)
 
     jobs = sorted({str(row["job"]) for row in health.rows})
     states: dict[str, float] = {}
@@ -92,14 +92,15 @@ def serving(port: int | None, health: Health, clock: Any) -> Iterator[int | None
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            # nobody who reads slowly keeps the service waiting
             with health.lock:
-                if self.path == "/metrics":
-                    self._answer(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(health))
-                elif self.path == "/healthz":
-                    well, document = health_document(health, clock())
-                    self._answer(200 if well else 503, "application/json", json.dumps(document) + "\n")
-                else:
-                    self._answer(404, "text/plain; charset=utf-8", "there are /metrics and /healthz\n")
+                text, (well, document) = metrics_text(health), health_document(health, clock())
+            if self.path == "/metrics":
+                self._answer(200, "text/plain; version=0.0.4; charset=utf-8", text)
+            elif self.path == "/healthz":
+                self._answer(200 if well else 503, "application/json", json.dumps(document) + "\n")
+            else:
+                self._answer(404, "text/plain; charset=utf-8", "there are /metrics and /healthz\n")
 
         def _answer(self, code: int, kind: str, text: str) -> None:
             body = text.encode()

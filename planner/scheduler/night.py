@@ -13,7 +13,7 @@ import polars as pl
 
 from planner.actuals import DAYS, against_actual, beyond_band, drifted
 from planner.ahead import day_demand, expected_demand, forecast_rows, history, plan_ahead
-from planner.errors import PlannerError, RunError, TraceError
+from planner.errors import PlannerError, RunError, TraceError, UsageError
 from planner.exporting import export_run, put
 from planner.pipeline import version
 from planner.report.write import write_report
@@ -22,7 +22,7 @@ from planner.scenario.models import Scenario
 from planner.scheduler.dates import ONE_DAY
 from planner.scheduler.ledger import Claim
 from planner.scheduler.logs import Logs
-from planner.scheduler.settings import Job
+from planner.scheduler.settings import ExportFile, Job
 from planner.store import Store
 from planner.trace import catalogue
 
@@ -157,7 +157,9 @@ class Night:
         )
         self.log("compared", **{key: compared[key] for key in shown})
         band, days = self.job.drift.band, self.job.drift.days
-        return [f"drift: the forecast error was beyond {band:.0%} on {days} days running"] if compared["drift"] else []
+        if not compared["drift"]:
+            return []
+        return [f"drift: the forecast error was beyond {band:.0%} on {days} days running, to {self.log_day}"]
 
     def _plan(self) -> list[str]:
         if self.claim.run_id is None:
@@ -192,12 +194,25 @@ class Night:
         """The days that forecasts are made from, to the log's."""
         return [self.log_day - number * ONE_DAY for number in range(self.job.history_days)][::-1]
 
-    def _export(self) -> None:
+    def _export(self) -> list[str]:
         run = self._run
+        missed = []
         for file in self.job.export:
-            path = self.out / file.path.format(date=self.planned_day)
+            path = self._exported(file, self.day)
+            try:
+                text = export_run(run, run.scenario, file.to).text
+            except (RunError, UsageError) as error:
+                # such as a day on which the clock is put back, in a format that recurs daily
+                missed.append(f"no {file.to} for {self.planned_day}: {error}")
+                self.log("not exported", level="error", to=file.to, path=str(path), why=str(error))
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            put(path, export_run(run, run.scenario, file.to).text)
+            put(path, text)
+        return missed
+
+    def _exported(self, file: ExportFile, night: date) -> Path:
+        """The file that a night exports."""
+        return self.out / file.path.format(date=night + ONE_DAY)
 
     def _report(self) -> None:
         target = report_folder(self.out, self.job, self.day)
@@ -217,13 +232,16 @@ class Night:
             if day <= self.log_day - self.job.keep_trace_days * ONE_DAY:
                 catalogue.delete(self.store, name)
                 self.log("deleted", trace=name)
+        last = self.day - self.job.keep_report_days * ONE_DAY
+        nights = {row["logical_date"] for row in rows}
+        # a name may come again, as one of weekdays does
+        kept = {self._exported(file, night) for file in self.job.export for night in nights if night > last}
         for row in rows:
-            if row["logical_date"] > self.day - self.job.keep_report_days * ONE_DAY:
+            if row["logical_date"] > last:
                 continue
             shutil.rmtree(report_folder(self.out, self.job, row["logical_date"]), ignore_errors=True)
-            for file in self.job.export:
-                if "{date" in file.path:
-                    (self.out / file.path.format(date=row["logical_date"] + ONE_DAY)).unlink(missing_ok=True)
+            for path in {self._exported(file, row["logical_date"]) for file in self.job.export} - kept:
+                path.unlink(missing_ok=True)
             if row["run_id"] in stored:
                 delete_run(self.store, row["run_id"])
                 self.log("deleted", run_id=row["run_id"])

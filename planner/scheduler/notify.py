@@ -1,8 +1,8 @@
 """Telling a program or an address how a night ended."""
 
+import http.client
 import json
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -24,9 +24,15 @@ def notify(settings: Notify, document: Mapping[str, Any]) -> list[str]:
 def _command(settings: Notify, text: str) -> list[str]:
     try:
         done = subprocess.run(
-            settings.command, input=text, text=True, capture_output=True, timeout=settings.timeout_s, check=False
+            settings.command,
+            input=text,
+            encoding="utf-8",
+            errors="replace",
+            capture_output=True,
+            timeout=settings.timeout_s,
+            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return [f"notify.command {settings.command[0]}: {error}"]
     if done.returncode:
         return [f"notify.command {settings.command[0]}: exit code {done.returncode}: {done.stderr.strip()[-200:]}"]
@@ -38,7 +44,17 @@ def _post(url: str, timeout_s: float, text: str) -> list[str]:
         url, data=text.encode(), headers={"Content-Type": "application/json"}, method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s):
+        with _OPENER.open(request, timeout=timeout_s):
             return []
-    except (urllib.error.URLError, OSError) as error:
-        return [f"notify.url {url}: {error}"]
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return [f"notify.url {url}: {error or type(error).__name__}"]
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere but to the configured address."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """A redirect is an error, as a status beyond 400 is."""
+
+
+_OPENER = urllib.request.build_opener(_Straight)

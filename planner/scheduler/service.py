@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -22,6 +22,9 @@ _LOOK_S = 60.0
 
 _WAKE_S = 0.5
 """Seconds between looks at whether to stop."""
+
+
+_NIGHTLY = "nightly"
 
 
 class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
@@ -53,22 +56,33 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        background.add_job(_look(scheduler, health), NextDue(scheduler.jobs, scheduler.clock), id="nightly")
+        background.add_job(_look(scheduler, health), NextDue(scheduler.jobs, scheduler.clock), id=_NIGHTLY)
+        begun = datetime.now(UTC)
         background.start()
         scheduler.log("started", jobs=[job.name for job in scheduler.jobs.file.job], port=port)
-        # a signal that the system hands to another thread does not wake this one: it has to look now and then
-        while not stop.wait(_WAKE_S):
-            pass
+        _wait(background, stop, begun)
         scheduler.log("stopping")
         background.shutdown(wait=True)
     scheduler.log("stopped")
 
 
+def _wait(background: BackgroundScheduler, stop: threading.Event, before: datetime) -> None:
+    """Until `stop` is set. APScheduler waits for a moment by the clock: where that is put back, look at once.
+
+    before: when it was started.
+    """
+    # a signal that the system hands to another thread does not wake this one: it has to look now and then
+    while not stop.wait(_WAKE_S):
+        after = datetime.now(UTC)
+        if after < before:
+            background.modify_job(_NIGHTLY, next_run_time=after)
+        before = after
+
+
 def _look(scheduler: Scheduler, health: Health) -> Callable[[], None]:
-    def look() -> None:
-        health.set(busy=True, looked_at=scheduler.clock())
+    def part(do: Callable[[], object]) -> None:
         try:
-            scheduler.run_due()
+            do()
         except PlannerError as error:
             # the store is held by somebody, or full: the next look tries again
             scheduler.log("look failed", level="error", message=str(error))
@@ -76,9 +90,14 @@ def _look(scheduler: Scheduler, health: Health) -> Callable[[], None]:
         except Exception:
             health.set(errors=health.errors + 1)
             raise
+
+    def look() -> None:
+        health.set(busy=True, looked_at=scheduler.clock())
+        try:
+            part(scheduler.run_due)
         finally:
             health.set(busy=False, looked_at=scheduler.clock())
-        _refresh(scheduler, health)
+            part(lambda: _refresh(scheduler, health))
 
     return look
 

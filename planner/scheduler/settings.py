@@ -101,6 +101,10 @@ class Drift(Closed):
     """Days running beyond the band that are an alert."""
 
 
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""A number of days, a century at most, so that dates that long ago exist."""
+
+
 class Job(Closed):
     """One nightly job."""
 
@@ -114,17 +118,17 @@ class Job(Closed):
     """Scenario fields to override, path=value."""
     first: date | None = None
     """First date to run; left out: the date on which the service first runs."""
-    catch_up_days: PositiveCount = 7
+    catch_up_days: Days = 7
     """Dates at most that are caught up after the service was down; earlier ones are skipped."""
     attempts: PositiveCount = 3
     """How often a date is tried."""
     retry_s: Annotated[int, Field(ge=0)] = 900
     """Pause between tries."""
-    history_days: PositiveCount = 28
+    history_days: Days = 28
     """Days of logs that forecasts are made from, at most."""
-    keep_trace_days: PositiveCount = 35
+    keep_trace_days: Days = 35
     """Logs' requests are kept so long."""
-    keep_report_days: Annotated[int, Field(ge=2)] = 400
+    keep_report_days: Annotated[int, Field(ge=2, le=36_500)] = 400
     """Plans, reports and dated exports are kept so long, at least until what was planned has come. The ledger and plan
     against actual stay."""
     pictures: bool = True
@@ -198,6 +202,9 @@ class JobsFile(Closed):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two jobs are named {', '.join(twice)}; give each its own name")
+        paths = [Path(file.path) for job in jobs for file in job.export]
+        if same := sorted({str(path) for path in paths if paths.count(path) > 1}):
+            raise ValueError(f"two exports are written to {', '.join(same)}; give each its own path")
         return jobs
 
 

@@ -1,4 +1,4 @@
--- Note a logical date that is too long ago to be caught up.
+-- Note a logical date that is too long ago to be caught up; one that is done, or is being done, stays.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param owner         who noticed
@@ -7,4 +7,6 @@
 INSERT INTO job_run
     (job, logical_date, status, attempts, owner, lease_until, started_at, finished_at, step, message)
 VALUES ($job, $logical_date::DATE, 'skipped', 0, $owner, $now, $now, $now, 'skipped', $message)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO UPDATE SET
+    status = 'skipped', finished_at = $now, step = 'skipped', message = $message, exit_code = NULL, announced_at = NULL
+WHERE job_run.status <> 'done' AND (job_run.status <> 'running' OR job_run.lease_until <= $now);

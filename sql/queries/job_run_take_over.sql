@@ -6,6 +6,9 @@
 -- @param lease_until   until when it is claimed
 UPDATE job_run
 SET
-    status = 'running', attempts = attempts + 1, owner = $owner, lease_until = $lease_until, started_at = $now,
+    status = 'running',
+    -- what ended in the future was ended by a clock that ran ahead, and does not count
+    attempts = CASE WHEN finished_at > $now THEN 1 ELSE attempts + 1 END,
+    owner = $owner, lease_until = $lease_until, started_at = $now,
     finished_at = NULL, exit_code = NULL
 WHERE job = $job AND logical_date = $logical_date::DATE;

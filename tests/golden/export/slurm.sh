@@ -1,8 +1,9 @@
 #!/bin/sh
 # run-00001 of planner: scenario small, policy fixed
-# Times are the wall clock's of Asia/Shanghai, which must be that of slurmctld: Slurm's carry no zone.
+# Times are UTC, as TZ tells scontrol: Slurm's carry no zone. The cluster's clock may be any.
 # Slurm refuses times that have passed: --begin DATE moves them to other days.
 # Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.
 set -e
-scontrol create reservation ReservationName=planner-run-00001-001 StartTime=2026-06-02T00:00:00 EndTime=2026-06-02T08:00:00 NodeCnt=90 PartitionName=training Accounts=training
-scontrol create reservation ReservationName=planner-run-00001-002 StartTime=2026-06-02T02:00:00 EndTime=2026-06-02T08:00:00 NodeCnt=120 PartitionName=training Accounts=training
+export TZ=UTC0
+scontrol create reservation ReservationName=planner-run-00001-001 StartTime=2026-06-01T16:00:00 EndTime=2026-06-02T00:00:00 NodeCnt=90 PartitionName=training Accounts=training
+scontrol create reservation ReservationName=planner-run-00001-002 StartTime=2026-06-01T18:00:00 EndTime=2026-06-02T00:00:00 NodeCnt=120 PartitionName=training Accounts=training
