@@ -127,10 +127,17 @@ def classes(measured: Measured, names: Mapping[int, str]) -> list[dict[str, Any]
 
 
 def delivered(measured: Measured, hour: int | None) -> float:
-    """Output tokens of an hour of the window or of the whole, first tokens included; the others by whole minutes."""
-    minutes = measured.decode.minutes[measured.minutes(hour)]
+    """Output tokens of an hour of the window or of the whole, first tokens included.
+
+    A minute that is only in part in the hour gives as much of its other tokens, so that hours add up to the whole.
+    """
+    span, number = measured.span, hour or 0
+    from_us = span.from_us + number * US_PER_HOUR
+    to_us = span.to_us if hour is None else min(from_us + US_PER_HOUR, span.to_us)
+    edges = np.concatenate([[0.0], np.cumsum(span.minutes_us)])
+    part = np.diff(np.clip(edges, from_us, to_us)) / span.minutes_us
     first = measured.prefill.hours["read"][_rows(hour)].sum()
-    return float(first + minutes["tokens"].sum() / (60 * len(minutes)) * measured.seconds(hour))
+    return float(first + measured.decode.minutes["tokens"] @ part)
 
 
 def _rows(hour: int | None) -> slice:

@@ -143,6 +143,21 @@ def test_a_window_of_seconds_has_the_figures_of_its_minute(cli: Cli) -> None:
     assert found.json["hours"][0]["kv_occupancy"] == found.json["kv_occupancy"] > 0
 
 
+def test_hours_that_begin_inside_a_minute_add_up_and_are_the_same_in_sql(cli: Cli) -> None:
+    for start, end in (("20:00:30", "21:17:13.5"), ("20:00:30", "20:00:40"), ("20:59:59.5", "21:00:00.5")):
+        window = ("--from", f"2025-02-27T{start}+08:00", "--to", f"2025-02-27T{end}+08:00")
+        found = cli("replay", *SETS, *window, "--json").json
+        for name in ("requests", "completed", "output_tokens", "cost_usd"):
+            assert sum(hour[name] for hour in found["hours"]) == pytest.approx(found[name], rel=1e-12)
+        stored = cli("sql", "--name", "replay_hours", "--format", "json").json
+        assert len(stored) == len(found["hours"])
+        for row, hour in zip(stored, found["hours"], strict=True):
+            assert row["requests"] == hour["requests"]
+            assert row["output_tokens_per_s_per_stream"] == pytest.approx(hour["tokens_per_s_per_stream"], rel=1e-9)
+            for name in ("prefill_queue_requests", "decode_queue_requests", "prefill_busy", "decode_busy"):
+                assert row[name] == pytest.approx(hour[name], rel=1e-9)
+
+
 def test_cost_is_per_token_that_was_delivered(cli: Cli) -> None:
     even = cli("replay", *SETS, *EVENING, "--json").json
     impatient = cli("replay", *SETS, *EVENING, "--set", "replay.timeout_s=0.2", "--json").json

@@ -65,6 +65,9 @@ app.add_typer(config.app, name="config")
 
 _INTERRUPTED = 130
 """What typer returns for Ctrl-C."""
+_NOTHING_STORED = "interrupted; no result was stored"
+_QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB raises for Ctrl-C while it works, as a RuntimeError and instead of Python's KeyboardInterrupt."""
 
 
 def _version(wanted: bool) -> None:
@@ -98,7 +101,7 @@ def execute() -> int:
         code = app(prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
-            _fail("interrupted; no result was stored")
+            _fail(_NOTHING_STORED)
         return code if isinstance(code, int) else 0
     except PlannerError as error:
         _fail(str(error))
@@ -109,6 +112,11 @@ def execute() -> int:
         message = getattr(error, "format_message", error.__str__)()
         _fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
+    except RuntimeError as error:
+        if str(error) != _QUERY_INTERRUPTED:
+            raise
+        _fail(_NOTHING_STORED)
+        return _INTERRUPTED
     except BrokenPipeError:
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,5 @@
 -- What units did in a replay, hour by hour of those that count: queues, streams, KV, shares of time, tokens per second.
+-- An hour that begins or ends inside a minute has the whole minute.
 -- @public
 -- @param run_id  the run
 WITH hours AS (
@@ -34,7 +35,7 @@ SELECT
 FROM hours
 JOIN replay_minute
     ON replay_minute.run_id = $run_id
-    AND minute_start >= interval_start AND minute_start < interval_start + INTERVAL 1 HOUR
+    AND minute_start > interval_start - INTERVAL 1 MINUTE AND minute_start < interval_start + INTERVAL 1 HOUR
 JOIN replay_run ON replay_run.run_id = replay_minute.run_id AND minute_start < window_end
 GROUP BY interval_start
 ORDER BY interval_start;
