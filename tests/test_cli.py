@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from conftest import Cli
 
+from planner.cli import app
 from planner.store import Store
 
 PLAN_KEYS = {
@@ -438,3 +439,14 @@ def test_a_reader_that_goes_away_is_no_error(planned: Store) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
+
+
+def test_an_interrupt_while_duckdb_works_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: object) -> None:
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(app, "app", interrupted)
+    assert app.execute() == 130
+    assert capsys.readouterr().err == "planner: interrupted; no result was stored\n"

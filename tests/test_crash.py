@@ -1,6 +1,5 @@
 """Killed at any point, or started twice: the store opens, earlier runs are there, and no part of another is."""
 
-import contextlib
 import os
 import random
 import signal
@@ -168,19 +167,3 @@ def test_an_interrupt_says_that_nothing_was_stored(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 130
     assert message == "planner: interrupted; no result was stored\n"
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".spool")] == []
-
-
-def test_an_interrupt_while_the_database_works_is_one_too(planned: Store) -> None:
-    endless = "SELECT count(*) FROM range(100000000000) AS numbers WHERE range % 7 = 3"
-    process = started("sql", endless, stderr=subprocess.PIPE)
-    time.sleep(3)
-    while process.poll() is None:
-        # one that comes while a library is loaded may be lost
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
-    assert process.stderr is not None
-    message = process.stderr.read().decode()
-    process.stderr.close()
-    assert process.returncode == 130
-    assert message == "planner: interrupted; no result was stored\n"

@@ -67,7 +67,8 @@ _INTERRUPTED = 130
 """What typer returns for Ctrl-C."""
 _NOTHING_STORED = "interrupted; no result was stored"
 _QUERY_INTERRUPTED = "Query interrupted"
-"""What DuckDB raises for Ctrl-C while it works, as a RuntimeError and instead of Python's KeyboardInterrupt."""
+"""What DuckDB raises for Ctrl-C while it works, as a RuntimeError and instead of Python's KeyboardInterrupt. It may
+hear of it only at the end of a query, where another of its threads does all the work."""
 
 
 def _version(wanted: bool) -> None:
