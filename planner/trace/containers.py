@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -137,6 +138,27 @@ class _Utf8(io.RawIOBase):
         super().close()
 
 
+class _ReadAhead(io.BufferedReader):
+    """A file that Arrow reads from a thread of its own, and goes on reading where its rows are wanted no more.
+
+    From then on there is nothing to read, and nobody is in the middle of it: such a thread would abort the process if
+    it came back to Python when that ends.
+    """
+
+    def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
+        super().__init__(raw, buffer_size)
+        self._reading = Lock()
+        self._over = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._reading:
+            return b"" if self._over else super().read(size)
+
+    def __exit__(self, *_: object) -> None:
+        with self._reading:
+            self._over = True
+
+
 def _lines(
     path: Path, columns: list[str], read: pacsv.ReadOptions, parse: dict[str, object], first_line: int
 ) -> Iterator[pa.RecordBatch]:
@@ -152,10 +174,11 @@ def _lines(
     convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
     schema = schema_of(columns)
     row_number, extra_lines = first_line - 1, 0
-    with _Utf8(path) as text:
+    with _Utf8(path) as text, _ReadAhead(text, BLOCK_BYTES) as source:
         try:
-            stream = pa.PythonFile(io.BufferedReader(text, BLOCK_BYTES), "r")
-            for batch in pacsv.open_csv(stream, read_options=read, parse_options=options, convert_options=convert):
+            for batch in pacsv.open_csv(
+                pa.PythonFile(source, "r"), read_options=read, parse_options=options, convert_options=convert
+            ):
                 numbers, used = _numbers(batch.num_rows, row_number, {number for number, _ in faults})
                 row_number = max([row_number, *numbers[-1:].tolist(), *(number for number, _ in faults[:used])])
                 # line ends inside quotes of earlier rows move a row's line down
