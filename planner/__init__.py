@@ -15,28 +15,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.catalogue.scenarios import load_scenario
     from planner.errors import PlannerError
-    from planner.pipeline import check, load_run, plan, version
-    from planner.replaying import replay, store_replay
+    from planner.planning.pipeline import check, load_run, plan, version
     from planner.report.write import write_report
-    from planner.results import RunView, plan_document
-    from planner.scenario.load import load_scenario
-    from planner.scenario.models import Scenario
+    from planner.runs.results import RunView, plan_document
+    from planner.settings.scenario import Scenario
     from planner.store import Store
+    from planner.studies.replay.run import replay, store_replay
 
 _HOMES = {
     "PlannerError": "planner.errors",
-    "RunView": "planner.results",
-    "Scenario": "planner.scenario.models",
+    "RunView": "planner.runs.results",
+    "Scenario": "planner.settings.scenario",
     "Store": "planner.store",
-    "check": "planner.pipeline",
-    "load_run": "planner.pipeline",
-    "load_scenario": "planner.scenario.load",
-    "plan": "planner.pipeline",
-    "plan_document": "planner.results",
-    "replay": "planner.replaying",
-    "store_replay": "planner.replaying",
-    "version": "planner.pipeline",
+    "check": "planner.planning.pipeline",
+    "load_run": "planner.planning.pipeline",
+    "load_scenario": "planner.catalogue.scenarios",
+    "plan": "planner.planning.pipeline",
+    "plan_document": "planner.runs.results",
+    "replay": "planner.studies.replay.run",
+    "store_replay": "planner.studies.replay.run",
+    "version": "planner.planning.pipeline",
     "write_report": "planner.report.write",
 }
 

@@ -1,9 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files: the shipped data folders, and files that appear whole or not at all.
+
+The shipped folders are `sql/`, `traces/` and `reports/`: a wheel carries them inside the package, a checkout at its top
+level.
+"""
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
+
+
+def shipped(folder: str) -> Path:
+    """The shipped data folder of that name."""
+    package = Path(str(files("planner")))
+    inside = package / "_shipped" / folder
+    return inside if inside.is_dir() else package.parent / folder
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from planner.catalogue.scenarios import load_scenario
 from planner.cli import app
-from planner.scenario.load import load_scenario
-from planner.scenario.models import Scenario
+from planner.settings.scenario import Scenario
 from planner.store import Store
 
 _SWITCHES = ("PLANNER_TEST_TRACES", "PLANNER_TEST_MUTATIONS", "PLANNER_TEST_NIGHTS", "PLANNER_UPDATE_GOLDEN")
@@ -80,7 +80,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def _planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and one default plan, made once."""
-    from planner import pipeline
+    from planner.planning import pipeline
 
     path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
     pipeline.plan(Store(path), load_scenario().scenario, now=NOW)

@@ -4,19 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.capacity import (
-    Gpus,
-    HitRatio,
-    Kv,
-    KvTokens,
-    Model,
-    Node,
-    Settings,
-    Target,
-    Weights,
-    study_of,
-    within,
-)
+from planner.cli.capacity import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of, within
 from planner.cli.options import Json
 from planner.cli.output import percent, print_json, print_line, print_table
 from planner.errors import UsageError
@@ -61,7 +49,7 @@ def batching(
     Latency against throughput and cost from batch 1 to the memory's cap, collection windows, batches by queue depth,
     pipeline bubbles, and one user on one node against the fleet.
     """
-    from planner.studies.batching import WINDOWS_MS, batching_study
+    from planner.studies.capacity.batching import WINDOWS_MS, batching_study
 
     study = study_of(
         node, model, weights=weights, kv=kv, gpus=gpus, target=target, kv_tokens=kv_tokens, hit=hit, sets=sets

@@ -12,7 +12,7 @@ from planner.cli.output import number, percent, print_json, print_line, print_ta
 from planner.errors import ScenarioError, UsageError
 
 if TYPE_CHECKING:
-    from planner.studies.engine import Study
+    from planner.studies.capacity.overview import Study
 
 app = typer.Typer(help="What a node can do with a model, and why.", invoke_without_command=True, rich_markup_mode=None)
 
@@ -102,7 +102,7 @@ def capacity(
     if check:
         _check(written, as_json)
         return
-    from planner.studies.engine import overview
+    from planner.studies.capacity.overview import overview
 
     study = study_of(
         node,
@@ -149,7 +149,7 @@ def fit(
     FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or the JSON of vLLM's bench serve, GuideLLM,
     AIPerf or GenAI-Perf. The points of several files are put together. The fit holds only between the measured points.
     """
-    from planner.studies.calibrate import fit_files, write_calibration
+    from planner.studies.capacity.calibrate import fit_files, write_calibration
 
     study = study_of(node, model, weights=weights, kv=kv, gpus=gpus, sets=sets)
     _, account = fit_files(study, files, server_gpus)
@@ -207,8 +207,8 @@ def cache(
     The cache drops what was used longest ago; all capacities come from one pass over the trace's blocks. The disk's
     figures are assumptions: those of a usual NVMe drive.
     """
-    from planner.fleet.kv_cache import Disk
-    from planner.studies.disk import cached_trace, disk_study
+    from planner.core.fleet.kv_cache import Disk
+    from planner.studies.capacity.disk_cache import cached_trace, disk_study
 
     store = store_at(db)
     cached = cached_trace(store, trace)
@@ -252,8 +252,8 @@ def route(
     Every class goes where its time per token, its time to the first token and the memory allow it; beside it the
     routing in proportion to capacity.
     """
-    from planner.studies.engine import engine_settings
-    from planner.studies.mix import route_mix
+    from planner.studies.capacity.mixed_fleet import route_mix
+    from planner.studies.capacity.overview import engine_settings
 
     overwritten = [name for name in (item.partition("=")[0].strip() for item in sets or []) if name in _OF_A_MIX]
     if overwritten:
@@ -319,8 +319,8 @@ def study_of(
     db: Path | None = None,
 ) -> "Study":
     """The study that the options ask for. Raises UsageError."""
-    from planner.pipeline import trace_workload
-    from planner.studies.engine import study_of_names
+    from planner.planning.pipeline import trace_workload
+    from planner.studies.capacity.overview import study_of_names
 
     given = {"weights": weights, "kv": kv}
     engine = [*(sets or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
@@ -354,7 +354,7 @@ def _written(context: typer.Context) -> list[str]:
 
 
 def _check(written: list[str], as_json: bool) -> None:
-    from planner.studies.check import NOTES, check_rows
+    from planner.studies.capacity.check import NOTES, check_rows
 
     others = [name for name in written if name not in ("--check", "--json")]
     if others:
@@ -370,7 +370,7 @@ def _check(written: list[str], as_json: bool) -> None:
 
 
 def _sweep(study: "Study", what: str, chart: Path | None, as_json: bool) -> None:
-    from planner.studies.engine import SWEEPS, sweep
+    from planner.studies.capacity.overview import SWEEPS, sweep
 
     known = next((name for name in SWEEPS if name == what), None)
     if known is None:

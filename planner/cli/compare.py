@@ -42,8 +42,8 @@ def compare(
     Every policy's nodes, cost, shortfall and scale actions as it is set, and its node-hours once it is tuned to the
     shortfall that slo.max_shortfall_ratio allows; that is what ranks them. All runs are stored.
     """
-    from planner.comparing import attainments, store_comparison
-    from planner.comparing import compare as run_compare
+    from planner.studies.compare import attainments, store_comparison
+    from planner.studies.compare import compare as run_compare
 
     flags = [] if trace is None else [f"trace.name={trace}"]
     loaded = scenario_of(scenario, [*(sets or []), *flags]).scenario

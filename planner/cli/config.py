@@ -18,7 +18,7 @@ def _group() -> None:
 @app.command("show")
 def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
     """Where the store is, and every scenario field that a flag or the environment sets."""
-    from planner.scenario.load import shown, value_at
+    from planner.catalogue.scenarios import shown, value_at
 
     loaded = scenario_of(None, sets)
     store = store_at(db)

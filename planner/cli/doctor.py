@@ -6,7 +6,7 @@ from planner.cli.output import print_json, print_table
 
 def doctor(db: Db = None, as_json: Json = False) -> None:
     """Check this installation and the store."""
-    from planner.doctor import checks
+    from planner.cli.doctor_checks import checks
     from planner.errors import PlannerError
 
     found = checks(store_at(db))

@@ -40,8 +40,8 @@ def experts(
     Hierarchical where the nodes divide the expert groups, so that a group's experts stay on one node; global
     otherwise. Without --load, lognormal loads are drawn.
     """
-    from planner.fleet.experts import Layout, document, moves, place, warm_up
-    from planner.loads import check_size, draw_loads, read_loads, read_slots
+    from planner.core.fleet.experts import Layout, document, moves, place, warm_up
+    from planner.studies.capacity.expert_loads import check_size, draw_loads, read_loads, read_slots
 
     loads = draw_loads(layers, drawn_experts, sigma, seed) if load is None else read_loads(load)
     check_size(len(loads), "layers", replicas, "--replicas")

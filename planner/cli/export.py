@@ -29,9 +29,9 @@ def export(
     keda, cronjob and aws recur daily, or weekly if the plan covers a week; slurm reserves the training windows; focus
     is the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
     """
-    from planner.exporting import check_format, export_run, put
-    from planner.pipeline import load_run
-    from planner.scenario.load import with_table
+    from planner.catalogue.scenarios import with_table
+    from planner.export.run import check_format, export_run, put
+    from planner.planning.pipeline import load_run
 
     check_format(to)
     days = _date(day, "--day"), _date(begin, "--begin")

@@ -45,10 +45,10 @@ def forecast(
     interval, by the method that missed the least, with quantiles from its own past errors. Draws the scenario's trace
     if it is not stored yet; that needs more than one season, for example --set trace.days=14.
     """
+    from planner.core.forecast import BUILT_IN, METHODS
     from planner.errors import UsageError
-    from planner.forecast import BUILT_IN, METHODS
-    from planner.forecasting import document
-    from planner.forecasting import forecast as run_forecast
+    from planner.studies.forecast import document
+    from planner.studies.forecast import forecast as run_forecast
 
     if method not in ("all", *METHODS):
         raise UsageError(f'--method: no forecast method "{method}"; use all or one of {", ".join(METHODS)}')

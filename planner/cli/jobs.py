@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner.cli.output import print_line, print_table, usd
 
 if TYPE_CHECKING:
-    from planner.job_accounts import JobsView
+    from planner.runs.jobs import JobsView
 
 _MOST_JOBS = 48
 

@@ -40,7 +40,7 @@ def optimize(
     Exit code 3: no schedule is within slo.max_shortfall_ratio.
     """
     from planner.errors import LimitMissed, UsageError
-    from planner.optimizing import OBJECTIVES, Further, bounds, save_timetable
+    from planner.studies.bound import OBJECTIVES, Further, bounds, save_timetable
 
     wanted = OBJECTIVES if objective == "both" else tuple(one for one in OBJECTIVES if one == objective)
     if not wanted:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from planner.scenario.load import LoadedScenario
+    from planner.catalogue.scenarios import LoadedScenario
     from planner.store import Store
 
 Db = Annotated[
@@ -50,11 +50,11 @@ def reading_at(db: Path | None) -> "Store":
 
 def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = None) -> "LoadedScenario":
     """The scenario with a what-if preset, the environment and --set applied."""
-    from planner.scenario.load import Preset, load_scenario
+    from planner.catalogue.scenarios import Preset, load_scenario
 
     if what_if is None:
         return load_scenario(name, sets or [], os.environ)
-    from planner.scenario.overlays import overlay
+    from planner.catalogue.claims import overlay
 
     return load_scenario(name, sets or [], os.environ, Preset(what_if, overlay(what_if).overrides))
 

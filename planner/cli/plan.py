@@ -9,7 +9,7 @@ from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scena
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 
 if TYPE_CHECKING:
-    from planner.results import RunView
+    from planner.runs.results import RunView
 
 _MOST_HOURS = 48
 
@@ -36,8 +36,8 @@ def plan(
     scenario's trace if it is not stored yet, plans, stores the run and prints it.
     Exit code 3: the plan is stored and misses a limit that the scenario states.
     """
-    from planner import pipeline
-    from planner.results import check_limits, plan_document
+    from planner.planning import pipeline
+    from planner.runs.results import check_limits, plan_document
 
     flags = [f"policy.name={policy}"] if policy else []
     flags += [f"trace.name={trace}"] if trace else []
@@ -141,7 +141,7 @@ def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, a
 
     Quantity by quantity, with the kind of each: input, inferred, fitted or emergent.
     """
-    from planner.reference import NOTES, reference_rows
+    from planner.studies.reference import NOTES, reference_rows
 
     loaded = scenario_of(scenario, sets)
     with progress_bar("drawing requests") as progress:

@@ -47,10 +47,10 @@ def pricing(
     shortfall. Where prices follow utilisation and demand answers, both are iterated until they agree, or it is said
     that they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
     """
-    from planner.economics.dynamic_pricing import Response
+    from planner.core.economics.dynamic_pricing import Response
     from planner.errors import LimitMissed
-    from planner.pricing import price, rule_of
-    from planner.studies.pricing import document, missed
+    from planner.studies.pricing.market import price, rule_of
+    from planner.studies.pricing.summary import document, missed
 
     response = Response(elasticity, shift, sensitivity)
     chosen = rule_of(rule, utilisation, ramp)
@@ -87,7 +87,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _print_levels(levels: list[dict[str, Any]]) -> None:
     """The totals, a column per way to price."""
-    from planner.studies.pricing import TITLES
+    from planner.studies.pricing.summary import TITLES
 
     rows = [
         ("revenue", [usd(each["revenue_usd"]) for each in levels]),
@@ -125,7 +125,7 @@ def _print_bases(found: dict[str, Any]) -> None:
 
 
 def _print_hours(found: dict[str, Any]) -> None:
-    from planner.studies.pricing import TITLES
+    from planner.studies.pricing.summary import TITLES
 
     hours = found["hours"]
     rows = [

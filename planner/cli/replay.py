@@ -42,8 +42,8 @@ def replay(
     replayed as it was planned; --set may then change replay.* and failures.* only.
     """
     from planner.errors import LimitMissed, UsageError
-    from planner.replaying import is_run, planned_scenario, store_replay
-    from planner.replaying import replay as run_replay
+    from planner.studies.replay.run import is_run, planned_scenario, store_replay
+    from planner.studies.replay.run import replay as run_replay
 
     if whole and (start or end):
         raise UsageError("--all counts the whole plan; leave out --from and --to")

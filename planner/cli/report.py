@@ -20,7 +20,7 @@ def report(
 
     One self-contained HTML page, PNG and SVG of every chart, CSV of every table.
     """
-    from planner.pipeline import load_run
+    from planner.planning.pipeline import load_run
     from planner.report.write import write_report
 
     run = load_run(reading_at(db), run_id)

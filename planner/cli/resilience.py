@@ -33,8 +33,8 @@ def resilience(
     started. From probabilities; --replay runs every request of the window through fleets whose units fail.
     """
     from planner.errors import UsageError
-    from planner.resilience import SEEDS
-    from planner.resilience import resilience as resilience_of
+    from planner.studies.resilience import SEEDS
+    from planner.studies.resilience import resilience as resilience_of
 
     if seeds is not None and not replays:
         raise UsageError("--seeds are draws of failures to replay; add --replay")

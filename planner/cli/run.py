@@ -42,8 +42,8 @@ def list_(db: Db = None, as_json: Json = False) -> None:
 def show(run_id: RunId = None, db: Db = None, as_json: Json = False) -> None:
     """One run as `planner plan` printed it."""
     from planner.cli.plan import print_plan
-    from planner.pipeline import load_run
-    from planner.results import plan_document
+    from planner.planning.pipeline import load_run
+    from planner.runs.results import plan_document
 
     run = load_run(reading_at(db), run_id)
     if as_json:
@@ -60,8 +60,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What differs between two runs: settings, figures, intervals."""
-    from planner.pipeline import load_run
-    from planner.results import diff_runs
+    from planner.planning.pipeline import load_run
+    from planner.runs.results import diff_runs
 
     store = reading_at(db)
     document = diff_runs(load_run(store, one), load_run(store, two))
@@ -83,7 +83,7 @@ def delete(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run.")], db: Db = None, as_json: Json = False
 ) -> None:
     """Delete a run and all its rows."""
-    from planner.results import delete_run
+    from planner.runs.results import delete_run
 
     delete_run(store_at(db), run_id)
     if as_json:

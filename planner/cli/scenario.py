@@ -18,8 +18,8 @@ def init(
     sets: Sets = None,
 ) -> None:
     """Write a commented TOML file to start from. An existing file is not touched."""
+    from planner.catalogue.scenarios import to_toml
     from planner.errors import PlannerError
-    from planner.scenario.load import to_toml
 
     text = to_toml(scenario_of(base, sets).scenario, comments=True)
     try:
@@ -36,7 +36,7 @@ def init(
 def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
     """Check a scenario and print all its problems at once."""
     from planner.errors import ScenarioError, UsageError
-    from planner.pipeline import check
+    from planner.planning.pipeline import check
 
     try:
         loaded = scenario_of(scenario, sets)
@@ -60,7 +60,7 @@ def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = F
 @app.command("show")
 def show(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
     """A scenario as TOML, with the meaning and provenance of every value."""
-    from planner.scenario.load import to_toml
+    from planner.catalogue.scenarios import to_toml
 
     loaded = scenario_of(scenario, sets)
     if as_json:
@@ -72,8 +72,8 @@ def show(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """The built-in scenarios."""
-    from planner.scenario.catalogue import names
-    from planner.scenario.load import load_scenario
+    from planner.catalogue.read import names
+    from planner.catalogue.scenarios import load_scenario
 
     found = [load_scenario(name).scenario for name in names("scenarios")]
     if as_json:

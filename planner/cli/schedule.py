@@ -16,7 +16,7 @@ from planner.cli.options import Db, Json, Sets, now, reading_at, store_at
 from planner.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from planner.scheduler.due import Scheduler
+    from planner.nightly.due import Scheduler
 
 app = typer.Typer(help="Nightly jobs: yesterday's log in, tomorrow's plan out.", rich_markup_mode=None)
 
@@ -35,8 +35,8 @@ def run(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: Now = None, d
 
     Logs are JSON lines on stderr. A second service on the same store ends with exit code 1.
     """
-    from planner.scheduler.lock import only_one
-    from planner.scheduler.service import serve
+    from planner.nightly.lock import only_one
+    from planner.nightly.service import serve
 
     stop = _stop_on_signals()
     scheduler = _scheduler(jobs, sets, at, db, stop)
@@ -51,7 +51,7 @@ def run_due(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: Now = Non
     Exit code 1: a date failed, or waits; 3: all done, and a plan misses a limit, an export cannot express its day or
     forecasts drift.
     """
-    from planner.scheduler.lock import only_one
+    from planner.nightly.lock import only_one
 
     scheduler = _scheduler(jobs, sets, at, db, _stop_on_signals())
     with only_one(scheduler.store.path):
@@ -69,9 +69,9 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """The jobs of a file, and when they are due next."""
-    from planner.scenario.catalogue import find
-    from planner.scheduler.dates import next_due_at
-    from planner.scheduler.settings import load_jobs
+    from planner.catalogue.read import find
+    from planner.nightly.dates import next_due_at
+    from planner.nightly.jobs_file import load_jobs
 
     if example:
         print_line(find("nightly", "example").read_text(encoding="utf-8").rstrip("\n"))
@@ -105,7 +105,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """The ledger: what became of every date, newest last."""
-    from planner.scheduler.ledger import rows as ledger_rows
+    from planner.nightly.ledger import rows as ledger_rows
 
     store = reading_at(db)
     with store.read():
@@ -135,8 +135,8 @@ def history(
 def _scheduler(
     jobs: Path, sets: list[str] | None, at: str | None, db: Path | None, stop: threading.Event
 ) -> "Scheduler":
-    from planner.scheduler.due import Scheduler, owner_now
-    from planner.scheduler.settings import load_jobs
+    from planner.nightly.due import Scheduler, owner_now
+    from planner.nightly.jobs_file import load_jobs
 
     clock = _clock(at)
     return Scheduler(

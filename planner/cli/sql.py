@@ -51,7 +51,7 @@ def sql(
     if name is not None:
         named = named_query(name)
         if "run_id" in named.used:
-            from planner.pipeline import find_run
+            from planner.planning.pipeline import find_run
 
             given = values.get("run_id")
             values["run_id"] = find_run(store, None if given is None else str(given))
@@ -117,7 +117,7 @@ def _print_queries(format_name: str) -> None:
 
 
 def _print_tables(format_name: str) -> None:
-    from planner.tables import TABLES
+    from planner.store.tables import TABLES
 
     if format_name == "json":
         print_json([{"table": t.name, "row": t.row, "columns": [vars(column) for column in t.columns]} for t in TABLES])

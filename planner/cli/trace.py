@@ -12,9 +12,9 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from planner.trace.catalogue import TraceInfo
-    from planner.trace.import_job import ImportOptions, ImportOutcome
-    from planner.trace.prometheus import Range
+    from planner.trace.imports.job import ImportOptions, ImportOutcome
+    from planner.trace.imports.prometheus import Range
+    from planner.trace.stored import TraceInfo
 
 app = typer.Typer(help="Stored request traces.", rich_markup_mode=None)
 
@@ -44,12 +44,12 @@ def generate(
     """Draw a synthetic trace from a load profile. The same arguments give the same requests."""
     from pydantic import ValidationError
 
+    from planner.catalogue.read import describe
     from planner.errors import UsageError
-    from planner.pipeline import version
-    from planner.scenario.catalogue import describe
-    from planner.scenario.models import TraceSettings
-    from planner.trace import build
-    from planner.trace.profile import load_profile
+    from planner.planning.pipeline import version
+    from planner.settings.scenario import TraceSettings
+    from planner.trace.synthetic import build
+    from planner.trace.synthetic.profile import load_profile
 
     loaded = load_profile(profile)
     arguments: dict[str, Any] = {
@@ -117,8 +117,8 @@ def import_(
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
-    from planner.pipeline import version
-    from planner.trace.importer import import_trace
+    from planner.planning.pipeline import version
+    from planner.trace.imports.importer import import_trace
 
     read = _import_options(timezone, start, time_unit, cache, columns or [], strict)
     options = replace(read, draw=draw, seed=seed, span=_span(begin, end, timezone, step, selector))
@@ -131,7 +131,7 @@ def import_(
 def _span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "Range | None":
     """What to ask a server for; None where nothing is said. Raises UsageError."""
     from planner.errors import UsageError
-    from planner.trace.prometheus import MOST_WINDOWS, Range
+    from planner.trace.imports.prometheus import MOST_WINDOWS, Range
 
     if begin is None and end is None:
         return None
@@ -200,7 +200,7 @@ def _import_options(
 ) -> "ImportOptions":
     """The options of an import from what was typed. Raises UsageError."""
     from planner.errors import UsageError
-    from planner.trace.import_job import UNITS_US, ImportOptions
+    from planner.trace.imports.job import UNITS_US, ImportOptions
 
     if time_unit not in UNITS_US:
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
@@ -225,7 +225,7 @@ def _import_options(
 @app.command("list")
 def list_(db: Db = None, as_json: Json = False) -> None:
     """Every stored trace."""
-    from planner.trace import catalogue
+    from planner.trace import stored as catalogue
     from planner.trace.describe import summary
 
     with store_at(db).read() as session:
@@ -250,7 +250,7 @@ def list_(db: Db = None, as_json: Json = False) -> None:
 @app.command("show")
 def show(name: _Name, db: Db = None, as_json: Json = False) -> None:
     """Totals, hit share, KV length, percentiles and the hourly profile of a trace."""
-    from planner.trace import catalogue
+    from planner.trace import stored as catalogue
     from planner.trace.describe import describe
 
     with store_at(db).read() as session:
@@ -278,7 +278,8 @@ def export(
     """
     import shlex
 
-    from planner.trace import catalogue, writers
+    from planner.trace import stored as catalogue
+    from planner.trace import writers
 
     with store_at(db).read() as session:
         info = catalogue.by_name(session, name)
@@ -296,7 +297,7 @@ def export(
 @app.command("delete")
 def delete(name: _Name, db: Db = None, as_json: Json = False) -> None:
     """Delete a trace with its requests. Runs made from it stay."""
-    from planner.trace import catalogue
+    from planner.trace import stored as catalogue
 
     runs = catalogue.delete(store_at(db), name)
     if as_json:
@@ -349,7 +350,7 @@ def _print_document(d: dict[str, Any]) -> None:
 
 def _zone(name: str) -> None:
     from planner.errors import UsageError
-    from planner.scenario.models import known_zone
+    from planner.settings.scenario import known_zone
 
     try:
         known_zone(name)

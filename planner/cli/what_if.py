@@ -16,8 +16,8 @@ def what_if(
 
     A claim's settings can be planned with `planner plan --what-if NAME`.
     """
-    from planner.scenario.catalogue import built_in
-    from planner.what_if import FINDINGS, document
+    from planner.catalogue.read import built_in
+    from planner.claims import FINDINGS, document
 
     if name is not None:
         found = document(built_in("what_if", name) or name)

@@ -12,9 +12,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.local_time import local_times
 from planner.report.drawing import Chart, finished, inline_values
-from planner.results import RunView
+from planner.runs.local_time import local_times
+from planner.runs.results import RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"

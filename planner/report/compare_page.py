@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import altair as alt
 import polars as pl
 
-from planner.demand import Grid
-from planner.replay.interval import IntervalPlan
+from planner.core.demand import Grid
+from planner.core.replay.intervals.plan import IntervalPlan
 from planner.report.drawing import Chart, finished, inline_values
 from planner.report.pages import write_page
 from planner.units import S_PER_DAY, iso

@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.forecast.backtest import SERIES, BackTest, Tested
+from planner.core.forecast.backtest import SERIES, BackTest, Tested
 from planner.report.drawing import Chart, finished, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, iso
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from planner.forecast.backtest import BackTest
+from planner.core.forecast.backtest import BackTest
 from planner.report.forecast_charts import forecast_charts
 from planner.report.pages import write_page
 from planner.units import S_PER_HOUR, iso

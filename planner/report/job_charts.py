@@ -6,10 +6,10 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.job_accounts import JobsView
-from planner.local_time import local_times
 from planner.report.drawing import Chart, finished, inline_values
-from planner.results import RunView
+from planner.runs.jobs import JobsView
+from planner.runs.local_time import local_times
+from planner.runs.results import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
 _WIDTH = 800

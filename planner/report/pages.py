@@ -11,9 +11,8 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from planner.errors import PlannerError
-from planner.files import whole
+from planner.files import shipped, whole
 from planner.report.drawing import Chart
-from planner.resources import shipped
 
 _MOST_TABLE_ROWS = 400
 

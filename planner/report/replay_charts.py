@@ -3,9 +3,9 @@
 import altair as alt
 import polars as pl
 
-from planner.local_time import local_times
 from planner.report.drawing import Chart, finished, inline_values
-from planner.results import ReplayView, RunView
+from planner.runs.local_time import local_times
+from planner.runs.results import ReplayView, RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#8fb3c4", "#d9dee3"

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import polars as pl
 
+from planner.catalogue.scenarios import field_paths, shown, value_at
 from planner.errors import PlannerError
-from planner.local_time import local_times
 from planner.report.charts import charts
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
-from planner.results import RunView, missed_limits
-from planner.scenario.load import field_paths, shown, value_at
-from planner.trace.profile import load_profile
+from planner.runs.local_time import local_times
+from planner.runs.results import RunView, missed_limits
+from planner.trace.synthetic.profile import load_profile
 
 
 def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from planner.errors import StoreTooNew, StoreUnreadable
-from planner.resources import shipped
+from planner.files import shipped
 
 _RECORDS = """
 CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name VARCHAR NOT NULL, sha256 VARCHAR NOT NULL);

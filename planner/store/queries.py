@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from planner.errors import QueryError
-from planner.resources import shipped
+from planner.files import shipped
 
 _USED = re.compile(r"\$([a-z_][a-z0-9_]*)")
 

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from planner.errors import TraceError
-from planner.resources import shipped
+from planner.files import shipped
 from planner.store.database import CONFIG, SESSION
 
 PARSED = {

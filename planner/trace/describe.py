@@ -4,10 +4,10 @@ import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from planner.demand import peak_to_mean
+from planner.core.demand import peak_to_mean
 from planner.store import Session
-from planner.trace.bins import MOST_INTERVALS, binned
-from planner.trace.catalogue import TraceInfo
+from planner.trace.demand import MOST_INTERVALS, binned
+from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR, US_PER_HOUR, iso
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from planner.errors import UsageError
-from planner.trace.profile import load_profile, profile_names
+from planner.trace.synthetic.profile import load_profile, profile_names
 
 Row = tuple[datetime, int | tuple[int, int]]
 """Local time without zone; nodes, or prefill and decode units."""

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from planner.demand import Demand, Grid
+from planner.core.demand import Demand, Grid
 from planner.errors import TraceError
 from planner.store.traces import REQUEST_SCHEMA
 from planner.units import iso

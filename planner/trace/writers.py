@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from planner.errors import TraceError, UsageError
 from planner.files import whole
 from planner.store import Session
-from planner.trace import catalogue
-from planner.trace.catalogue import TraceInfo
+from planner.trace import stored as catalogue
+from planner.trace.stored import TraceInfo
 from planner.units import iso
 
 _BATCH_ROWS = 250_000

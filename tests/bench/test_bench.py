@@ -12,16 +12,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from measured import measured
 
-from planner import pipeline
-from planner.scenario.load import load_scenario
-from planner.scenario.models import TraceSettings
+from planner.catalogue.scenarios import load_scenario
+from planner.planning import pipeline
+from planner.settings.scenario import TraceSettings
 from planner.store import Store
-from planner.trace import build, synthesis
-from planner.trace.bins import binned
-from planner.trace.cells import lay_cells
-from planner.trace.profile import load_profile
+from planner.trace.demand import binned
+from planner.trace.synthetic import build
+from planner.trace.synthetic import draw as synthesis
+from planner.trace.synthetic.cells import lay_cells
+from planner.trace.synthetic.profile import load_profile
+from tests.helpers.measured import measured
 
 pytestmark = pytest.mark.benchmark(group="ratios")
 SCALE = 0.2
@@ -49,7 +50,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def conftest_now():  # type: ignore[no-untyped-def]
-    from conftest import NOW
+    from tests.conftest import NOW
 
     return NOW
 
@@ -111,9 +112,8 @@ def test_where_a_plan_spends_its_time(drawn: Store, benchmark) -> None:  # type:
 
 def test_expert_placement_is_ten_times_as_fast_as_recorded(benchmark) -> None:  # type: ignore[no-untyped-def]
     """Against the wall time of DeepSeek's EPLB recorded beside the cases, on the layers of a whole model."""
-    from conftest import eplb_cases
-
-    from planner.fleet.experts import Layout, place, warm_up
+    from planner.core.fleet.experts import Layout, place, warm_up
+    from tests.conftest import eplb_cases
 
     warm_up()
     for case in eplb_cases():
@@ -130,10 +130,10 @@ def test_expert_placement_is_ten_times_as_fast_as_recorded(benchmark) -> None:  
 
 def test_ten_thousand_operating_points_are_searched_at_once(benchmark) -> None:  # type: ignore[no-untyped-def]
     """Over KV length and target, beside the same search point by point."""
-    from planner.fleet.decode import Imbalance
-    from planner.fleet.engine import Engine
-    from planner.fleet.operating import constant, largest_batch
-    from planner.scenario.catalogue import hardware, model
+    from planner.catalogue.read import hardware, model
+    from planner.core.fleet.decode import Imbalance
+    from planner.core.fleet.engine import Engine
+    from planner.core.fleet.operating import constant, largest_batch
 
     engine = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
     skewed = constant(Imbalance(1.1, 1.15, 1.05))
@@ -151,8 +151,8 @@ def test_ten_thousand_operating_points_are_searched_at_once(benchmark) -> None: 
 
 def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> None:  # type: ignore[no-untyped-def]
     """One pass gives every capacity; a replay through the cache itself gives one, and a table has twelve."""
-    from planner.fleet.kv_cache import hit_curve
-    from planner.trace.prefix_cache import PrefixCache
+    from planner.core.fleet.kv_cache import hit_curve
+    from planner.trace.imports.prefix_cache import PrefixCache
 
     random = np.random.default_rng(1)
     requests, length = 20_000, 20
@@ -179,7 +179,7 @@ def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> Non
 
 def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
     """The busiest hour of the published day with warm-up and cool-down, from the stored table to percentiles."""
-    from planner import replaying
+    from planner.studies.replay import run as replaying
 
     store = Store(tmp_path / "planner.duckdb")
     scenario = load_scenario().scenario
@@ -196,7 +196,7 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
 
     def stages() -> tuple[float, float]:
         """Prefill and decode, each alone in one thread on rows that are in memory."""
-        from planner.replay.engine import DecodeStage, PrefillStage
+        from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 
         with store.read() as session:
             chunks = list(replaying.requests_of(session, done.trace, done.window))
@@ -239,7 +239,7 @@ def test_the_whole_day_is_replayed_in_3_gb(tmp_path: Path, benchmark) -> None:  
 
 def test_policies_on_fourteen_days_cost_little_more_than_keeping_the_fleet(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
     """Deciding, replaying and pricing 1,344 intervals by seven policies, after the demand is binned."""
-    from planner import comparing
+    from planner.studies import compare as comparing
 
     store = Store(tmp_path / "planner.duckdb")
     scenario = load_scenario(None, ["trace.days=14", "trace.noise=0.05"]).scenario
@@ -269,8 +269,8 @@ def test_importing_parquet_costs_at_most_two_plain_copies_and_2_gb(tmp_path: Pat
     """A log in arrival order into a new store, against DuckDB's own CREATE TABLE AS SELECT from the same file."""
     from datetime import UTC, datetime
 
-    from planner.trace.import_job import ImportOptions
-    from planner.trace.importer import import_trace
+    from planner.trace.imports.importer import import_trace
+    from planner.trace.imports.job import ImportOptions
 
     log, numbers = tmp_path / "log.parquet", iter(range(100))
     rows = (

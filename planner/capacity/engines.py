@@ -1,0 +1,274 @@
+"""Engines from settings and catalogue, and the capacities of units modelled with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planner.catalogue.read import balancer_rows, calibration, hardware, model, workload
+from planner.core.fleet.balancing import BalancerTable, MeasuredImbalance
+from planner.core.fleet.decode import Floats, Imbalance
+from planner.core.fleet.engine import Engine, Overheads, Validity
+from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
+from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
+from planner.errors import UsageError
+from planner.settings.machines import Hardware, Model
+from planner.settings.scenario import EngineSettings, FleetSettings, Scenario
+
+FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
+"""Model and node of the published steps that overheads were fitted to."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What requests ask of a fleet per token; tokens unless said otherwise.
+
+    kv_tokens: mean KV length of an output token. hit_ratio: share of input found in the cache. missed_context_tokens:
+    mean attention context of missed tokens. input_tokens, output_tokens: mean per request.
+    """
+
+    kv_tokens: float
+    hit_ratio: float
+    missed_context_tokens: float
+    input_tokens: float
+    output_tokens: float
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], trace: str) -> "Workload":
+        """From the query trace_workload. Raises UsageError where a trace asks for nothing to model."""
+        if any(value is None for value in row.values()):
+            raise UsageError(
+                f"trace {trace} has no output or no missed input tokens; fleet.capacity has to be observed"
+            )
+        return cls(**{name: float(value) for name, value in row.items()})
+
+    @classmethod
+    def named(cls, name: str) -> "Workload":
+        """From the catalogue, or a TOML file. Raises UsageError."""
+        found = workload(name)
+        return cls(**{item.name: getattr(found, item.name) for item in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """Capacities of a node of each role, tokens/s: input with hits, output. decode: its operating point."""
+
+    workload: Workload
+    prefill_tokens_per_s: float
+    decode: OperatingPoint
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        return self.decode.tokens_per_s_per_node
+
+
+def usual_settings(base: EngineSettings, model_name: str, node_name: str) -> EngineSettings:
+    """The settings for a model on a kind of node, spread as the catalogue says. Raises UsageError."""
+    served = model(model_name)
+    return base.model_copy(
+        update={
+            "model": model_name,
+            "hardware": node_name,
+            "weights": served.weight_dtype,
+            "redundant_experts": served.serving.redundant_experts,
+            "tensor_parallel": served.serving.tensor_parallel,
+        }
+    )
+
+
+def usual_decode_gpus(served: Model, node: Hardware) -> int:
+    """GPUs of a decode unit: as is usual for the model, but inside one rack where links join more than a node."""
+    usual = served.serving.decode_gpus
+    return min(usual, node.nvlink_gpus) if node.nvlink_gpus > node.gpus_per_node else usual
+
+
+def ranks_of(engine: Engine) -> int:
+    """Groups of GPUs that wait for each other in a step: those that exchange tokens with each other's experts."""
+    return max(1, engine.expert_parallel // engine.tensor_parallel)
+
+
+def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
+    """The engine of a prefill unit of so many GPUs. Raises UsageError, also where the model does not fit.
+
+    A calibration is of decode steps and leaves it alone.
+    """
+    return _fitting(_engine(settings, gpus), "prefill")
+
+
+def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
+    """The engine of a decode unit of so many GPUs. Raises UsageError, also where the model does not fit."""
+    engine = _fitting(_engine(settings, gpus), "decode")
+    return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
+
+
+def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> float:
+    """Input tokens without cache hits that a prefill node computes per second, at a mean context. Raises UsageError."""
+    rate = missed_tokens_per_s_per_node(
+        engine, context, balance=settings.prefill_balance, utilisation=settings.prefill_utilisation
+    )
+    return float(rate)
+
+
+def notes(settings: EngineSettings) -> list[str]:
+    """What modelled figures rest on."""
+    found = [
+        f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to what "
+        "was observed of deepseek-r1 on H800; its level is reproduced, not predicted"
+    ]
+    if settings.calibration is not None:
+        return [*found, f"decode: calibrated by {settings.calibration}"]
+    if (model(settings.model).name, hardware(settings.hardware).name) in FITTED_ON:
+        return found
+    return [
+        *found,
+        "decode: overheads were fitted to deepseek-r1 on H800 and H100, and are assumed to hold for other models and "
+        "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
+    ]
+
+
+def _fitting(engine: Engine, role: str) -> Engine:
+    try:
+        _ = engine.kv_gb
+    except UsageError as error:
+        raise UsageError(f"{role} unit: {error}") from error
+    return engine
+
+
+def _engine(settings: EngineSettings, gpus: int) -> Engine:
+    served, node = model(settings.model), hardware(settings.hardware)
+    if gpus < 1 or gpus % settings.tensor_parallel:
+        raise UsageError(
+            f"a unit of {gpus} GPUs holds no whole groups of {settings.tensor_parallel} (tensor_parallel); "
+            "give a multiple of it"
+        )
+    return Engine(
+        model=served,
+        hardware=node,
+        weights=settings.weights,
+        kv=settings.kv,
+        expert_parallel=gpus if served.experts else 1,
+        redundant_experts=settings.redundant_experts if served.experts else 0,
+        tensor_parallel=settings.tensor_parallel,
+        rows_per_stream=settings.rows_per_stream,
+        accepted=settings.accepted,
+        overlap=settings.overlap,
+        reserve_gb=settings.reserve_gb,
+        block_tokens=settings.block_tokens,
+    )
+
+
+def balanced_engine(settings: EngineSettings, engine: Engine) -> tuple[Engine, ImbalanceAt]:
+    """A decode engine and its imbalance, valid only where that was measured. Raises UsageError."""
+    imbalance_at, measured = imbalance_of(settings, ranks_of(engine))
+    return replace(engine, validity=_both(engine.validity, measured)), imbalance_at
+
+
+def imbalance_of(settings: EngineSettings, ranks: int) -> tuple[ImbalanceAt, Validity]:
+    """Imbalance by streams per GPU, and the streams for which it was measured. Raises UsageError."""
+    if ranks == 1:
+        return constant(Imbalance()), Validity()
+    experts, dispatch = settings.expert_imbalance, settings.dispatch_imbalance
+    if settings.kv_imbalance is not None:
+        return constant(Imbalance(settings.kv_imbalance, experts, dispatch)), Validity()
+    streams, kv, count = measured_imbalance(settings.balancer, ranks)
+
+    def at(asked: Floats) -> Imbalance:
+        # a GPU with more streams than others sends as many more tokens
+        sent = dispatch * np.interp(asked, streams, count)
+        return Imbalance(np.interp(asked, streams, kv), experts, sent)
+
+    return at, Validity(least_streams=float(streams[0]), most_streams=float(streams[-1]))
+
+
+def measured_imbalance(balancer: str, ranks: int) -> tuple[Floats, Floats, Floats]:
+    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError."""
+    table = balancer_table()
+    measured = [row.streams for row in table.rows]
+    streams = np.arange(min(measured), max(measured) + 1, dtype=np.float64)
+    rows = [table.at(balancer, ranks, float(count)) for count in streams]
+    return streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
+
+
+def balancer_table() -> BalancerTable:
+    """The simulated imbalances of the catalogue."""
+    return BalancerTable(tuple(MeasuredImbalance(**row.model_dump()) for row in balancer_rows()))
+
+
+def model_capacity(fleet: FleetSettings, tpot_ms: float, workload: Workload) -> Modelled:
+    """What a node of each role does with a workload, from the hardware up. Raises UsageError."""
+    settings = fleet.engine
+    gpus = hardware(settings.hardware).gpus_per_node
+    if gpus != fleet.gpus_per_node:
+        raise UsageError(
+            f"fleet.gpus_per_node is {fleet.gpus_per_node} and {settings.hardware} has {gpus}; set them to the same"
+        )
+    prefill = prefill_engine(settings, fleet.prefill.nodes * gpus)
+    decode, imbalance_at = balanced_engine(settings, decode_engine(settings, fleet.decode.nodes * gpus))
+    missed = missed_rate(settings, prefill, workload.missed_context_tokens)
+    return Modelled(
+        workload=workload,
+        prefill_tokens_per_s=float(input_tokens_per_s_per_node(missed, workload.hit_ratio)),
+        decode=operating_point(decode, workload.kv_tokens, tpot_ms, imbalance_at),
+    )
+
+
+def with_capacity(scenario: Scenario, modelled: Modelled) -> Scenario:
+    """The scenario with modelled capacities in place of the observed ones, and their provenance."""
+    fleet = scenario.fleet
+    point = modelled.decode
+    computed = {
+        "fleet.prefill.tokens_per_s_per_node": (
+            f"computed: modelled {fleet.engine.model} on {fleet.engine.hardware}, "
+            f"{modelled.workload.missed_context_tokens:,.0f} tokens of context, {modelled.workload.hit_ratio:.2%} hits"
+        ),
+        "fleet.decode.tokens_per_s_per_node": (
+            f"computed: modelled {fleet.engine.model} on {fleet.engine.hardware}, {point.streams:g} streams per GPU of "
+            f"{modelled.workload.kv_tokens:,.0f} tokens, {point.tpot_ms:.1f} ms per token, limited by {point.limit}"
+        ),
+    }
+    roles = {
+        "prefill": fleet.prefill.model_copy(update={"tokens_per_s_per_node": modelled.prefill_tokens_per_s}),
+        "decode": fleet.decode.model_copy(update={"tokens_per_s_per_node": modelled.decode_tokens_per_s}),
+    }
+    return scenario.model_copy(
+        update={"fleet": fleet.model_copy(update=roles), "provenance": {**scenario.provenance, **computed}}
+    )
+
+
+def fitted_to(engine: Engine, gpus: int) -> dict[str, str | int]:
+    """What a calibration holds for: fields of a calibration file."""
+    return {
+        "model": engine.model.name,
+        "hardware": engine.hardware.name,
+        "weights": engine.weights,
+        "kv": engine.kv,
+        "gpus": gpus,
+        "tensor_parallel": engine.tensor_parallel,
+        "redundant_experts": engine.redundant_experts,
+    }
+
+
+def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> Engine:
+    found = calibration(Path(str(settings.calibration)))
+    for what, used in fitted_to(engine, gpus).items():
+        if (fitted := getattr(found, what)) != used:
+            raise UsageError(
+                f"{settings.calibration}: was fitted to {what} {fitted} and {used} is asked for; fit it anew, or set "
+                "the engine as it was measured"
+            )
+    return replace(
+        engine,
+        overheads=Overheads(found.layer_us, found.row_us, found.host_us, found.kernel_factor),
+        validity=Validity(found.most_streams, found.most_kv_tokens, found.least_streams, found.least_kv_tokens),
+    )
+
+
+def _both(one: Validity, other: Validity) -> Validity:
+    return Validity(
+        min(one.most_streams, other.most_streams),
+        min(one.most_kv_tokens, other.most_kv_tokens),
+        max(one.least_streams, other.least_streams),
+        max(one.least_kv_tokens, other.least_kv_tokens),
+    )

@@ -1,0 +1,71 @@
+"""What-if presets: claims as files, with the settings that they change in a scenario and the numbers they state."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from planner.catalogue.read import describe, find, names, read_toml
+from planner.catalogue.scenarios import field_paths
+from planner.errors import UsageError
+from planner.settings.scenario import Closed, Count, PositiveCount
+
+Value = bool | int | float | str
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+_FOLDER = "what_if"
+
+
+class QueueStep(Closed):
+    """A batch for queues from some length on."""
+
+    from_depth: Count
+    batch: PositiveCount
+
+
+class Overlay(Closed):
+    """A claim: its words and numbers, and what it sets in a scenario."""
+
+    name: str
+    title: str
+    claim: str
+    """What was said, in our words."""
+    source: str
+    """Who said it."""
+    overrides: dict[str, Value] = Field(alias="set")
+    """Scenario fields by dotted path; none where the claim is about nothing that a scenario holds."""
+    figures: dict[str, Number] = Field(default_factory=dict)
+    """The numbers that the finding computes with, names ending in their units."""
+    pricing_rule: str | None = None
+    """Rule of dynamic prices that the claim is about: a built-in name or a path."""
+    queue_rules: tuple[QueueStep, ...] = ()
+    provenance: dict[str, str] = Field(default_factory=dict)
+    """Where figures come from that are not the claim's own, "kind: source"."""
+
+    @field_validator("overrides")
+    @classmethod
+    def _known(cls, overrides: dict[str, Value]) -> dict[str, Value]:
+        unknown = sorted(set(overrides) - {path for path, _ in field_paths()})
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such field of a scenario; correct the path")
+        return overrides
+
+    @model_validator(mode="after")
+    def _about_figures(self) -> Self:
+        unknown = sorted(set(self.provenance) - set(self.figures))
+        if unknown:
+            raise ValueError(f"provenance of {', '.join(unknown)}, which no figure is; correct the name")
+        return self
+
+
+def overlay_names() -> list[str]:
+    """Names of the built-in presets."""
+    return names(_FOLDER)
+
+
+def overlay(name: str) -> Overlay:
+    """A preset by built-in name or path. Raises UsageError."""
+    path = find(_FOLDER, name)
+    try:
+        return TypeAdapter(Overlay).validate_python(read_toml(path))
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error

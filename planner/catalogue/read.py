@@ -1,0 +1,223 @@
+"""The shipped catalogue: scenarios, token prices and GPU rates, as TOML with the source of each value."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from planner.errors import UsageError
+from planner.settings.machines import (
+    BalancerRow,
+    BalancerRows,
+    BatchingFile,
+    CalibrationFile,
+    DecodePoint,
+    DecodePoints,
+    Hardware,
+    Mix,
+    Model,
+    PrefillPoint,
+    PrefillPoints,
+    WorkloadFile,
+)
+from planner.settings.pricing_rules import PricingRule
+from planner.settings.scenario import Closed
+from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
+from planner.settings.training_jobs import JobList
+
+DEFAULT_SCENARIO = "deepseek-2025-02-27"
+
+KINDS = {
+    "batching": "batching what-ifs",
+    "checkpoints": "check points",
+    "gpu_rates": "GPU rate sheet",
+    "hardware": "hardware",
+    "jobs": "job list",
+    "mixes": "mix",
+    "models": "model",
+    "nightly": "jobs file",
+    "prices": "price sheet",
+    "pricing": "pricing rule",
+    "scenarios": "scenario",
+    "what_if": "what-if",
+    "workloads": "workload",
+}
+"""What a file of each folder is called in messages."""
+
+_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
+M = TypeVar("M", bound=Closed)
+
+
+def names(folder: str) -> list[str]:
+    """Built-in names of a catalogue folder: one of KINDS."""
+    return sorted(path.stem for path in _folder(folder).glob("*.toml"))
+
+
+def built_in(folder: str, name: str) -> str | None:
+    """The built-in name that a name means, whatever its case; None where it means none."""
+    wanted = name.casefold()
+    return next((known for known in names(folder) if known.casefold() == wanted), None)
+
+
+def find(folder: str, name: str) -> Path:
+    """The TOML file of a built-in name, whatever its case, or of a path. Raises UsageError."""
+    path, exact = Path(name), _folder(folder) / f"{name}.toml"
+    if path.name == name and exact.is_file():
+        return exact
+    known = built_in(folder, name)
+    # a file of the user's goes before a built-in name that is only written alike
+    if known is not None and not path.is_file():
+        return _folder(folder) / f"{known}.toml"
+    if path.is_file():
+        return path
+    raise UsageError(f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file')
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises UsageError that names the line."""
+    return _tree(path, _content(path))
+
+
+def read_settings(path: Path, model: type[M]) -> M:
+    """A TOML file as a model, checked once for each content. Raises UsageError with every problem."""
+    found = _checked_once(path, _content(path), model)
+    assert isinstance(found, model)
+    return found
+
+
+def price_sheet(name: str) -> PriceSheet:
+    """Token prices by built-in name or path. Raises UsageError."""
+    return read_settings(find("prices", name), PriceSheet)
+
+
+def pricing_rule(name: str) -> PricingRule:
+    """A rule of dynamic prices by built-in name or path. Raises UsageError."""
+    return read_settings(find("pricing", name), PricingRule)
+
+
+def gpu_rates(name: str) -> GpuRates:
+    """GPU rates by built-in name or path. Raises UsageError."""
+    path = find("gpu_rates", name)
+    return _rates_once(path, _content(path))
+
+
+def hardware(name: str) -> Hardware:
+    """A kind of node by built-in name or path. Raises UsageError."""
+    return read_settings(find("hardware", name), Hardware)
+
+
+def model(name: str) -> Model:
+    """A model by built-in name or path. Raises UsageError."""
+    return read_settings(find("models", name), Model)
+
+
+def decode_points() -> tuple[DecodePoint, ...]:
+    """The published decode steps of the catalogue."""
+    return read_settings(find("checkpoints", "decode"), DecodePoints).point
+
+
+def prefill_points() -> tuple[PrefillPoint, ...]:
+    """The published prefill rates of the catalogue."""
+    return read_settings(find("checkpoints", "prefill"), PrefillPoints).point
+
+
+def balancer_rows() -> tuple[BalancerRow, ...]:
+    """The simulated imbalances of request balancers."""
+    return read_settings(_folder("balancers.toml"), BalancerRows).rows
+
+
+def workload(name: str) -> WorkloadFile:
+    """What requests ask for, by built-in name or path. Raises UsageError."""
+    return read_settings(find("workloads", name), WorkloadFile)
+
+
+def mix(name: str) -> Mix:
+    """A mixed fleet and its requests by built-in name or path. Raises UsageError."""
+    return read_settings(find("mixes", name), Mix)
+
+
+def batching(name: str) -> BatchingFile:
+    """Batching what-ifs by built-in name or path. Raises UsageError."""
+    return read_settings(find("batching", name), BatchingFile)
+
+
+def job_list(name: str) -> JobList:
+    """Training jobs by built-in name or path. Raises UsageError."""
+    return read_settings(find("jobs", name), JobList)
+
+
+def calibration(path: Path) -> CalibrationFile:
+    """What `planner capacity fit` wrote. Raises UsageError."""
+    return read_settings(path, CalibrationFile)
+
+
+def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
+    """One rate of a sheet. Raises UsageError that lists the others."""
+    if name not in rates.rates:
+        raise UsageError(f'GPU rates "{rates.name}" hold no rate "{name}"; use one of {", ".join(rates.rates)}')
+    return rates.rates[name]
+
+
+def describe(error: ValidationError) -> list[str]:
+    """One line per problem that pydantic found: path, unless it is about the whole, and what is wrong."""
+    return [
+        ": ".join(filter(None, (".".join(str(part) for part in problem["loc"]), _message(problem))))
+        for problem in error.errors()
+    ]
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    text = str(problem["msg"])
+    if problem["type"] == "extra_forbidden":
+        return "is not a known field; remove it or correct its name"
+    if problem["type"] == "missing":
+        return "is missing; add it"
+    if problem["type"] == "value_error":
+        return text.removeprefix("Value error, ")
+    got = repr(problem.get("input"))
+    return f"{text}, got {got if len(got) <= _SHOWN else got[: _SHOWN - 3] + '...'}"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a readable TOML file") from error
+
+
+def _tree(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not TOML: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def _checked_once(path: Path, content: bytes, model: type[Closed]) -> Closed:
+    return _checked(path, model, _tree(path, content))
+
+
+@lru_cache(maxsize=32)
+def _rates_once(path: Path, content: bytes) -> GpuRates:
+    data = _tree(path, content)
+    rates = {key: value for key, value in data.items() if isinstance(value, dict)}
+    heads = {key: value for key, value in data.items() if key not in rates}
+    return _checked(path, GpuRates, {**heads, "rates": rates})
+
+
+def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:
+    try:
+        return TypeAdapter(model).validate_python(data)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+
+
+@cache
+def _folder(folder: str) -> Path:
+    return Path(str(files("planner"))) / "catalogue" / "data" / folder

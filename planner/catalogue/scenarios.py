@@ -1,0 +1,276 @@
+"""Scenarios from TOML files, the environment and `--set`, with the origin of every value.
+
+Precedence: flag > environment > scenario file > the scenario it extends.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, read_toml
+from planner.errors import ScenarioError, UsageError
+from planner.settings.scenario import Scenario
+
+ENV_PREFIX = "PLANNER__"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A checked scenario, and where each value that is not the base's came from.
+
+    origins: field path -> "flag --set", "environment PLANNER__...", or the scenario file.
+    """
+
+    scenario: Scenario
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Fields by dotted path that a named claim sets in a scenario."""
+
+    name: str
+    settings: Mapping[str, object]
+
+
+def load_scenario(
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    preset: Preset | None = None,
+) -> LoadedScenario:
+    """The scenario of a built-in name or a TOML path, overridden. Raises ScenarioError with every problem.
+
+    source: None for the default. overrides: "path.to.field=value". environment: its PLANNER__A__B variables count.
+    preset: stands above the file and below the environment.
+    """
+    name = source or DEFAULT_SCENARIO
+    tree, origins = _from_file(name, chain=())
+    problems: list[str] = []
+    if preset is not None:
+        for path, value in {**preset.settings, "what_if": preset.name}.items():
+            _place(tree, path, value)
+            origins[path] = f"what-if {preset.name}"
+            tree["provenance"][path] = f"set: what-if {preset.name}"
+    for variable, text in sorted((environment or {}).items()):
+        if variable.startswith(ENV_PREFIX):
+            path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            problems += _override(tree, origins, path, text, f"environment {variable}")
+    return LoadedScenario(_finished(name or DEFAULT_SCENARIO, tree, origins, overrides, problems), origins)
+
+
+def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
+    """A scenario as a run has stored it, JSON; fields that came after it have their defaults. Raises ScenarioError.
+
+    overrides: "path.to.field=value".
+    """
+    tree = json.loads(settings)
+    there = {path for path, _ in _leaves(tree)}
+    for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
+        if path not in there and not path.startswith("provenance"):
+            _place(tree, path, value)
+    return _finished(tree["name"], tree, {}, overrides, [])
+
+
+def _finished(
+    name: str, tree: Tree, origins: dict[str, str], overrides: Sequence[str], problems: list[str]
+) -> Scenario:
+    """The scenario of a tree with overrides. Raises ScenarioError with all problems."""
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            problems.append(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
+        else:
+            problems += _override(tree, origins, path.strip(), text.strip(), f"flag --set {path.strip()}")
+    try:
+        scenario = Scenario.model_validate(tree)
+    except ValidationError as error:
+        problems += [_with_hint(line) for line in describe(error)]
+    if problems:
+        raise ScenarioError(name, problems)
+    return scenario
+
+
+def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
+    """A scenario, as a run keeps it, with fields of one table set anew. Raises UsageError, ScenarioError.
+
+    overrides: "table.field=value".
+    """
+    others = [override for override in overrides if not override.startswith(f"{table}.")]
+    if others:
+        raise UsageError(f"--set {others[0]}: the run is planned already; only {table}.* can be set here")
+    tree: Tree = scenario.model_dump()
+    problems: list[str] = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            problems.append(f'"{override}": write --set {table}.field=value')
+        else:
+            problems += _override(tree, {}, path.strip(), text.strip(), f"flag --set {path.strip()}")
+    try:
+        changed = Scenario.model_validate(tree)
+    except ValidationError as error:
+        problems += [_with_hint(line) for line in describe(error)]
+    if problems:
+        raise ScenarioError("--set", problems)
+    return changed
+
+
+def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
+    """The scenario of nested values with fields set by dotted path; the tree is changed. Raises ScenarioError."""
+    for path, value in values.items():
+        _place(tree, path, value)
+    try:
+        return Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(str(tree["name"]), describe(error)) from error
+
+
+def number_kind(path: str) -> type[int] | type[float] | None:
+    """Whether a field holds whole numbers or any; None where it holds none. path: one of field_paths."""
+    model: type[BaseModel] = Scenario
+    *heads, last = path.split(".")
+    for head in heads:
+        below = model.model_fields[head].annotation
+        assert isinstance(below, type), "a field path runs through tables"
+        model = below
+    held = model.model_fields[last].annotation
+    one_of = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
+    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in one_of]
+    return next((kind for kind in (int, float) if kind in parts), None)
+
+
+def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
+    """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
+    tables: dict[str, type[BaseModel]] = {}
+    for name, field in model.model_fields.items():
+        path = f"{before}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            tables[path] = field.annotation
+        elif path != "provenance":
+            yield path, " ".join((field.description or "").split())
+    for path, table in tables.items():
+        yield from field_paths(table, f"{path}.")
+
+
+def value_at(scenario: Scenario, path: str) -> Any:
+    """The value of a field by its dotted path."""
+    value: Any = scenario
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def shown(value: object) -> str:
+    """A field's value for people: lists as they are written in a scenario, nothing for what is left out."""
+    if value is None:
+        return ""
+    return toml_value(value) if isinstance(value, tuple) else str(value)
+
+
+def to_toml(scenario: Scenario, *, comments: bool) -> str:
+    """The scenario as TOML; with comments, each field's meaning and provenance above it."""
+    lines, table = [], ""
+    for path, meaning in field_paths():
+        head, _, key = path.rpartition(".")
+        if head != table:
+            table = head
+            lines += ["", f"[{table}]"]
+        if comments:
+            lines += ["", f"# {meaning}", f"# ({scenario.provenance.get(path, 'assumed: not stated')})"]
+        value = value_at(scenario, path)
+        lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
+    return "\n".join(lines).strip() + "\n"
+
+
+def toml_value(value: object) -> str:
+    """One value in TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, BaseModel):
+        fields = ((name, held) for name, held in value if held is not None)
+        return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return repr(value)
+
+
+def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
+    """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
+    if name in chain:
+        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the circle")
+    path = find("scenarios", name)
+    own = read_toml(path)
+    base_name = own.pop("extends", DEFAULT_SCENARIO)
+    if path == find("scenarios", DEFAULT_SCENARIO):
+        return own, {}
+    tree, origins = _from_file(base_name, (*chain, name))
+    provenance = own.pop("provenance", {})
+    if not isinstance(provenance, dict):
+        raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
+    base = list(_leaves(tree))
+    for leaf, value in _leaves(own):
+        if (leaf, value) not in base:
+            _place(tree, leaf, value)
+            origins[leaf] = str(path)
+            tree["provenance"][leaf] = f"set: {path.name}"
+    tree["provenance"].update(provenance)
+    return tree, origins
+
+
+def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
+    """Set one field from text; the problem, if the path is none."""
+    known = [known_path for known_path, _ in field_paths()]
+    if path not in known:
+        return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if isinstance(value, time):
+        value = text
+    _place(tree, path, None if text == "" else value)
+    origins[path] = origin
+    tree["provenance"][path] = f"set: {origin}"
+    return []
+
+
+def _with_hint(line: str) -> str:
+    path, _, message = line.partition(": ")
+    if not message.startswith("is not a known field"):
+        return line
+    known = [known_path for known_path, _ in field_paths()]
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    return f"{line} (did you mean {near[0]}?)" if near else line
+
+
+def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _place(tree: Tree, path: str, value: object) -> None:
+    *heads, key = path.split(".")
+    for head in heads:
+        below = tree.get(head)
+        if not isinstance(below, dict):
+            below = tree[head] = {}
+        tree = below
+    tree[key] = value

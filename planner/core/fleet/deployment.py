@@ -1,0 +1,98 @@
+"""Deployment units: how nodes form prefill and decode units, scale in steps, and what they can carry. Pure."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from planner.settings.scenario import FleetSettings, UnitCounts
+
+
+@dataclass(frozen=True, order=True)
+class Units:
+    """A number of units of each role."""
+
+    prefill: int
+    decode: int
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The units that a fleet's nodes can form."""
+
+    settings: FleetSettings
+
+    def nodes(self, units: Units) -> int:
+        """Nodes that units occupy."""
+        return units.prefill * self.settings.prefill.nodes + units.decode * self.settings.decode.nodes
+
+    def capacity(self, units: Units, seconds: float) -> tuple[float, float]:
+        """Input tokens (cache hits included) and output tokens that units carry in a time."""
+        prefill, decode = self.settings.prefill, self.settings.decode
+        return (
+            units.prefill * prefill.nodes * prefill.tokens_per_s_per_node * seconds,
+            units.decode * decode.nodes * decode.tokens_per_s_per_node * seconds,
+        )
+
+    def covers(self, units: Units, input_tokens: float, output_tokens: float, seconds: float) -> bool:
+        """Whether units carry that many tokens of both kinds in a time."""
+        able_input, able_output = self.capacity(units, seconds)
+        return able_input >= input_tokens and able_output >= output_tokens
+
+    @cached_property
+    def ladder(self) -> tuple[Units, ...]:
+        """Base units plus 0, 1, 2 ... whole scaling steps, as far as the fleet's nodes reach."""
+        base, step = _units(self.settings.base), _units(self.settings.step)
+        spare = self.settings.nodes - self.nodes(base)
+        steps = spare // self.step_nodes
+        return tuple(
+            Units(base.prefill + count * step.prefill, base.decode + count * step.decode) for count in range(steps + 1)
+        )
+
+    @property
+    def step_nodes(self) -> int:
+        """Nodes of one scaling step."""
+        return self.nodes(_units(self.settings.step))
+
+    @property
+    def full(self) -> Units:
+        """The most units that scaling reaches."""
+        return self.ladder[-1]
+
+    def floor(self, nodes: int) -> Units:
+        """The least units that inference keeps: base units plus the fewest whole steps of at least that many nodes."""
+        return self.ladder[self.step_of_nodes(nodes)]
+
+    def fewest(self, enough: Callable[[Units], bool], least_step: int = 0) -> Units:
+        """The fewest steps above the base that are enough, or else the full fleet.
+
+        enough: holds of more steps where it holds of fewer. least_step: steps at least.
+        """
+        return self.ladder[
+            bisect_left(range(len(self.ladder) - 1), True, lo=least_step, key=lambda step: enough(self.ladder[step]))
+        ]
+
+    def fewest_covering(self, input_tokens: float, output_tokens: float, seconds: float, least_step: int = 0) -> Units:
+        """The fewest steps above the base that carry the tokens in a time, or else the full fleet."""
+        return self.fewest(lambda units: self.covers(units, input_tokens, output_tokens, seconds), least_step)
+
+    def step_within(self, units: Units) -> int:
+        """The most steps above the base that units hold whole; 0 where they hold none."""
+        return max(
+            bisect_right(range(len(self.ladder)), False, key=lambda step: not _holds(units, self.ladder[step])) - 1, 0
+        )
+
+    def step_of_nodes(self, nodes: int) -> int:
+        """The fewest steps above the base whose units occupy at least that many nodes, or else the most there are."""
+        for count, units in enumerate(self.ladder):
+            if self.nodes(units) >= nodes:
+                return count
+        return len(self.ladder) - 1
+
+
+def _units(counts: UnitCounts) -> Units:
+    return Units(counts.prefill, counts.decode)
+
+
+def _holds(units: Units, others: Units) -> bool:
+    return units.prefill >= others.prefill and units.decode >= others.decode

@@ -1,0 +1,165 @@
+"""How a model runs on a kind of node: number formats, parallelism, overheads; and what fits its memory. Pure."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planner.core.fleet.shapes import (
+    HEAD_BYTES,
+    WEIGHT_BYTES,
+    attention_shape,
+    dense_weights,
+    expert_weights,
+    kv_bytes_per_token,
+)
+from planner.errors import UsageError
+from planner.settings.machines import Hardware, Model
+from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
+
+Floats = NDArray[np.float64]
+
+RESERVE_GB = 10.0
+"""Activations, graphs, communication buffers, router and norms, per GPU. Assumed."""
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """Time that no kernel accounts for, microseconds. The first two are fitted, rounded; rms 3 %.
+
+    layer_us: per layer and micro-batch. row_us: per layer and row. Both to five published steps
+    (catalogue/checkpoints/decode.toml). host_us: per step, sampling and scheduling; assumed.
+    kernel_factor: time of kernels over what the catalogue's speeds give; other than 1 only where fitted.
+    """
+
+    layer_us: float = 60.0
+    row_us: float = 0.6
+    host_us: float = 1500.0
+    kernel_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Where the model may be asked: streams per GPU and KV length. The defaults are some times the published points."""
+
+    most_streams: float = 1024.0
+    most_kv_tokens: float = 131_072.0
+    least_streams: float = 0.0
+    least_kv_tokens: float = 0.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model on a kind of node. Raises UsageError where the parts do not go together.
+
+    expert_parallel: GPUs that share one copy of the routed experts. redundant_experts: further copies among them.
+    tensor_parallel: GPUs that share attention and dense layers. rows_per_stream: 1, or 2 with a draft token;
+    accepted: tokens that a stream gains per step. overlap: two micro-batches, one computing while the other's tokens
+    travel; auto takes what is faster at the batch. block_tokens: of a KV page; 1 for none.
+    """
+
+    model: Model
+    hardware: Hardware
+    weights: WeightDtype
+    kv: CacheDtype = "bf16"
+    expert_parallel: int = 1
+    redundant_experts: int = 0
+    tensor_parallel: int = 1
+    rows_per_stream: float = 1.0
+    accepted: float = 1.0
+    overlap: Overlap = "auto"
+    reserve_gb: float = RESERVE_GB
+    block_tokens: int = 1
+    overheads: Overheads = field(default_factory=Overheads)
+    validity: Validity = field(default_factory=Validity)
+
+    def __post_init__(self) -> None:
+        problems = [*self._parallel_problems(), *self._number_problems()]
+        if problems:
+            raise UsageError(f"{self.model.name} on {self.hardware.name}: {'; '.join(problems)}")
+
+    def _parallel_problems(self) -> list[str]:
+        experts, ep, tp = self.model.experts, self.expert_parallel, self.tensor_parallel
+        problems = []
+        if ep < 1 or tp < 1 or self.redundant_experts < 0:
+            return ["expert_parallel and tensor_parallel are at least 1, redundant_experts at least 0"]
+        if experts is None and (ep > 1 or self.redundant_experts):
+            problems.append("the model is dense; set expert_parallel to 1 and redundant_experts to 0")
+        if experts and (experts.routed + self.redundant_experts) % ep:
+            slots = experts.routed + self.redundant_experts
+            problems.append(
+                f"EP{ep} does not divide {slots} expert copies, {self.redundant_experts} of them redundant; "
+                f"use {-slots % ep} more redundant experts, or another EP size"
+            )
+        heads, near = attention_shape(self.model).heads, self.hardware.nvlink_gpus
+        if heads % tp or near % tp:
+            problems.append(f"TP{tp} does not divide {heads} heads and {near} linked GPUs; use a divisor of both")
+        return problems
+
+    def _number_problems(self) -> list[str]:
+        problems = []
+        if not 1 <= self.rows_per_stream <= 2 or not 1 <= self.accepted <= self.rows_per_stream:
+            problems.append("rows_per_stream is 1 or 2, and accepted from 1 to rows_per_stream")
+        if not 0 <= self.reserve_gb < self.hardware.memory_gb or self.block_tokens < 1:
+            problems.append("reserve_gb is at least 0 and less than the memory, block_tokens at least 1")
+        return problems
+
+    @property
+    def splits_batches(self) -> bool:
+        """Whether two micro-batches overlap: only where tokens travel to experts."""
+        return self.overlap == "on" and self.expert_parallel > 1
+
+    @property
+    def expert_slots(self) -> int:
+        """Routed experts that a GPU holds."""
+        experts = self.model.experts
+        return (experts.routed + self.redundant_experts) // self.expert_parallel if experts else 0
+
+    @property
+    def peak_of_kernel_dtype(self) -> float:
+        """Dense peak for the engine's weights over the peak that the kernel speeds hold for.
+
+        A format that the GPU does not compute in is unpacked and computed in bf16.
+        """
+        peaks = self.hardware.dense_tflops
+        return peaks.get(self.weights, peaks["bf16"]) / peaks[self.hardware.kernels.dtype]
+
+    @cached_property
+    def weights_gb(self) -> float:
+        """Weights on one GPU, GB."""
+        model, size = self.model, WEIGHT_BYTES[self.weights]
+        sparse_layers = model.layers - model.dense_layers
+        shared = model.experts.shared if model.experts else 0
+        split = model.layers * attention_shape(model).stored + model.dense_layers * dense_weights(model)
+        whole = sparse_layers * (self.expert_slots + shared) * expert_weights(model)
+        tables = (1 if model.tied_embeddings else 2) * model.vocabulary * model.hidden * HEAD_BYTES
+        return (split / self.tensor_parallel * size + whole * size + tables / self.tensor_parallel) / GB
+
+    @property
+    def kv_gb(self) -> float:
+        """Room for KV cache on one GPU, GB. Raises UsageError where the model does not fit."""
+        room = self.hardware.memory_gb - self.reserve_gb - self.weights_gb
+        if room <= 0:
+            raise UsageError(
+                f"{self.model.name} in {self.weights} does not fit {self.hardware.name}: {self.weights_gb:.1f} GB of "
+                f"weights and {self.reserve_gb:g} GB reserve per GPU of {self.hardware.memory_gb:g} GB; "
+                "spread it over more GPUs (expert_parallel, tensor_parallel) or use a smaller number format"
+            )
+        return room
+
+    def kv_bytes_per_stream(self, kv_tokens: ArrayLike) -> Floats:
+        """KV cache that one stream takes on a GPU with a mean context, bytes; pages are half used at the end.
+
+        Latent caches, and KV heads beyond their number, are held by every GPU of a tensor-parallel group.
+        """
+        copies = self.tensor_parallel / min(self.tensor_parallel, attention_shape(self.model).kv_heads)
+        pages = np.asarray(kv_tokens, np.float64) + (self.block_tokens - 1) / 2
+        held: Floats = pages * kv_bytes_per_token(self.model, self.kv) * copies
+        return held
+
+    def batch_cap(self, kv_tokens: ArrayLike) -> Floats:
+        """Most streams per GPU whose KV fits, whole numbers. Raises UsageError where the model does not fit."""
+        cap: Floats = np.floor(self.kv_gb * GB / self.kv_bytes_per_stream(kv_tokens))
+        return cap

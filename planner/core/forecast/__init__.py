@@ -1,0 +1,22 @@
+"""Forecasts of demand, one file per method, with quantiles from past errors and back-tests. Pure.
+
+A new method is a file with a class like Forecaster and a line in `methods`.
+"""
+
+from planner.core.forecast.base import Floats, Forecaster, Seasons
+from planner.core.forecast.demand import DemandForecasts, demand_forecasts
+from planner.core.forecast.methods import BUILT_IN, METHODS, forecaster, require_history
+from planner.core.forecast.quantiles import rolling_quantiles
+
+__all__ = [
+    "BUILT_IN",
+    "METHODS",
+    "DemandForecasts",
+    "Floats",
+    "Forecaster",
+    "Seasons",
+    "demand_forecasts",
+    "forecaster",
+    "require_history",
+    "rolling_quantiles",
+]

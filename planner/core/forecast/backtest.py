@@ -1,0 +1,167 @@
+"""How good forecasts would have been: rolling forecasts held against what came. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.core.demand import Demand
+from planner.core.forecast.base import Floats
+from planner.core.forecast.methods import forecaster, require_history
+from planner.core.forecast.quantiles import rolling_quantiles
+from planner.errors import UsageError
+
+SERIES = ("input_tokens", "output_tokens")
+"""What of a demand is forecast."""
+
+MOST_FORECASTS = 10_000_000
+"""Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of rolling forecasts over all scored pairs of a row and a step.
+
+    mape: mean of |forecast - actual| / actual over pairs whose actual is above zero. wape: sum of |forecast - actual|
+    over the sum of actuals, which nights near zero do not blow up. bias: sum of (forecast - actual) over the same.
+    All None where nothing was asked for. wape_by_step: (horizon,), nan where no pair has the step. coverage: share of
+    pairs with actual at most the quantile, by the quantile's share; None where no quantile is known.
+    intervals: intervals that were forecast. pairs: of a row and a step.
+    """
+
+    mape: float | None
+    wape: float | None
+    bias: float | None
+    wape_by_step: Floats
+    coverage: Mapping[float, float | None]
+    intervals: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One method on one series (n,): its score, and what it says of the time after the series.
+
+    ahead: (horizon,) from the end of the series, with its quantiles by share. before: (n,) what was forecast of each
+    interval as the last one of the horizon, nan where too little was known.
+    """
+
+    method: str
+    series: str
+    score: Score
+    ahead: Floats
+    quantiles: Mapping[float, Floats]
+    before: Floats
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """Forecasts of a demand by several methods, all scored from the row `first` on. horizon: in intervals."""
+
+    demand: Demand
+    season: str
+    horizon: int
+    first: int
+    tested: tuple[Tested, ...]
+
+    def best(self, series: Sequence[str] = SERIES) -> str:
+        """The method with the least wape, summed over the series; the first where they are alike."""
+        sums: dict[str, float] = {}
+        for each in self.tested:
+            if each.series in series:
+                sums[each.method] = sums.get(each.method, 0.0) + (each.score.wape or 0.0)
+        return min(sums, key=sums.__getitem__)
+
+    def of(self, method: str) -> dict[str, Tested]:
+        """What a method made of each series."""
+        return {each.series: each for each in self.tested if each.method == method}
+
+
+def back_test(
+    demand: Demand,
+    methods: Sequence[str],
+    *,
+    season: str,
+    horizon: int,
+    shares: Sequence[float],
+    name: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> BackTest:
+    """Forecast every interval of a demand from those before it, with every method, and compare.
+
+    horizon: in intervals. shares: of the quantiles. name: of the demand in messages. Raises UsageError for a demand
+    that is too short for a method, or too long to be forecast that far.
+    """
+    makers = [forecaster(method, demand.grid.interval_s, season) for method in methods]
+    for maker in makers:
+        require_history(maker, demand.grid, name, beyond=1)
+    if (demand.grid.count + 1) * horizon > MOST_FORECASTS:
+        raise UsageError(
+            f"{demand.grid.count:,} intervals, each forecast {horizon:,} ahead, are more than {MOST_FORECASTS:,} "
+            "forecasts; use a larger interval_s or a shorter --horizon"
+        )
+    first = max(maker.needs for maker in makers)
+    tested = []
+    for maker in makers:
+        for column in SERIES:
+            series = getattr(demand, column).astype(np.float64)
+            forecasts = maker.rolling(series, horizon)
+            quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
+            tested.append(
+                Tested(
+                    maker.name,
+                    column,
+                    score(series, forecasts, quantiles, first),
+                    forecasts[-1],
+                    {share: rows[-1] for share, rows in quantiles.items()},
+                    _last_steps(forecasts),
+                )
+            )
+            if progress is not None:
+                progress(len(tested), len(makers) * len(SERIES))
+    return BackTest(demand, season, horizon, first, tuple(tested))
+
+
+def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], first: int) -> Score:
+    """Hold rolling forecasts (n + 1, horizon), known from the row `first` on, against their series (n,).
+
+    quantiles: share -> quantiles like forecasts. Rows before `first` do not count, so that forecasters with other
+    needs can be compared over the same intervals.
+    """
+    actual = actuals(series, forecasts.shape[1])[first:]
+    there = ~np.isnan(actual)
+    error = np.where(there, forecasts[first : len(series)] - actual, 0.0)
+    size = np.where(there, actual, 0.0)
+    total = float(size.sum())
+    above = size > 0
+    sums = size.sum(axis=0)
+    return Score(
+        mape=float(np.mean(np.abs(error[above]) / size[above])) if above.any() else None,
+        wape=float(np.abs(error).sum()) / total if total else None,
+        bias=float(error.sum()) / total if total else None,
+        wape_by_step=np.abs(error).sum(axis=0) / np.where(sums > 0, sums, np.nan),
+        coverage={share: _coverage(actual, rows[first : len(series)]) for share, rows in quantiles.items()},
+        intervals=len(actual),
+        pairs=int(there.sum()),
+    )
+
+
+def actuals(series: Floats, horizon: int) -> Floats:
+    """What came in the intervals that rows of forecasts are for: (n, horizon), nan after the end of the series."""
+    padded = np.concatenate([series, np.full(horizon, np.nan)])
+    windows: Floats = np.lib.stride_tricks.sliding_window_view(padded, horizon)[: len(series)]
+    return windows
+
+
+def _coverage(actual: Floats, quantile: Floats) -> float | None:
+    known = ~np.isnan(actual + quantile)
+    return float(np.mean(actual[known] <= quantile[known])) if known.any() else None
+
+
+def _last_steps(forecasts: Floats) -> Floats:
+    """The forecast of each interval that was the last of its row; (n,)."""
+    rows, horizon = forecasts.shape
+    before = np.full(rows - 1, np.nan)
+    last = forecasts[: max(0, rows - horizon), -1]
+    before[horizon - 1 : horizon - 1 + len(last)] = last
+    return before

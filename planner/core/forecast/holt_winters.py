@@ -1,0 +1,186 @@
+"""Holt-Winters exponential smoothing with a damped trend, tuned by its own back-test.
+
+The recursions are those of R. J. Hyndman and G. Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition,
+section 8.3, in component form: with season length m, x one of + and × and its inverse ÷ one of - and /,
+
+    forecast(t + h)  (level + (phi + ... + phi^h) trend) x season(t + h - m)
+    level(t)         alpha (y ÷ season(t - m)) + (1 - alpha) (level + phi trend)
+    trend(t)         beta (level(t) - level) + (1 - beta) phi trend
+    season(t)        gamma (y ÷ (level + phi trend)) + (1 - gamma) season(t - m)
+
+All parameters of a grid run beside each other. Every row of forecasts comes from those whose earlier forecasts, over
+the same horizon, have missed the intervals seen so far by the least in sum. So tuning sees the past only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from planner.core.forecast.base import Floats, nothing_known
+
+Form = Literal["additive", "multiplicative"]
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """One set of parameters. beta is the trend's own (beta* in the book); phi 0 leaves the trend out, 1 is undamped."""
+
+    form: Form
+    alpha: float
+    beta: float
+    gamma: float
+    phi: float
+
+
+# Assumed: a coarse grid over the ranges that the book gives (gamma at most 1 - alpha, phi of 0.8 to 0.98), with no
+# trend and an undamped one that hardly moves beside them, as load may grow steadily for weeks. The first is what is
+# used before anything could be compared: it follows the level slowly and the season as fast.
+_LEVELS = (0.1, 0.02, 0.3, 0.6, 0.9)
+_TRENDS = ((0.0, 0.0), (0.05, 0.95), (0.001, 1.0))
+_SEASONS = (0.1, 0.3, 0.6)
+_FORMS: tuple[Form, ...] = ("additive", "multiplicative")
+GRID = tuple(
+    Smoothing(form, alpha, beta, gamma, phi)
+    for form, alpha, (beta, phi), gamma in product(_FORMS, _LEVELS, _TRENDS, _SEASONS)
+    if gamma <= 1 - alpha + 1e-9
+)
+
+
+class _Operations(NamedTuple):
+    """How the season enters a form, and how it is taken out again."""
+
+    combine: np.ufunc
+    inverse: np.ufunc
+
+
+_OPERATIONS: dict[Form, _Operations] = {
+    "additive": _Operations(np.add, np.subtract),
+    "multiplicative": _Operations(np.multiply, np.divide),
+}
+_SMALLEST = 1e-9
+"""A multiplicative level under this share of its beginning, or a season factor under it, has lost its meaning."""
+
+
+@dataclass(frozen=True)
+class HoltWinters:
+    """Holt-Winters over one season of so many intervals.
+
+    The first season gives the first level and seasons, without a trend. With two seasons it starts anew: the trend is
+    the difference of their means, the level its line through the first, the seasons what is left. Multiplicative
+    parameters drop out where the first season, or later the level, is not above zero. Forecasts below zero are raised
+    to it. grid: the parameters to choose from, the first one until something can be compared.
+    """
+
+    season: int
+    grid: Sequence[Smoothing] = GRID
+    name: str = "holt-winters"
+
+    @property
+    def needs(self) -> int:
+        return self.season
+
+    @property
+    def settled(self) -> int:
+        return 2 * self.season
+
+    def rolling(self, series: Floats, horizon: int) -> Floats:
+        """As in Forecaster. Which parameters are chosen depends on the horizon that they are judged over."""
+        count, m = len(series), self.season
+        forecasts = nothing_known(count, horizon)
+        starts = [(1, range(m, min(2 * m, count + 1)))]
+        if count >= 2 * m:
+            starts.append((2, range(2 * m, count + 1)))
+        # what each set of parameters has missed by, summed over the intervals before a row; (count + 1, grid)
+        missed = np.zeros((count + 1, len(self.grid)))
+        runs = [
+            (rows, [_Run.of(series, m, seasons, group) for group in self._groups()]) for seasons, rows in starts if rows
+        ]
+        for rows, both in runs:
+            missed[1:] += np.concatenate([run.misses(series, rows, horizon) for run in both], axis=1)
+        missed = np.cumsum(missed, axis=0)
+        for rows, both in runs:
+            alive = np.concatenate([np.isfinite(run.levels) for run in both], axis=1)
+            best = np.argmin(np.where(alive, missed, np.inf), axis=1)
+            for row in rows:
+                run, column = _holder(both, int(best[row]))
+                forecasts[row] = run.forecast(row, horizon, slice(column, column + 1))[:, 0]
+        return forecasts
+
+    def _groups(self) -> list[list[Smoothing]]:
+        """The grid by form, in its order. Raises ValueError for a grid whose forms are mixed."""
+        groups = [list(group) for _, group in groupby(self.grid, key=lambda each: each.form)]
+        if len(groups) > len({group[0].form for group in groups}):
+            raise ValueError("the grid mixes its forms; put one after the other")
+        return groups
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one form's sets of parameters make of a series (n,), all beside each other.
+
+    levels, trends: (n + 1, sets), row t after series[:t]. seasons: (n, sets), entry i of interval i.
+    """
+
+    season: int
+    form: Form
+    phi: Floats
+    levels: Floats
+    trends: Floats
+    seasons: Floats
+
+    @classmethod
+    def of(cls, series: Floats, season: int, seasons: int, group: Sequence[Smoothing]) -> "_Run":
+        """Smooth the series from its second season on, started from the first one or two."""
+        form, m, count = group[0].form, season, len(series)
+        remove = _OPERATIONS[form].inverse
+        alpha, beta, gamma, phi = (
+            np.array([getattr(each, name) for each in group]) for name in ("alpha", "beta", "gamma", "phi")
+        )
+        mean = series[:m].mean()
+        slope = (series[m : 2 * m].mean() - mean) / m if seasons == 2 else 0.0
+        line = mean + slope * (np.arange(m) - (m - 1) / 2)
+        levels, trends = (np.full((count + 1, len(group)), np.nan) for _ in range(2))
+        factors = np.full((count, len(group)), np.nan)
+        level_floor = factor_floor = -np.inf
+        if form == "multiplicative":
+            level_floor, factor_floor = line[-1] * _SMALLEST, _SMALLEST
+        if form == "additive" or (line.min() > 0 and series[:m].min() > 0):
+            levels[m], trends[m], factors[:m] = line[-1], slope, remove(series[:m], line)[:, None]
+        for t in range(m, count):
+            before, base = factors[t - m], levels[t] + phi * trends[t]
+            base = np.where(base > level_floor, base, np.nan)
+            factor = gamma * remove(series[t], base) + (1 - gamma) * before
+            factors[t] = np.where(factor > factor_floor, factor, np.nan)
+            level = alpha * remove(series[t], before) + (1 - alpha) * base
+            levels[t + 1] = np.where(np.isnan(factors[t]), np.nan, level)
+            trends[t + 1] = beta * (levels[t + 1] - levels[t]) + (1 - beta) * phi * trends[t]
+        return cls(m, form, phi, levels, trends, factors)
+
+    def forecast(self, row: int, steps: int, sets: slice = slice(None)) -> Floats:
+        """What some sets of parameters expect of the intervals from a row on; (steps, sets), nan where none can."""
+        damping = np.cumsum(self.phi[sets] ** np.arange(1, steps + 1)[:, None], axis=0)
+        newest = row - self.season + np.arange(steps) % self.season
+        combine = _OPERATIONS[self.form].combine
+        line = self.levels[row, sets] + damping * self.trends[row, sets]
+        expected: Floats = np.maximum(combine(line, self.seasons[newest, sets]), 0.0)
+        return expected
+
+    def misses(self, series: Floats, rows: range, horizon: int) -> Floats:
+        """By how much the forecasts from those rows miss each interval, in sum; (n, sets), inf where one is nan."""
+        missed = np.zeros((len(series), len(self.phi)))
+        for row in rows:
+            actual = series[row : row + horizon, None]
+            missed[row : row + horizon] += np.abs(self.forecast(row, len(actual)) - actual)
+        return np.where(np.isnan(missed), np.inf, missed)
+
+
+def _holder(runs: Sequence[_Run], index: int) -> tuple[_Run, int]:
+    """The run that holds a set of parameters of the grid, and its place in there."""
+    for run in runs:
+        if index < len(run.phi):
+            return run, index
+        index -= len(run.phi)
+    raise IndexError(index)

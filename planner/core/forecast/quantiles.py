@@ -1,0 +1,61 @@
+"""Quantiles of forecasts from the errors of earlier ones. Pure."""
+
+import math
+from bisect import insort
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.core.forecast.base import Floats
+
+_LEAST_SCALE = 0.05
+"""Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
+quantiles of busy hours. Assumed."""
+
+
+def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float], settled: int = 0) -> Floats:
+    """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
+
+    Every step ahead has errors of its own, relative to the size of the forecast; those of rows before `settled` (see
+    Forecaster) count only while the later ones are too few for the share. A quantile adds the ceil((k + 1) share)-th
+    smallest of the k errors known at its row: of one more error like them at least that share lies below (split
+    conformal prediction, V. Vovk and others). shares: rising; no quantile is below that of a smaller share. Returns
+    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
+    Errors of one day hang together, so a few days hold less than their number suggests: see the coverage of a
+    back-test.
+    """
+    rows, horizon = forecasts.shape
+    count = len(series)
+    means = np.concatenate([[0.0], np.cumsum(series)]) / np.maximum(np.arange(count + 1), 1)
+    scale = forecasts + _LEAST_SCALE * means[:, None]
+    errors: list[list[float]] = [[] for _ in range(horizon)]
+    later: list[list[float]] = [[] for _ in range(horizon)]
+    result = np.full((len(shares), rows, horizon), np.nan)
+    chosen = np.empty((len(shares), horizon))
+    for row in range(rows):
+        # the interval before the row has just become known: one error more of every step that was forecast for it
+        steps = np.arange(min(horizon, row))
+        origins = row - 1 - steps
+        sizes = scale[origins, steps]
+        known = sizes > 0
+        if known.any():
+            missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
+            for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
+                insort(errors[step], error)
+                if row - 1 - step >= settled:
+                    insort(later[step], error)
+        for index, share in enumerate(shares):
+            chosen[index] = [_at_rank(*pools, share=share) for pools in zip(later, errors, strict=True)]
+        highest = np.maximum.accumulate(chosen, axis=0)
+        result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
+    return result
+
+
+def _at_rank(*pools: Sequence[float], share: float) -> float:
+    """The error at the share's rank in the first of the sorted pools that holds so many; nan if none does."""
+    for held in pools:
+        # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
+        rank = math.ceil((len(held) + 1) * share - 1e-9)
+        if rank <= len(held):
+            return held[max(rank, 1) - 1]
+    return math.nan

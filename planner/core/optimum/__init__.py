@@ -1,0 +1,6 @@
+"""The provable bound: the least that any policy can spend under the interval replay, and a schedule that comes near."""
+
+from planner.core.optimum.bound import Optimum, Schedule, Status, gap, optimise
+from planner.core.optimum.problem import Objective, Problem, shortfall
+
+__all__ = ["Objective", "Optimum", "Problem", "Schedule", "Status", "gap", "optimise", "shortfall"]

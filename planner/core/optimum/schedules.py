@@ -1,0 +1,137 @@
+"""Schedules that start a search, and the mending of those that fall a little short. Pure."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from planner.core.fleet.deployment import Units
+from planner.core.optimum.problem import Problem, shortfall
+
+_TRIES = 8
+"""Places that mending tries before it takes the best of them. Assumed: a few suffice, as the worst come first."""
+
+_HALVINGS = 12
+"""Halvings of the price's range. Computed: a thousandth of a unit's use is left."""
+_STEPS = 20
+"""Units that mending adds at most. Assumed: it is for schedules that fall a little short."""
+
+
+def foreseeing(problem: Problem) -> Iterator[list[Units]]:
+    """Perfect foresight: a schedule that covers the demand, and some that use the allowance.
+
+    Units are up early by the start-up and down late by the drain, in whole intervals, or not.
+    """
+    fleet = problem.deployment.settings
+    before, after = problem.intervals(fleet.start_up_s), problem.intervals(fleet.drain_deadline_s)
+    yield _held(problem, 0.0, before, after)
+    for early, late in dict.fromkeys(((0, 0), (before, 0), (0, after), (before, after))):
+        yield _shedding(problem, early, late)
+
+
+def _shedding(problem: Problem, early: int, late: int) -> list[Units]:
+    """The schedule that uses the allowance: the last unit of an interval only where enough of it would be used.
+
+    A token short has a price, the same for both roles; a unit is held where the tokens that it alone carries are worth
+    its nodes. The price is the lowest, by bisection, with which the replay is within the allowance.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        missing = _missing(problem, _held(problem, middle, early, late), ahead=True)
+        low, high = (middle, high) if int(missing.sum()) <= problem.allowed_tokens else (low, middle)
+    return _held(problem, low, early, late)
+
+
+def _held(problem: Problem, use: float, early: int, late: int) -> list[Units]:
+    """Units that carry the demand, without the last one where under a share of it is used: `use` in the slower role.
+
+    Up early and down late by intervals, as far as the fleet has room beside the others' own, prefill first.
+    """
+    slowest = min(role.tokens_per_s_per_node for role in problem.roles)
+    (prefill, decode), own, wide = problem.roles, [], []
+    for role in problem.roles:
+        units = role.covering(problem.interval_s)
+        if use:
+            unit_tokens = role.nodes * role.tokens_per_s_per_node * problem.interval_s
+            left = role.demand - use * slowest / role.tokens_per_s_per_node * unit_tokens
+            units = np.clip(np.ceil(left / unit_tokens).astype(np.int64), role.floor, None)
+        units = np.minimum(units, role.most)
+        own.append(units)
+        wide.append([units[max(0, t - late) : t + early + 1].max() for t in range(problem.count)])
+    found = []
+    for t in range(problem.count):
+        reserved = max(
+            problem.floor.decode, min(own[1][t], (problem.nodes - own[0][t] * prefill.nodes) // decode.nodes)
+        )
+        first = min(wide[0][t], (problem.nodes - reserved * decode.nodes) // prefill.nodes)
+        second = min(wide[1][t], (problem.nodes - first * prefill.nodes) // decode.nodes)
+        found.append(Units(int(first), int(second)))
+    return found
+
+
+def mended(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[Units] | None:
+    """The schedule with units added where most falls short, until the replay is within the allowance.
+
+    None where that takes many units, or adding them brings nothing any more.
+    """
+    current = list(targets)
+    most = max(role.nodes * role.tokens_per_s_per_node * problem.interval_s for role in problem.roles)
+    for step in range(_STEPS + 1):
+        missing = _missing(problem, current, ahead=ahead)
+        if int(missing.sum()) <= problem.allowed_tokens:
+            return current
+        if int(missing.sum()) - problem.allowed_tokens > (_STEPS - step) * most:
+            return None
+        best: tuple[float, list[Units]] | None = None
+        for role, t in zip(
+            *np.unravel_index(np.argsort(missing, axis=None)[::-1][:_TRIES], missing.shape), strict=True
+        ):
+            if not missing[role, t]:
+                continue
+            for first, last in ((t, t), (t - 1, t), (t, t + 1)):
+                tried = _raised(problem, current, int(role), max(int(first), 0), int(last))
+                if tried is None:
+                    continue
+                gained = int(missing.sum()) - int(_missing(problem, tried, ahead=ahead).sum())
+                nodes = sum(problem.deployment.nodes(units) for units in tried)
+                more = nodes - sum(problem.deployment.nodes(units) for units in current)
+                if gained > 0 and (best is None or gained / more > best[0]):
+                    best = gained / more, tried
+        if best is None:
+            return None
+        current = best[1]
+    return None
+
+
+def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
+    """Whether units can stay up and down for the minimum times, the oldest leaving first."""
+    lengths = problem.intervals(problem.min_up_s), problem.intervals(problem.min_down_s)
+    for role in problem.roles:
+        held = [getattr(units, role.name) for units in targets]
+        changes = [0, *(two - one for one, two in pairwise(held))]
+        for t in range(1, len(held)):
+            up, down = (range(max(1, t - length + 1), t + 1) for length in lengths)
+            if sum(max(changes[k], 0) for k in up) > held[t] and len(up) > 1:
+                return False
+            if sum(max(-changes[k], 0) for k in down) > problem.nodes // role.nodes - held[t] and len(down) > 1:
+                return False
+    return True
+
+
+def _missing(
+    problem: Problem, targets: Sequence[Units], *, ahead: bool
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    return np.stack(shortfall(problem.replay(targets, ahead=ahead)))
+
+
+def _raised(problem: Problem, targets: list[Units], role: int, first: int, last: int) -> list[Units] | None:
+    """The schedule with one more unit of a role in some intervals; None beyond the plan or the fleet."""
+    if last >= len(targets):
+        return None
+    raised = list(targets)
+    for t in range(first, last + 1):
+        raised[t] = Units(targets[t].prefill + (role == 0), targets[t].decode + (role == 1))
+        if problem.deployment.nodes(raised[t]) > problem.nodes:
+            return None
+    return raised

@@ -1,0 +1,88 @@
+"""Policies, one file each. A new one is a file with a class and a line in `_plain`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.around import around, without_spare
+from planner.core.policy.base import Past, Policy, Seen, Sight, Tick, decide_all, lead_intervals
+from planner.core.policy.fixed import Fixed
+from planner.core.policy.night_training import NightTraining
+from planner.core.policy.oracle import Known, Oracle
+from planner.core.policy.predictive import Predictive
+from planner.core.policy.reactive import Reactive
+from planner.core.policy.scheduled_bounds import ScheduledBounds
+from planner.core.policy.slo import Meets, Slo
+from planner.core.policy.timetable import Entry, Timetable
+from planner.errors import UsageError
+from planner.settings.scenario import PolicySettings
+
+POLICIES = ("night-training", "fixed", "timetable", "reactive", "predictive", "scheduled-bounds", "slo", "oracle")
+
+__all__ = [
+    "POLICIES",
+    "Entry",
+    "Given",
+    "Known",
+    "Past",
+    "Policy",
+    "Seen",
+    "Sight",
+    "Tick",
+    "Timetable",
+    "Units",
+    "decide_all",
+    "lead_intervals",
+    "make_policy",
+    "policies_in",
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What some policies need besides their settings: a timetable, a model of latencies, a whole demand."""
+
+    timetable: Sequence[Entry] = ()
+    timetable_notes: tuple[str, ...] = ()
+    meets: Meets | None = None
+    known: Known | None = None
+
+
+def policies_in(settings: PolicySettings) -> tuple[str, ...]:
+    """The policy that the settings name, and the one inside it."""
+    return (settings.name, settings.inside) if settings.name == "scheduled-bounds" else (settings.name,)
+
+
+def make_policy(settings: PolicySettings, deployment: Deployment, given: Given = Given()) -> Policy:
+    """The policy that the settings name, with the rules around it. Raises UsageError.
+
+    given: what slo and oracle cannot be made without.
+    """
+    scaled = without_spare(settings, deployment)
+    return around(_plain(settings.name, settings, scaled, given), settings, scaled)
+
+
+def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: Given) -> Policy:
+    match name:
+        case "night-training":
+            return NightTraining.of(settings, deployment)
+        case "fixed":
+            return Fixed.of(settings, deployment)
+        case "timetable":
+            return Timetable.of(given.timetable, deployment, given.timetable_notes)
+        case "reactive":
+            return Reactive.of(settings, deployment)
+        case "predictive":
+            return Predictive.of(settings, deployment)
+        case "scheduled-bounds":
+            if settings.inside == name:
+                raise UsageError(f"policy.inside is {name} itself; name the policy that decides inside the bounds")
+            return ScheduledBounds.of(settings, deployment, _plain(settings.inside, settings, deployment, given))
+        case "slo":
+            assert given.meets is not None, "the slo policy is made with a model of latencies"
+            return Slo.of(settings, deployment, given.meets)
+        case "oracle":
+            assert given.known is not None, "the oracle is made with the demand it knows"
+            return Oracle.of(settings, deployment, given.known)
+    field = "policy.name" if name == settings.name else "policy.inside"
+    raise UsageError(f'{field}: no policy "{name}"; use one of {", ".join(POLICIES)}')

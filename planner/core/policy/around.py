@@ -1,0 +1,177 @@
+"""Rules around any policy: minimum times, ramp limit, survivors, spare units. Pure.
+
+Each rule is a policy with a policy inside. `around` applies them from the inside out: survivors, minimum times, ramp,
+spare units. To all but the last, keeping what there is is one of the allowed answers, so on whole scaling steps their
+order does not matter. Spare units are on top of everything and count for none of the other rules.
+"""
+
+from dataclasses import dataclass, replace
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.base import Past, Policy, Sight, Tick, changes_within, largest
+from planner.errors import UsageError
+from planner.settings.scenario import PolicySettings
+
+
+@dataclass(frozen=True)
+class Around:
+    """A policy inside another; by itself it changes nothing."""
+
+    inner: Policy
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def ahead(self) -> bool:
+        return self.inner.ahead
+
+    @property
+    def sight(self) -> Sight:
+        return self.inner.sight
+
+    @property
+    def lead_s(self) -> int:
+        return self.inner.lead_s
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.inner.notes
+
+    def decide(self, tick: Tick) -> Units:
+        return self.inner.decide(tick)
+
+
+@dataclass(frozen=True)
+class MinimumTimes(Around):
+    """A role gives no units up until those that joined last have been there for up_s, and gets none until those that
+    left last have been away for down_s. The newest leave first, and nodes that left last are called back first.
+    """
+
+    up_s: int
+    down_s: int
+
+    def decide(self, tick: Tick) -> Units:
+        wanted = self.inner.decide(tick)
+        if not tick.past:
+            return wanted
+        held = tick.past[-1]
+        joined = list(changes_within(tick, self.up_s))
+        left = list(changes_within(tick, self.down_s))
+
+        def kept(role: str) -> int:
+            want, have = getattr(wanted, role), getattr(held, role)
+            if want < have and any(getattr(after, role) > getattr(before, role) for before, after in joined):
+                return int(have)
+            if want > have and any(getattr(after, role) < getattr(before, role) for before, after in left):
+                return int(have)
+            return int(want)
+
+        return Units(kept("prefill"), kept("decode"))
+
+
+@dataclass(frozen=True)
+class Ramp(Around):
+    """Each role changes by at most so many units at a boundary."""
+
+    most: Units
+
+    @classmethod
+    def of(cls, inner: Policy, nodes: int, deployment: Deployment) -> "Ramp":
+        """A ramp in nodes, as whole scaling steps; a role that no step holds keeps its units. Raises UsageError."""
+        steps = nodes // deployment.step_nodes
+        if not steps:
+            raise UsageError(
+                f"policy.ramp_nodes is {nodes} and a scaling step has {deployment.step_nodes} nodes: nothing could "
+                "ever change; raise it to a step at least, or leave it out"
+            )
+        step = deployment.settings.step
+        return cls(inner, Units(steps * step.prefill, steps * step.decode))
+
+    def decide(self, tick: Tick) -> Units:
+        wanted = self.inner.decide(tick)
+        if not tick.past:
+            return wanted
+        held, most = tick.past[-1], self.most
+        return Units(
+            min(max(wanted.prefill, held.prefill - most.prefill), held.prefill + most.prefill),
+            min(max(wanted.decode, held.decode - most.decode), held.decode + most.decode),
+        )
+
+
+@dataclass(frozen=True)
+class Survivors(Around):
+    """When units leave, those that stay carry the observed and the visible demand at most at a utilisation.
+
+    The observed demand counts whole: what leaving units had of it ends in them while they drain, or is handed over to
+    those that stay, who had the rest. If they could not carry it, scaling steps are kept until they can. Since this is
+    known only at the boundary, units drain after it.
+    """
+
+    deployment: Deployment
+    utilisation: float
+
+    @property
+    def ahead(self) -> bool:
+        return False
+
+    @property
+    def sight(self) -> Sight:
+        return max(self.inner.sight, Sight.OBSERVED)
+
+    def decide(self, tick: Tick) -> Units:
+        wanted = self.inner.decide(tick)
+        if not tick.past:
+            return wanted
+        held = tick.past[-1]
+        demands = [*([] if tick.observed is None else [tick.observed]), *tick.coming]
+        if (wanted.prefill >= held.prefill and wanted.decode >= held.decode) or not demands:
+            return wanted
+        load, usable_s = largest(demands), tick.interval_s * self.utilisation
+        if self.deployment.covers(wanted, load.input_tokens, load.output_tokens, usable_s):
+            return wanted
+        needed = self.deployment.fewest_covering(load.input_tokens, load.output_tokens, usable_s)
+        return Units(
+            max(wanted.prefill, min(held.prefill, needed.prefill)), max(wanted.decode, min(held.decode, needed.decode))
+        )
+
+
+@dataclass(frozen=True)
+class SpareUnits(Around):
+    """Units on top of what the inner policy wants, so that as many may fail. It scales in what is left of the fleet."""
+
+    spare: Units
+
+    def decide(self, tick: Tick) -> Units:
+        spare = self.spare
+        wanted = self.inner.decide(replace(tick, past=Past(tick.past, len(tick.past), less=spare)))
+        return Units(wanted.prefill + spare.prefill, wanted.decode + spare.decode)
+
+
+def without_spare(settings: PolicySettings, deployment: Deployment) -> Deployment:
+    """What a policy may scale in: the fleet without the nodes of spare units. Raises UsageError where none are left."""
+    spare = deployment.nodes(_spare(settings))
+    left = deployment.settings.nodes - spare
+    if left < deployment.nodes(deployment.ladder[0]):
+        raise UsageError(
+            f"spare units take {spare} of {deployment.settings.nodes} nodes and the base units need "
+            f"{deployment.nodes(deployment.ladder[0])}; lower policy.spare_prefill_units or policy.spare_decode_units"
+        )
+    return Deployment(deployment.settings.model_copy(update={"nodes": left})) if spare else deployment
+
+
+def around(policy: Policy, settings: PolicySettings, deployment: Deployment) -> Policy:
+    """The policy with the rules that the settings ask for. deployment: without spare units. Raises UsageError."""
+    if settings.survivor_utilisation is not None:
+        policy = Survivors(policy, deployment, settings.survivor_utilisation)
+    if settings.min_up_s or settings.min_down_s:
+        policy = MinimumTimes(policy, settings.min_up_s, settings.min_down_s)
+    if settings.ramp_nodes is not None:
+        policy = Ramp.of(policy, settings.ramp_nodes, deployment)
+    spare = _spare(settings)
+    return SpareUnits(policy, spare) if deployment.nodes(spare) else policy
+
+
+def _spare(settings: PolicySettings) -> Units:
+    return Units(settings.spare_prefill_units, settings.spare_decode_units)

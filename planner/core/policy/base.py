@@ -1,0 +1,132 @@
+"""The one interface of every policy: a tick in, target units out. Pure.
+
+A tick says what the policy may see at one interval, and nothing else: no policy can look ahead of what its
+demand source allows. Nothing is remembered but the targets so far, so that cooldowns are read from them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol, overload
+
+from planner.core.fleet.deployment import Units
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Demand that a policy may see, in tokens per interval."""
+
+    input_tokens: float
+    output_tokens: float
+
+
+class Sight(IntEnum):
+    """What a policy looks at, from nothing to everything."""
+
+    NOTHING = 0
+    OBSERVED = 1
+    """The demand of the interval before."""
+    SOURCE = 2
+    """What the scenario's demand source tells of what comes."""
+    TRACE = 3
+    """The trace's own demand, whatever the demand source."""
+
+
+NONE = Units(0, 0)
+
+
+class Past(Sequence[Units]):
+    """The first targets of a growing list, less some units of each role; a view, not a copy."""
+
+    def __init__(self, targets: Sequence[Units], length: int, less: Units = NONE) -> None:
+        self._targets, self._length, self._less = targets, length, less
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Units: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Units]: ...
+
+    def __getitem__(self, index: int | slice) -> Units | list[Units]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(self._length)[index]]
+        held, less = self._targets[range(self._length)[index]], self._less
+        return Units(held.prefill - less.prefill, held.decode - less.decode)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One decision.
+
+    start: local time of the interval. observed: actual demand of the interval before; None in the first. coming: what
+    the demand source tells of this interval and those after it, as many as the policy asks for and the plan has;
+    empty where nothing can be seen. past: the targets so far, oldest first.
+    """
+
+    start: datetime
+    interval_s: int
+    observed: Seen | None
+    coming: tuple[Seen, ...]
+    past: Sequence[Units]
+
+
+class Policy(Protocol):
+    """Decides the units that inference holds in each interval (occupancy): a pure function of the tick.
+
+    name: as in scenarios. ahead: whether targets are known before their interval begins, so that leaving units can
+    drain before the boundary. sight: what it looks at. lead_s: how far beyond the interval's start it looks at what
+    comes. notes: what the reader should know.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ahead(self) -> bool: ...
+
+    @property
+    def sight(self) -> Sight: ...
+
+    @property
+    def lead_s(self) -> int: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def decide(self, tick: Tick) -> Units:
+        """The target for the tick's interval."""
+        ...
+
+
+def lead_intervals(policy: Policy, interval_s: int) -> int:
+    """Intervals that a policy asks to see: the one that it decides, and those that its lead reaches into."""
+    return 1 + -(-policy.lead_s // interval_s)
+
+
+def decide_all(
+    policy: Policy,
+    starts: Sequence[datetime],
+    interval_s: int,
+    observed: Sequence[Seen | None],
+    coming: Sequence[tuple[Seen, ...]],
+) -> list[Units]:
+    """The policy's target for every interval. starts, observed and coming: one per interval, as in a tick."""
+    targets: list[Units] = []
+    for index, (start, before, ahead) in enumerate(zip(starts, observed, coming, strict=True)):
+        targets.append(policy.decide(Tick(start, interval_s, before, ahead, Past(targets, index))))
+    return targets
+
+
+def changes_within(tick: Tick, seconds: int) -> Iterator[tuple[Units, Units]]:
+    """Targets before and after each boundary that lies less than so many seconds before the tick, newest first."""
+    past = tick.past
+    for ago in range(1, min(-(-seconds // tick.interval_s), len(past))):
+        yield past[-ago - 1], past[-ago]
+
+
+def largest(demands: Sequence[Seen]) -> Seen:
+    """The largest demand of each kind of token; at least one demand."""
+    return Seen(max(seen.input_tokens for seen in demands), max(seen.output_tokens for seen in demands))

@@ -1,0 +1,27 @@
+"""fixed: the same units at all times. Pure."""
+
+from dataclasses import dataclass
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.base import Sight, Tick
+from planner.settings.scenario import PolicySettings
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Holds the same units always; by default the full fleet."""
+
+    units: Units
+    name: str = "fixed"
+    ahead: bool = True
+    sight: Sight = Sight.NOTHING
+    lead_s: int = 0
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: PolicySettings, deployment: Deployment) -> "Fixed":
+        full = deployment.full
+        return cls(Units(settings.fixed_prefill_units or full.prefill, settings.fixed_decode_units or full.decode))
+
+    def decide(self, tick: Tick) -> Units:  # noqa: ARG002  the interface gives every policy the tick
+        return self.units

@@ -1,0 +1,234 @@
+"""oracle: the fewest units that carry a whole known demand, for comparison only. Pure.
+
+Every policy's targets are replayed with start-up and drain, so the fewest units are not those of each interval alone:
+a unit that joins at a boundary serves the rest of the interval only, one that leaves drains before it. A unit that is
+kept may be cheaper than one that starts again. Role by role a dynamic program over intervals weighs this exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.base import Seen, Sight, Tick
+from planner.settings.scenario import PolicySettings, UnitSettings
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A whole demand, and how long its intervals are."""
+
+    demand: Sequence[Seen]
+    interval_s: int
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Follows targets that were computed from the whole demand."""
+
+    targets: tuple[Units, ...]
+    ahead: bool
+    notes: tuple[str, ...]
+    name: str = "oracle"
+    sight: Sight = Sight.TRACE
+    lead_s: int = 0
+
+    @classmethod
+    def of(cls, settings: PolicySettings, deployment: Deployment, known: Known) -> "Oracle":
+        """The fewest node-seconds of inference that carry the demand, with draining before boundaries or after them.
+
+        What the fleet cannot carry is left out. Where both roles together want more nodes than there are, each gets
+        its units of the full fleet at most.
+        """
+        notes = (
+            "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and takes the "
+            "fewest units of each role that carry it, not only whole scaling steps",
+        )
+        floor = deployment.floor(settings.floor_nodes)
+        found = [_best(deployment, known, floor, ahead) for ahead in (True, False)]
+        costs = [cost for cost, _ in found]
+        ahead = costs[0] <= costs[1]
+        return cls(found[0 if ahead else 1][1], ahead, notes)
+
+    def decide(self, tick: Tick) -> Units:
+        return self.targets[len(tick.past)]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What joining and leaving cost one unit, in seconds: of service in the interval after it begins to serve, of
+    occupancy before; of service in the interval before it leaves, of occupancy after."""
+
+    interval_s: int
+    join_loss_s: int
+    join_cost_s: int
+    leave_loss_s: int
+    leave_cost_s: int
+
+    @classmethod
+    def of(cls, interval_s: int, start_up_s: int, drain_s: int, *, ahead: bool) -> "Turn":
+        """Whole intervals of starting and draining are occupancy without service; the rest shortens service."""
+        starting, join_loss_s = divmod(start_up_s, interval_s)
+        if not ahead:
+            return cls(interval_s, join_loss_s, starting * interval_s, 0, drain_s)
+        draining, leave_loss_s = divmod(drain_s, interval_s)
+        return cls(interval_s, join_loss_s, starting * interval_s, leave_loss_s, draining * interval_s)
+
+    @property
+    def shared_s(self) -> int:
+        """Loss counted twice where units join and leave in one interval that is shorter than both losses."""
+        return max(0, self.join_loss_s + self.leave_loss_s - self.interval_s)
+
+    @property
+    def reach(self) -> int:
+        """Intervals beyond which it is never better to keep a unit than to start one again."""
+        return 2 + -(-(self.join_cost_s + self.leave_cost_s) // self.interval_s)
+
+
+def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Ints, float]:
+    """Units that serve in every interval, (n,), and their unit-seconds with those of starting and draining.
+
+    needed_s: unit-seconds of service per interval, at most `most` units' worth. Units of the first interval serve from
+    its beginning; those of the last never leave.
+    """
+    least, high = _range_of(needed_s, turn, floor, most)
+    count, interval_s = len(needed_s), turn.interval_s
+    levels = [np.arange(low, top + 1) for low, top in zip(least, high, strict=True)]
+    # values[i][p, c]: least cost of interval i and later, with p units before it and c in it
+    after = np.zeros((len(levels[-1]), 1))
+    after_levels = levels[-1][:1] * 0
+    values: list[Floats] = []
+    for index in range(count - 1, -1, -1):
+        here = levels[index]
+        before = levels[index - 1] if index else here
+        joined, left = (np.maximum(sign * (here[None, :] - before[:, None]), 0) for sign in (1, -1))
+        if index == 0:
+            joined, left = np.zeros_like(joined), np.zeros_like(left)
+        own = interval_s * here + turn.join_cost_s * joined + turn.leave_cost_s * left
+        room_s = here * interval_s - turn.join_loss_s * joined - needed_s[index]
+        fewest_next = here - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
+        place = np.searchsorted(after_levels, fewest_next)
+        suffix = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
+        suffix = np.concatenate([suffix, np.full((len(suffix), 1), np.inf)], axis=1)
+        later = suffix[np.arange(len(here))[None, :], place]
+        after = np.where(room_s >= 0, own + later, np.inf)
+        after_levels = here
+        values.append(after)
+    values.reverse()
+    return _follow(values, levels, needed_s, turn)
+
+
+def _follow(values: list[Floats], levels: list[Ints], needed_s: Ints, turn: Turn) -> tuple[Ints, float]:
+    """The units along the cheapest way."""
+    first = int(np.argmin(np.diagonal(values[0])))
+    chosen = [int(levels[0][first])]
+    joined, place = 0, first
+    for index in range(1, len(levels)):
+        here = chosen[-1]
+        room_s = np.array(here * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
+        fewest = here - int(_most_leaving(room_s, np.array(joined), turn))
+        allowed = np.where(levels[index] >= fewest, values[index][place], np.inf)
+        place = int(np.argmin(allowed))
+        chosen.append(int(levels[index][place]))
+        joined = max(0, chosen[-1] - here)
+    return np.array(chosen, np.int64), float(values[0][first, first])
+
+
+def _most_leaving(room_s: Ints, joined: Ints, turn: Turn) -> Ints:
+    """Units that may leave after an interval with so much service to spare; the newest leave first."""
+    if turn.leave_loss_s == 0:
+        return np.full_like(room_s, np.iinfo(np.int32).max)
+    shared_s = turn.shared_s
+    own: Ints = room_s // (turn.leave_loss_s - shared_s)
+    if shared_s == 0:
+        return own
+    return np.where(own < joined, own, np.maximum(joined, (room_s + shared_s * joined) // turn.leave_loss_s))
+
+
+def _range_of(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Ints, Ints]:
+    """The fewest and most units that are worth considering in every interval."""
+    interval_s = turn.interval_s
+    least = np.maximum(-(-needed_s // interval_s), floor)
+    if turn.shared_s or turn.join_loss_s + turn.leave_loss_s == interval_s:
+        # a unit that joins and leaves in one interval serves nothing, so none loses more than the longer loss
+        serving_s = interval_s - max(turn.join_loss_s, turn.leave_loss_s)
+    else:
+        serving_s = interval_s - turn.join_loss_s - turn.leave_loss_s
+    enough = np.minimum(np.maximum(-(-needed_s // serving_s), floor), most)
+    padded = np.pad(enough, turn.reach, mode="edge")
+    return least, np.lib.stride_tricks.sliding_window_view(padded, 2 * turn.reach + 1).max(axis=1)
+
+
+def _needed_s(tokens: Floats, role: UnitSettings, interval_s: int, most: int) -> Ints:
+    """Whole unit-seconds that carry tokens as a replay counts them; at most what the most units have."""
+    per_node = role.tokens_per_s_per_node
+
+    def carried(seconds: Ints) -> Floats:
+        whole: Floats = np.floor(seconds * role.nodes * per_node)
+        return whole
+
+    needed = np.ceil(tokens / (per_node * role.nodes)).astype(np.int64)
+    needed = np.where((needed > 0) & (carried(needed - 1) >= tokens), needed - 1, needed)
+    needed = np.where(carried(needed) < tokens, needed + 1, needed)
+    return np.minimum(needed, most * interval_s)
+
+
+def _best(deployment: Deployment, known: Known, floor: Units, ahead: bool) -> tuple[float, tuple[Units, ...]]:
+    """Node-seconds and targets for one way of draining; infinite where draining units would take others' nodes."""
+    fleet, full = deployment.settings, deployment.full
+    if not known.demand:
+        return 0.0, ()
+    turn = Turn.of(known.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead=ahead)
+    tokens = np.array([(seen.input_tokens, seen.output_tokens) for seen in known.demand])
+    rooms = (
+        (fleet.nodes - floor.decode * fleet.decode.nodes) // fleet.prefill.nodes,
+        (fleet.nodes - floor.prefill * fleet.prefill.nodes) // fleet.decode.nodes,
+    )
+    carrying = [
+        _needed_s(tokens[:, place], role, known.interval_s, most) / known.interval_s * role.nodes
+        for place, (role, most) in enumerate(zip((fleet.prefill, fleet.decode), rooms, strict=True))
+    ]
+    too_much = bool((carrying[0] + carrying[1] > fleet.nodes).any())
+    for most in ((full.prefill, full.decode),) if too_much else (rooms, (full.prefill, full.decode)):
+        cost, held = 0.0, []
+        leaving = np.zeros(len(known.demand), np.int64)
+        for place, (role, least) in enumerate(((fleet.prefill, floor.prefill), (fleet.decode, floor.decode))):
+            needed_s = _needed_s(tokens[:, place], role, known.interval_s, most[place])
+            serving, seconds = fewest_units(needed_s, turn, least, most[place])
+            occupied = _occupied(serving, turn, ahead=ahead)
+            held.append(occupied)
+            cost += seconds * role.nodes
+            leaving += _draining(occupied, turn, ahead=ahead) * role.nodes
+        nodes = held[0] * fleet.prefill.nodes + held[1] * fleet.decode.nodes
+        if (nodes + leaving <= fleet.nodes).all():
+            return cost, tuple(Units(int(p), int(d)) for p, d in zip(*held, strict=True))
+    return np.inf, tuple(Units(int(p), int(d)) for p, d in zip(*held, strict=True))
+
+
+def _occupied(serving: Ints, turn: Turn, *, ahead: bool) -> Ints:
+    """Targets: units that serve, those that start for whole intervals before, and those that drain for whole ones."""
+    occupied = serving.copy()
+    change = np.diff(serving, prepend=serving[0])
+    starting = turn.join_cost_s // turn.interval_s
+    draining = turn.leave_cost_s // turn.interval_s if ahead else 0
+    for place in np.flatnonzero(change):
+        if change[place] > 0:
+            occupied[max(0, place - starting) : place] += change[place]
+        else:
+            occupied[place : place + draining] -= change[place]
+    return occupied
+
+
+def _draining(occupied: Ints, turn: Turn, *, ahead: bool) -> Ints:
+    """Units that still drain in intervals after they left the target."""
+    gone = np.zeros_like(occupied)
+    if not ahead:
+        change = np.diff(occupied, prepend=occupied[0])
+        for place in np.flatnonzero(change < 0):
+            gone[place : place - (-turn.leave_cost_s // turn.interval_s)] -= change[place]
+    return gone

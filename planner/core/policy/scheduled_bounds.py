@@ -1,0 +1,112 @@
+"""scheduled-bounds: floors and ceilings by weekday and time of day, with any policy inside. Pure."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.base import Policy, Sight, Tick
+from planner.errors import UsageError
+from planner.settings.policy import WEEKDAYS, Bound, parse_days
+from planner.settings.scenario import DayWindow, PolicySettings, parse_day_window
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A bound in units: at least the floor in every interval that the window touches, at most the ceiling in those
+    that lie inside it."""
+
+    weekdays: frozenset[int]
+    window: DayWindow
+    floor: Units
+    ceiling: Units | None
+
+
+@dataclass(frozen=True)
+class ScheduledBounds:
+    """Keeps what the inner policy wants between the bounds of the time; a floor goes before a ceiling.
+
+    Where several bounds hold, the highest floor and the lowest ceiling count. holidays: weekday by date.
+    """
+
+    inner: Policy
+    rules: tuple[Rule, ...]
+    holidays: tuple[tuple[date, int], ...]
+    notes: tuple[str, ...]
+    name: str = "scheduled-bounds"
+
+    @classmethod
+    def of(cls, settings: PolicySettings, deployment: Deployment, inner: Policy) -> "ScheduledBounds":
+        """Raises UsageError where there are no bounds."""
+        if not settings.bounds:
+            raise UsageError(
+                "policy.bounds is empty; give for example "
+                '--set \'policy.bounds=[{days="mon-fri", window="08:30-24:00", floor_nodes=200}]\''
+            )
+        notes = list(inner.notes)
+        notes.insert(0, f"inside the bounds decides the policy {inner.name}")
+        rules = []
+        for bound in settings.bounds:
+            rule = _rule(bound, deployment)
+            rules.append(rule)
+            for what, asked, units in (
+                ("floor", bound.floor_nodes, rule.floor),
+                ("ceiling", bound.ceiling_nodes, rule.ceiling),
+            ):
+                if asked and units is not None and (nodes := deployment.nodes(units)) != asked:
+                    notes.append(
+                        f"{what} of {asked} nodes, {bound.days} {bound.window}, is {nodes} in whole scaling steps"
+                    )
+        return cls(
+            inner,
+            tuple(rules),
+            tuple((holiday.day, WEEKDAYS.index(holiday.follows)) for holiday in settings.holidays),
+            tuple(notes),
+        )
+
+    @property
+    def ahead(self) -> bool:
+        return self.inner.ahead
+
+    @property
+    def sight(self) -> Sight:
+        return self.inner.sight
+
+    @property
+    def lead_s(self) -> int:
+        return self.inner.lead_s
+
+    def decide(self, tick: Tick) -> Units:
+        wanted = self.inner.decide(tick)
+        held = [self._minutes_in(rule, tick) for rule in self.rules]
+        minutes = tick.interval_s // 60
+        for rule, inside in zip(self.rules, held, strict=True):
+            if rule.ceiling is not None and inside == minutes:
+                wanted = Units(min(wanted.prefill, rule.ceiling.prefill), min(wanted.decode, rule.ceiling.decode))
+        for rule, inside in zip(self.rules, held, strict=True):
+            if inside:
+                wanted = Units(max(wanted.prefill, rule.floor.prefill), max(wanted.decode, rule.floor.decode))
+        return wanted
+
+    def _minutes_in(self, rule: Rule, tick: Tick) -> int:
+        """Minutes of the interval in which a rule holds."""
+        count = 0
+        for minute in range(tick.interval_s // 60):
+            moment = tick.start + timedelta(minutes=minute)
+            if not rule.window.holds(moment.time()):
+                continue
+            over_midnight = rule.window.start_minute > rule.window.end_minute
+            begun_before = over_midnight and moment.hour * 60 + moment.minute < rule.window.end_minute
+            count += self._weekday(moment.date() - timedelta(days=begun_before)) in rule.weekdays
+        return count
+
+    def _weekday(self, day: date) -> int:
+        return dict(self.holidays).get(day, day.weekday())
+
+
+def _rule(bound: Bound, deployment: Deployment) -> Rule:
+    """Floors rounded up, ceilings down, both to whole steps between the base and the full fleet."""
+    ceiling = None
+    if bound.ceiling_nodes is not None:
+        within = [units for units in deployment.ladder if deployment.nodes(units) <= bound.ceiling_nodes]
+        ceiling = within[-1] if within else deployment.ladder[0]
+    return Rule(parse_days(bound.days), parse_day_window(bound.window), deployment.floor(bound.floor_nodes), ceiling)

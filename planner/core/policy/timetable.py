@@ -1,0 +1,70 @@
+"""timetable: units from a given schedule that repeats every whole number of days. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy.base import Sight, Tick
+from planner.errors import UsageError
+
+Entry = tuple[datetime, int | Units]
+"""Local wall-clock time without zone, and from then on the nodes or the units that inference holds."""
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """Follows a schedule by local wall-clock time.
+
+    marks_s: seconds from the first entry, ascending; units: one per mark. Repeats after period_s, whole days.
+    """
+
+    first: datetime
+    marks_s: tuple[float, ...]
+    units: tuple[Units, ...]
+    period_s: float
+    name: str = "timetable"
+    ahead: bool = True
+    sight: Sight = Sight.NOTHING
+    lead_s: int = 0
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], deployment: Deployment, notes: tuple[str, ...] = ()) -> "Timetable":
+        """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy."""
+        if not entries:
+            raise UsageError("the timetable has no row; give at least one time with its nodes or units")
+        ordered = sorted(entries, key=lambda entry: entry[0])
+        first = ordered[0][0]
+        for (one, _), (two, _) in pairwise(ordered):
+            if one == two:
+                raise UsageError(f"the timetable has two rows for {one:%Y-%m-%d %H:%M}; remove one")
+        by_nodes = {deployment.nodes(units): units for units in deployment.ladder}
+        units = []
+        for moment, held in ordered:
+            if isinstance(held, int):
+                if held not in by_nodes:
+                    raise UsageError(
+                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M} and whole scaling steps in "
+                        f"{deployment.settings.nodes} nodes give "
+                        f"{', '.join(map(str, by_nodes))}; correct it, or give prefill_units and decode_units"
+                    )
+                held = by_nodes[held]
+            units.append(held)
+        span = ordered[-1][0] - first
+        period = max(1, -(-span // _DAY)) if span % _DAY else span // _DAY + 1
+        return cls(
+            first,
+            tuple((moment - first).total_seconds() for moment, _ in ordered),
+            tuple(units),
+            period * _DAY.total_seconds(),
+            notes=notes,
+        )
+
+    def decide(self, tick: Tick) -> Units:
+        place_s = (tick.start.replace(tzinfo=None) - self.first).total_seconds() % self.period_s
+        return self.units[bisect_right(self.marks_s, place_s) - 1]

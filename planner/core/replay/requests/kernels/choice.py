@@ -1,0 +1,208 @@
+"""Choosing a unit, the table of units, and latency buckets: what the kernels of both roles share.
+
+Loads are whole numbers in float64: sums of them are exact, and products for comparison need no conversion. Importing
+this module imports numba.
+"""
+
+import numpy as np
+
+from planner.core.replay.requests.kernels.layout import (
+    COUNT,
+    FIRST,
+    NEXT_US,
+    NOBODY,
+    SECOND,
+    Floats,
+    Ints,
+    Record,
+    floats,
+    ints,
+    loads_of,
+    numbers_of,
+    padded,
+)
+from planner.jit import njit
+
+RANDOM, ROUND_ROBIN, SHORTEST_QUEUE, POWER_OF_TWO, LEAST_KV, TWO_KEY, PREFIX_AWARE = range(7)
+"""As in `planner.core.replay.requests.model.BALANCERS`."""
+
+SUB_BUCKETS = 128
+"""Buckets per doubling of a latency: a bucket is under 0.8 % wide, its middle within 0.4 % of any latency in it."""
+BUCKETS = 40 * SUB_BUCKETS
+"""From 1 us to 12 days; what is shorter or longer counts to the first or last."""
+_MANTISSA_BITS = 52 - 7
+"""Bits of a float64 below the seven that tell the buckets of a doubling apart."""
+_FIRST_BITS = 1023 * SUB_BUCKETS
+"""The remaining bits of 1.0."""
+_INF_BITS = 0x7FF0000000000000
+
+
+@njit
+def bucket_of(us: float) -> int:
+    """The bucket of a latency in microseconds: exponent and first bits of its float64."""
+    bits = np.float64(us).view(np.int64) >> np.int64(_MANTISSA_BITS)
+    return min(max(bits - _FIRST_BITS, 0), BUCKETS - 1)
+
+
+@njit
+def mixed(x: np.uint64) -> np.uint64:
+    """Scramble 64 bits (the finaliser of splitmix64, public domain)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit
+def uniform(seed: int, seq: int, role: int, salt: int) -> float:
+    """A number from 0 to 1 that depends on nothing but its arguments."""
+    stream = np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(1 + salt + 2 * role)
+    return float(mixed(mixed(stream) ^ np.uint64(seq)) >> np.uint64(11)) / 9007199254740992.0
+
+
+@njit
+def choose_unit(book: Record, balancer: int, seq: int, role: int) -> int:
+    """The place in a stage's table of the unit for a request, of those that take work; NOBODY where none does."""
+    row = 8 * padded(book.units_rows)
+    return choose(
+        balancer,
+        book.open,
+        book.candidates,
+        book.numbers_at,
+        book.loads_at + COUNT * row,
+        book.loads_at + FIRST * row,
+        book.loads_at + SECOND * row,
+        book.total_first,
+        book.total_second,
+        book.seed,
+        seq,
+        role,
+        book.last_unit,
+    )
+
+
+@njit
+def choose(
+    balancer: int,
+    size: int,
+    candidates: int,
+    numbers_at: int,
+    count_at: int,
+    first_at: int,
+    second_at: int,
+    total_first: float,
+    total_second: float,
+    seed: int,
+    seq: int,
+    role: int,
+    last: int,
+) -> int:
+    """The place of the one for a request among `size` that may be candidates; NOBODY where none is.
+
+    Arrays by address: numbers, ascending; loads, padded and inf for those that are no candidates: count in requests;
+    first,
+    which least-kv looks at, and second, the two keys. total_: sums over candidates. last: the number chosen before, for
+    round-robin. Among equals the lowest.
+    """
+    if candidates == 0:
+        return NOBODY
+    count = floats(count_at, padded(size))
+    if balancer >= TWO_KEY:
+        # loads over their means: multiplied crosswise with totals; a load that nobody has does not count
+        scale, other = max(total_second, 1.0), max(total_first, 1.0)
+        return least_of_two(floats(first_at, padded(size)), floats(second_at, padded(size)), scale, other)
+    if balancer == SHORTEST_QUEUE:
+        return least(count)
+    if balancer == LEAST_KV:
+        return least(floats(first_at, padded(size)))
+    if balancer == ROUND_ROBIN:
+        return _next(count, ints(numbers_at, size), last)
+    one = _nth(count, int(uniform(seed, seq, role, 0) * candidates))
+    if balancer == RANDOM:
+        return one
+    other = _nth(count, int(uniform(seed, seq, role, 1) * candidates))
+    return other if count[other] < count[one] else one
+
+
+@njit
+def _nth(count: Floats, nth: int) -> int:
+    for place in range(count.shape[0]):
+        if count[place] < np.inf:
+            if nth == 0:
+                return place
+            nth -= 1
+    return NOBODY
+
+
+@njit
+def _next(count: Floats, numbers: Ints, last: int) -> int:
+    lowest = NOBODY
+    for place in range(count.shape[0]):
+        if count[place] < np.inf:
+            if numbers[place] > last:
+                return place
+            if lowest == NOBODY:
+                lowest = place
+    return lowest
+
+
+@njit
+def least(load: Floats) -> int:
+    """The first place of the smallest load. load: not negative, padded."""
+    return least_of_two(load, load, 1.0, 1.0)
+
+
+@njit
+def least_of_two(first: Floats, second: Floats, scale_first: float, scale_second: float) -> int:
+    """The first place of the smallest larger one of two scaled loads, not negative, padded.
+
+    Twice through without a branch on the loads, which nobody could predict: once for the smallest, once for its place.
+    Bits of floats that are not negative are ordered as these, and a minimum of integers is compiled to vectors.
+    """
+    smallest = np.int64(_INF_BITS)
+    for place in range(first.shape[0]):
+        one, other = first[place] * scale_first, second[place] * scale_second
+        smallest = min(smallest, np.float64(one if one > other else other).view(np.int64))
+    found = np.int64(first.shape[0])
+    for place in range(first.shape[0]):
+        one, other = first[place] * scale_first, second[place] * scale_second
+        key = np.float64(one if one > other else other).view(np.int64)
+        found = min(found, place if key == smallest else np.int64(first.shape[0]))
+    return found
+
+
+@njit
+def take(book: Record, kept: int, number: int) -> int:
+    """Put a unit that takes work from now on among the first `kept` of a stage's table; its place."""
+    numbers, loads = numbers_of(book), loads_of(book)
+    place = kept
+    while place > 0 and numbers[place - 1] > number:
+        numbers[place] = numbers[place - 1]
+        loads[:, place] = loads[:, place - 1]
+        place -= 1
+    numbers[place] = number
+    loads[:, place] = 0.0
+    loads[NEXT_US, place] = np.inf
+    book.open = kept + 1
+    book.candidates += 1
+    return place
+
+
+@njit
+def stop(book: Record, place: int) -> None:
+    """Let a unit of a stage's table take no work from now on."""
+    loads = loads_of(book)
+    book.candidates -= 1
+    book.total_first -= loads[FIRST, place]
+    book.total_second -= loads[SECOND, place]
+    loads[COUNT:, place] = np.inf
+
+
+@njit
+def load(book: Record, place: int, count: float, first: float, second: float) -> None:
+    """Add to the loads of a unit that takes work."""
+    loads = loads_of(book)
+    loads[COUNT, place] += count
+    loads[FIRST, place] += first
+    loads[SECOND, place] += second
+    book.total_first += first
+    book.total_second += second

@@ -1,0 +1,83 @@
+"""What waited and what worked, minute by minute. Compiled; importing this module imports numba.
+
+Times are split at the ends of minutes, and end with the simulation, so that shares of time are exact.
+"""
+
+import numpy as np
+
+from planner.core.replay.requests.kernels.layout import (
+    DECODE_MINUTE,
+    MINUTE_US,
+    PREFILL_MINUTE,
+    Floats,
+    Record,
+    Records,
+    at_address,
+    carray,
+)
+from planner.jit import njit
+
+
+@njit
+def minute_of(book: Record, at: float) -> int:
+    return min(int(at / MINUTE_US), book.minutes_rows - 1)
+
+
+@njit
+def minute_end(book: Record, minute: int) -> float:
+    return min((minute + 1) * MINUTE_US, book.end_us)
+
+
+@njit
+def queue_of(book: Record) -> Floats:
+    """Of requests that joined a role's queue less those that left it: number, and time to the minute's end."""
+    return carray(at_address(book.queue_at), (book.minutes_rows, 2), np.float64)
+
+
+@njit
+def count_queued(book: Record, at: float, change: int) -> None:
+    """So many requests wait from now on; fewer where it is below 0."""
+    minute = minute_of(book, at)
+    tally = queue_of(book)[minute]
+    tally[0] += change
+    tally[1] += change * (minute_end(book, minute) - at)
+
+
+@njit
+def prefill_minutes(book: Record) -> Records:
+    return carray(at_address(book.minutes_at), (book.minutes_rows,), PREFILL_MINUTE)
+
+
+@njit
+def decode_minutes(book: Record) -> Records:
+    return carray(at_address(book.minutes_at), (book.minutes_rows,), DECODE_MINUTE)
+
+
+@njit
+def count_pass(book: Record, from_us: float, to_us: float, work_share: float, sign: float) -> None:
+    """Tally the time of a pass, or take it back. work_share: of it, what all ranks would need for its work."""
+    minutes = prefill_minutes(book)
+    to_us = min(to_us, book.end_us)
+    while from_us < to_us:
+        minute = minute_of(book, from_us)
+        until = min(to_us, minute_end(book, minute))
+        tally = minutes[minute]
+        tally.busy_us += sign * (until - from_us)
+        tally.work_us += sign * (until - from_us) * work_share
+        from_us = until
+
+
+@njit
+def count_step(book: Record, from_us: float, to_us: float, streams: int, tokens: int, sign: float) -> None:
+    """Tally the time of a step, or take it back."""
+    minutes = decode_minutes(book)
+    to_us = min(to_us, book.end_us)
+    while from_us < to_us:
+        minute = minute_of(book, from_us)
+        until = min(to_us, minute_end(book, minute))
+        tally = minutes[minute]
+        lasts = sign * (until - from_us)
+        tally.busy_us += lasts
+        tally.stream_us += lasts * streams
+        tally.kv_token_us += lasts * tokens
+        from_us = until

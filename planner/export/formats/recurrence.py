@@ -1,0 +1,246 @@
+"""From a plan's dates to a schedule that recurs daily or weekly by the local clock. Pure.
+
+Days count from Monday, 0. A clock that is put forward skips wall-clock times, one that is put back repeats some.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+import numpy as np
+
+from planner.core.demand import Grid, Ints
+from planner.errors import RunError
+from planner.units import S_PER_DAY, US_PER_S, from_us
+
+MINUTES_PER_DAY = 1440
+DAYS = 7
+_WEEK = DAYS * MINUTES_PER_DAY
+_EPOCH_DAY = 3
+"""1970-01-01 was a Thursday."""
+_YEAR_US = 366 * S_PER_DAY * US_PER_S
+_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A moment at which a zone's clock is put forward or back. Offsets from UTC in seconds, before and after."""
+
+    at_us: int
+    before_s: int
+    after_s: int
+
+    @property
+    def skips(self) -> bool:
+        return self.after_s > self.before_s
+
+    @property
+    def wall_minutes(self) -> tuple[int, int]:
+        """The wall-clock times that are skipped or repeated, [first, last) in minutes since 1970-01-01."""
+        low, high = sorted((self.before_s, self.after_s))
+        at_s = self.at_us // US_PER_S
+        return (at_s + low) // 60, -(-(at_s + high) // 60)
+
+    @property
+    def minutes_of_day(self) -> set[int]:
+        """The same as minutes of the local day."""
+        first, last = self.wall_minutes
+        return {minute % MINUTES_PER_DAY for minute in range(first, last)}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Units at every minute of a local day, (1440,), or of a local week from Monday 00:00, (10080,)."""
+
+    levels: Ints
+
+    @property
+    def daily(self) -> bool:
+        return len(self.levels) == MINUTES_PER_DAY
+
+    @property
+    def changes(self) -> list[int]:
+        """Minutes whose units are not those of the minute before, round the day or week."""
+        return [int(minute) for minute in np.flatnonzero(self.levels != np.roll(self.levels, 1))]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A minute of the local day, on certain days; None for every day."""
+
+    minute: int
+    days: tuple[int, ...] | None
+
+    @property
+    def cron(self) -> str:
+        """Minute, hour, day of month, month and day of week, with Sunday 0."""
+        days = "*" if self.days is None else ",".join(str(day) for day in sorted((day + 1) % DAYS for day in self.days))
+        return f"{self.minute % 60} {self.minute // 60} * * {days}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Units from a moment on, until the next step."""
+
+    at: Moment
+    units: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Units from a moment up to another."""
+
+    start: Moment
+    end: Moment
+    units: int
+
+
+def jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
+    """Every change of a zone's offset in [start_us, end_us), to the second."""
+    found, day_us = [], S_PER_DAY * US_PER_S
+    for low in range(start_us, end_us, day_us):
+        high = min(low + day_us, end_us)
+        before, after = _offset_s(low - US_PER_S, zone), _offset_s(high - US_PER_S, zone)
+        if before == after:
+            continue
+        # the last second with the old offset lies in [first, last)
+        first, last = low // US_PER_S - 1, high // US_PER_S - 1
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = (middle, last) if _offset_s(middle * US_PER_S, zone) == before else (first, middle)
+        found.append(Jump(last * US_PER_S, before, after))
+    return found
+
+
+def jumps_of_a_year(zone: tzinfo, start_us: int) -> list[Jump]:
+    """The changes of a zone's offset in the year from a moment on."""
+    return jumps(zone, start_us, start_us + _YEAR_US)
+
+
+def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
+    """The daily pattern of a plan, or else the weekly one, which gives its units at every minute of it.
+
+    units: per interval. Raises RunError where the plan has no such pattern, or does not cover it.
+    """
+    inside = jumps(zone, grid.start_us, grid.end_us)
+    wall = _wall_minutes(grid, zone, inside)
+    values = np.repeat(units, grid.interval_s // 60)
+    cure = f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"
+    daily, differs = _fold(wall, values, MINUTES_PER_DAY)
+    if differs is None:
+        missing = _fill(daily, inside)
+        if missing:
+            raise RunError(
+                f"the plan covers {(MINUTES_PER_DAY - missing) / 60:g} of the 24 hours of a day and a recurring "
+                "schedule needs all; plan whole days, or export --to csv or json"
+            )
+        return Pattern(daily)
+    weekly, clash = _fold(wall + _EPOCH_DAY * MINUTES_PER_DAY, values, _WEEK)
+    if clash is not None:
+        raise RunError(
+            f"{role} units at {_clock(clash)} on {_NAMES[clash // MINUTES_PER_DAY]} differ from week to week, or when "
+            f"the clock is put back, so no weekly schedule holds; {cure}"
+        )
+    missing = _fill(weekly, inside)
+    if missing:
+        raise RunError(
+            f"{role} units at {_clock(differs)} differ from day to day, and the plan covers "
+            f"{(_WEEK - missing) / MINUTES_PER_DAY:.3g} of the 7 days of a week; {cure}"
+        )
+    return Pattern(weekly)
+
+
+def minute_of_day(at_us: int, zone: tzinfo) -> int:
+    """The minute of the local day at a moment."""
+    at = from_us(at_us, zone)
+    return at.hour * 60 + at.minute
+
+
+def steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | None = None) -> list[Step]:
+    """A pattern as steps that hold until the next, in order of minute; one at midnight where it never changes.
+
+    begin: a minute of the day at which units are set though they may not change, so that what an earlier schedule left
+    does not last.
+    over: where the clock skips or repeats a change, its units are set again at the end of what is skipped, and at the
+    start of what is repeated, so that they hold on such days too.
+    """
+    changing = {minute % MINUTES_PER_DAY for minute in pattern.changes}
+    again = set() if begin is None else {begin}
+    for jump in over:
+        first, last = (minute % MINUTES_PER_DAY for minute in jump.wall_minutes)
+        if changing & jump.minutes_of_day:
+            again.add(last if jump.skips else first)
+    days = range(0, len(pattern.levels), MINUTES_PER_DAY)
+    minutes = {*pattern.changes, *(day + minute for day in days for minute in again)} or {0}
+    grouped: dict[tuple[int, int], list[int]] = {}
+    for minute in sorted(minutes):
+        key = minute % MINUTES_PER_DAY, int(pattern.levels[minute])
+        grouped.setdefault(key, []).append(minute // MINUTES_PER_DAY)
+    return [Step(Moment(minute, _days(on, pattern)), units) for (minute, units), on in sorted(grouped.items())]
+
+
+def windows(pattern: Pattern, floor: int) -> list[Window]:
+    """A pattern as windows of more units than the floor; touching ones differ in units."""
+    changes = pattern.changes
+    grouped: dict[tuple[int, int, int], list[int]] = {}
+    for start, end in zip(changes, [*changes[1:], *changes[:1]], strict=True):
+        units = int(pattern.levels[start])
+        if units > floor:
+            length = (end - start) % len(pattern.levels)
+            grouped.setdefault((start % MINUTES_PER_DAY, length, units), []).append(start // MINUTES_PER_DAY)
+    found = []
+    for (start, length, units), days in sorted(grouped.items()):
+        later, end = divmod(start + length, MINUTES_PER_DAY)
+        ends = [(day + later) % DAYS for day in days]
+        found.append(Window(Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern)), units))
+    return found
+
+
+def _days(days: Sequence[int], pattern: Pattern) -> tuple[int, ...] | None:
+    return None if pattern.daily or len(days) == DAYS else tuple(sorted(days))
+
+
+def _offset_s(at_us: int, zone: tzinfo) -> int:
+    offset = from_us(at_us, zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
+
+
+def _wall_minutes(grid: Grid, zone: tzinfo, inside: Sequence[Jump]) -> Ints:
+    """Wall-clock minutes since 1970-01-01 of every minute of the plan."""
+    at_s = grid.start_us // US_PER_S + 60 * np.arange(grid.length_s // 60, dtype=np.int64)
+    offset_s = np.full(len(at_s), _offset_s(grid.start_us, zone), np.int64)
+    for jump in inside:
+        offset_s[at_s * US_PER_S >= jump.at_us] = jump.after_s
+    wall_s: Ints = at_s + offset_s
+    if (wall_s % 60).any():
+        raise RunError(
+            f"intervals do not begin on whole minutes of {zone}, which schedules need; "
+            "set another timezone and plan again"
+        )
+    minutes: Ints = wall_s // 60
+    return minutes
+
+
+def _fold(wall: Ints, values: Ints, size: int) -> tuple[Ints, int | None]:
+    """Values by wall-clock minute modulo size, -1 where there is none, and the first minute that has two values."""
+    index = wall % size
+    low, high = np.full(size, np.iinfo(np.int64).max), np.full(size, -1, np.int64)
+    np.minimum.at(low, index, values)
+    np.maximum.at(high, index, values)
+    clash = np.flatnonzero((high >= 0) & (low < high))
+    return high, int(clash[0]) if len(clash) else None
+
+
+def _fill(levels: Ints, inside: Sequence[Jump]) -> int:
+    """Give minutes that the clock skipped the units before them, in place; returns how many minutes have none."""
+    skipped = {minute for jump in inside if jump.skips for minute in range(*jump.wall_minutes)}
+    shift = 0 if len(levels) == MINUTES_PER_DAY else _EPOCH_DAY * MINUTES_PER_DAY
+    for minute in sorted(skipped):
+        index = (minute + shift) % len(levels)
+        if levels[index] < 0:
+            levels[index] = levels[index - 1]
+    return int((levels < 0).sum())
+
+
+def _clock(minute: int) -> str:
+    return f"{minute % MINUTES_PER_DAY // 60:02d}:{minute % 60:02d}"

@@ -1,0 +1,75 @@
+"""What every writer gets: a plan's units over time, and the names that the cluster knows them by. Pure."""
+
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from planner.core.demand import Grid, Ints
+from planner.settings.scenario import ExportSettings
+
+
+@dataclass(frozen=True)
+class Role:
+    """Units of one role. units: per interval; a unit is one replica of the workload and occupies nodes_per_unit."""
+
+    name: str
+    workload: str
+    nodes_per_unit: int
+    units: Ints
+
+
+@dataclass(frozen=True)
+class Lent:
+    """Nodes lent to training together in [start_us, end_us), UTC epoch microseconds."""
+
+    start_us: int
+    end_us: int
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What nodes of one use cost in an interval. use: inference, training or idle."""
+
+    start_us: int
+    end_us: int
+    use: str
+    node_s: int
+    cost_usd_micros: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A plan, or a part of it. training_nodes: per interval, lent throughout it. zone: of local times."""
+
+    run_id: str
+    scenario: str
+    policy: str
+    zone: ZoneInfo
+    grid: Grid
+    prefill: Role
+    decode: Role
+    training_nodes: Ints
+    lent: tuple[Lent, ...]
+    charges: tuple[Charge, ...]
+    node_type: str
+    gpus_per_node: int
+    drain_deadline_s: int
+    settings: ExportSettings
+
+    @property
+    def roles(self) -> tuple[Role, Role]:
+        return self.prefill, self.decode
+
+    @property
+    def title(self) -> str:
+        """One line on where the schedule comes from."""
+        return " ".join(f"{self.run_id} of planner: scenario {self.scenario}, policy {self.policy}".split())
+
+
+@dataclass(frozen=True)
+class Document:
+    """A rendered export. summary: what it holds; notes: what the reader should know; a line each."""
+
+    text: str
+    summary: str
+    notes: tuple[str, ...] = ()

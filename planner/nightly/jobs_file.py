@@ -1,0 +1,263 @@
+"""The jobs file: what runs every night, as TOML; frozen, closed models."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+
+from planner.catalogue.read import describe, read_toml
+from planner.catalogue.scenarios import load_scenario
+from planner.errors import UsageError
+from planner.export.run import WRITERS
+from planner.nightly.day_ahead import check_intervals
+from planner.planning.pipeline import check
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
+from planner.settings.scenario import Scenario, known_zone
+from planner.trace.imports.prometheus import is_server
+from planner.trace.imports.readers import AUTO, check_mapping, readers
+
+
+class LogSettings(Closed):
+    """Where a day's log is and how it is read."""
+
+    path: str
+    """File or folder, relative to the jobs file; {date} is the log's day, also as {date:%Y/%m/%d}; * and ? for several
+    files. Or the address of a Prometheus server, which is asked for the day."""
+    format: str = AUTO
+    """Log format, as of `planner trace import`."""
+    timezone: str | None = None
+    """IANA zone of times without an offset; left out: the scenario's."""
+    start: AwareDatetime | None = None
+    """Moment that time 0 stands for, in logs with relative times; left out: the start of the local day."""
+    time_unit: Literal["s", "ms", "us"] = "s"
+    """Unit of numeric arrivals."""
+    cache: Literal["infinite"] | PositiveCount = "infinite"
+    """Room of the prefix cache that hits are computed with, in blocks."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Field -> name of its column in the log."""
+    strict: bool = False
+    """Whether one refused row refuses the log."""
+    draw: PositiveCount | None = None
+    """Of demand per window, draw one request for so many; left out: windows are kept, which is enough to plan with
+    observed capacities."""
+    seed: Count = 1
+    """Seed of what is drawn."""
+    selector: str = ""
+    """Label matchers for a server, for example job="vllm"."""
+    step_s: PositiveCount = 60
+    """Seconds of a window that a server is asked for."""
+    longest_silence_s: PositiveCount = 21_600
+    """A log with a longer time without a request, at either end of the day or between, is taken to be incomplete, and
+    its date fails. Assumed: a fleet that is worth planning does not rest for six hours."""
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != AUTO and name not in readers():
+            raise ValueError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
+        return name
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str | None) -> str | None:
+        return known_zone(name) if name is not None else None
+
+    @field_validator("path")
+    @classmethod
+    def _dated(cls, path: str) -> str:
+        return path if is_server(path) else with_date(path, needed=True)
+
+
+class ExportFile(Closed):
+    """An export that every night writes."""
+
+    to: str
+    """Format, as of `planner export`."""
+    path: str
+    """File, relative to the folder `out`; {date} is the planned day. Without {date} it is always the newest plan."""
+
+    @field_validator("to")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in WRITERS:
+            raise ValueError(f'no export format "{name}"; use one of {", ".join(WRITERS)}')
+        return name
+
+    @field_validator("path")
+    @classmethod
+    def _dated(cls, path: str) -> str:
+        return with_date(path, needed=False)
+
+
+class Drift(Closed):
+    """When forecasts have stopped to fit."""
+
+    band: PositiveFloat = 0.3
+    """Error of a day's forecast (WAPE of input or output tokens) that is still borne."""
+    days: PositiveCount = 3
+    """Days running beyond the band that are an alert."""
+
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""A number of days, a century at most, so that dates that long ago exist."""
+
+
+class Job(Closed):
+    """One nightly job."""
+
+    name: str
+    """Its name: in the ledger, in names of traces and of folders."""
+    at: time
+    """Local time of day from which a date is due."""
+    scenario: str = "deepseek-2025-02-27"
+    """A built-in name or a TOML file relative to the jobs file; its time zone is the job's."""
+    set: tuple[str, ...] = ()
+    """Scenario fields to override, path=value."""
+    first: date | None = None
+    """First date to run; left out: the date on which the service first runs."""
+    catch_up_days: Days = 7
+    """Dates at most that are caught up after the service was down; earlier ones are skipped."""
+    attempts: PositiveCount = 3
+    """How often a date is tried."""
+    retry_s: Annotated[int, Field(ge=0)] = 900
+    """Pause between tries."""
+    history_days: Days = 28
+    """Days of logs that forecasts are made from, at most."""
+    keep_trace_days: Days = 35
+    """Logs' requests are kept so long."""
+    keep_report_days: Annotated[int, Field(ge=2, le=36_500)] = 400
+    """Plans, reports and dated exports are kept so long, at least until what was planned has come. The ledger and plan
+    against actual stay."""
+    pictures: bool = True
+    """Whether reports come with PNG and SVG files of each chart; the page has its charts anyway."""
+    log: LogSettings
+    export: tuple[ExportFile, ...] = ()
+    drift: Drift = Drift()
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+            raise ValueError(f'"{name}" is no name of a job; use small letters, digits, - and _, 41 at most')
+        return name
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _clock(cls, at: object) -> object:
+        if isinstance(at, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
+            raise ValueError(f'"{at}" is no time of day; write it like 02:30')
+        return at
+
+    @model_validator(mode="after")
+    def _kept_long_enough(self) -> Self:
+        if self.keep_trace_days < self.history_days:
+            raise ValueError(
+                f"keep_trace_days is {self.keep_trace_days} and history_days {self.history_days}: forecasts need what "
+                "is kept; raise the first or lower the second"
+            )
+        return self
+
+
+class Notify(Closed):
+    """Who is told of an ended night."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments; it gets a JSON document on stdin."""
+    url: str | None = None
+    """An address that gets the same document by POST."""
+    on: Literal["all", "trouble"] = "trouble"
+    """All nights, or only those that failed, missed a limit or drift."""
+    timeout_s: PositiveFloat = 30
+    """How long to wait for the program or the address."""
+
+    @field_validator("url")
+    @classmethod
+    def _web(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f'"{url}" is no web address; write it like http://127.0.0.1:8080/planner')
+        return url
+
+
+class JobsFile(Closed):
+    """Everything of a jobs file."""
+
+    out: str = "nightly"
+    """Folder of reports, exports and the index page, relative to the jobs file."""
+    lease_s: Annotated[int, Field(ge=60)] = 1800
+    """How long a night may be silent before another host takes it over; longer than its longest step."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of /metrics and /healthz on 127.0.0.1; left out: none."""
+    notify: Notify = Notify()
+    job: Annotated[tuple[Job, ...], Field(validate_default=True)] = ()
+
+    @field_validator("job")
+    @classmethod
+    def _some_distinct(cls, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+        if not jobs:
+            raise ValueError("there is none; write a table [[job]]")
+        names = [job.name for job in jobs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two jobs are named {', '.join(twice)}; give each its own name")
+        paths = [Path(file.path) for job in jobs for file in job.export]
+        if same := sorted({str(path) for path in paths if paths.count(path) > 1}):
+            raise ValueError(f"two exports are written to {', '.join(same)}; give each its own path")
+        return jobs
+
+
+class Jobs(Closed):
+    """A jobs file with the folder it is in, and its jobs' scenarios."""
+
+    file: JobsFile
+    folder: Path
+    scenarios: dict[str, Scenario]
+
+    @property
+    def out(self) -> Path:
+        """Folder of reports and exports."""
+        return self.folder / self.file.out
+
+
+def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
+    """The jobs of a TOML file, and their scenarios. Raises UsageError with all problems of the file or a scenario.
+
+    overrides: scenario fields, path=value, for every job.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such jobs file; `planner schedule list --example` prints one")
+    try:
+        file = JobsFile.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+    folder = path.resolve().parent
+    scenarios = {}
+    for job in file.job:
+        own = folder / job.scenario
+        source = str(own) if own.is_file() else job.scenario
+        try:
+            if job.log.format != AUTO:
+                check_mapping(readers()[job.log.format], job.log.columns)
+            scenario = load_scenario(source, [*job.set, *overrides]).scenario
+            check_intervals(scenario)
+        except UsageError as error:
+            raise UsageError(f"{path}: job {job.name}: {error}") from error
+        if problems := check(scenario):
+            raise UsageError(f"{path}: job {job.name}: {'; '.join(problems)}")
+        scenarios[job.name] = scenario
+    return Jobs(file=file, folder=folder, scenarios=scenarios)
+
+
+def with_date(path: str, *, needed: bool) -> str:
+    """The pattern, if a date can be put into it. Raises ValueError."""
+    try:
+        one, other = (path.format(date=day) for day in (date(2025, 3, 1), date(2026, 12, 31)))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f'"{path}": only {{date}} stands for something here, also as {{date:%Y%m%d}}; double other braces'
+        ) from error
+    if needed and one == other:
+        raise ValueError(f'"{path}" is the same for every day; put {{date}} into it')
+    return path

@@ -1,0 +1,60 @@
+"""Telling a program or an address how a night ended."""
+
+import http.client
+import json
+import subprocess
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from planner.nightly.jobs_file import Notify
+
+
+def notify(settings: Notify, document: Mapping[str, Any]) -> list[str]:
+    """Hand the document to whoever is configured; returns what went wrong, a line each."""
+    text = json.dumps(document, default=str)
+    problems = []
+    if settings.command:
+        problems += _command(settings, text)
+    if settings.url:
+        problems += _post(settings.url, settings.timeout_s, text)
+    return problems
+
+
+def _command(settings: Notify, text: str) -> list[str]:
+    try:
+        done = subprocess.run(
+            settings.command,
+            input=text,
+            encoding="utf-8",
+            errors="replace",
+            capture_output=True,
+            timeout=settings.timeout_s,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return [f"notify.command {settings.command[0]}: {error}"]
+    if done.returncode:
+        return [f"notify.command {settings.command[0]}: exit code {done.returncode}: {done.stderr.strip()[-200:]}"]
+    return []
+
+
+def _post(url: str, timeout_s: float, text: str) -> list[str]:
+    request = urllib.request.Request(
+        url, data=text.encode(), headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with _OPENER.open(request, timeout=timeout_s):
+            return []
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return [f"notify.url {url}: {error or type(error).__name__}"]
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere but to the configured address."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """A redirect is an error, as a status beyond 400 is."""
+
+
+_OPENER = urllib.request.build_opener(_Straight)

@@ -1,0 +1,127 @@
+"""The long-running service: APScheduler wakes it when a date is due, and every minute in case the clock was changed."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from planner.errors import PlannerError
+from planner.nightly import ledger
+from planner.nightly.dates import next_due_at
+from planner.nightly.due import Scheduler
+from planner.nightly.jobs_file import Jobs
+from planner.nightly.metrics import Health, serving
+from planner.nightly.night import Clock, Log
+
+_LOOK_S = 60.0
+"""Seconds between looks at the ledger: how late a clock that was changed, or a pause after a failure, is noticed."""
+
+_WAKE_S = 0.5
+"""Seconds between looks at whether to stop."""
+
+
+_NIGHTLY = "nightly"
+
+
+class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
+    """Fires when the next date of any job is due, and after _LOOK_S at the latest.
+
+    It asks the service's own clock, so what it fires is never late or double: the ledger says what is to be done.
+    """
+
+    def __init__(self, jobs: Jobs, clock: Clock) -> None:
+        self._jobs, self._clock = jobs, clock
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The next moment by the scheduler's clock. A first one is now."""
+        if previous_fire_time is None:
+            return now
+        moment = self._clock()
+        nexts = [next_due_at(moment, job.at, self._jobs.scenarios[job.name].zone) for job in self._jobs.file.job]
+        return now + timedelta(seconds=min(_LOOK_S, (min(nexts) - moment).total_seconds()))
+
+
+def serve(scheduler: Scheduler, stop: threading.Event) -> None:
+    """Run until `stop` is set; a night in progress ends its step and releases its lease. Raises PlannerError."""
+    now = scheduler.clock()
+    health = Health(now, now)
+    _route_logs(scheduler.log)
+    with serving(scheduler.jobs.file.port, health, scheduler.clock) as port:
+        background = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        background.add_job(_look(scheduler, health), NextDue(scheduler.jobs, scheduler.clock), id=_NIGHTLY)
+        begun = datetime.now(UTC)
+        background.start()
+        scheduler.log("started", jobs=[job.name for job in scheduler.jobs.file.job], port=port)
+        _wait(background, stop, begun)
+        scheduler.log("stopping")
+        background.shutdown(wait=True)
+    scheduler.log("stopped")
+
+
+def _wait(background: BackgroundScheduler, stop: threading.Event, before: datetime) -> None:
+    """Until `stop` is set. APScheduler waits for a moment by the clock: where that is put back, look at once.
+
+    before: when it was started.
+    """
+    # a signal that the system hands to another thread does not wake this one: it has to look now and then
+    while not stop.wait(_WAKE_S):
+        after = datetime.now(UTC)
+        if after < before:
+            background.modify_job(_NIGHTLY, next_run_time=after)
+        before = after
+
+
+def _look(scheduler: Scheduler, health: Health) -> Callable[[], None]:
+    def part(do: Callable[[], object]) -> None:
+        try:
+            do()
+        except PlannerError as error:
+            # the store is held by somebody, or full: the next look tries again
+            scheduler.log("look failed", level="error", message=str(error))
+            health.set(errors=health.errors + 1)
+        except Exception:
+            health.set(errors=health.errors + 1)
+            raise
+
+    def look() -> None:
+        health.set(busy=True, looked_at=scheduler.clock())
+        try:
+            part(scheduler.run_due)
+        finally:
+            health.set(busy=False, looked_at=scheduler.clock())
+            part(lambda: _refresh(scheduler, health))
+
+    return look
+
+
+def _refresh(scheduler: Scheduler, health: Health) -> None:
+    rows = ledger.rows(scheduler.store)
+    days = []
+    if rows:
+        with scheduler.store.read() as session:
+            for job in scheduler.jobs.file.job:
+                days += session.rows("plan_actual_days", job=job.name)[:1]
+    health.set(rows=rows, days=days)
+
+
+def _route_logs(log: Log) -> None:
+    """What APScheduler reports, defects of a night with their traceback among it, as lines of our log."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+            log("scheduler", level=record.levelname.lower(), message=record.getMessage(), traceback=trace)
+
+    logger = logging.getLogger("apscheduler")
+    # at each minute of a long night it would warn that the night is still being run
+    logger.setLevel(logging.ERROR)
+    logger.handlers = [Lines()]
+    logger.propagate = False

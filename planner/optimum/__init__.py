@@ -1,6 +1,0 @@
-"""The provable bound: the least that any policy can spend under the interval replay, and a schedule that comes near."""
-
-from planner.optimum.bound import Optimum, Schedule, Status, gap, optimise
-from planner.optimum.problem import Objective, Problem, shortfall
-
-__all__ = ["Objective", "Optimum", "Problem", "Schedule", "Status", "gap", "optimise", "shortfall"]

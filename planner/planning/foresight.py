@@ -1,0 +1,97 @@
+"""What policies may see of the demand to come: by the scenario's demand source, and by forecasts from what was."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.core.demand import Demand, Grid
+from planner.core.forecast import demand_forecasts
+from planner.core.policy import Policy, Seen, Sight, lead_intervals
+from planner.errors import UsageError
+from planner.settings.scenario import Scenario, TraceSettings
+from planner.trace.stored import TraceInfo
+from planner.trace.synthetic import build
+from planner.trace.synthetic.cells import expected_demand
+from planner.trace.synthetic.profile import Profile, load_profile
+
+
+def known_demand(demand: Demand) -> list[Seen]:
+    """The demand itself, interval by interval."""
+    return [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
+
+
+def told(scenario: Scenario, policy: Policy, *, expected: bool = False) -> str:
+    """What the policy is allowed to see, as it is stored. expected: whether the demand itself is a forecast."""
+    if expected and policy.sight != Sight.NOTHING:
+        return "forecast"
+    other = {Sight.NOTHING: "none", Sight.OBSERVED: "previous", Sight.TRACE: "trace"}
+    return other.get(policy.sight, scenario.policy.demand_source)
+
+
+def visible(
+    scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand, *, expected: bool = False
+) -> Sequence[tuple[Seen, ...]]:
+    """What the demand source tells of every interval and those after it, as many as the policy asks for.
+
+    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the
+    source has nothing to tell: no profile, or too short a history.
+    """
+    grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
+    if policy.sight != Sight.SOURCE:
+        return [()] * grid.count
+    if scenario.policy.demand_source == "forecast" and not expected:
+        return _forecast(scenario, demand, lead)
+    known = known_demand(demand)
+    if scenario.policy.demand_source == "previous" and not expected:
+        # what was is all that is known of what comes
+        return [(), *((before,) * lead for before in known[:-1])]
+    told = known if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
+    return [tuple(told[index : index + lead]) for index in range(grid.count)]
+
+
+def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen, ...]]:
+    """Quantiles of forecasts that were made an interval before, so that units may drain in time; nothing before the
+    first."""
+    settings = scenario.forecast
+    found = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
+    rows = zip(found.input_tokens[:-1, 1:].tolist(), found.output_tokens[:-1, 1:].tolist(), strict=True)
+    seen = [
+        () if index < found.first_known else tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True))
+        for index, row in enumerate(rows)
+    ]
+    return [(), *seen]
+
+
+def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
+    """Intervals of which nothing is told."""
+    return int(np.sum([not ahead for ahead in coming]))
+
+
+def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
+    """The profile and the settings that a trace was drawn from; None for an imported one.
+
+    Raises UsageError where the profile is not to be found any more, or has changed since.
+    """
+    if trace.profile is None:
+        return None
+    if scenario.trace.name is None and scenario.trace.profile is not None:
+        return load_profile(scenario.trace.profile), scenario.trace
+    kept = {key: value for key, value in json.loads(trace.settings).items() if key != "cell_s"}
+    profile, settings = load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
+    if build.settings_digest(profile, settings) != trace.settings_digest:
+        raise UsageError(
+            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
+        )
+    return profile, settings
+
+
+def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen]:
+    drawn = drawn_from(scenario, trace)
+    if drawn is None:
+        raise UsageError(
+            f"policy.demand_source is profile and the trace {trace.name} was imported, not drawn from one; "
+            "use trace or previous"
+        )
+    tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)
+    return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]

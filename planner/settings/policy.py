@@ -1,0 +1,148 @@
+"""The settings of policies, and of the rules around them."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from planner.settings.closed import Closed, Count, DayWindow, PositiveCount, Share, parse_day_window
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def parse_days(text: str) -> frozenset[int]:
+    """Weekdays, 0 for Monday, from "mon-fri,sun"; a range may run over Sunday. Raises ValueError."""
+    found: set[int] = set()
+    for part in text.split(","):
+        ends = [name.strip().lower() for name in part.split("-")]
+        if not (1 <= len(ends) <= 2 and all(name in WEEKDAYS for name in ends)):
+            raise ValueError(f'"{text}" names no weekdays; write for example mon-fri or sat,sun')
+        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
+        found |= {day % 7 for day in range(first, last + 1 if first <= last else last + 8)}
+    return frozenset(found)
+
+
+class Bound(Closed):
+    """Least and most nodes of inference in a window of some weekdays."""
+
+    days: str = "mon-sun"
+    """Weekdays, for example mon-fri or sat,sun."""
+    window: str = "00:00-24:00"
+    """Local time, HH:MM-HH:MM; over midnight it belongs to the day on which it begins."""
+    floor_nodes: Count = 0
+    """Least nodes; rounded up to whole scaling steps."""
+    ceiling_nodes: PositiveCount | None = None
+    """Most nodes; rounded down to whole scaling steps. Left out: no limit."""
+
+    @field_validator("days")
+    @classmethod
+    def _days(cls, text: str) -> str:
+        parse_days(text)
+        return text
+
+    @field_validator("window")
+    @classmethod
+    def _window(cls, text: str) -> str:
+        parse_day_window(text)
+        return text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ceiling_nodes is not None and self.ceiling_nodes < self.floor_nodes:
+            raise ValueError(
+                f"floor_nodes is {self.floor_nodes} and ceiling_nodes {self.ceiling_nodes}; exchange or correct them"
+            )
+        return self
+
+
+class Holiday(Closed):
+    """A date that follows another weekday's bounds."""
+
+    day: date
+    """The date, local."""
+    follows: str
+    """The weekday whose bounds hold, for example sun."""
+
+    @field_validator("follows")
+    @classmethod
+    def _one_weekday(cls, name: str) -> str:
+        if name.lower() not in WEEKDAYS:
+            raise ValueError(f'"{name}" is no weekday; write one of {", ".join(WEEKDAYS)}')
+        return name.lower()
+
+
+class PolicySettings(Closed):
+    """How units are decided. Every policy reads the fields it knows; the last group holds around any policy."""
+
+    name: str
+    """The policy: night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle."""
+    demand_source: Literal["trace", "profile", "previous", "forecast"]
+    """What the policy sees: the trace's own demand (perfect foresight), the profile's, the previous interval's, or a
+    forecast from the trace's earlier intervals."""
+    target_utilisation: Annotated[float, Field(gt=0, le=1)]
+    """Share of the capacity that a policy plans to use."""
+    day_window: str
+    """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
+    floor_nodes: Count
+    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
+    fixed_prefill_units: PositiveCount | None = None
+    """Prefill units of the fixed policy; left out: the full fleet's."""
+    fixed_decode_units: PositiveCount | None = None
+    """Decode units of the fixed policy; left out: the full fleet's."""
+    timetable: str | None = None
+    """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
+    or prefill_units and decode_units."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Reactive gives units up only as far as use stays this share below the target utilisation: its hysteresis."""
+    up_cooldown_s: Count = 0
+    """Reactive adds no units within this time of having added some."""
+    down_cooldown_s: Count = 300
+    """Reactive gives no units up within this time of any change."""
+    most_steps_up: PositiveCount | None = None
+    """Most scaling steps that reactive adds in an interval; left out: no limit."""
+    most_steps_down: PositiveCount | None = None
+    """Most scaling steps that reactive gives up in an interval; left out: no limit."""
+    lead_s: Count = 0
+    """How long ahead predictive covers the demand, on top of the start-up of a unit."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Quantile of a forecast that a policy sees; other demand sources tell one figure and have none."""
+    inside: str = "reactive"
+    """The policy inside the bounds of scheduled-bounds."""
+    bounds: tuple[Bound, ...] = ()
+    """Bounds of scheduled-bounds: tables of days, window, floor_nodes and ceiling_nodes."""
+    holidays: tuple[Holiday, ...] = ()
+    """Dates that follow another weekday's bounds: tables of day and follows."""
+    min_up_s: Count = 0
+    """Around any policy: units stay at least so long once some of their role have joined."""
+    min_down_s: Count = 0
+    """Around any policy: no units join within this time of others of their role having left."""
+    ramp_nodes: PositiveCount | None = None
+    """Around any policy: most nodes that join or leave at once, in whole scaling steps; left out: no limit."""
+    spare_prefill_units: Count = 0
+    """Around any policy: prefill units on top, so that as many may fail."""
+    spare_decode_units: Count = 0
+    """Around any policy: decode units on top, so that as many may fail."""
+    survivor_utilisation: Annotated[Share, Field(gt=0)] | None = None
+    """Around any policy: most use of the units that stay when others leave, under the observed and the visible
+    demand; left out: not checked."""
+
+    @field_validator("day_window")
+    @classmethod
+    def _window(cls, text: str) -> str:
+        parse_day_window(text)
+        return text
+
+    @field_validator("bounds", "holidays", mode="before")
+    @classmethod
+    def _tables(cls, given: object) -> object:
+        if isinstance(given, str):
+            raise ValueError(  # noqa: TRY004  pydantic makes a message of a ValueError only
+                f'"{given}" is no TOML list of tables; write for example [{{days="sat,sun", ceiling_nodes=200}}] or '
+                '[{day=2025-05-01, follows="sun"}]'
+            )
+        return given
+
+    @property
+    def window(self) -> DayWindow:
+        """The day window, parsed."""
+        return parse_day_window(self.day_window)

@@ -1,0 +1,288 @@
+"""Dynamic prices on a scenario's plan: what a rule earns, what customers then do, and what that does to the fleet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from planner.catalogue.read import describe, price_sheet, pricing_rule
+from planner.core.demand import Demand, Grid
+from planner.core.economics.dynamic_pricing import (
+    Prices,
+    Response,
+    Sale,
+    Settled,
+    clock_prices,
+    exact_prices,
+    income,
+    list_prices,
+    settle,
+    sheet_prices,
+    total_demand,
+    utilisation,
+    utilisation_prices,
+)
+from planner.core.economics.ledger import list_revenue, margin_ratio
+from planner.core.economics.prices import PPM, TokenRates, ppm
+from planner.errors import UsageError
+from planner.planning.pipeline import Progress, check, compute_plan, ensure_trace, sampling_notes, sized
+from planner.runs.results import PlanOutcome
+from planner.settings.pricing_rules import PricingRule, Utilisation
+from planner.settings.scenario import Scenario
+from planner.settings.sheets import PriceSheet
+from planner.store import Store
+from planner.trace.demand import binned
+from planner.units import S_PER_HOUR, usd
+
+Floats = NDArray[np.float64]
+
+DEFINITIONS: dict[Utilisation, str] = {
+    "load-over-peak": "load over the largest load at the same prices",
+    "nodes-over-fleet": "nodes that inference holds over the nodes of the fleet",
+    "load-per-node": "load per node that inference holds, over its largest value at the same prices",
+}
+"""What utilisation may mean; load is what the tokens earn at list price."""
+
+MOST_ITERATIONS = 200
+"""Assumed: rules without jumps settled within 112 wherever tried, up to elasticity -3 and slopes of 15."""
+
+
+@dataclass(frozen=True)
+class Customers:
+    """Part of the traffic, sold from one price sheet. share_ppm: in millionths of the traffic."""
+
+    share_ppm: int
+    sheet: PriceSheet
+
+    @cached_property
+    def rates(self) -> TokenRates:
+        return TokenRates.of(self.sheet)
+
+
+@dataclass(frozen=True)
+class Market:
+    """A scenario's plan at list prices, its customers, the rule, and how they answer to it."""
+
+    base: PlanOutcome
+    customers: tuple[Customers, ...]
+    rule: PricingRule
+    response: Response
+    definition: Utilisation
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.base.scenario
+
+    def load(self, demand: Demand) -> Floats:
+        """What the tokens of every interval earn at the list price of the first sheet; any unit."""
+        return np.array(list_revenue(demand, self.customers[0].rates), np.float64)
+
+    def utilisation(self, outcome: PlanOutcome, definition: Utilisation) -> Floats:
+        """Utilisation of every interval of a plan."""
+        return utilisation(definition, self.load(outcome.demand), held_nodes(outcome), self.scenario.fleet.nodes)
+
+    def clock(self, grid: Grid) -> list[Prices]:
+        """Prices on a grid for each kind of customers, for a rule that goes by the clock."""
+        if self.rule.kind == "time":
+            return [clock_prices(self.rule, grid)] * len(self.customers)
+        return [sheet_prices(each.rates, grid) for each in self.customers]
+
+    @cached_property
+    def first_prices(self) -> list[Prices]:
+        """Prices by the clock, or by the utilisation of the plan at list prices."""
+        if self.rule.kind != "utilisation":
+            return self.clock(self.base.demand.grid)
+        return self.alike(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
+
+    def alike(self, ratios: Floats) -> list[Prices]:
+        """The same prices for all customers."""
+        return [exact_prices(ratios)] * len(self.customers)
+
+    def demand_at(self, ratios: Sequence[Floats]) -> tuple[list[Demand], Demand]:
+        """What each kind of customers would ask for at its prices if it were alone, and what all ask for."""
+        alone = [self.response.demand(self.base.demand, ratio) for ratio in ratios]
+        parts = [(each.share_ppm, demand) for each, demand in zip(self.customers, alone, strict=True)]
+        return alone, total_demand(self.base.demand, parts, self.scenario.economics.unpaid_share)
+
+    def follow(self, ratios: Floats) -> Floats:
+        """The rule's prices for the utilisation that its prices lead to. ratios: (intervals,)."""
+        _, demand = self.demand_at([ratios] * len(self.customers))
+        if self.definition == "load-over-peak":
+            shares = utilisation(self.definition, self.load(demand), held_nodes(self.base), self.scenario.fleet.nodes)
+        else:
+            shares = self.utilisation(self.planned(demand), self.definition)
+        return utilisation_prices(self.rule, shares)
+
+    def planned(self, demand: Demand) -> PlanOutcome:
+        """The scenario's plan for another demand."""
+        return compute_plan(self.scenario, self.base.trace, demand)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One way to price, with what it leads to. revenue: micro-dollars per interval. ratio: mean price over list."""
+
+    name: str
+    prices: tuple[Prices, ...]
+    outcome: PlanOutcome
+    revenue: list[int]
+    ratio: Floats
+    shares: Floats
+
+    def summary(self) -> dict[str, Any]:
+        """Totals, named as those of a plan."""
+        plan, demand, cost = self.outcome.plan, self.outcome.demand, sum(self.outcome.costs.inference)
+        tokens = int(demand.input_tokens.sum() + demand.output_tokens.sum())
+        steady = int(plan.steady_shortfall_input_tokens.sum() + plan.steady_shortfall_output_tokens.sum())
+        start_up = int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
+        node_s = int(plan.inference_node_s.sum())
+        return {
+            "revenue_usd": usd(sum(self.revenue)),
+            "cost_usd": usd(cost),
+            "margin_ratio": margin_ratio(cost, sum(self.revenue)),
+            "peak_nodes": int(plan.inference_nodes.max()),
+            "mean_nodes": node_s / demand.grid.length_s,
+            "node_hours": node_s / S_PER_HOUR,
+            "training_node_hours": int((plan.training_node_s + plan.restoring_node_s).sum()) / S_PER_HOUR,
+            "useful_training_node_hours": int(plan.training_node_s.sum()) / S_PER_HOUR,
+            "requests": int(demand.requests.sum()),
+            "input_tokens": int(demand.input_tokens.sum()),
+            "cached_input_tokens": int(demand.cached_input_tokens.sum()),
+            "output_tokens": int(demand.output_tokens.sum()),
+            "shortfall_tokens": steady + start_up,
+            "shortfall_ratio": (steady + start_up) / tokens if tokens else 0.0,
+        }
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A rule on a plan. levels: list, same-volume, then responding and following where demand answers.
+
+    settled: how prices and utilisation met; None where they do not depend on each other.
+    """
+
+    market: Market
+    levels: tuple[Level, ...]
+    settled: Settled | None
+
+    @property
+    def last(self) -> Level:
+        """What the hours are shown of: prices that follow, if they settled."""
+        return self.levels[-1]
+
+
+def rule_of(name: str, definition: str | None, ramp: float | None) -> PricingRule:
+    """A rule by built-in name or path; definition of utilisation and ramp replace its own. Raises UsageError."""
+    rule = pricing_rule(name)
+    if definition is None and ramp is None:
+        return rule
+    if rule.kind != "utilisation":
+        raise UsageError(
+            f"--utilisation and --ramp are for rules by utilisation, and {rule.name} is not one; leave them out"
+        )
+    if definition is not None and definition not in DEFINITIONS:
+        raise UsageError(f'--utilisation "{definition}" is not known; give one of {", ".join(DEFINITIONS)}')
+    changes = {"utilisation": definition, "ramp": ramp}
+    given = {field: value for field, value in changes.items() if value is not None}
+    try:
+        return PricingRule.model_validate({**rule.model_dump(), **given})
+    except ValidationError as error:
+        raise UsageError(f"--ramp is {ramp:g}: {'; '.join(describe(error)).removeprefix('ramp: ')}") from error
+
+
+def price(
+    store: Store,
+    scenario: Scenario,
+    rule: PricingRule,
+    response: Response,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+) -> Priced:
+    """Plan the scenario at list prices and under a rule. Nothing is stored but a drawn trace.
+
+    progress: told about drawing, and about iterations towards prices that follow the utilisation they lead to.
+    Raises UsageError.
+    """
+    problems = check(scenario)
+    if problems:
+        raise UsageError("; ".join(problems))
+    customers = customers_of(scenario, rule)
+    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    with store.read() as session:
+        demand = binned(session, trace, scenario.interval_s, scenario.zone)
+        sampling = sampling_notes(session, trace, demand.grid)
+        scenario = sized(session, scenario, trace)
+    base = compute_plan(scenario, trace, demand, sampling)
+    market = Market(base, customers, rule, response, rule.utilisation or "load-over-peak")
+    at_list = [list_prices(demand.grid.count)] * len(customers)
+    levels = [level(market, "list", at_list, answered=False)]
+    levels.append(level(market, "same-volume", market.first_prices, answered=False))
+    settled = None
+    if response.active:
+        levels.append(level(market, "responding", market.first_prices, answered=True))
+        if rule.kind == "utilisation":
+            settled = _settled(market, progress)
+            if settled.converged:
+                levels.append(level(market, "following", market.alike(settled.prices), answered=True))
+    return Priced(market, tuple(levels), settled)
+
+
+def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]:
+    """The price sheets in use, with their shares. Raises UsageError where the rule has no price for any of them."""
+    economics, other = scenario.economics, ppm(scenario.economics.other_share)
+    shares = ((PPM - other, economics.price_sheet), (other, economics.other_price_sheet))
+    sheets = [(share, price_sheet(name)) for share, name in shares if share]
+    if rule.kind == "price-sheet" and not any(sheet.off_peak for _, sheet in sheets):
+        names = " and ".join(sheet.name for _, sheet in sheets)
+        raise UsageError(
+            f"pricing rule {rule.name}: price sheet {names} states no discount; add [off_peak] to it, "
+            "or give a rule with windows of its own"
+        )
+    return tuple(Customers(share, sheet) for share, sheet in sheets)
+
+
+def level(market: Market, name: str, prices: Sequence[Prices], *, answered: bool) -> Level:
+    """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
+    base, outcome = market.base, market.base
+    alone = [base.demand] * len(prices)
+    if answered:
+        alone, demand = market.demand_at([each.ratio for each in prices])
+        outcome = market.planned(demand)
+    sales = [
+        Sale(each.share_ppm, each.rates, asked, demand)
+        for each, asked, demand in zip(market.customers, prices, alone, strict=True)
+    ]
+    shares = [each.share_ppm / PPM for each in market.customers]
+    return Level(
+        name,
+        tuple(prices),
+        outcome,
+        income(sales, market.scenario.economics.unpaid_share),
+        np.average([each.ratio for each in prices], axis=0, weights=shares),
+        market.utilisation(outcome, market.definition),
+    )
+
+
+def _settled(market: Market, progress: Progress | None) -> Settled:
+    done = 0
+
+    def follow(ratios: Floats) -> Floats:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, MOST_ITERATIONS)
+        return market.follow(ratios)
+
+    return settle(market.first_prices[0].ratio, follow, most=MOST_ITERATIONS)
+
+
+def held_nodes(outcome: PlanOutcome) -> Floats:
+    """Mean nodes that inference holds in every interval."""
+    held: Floats = outcome.plan.inference_node_s / outcome.demand.grid.interval_s
+    return held

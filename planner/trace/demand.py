@@ -1,0 +1,37 @@
+"""The demand of a stored trace per interval, counted by the store."""
+
+from datetime import tzinfo
+
+from planner.core.demand import Demand, from_bins, grid_over
+from planner.errors import TraceError
+from planner.store import Session
+from planner.trace.stored import TraceInfo
+from planner.trace.windows import demand_of
+from planner.units import iso
+
+MOST_INTERVALS = 200_000
+"""More than four months of minutes: beyond, a stray date in a log is likelier than a plan."""
+
+
+def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) -> Demand:
+    """The demand of a trace's rows, sample weight applied, or of its windows, over the time that the trace covers.
+
+    Raises TraceError for a trace that spans more than MOST_INTERVALS.
+    """
+    grid = grid_over(trace.window_start_us, trace.window_end_us, interval_s, zone)
+    if grid.count > MOST_INTERVALS:
+        raise TraceError(
+            f"trace {trace.name} spans {iso(trace.first_arrival_us, zone)} to {iso(trace.last_arrival_us, zone)}: "
+            f"{grid.count:,} intervals of {interval_s} s and {MOST_INTERVALS:,} are the most; "
+            "look for stray dates in the log, or use longer intervals"
+        )
+    if trace.windowed:
+        return demand_of(session.frame("demand_windows", trace_id=trace.trace_id), grid)
+    bins = session.frame(
+        "demand_bins",
+        trace_id=trace.trace_id,
+        start_us=grid.start_us,
+        end_us=grid.end_us,
+        interval_us=grid.interval_us,
+    )
+    return from_bins(grid, {name: bins[name].to_numpy() for name in bins.columns}, trace.sample_weight)

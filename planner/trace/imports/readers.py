@@ -1,0 +1,189 @@
+"""Log formats: what `sql/readers` describes, and which of them a file is."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from planner.errors import TraceError, UsageError
+from planner.files import shipped
+from planner.trace.imports import containers
+from planner.trace.imports.prometheus import Range, has_counter
+from planner.trace.imports.sources import head_of
+
+AUTO = "auto"
+_HEAD_BYTES = 1 << 20
+
+Container = Literal["csv", "json", "parquet", "folder", "url"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A log format: a query in `sql/readers` and what its files look like.
+
+    record: what the query sees of a row, its columns or its whole JSON text. columns must be there, optional ones may.
+    signatures: sets of JSON keys, one of which the first record must have. block_tokens: size of its prefix blocks, if
+    it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
+    monitoring system.
+    """
+
+    name: str
+    description: str
+    query: str
+    containers: tuple[Container, ...]
+    record: Literal["columns", "text"] = "columns"
+    columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    signatures: tuple[tuple[str, ...], ...] = ()
+    block_tokens: int | None = None
+    demand: bool = False
+    metrics: Mapping[str, str] | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names that --column may map."""
+        return (*self.columns, *self.optional)
+
+
+@cache
+def readers() -> dict[str, Reader]:
+    """Every format by name."""
+    found = {}
+    for path in sorted((shipped("sql") / "readers").glob("*.toml")):
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data |= {key: tuple(data[key]) for key in ("containers", "columns", "optional") if key in data}
+        data["signatures"] = tuple(tuple(keys) for keys in data.get("signatures", [data.get("columns", ())]))
+        found[path.stem] = Reader(name=path.stem, **data)
+    return found
+
+
+def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> Reader:
+    """The reader of a name, or for "auto" the one that all files look like. Raises UsageError, TraceError."""
+    if name != AUTO:
+        if name not in readers():
+            raise UsageError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
+        return readers()[name]
+    found = {path: _sniffed(path, columns) for path in paths}
+    names = {reader.name for reader in found.values()}
+    if len(names) > 1:
+        first = paths[0]
+        other = next(path for path in paths if found[path] is not found[first])
+        raise TraceError(
+            f"{first} is {found[first].name} and {other} is {found[other].name}; import them as two traces"
+        )
+    return next(iter(found.values()))
+
+
+def counter_reader(name: str, url: str, span: Range) -> Reader:
+    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
+    known = {reader.name: reader for reader in readers().values() if reader.metrics}
+    if name != AUTO:
+        if name not in known:
+            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(known)}")
+        known = {name: known[name]}
+    looked_for = {reader.name: reader.metrics["input_tokens"] for reader in known.values() if reader.metrics}
+    there = [found for found, metric in looked_for.items() if has_counter(url, metric, span)]
+    if len(there) > 1:
+        raise TraceError(f"{url}: has counters of {' and '.join(there)}; say which with --format")
+    if not there:
+        counters = " or ".join(looked_for.values())
+        raise TraceError(f"{url}: has no {counters} from --from to --to; check the times and the --selector")
+    return known[there[0]]
+
+
+def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
+    """The format that a file looks like; one that asks for all that another does, and more, goes first."""
+    container, names = _shape(path)
+    matches: dict[str, frozenset[str]] = {}
+    for reader in readers().values():
+        if container not in reader.containers:
+            continue
+        wanted = [frozenset(columns.get(key, key) for key in keys) for keys in reader.signatures]
+        fits = [keys for keys in wanted if keys <= names]
+        if fits:
+            matches[reader.name] = max(fits, key=len)
+    best = [name for name, keys in matches.items() if not any(keys < others for others in matches.values())]
+    if len(best) == 1:
+        return readers()[best[0]]
+    if best:
+        raise TraceError(f"{path}: may be {' or '.join(best)}; say which with --format")
+    has = f" (it has {containers.shown(sorted(names))})" if names else ""
+    raise TraceError(f"{path}: is no known log{has}; give --format, and for csv and parquet --column FIELD=NAME")
+
+
+def _shape(path: Path) -> tuple[Container, frozenset[str]]:
+    """How a log is laid out, and the names of its columns or of the keys of its first record. Raises TraceError."""
+    if path.is_dir():
+        return "folder", frozenset()
+    head = head_of(path, _HEAD_BYTES)
+    container = containers.kind(head)
+    if container == "parquet":
+        return container, frozenset(containers.parquet_columns(path))
+    if container == "json":
+        return container, _first_keys(head)
+    return container, frozenset(containers.csv_columns(path))
+
+
+def _first_keys(head: bytes) -> frozenset[str]:
+    text = head.decode("utf-8-sig", "replace").lstrip().removeprefix("[").lstrip()
+    try:
+        first, _ = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(first) if isinstance(first, dict) else frozenset()
+
+
+def check_columns(path: Path, reader: Reader, there: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
+    """Field -> column of a file, missing optional ones too. Raises TraceError where one that must be there is not."""
+    sources = {name: mapped.get(name, name) for name in reader.fields}
+    missing = [source for name, source in sources.items() if source not in there and name in (*reader.columns, *mapped)]
+    if missing:
+        cure = "map it with --column FIELD=NAME" if reader.optional else "check the file, or give another --format"
+        raise TraceError(f"{path}: has no column {', '.join(missing)} (it has {containers.shown(there)}); {cure}")
+    return sources
+
+
+def check_container(path: Path, reader: Reader) -> Container:
+    """How the file is laid out, as this reader takes it. Raises TraceError where it takes none such."""
+    if path.is_dir():
+        if "folder" not in reader.containers:
+            raise TraceError(f"{path}: is a folder, and {reader.name} reads files; check the --format")
+        return "folder"
+    if reader.containers in (("folder",), ("url",)):
+        wanted = "folders" if reader.containers == ("folder",) else "a server: give its address"
+        raise TraceError(f"{path}: is a file, and {reader.name} reads {wanted}")
+    head = head_of(path, _HEAD_BYTES)
+    if reader.containers == ("json",):
+        _check_signature(path, reader, head)
+        return "json"
+    if len(reader.containers) == 1:
+        return reader.containers[0]
+    found = containers.kind(head)
+    if found not in reader.containers:
+        raise TraceError(f"{path}: is {found}, and {reader.name} reads {' or '.join(reader.containers)}")
+    if found == "json" and reader.record == "text":
+        _check_signature(path, reader, head)
+    return found
+
+
+def _check_signature(path: Path, reader: Reader, head: bytes) -> None:
+    missing = min(
+        ([key for key in keys if f'"{key}"'.encode() not in head] for keys in reader.signatures),
+        key=len,
+    )
+    if missing:
+        raise TraceError(
+            f"{path}: is not {reader.name}: its beginning has no {', '.join(missing)}; "
+            "check the file, or give another --format"
+        )
+
+
+def check_mapping(reader: Reader, columns: Mapping[str, str]) -> None:
+    """Raises UsageError where --column names fields that the format has not."""
+    unknown = sorted(set(columns) - set(reader.fields))
+    if unknown or (columns and reader.record == "text"):
+        has = f"has the fields {', '.join(reader.fields)}" if reader.record == "columns" else "has no columns"
+        raise UsageError(f"--column {', '.join(unknown or columns)}: format {reader.name} {has}")

@@ -1,0 +1,73 @@
+"""Drawing a synthetic trace into the store."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from planner.errors import StoreMissing
+from planner.settings.scenario import TraceSettings
+from planner.store import Store
+from planner.trace import stored as catalogue
+from planner.trace.spool import Spool
+from planner.trace.stored import Draft, TraceInfo
+from planner.trace.synthetic.cells import lay_cells, window_us
+from planner.trace.synthetic.profile import Profile
+
+GENERATOR = 1
+"""Version of the drawing method: raised whenever the same arguments would give other bytes."""
+
+
+def settings_digest(profile: Profile, settings: TraceSettings) -> str:
+    """What identifies a synthetic trace: the profile's content, the settings and the drawing method."""
+    return hashlib.sha256(json.dumps([GENERATOR, profile.digest, _own(settings)]).encode()).hexdigest()
+
+
+def find(store: Store, profile: Profile, settings: TraceSettings) -> TraceInfo | None:
+    """The stored trace of these settings, if there is one."""
+    try:
+        with store.read() as session:
+            return catalogue.by_digest(session, settings_digest(profile, settings))
+    except StoreMissing:
+        return None
+
+
+def generate(
+    store: Store,
+    profile: Profile,
+    settings: TraceSettings,
+    *,
+    name: str | None,
+    now: datetime,
+    version: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> TraceInfo:
+    """Draw the trace and store it. The store is locked only while the finished rows are loaded.
+
+    name: None for the profile's name with the start of the digest. Raises UsageError, TraceError, StoreError.
+    """
+    digest = settings_digest(profile, settings)
+    cells = lay_cells(profile, settings)
+    draft = Draft(
+        name=name or f"{profile.name}-{digest[:8]}",
+        origin="synthetic",
+        profile=settings.profile,
+        settings={**_own(settings), "cell_s": profile.settings.cell_s},
+        settings_digest=digest,
+        timezone=profile.settings.timezone,
+        sample_weight=cells.weight,
+        window_us=window_us(cells),
+        created_at=now,
+        planner_version=version,
+    )
+    from planner.trace.synthetic import draw as synthesis
+
+    with Spool(synthesis.SCHEMA, store.path.parent) as requests:
+        for batch in synthesis.draw(profile.settings.population, cells, settings.seed, progress):
+            requests.write(batch)
+        return catalogue.add(store, draft, requests)
+
+
+def _own(settings: TraceSettings) -> dict[str, object]:
+    """The settings that a draw depends on, ready for JSON."""
+    return settings.model_dump(mode="json", exclude={"name", "profile"})

@@ -1,0 +1,253 @@
+"""Load profiles: what a synthetic trace is drawn from, and the demand they promise.
+
+A profile is a TOML file with an hourly shape in a CSV beside it. The shape is smoothed into cells of 15 minutes.
+"""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from planner.catalogue.read import read_settings
+from planner.errors import UsageError
+from planner.files import shipped
+from planner.settings.scenario import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
+
+Floats = NDArray[np.float64]
+
+
+class Totals(Closed):
+    """What one day holds."""
+
+    requests: PositiveCount
+    input_tokens: PositiveCount
+    cached_input_tokens: Count
+    output_tokens: PositiveCount
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cached_input_tokens > self.input_tokens:
+            raise ValueError("cached_input_tokens exceeds input_tokens; cached tokens are part of the input")
+        return self
+
+
+class Shape(Closed):
+    """Hourly load in a CSV beside the profile."""
+
+    file: str
+    time_column: str
+    load_column: str
+
+
+class Lognormal(Closed):
+    """A lognormal length, cut at max; mu and sigma are of the natural logarithm of tokens."""
+
+    mu: Annotated[float, Field(allow_inf_nan=False)]
+    sigma: PositiveFloat
+    max: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class CachedShare(Closed):
+    """Beta distribution of the cached share of a follow-up's input."""
+
+    alpha: PositiveFloat
+    beta: PositiveFloat
+
+
+class Population(Closed):
+    """The distribution of requests."""
+
+    input: Lognormal
+    output: Lognormal
+    correlation: Annotated[float, Field(gt=-1, lt=1)]
+    """Correlation of the logarithms of input and output."""
+    follow_up_share: Share
+    cached_share: CachedShare
+    block_tokens: PositiveCount
+
+
+class Published(Closed):
+    """What was published of a day's outcome."""
+
+    nodes_file: str
+    peak_nodes: PositiveCount
+    mean_nodes: PositiveFloat
+    cost_usd: PositiveFloat
+    revenue_usd: PositiveFloat
+    margin_ratio: float
+    cache_hit_ratio: Share
+    input_tokens: PositiveCount
+    cached_input_tokens: Count
+    output_tokens: PositiveCount
+    kv_tokens_per_output_token: PositiveFloat
+    input_tokens_per_s_per_prefill_node: PositiveFloat
+    output_tokens_per_s_per_decode_node: PositiveFloat
+
+
+class ProfileFile(Closed):
+    """The TOML file of a profile."""
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    timezone: str
+    start: AwareDatetime
+    cell_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
+    totals: Totals
+    shape: Shape
+    population: Population
+    published: Published | None = None
+    provenance: dict[str, str]
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return known_zone(name)
+
+    @field_validator("cell_s")
+    @classmethod
+    def _divides_hour(cls, cell_s: int) -> int:
+        if S_PER_HOUR % cell_s:
+            raise ValueError(f"{cell_s} does not divide an hour; use 900")
+        return cell_s
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A checked profile with its hourly loads.
+
+    hourly_load: (24,) relative load of each hour from `start`. path: the TOML file. digest: of TOML and CSV.
+    """
+
+    settings: ProfileFile
+    hourly_load: Floats
+    path: Path
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.settings.timezone)
+
+    @property
+    def start_us(self) -> int:
+        return to_us(self.settings.start)
+
+    @property
+    def cell_us(self) -> int:
+        return self.settings.cell_s * US_PER_S
+
+    @cached_property
+    def cell_share(self) -> Floats:
+        """Share of the day's load in each cell; (cells per day,), sums to 1."""
+        smooth = smooth_within_hours(self.hourly_load, S_PER_HOUR // self.settings.cell_s)
+        share: Floats = smooth / smooth.sum()
+        return share
+
+    def published_nodes(self) -> dict[int, int]:
+        """The published node timeline: interval start in microseconds -> nodes; empty where there is none."""
+        published = self.settings.published
+        if published is None:
+            return {}
+        rows = _csv_rows(self.path.parent / published.nodes_file, ("interval_start", "inference_nodes"))
+        return {to_us(_moment(start)): int(nodes) for start, nodes in rows}
+
+
+def smooth_within_hours(hourly: Floats, parts: int) -> Floats:
+    """The smoothest periodic series with the given sums per hour: least squared second differences.
+
+    hourly: (n,). Returns (n * parts,). Solved exactly from the optimality conditions of the quadratic program.
+    """
+    count = len(hourly) * parts
+    identity = np.eye(count)
+    second = np.roll(identity, 1, axis=0) - 2 * identity + np.roll(identity, -1, axis=0)
+    sums = np.kron(np.eye(len(hourly)), np.ones((1, parts)))
+    none = np.zeros((len(hourly), len(hourly)))
+    system = np.block([[2 * second.T @ second, sums.T], [sums, none]])
+    solution: Floats = np.linalg.solve(system, np.concatenate([np.zeros(count), hourly]))[:count]
+    return solution
+
+
+def profile_names() -> list[str]:
+    """Names of the shipped profiles."""
+    return sorted(path.stem for path in shipped("traces").glob("*.toml"))
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of a built-in name or a TOML path. Raises UsageError."""
+    path = shipped("traces") / f"{name}.toml"
+    if Path(name).name != name or not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f'no load profile "{name}": give one of {", ".join(profile_names())}, or the path of a TOML file'
+        )
+    settings = read_settings(path, ProfileFile)
+    shape = path.parent / settings.shape.file
+    try:
+        content = path.read_bytes() + shape.read_bytes()
+    except OSError as error:
+        raise _unreadable(shape, error) from error
+    return _profile(path, hashlib.sha256(content).hexdigest())
+
+
+@lru_cache(maxsize=32)
+def _profile(path: Path, digest: str) -> Profile:
+    """The profile of a content: its shape is smoothed once."""
+    settings = read_settings(path, ProfileFile)
+    shape = path.parent / settings.shape.file
+    profile = Profile(settings, _hourly_load(shape, settings), path, digest)
+    if profile.cell_share.min() <= 0:
+        raise UsageError(f"{shape}: falls so steeply that a smooth shape is negative; give every hour some load")
+    return profile
+
+
+def _hourly_load(path: Path, settings: ProfileFile) -> Floats:
+    rows = _csv_rows(path, (settings.shape.time_column, settings.shape.load_column))
+    try:
+        times = [to_us(_moment(time)) for time, _ in rows]
+        load = np.array([float(value) for _, value in rows])
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; give ISO-8601 times with offset and numbers") from error
+    hours = [to_us(settings.start) + hour * S_PER_HOUR * US_PER_S for hour in range(S_PER_DAY // S_PER_HOUR)]
+    if times != hours:
+        raise UsageError(f"{path}: needs 24 rows, hour by hour from the profile's start {settings.start.isoformat()}")
+    if not (np.isfinite(load).all() and load.min() > 0):
+        raise UsageError(f"{path}: {settings.shape.load_column} must be above zero in every hour")
+    return load
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f'"{text}" has no offset')
+    return moment
+
+
+def _csv_rows(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in columns if column not in (reader.fieldnames or [])]
+            if missing:
+                raise UsageError(f"{path}: has no column {', '.join(missing)}; add it")
+            return [(row[columns[0]], row[columns[1]]) for row in reader]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be read: {error.strerror}; put it beside its profile")

@@ -1,0 +1,444 @@
+"""Exports as files: what others accept, what the command line says, and a real slurmctld."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import export_rules as rules
+import jsonschema
+import kubernetes_validate
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from planner.catalogue.scenarios import load_scenario
+from planner.export.formats.focus import COLUMNS, focus
+from planner.export.formats.schedule import Charge, Lent, Schedule
+from planner.export.formats.slurm import slurm
+from planner.export.run import WRITERS, schedule_of
+from planner.planning import pipeline
+from planner.runs.results import load_run
+from planner.store import Store
+from planner.units import US_PER_S, to_us
+from tests.conftest import NOW, SMALL, Cli, minute_log
+from tests.property.test_export import schedule
+
+HERE = Path(__file__).parents[1]
+GOLDEN = HERE / "golden" / "export"
+SUFFIX = {"keda": "yaml", "cronjob": "yaml", "slurm": "sh", "aws": "json", "focus": "csv", "csv": "csv", "json": "json"}
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((HERE / "data" / "schemas" / f"{name}.json").read_text())
+    return found
+
+
+def small(**export: str) -> Schedule:
+    """A day of six steps and two training windows, costing 16 USD per node-hour."""
+    start = datetime(2026, 6, 1, 4, tzinfo=UTC)
+    prefill = [29] * 12 + [20] * 2 + [8] * 6 + [20, 26, 29, 29]
+    decode = [9] * 12 + [6] * 2 + [2] * 6 + [6, 8, 9, 9]
+    at = [to_us(start + timedelta(hours=hour)) for hour in range(25)]
+    plan = schedule(
+        prefill,
+        decode,
+        start=start,
+        zone="Asia/Shanghai",
+        lent=(Lent(at[12], at[20], 90), Lent(at[14], at[20], 120)),
+        **export,
+    )
+    held = [4 * p + 18 * d for p, d in zip(prefill, decode, strict=True)]
+    lent = [0] * 12 + [90] * 2 + [210] * 6 + [0] * 4
+    charges = [
+        Charge(at[hour], at[hour + 1], use, nodes * 3600, nodes * 16_000_000)
+        for hour in range(24)
+        for use, nodes in (
+            ("inference", held[hour]),
+            ("training", lent[hour]),
+            ("idle", 278 - held[hour] - lent[hour]),
+        )
+    ]
+    return replace(plan, charges=tuple(charges))
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_the_export_of_a_small_plan_is_the_golden_one(to: str) -> None:
+    """PLANNER_UPDATE_GOLDEN=1 writes it anew; read the difference."""
+    text, golden = WRITERS[to](small()).text, GOLDEN / f"{to}.{SUFFIX[to]}"
+    if os.environ.get("PLANNER_UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "LeaderWorkerSet"])
+@pytest.mark.parametrize("action", ["scale", "hpa"])
+def test_kubernetes_objects_hold_to_the_schemas_of_kubernetes(kind: str, action: str) -> None:
+    text = WRITERS["cronjob"](small(workload_kind=kind, cronjob_action=action)).text
+    for manifest in rules.manifests(text):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+def test_the_schemas_of_kubernetes_notice_a_misspelt_field() -> None:
+    job = rules.manifests(WRITERS["cronjob"](small()).text)[-1]
+    job["spec"]["timezone"] = job["spec"].pop("timeZone")
+    with pytest.raises(kubernetes_validate.ValidationError, match="timezone"):
+        kubernetes_validate.validate(job, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "LeaderWorkerSet"])
+def test_scaled_objects_hold_to_what_keda_asks_for(kind: str) -> None:
+    objects = rules.manifests(WRITERS["keda"](small(workload_kind=kind)).text)
+    assert [item["spec"]["scaleTargetRef"]["kind"] for item in objects] == [kind, kind]
+    for item in objects:
+        jsonschema.validate(item, schema("scaled_object"))
+        for trigger in item["spec"]["triggers"]:
+            assert trigger["metadata"]["start"] != trigger["metadata"]["end"]
+            assert int(trigger["metadata"]["desiredReplicas"]) >= item["spec"]["minReplicaCount"]
+
+
+def test_aws_calls_hold_to_what_the_services_take() -> None:
+    for service, name in (("ec2", "batch_put_scheduled_update_group_action"), ("ecs", "put_scheduled_action")):
+        calls = json.loads(WRITERS["aws"](small(aws_service=service)).text)["calls"]
+        assert {call["command"].split()[-1] for call in calls} == {name.replace("_", "-")}
+        for call in calls:
+            jsonschema.validate(call["input"], schema(name))
+
+
+def test_aws_calls_hold_fifty_actions_at_most() -> None:
+    busy = schedule([1 + index % 2 for index in range(96)], interval_s=900)
+    calls = json.loads(WRITERS["aws"](busy).text)["calls"]
+    assert [len(call["input"]["ScheduledUpdateGroupActions"]) for call in calls] == [50, 46, 1]
+
+
+def focus_rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_focus_rows_hold_to_focus_1_2_and_say_that_they_are_simulated() -> None:
+    rows = focus_rows(focus(small()).text)
+    assert len(schema("focus_1_2")["required"]) == 21
+    for row in rows:
+        jsonschema.validate(row, schema("focus_1_2"))
+        assert json.loads(row["Tags"])["simulated"] == row["x_Simulated"] == "true"
+        assert row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= row["BillingPeriodEnd"]
+        assert Fraction(row["ListUnitPrice"]) * Fraction(row["PricingQuantity"]) == Fraction(row["ListCost"])
+    assert {row["SubAccountId"] for row in rows} == {"inference", "training", "idle"}
+    assert {row["BillingPeriodStart"][:10] + row["BillingPeriodEnd"][:10] for row in rows} == {"2026-06-012026-07-01"}
+
+
+def test_focus_costs_sum_to_what_the_ledger_says(planned: Store) -> None:
+    run = pipeline.load_run(planned)
+    rows = focus_rows(focus(schedule_of(run, run.scenario)).text)
+    for use, column in (("inference", "cost_usd"), ("training", "training_cost_usd"), ("idle", "idle_cost_usd")):
+        total = sum(Fraction(row["BilledCost"]) for row in rows if row["SubAccountId"] == use)
+        assert float(total) == run.summary[column]
+    gpu_hours = sum(Fraction(row["ConsumedQuantity"]) for row in rows)
+    assert gpu_hours == 278 * 8 * 24
+    assert {row["ListUnitPrice"] for row in rows} == {"2"}
+
+
+def test_the_millionths_of_rounding_go_where_nodes_are() -> None:
+    hour = 3600 * US_PER_S
+    amounts = [("inference", 1, 3), ("inference", 0, 1), ("inference", 2, 5), ("inference", 0, -1), ("idle", 0, 0)]
+    charges = tuple(
+        Charge(index * hour, (index + 1) * hour, use, node_s, cost) for index, (use, node_s, cost) in enumerate(amounts)
+    )
+    rows = focus_rows(focus(replace(small(), charges=charges)).text)
+    assert [row["BilledCost"] for row in rows] == ["0.000003", "0.000005"]
+    assert [row["ChargePeriodStart"][11:13] for row in rows] == ["00", "02"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=12), st.data())
+def test_costs_of_rounding_are_never_negative_and_keep_their_sum(
+    found: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """As a ledger at next to no price: millionths come late, early, or are taken back."""
+    hour = 3600 * US_PER_S
+    costs = [cost for _, cost in found]
+    for _ in range(data.draw(st.integers(0, 3))):
+        giver, taker = (data.draw(st.integers(0, len(costs) - 1)) for _ in range(2))
+        costs[giver] -= 1
+        costs[taker] += 1
+    assume(any(node_s for node_s, _ in found))
+    charges = tuple(
+        Charge(index * hour, (index + 1) * hour, "training", node_s, cost)
+        for index, ((node_s, _), cost) in enumerate(zip(found, costs, strict=True))
+    )
+    written = [Fraction(row["BilledCost"]) for row in focus_rows(focus(replace(small(), charges=charges)).text)]
+    assert len(written) == sum(node_s > 0 for node_s, _ in found)
+    assert min(written) >= 0
+    assert sum(written) * 1_000_000 == sum(costs)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_table_can_be_taken_for_a_formula(start: str) -> None:
+    plan = replace(small(), scenario=f"{start}cmd|' /C calc'!A0", node_type=f"{start}H800", policy=f"{start}SUM(A1)")
+    for to in ("focus", "csv"):
+        for row in csv.reader(io.StringIO(WRITERS[to](plan).text)):
+            assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    rows = focus_rows(focus(plan).text)
+    assert rows[0]["BillingAccountName"] == (f"'{start}" if start.strip() else "") + "cmd|' /C calc'!A0"
+
+
+def test_columns_of_our_own_begin_with_x() -> None:
+    known = schema("focus_1_2")["properties"]
+    assert all(name in known or name.startswith("x_") for name in COLUMNS)
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_the_default_plan_can_be_exported(cli: Cli, planned: Store, to: str, tmp_path: Path) -> None:
+    shown = cli("export", "--to", to)
+    assert shown.code == 0
+    done = cli("export", "run-00001", "--to", to, "--out", "out.txt")
+    assert done.code == 0
+    assert done.out.startswith("out.txt: ")
+    assert done.out.endswith(" of run-00001\n")
+    assert (tmp_path / "out.txt").read_bytes().decode() == shown.out
+    assert {path.name for path in tmp_path.iterdir()} == {"out.txt", "planner.duckdb"}
+
+
+def test_json_gives_one_document_with_the_text_or_the_file(cli: Cli, planned: Store, tmp_path: Path) -> None:
+    shown = cli("export", "--to", "focus", "--json").json
+    assert (shown["run_id"], shown["to"], shown["out"]) == ("run-00001", "focus", None)
+    assert shown["text"] == cli("export", "--to", "focus").out
+    assert "simulated costs" in shown["notes"][0]
+    written = cli("export", "--to", "focus", "--out", "f.csv", "--json").json
+    assert written["out"] == "f.csv"
+    assert "text" not in written
+    assert (tmp_path / "f.csv").read_text() == shown["text"]
+
+
+def test_a_plan_follows_its_own_exported_table(cli: Cli, planned: Store) -> None:
+    cli("export", "--to", "csv", "--out", "plan.csv")
+    assert cli("plan", "--policy", "timetable", "--set", "policy.timetable=plan.csv").code == 0
+    diff = cli("run", "diff", "run-00001", "run-00002", "--json").json
+    assert (diff["intervals_compared"], diff["intervals_with_other_nodes"]) == (96, 0)
+
+
+def test_names_can_be_set_when_exporting(cli: Cli, planned: Store) -> None:
+    done = cli("export", "--to", "keda", "--set", "export.namespace=prod", "--set", "export.decode_workload=d-1")
+    (_, decode) = rules.manifests(done.out)
+    assert (decode["metadata"]["namespace"], decode["spec"]["scaleTargetRef"]["name"]) == ("prod", "d-1")
+
+
+def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> None:
+    arguments = ("--set", "trace.days=3", "--set", "trace.scale=0.0002", "--set", "trace.growth_per_day=-0.2")
+    assert cli("plan", *arguments).code == 0
+    refused = cli("export", "--to", "keda")
+    assert refused.code == 1
+    assert "take one day with --day 2025-02-27" in refused.err
+    one = cli("export", "--to", "json", "--day", "2025-02-28").json
+    assert (one["start"], one["end"]) == ("2025-02-28T12:00:00+08:00", "2025-03-01T12:00:00+08:00")
+    assert all(one["start"] <= w["start"] < w["end"] <= one["end"] for w in one["training_windows"])
+    assert cli("export", "--to", "keda", "--day", "2025-02-28").code == 0
+    for day, message in (
+        ("2025-03-02", "from 2025-02-27 to 2025-03-02"),
+        ("28.2.", "is no date"),
+        ("2020-01-01", "2025"),
+    ):
+        bad = cli("export", "--to", "keda", "--day", day)
+        assert bad.code == 2
+        assert message in bad.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--to", "nomad"), 2, 'planner: --to "nomad": use one of keda, cronjob, slurm, aws, focus, csv, json'),
+        (("run-7", "--to", "keda"), 1, 'planner: no run "run-7"; the newest are run-00001'),
+        (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; make it, or name another --out"),
+        (("--to", "keda", "--out", "."), 1, ".: is a folder; name a file with --out"),
+        (("--to", "keda", "--begin", "2026-01-01"), 2, "--begin is for --to slurm"),
+        (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon": is no date; write it like 2025-02-27'),
+        (
+            ("--to", "keda", "--set", "export.namespace=A_b"),
+            2,
+            'export.namespace: "A_b" is no Kubernetes name (DNS-1123)',
+        ),
+        (("--to", "keda", "--set", "fleet.nodes=3"), 2, "the run is planned already; only export.* can be set here"),
+        (("--to", "keda", "--set", "export.nspace=a"), 2, "did you mean export.namespace?"),
+        (("--to", "keda", "--set", "export.namespace"), 2, "write --set export.field=value"),
+        ((), 2, "Missing option '--to'"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    cli: Cli, planned: Store, words: tuple[str, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    done = cli("export", *words)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_without_a_store_or_training_there_is_one_line_too(cli: Cli, store: Store, tmp_path: Path) -> None:
+    assert "make one with `planner plan`" in cli("export", "--to", "keda").err
+    log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100)])
+    cli("trace", "import", str(log), "--format", "csv", "--name", "three")
+    scenario = load_scenario(None, [*SMALL, "trace.name=three", "training.lend=false"]).scenario
+    pipeline.plan(store, scenario, now=NOW)
+    none = cli("export", "--to", "slurm")
+    assert (none.code, none.out) == (1, "")
+    assert "lends no nodes to training" in none.err
+    short = cli("export", "--to", "cronjob")
+    assert "covers 0.05 of the 24 hours of a day" in short.err
+
+
+def test_a_run_of_another_version_is_named(cli: Cli, planned: Store) -> None:
+    with planned.write() as session:
+        session.connection.execute("UPDATE run SET settings = json_merge_patch(settings, '{\"gone\": 1}')")
+    done = cli("export", "--to", "keda")
+    assert done.code == 1
+    assert done.err == (
+        "planner: run-00001 was stored by another version of planner, with other settings; plan again\n"
+    )
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A slurmctld on loopback, in a time zone."""
+
+    environment: dict[str, str]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+CONFIGURATION = """
+ClusterName=planner
+SlurmctldHost=localhost(127.0.0.1)
+SlurmctldPort={port}
+AuthType=auth/munge
+AuthInfo=socket={munge}
+CredType=cred/munge
+CommunicationParameters=NoCtldInAddrAny
+SlurmUser={user}
+StateSaveLocation={folder}
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmctldLogFile={folder}/slurmctld.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SelectType=select/linear
+SuspendProgram=/bin/true
+ResumeProgram=/bin/true
+SuspendTime=60
+NodeName=n[001-278] CPUs=1 State=CLOUD
+PartitionName=training Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def program_of(name: str) -> str:
+    """A program, perhaps one of those for administrators."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if not found:
+        pytest.skip(f"no {name} here: apt-get install slurmctld slurm-client munge")
+    return found
+
+
+@contextmanager
+def daemon(words: list[str], out: Path, environment: dict[str, str], ready: Callable[[], bool]) -> Iterator[None]:
+    """A process that has become ready; ended with the block."""
+    with out.open("w") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
+        try:
+            for _ in range(200):
+                if ready():
+                    break
+                assert process.poll() is None, out.read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def munge() -> Iterator[Path]:
+    """The socket of a munged with a key of its own; its path has to be short."""
+    program = program_of("munged")
+    with tempfile.TemporaryDirectory(prefix="munge-") as name:
+        folder = Path(name)
+        key, socket_ = folder / "key", folder / "socket"
+        key.write_bytes(bytes(range(64)))
+        key.chmod(0o600)
+        files = {"socket": socket_, "key-file": key, "log-file": folder / "log", "pid-file": folder / "pid"}
+        words = [f"--{option}={path}" for option, path in {**files, "seed-file": folder / "seed"}.items()]
+        with daemon([program, "--foreground", "--force", *words], folder / "out", dict(os.environ), socket_.exists):
+            yield socket_
+
+
+@pytest.fixture
+def controller(tmp_path: Path, munge: Path) -> Iterator[Controller]:
+    """slurmctld with 278 nodes, whose clock is in Shanghai; ended by its process when the test ends."""
+    program = program_of("slurmctld")
+    program_of("scontrol")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    file = folder / "slurm.conf"
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    file.write_text(CONFIGURATION.format(port=port, user=user, folder=folder, munge=munge))
+    started = Controller({**os.environ, "SLURM_CONF": str(file), "TZ": "Asia/Shanghai"})
+    words = [program, "-D", "-f", str(file)]
+    with daemon(words, folder / "out", started.environment, lambda: "UP" in started.run("scontrol", "ping").stdout):
+        yield started
+
+
+def test_a_real_slurmctld_takes_the_reservations_and_gives_them_back(controller: Controller, tmp_path: Path) -> None:
+    plan = small()
+    begin = datetime.now(UTC).date() + timedelta(days=30)
+    script = tmp_path / "reserve.sh"
+    script.write_text(slurm(plan, begin).text)
+    done = controller.run("sh", str(script))
+    assert done.returncode == 0, done.stderr
+    shown = controller.run("scontrol", "--oneliner", "show", "reservation").stdout
+    found = [dict(word.split("=", 1) for word in line.split()) for line in shown.splitlines() if line]
+    # what is read back is written as the script was, and so can be read by the same rules
+    keys = ("StartTime", "EndTime", "NodeCnt")
+    again = "\n".join("scontrol create reservation " + " ".join(f"{k}={row[k]}" for k in keys) for row in found)
+    start = datetime(begin.year, begin.month, begin.day, 4, tzinfo=UTC)
+    reserved = rules.slurm(again, start, 24 * 60, "Asia/Shanghai")
+    assert reserved.tolist() == [0] * 720 + [90] * 120 + [210] * 360 + [0] * 240
+    assert [(row["PartitionName"], row["Accounts"], row["State"]) for row in found] == [
+        ("training", "training", "INACTIVE")
+    ] * 2
+    nodes = [row["Nodes"] for row in found]
+    assert len(set(nodes)) == 2, "windows that overlap have nodes of their own"
+
+
+def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+    script = tmp_path / "reserve.sh"
+    script.write_text(slurm(small(), datetime.now(UTC).date() - timedelta(days=30)).text)
+    done = controller.run("sh", str(script))
+    assert done.returncode != 0
+    assert "Invalid time" in done.stderr
+
+
+def test_help_says_what_there_is(cli: Cli) -> None:
+    shown = cli("export", "--help")
+    assert shown.code == 0
+    assert all(word in shown.out for word in ("--to", "--out", "--day", "--begin", "keda"))
+
+
+def test_writers_are_pure(planned: Store) -> None:
+    """The same run gives the same bytes."""
+    with planned.read() as session:
+        run = load_run(session)
+    for write in WRITERS.values():
+        assert write(schedule_of(run, run.scenario)) == write(schedule_of(run, run.scenario))

@@ -1,0 +1,240 @@
+"""The report: one page that draws every chart offline, with the same figures in tables and files."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import xml.etree.ElementTree as ET
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from planner.catalogue.scenarios import field_paths, load_scenario
+from planner.planning import pipeline
+from planner.report.charts import charts
+from planner.report.write import write_report
+from planner.runs.results import RunView, load_run
+from planner.store import Store
+from planner.trace.synthetic.profile import load_profile
+from tests.conftest import NOW, SMALL, Cli, minute_log
+
+CHARTS = ("nodes", "economics", "demand", "waterfall")
+TABLES = (*CHARTS, "training_windows", "provenance")
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "page.html"
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--virtual-time-budget=20000",
+)
+
+
+@pytest.fixture
+def run(planned: Store) -> RunView:
+    with planned.read() as session:
+        return load_run(session)
+
+
+def test_a_report_is_a_page_and_a_picture_and_a_table_of_everything(run: RunView, tmp_path: Path) -> None:
+    files = write_report(run, tmp_path / "r")
+    expected = {"index.html", *(f"{c}.{k}" for c in CHARTS for k in ("png", "svg")), *(f"{t}.csv" for t in TABLES)}
+    assert {file.name for file in files} == expected == {path.name for path in (tmp_path / "r").iterdir()}
+
+
+def test_pictures_are_whole(run: RunView, tmp_path: Path) -> None:
+    write_report(run, tmp_path / "r")
+    for name in CHARTS:
+        png = (tmp_path / "r" / f"{name}.png").read_bytes()
+        assert png.startswith(b"\x89PNG")
+        assert png.endswith(b"IEND\xaeB`\x82")
+        root = ET.fromstring((tmp_path / "r" / f"{name}.svg").read_text())
+        assert root.tag.endswith("svg")
+
+
+def test_every_chart_has_a_title_a_description_and_its_table(run: RunView) -> None:
+    for chart in charts(run, {}):
+        assert chart.spec["title"] == chart.title
+        assert chart.spec["description"] == chart.description
+        assert len(chart.description) > 60
+        assert chart.table.height > 0
+
+
+def test_tables_hold_the_figures_of_the_run(run: RunView, tmp_path: Path) -> None:
+    write_report(run, tmp_path / "r")
+    nodes = pl.read_csv(tmp_path / "r" / "nodes.csv")
+    assert nodes.height == 96
+    assert nodes["inference_nodes"].mean() == run.summary["mean_nodes"]
+    assert nodes["published_nodes"].mean() == 226.75
+    assert nodes["interval_start"][0] == "2025-02-27T12:00:00+08:00"
+    hours = pl.read_csv(tmp_path / "r" / "economics.csv")
+    assert hours["cost_usd"].sum() == pytest.approx(run.summary["cost_usd"])
+    demand = pl.read_csv(tmp_path / "r" / "demand.csv")
+    assert demand["input_tokens_per_s"].sum() * 900 == pytest.approx(run.summary["input_tokens"])
+
+
+def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_path: Path) -> None:
+    write_report(run, tmp_path / "r")
+    table = pl.read_csv(tmp_path / "r" / "provenance.csv")
+    paths = [path for path, _ in field_paths()]
+    assert table["field"].to_list()[: len(paths)] == paths
+    others = dict(table.select("field", "value").rows()[len(paths) :])
+    assert others["gpu_rates/h800.rental"] == "2.0 USD per GPU-hour"
+    assert others["prices/deepseek-r1.output"] == "2.19 USD per million tokens"
+    assert others["profile/deepseek-2025-02-27.totals.output_tokens"] == "168000000000"
+    assert table["source"].is_not_null().all()
+    assert set(table["kind"]) <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
+    page = (tmp_path / "r" / "index.html").read_text()
+    for path, _ in field_paths():
+        assert f"<td>{path}</td>" in page
+
+
+def test_the_page_names_no_outside_address_but_in_the_drawing_library(run: RunView, tmp_path: Path) -> None:
+    write_report(run, tmp_path / "r")
+    page = (tmp_path / "r" / "index.html").read_text()
+    before, _, rest = page.partition("<script>")
+    after = rest.partition("</script>")[2]
+    for part in (before, after.replace("https://vega.github.io/schema/vega-lite/", "")):
+        assert "http://" not in part
+        assert "https://" not in part
+
+
+def test_what_users_name_cannot_break_out_of_the_page(planned: Store, tmp_path: Path) -> None:
+    hostile = "</script><script>alert(1)</script>"
+    scenario = load_scenario(None, [f"name={hostile}", f"description={hostile}"]).scenario
+    pipeline.plan(planned, scenario, now=NOW)
+    with planned.read() as session:
+        write_report(load_run(session), tmp_path / "r")
+    assert "<script>alert" not in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_a_missed_limit_stands_on_the_page(planned: Store, cli: Cli) -> None:
+    assert cli("plan", "--set", "economics.budget_usd=100").code == 3
+    assert cli("report", "--out", "r").code == 0
+    assert "Limit missed: inference costs $87,072.00" in Path("r/index.html").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_named(planned: Store, cli: Cli) -> None:
+    Path("file").write_text("")
+    result = cli("report", "--out", "file/r")
+    assert result.code == 1
+    assert "name another folder with --out" in result.err
+
+
+def test_the_published_timeline_is_drawn_only_where_there_is_one(run: RunView) -> None:
+    published = load_profile("deepseek-2025-02-27").published_nodes()
+    assert "published_nodes" in charts(run, published)[0].table.columns
+    assert "published_nodes" not in charts(run, {})[0].table.columns
+
+
+def test_the_published_timeline_is_drawn_for_the_stored_trace_by_name_too(planned: Store, cli: Cli) -> None:
+    name = cli("trace", "list", "--json").json[0]["trace"]
+    assert cli("plan", "--trace", name).code == 0
+    assert cli("report", "--out", "r").code == 0
+    assert "published_nodes" in pl.read_csv("r/nodes.csv").columns
+
+
+def test_no_time_comes_twice_on_a_chart_where_the_clock_changes(cli: Cli, tmp_path: Path, store: Store) -> None:
+    hours = [f"2025-10-{day}T{hour:02d}:30:00Z,1,1" for day, hour in ((25, 22), (25, 23), (26, 0), (26, 1), (26, 2))]
+    (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(hours) + "\n")
+    cli("trace", "import", "l.csv", "--format", "csv", "--name", "dst")
+    sets = [word for override in (*SMALL, "timezone=Europe/Berlin") for word in ("--set", override)]
+    assert cli("plan", "--trace", "dst", *sets).code == 0
+    spec = charts(pipeline.load_run(store), {})[0].spec
+    assert "the clock changes on the way" in json.dumps(spec)
+    for rows in spec["datasets"].values():
+        times = [row["local_time"] for row in rows]
+        assert times == sorted(set(times))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def browsed(chromium: str, page: Path, profile: Path) -> tuple[str, str, list[str]]:
+    """The page as the browser built it, what it logged, and what it asked its server for."""
+    asked: list[str] = []
+    handler = type("Handler", (_Quiet,), {"asked": asked})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: handler(*args, directory=str(page.parent)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/{page.name}"
+        done = subprocess.run(
+            [chromium, *FLAGS, "--enable-logging=stderr", "--v=0", f"--user-data-dir={profile}", "--dump-dom", address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return done.stdout, done.stderr, asked
+
+
+def test_a_real_browser_draws_every_chart_offline_without_an_error(run: RunView, tmp_path: Path, chromium: str) -> None:
+    write_report(run, tmp_path / "r")
+    dom, log, asked = browsed(chromium, tmp_path / "r" / "index.html", tmp_path / "profile")
+    assert 'data-drawn="4"' in dom
+    assert 'data-failed="0"' in dom
+    assert len(re.findall(r'<svg[^>]*class="marks"', dom)) == 4
+    assert "CONSOLE" not in log, log
+    assert asked == ["/index.html"]
+
+
+def test_a_browser_draws_a_short_imported_trace_too(cli: Cli, tmp_path: Path, chromium: str) -> None:
+    log = minute_log(tmp_path / "log.csv", [(600, 100), (0, 0), (2000, 0)])
+    cli("trace", "import", str(log), "--format", "csv", "--name", "t")
+    sets = [word for override in SMALL for word in ("--set", override)]
+    assert cli("plan", "--trace", "t", *sets).code == 0
+    assert cli("report", "--out", "r").code == 0
+    dom, log_text, _ = browsed(chromium, tmp_path / "r" / "index.html", tmp_path / "profile")
+    assert 'data-drawn="4"' in dom
+    assert "CONSOLE" not in log_text, log_text
+
+
+def test_the_page_of_a_small_plan_is_the_golden_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    """The page without the drawing library. PLANNER_UPDATE_GOLDEN=1 writes it anew; read the difference."""
+    log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100), (2000, 0)])
+    cli("trace", "import", str(log), "--format", "csv", "--name", "four")
+    scenario = load_scenario(None, [*SMALL, "trace.name=four"]).scenario
+    monkeypatch.setattr(pipeline, "version", lambda: "0.0.0")
+    run = pipeline.load_run(store, pipeline.plan(store, scenario, now=NOW))
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    write_report(run, tmp_path / "r")
+    page = (tmp_path / "r" / "index.html").read_text()
+    if os.environ.get("PLANNER_UPDATE_GOLDEN"):
+        GOLDEN.write_text(page)
+    assert page == GOLDEN.read_text()
+
+
+def test_chart_specifications_stay_small_for_long_plans(planned: Store, cli: Cli) -> None:
+    arguments = ("--set", "trace.days=28", "--set", "trace.scale=0.0002", "--set", "interval_s=900")
+    assert cli("plan", *arguments).code == 0
+    with planned.read() as session:
+        run = load_run(session)
+    for chart in charts(run, {}):
+        assert len(json.dumps(chart.spec)) < 1_500_000
+    nodes = charts(run, {})[0]
+    assert "Drawn by hour" in nodes.description
+    areas = [row for rows in nodes.spec["datasets"].values() for row in rows if "top" in row]
+    assert max(row["top"] for row in areas) <= run.scenario.fleet.nodes

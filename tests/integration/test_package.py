@@ -1,0 +1,119 @@
+"""The package: what is exported, what the wheel holds, what the lock and the layout promise."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import planner
+from planner.cli.app import app
+
+ROOT = Path(planner.__file__).parent.parent
+
+EXPORTED = {
+    "PlannerError",
+    "RunView",
+    "Scenario",
+    "Store",
+    "check",
+    "load_run",
+    "load_scenario",
+    "plan",
+    "plan_document",
+    "replay",
+    "store_replay",
+    "version",
+    "write_report",
+}
+
+
+def git(*words: str) -> list[str]:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return done.stdout.split()
+
+
+def test_exactly_these_names_are_exported_and_can_be_imported() -> None:
+    assert set(planner.__all__) == EXPORTED
+    for name in EXPORTED:
+        assert getattr(planner, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'guess'"):
+        _ = planner.guess
+
+
+def test_the_wheel_holds_what_git_tracks_and_nothing_else(tmp_path: Path) -> None:
+    tracked = git("ls-files", "planner", "sql", "traces", "reports")
+    expected = {name if name.startswith("planner/") else f"planner/_shipped/{name}" for name in tracked}
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == expected
+
+
+def test_the_lock_pins_every_requirement_with_hashes_and_names_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = {name.lower() for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert {re.split(r"[<>=]", name)[0].lower() for name in wanted} <= pinned
+    assert lock.count("--hash=sha256:") >= len(pinned)
+    assert "://" not in lock
+
+
+def test_the_top_level_holds_what_was_agreed() -> None:
+    agreed = {
+        "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "requirements.lock", "pyproject.toml",
+        "planner", "tests", "traces", "sql", "reports",
+    }  # fmt: skip
+    assert {name.split("/")[0] for name in git("ls-files") if not name.startswith(".")} == agreed
+
+
+def test_modules_and_functions_stay_small() -> None:
+    import ast
+
+    for path in (ROOT / "planner").rglob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 500, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                doc = ast.get_docstring(node, clean=False)
+                assert node.end_lineno - node.lineno - (doc.count("\n") if doc else 0) <= 60, f"{path}:{node.lineno}"
+
+
+def commands() -> list[str]:
+    """Every command, as it is typed."""
+    found = [f"planner {command.name}" for command in app.registered_commands]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        found += [f"planner {group.name} {command.name}" for command in group.typer_instance.registered_commands]
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert command in (ROOT / "README.md").read_text()
+
+
+def test_every_policy_reader_and_layer_is_in_the_documents() -> None:
+    from planner.core.policy import POLICIES
+    from planner.trace.imports.readers import readers
+
+    readme, architecture = ((ROOT / name).read_text() for name in ("README.md", "ARCHITECTURE.md"))
+    for name in (*POLICIES, *readers()):
+        assert f"`{name}`" in readme, name
+    for path in (ROOT / "planner").iterdir():
+        if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
+            name = path.stem
+            assert name in architecture or name.startswith("__"), name

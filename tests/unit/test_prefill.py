@@ -1,0 +1,76 @@
+"""Prefill: how the rate falls with the context is the model's own; the level is brought by a free factor."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.catalogue.read import hardware, model
+from planner.core.fleet.engine import Engine, Overheads
+from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node, us_per_missed_token
+from planner.errors import UsageError
+from planner.studies.capacity.check import check_rows, prefill_factor
+
+EP32 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=32, redundant_experts=32)
+
+
+def test_published_rates_fall_with_the_prompt_as_the_model_says_within_one_per_cent() -> None:
+    rows = [row for row in check_rows() if "prompts of" in row.point]
+    assert len(rows) == 3
+    assert max(abs(row.relative_error) for row in rows) < 0.01
+    assert all("free factor" in row.point for row in rows)
+    assert prefill_factor() == pytest.approx(0.8, abs=0.02)
+
+
+def test_without_its_attention_the_model_would_miss_the_fall() -> None:
+    """So the test above can fail: a rate that does not fall is off by 7 % at one end."""
+    published = np.array([57_674, 54_543, 50_302])
+    assert np.abs(published / np.exp(np.log(published).mean()) - 1).max() > 0.06
+
+
+def test_a_token_passes_the_weights_and_attends_to_its_context_by_hand() -> None:
+    """71.4 GFLOP of products, 81,920 FLOP per layer and attended token at 450 TFLOP/s, 0.6 us per layer."""
+    none, thousand = us_per_missed_token(EP32, [0, 1000])
+    assert thousand - none == pytest.approx(61 * 81_920 * 1000 / 450e6, rel=1e-3)
+    attention, dense, shared = 61 * 187.1e6, 3 * 3 * 7168 * 18_432, 58 * 44.04e6
+    products = 2 * (attention + dense + shared) / 1150e6 + 2 * 58 * 8 * 44.04e6 / 950e6
+    assert none == pytest.approx(products + 61 * 0.6, rel=1e-3)
+
+
+def test_a_tensor_parallel_group_shares_the_work_and_adds_up_over_its_links() -> None:
+    llama = model("llama-3.1-70b")
+    one, eight = (
+        Engine(llama, hardware("h100"), "bf16", tensor_parallel=tp, overheads=Overheads(row_us=0)) for tp in (1, 8)
+    )
+    alone, shared = float(us_per_missed_token(one, 1000)), float(us_per_missed_token(eight, 1000))
+    assert alone / 8 < shared < alone / 4
+
+
+@given(st.floats(0, 100_000), st.floats(0, 100_000), st.floats(0, 0.99), st.floats(0, 0.99))
+def test_longer_contexts_never_speed_up_and_hits_never_slow_down(c1: float, c2: float, h1: float, h2: float) -> None:
+    slow, fast = (
+        float(missed_tokens_per_s_per_node(EP32, context, balance=0.8)) for context in (max(c1, c2), min(c1, c2))
+    )
+    assert slow <= fast
+    few, many = (float(input_tokens_per_s_per_node(fast, ratio)) for ratio in (min(h1, h2), max(h1, h2)))
+    assert few <= many
+
+
+def test_without_hits_all_input_is_missed() -> None:
+    assert float(input_tokens_per_s_per_node(50_000, 0)) == 50_000
+    assert float(input_tokens_per_s_per_node(50_000, 0.5)) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("call", "cure"),
+    [
+        (lambda: us_per_missed_token(EP32, -1), "context must be from 0"),
+        (lambda: us_per_missed_token(EP32, 1e9), "to 131,072 tokens"),
+        (lambda: input_tokens_per_s_per_node(1, 1), "hit ratio is at least 0 and below 1"),
+        (lambda: missed_tokens_per_s_per_node(EP32, 1, balance=0), "above 0 and at most 1"),
+    ],
+)
+def test_bad_input_gives_one_line(call: object, cure: str) -> None:
+    assert callable(call)
+    with pytest.raises(UsageError, match=cure):
+        call()

@@ -1,0 +1,152 @@
+"""Scenarios: closed, layered, and honest about where each value comes from."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.catalogue import read as catalogue
+from planner.catalogue.scenarios import field_paths, load_scenario, to_toml, toml_value, value_at
+from planner.errors import ScenarioError, UsageError
+from planner.settings.scenario import parse_day_window
+
+KINDS = {"published", "computed", "fitted", "inferred", "assumed", "set"}
+
+
+def problems_of(*overrides: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(None, overrides)
+    return list(caught.value.problems)
+
+
+def test_every_field_of_every_built_in_scenario_says_where_its_value_comes_from() -> None:
+    for name in catalogue.names("scenarios"):
+        scenario = load_scenario(name).scenario
+        for path, meaning in field_paths():
+            kind, _, source = scenario.provenance[path].partition(": ")
+            assert kind in KINDS, path
+            assert source, path
+            assert meaning, path
+        assert set(scenario.provenance) == {path for path, _ in field_paths()}
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_its_base(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n[fleet]\nnodes = 301\nstart_up_s = 301\ndrain_deadline_s = 301\n')
+    environment = {"PLANNER__FLEET__START_UP_S": "302", "PLANNER__FLEET__DRAIN_DEADLINE_S": "302"}
+    loaded = load_scenario(str(file), ["fleet.drain_deadline_s=303"], environment)
+    fleet = loaded.scenario.fleet
+    assert (fleet.nodes, fleet.start_up_s, fleet.drain_deadline_s, fleet.gpus_per_node) == (301, 302, 303, 8)
+    assert loaded.origins["fleet.nodes"] == str(file)
+    assert loaded.origins["fleet.start_up_s"] == "environment PLANNER__FLEET__START_UP_S"
+    assert loaded.origins["fleet.drain_deadline_s"] == "flag --set fleet.drain_deadline_s"
+    assert "fleet.gpus_per_node" not in loaded.origins
+
+
+def test_an_overridden_field_no_longer_claims_the_published_source() -> None:
+    scenario = load_scenario(None, ["fleet.nodes=300"]).scenario
+    assert scenario.provenance["fleet.nodes"] == "set: flag --set fleet.nodes"
+
+
+def test_a_file_may_state_its_own_provenance(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[fleet]\nnodes = 301\n[provenance]\n"fleet.nodes" = "published: our inventory"\n')
+    assert load_scenario(str(file)).scenario.provenance["fleet.nodes"] == "published: our inventory"
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems_of("fleet.nodes=-1", "interval_s=61", "trace.scale=0.3", "fleet.node=3", "nonsense")
+    assert len(found) == 5
+    assert any("fleet.nodes" in problem and "greater than or equal to 1" in problem for problem in found)
+    assert any("interval_s" in problem and "multiple of 60" in problem for problem in found)
+
+
+def test_a_misspelt_field_names_the_near_one() -> None:
+    assert "did you mean fleet.nodes?" in problems_of("fleet.node=3")[0]
+
+
+def test_a_scale_that_is_not_one_over_a_whole_number_names_the_nearest() -> None:
+    assert "use 0.333333 (1/3)" in problems_of("trace.scale=0.3")[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "cure"),
+    [
+        ("fleet.nodes=10", "the base units need 68 nodes"),
+        ("policy.floor_nodes=279", "lower the floor or raise the fleet"),
+        ("fleet.base.decode=0", "raise base.prefill or base.decode"),
+        ("timezone=Mars", "for example UTC or Asia/Shanghai"),
+        ("policy.day_window=8-9", "write HH:MM-HH:MM"),
+        ("policy.day_window=08:00-08:00", "write 00:00-24:00"),
+        ("trace.weekday_factors=[1, 1]", "give seven"),
+        ("interval_s=3660", "less than or equal to 3600"),
+        ("fleet.capacity=guessed", "observed"),
+    ],
+)
+def test_a_bad_value_gets_a_line_with_the_cure(override: str, cure: str) -> None:
+    assert cure in "; ".join(problems_of(override))
+
+
+def test_a_step_without_units_is_refused() -> None:
+    assert "step holds no unit" in problems_of("fleet.step.prefill=0", "fleet.step.decode=0")[0]
+
+
+def test_what_is_written_as_toml_reads_back_the_same(tmp_path: Path) -> None:
+    scenario = load_scenario(None, ["fleet.nodes=300", "trace.start_at=2025-02-27T20:00:00+08:00"]).scenario
+    file = tmp_path / "copy.toml"
+    file.write_text(to_toml(scenario, comments=True))
+    copy = load_scenario(str(file)).scenario
+    for path, _ in field_paths():
+        assert value_at(copy, path) == value_at(scenario, path), path
+
+
+@given(st.text())
+def test_any_text_survives_toml(text: str) -> None:
+    import tomllib
+
+    clean = "".join(character for character in text if character.isprintable())
+    assert tomllib.loads(f"v = {toml_value(clean)}")["v"] == clean
+
+
+def test_a_scenario_cannot_extend_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.toml").write_text('extends = "two.toml"\n')
+    (tmp_path / "two.toml").write_text('extends = "one.toml"\n')
+    with pytest.raises(UsageError, match="extends itself"):
+        load_scenario("one.toml")
+
+
+def test_a_file_that_is_no_toml_names_the_place(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(UsageError, match=r"bad\.toml: is not TOML.*line 1"):
+        load_scenario(str(tmp_path / "bad.toml"))
+
+
+@pytest.mark.parametrize(
+    ("window", "inside", "outside"),
+    [
+        ("08:30-24:00", ["08:30", "23:59"], ["08:29", "00:00"]),
+        ("22:00-06:00", ["22:00", "00:00", "05:59"], ["06:00", "21:59"]),
+        ("00:00-24:00", ["00:00", "23:59"], []),
+    ],
+)
+def test_a_day_window_holds_its_start_and_not_its_end(window: str, inside: list[str], outside: list[str]) -> None:
+    from datetime import time
+
+    parsed = parse_day_window(window)
+    assert all(parsed.holds(time.fromisoformat(text)) for text in inside)
+    assert not any(parsed.holds(time.fromisoformat(text)) for text in outside)
+
+
+def test_every_price_and_rate_in_the_catalogue_says_where_it_comes_from() -> None:
+    for name in catalogue.names("prices"):
+        assert catalogue.price_sheet(name).source
+    for name in catalogue.names("gpu_rates"):
+        for rate in catalogue.gpu_rates(name).rates.values():
+            assert rate.kind in KINDS
+            assert rate.source
+
+
+def test_an_unknown_rate_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="rental, owned, reserved, on-demand, spot"):
+        catalogue.gpu_rate(catalogue.gpu_rates("h800"), "free")
