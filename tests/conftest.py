@@ -10,17 +10,22 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, settings
 
 from planner.catalogue.scenarios import load_scenario
 from planner.cli import app
+from planner.cli.documents import DOCUMENTS, document_type
+from planner.documents import schema
 from planner.settings.scenario import Scenario
 from planner.store import Store
 
@@ -66,9 +71,24 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             code = app.execute()
+        hold_against_schema(words, code, out.buffer.getvalue())  # type: ignore[attr-defined]
         return Result(code, out.buffer.getvalue().decode(errors="replace"), err.getvalue())  # type: ignore[attr-defined]
 
     return run
+
+
+def hold_against_schema(words: Sequence[str], code: int, out: bytes) -> None:
+    """What a command prints with --json is a document of the type that it is registered with."""
+    if code not in (0, 3) or not ("--json" in words or ("--format", "json") in pairwise(words)):
+        return
+    command = next(name for name in (" ".join(words[:2]), words[0]) if name in DOCUMENTS)
+    if DOCUMENTS[command]:
+        jsonschema.validate(json.loads(out), command_schema(command))
+
+
+@cache
+def command_schema(command: str) -> dict[str, Any]:
+    return schema(document_type(command))
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ _LONG = 1e15
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, default=_plain, allow_nan=False) + "\n")
+    from planner.documents import to_json
+
+    sys.stdout.write(json.dumps(to_json(document), indent=2, default=_plain, allow_nan=False) + "\n")
 
 
 def print_line(text: str = "") -> None:

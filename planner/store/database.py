@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -17,6 +17,8 @@ import pyarrow as pa
 from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
 from planner.store import migrate
 from planner.store.queries import named_query
+
+T = TypeVar("T")
 
 DEFAULT_FILE = "planner.duckdb"
 WAIT_S = 60.0
@@ -52,6 +54,10 @@ class Session:
     def rows(self, query: str, **params: object) -> list[dict[str, Any]]:
         """The rows of a named query as dicts."""
         return self.frame(query, **params).to_dicts()
+
+    def records(self, query: str, kind: type[T], **params: object) -> list[T]:
+        """The rows of a named query as objects of a dataclass with a field for every column."""
+        return [kind(**row) for row in self.rows(query, **params)]
 
     def stream(self, query: str, batch_rows: int, **params: object) -> pa.RecordBatchReader:
         """The rows of a named query as Arrow batches; read it all before the next query."""
