@@ -5,8 +5,21 @@ A price of one dollar per million tokens is one micro-dollar per token, so price
 micro-dollars per million tokens and every product stays an integer.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+Progress = Callable[[int, int], None]
+"""Told what is done, and what is to be done in all."""
+
+Clock = Callable[[], float]
+"""Seconds from some fixed moment, as of time.perf_counter."""
 
 US_PER_S = 1_000_000
 US_PER_MINUTE = 60 * US_PER_S

@@ -9,13 +9,14 @@ import numpy as np
 
 from planner.catalogue.read import balancer_rows, calibration, hardware, model, workload
 from planner.core.fleet.balancing import BalancerTable, MeasuredImbalance
-from planner.core.fleet.decode import Floats, Imbalance
+from planner.core.fleet.decode import Imbalance
 from planner.core.fleet.engine import Engine, Overheads, Validity
 from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
 from planner.errors import UsageError
 from planner.settings.machines import Hardware, Model
 from planner.settings.scenario import EngineSettings, FleetSettings, Scenario
+from planner.units import Floats
 
 FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
 """Model and node of the published steps that overheads were fitted to."""

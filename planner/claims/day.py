@@ -6,14 +6,11 @@ from math import exp, log
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.capacity.engines import Workload
 from planner.errors import UsageError
 from planner.trace.synthetic.profile import Lognormal, Population, Profile, Published, load_profile
-from planner.units import S_PER_DAY, S_PER_HOUR
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_DAY, S_PER_HOUR, Floats
 
 HOURS = S_PER_DAY // S_PER_HOUR
 

@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from planner.units import Progress
+
 
 _LONG = 1e15
 """More digits than anybody reads, and about as many as a float has."""
@@ -51,7 +53,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
+def progress_bar(what: str) -> "Iterator[Progress | None]":
     """A progress bar on stderr; None where stderr is no terminal or NO_COLOR is set."""
     from os import environ
 

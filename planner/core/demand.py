@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.units import US_PER_HOUR, US_PER_S, from_us
-
-Ints = NDArray[np.int64]
+from planner.units import US_PER_HOUR, US_PER_S, Ints, from_us
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 import polars as pl
 
-from planner.core.demand import Demand, Grid, Ints
+from planner.core.demand import Demand, Grid
 from planner.core.forecast import forecaster, rolling_quantiles
-from planner.core.forecast.base import DAYS_PER_WEEK, Floats
+from planner.core.forecast.base import DAYS_PER_WEEK
 from planner.core.forecast.history import COUNTED
 from planner.errors import UsageError
 from planner.planning import pipeline
@@ -19,7 +19,7 @@ from planner.store import Session, Store
 from planner.trace import stored as catalogue
 from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, Ints, to_us
 
 _FALLBACK = "seasonal-naive"
 """The method with the least need of history: one season."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
-from planner.core.demand import Demand, Ints
+from planner.core.demand import Demand
 from planner.core.economics.ledger import costs, list_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
@@ -18,7 +18,7 @@ from planner.planning import pipeline
 from planner.runs.results import RunView
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
-from planner.units import TOKENS_PER_PRICE, round_half_up
+from planner.units import TOKENS_PER_PRICE, Ints, round_half_up
 
 DAYS = "plan_actual"
 """The table that the rows go to."""

@@ -34,9 +34,7 @@ from planner.trace.stored import TraceInfo
 from planner.trace.synthetic import build
 from planner.trace.synthetic.profile import load_profile
 from planner.trace.timetables import load_timetable
-from planner.units import S_PER_HOUR
-
-Progress = Callable[[int, int], None]
+from planner.units import S_PER_HOUR, Progress
 
 
 def version() -> str:

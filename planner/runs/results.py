@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from planner.catalogue.scenarios import stored_scenario
-from planner.core.demand import Demand, Grid, Ints, local_hour_us
+from planner.core.demand import Demand, Grid, local_hour_us
 from planner.core.economics.ledger import Costs, Revenue
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
@@ -20,7 +20,7 @@ from planner.runs.jobs import JobsView, job_frames, jobs_document, load_jobs
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace.stored import TraceInfo
-from planner.units import US_PER_S
+from planner.units import US_PER_S, Ints
 
 _RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
 _FORECAST_TABLES = ("forecast_interval",)

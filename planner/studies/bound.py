@@ -15,12 +15,12 @@ from planner.core.optimum import Objective, Optimum, Problem, Schedule, gap, opt
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import PlannerError, UsageError
 from planner.files import whole
-from planner.planning.pipeline import Progress, check, compute_plan, ensure_trace, sized
+from planner.planning.pipeline import check, compute_plan, ensure_trace, sized
 from planner.runs.results import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace.demand import binned
-from planner.units import S_PER_HOUR
+from planner.units import S_PER_HOUR, Progress
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 TIME_LIMIT_S = 20.0

@@ -17,16 +17,7 @@ from planner.core.optimum import Optimum, gap
 from planner.core.policy import POLICIES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
-from planner.planning.pipeline import (
-    Progress,
-    check,
-    compute_plan,
-    ensure_trace,
-    sampling_notes,
-    sized,
-    slo_limits,
-    version,
-)
+from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized, slo_limits, version
 from planner.runs.results import PlanOutcome, save_comparison
 from planner.settings.scenario import Scenario
 from planner.store import Store
@@ -34,7 +25,7 @@ from planner.studies.bound import TIME_LIMIT_S, bounds_of
 from planner.studies.replay.run import replay, store_replay
 from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_HOUR, usd
+from planner.units import S_PER_HOUR, Progress, usd
 
 SOURCES = ("trace", "profile", "previous", "forecast")
 TUNABLE = ("night-training", "reactive", "predictive", "scheduled-bounds")

@@ -1,6 +1,6 @@
 """Forecasts of stored demand: history from traces, back-tests of every method, the time after the last interval."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,15 +17,13 @@ from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace import stored as catalogue
 from planner.trace.demand import binned
-from planner.units import S_PER_HOUR, from_us, iso
+from planner.units import S_PER_HOUR, Progress, from_us, iso
 
 SHARES = (0.5, 0.9, 0.99)
 """Shares whose quantiles are shown, beside the scenario's own."""
 
 _LEADS_H = (1, 3, 6, 12, 24, 48, 168)
 """Hours ahead at which errors are told, beside the next interval and the last."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

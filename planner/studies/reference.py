@@ -8,13 +8,13 @@ from typing import Any, Literal
 from planner.capacity.engines import Modelled, with_capacity
 from planner.core.economics.ledger import margin_ratio
 from planner.errors import UsageError
-from planner.planning.pipeline import Progress, compute_plan, ensure_trace, modelled_capacity, slo_limits
+from planner.planning.pipeline import compute_plan, ensure_trace, modelled_capacity, slo_limits
 from planner.runs.results import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace.demand import binned
 from planner.trace.synthetic.profile import Profile, Published, load_profile
-from planner.units import S_PER_HOUR, US_PER_S, from_us, usd
+from planner.units import S_PER_HOUR, US_PER_S, Progress, from_us, usd
 
 Kind = Literal["input", "fitted", "inferred", "emergent"]
 

@@ -16,13 +16,12 @@ from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import Role, UnitFailures, covered, fewest_spares
 from planner.core.replay.requests.window import counted_window, window_of
 from planner.errors import UsageError
-from planner.planning.pipeline import Progress
 from planner.runs.results import PlanOutcome
 from planner.settings.scenario import FleetSettings, Scenario
 from planner.store import Store
 from planner.studies.replay import account as replays
 from planner.studies.replay.run import NO_SPARES, Replayed, plan_of, replay, unit_failures, window_lives
-from planner.units import US_PER_HOUR, from_us, usd
+from planner.units import US_PER_HOUR, Progress, from_us, usd
 
 PER_NODE_PER_DAY = 0.78 * 419 / 54 / (16_384 / 8)
 """Failures of a node a day where a scenario gives none. Published: Meta, "The Llama 3 Herd of Models" (2024), 419

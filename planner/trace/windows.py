@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from planner.core.demand import Demand, Grid
 from planner.errors import TraceError
 from planner.store.traces import REQUEST_SCHEMA
-from planner.units import iso
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from planner.units import Ints, iso
 
 MOST_ROWS = 200_000_000
 """Requests that are drawn at most: two days as busy as the published one, 5 GB."""

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.core.forecast import BUILT_IN, METHODS, Floats, Forecaster, Seasons, forecaster, rolling_quantiles
+from planner.core.forecast import BUILT_IN, METHODS, Forecaster, Seasons, forecaster, rolling_quantiles
 from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import GRID, HoltWinters, Smoothing
 from planner.core.forecast.naive import SeasonalNaive
 from planner.core.forecast.profile import DayOfWeek
 from planner.core.forecast.quantiles import _LEAST_SCALE
 from planner.errors import UsageError
+from planner.units import Floats
 from tests.helpers.forecast_reference import candidates, holt_winters, quantile
 
 NAN = np.nan

@@ -10,17 +10,15 @@ from datetime import UTC
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from planner.core.demand import Demand, Grid, Ints
+from planner.core.demand import Demand, Grid
 from planner.core.economics.ledger import list_revenue
 from planner.core.economics.load_pricing import PriceRule, load_over_peak, load_per_node, nodes_over_fleet, price_ratios
 from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.errors import UsageError
 from planner.settings.pricing_rules import MINUTES_PER_DAY, MINUTES_PER_WEEK, PricingRule, Utilisation
-from planner.units import S_PER_DAY, TOKENS_PER_PRICE, cumulative_rounding
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_DAY, TOKENS_PER_PRICE, Floats, Ints, cumulative_rounding
 
 MOST_GROWTH = 1000.0
 """Assumed: an elasticity measured near the list price says nothing of a demand a thousand times as large."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
-from planner.core.demand import Demand, Ints
+from planner.core.demand import Demand
 from planner.core.economics.prices import PPM, TokenRates, ppm
-from planner.units import S_PER_HOUR, TOKENS_PER_PRICE, cumulative_rounding, round_half_up
+from planner.units import S_PER_HOUR, TOKENS_PER_PRICE, Ints, cumulative_rounding, round_half_up
 
 
 @dataclass(frozen=True)

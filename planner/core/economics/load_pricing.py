@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,10 @@ two-key              the rank with the smallest max(kv / mean kv, streams / mean
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import Floats, Ints
 
 BALANCERS = ("random", "round-robin", "power-of-two", "join-shortest-queue", "least-kv", "two-key")
 """Names of the balancers; the place of a name is its number in the kernel."""

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import HEAD_BYTES, WEIGHT_BYTES, active_parameters
 from planner.errors import UsageError
 from planner.settings.machines import Model
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 _STEPS = 200
 """Steps towards the batch that fills during its own service; each comes closer by the share of the server in use."""

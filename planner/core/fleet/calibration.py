@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.decode import OVERLAPS, Imbalance, step_us
 from planner.core.fleet.engine import Engine, Overheads, Validity
 from planner.core.fleet.operating import ImbalanceAt, balanced
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 _CHOICES = 10
 LEAST_POINTS = 4

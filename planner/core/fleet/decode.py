@@ -17,7 +17,7 @@ to 12 % off.
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import (
@@ -32,8 +32,7 @@ from planner.core.fleet.shapes import (
 )
 from planner.errors import UsageError
 from planner.settings.scenario import Overlap
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 OVERLAPS: tuple[Overlap, Overlap] = ("on", "off")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.shapes import (
     HEAD_BYTES,
@@ -17,8 +17,7 @@ from planner.core.fleet.shapes import (
 from planner.errors import UsageError
 from planner.settings.machines import Hardware, Model
 from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 RESERVE_GB = 10.0
 """Activations, graphs, communication buffers, router and norms, per GPU. Assumed."""

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import Floats, Ints
 
 SEARCH_STEPS = 200
 """Steps of the local search per layer and node before it asks whether to go on."""

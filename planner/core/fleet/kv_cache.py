@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import Floats, Ints
 
 BYTES_PER_GB = 1e9
 """Disks are sold in decimal units: the SI prefix."""

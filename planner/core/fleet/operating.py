@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.decode import Imbalance, step_us, tokens_per_s_per_node
 from planner.core.fleet.engine import Engine
 from planner.errors import UsageError
-from planner.units import S_PER_DAY, S_PER_HOUR
+from planner.units import S_PER_DAY, S_PER_HOUR, Floats
 
-Floats = NDArray[np.float64]
 ImbalanceAt = Callable[[Floats], Imbalance]
 """Imbalance as a function of streams per GPU."""
 

@@ -8,14 +8,13 @@ what was measured; how the rate falls with the context is the model's own.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.core.fleet.decode import all_reduce_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import attention_shape, dense_weights, expert_weights
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 MOST_CONTEXT = 131_072
 """Validity: tokens; some times the published prompts, beyond which lies extrapolation."""

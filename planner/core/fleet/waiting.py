@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from math import erf, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from planner.errors import UsageError
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 _POINTS = 256
 """Points of the grid of lengths: a target is about 170 of them, so a quantile is known to half a per cent of it."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.forecast.base import Floats
 from planner.core.forecast.methods import forecaster, require_history
 from planner.core.forecast.quantiles import rolling_quantiles
 from planner.errors import UsageError
+from planner.units import Floats
 
 SERIES = ("input_tokens", "output_tokens")
 """What of a demand is forecast."""

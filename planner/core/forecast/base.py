@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
-from planner.units import S_PER_DAY
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_DAY, Floats
 
 DAYS_PER_WEEK = 7
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.forecast.base import Floats
 from planner.core.forecast.methods import forecaster, require_history
 from planner.core.forecast.quantiles import rolling_quantiles
+from planner.units import Floats
 
 
 class DemandForecasts(NamedTuple):

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from planner.core.forecast.base import Floats, Seasons, nothing_known
+from planner.core.forecast.base import Seasons, nothing_known
 from planner.errors import UsageError
+from planner.units import Floats
 
 REFITS_PER_DAY = 4
 """A fit takes a tenth of a second to a second, so not every row has its own. Assumed: every six hours, as often as

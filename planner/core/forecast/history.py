@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from planner.core.demand import Demand, Grid, Ints
+from planner.core.demand import Demand, Grid
 from planner.errors import UsageError
-from planner.units import US_PER_HOUR, US_PER_S, iso
+from planner.units import US_PER_HOUR, US_PER_S, Ints, iso
 
 COUNTED = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
 

@@ -19,7 +19,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from planner.core.forecast.base import Floats, nothing_known
+from planner.core.forecast.base import nothing_known
+from planner.units import Floats
 
 Form = Literal["additive", "multiplicative"]
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.forecast.base import Floats, Seasons, nothing_known, same_slot
+from planner.core.forecast.base import Seasons, nothing_known, same_slot
+from planner.units import Floats
 
 
 @dataclass(frozen=True)

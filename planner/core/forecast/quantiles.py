@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.core.forecast.base import Floats
+from planner.units import Floats
 
 _LEAST_SCALE = 0.05
 """Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the

@@ -13,6 +13,7 @@ from planner.core.optimum.program import Program
 from planner.core.optimum.schedules import foreseeing, keeps_times, mended
 from planner.core.optimum.solver import relaxation, search
 from planner.core.replay.intervals.plan import IntervalPlan
+from planner.units import Clock
 
 Status = Literal["optimal", "feasible (time limit)", "feasible (relaxed)", "infeasible", "no schedule found"]
 
@@ -28,8 +29,6 @@ WINDOW_S = 2.0
 """Seconds of search in a window at most. Measured: most windows take less."""
 WINDOW_SHARE = 0.4
 """Share of the time for windows. Measured: the bound needs the rest."""
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)

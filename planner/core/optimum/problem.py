@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from planner.core.demand import Demand, Ints
+from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.scenario import TrainingSettings
-from planner.units import MICROS_PER_USD, S_PER_HOUR
+from planner.units import MICROS_PER_USD, S_PER_HOUR, Ints
 
 Objective = Literal["node-hours", "cost"]
 """node-hours: those of inference. cost: of inference, less the value of useful training, plus starts; in dollars."""

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Seen, Sight, Tick
 from planner.settings.scenario import PolicySettings, UnitSettings
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from planner.units import Floats, Ints
 
 
 @dataclass(frozen=True)

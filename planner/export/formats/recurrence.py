@@ -9,9 +9,9 @@ from datetime import tzinfo
 
 import numpy as np
 
-from planner.core.demand import Grid, Ints
+from planner.core.demand import Grid
 from planner.errors import RunError
-from planner.units import S_PER_DAY, US_PER_S, from_us
+from planner.units import S_PER_DAY, US_PER_S, Ints, from_us
 
 MINUTES_PER_DAY = 1440
 DAYS = 7

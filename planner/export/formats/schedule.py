@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from planner.core.demand import Grid, Ints
+from planner.core.demand import Grid
 from planner.settings.scenario import ExportSettings
+from planner.units import Ints
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from zipfile import BadZipFile
 import numpy as np
 import polars as pl
 
-from planner.core.fleet.experts import Floats, Ints
 from planner.errors import PlannerError, UsageError
+from planner.units import Floats, Ints
 
 MOST_ENTRIES = 50_000_000
 """Loads or slots of one placement at most, 0.4 GB. Assumed: thousands of times a model's layers times experts."""

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from planner.catalogue.read import describe, price_sheet, pricing_rule
@@ -30,16 +29,14 @@ from planner.core.economics.dynamic_pricing import (
 from planner.core.economics.ledger import list_revenue, margin_ratio
 from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.errors import UsageError
-from planner.planning.pipeline import Progress, check, compute_plan, ensure_trace, sampling_notes, sized
+from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized
 from planner.runs.results import PlanOutcome
 from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import PriceSheet
 from planner.store import Store
 from planner.trace.demand import binned
-from planner.units import S_PER_HOUR, usd
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_HOUR, Floats, Progress, usd
 
 DEFINITIONS: dict[Utilisation, str] = {
     "load-over-peak": "load over the largest load at the same prices",

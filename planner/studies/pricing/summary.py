@@ -17,9 +17,7 @@ from planner.runs.results import limits_missed
 from planner.settings.pricing_rules import Utilisation
 from planner.studies.pricing.market import DEFINITIONS, Level, Market, Priced, held_nodes
 from planner.trace.synthetic.profile import Profile, load_profile
-from planner.units import S_PER_HOUR, from_us, iso, usd
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_HOUR, Floats, from_us, iso, usd
 
 ELASTICITIES = (0.0, -0.5, -1.0, -1.5)
 """Assumed: fixed volume, and demand that answers less than, as much as, and more than prices change."""

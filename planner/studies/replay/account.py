@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from planner.core.replay.requests.kernels.layout import FULL, LATE
 from planner.core.replay.requests.latency import E2E, TPOT, attained, bucket_edges_us, quantiles_ms
 from planner.core.replay.requests.missed import Missed, missed
-from planner.core.replay.requests.model import Floats, Lives, Requests, Service, Span
+from planner.core.replay.requests.model import Lives, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.settings.scenario import FleetSettings, SloSettings
-from planner.units import US_PER_HOUR, from_us
+from planner.units import US_PER_HOUR, Floats, from_us
 
 Counts = NDArray[np.int32]
 

@@ -25,7 +25,6 @@ from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, Pre
 from planner.core.replay.requests.window import Window, window_of
 from planner.errors import RunError, UsageError
 from planner.planning.pipeline import (
-    Progress,
     check,
     compute_plan,
     ensure_trace,
@@ -42,7 +41,7 @@ from planner.store import Session, Store
 from planner.studies.replay import account as replays
 from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, from_us, usd
+from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, Progress, from_us, usd
 
 _BATCH_ROWS = 500_000
 _MOST_KEPT = 20_000_000

@@ -24,7 +24,6 @@ from planner.core.sensitivity import Law, latin_hypercube, seeds
 from planner.errors import PlannerError, ScenarioError, UsageError
 from planner.planning.foresight import drawn_from
 from planner.planning.pipeline import (
-    Progress,
     check,
     ensure_trace,
     modelled_workload,
@@ -54,6 +53,7 @@ from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.cells import cells_of, demand_of
 from planner.trace.synthetic.profile import Profile
+from planner.units import Progress
 
 NOISE_SEEDS = 32
 """Draws of the noise whose spread stands for it beside one-at-a-time changes; assumed: enough for a 5 % quantile."""

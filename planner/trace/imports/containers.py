@@ -17,18 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.sources import LogStream, head_of
+from planner.units import Ints
 
 BLOCK_BYTES = 8 << 20
 _HEAD_BYTES = 1 << 20
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-
-Ints = NDArray[np.int64]
 
 
 def kind(head: bytes) -> Literal["csv", "json", "parquet"]:

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
-
-Floats = NDArray[np.float64]
+from planner.units import Floats
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 MOST_WINDOWS = 200_000

@@ -14,16 +14,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.trace.imports import containers
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.sources import SERVEGEN_TRACES
-from planner.units import US_PER_S
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from planner.units import US_PER_S, Floats, Ints
 
 LENGTHS_S = 21_600
 """Published: a histogram of lengths holds for six hours."""

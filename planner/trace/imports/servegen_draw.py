@@ -7,14 +7,11 @@ from contextlib import suppress
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.store.traces import REQUEST_SCHEMA
 from planner.trace.imports.servegen import Client, Lengths
 from planner.trace.windows import shares
-from planner.units import US_PER_S
-
-Ints = NDArray[np.int64]
+from planner.units import US_PER_S, Ints
 
 SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name != "session_id"])
 

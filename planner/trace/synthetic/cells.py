@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.core.demand import Demand, Grid
 from planner.errors import UsageError
 from planner.settings.scenario import TraceSettings
-from planner.trace.synthetic.profile import Floats, Profile
-from planner.units import S_PER_DAY, from_us, to_us
+from planner.trace.synthetic.profile import Profile
+from planner.units import S_PER_DAY, Floats, Ints, from_us, to_us
 
 LEAST_ROWS = 30
 """Fewest rows of a cell: below, conditioning on the totals would distort the lengths."""
@@ -25,8 +24,6 @@ _DAY_SHARE = 0.5
 _MEMORY = 0.9
 """Correlation of the rest of the noise from one cell to the next; assumed."""
 _NOISE_STREAM = 1
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

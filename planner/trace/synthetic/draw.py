@@ -5,16 +5,17 @@ then they are scaled and rounded so that the cell's totals come out exactly.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
 from planner.errors import TraceError
-from planner.trace.synthetic.cells import Cells, Ints
+from planner.trace.synthetic.cells import Cells
 from planner.trace.synthetic.kernels import draw as kernels
-from planner.trace.synthetic.profile import CachedShare, Floats, Lognormal, Population
+from planner.trace.synthetic.profile import CachedShare, Lognormal, Population
+from planner.units import Floats, Ints, Progress
 
 SCHEMA = pa.schema(
     [
@@ -27,8 +28,6 @@ SCHEMA = pa.schema(
 _CELL_STREAM = 0
 _QUANTILES = 4097
 _WORKERS = 2
-
-Progress = Callable[[int, int], None]
 
 
 def draw(population: Population, cells: Cells, seed: int, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:

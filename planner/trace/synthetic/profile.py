@@ -13,16 +13,13 @@ from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from planner.catalogue.read import read_settings
 from planner.errors import UsageError
 from planner.files import shipped
 from planner.settings.scenario import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
-from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, to_us
-
-Floats = NDArray[np.float64]
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, to_us
 
 
 class Totals(Closed):

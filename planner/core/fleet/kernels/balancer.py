@@ -1,12 +1,9 @@
 """Compiled inner loops of request balancing. Importing this module imports numba, which takes about a second."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.jit import njit
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import Floats, Ints
 
 RANDOM, ROUND_ROBIN, POWER_OF_TWO, JOIN_SHORTEST_QUEUE, LEAST_KV, TWO_KEY = range(6)
 

@@ -1,11 +1,9 @@
 """Compiled inner loop of cache hit curves. Importing this module imports numba, which takes about a second."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.jit import njit
-
-Ints = NDArray[np.int64]
+from planner.units import Ints
 
 
 @njit

@@ -1,12 +1,9 @@
 """Compiled inner loops of expert placement. Importing this module imports numba, which takes about a second."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.jit import njit
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import Floats, Ints
 
 
 @njit

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.demand import Demand, Grid, Ints
+from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.lending import Window, lend, steps_of
 from planner.core.replay.intervals.lifetimes import ROLES, Life, Timing, unit_lives
 from planner.settings.scenario import TrainingSettings
+from planner.units import Ints
 
 
 @dataclass(frozen=True)

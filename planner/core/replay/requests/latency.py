@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.core.replay.requests.model import Floats
+from planner.units import Floats
 
 E2E, TPOT = range(2)
 """Histograms of decode, as in the kernels."""

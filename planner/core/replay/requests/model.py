@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
-from planner.units import US_PER_HOUR, US_PER_MINUTE
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from planner.units import US_PER_HOUR, US_PER_MINUTE, Floats, Ints
 
 BalancerName = Literal[
     "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"

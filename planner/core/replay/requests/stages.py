@@ -24,7 +24,6 @@ from planner.core.replay.requests.model import (
     BALANCERS,
     QUEUE_MODES,
     BalancerName,
-    Floats,
     Lives,
     QueueRules,
     Requests,
@@ -32,6 +31,7 @@ from planner.core.replay.requests.model import (
     Span,
 )
 from planner.errors import UsageError
+from planner.units import Floats
 
 SAMPLE_US = 10e6
 """Imbalance is sampled every ten seconds."""

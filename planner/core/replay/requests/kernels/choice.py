@@ -12,8 +12,6 @@ from planner.core.replay.requests.kernels.layout import (
     NEXT_US,
     NOBODY,
     SECOND,
-    Floats,
-    Ints,
     Record,
     floats,
     ints,
@@ -22,6 +20,7 @@ from planner.core.replay.requests.kernels.layout import (
     padded,
 )
 from planner.jit import njit
+from planner.units import Floats, Ints
 
 RANDOM, ROUND_ROBIN, SHORTEST_QUEUE, POWER_OF_TWO, LEAST_KV, TWO_KEY, PREFIX_AWARE = range(7)
 """As in `planner.core.replay.requests.model.BALANCERS`."""

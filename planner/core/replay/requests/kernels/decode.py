@@ -20,7 +20,6 @@ from planner.core.replay.requests.kernels.layout import (
     SAMPLE,
     STOP,
     TAKE,
-    Ints,
     Record,
     Records,
     at_address,
@@ -43,6 +42,7 @@ from planner.core.replay.requests.kernels.step import (
 )
 from planner.core.replay.requests.kernels.tally import count_queued, count_step
 from planner.jit import njit
+from planner.units import Ints
 
 ROLE = 1
 

@@ -11,7 +11,6 @@ from planner.core.replay.requests.kernels.layout import (
     NOBODY,
     PREFILL_UNIT,
     SECOND,
-    Ints,
     Record,
     Records,
     at_address,
@@ -21,6 +20,7 @@ from planner.core.replay.requests.kernels.layout import (
     numbers_of,
 )
 from planner.jit import njit
+from planner.units import Ints
 
 ROLE = 0
 

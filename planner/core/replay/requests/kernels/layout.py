@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.jit import njit
+from planner.units import Floats, Ints
 
 # isort: split
 # after planner.jit, which says where numba keeps what it compiles
@@ -18,8 +19,6 @@ from numba import carray as carray
 from numba import types
 from numba.extending import intrinsic
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 Records: TypeAlias = NDArray[np.void]
 Record: TypeAlias = Any
 """One element of Records."""

@@ -10,7 +10,6 @@ from planner.core.replay.requests.kernels.layout import (
     NEXT_US,
     NOBODY,
     WAITING,
-    Ints,
     Record,
     Records,
     at_address,
@@ -19,6 +18,7 @@ from planner.core.replay.requests.kernels.layout import (
 )
 from planner.core.replay.requests.kernels.tally import count_pass, count_queued
 from planner.jit import njit
+from planner.units import Ints
 
 
 @njit

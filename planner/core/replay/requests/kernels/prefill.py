@@ -42,7 +42,6 @@ from planner.core.replay.requests.kernels.layout import (
     READ,
     STOP,
     TAKE,
-    Ints,
     Record,
     Records,
     at_address,
@@ -55,6 +54,7 @@ from planner.core.replay.requests.kernels.layout import (
 from planner.core.replay.requests.kernels.line import all_of, not_begun, pool_of
 from planner.core.replay.requests.kernels.tally import count_pass, count_queued, minute_of, prefill_minutes
 from planner.jit import njit
+from planner.units import Ints
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.core.replay.requests.model.QUEUE_MODES`."""

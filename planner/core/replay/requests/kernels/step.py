@@ -20,8 +20,6 @@ from planner.core.replay.requests.kernels.layout import (
     RING,
     STREAM,
     TPOT,
-    Floats,
-    Ints,
     Record,
     Records,
     at_address,
@@ -33,6 +31,7 @@ from planner.core.replay.requests.kernels.layout import (
 )
 from planner.core.replay.requests.kernels.tally import count_queued, count_step, decode_minutes, minute_end, minute_of
 from planner.jit import njit
+from planner.units import Floats, Ints
 
 ROLE = 1
 

@@ -9,13 +9,13 @@ from planner.core.replay.requests.kernels.layout import (
     DECODE_MINUTE,
     MINUTE_US,
     PREFILL_MINUTE,
-    Floats,
     Record,
     Records,
     at_address,
     carray,
 )
 from planner.jit import njit
+from planner.units import Floats
 
 
 @njit
