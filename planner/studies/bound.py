@@ -13,6 +13,7 @@ from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.optimum import Objective, Optimum, Problem, Schedule, gap, optimise, shortfall
 from planner.core.replay.intervals.plan import IntervalPlan
+from planner.documents import to_json
 from planner.errors import PlannerError, UsageError
 from planner.files import whole
 from planner.planning.pipeline import check, compute_plan, ensure_trace, sized
@@ -74,12 +75,12 @@ class Bound:
             "min_up_s": problem.min_up_s,
             "min_down_s": problem.min_down_s,
             "start_usd": problem.start_usd,
-            "bound": {**self.first.document(), **self._bounds()},
+            "bound": {**to_json(self.first.document()), **self._bounds()},
             "schedule": self._schedule(self.first.schedule),
             "timetable": self._schedule(self.first.timetable),
             "policy": self.policy_document(),
             "objectives": [
-                {**optimum.document(), "schedule": self._schedule(optimum.schedule)} for optimum in self.optima
+                {**to_json(optimum.document()), "schedule": self._schedule(optimum.schedule)} for optimum in self.optima
             ],
             "notes": [COST_NOTE],
         }

@@ -3,19 +3,24 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 
 from planner.core.fleet.deployment import Units
+from planner.core.optimum.documents import (
+    ClassBoundDocument,
+    CostOptimumDocument,
+    NodeHoursOptimumDocument,
+    OptimumDocument,
+    ProofDocument,
+    Status,
+)
 from planner.core.optimum.problem import Objective, Problem, shortfall
 from planner.core.optimum.program import Program
 from planner.core.optimum.schedules import foreseeing, keeps_times, mended
 from planner.core.optimum.solver import relaxation, search
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.units import Clock
-
-Status = Literal["optimal", "feasible (time limit)", "feasible (relaxed)", "infeasible", "no schedule found"]
 
 PROVEN = 1e-6
 """Largest gap, as a share, that counts as none. Assumed: over the solver's rounding, far under a unit in a plan."""
@@ -95,30 +100,35 @@ class Optimum:
     def gap(self) -> float | None:
         return None if self.schedule is None else gap(self.schedule.value, self.bound)
 
-    def document(self) -> dict[str, Any]:
-        """Status, bounds, gap and seconds, JSON-ready; values in hours or dollars."""
-        key = "node_hours" if self.objective == "node-hours" else "cost_usd"
-        return {
-            "objective": self.objective,
-            key: self.bound,
-            "status": self.status,
-            "bound": self.bound,
-            "schedule": self.schedule.value if self.schedule else None,
-            "gap": self.gap,
-            "seconds": self.seconds,
-            "lp_bound": self.lp_bound,
-            "lp_seconds": self.lp_seconds,
-            "policies": [
-                {
-                    "drain": "before the boundary" if side.ahead else "after the boundary",
-                    "lp_bound": _finite(side.lp_bound),
-                    "bound": _finite(side.bound),
-                    "finished": side.finished,
-                }
+    @property
+    def proof(self) -> ProofDocument:
+        """Status, bounds, gap and seconds; values in hours or dollars."""
+        return ProofDocument(
+            objective=self.objective,
+            status=self.status,
+            bound=self.bound,
+            gap=self.gap,
+            seconds=self.seconds,
+            lp_bound=self.lp_bound,
+            lp_seconds=self.lp_seconds,
+            policies=tuple(
+                ClassBoundDocument(
+                    drain="before the boundary" if side.ahead else "after the boundary",
+                    lp_bound=_finite(side.lp_bound),
+                    bound=_finite(side.bound),
+                    finished=side.finished,
+                )
                 for side in self.sides
-            ],
-            "cure": self.cure,
-        }
+            ),
+            cure=self.cure,
+        )
+
+    def document(self) -> OptimumDocument:
+        """The proof with the value of the best schedule, and the bound under the objective's own key."""
+        proof, value = vars(self.proof), self.schedule.value if self.schedule else None
+        if self.objective == "node-hours":
+            return NodeHoursOptimumDocument(**proof, schedule=value, node_hours=self.bound)
+        return CostOptimumDocument(**proof, schedule=value, cost_usd=self.bound)
 
 
 def gap(value: float, bound: float | None) -> float | None:
