@@ -35,9 +35,21 @@ def problem(
     """The small fleet: prefill units of 1 node carry 600 tokens a minute, decode units of 2 nodes as many."""
     scenario = small_scenario("policy.floor_nodes=0", *overrides)
     inputs, outputs = (np.array([pair[role] for pair in asked], np.int64) for role in (0, 1))
-    demand = Demand(Grid(0, INTERVAL_S, len(asked)), np.ones_like(inputs), inputs, np.zeros_like(inputs), outputs)
+    demand = Demand(
+        grid=Grid(0, INTERVAL_S, len(asked)),
+        requests=np.ones_like(inputs),
+        input_tokens=inputs,
+        cached_input_tokens=np.zeros_like(inputs),
+        output_tokens=outputs,
+    )
     return Problem(
-        demand, Deployment(scenario.fleet), scenario.training, Units(*floor), allowance, 3_600_000, value_ratio
+        demand=demand,
+        deployment=Deployment(scenario.fleet),
+        training=scenario.training,
+        floor=Units(*floor),
+        max_shortfall_ratio=allowance,
+        node_hour_micros=3_600_000,
+        training_value_ratio=value_ratio,
     )
 
 

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import POLICIES, Given, Known, Past, Seen, Sight, decide_all, lead_intervals, make_policy
+from planner.core.policy import (
+    POLICIES,
+    Given,
+    Known,
+    PastTargets,
+    Seen,
+    Sight,
+    decide_all,
+    lead_intervals,
+    make_policy,
+)
 from planner.core.policy.base import Policy, Tick
 from planner.core.policy.timetable import Timetable
 from planner.errors import ScenarioError, UsageError
@@ -25,7 +35,7 @@ small = cache(small_scenario)
 
 
 def tick(start: datetime, coming: Seen | None = None, seconds: int = 60) -> Tick:
-    return Tick(start, seconds, None, () if coming is None else (coming,), ())
+    return Tick(start=start, interval_s=seconds, observed=None, coming=() if coming is None else (coming,), past=())
 
 
 def policy_for(scenario: Scenario, demand: list[Seen]) -> Policy:
@@ -165,7 +175,7 @@ def test_an_unknown_policy_lists_the_known_ones() -> None:
 
 def test_the_past_is_a_view_that_does_not_grow() -> None:
     targets = [Units(1, 1), Units(2, 2)]
-    past, less = Past(targets, 2), Past(targets, 2, less=Units(1, 0))
+    past, less = PastTargets(targets, 2), PastTargets(targets, 2, less=Units(1, 0))
     targets.append(Units(3, 3))
     assert list(past) == past[:] == [Units(1, 1), Units(2, 2)]
     assert (past[-1], less[-1], less[0], len(less)) == (Units(2, 2), Units(1, 2), Units(0, 1), 2)

@@ -1,16 +1,16 @@
 """The provable bound: the least that any policy can spend under the interval replay, and a schedule that comes near."""
 
-from planner.core.optimum.bound import Optimum, Schedule, gap, optimise
+from planner.core.optimum.bound import FeasibleSchedule, Optimum, gap, optimise
 from planner.core.optimum.documents import OptimumDocument, ProofDocument, Status
 from planner.core.optimum.problem import Objective, Problem, shortfall
 
 __all__ = [
+    "FeasibleSchedule",
     "Objective",
     "Optimum",
     "OptimumDocument",
     "Problem",
     "ProofDocument",
-    "Schedule",
     "Status",
     "gap",
     "optimise",

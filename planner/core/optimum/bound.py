@@ -36,8 +36,8 @@ WINDOW_SHARE = 0.4
 """Share of the time for windows. Measured: the bound needs the rest."""
 
 
-@dataclass(frozen=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True)
+class FeasibleSchedule:
     """A schedule that the interval replay accepts within the allowance. value: in the objective's unit.
 
     ahead: whether leaving units drain before the boundary, as those of a timetable do.
@@ -50,7 +50,7 @@ class Schedule:
     shortfall_tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Side:
     """The bound of one class of policies, in the objective's unit; infinite where none is within the allowance.
 
@@ -65,7 +65,7 @@ class Side:
     finished: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optimum:
     """What is known of the least value. bound <= value of every policy within the allowance.
 
@@ -75,8 +75,8 @@ class Optimum:
     objective: Objective
     status: Status
     sides: tuple[Side, ...]
-    schedule: Schedule | None
-    timetable: Schedule | None
+    schedule: FeasibleSchedule | None
+    timetable: FeasibleSchedule | None
     cure: str | None
 
     @property
@@ -156,9 +156,25 @@ def optimise(
             begin = clock()
             relaxed = relaxation(Program(problem, objective, ahead=ahead))
             value = _value(problem, objective, relaxed[0] if relaxed else math.inf)
-            sides.append(Side(ahead, value, clock() - begin, value, 0.0, finished=relaxed is None))
+            sides.append(
+                Side(
+                    ahead=ahead,
+                    lp_bound=value,
+                    lp_seconds=clock() - begin,
+                    bound=value,
+                    seconds=0.0,
+                    finished=relaxed is None,
+                )
+            )
     if all(math.isinf(side.lp_bound) for side in sides):
-        return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
+        return Optimum(
+            objective=objective,
+            status="infeasible",
+            sides=tuple(sides),
+            schedule=None,
+            timetable=None,
+            cure=_cure(problem, moment),
+        )
     found = [_schedule(problem, objective, targets, ahead=True) for targets in (*starts, *foreseeing(problem))]
     for number, side in enumerate(sides):
         if side.finished:
@@ -184,11 +200,27 @@ def optimise(
         sides[number] = replace(side, bound=bound, seconds=clock() - begin, finished=result.finished)
     best, timetable = _least(found), _least([one for one in found if one and one.ahead])
     if best is None and all(math.isinf(side.bound) for side in sides):
-        return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
-    return Optimum(objective, _status(sides, best), tuple(sides), best, timetable, None)
+        return Optimum(
+            objective=objective,
+            status="infeasible",
+            sides=tuple(sides),
+            schedule=None,
+            timetable=None,
+            cure=_cure(problem, moment),
+        )
+    return Optimum(
+        objective=objective,
+        status=_status(sides, best),
+        sides=tuple(sides),
+        schedule=best,
+        timetable=timetable,
+        cure=None,
+    )
 
 
-def _improved(problem: Problem, objective: Objective, best: Schedule, until: float, clock: Clock) -> Schedule:
+def _improved(
+    problem: Problem, objective: Objective, best: FeasibleSchedule, until: float, clock: Clock
+) -> FeasibleSchedule:
     """The best of schedules that differ from the last in one window of a long plan, window by window, up to a time."""
     if problem.count <= LONG:
         return best
@@ -204,7 +236,7 @@ def _improved(problem: Problem, objective: Objective, best: Schedule, until: flo
     return best
 
 
-def _status(sides: Sequence[Side], best: Schedule | None) -> Status:
+def _status(sides: Sequence[Side], best: FeasibleSchedule | None) -> Status:
     if best is None:
         return "no schedule found"
     if best.value - min(side.bound for side in sides) <= PROVEN * abs(best.value):
@@ -212,7 +244,9 @@ def _status(sides: Sequence[Side], best: Schedule | None) -> Status:
     return "feasible (relaxed)" if all(side.finished for side in sides) else "feasible (time limit)"
 
 
-def _schedule(problem: Problem, objective: Objective, targets: Sequence[Units], *, ahead: bool) -> Schedule | None:
+def _schedule(
+    problem: Problem, objective: Objective, targets: Sequence[Units], *, ahead: bool
+) -> FeasibleSchedule | None:
     """The schedule as the replay runs it, mended where it falls short of the allowance; None where it cannot be."""
     held = mended(problem, targets, ahead=ahead)
     if held is None or not keeps_times(problem, held):
@@ -220,10 +254,10 @@ def _schedule(problem: Problem, objective: Objective, targets: Sequence[Units], 
     plan = problem.replay(held, ahead=ahead)
     missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
     value = problem.in_units(problem.value(plan, objective), objective)
-    return Schedule(tuple(held), ahead, value, plan, missing)
+    return FeasibleSchedule(targets=tuple(held), ahead=ahead, value=value, plan=plan, shortfall_tokens=missing)
 
 
-def _least(found: Sequence[Schedule | None]) -> Schedule | None:
+def _least(found: Sequence[FeasibleSchedule | None]) -> FeasibleSchedule | None:
     return min((one for one in found if one), key=lambda one: one.value, default=None)
 
 

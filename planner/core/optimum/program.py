@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.problem import Objective, Problem, Role
+from planner.core.optimum.problem import Objective, Problem, ProblemRole
 
 Terms = Mapping[int, float]
 """A linear expression: factors by column."""
@@ -57,7 +57,7 @@ SCALE = 100.0
 to about a token, and the published day is proven soonest."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Matrix:
     """Columns and rows as they are added, in order."""
 
@@ -102,7 +102,7 @@ def phases(seconds: int, interval_s: int) -> list[tuple[int, float]]:
     return [(k, weight) for k, weight in found if k >= 0 and weight > 0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Columns:
     """A role's columns by interval: units held, started, stopped; late ones: those waiting, those that leave unserved;
     tokens short in units."""
@@ -171,7 +171,7 @@ class Program:
         ]
         return list(zip(*parts, strict=True))
 
-    def _columns(self, role: Role) -> _Columns:
+    def _columns(self, role: ProblemRole) -> _Columns:
         matrix, count = self.matrix, self.problem.count
         room, per_unit = self._most(role) - role.floor, self._unit_tokens(role)
         brim = self.start_s + self.drain_s == self.interval_s
@@ -187,7 +187,7 @@ class Program:
             short=[matrix.column(0, float(tokens) / per_unit) for tokens in role.demand],
         )
 
-    def _most(self, role: Role) -> int:
+    def _most(self, role: ProblemRole) -> int:
         """The most units to consider: ahead, more than the floor of a role without demand only cost."""
         return role.floor if self.ahead and not role.demand.any() else role.most
 
@@ -201,7 +201,7 @@ class Program:
         seconds = self.interval_s if self.ahead else math.gcd(self.interval_s, self.drain_s)
         return nodes * seconds / self.interval_s
 
-    def _movement(self, role: Role) -> None:
+    def _movement(self, role: ProblemRole) -> None:
         """Units held change by those started and stopped; minimum times of both."""
         matrix, columns, problem = self.matrix, self.columns[role.name], self.problem
         for t in range(1, problem.count):
@@ -220,7 +220,7 @@ class Program:
     def _minimum_intervals(self) -> tuple[int, int]:
         return self.problem.intervals(self.problem.min_up_s), self.problem.intervals(self.problem.min_down_s)
 
-    def _coverage(self, role: Role) -> None:
+    def _coverage(self, role: ProblemRole) -> None:
         """What serves, and what falls short, carry the demand."""
         columns, per_unit = self.columns[role.name], self._unit_tokens(role)
         held = [{column: 1.0} for column in columns.held]
@@ -242,7 +242,7 @@ class Program:
             if whole_drain:
                 self.matrix.row(plus((1.0, there), (-1.0, whole_drain[t])), lower=float(tokens) / per_unit)
 
-    def _rounding(self, role: Role) -> None:
+    def _rounding(self, role: ProblemRole) -> None:
         """What the last unit that the demand fills only in part leaves short when it is not held (integer rounding).
 
         Redundant for whole units, and most of what keeps the relaxation near them.
@@ -363,9 +363,9 @@ class Program:
     def _nodes(self, t: int) -> dict[int, float]:
         return {self.columns[role.name].held[t]: float(role.nodes) for role in self.problem.roles}
 
-    def _unit_tokens(self, role: Role) -> float:
+    def _unit_tokens(self, role: ProblemRole) -> float:
         """Tokens that a unit carries in an interval."""
         return role.nodes * role.tokens_per_s_per_node * self.interval_s
 
-    def _short_tokens(self, role: Role) -> tuple[float, Terms]:
+    def _short_tokens(self, role: ProblemRole) -> tuple[float, Terms]:
         return self._unit_tokens(role) / self.token_unit, dict.fromkeys(self.columns[role.name].short, 1.0)

@@ -8,7 +8,7 @@ from planner.core.policy.common import floor_of
 from planner.settings.scenario import PolicySettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reactive:
     """Adds scaling steps when the observed demand is above the target utilisation of what there is: the fewest that
     bring it back. Gives steps up as far as those that stay are used below the target less the tolerance.
@@ -35,15 +35,15 @@ class Reactive:
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "Reactive":
         floor_step, notes = floor_of(settings, deployment)
         return cls(
-            deployment,
-            settings.target_utilisation,
-            settings.tolerance,
-            settings.up_cooldown_s,
-            settings.down_cooldown_s,
-            settings.most_steps_up,
-            settings.most_steps_down,
-            floor_step,
-            notes,
+            deployment=deployment,
+            target_utilisation=settings.target_utilisation,
+            tolerance=settings.tolerance,
+            up_cooldown_s=settings.up_cooldown_s,
+            down_cooldown_s=settings.down_cooldown_s,
+            most_steps_up=settings.most_steps_up,
+            most_steps_down=settings.most_steps_down,
+            floor_step=floor_step,
+            notes=notes,
         )
 
     def decide(self, tick: Tick) -> Units:
