@@ -18,7 +18,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.optimum import Objective, Optimum, Problem, optimise, shortfall
 from planner.core.optimum.program import Program, phases
-from planner.core.optimum.schedules import foreseeing, keeps_times, mended
+from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
 from planner.core.optimum.solver import relaxation
 from tests.conftest import small_scenario
 
@@ -145,7 +145,7 @@ def test_program_dynamic_program_and_brute_force_agree() -> None:
             assert optimum.schedule is None
             continue
         assert optimum.bound <= min(early, late) + 1e-6, case
-        assert optimum.sides[0].bound == pytest.approx(early, abs=1e-5), case
+        assert optimum.classes[0].bound == pytest.approx(early, abs=1e-5), case
         if math.isfinite(early):
             assert optimum.timetable is not None
             assert optimum.timetable.value == pytest.approx(early, abs=1e-9), case
@@ -187,7 +187,7 @@ def test_longer_plans_agree_with_the_dynamic_program() -> None:
     for case in range(25):
         found, objective = random_problem(rng, exact=True, longest=9), rng.choice(["node-hours", "cost"])
         least, optimum = dynamic_program(found, objective), best(found, objective)
-        assert optimum.sides[0].bound == pytest.approx(least, abs=1e-5), case
+        assert optimum.classes[0].bound == pytest.approx(least, abs=1e-5), case
         if math.isfinite(least):
             assert optimum.timetable is not None
             assert optimum.timetable.value == pytest.approx(least, abs=1e-9), case
@@ -279,7 +279,7 @@ def test_minimum_times_and_the_cost_of_starts_agree_with_brute_force() -> None:
             if missing <= found.allowed_tokens and stays(found, targets):
                 least = min(least, found.in_units(found.value(plan, "cost"), "cost"))
                 assert keeps_times(found, targets)
-        assert best(found, "cost").sides[0].bound == pytest.approx(least, abs=1e-5), case
+        assert best(found, "cost").classes[0].bound == pytest.approx(least, abs=1e-5), case
 
 
 def stays(found: Problem, targets: tuple[Units, ...]) -> bool:
@@ -322,13 +322,13 @@ def least_of_the_half_hour(objective: Objective) -> float:
 def test_no_random_schedule_that_the_replay_accepts_is_under_the_bound(
     changes: list[tuple[int, int]], base: int, ahead: bool
 ) -> None:
-    start = list(foreseeing(HALF_HOUR))[base % 3]
+    start = list(starting_schedules(HALF_HOUR))[base % 3]
     targets = [
         Units(max(units.prefill + prefill, 1), max(units.decode + decode, 1))
         for units, (prefill, decode) in zip(start, changes, strict=True)
     ]
     assume(all(HALF_HOUR.deployment.nodes(units) <= HALF_HOUR.nodes for units in targets))
-    held = mended(HALF_HOUR, targets, ahead=ahead)
+    held = repair(HALF_HOUR, targets, ahead=ahead)
     assume(held is not None)
     plan = HALF_HOUR.replay(held, ahead=ahead)
     assert sum(int(tokens.sum()) for tokens in shortfall(plan)) <= HALF_HOUR.allowed_tokens

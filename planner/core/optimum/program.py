@@ -98,8 +98,8 @@ def plus(*parts: tuple[float, Terms]) -> dict[int, float]:
 def phases(seconds: int, interval_s: int) -> list[tuple[int, float]]:
     """(k, o[k] - o[k+1]) where that is not 0; o[k] is the part of the (k+1)-th interval within the time."""
     whole, rest = divmod(seconds, interval_s)
-    found = [(whole - 1, 1 - rest / interval_s), (whole, rest / interval_s)]
-    return [(k, weight) for k, weight in found if k >= 0 and weight > 0]
+    weights = [(whole - 1, 1 - rest / interval_s), (whole, rest / interval_s)]
+    return [(k, weight) for k, weight in weights if k >= 0 and weight > 0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +172,27 @@ class Program:
         return list(zip(*parts, strict=True))
 
     def _columns(self, role: ProblemRole) -> _Columns:
-        matrix, count = self.matrix, self.problem.count
-        room, per_unit = self._most(role) - role.floor, self._unit_tokens(role)
-        brim = self.start_s + self.drain_s == self.interval_s
-        least = [role.floor] * count
+        matrix, per_unit = self.matrix, self._unit_tokens(role)
+        least = [role.floor] * self.problem.count
         if self.covering:
             least = [min(int(units), role.most) for units in role.covering(self.interval_s)]
+        # nothing moves before the first boundary; only late units wait, and only in full intervals leave unserved
+        never = self.problem.count
+        waits = 1 if self.exact and not self.ahead else never
+        leaves_unserved = 2 if self.start_s + self.drain_s == self.interval_s and not self.ahead else never
         return _Columns(
             held=[matrix.column(units, self._most(role), whole=True) for units in least],
-            started=[matrix.column(0, room if t else 0) for t in range(count)],
-            stopped=[matrix.column(0, room if t else 0) for t in range(count)],
-            waiting=[matrix.column(0, room if t and not self.ahead and self.exact else 0) for t in range(count)],
-            unserved=[matrix.column(0, room if t > 1 and not self.ahead and brim else 0) for t in range(count)],
+            started=self._moving(role, 1),
+            stopped=self._moving(role, 1),
+            waiting=self._moving(role, waits),
+            unserved=self._moving(role, leaves_unserved),
             short=[matrix.column(0, float(tokens) / per_unit) for tokens in role.demand],
         )
+
+    def _moving(self, role: ProblemRole, first: int) -> list[int]:
+        """A column by interval of units that move, none before the first."""
+        room = self._most(role) - role.floor
+        return [self.matrix.column(0, room if t >= first else 0) for t in range(self.problem.count)]
 
     def _most(self, role: ProblemRole) -> int:
         """The most units to consider: ahead, more than the floor of a role without demand only cost."""
@@ -340,7 +347,7 @@ class Program:
         """Restoring of late policies: nodes that leave, less those that waiting units take."""
         if self.problem.lent_at_most() < self.problem.nodes:
             return []
-        found: list[Terms] = []
+        restoring: list[Terms] = []
         for t in range(1, self.problem.count):
             freed = self.matrix.column(0, INF)
             row = {freed: 1.0}
@@ -349,8 +356,8 @@ class Program:
                 row[columns.stopped[t]] = -float(role.nodes)
                 row[columns.waiting[t]] = row[columns.unserved[t]] = float(role.nodes)
             self.matrix.row(row, lower=0)
-            found.append({freed: restore_s / self.interval_s})
-        return found
+            restoring.append({freed: restore_s / self.interval_s})
+        return restoring
 
     def _useful_at_most(self) -> dict[int, float]:
         """Useful training over the whole plan: what is left of the fleet, up to the limit."""
