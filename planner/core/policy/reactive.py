@@ -53,7 +53,7 @@ class Reactive:
         held = self.deployment.step_within(tick.past[-1])
         least = self._steps_for(tick, self.target_utilisation)
         if least > held:
-            if any(grown(*change) for change in changes_within(tick, self.up_cooldown_s)):
+            if any(adds_units(*change) for change in changes_within(tick, self.up_cooldown_s)):
                 return ladder[held]
             return ladder[least if self.most_steps_up is None else min(least, held + self.most_steps_up)]
         most = self._steps_for(tick, self.target_utilisation * (1 - self.tolerance))
@@ -70,6 +70,6 @@ class Reactive:
         return self.deployment.step_within(covering)
 
 
-def grown(before: Units, after: Units) -> bool:
+def adds_units(before: Units, after: Units) -> bool:
     """Whether units of any role were added."""
     return after.prefill > before.prefill or after.decode > before.decode
