@@ -28,7 +28,7 @@ class Missed:
 
 def missed(prefill: PrefillStage, decode: DecodeStage, span: Span) -> Missed:
     """Count them, after the end of both stages."""
-    waiting, streams = prefill.here, decode.here
+    waiting, streams = prefill.in_system, decode.in_system
     unread = (waiting["output_tokens"] >= 0) & (span.end_us - waiting["arrival_us"] > span.ttft_us)
     began_late = streams["first_us"] - streams["arrival_us"] > span.ttft_us
     slow = span.end_us - streams["first_us"] > span.tpot_us * (streams["output_tokens"] - 1)

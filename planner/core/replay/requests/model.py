@@ -3,8 +3,8 @@
 Times are microseconds from one origin; arrays of one dataclass have one length.
 """
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,22 @@ class Requests:
     block_from: Ints | None = None
     block_ids: Ints | None = None
 
+    COLUMNS: ClassVar = (
+        "arrival_us",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "class_id",
+        "session_id",
+    )
+    """Arrays with an entry per request."""
+
     def __len__(self) -> int:
         return len(self.arrival_us)
 
     def part(self, rows: slice) -> "Requests":
         """Some of them, one after the other."""
-        columns = {column.name: getattr(self, column.name)[rows] for column in fields(self)[:6]}
+        columns = {name: getattr(self, name)[rows] for name in self.COLUMNS}
         if self.block_from is not None and self.block_ids is not None:
             begin, end, _ = rows.indices(len(self))
             edges = self.block_from[begin : max(begin, end) + 1]
