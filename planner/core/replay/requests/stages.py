@@ -35,9 +35,6 @@ from planner.units import Floats
 
 SAMPLE_US = 10e6
 """Imbalance is sampled every ten seconds."""
-_FIRST_POOL = 1 << 16
-_FIRST_AFFINITIES = 1 << 16
-_FIRST_SLOTS = 4
 _NO_BLOCKS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
@@ -79,6 +76,16 @@ def hand_overs(
         yield prefill.until(at)
         prefill.read_again(fail(at), at)
     yield prefill.finish()
+
+
+@dataclass(frozen=True)
+class FirstSizes:
+    """How large arrays are at first; they grow as they have to. pool: requests; slots: units; affinities: a power of
+    two, sessions or blocks."""
+
+    pool: int = 1 << 16
+    slots: int = 4
+    affinities: int = 1 << 16
 
 
 class _Stage:
@@ -157,15 +164,24 @@ class _Stage:
 class PrefillStage(_Stage):
     """Prefill units, fed chunk by chunk. keep: number of requests whose outcome is kept row by row, 0 for none."""
 
-    def __init__(self, service: Service, lives: Lives, rules: QueueRules, span: Span, *, keep: int = 0) -> None:
+    def __init__(
+        self,
+        service: Service,
+        lives: Lives,
+        rules: QueueRules,
+        span: Span,
+        *,
+        keep: int = 0,
+        first: FirstSizes = FirstSizes(),
+    ) -> None:
         super().__init__(
             layout.PREFILL_STATE,
             lives,
             span,
             horizon_us=-np.inf,
-            room=_FIRST_POOL,
-            pool_rows=_FIRST_POOL,
-            affinity_rows=_FIRST_AFFINITIES,
+            room=first.pool,
+            pool_rows=first.pool,
+            affinity_rows=first.affinities,
             depth_rows=len(rules.depth_from),
             kept_rows=keep,
             balancer=BALANCERS.index(rules.prefill_balancer),
@@ -193,11 +209,11 @@ class PrefillStage(_Stage):
         events = _events(lives, span.end_us)
         self._state["events_rows"] = len(events)
         self._set(
-            pool=_chained(np.zeros(_FIRST_POOL, layout.WAITING), 0, NIL),
+            pool=_chained(np.zeros(first.pool, layout.WAITING), 0, NIL),
             units=_units(lives, layout.PREFILL_UNIT),
             events=events,
             depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
-            affinity=np.full((2, _FIRST_AFFINITIES), NIL, np.int64),
+            affinity=np.full((2, first.affinities), NIL, np.int64),
             minutes=np.zeros(span.minutes, layout.PREFILL_MINUTE),
             samples=np.zeros(self._get("samples_rows"), layout.PREFILL_SAMPLE),
             hours=np.zeros((span.hours, span.classes), layout.PREFILL_HOUR),
@@ -324,6 +340,7 @@ class DecodeStage(_Stage):
         keep: int = 0,
         ranks: int = 1,
         rank_balancer: BalancerName = "two-key",
+        first: FirstSizes = FirstSizes(),
     ) -> None:
         steps = service.steps
         lines = np.column_stack([steps.low_us, steps.low_us_per_token, steps.high_us, steps.high_us_per_token])
@@ -335,7 +352,7 @@ class DecodeStage(_Stage):
             span,
             fleet_us=-np.inf,
             soonest_us=np.inf,
-            pool_rows=_FIRST_POOL,
+            pool_rows=first.pool,
             ranks=ranks,
             kept_rows=keep,
             balancer=BALANCERS.index(rules.decode_balancer),
@@ -352,7 +369,7 @@ class DecodeStage(_Stage):
         events = _events(lives, span.end_us)
         self._state["events_rows"] = len(events)
         self._set(
-            pool=np.zeros(_FIRST_POOL, layout.STREAM),
+            pool=np.zeros(first.pool, layout.STREAM),
             units=_units(lives, layout.DECODE_UNIT),
             rank_numbers=np.arange(ranks),
             lines=np.ascontiguousarray(lines, np.float64),
@@ -364,7 +381,7 @@ class DecodeStage(_Stage):
             kept=kept,
             lost=np.zeros(0, layout.LOST),
         )
-        self._add_slots(_FIRST_SLOTS)
+        self._add_slots(first.slots)
         self.fails_us: Floats = np.unique(lives.fail_us[lives.fail_us <= span.end_us])
         """When units fail: `fail` has to be called for each in its turn, see `hand_overs`."""
         self._failed = 0
