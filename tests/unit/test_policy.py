@@ -306,7 +306,7 @@ def test_a_holiday_follows_another_days_bounds() -> None:
 def test_bounds_in_whole_steps_and_the_policy_inside_are_said() -> None:
     scenario = small_scenario("policy.name=scheduled-bounds", "policy.bounds=[{floor_nodes=4, ceiling_nodes=7}]")
     assert policy_for(scenario, []).notes == (
-        "inside the bounds decides the policy reactive",
+        "the policy reactive decides inside the bounds",
         "floor of 4 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
         "ceiling of 7 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
     )

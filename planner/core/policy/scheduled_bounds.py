@@ -43,7 +43,7 @@ class ScheduledBounds:
                 '--set \'policy.bounds=[{days="mon-fri", window="08:30-24:00", floor_nodes=200}]\''
             )
         notes = list(inner.notes)
-        notes.insert(0, f"inside the bounds decides the policy {inner.name}")
+        notes.insert(0, f"the policy {inner.name} decides inside the bounds")
         rules = []
         for bound in settings.bounds:
             rule = _rule(bound, deployment)

@@ -153,7 +153,7 @@ def argmin(load: Floats) -> int:
 def argmin_of_larger(first: Floats, second: Floats, scale_first: float, scale_second: float) -> int:
     """The first place of the smallest larger one of two scaled loads, not negative, padded.
 
-    Twice through without a branch on the loads, which nobody could predict: once for the smallest, once for its place.
+    Two passes without a branch on the loads, which no predictor could guess: one for the smallest, one for its place.
     Bits of floats that are not negative are ordered as these, and a minimum of integers is compiled to vectors.
     """
     smallest = np.int64(_INF_BITS)
