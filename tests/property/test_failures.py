@@ -269,7 +269,7 @@ def test_a_stage_is_never_taken_past_a_failure_unawares() -> None:
 
 
 def test_a_unit_fails_after_it_begins_to_serve() -> None:
-    with pytest.raises(UsageError, match="fails after it begins to serve"):
+    with pytest.raises(UsageError, match="cannot fail before it begins to serve"):
         Lives(np.array([5.0]), np.array([inf]), np.array([inf]), np.array([4.0]))
 
 
@@ -488,7 +488,7 @@ def test_where_nothing_fails_in_a_replay_that_is_said(cli: Cli) -> None:
         (("--target", "often"), "--target"),
         (("--seeds", "0", "--replay"), "--seeds"),
         (("--seeds", "3"), "add --replay"),
-        (("--from", "yesterday"), "write it like"),
+        (("--from", "yesterday"), "write it as"),
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--set", "failures.per_node_per_day=-1"), "failures.per_node_per_day"),
         (("--set", "failures.repair_s=soon"), "failures.repair_s"),

@@ -11,6 +11,9 @@ from planner.units import Floats
 _LEAST_SCALE = 0.05
 """Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
 quantiles of busy hours. Assumed."""
+_LEAST_SIZE = 1e-9
+"""Tokens; errors of forecasts that are smaller, with that share, are not counted: a quotient by them may overflow.
+Assumed: far under a token in a long history."""
 
 
 def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float], settled: int = 0) -> Floats:
@@ -37,7 +40,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
         steps = np.arange(min(horizon, row))
         origins = row - 1 - steps
         sizes = scale[origins, steps]
-        known = sizes > 0
+        known = sizes > _LEAST_SIZE
         if known.any():
             missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
             for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
