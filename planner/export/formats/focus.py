@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from planner.export.formats.schedule import Charge, Document, Schedule
+from planner.export.formats.schedule import Charge, Export, ExportSchedule
 from planner.units import MICROS_PER_USD, S_PER_HOUR, from_us, round_half_up
 
 _PROVIDER = "planner (simulated)"
@@ -32,7 +32,7 @@ COLUMNS = (
 """In the order in which they are written."""
 
 
-def focus(schedule: Schedule) -> Document:
+def focus(schedule: ExportSchedule) -> Export:
     """What inference, training and idle nodes cost, as CSV; uses without nodes have no row."""
     price = _price(schedule)
     rows = [_row(schedule, charge, price) for charge in _settled(schedule.charges)]
@@ -41,7 +41,7 @@ def focus(schedule: Schedule) -> Document:
     writer.writerow(COLUMNS)
     writer.writerows([_safe(row[name]) for name in COLUMNS] for row in rows)
     note = "these are simulated costs, marked by the tag simulated and by x_Simulated; no invoice stands behind them"
-    return Document(out.getvalue(), f"{len(rows)} charges", (note,))
+    return Export(out.getvalue(), f"{len(rows)} charges", (note,))
 
 
 def _settled(charges: Sequence[Charge]) -> list[Charge]:
@@ -66,14 +66,14 @@ def _settled(charges: Sequence[Charge]) -> list[Charge]:
     return sorted(found, key=lambda charge: charge.start_us)
 
 
-def _price(schedule: Schedule) -> int:
+def _price(schedule: ExportSchedule) -> int:
     """Micro-dollars per GPU-hour: what the fleet costs over its GPU-hours."""
     gpu_s = sum(charge.node_s for charge in schedule.charges) * schedule.gpus_per_node
     cost = sum(charge.cost_usd_micros for charge in schedule.charges)
     return round_half_up(cost * S_PER_HOUR, gpu_s) if gpu_s else 0
 
 
-def _row(schedule: Schedule, charge: Charge, price: int) -> dict[str, str]:
+def _row(schedule: ExportSchedule, charge: Charge, price: int) -> dict[str, str]:
     start, end = (from_us(at_us, UTC) for at_us in (charge.start_us, charge.end_us))
     month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
