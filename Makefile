@@ -30,7 +30,7 @@ fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/test_mutations.py -q
 
 nights: setup
-	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/test_schedule_nights.py -q
+	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

@@ -147,7 +147,7 @@ class NightlyJob(Closed):
     def _plain(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
             raise ValueError(
-                f'"{name}" is not a job name; use at most 41 lowercase letters, digits, - and _, the first no - or _'
+                f'"{name}" is not a job name; write a lowercase letter or digit, then at most 40 of a-z, 0-9, - and _'
             )
         return name
 

@@ -36,7 +36,8 @@ def keda(schedule: ExportSchedule) -> Export:
         if close:
             notes.append(
                 f"{role.workload}: the HPA would ignore steps within 10 %, such as {close[0]} to {close[1]} replicas; "
-                "its tolerance is set to 0, which Kubernetes supports from 1.35 (behind a gate before) and KEDA from 2.18"
+                "its tolerance is set to 0, which Kubernetes supports from 1.35 (behind a feature gate before) and "
+                "KEDA from 2.18"
             )
         count += len(windows)
         manifests.append(_scaled_object(schedule, role, pattern, windows, exact=close is not None))
