@@ -33,7 +33,7 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
         )
     head = (
         f"#!/bin/sh\n# {schedule.title}\n"
-        "# Times are UTC, as TZ tells scontrol: Slurm's times carry no zone. The cluster's clock may be in any.\n"
+        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them, whatever the cluster's zone.\n"
         "# Slurm refuses times that have passed; --begin DATE moves them to other days.\n"
         "# Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.\n"
         "set -e\n"

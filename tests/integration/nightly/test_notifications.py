@@ -8,8 +8,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jsonschema
 import pytest
 
+from planner.documents import schema
+from planner.nightly.documents import NightNotification
 from planner.nightly.jobs_file import NotifySettings, load_jobs
 from planner.nightly.notify import notify
 from tests.helpers.nights import (
@@ -28,6 +31,7 @@ def test_trouble_is_told_to_a_command(tmp_path: Path) -> None:
     service = Service(tmp_path, write_jobs(tmp_path, "attempts = 1", head))
     service.run(night(FIRST))
     document = json.loads(told.read_text())
+    jsonschema.validate(document, schema(NightNotification))
     assert (document["job"], document["status"], document["exit_code"]) == ("n", "failed", 1)
     assert "there is no such log" in document["message"]
     told.unlink()

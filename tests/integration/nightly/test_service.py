@@ -7,10 +7,12 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import jsonschema
 import pytest
 
+from planner.documents import schema
 from planner.errors import PlannerError, StoreError
-from planner.nightly.documents import LedgerRow
+from planner.nightly.documents import HealthDocument, LedgerRow
 from planner.nightly.due import Scheduler
 from planner.nightly.health import Health
 from planner.nightly.jobs_file import load_jobs
@@ -99,7 +101,9 @@ def test_the_service_runs_what_is_due_answers_on_loopback_and_stops(service: Ser
     try:
         assert port.wait(60)
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/healthz") as answer:
-            assert json.load(answer)["ok"] is True
+            document = json.load(answer)
+        jsonschema.validate(document, schema(HealthDocument))
+        assert document["ok"] is True
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/else")
         assert done.wait(120)
