@@ -30,7 +30,7 @@ def export(
     is the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
     """
     from planner.catalogue.scenarios import with_table
-    from planner.export.run import describe_export, export_run, format_named, put
+    from planner.export.run import describe_export, export_run, format_named, write_text
     from planner.planning.pipeline import load_run
 
     to_format = format_named(to)
@@ -38,7 +38,7 @@ def export(
     run = load_run(reading_at(db), run_id)
     exported = export_run(run, with_table(run.scenario, "export", sets or []), to_format, day=first_day, begin=begin_on)
     if out is not None:
-        put(out, exported.text)
+        write_text(out, exported.text)
     if as_json:
         print_json(describe_export(run, to_format, exported, out))
         return

@@ -16,7 +16,7 @@ from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
 from planner.export.formats.schedule import Charge, Export, ExportSchedule, LentWindow, RoleUnits
-from planner.export.formats.slurm import merged, slurm
+from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import whole
 from planner.runs.results import RunView
 from planner.settings.scenario import Scenario
@@ -98,7 +98,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
         prefill=_role(frame, "prefill", scenario.export.prefill_workload, fleet.prefill.nodes),
         decode=_role(frame, "decode", scenario.export.decode_workload, fleet.decode.nodes),
         training_nodes=frame["training_nodes"].cast(pl.Int64).to_numpy(),
-        lent=merged(tuple(window for window in windows if window.start_us < window.end_us)),
+        lent=merge_windows(tuple(window for window in windows if window.start_us < window.end_us)),
         charges=tuple(_charges(frame, grid)),
         node_type=fleet.node_type,
         gpus_per_node=fleet.gpus_per_node,
@@ -107,7 +107,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
     )
 
 
-def put(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises PlannerError."""
     if path.is_dir():
         raise PlannerError(f"{path}: is a folder; name a file with --out")

@@ -81,7 +81,7 @@ class Scheduler:
             first, last = dates.skipped[0], dates.skipped[-1]
             self.log("skipped", level="warning", job=job.name, first=first, last=last, dates=len(dates.skipped))
             why = f"longer ago than catch_up_days={job.catch_up_days} when the service next ran"
-            ledger.skip_dates(self.store, job.name, dates.skipped, self.owner, now, why)
+            ledger.skip_dates(self.store, job.name, dates.skipped, owner=self.owner, now=now, message=why)
         return dates.due
 
     def _run_date(self, job: NightlyJob, day: date, row: LedgerRow | None, *, is_newest: bool) -> int | None:
@@ -90,7 +90,7 @@ class Scheduler:
         if row is not None and _is_resting(row, job, now):
             self.log("waits", job=job.name, date=day, why="failed a short time ago", message=row.message)
             return None
-        claim = ledger.claim_date(self.store, job.name, day, self.owner, self.jobs.file.lease_s, now)
+        claim = ledger.claim_date(self.store, job.name, day, owner=self.owner, lease_s=self.jobs.file.lease_s, now=now)
         if claim is None:
             until = row.lease_until.isoformat() if row else None
             self.log("waits", level="warning", job=job.name, date=day, why="another host has it", until=until)

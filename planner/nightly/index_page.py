@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from planner.export.run import put
+from planner.export.run import write_text
 from planner.nightly.jobs_file import Jobs, NightlyJob
 from planner.nightly.outputs import report_folder
 from planner.nightly.past_days import PastDay, read_past_days
@@ -89,7 +89,7 @@ def write_index(store: Store, jobs: Jobs) -> None:
     ]
     jobs.out.mkdir(parents=True, exist_ok=True)
     page = environment().get_template("nights.html.j2").render(jobs=sections, width=_WIDTH, height=_HEIGHT)
-    put(jobs.out / "index.html", page)
+    write_text(jobs.out / "index.html", page)
 
 
 def sparkline(values: Sequence[float], most: float) -> str:

@@ -49,11 +49,11 @@ class Claim:
         lease_until = now + timedelta(seconds=self.lease_s)
         with self.store.write() as session:
             self.check(session)
-            session.execute("job_run_step", **self._key, step=step, lease_until=lease_until)
+            session.execute("job_run_step", job=self.job, logical_date=self.day, step=step, lease_until=lease_until)
 
     def note_run(self, session: Session, run_id: str) -> None:
         """Note the run, in the transaction that stores it."""
-        session.execute("job_run_planned", **self._key, run_id=run_id)
+        session.execute("job_run_planned", job=self.job, logical_date=self.day, run_id=run_id)
 
     def end(
         self,
@@ -69,7 +69,8 @@ class Claim:
             self.check(session)
             session.execute(
                 "job_run_end",
-                **self._key,
+                job=self.job,
+                logical_date=self.day,
                 status=status,
                 attempts=self.attempts if counts else self.attempts - 1,
                 now=now,
@@ -86,10 +87,6 @@ class Claim:
                 "step takes longer"
             )
 
-    @property
-    def _key(self) -> dict[str, object]:
-        return {"job": self.job, "logical_date": self.day}
-
 
 def read_ledger(store: Store) -> list[LedgerRow]:
     """The whole ledger; empty where there is no store yet."""
@@ -105,7 +102,7 @@ def find_row(session: Session, job: str, day: date) -> LedgerRow | None:
     return rows[0] if rows else None
 
 
-def claim_date(store: Store, job: str, day: date, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
+def claim_date(store: Store, job: str, day: date, *, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
     """Take a date of a job; None where it has ended, or another host has it and its lease has not run out.
 
     The caller holds the store's lock, so whoever has the row on this host is gone.
@@ -136,7 +133,7 @@ def claim_date(store: Store, job: str, day: date, owner: Owner, lease_s: int, no
     )
 
 
-def skip_dates(store: Store, job: str, days: Sequence[date], owner: Owner, now: datetime, message: str) -> None:
+def skip_dates(store: Store, job: str, days: Sequence[date], *, owner: Owner, now: datetime, message: str) -> None:
     """Note dates that are not caught up."""
     with store.write() as session:
         for day in days:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from planner.errors import RunError, TraceError, UsageError
-from planner.export.run import export_run, format_named, put
+from planner.export.run import export_run, format_named, write_text
 from planner.nightly.dates import ONE_DAY, Now
 from planner.nightly.day_ahead import plan_ahead
 from planner.nightly.documents import NightStep
@@ -214,7 +214,7 @@ class Night:
                 self.log("not exported", level="error", to=file.to, path=str(path), why=str(error))
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            put(path, text)
+            write_text(path, text)
         return missed
 
     def _report(self) -> None:

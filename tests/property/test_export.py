@@ -22,9 +22,16 @@ from planner.export.formats.csv_table import csv_table
 from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
-from planner.export.formats.recurrence import Moment, Pattern, jumps, pattern_of, recurring_steps, recurring_windows
+from planner.export.formats.recurrence import (
+    Moment,
+    Pattern,
+    find_jumps,
+    pattern_of,
+    recurring_steps,
+    recurring_windows,
+)
 from planner.export.formats.schedule import Charge, ExportSchedule, LentWindow, RoleUnits
-from planner.export.formats.slurm import merged, slurm
+from planner.export.formats.slurm import merge_windows, slurm
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, to_us
 from tests.helpers import export_rules as rules
@@ -168,7 +175,7 @@ def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: Ex
         assert rules.held(table, *when).tolist() == rules.held(document, *when).tolist() == by_minute(plan, role)
     starts = [int(at_us) for at_us in plan.grid.starts_us]
     picked = [sorted(random.sample([*starts, plan.grid.end_us], 2)) for _ in range(random.randint(1, 5))]
-    lent = merged(tuple(LentWindow(start, end, random.randint(1, 90)) for start, end in picked))
+    lent = merge_windows(tuple(LentWindow(start, end, random.randint(1, 90)) for start, end in picked))
     nodes = sum(
         np.where((plan.grid.starts_us >= w.start_us) & (plan.grid.starts_us < w.end_us), w.nodes, 0) for w in lent
     )
@@ -233,13 +240,13 @@ def test_a_pattern_that_never_changes_is_one_step_at_midnight() -> None:
 def test_jumps_of_a_clock_are_found_to_the_second(zone: str, days: dict[str, date]) -> None:
     day = days[zone]
     noon = to_us(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
-    (jump,) = jumps(ZoneInfo(zone), noon - 2 * 86_400 * US_PER_S, noon + 2 * 86_400 * US_PER_S)
+    (jump,) = find_jumps(ZoneInfo(zone), noon - 2 * 86_400 * US_PER_S, noon + 2 * 86_400 * US_PER_S)
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=jump.at_us)
     before, after = (moment.astimezone(ZoneInfo(zone)) for moment in (at - timedelta(seconds=1), at))
     assert before.utcoffset() == timedelta(seconds=jump.before_s)
     assert after.utcoffset() == timedelta(seconds=jump.after_s)
     assert jump.skips == (days is SUMMER)
-    assert jumps(ZoneInfo(zone), jump.at_us + US_PER_S, jump.at_us + 86_400 * US_PER_S) == []
+    assert find_jumps(ZoneInfo(zone), jump.at_us + US_PER_S, jump.at_us + 86_400 * US_PER_S) == []
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York"])
@@ -393,7 +400,7 @@ def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left()
 def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
     zone, start = "Asia/Shanghai", datetime(2026, 6, 1, 4, tzinfo=UTC)
     at = [to_us(start + timedelta(minutes=minute)) for minute in (0, 15, 100, 200)]
-    lent = merged((LentWindow(at[0], at[2], 30), LentWindow(at[1], at[3], 20), LentWindow(at[0], at[2], 7)))
+    lent = merge_windows((LentWindow(at[0], at[2], 30), LentWindow(at[1], at[3], 20), LentWindow(at[0], at[2], 7)))
     assert [window.nodes for window in lent] == [37, 20]
     script = slurm(schedule([1] * 24, zone=zone, start=start, lent=lent)).text
     reserved = rules.slurm(script, start, 240)

@@ -15,7 +15,7 @@ from planner.documents import Document, to_json
 from planner.export.formats.recurrence import (
     Moment,
     RecurringStep,
-    jumps_of_a_year,
+    find_jumps_in_year,
     minute_of_day,
     pattern_of,
     recurring_steps,
@@ -90,7 +90,7 @@ class AwsCallsDocument(Document):
 
 def aws(schedule: ExportSchedule) -> Export:
     """The schedule as calls that put scheduled actions. Raises RunError where none can express it."""
-    skipped_or_repeated = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     calls: list[AwsCall] = []
     count = 0

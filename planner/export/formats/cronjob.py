@@ -8,7 +8,13 @@ import json
 
 from planner.errors import RunError, UsageError
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
-from planner.export.formats.recurrence import RecurringStep, jumps_of_a_year, minute_of_day, pattern_of, recurring_steps
+from planner.export.formats.recurrence import (
+    RecurringStep,
+    find_jumps_in_year,
+    minute_of_day,
+    pattern_of,
+    recurring_steps,
+)
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 _NOBODY = 65532
@@ -19,7 +25,7 @@ _LONGEST_NAME = 52
 
 def cronjob(schedule: ExportSchedule) -> Export:
     """The schedule as CronJobs. Raises RunError where none can express it, UsageError for names that are too long."""
-    skipped_or_repeated = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     jobs = []
     for role in schedule.roles:

@@ -35,7 +35,7 @@ COLUMNS = (
 def focus(schedule: ExportSchedule) -> Export:
     """What inference, training and idle nodes cost, as CSV; uses without nodes have no row."""
     price = _price(schedule)
-    rows = [_row(schedule, charge, price) for charge in _settled(schedule.charges)]
+    rows = [_row(schedule, charge, price) for charge in _settle(schedule.charges)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -44,26 +44,26 @@ def focus(schedule: ExportSchedule) -> Export:
     return Export(out.getvalue(), f"{len(rows)} charges", (note,))
 
 
-def _settled(charges: Sequence[Charge]) -> list[Charge]:
+def _settle(charges: Sequence[Charge]) -> list[Charge]:
     """Charges with nodes; the millionths that rounding leaves to others go to the next of the use, or the last.
 
     None becomes negative: what rounding takes away comes from the next that has it, or the last.
     """
-    found: list[Charge] = []
+    settled: list[Charge] = []
     for use in dict.fromkeys(charge.use for charge in charges):
-        owed, settled = 0, []
+        owed, of_use = 0, list[Charge]()
         for charge in charges:
             if charge.use == use:
                 owed += charge.cost_usd_micros
                 if charge.node_s:
-                    settled.append(replace(charge, cost_usd_micros=max(owed, 0)))
+                    of_use.append(replace(charge, cost_usd_micros=max(owed, 0)))
                     owed = min(owed, 0)
-        for index in reversed(range(len(settled))):
-            cost = settled[index].cost_usd_micros
-            settled[index] = replace(settled[index], cost_usd_micros=max(cost + owed, 0))
+        for index in reversed(range(len(of_use))):
+            cost = of_use[index].cost_usd_micros
+            of_use[index] = replace(of_use[index], cost_usd_micros=max(cost + owed, 0))
             owed = min(cost + owed, 0)
-        found += settled
-    return sorted(found, key=lambda charge: charge.start_us)
+        settled += of_use
+    return sorted(settled, key=lambda charge: charge.start_us)
 
 
 def _price(schedule: ExportSchedule) -> int:

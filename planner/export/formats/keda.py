@@ -4,8 +4,6 @@ Rules of the format, from KEDA's cron scaler: metadata are strings; a trigger co
 next start; the most over all triggers wins, and never less than minReplicaCount.
 """
 
-from typing import Any
-
 from planner.errors import RunError
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
 from planner.export.formats.recurrence import (
@@ -13,8 +11,8 @@ from planner.export.formats.recurrence import (
     Moment,
     Pattern,
     RecurringWindow,
-    jumps,
-    jumps_of_a_year,
+    find_jumps,
+    find_jumps_in_year,
     pattern_of,
     recurring_windows,
 )
@@ -32,15 +30,15 @@ def keda(schedule: ExportSchedule) -> Export:
         pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
         windows = _windows(pattern, role)
         notes += _refuse_or_note(schedule, windows, role)
-        close = _within_tolerance(pattern)
-        if close:
+        ignored = _within_tolerance(pattern)
+        if ignored:
             notes.append(
-                f"{role.workload}: the HPA would ignore steps within 10 %, such as {close[0]} to {close[1]} replicas; "
-                "its tolerance is set to 0, which Kubernetes supports from 1.35 (behind a feature gate before) and "
-                "KEDA from 2.18"
+                f"{role.workload}: the HPA would ignore steps within 10 %, such as {ignored[0]} to {ignored[1]} "
+                "replicas; its tolerance is set to 0, which Kubernetes supports from 1.35 (behind a feature gate "
+                "before) and KEDA from 2.18"
             )
         count += len(windows)
-        manifests.append(_scaled_object(schedule, role, pattern, windows, exact=close is not None))
+        manifests.append(_scaled_object(schedule, role, pattern, windows, exact=ignored is not None))
     comments = [
         schedule.title,
         *(units_line(role) for role in schedule.roles),
@@ -65,7 +63,7 @@ def _refuse_or_note(schedule: ExportSchedule, windows: list[RecurringWindow], ro
     floor = int(role.units.min())
     edges = {moment.minute for window in windows if window.units > floor for moment in (window.start, window.end)}
     grid = schedule.grid
-    for jump in jumps(schedule.zone, grid.start_us, grid.end_us):
+    for jump in find_jumps(schedule.zone, grid.start_us, grid.end_us):
         if edges & jump.minutes_of_day:
             raise RunError(
                 f"{role.name} units change at {_time(edges, jump)}, which the clock of {schedule.zone} "
@@ -76,13 +74,13 @@ def _refuse_or_note(schedule: ExportSchedule, windows: list[RecurringWindow], ro
         f"{role.workload}: on {_date(jump, schedule)} the clock of {schedule.zone} "
         f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then gets a window wrong for a "
         "day; --to cronjob does not"
-        for jump in jumps_of_a_year(schedule.zone, grid.end_us)
+        for jump in find_jumps_in_year(schedule.zone, grid.end_us)
         if edges & jump.minutes_of_day
     ]
 
 
 def _within_tolerance(pattern: Pattern) -> tuple[int, int] | None:
-    """The first step that an HPA takes for none: onto a level above the floor, by its metric."""
+    """Units before and after the first step that an HPA would ignore: onto a level above the floor, by its metric."""
     floor = int(pattern.levels.min())
     for minute in pattern.changes:
         before, after = int(pattern.levels[minute - 1]), int(pattern.levels[minute])
@@ -95,10 +93,9 @@ def _scaled_object(
     schedule: ExportSchedule, role: RoleUnits, pattern: Pattern, windows: list[RecurringWindow], *, exact: bool
 ) -> Manifest:
     group, version, _ = GROUPS[schedule.settings.workload_kind]
-    down: dict[str, Any] = {"stabilizationWindowSeconds": 0}
-    behavior: dict[str, Any] = {"scaleDown": down}
+    behavior: Manifest = {"scaleDown": {"stabilizationWindowSeconds": 0}}
     if exact:
-        behavior = {"scaleDown": {**down, "tolerance": "0"}, "scaleUp": {"tolerance": "0"}}
+        behavior = {"scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": "0"}, "scaleUp": {"tolerance": "0"}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",

@@ -95,7 +95,7 @@ class RecurringWindow:
     units: int
 
 
-def jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
+def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
     """Every change of a zone's offset in [start_us, end_us), to the second."""
     changes, day_us = [], S_PER_DAY * US_PER_S
     for low in range(start_us, end_us, day_us):
@@ -112,9 +112,9 @@ def jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
     return changes
 
 
-def jumps_of_a_year(zone: tzinfo, start_us: int) -> list[Jump]:
+def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
     """The changes of a zone's offset in the year from a moment on."""
-    return jumps(zone, start_us, start_us + _YEAR_US)
+    return find_jumps(zone, start_us, start_us + _YEAR_US)
 
 
 def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
@@ -122,7 +122,7 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
 
     units: per interval. Raises RunError where the plan has no such pattern, or does not cover it.
     """
-    inside = jumps(zone, grid.start_us, grid.end_us)
+    inside = find_jumps(zone, grid.start_us, grid.end_us)
     wall = _wall_minutes(grid, zone, inside)
     values = np.repeat(units, grid.interval_s // 60)
     cure = f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"

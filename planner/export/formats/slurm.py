@@ -33,7 +33,7 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
         )
     head = (
         f"#!/bin/sh\n# {schedule.title}\n"
-        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them, whatever the cluster's zone.\n"
+        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them.\n"
         "# Slurm refuses times that have passed; --begin DATE moves them to other days.\n"
         "# Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.\n"
         "set -e\n"
@@ -42,7 +42,7 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
     return Export(head + "".join(lines), f"{len(lines)} reservations")
 
 
-def merged(lent: tuple[LentWindow, ...]) -> tuple[LentWindow, ...]:
+def merge_windows(lent: tuple[LentWindow, ...]) -> tuple[LentWindow, ...]:
     """Windows of the same times as one, in order."""
     nodes: dict[tuple[int, int], int] = {}
     for window in sorted(lent, key=lambda window: (window.start_us, window.end_us)):

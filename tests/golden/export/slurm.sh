@@ -1,6 +1,6 @@
 #!/bin/sh
 # run-00001 of planner: scenario small, policy fixed
-# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them, whatever the cluster's zone.
+# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them.
 # Slurm refuses times that have passed; --begin DATE moves them to other days.
 # Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.
 set -e

@@ -16,7 +16,7 @@ from tests.helpers.nights import FIRST, Service, night, write_jobs
 def test_a_date_of_another_host_is_taken_over_when_its_lease_has_run_out(service: Service) -> None:
     now = night(FIRST)
     other = Service(service.jobs.folder, service.jobs.folder / "jobs.toml", host="there")
-    held = claim_date(service.store, "n", FIRST, other.owner, 1800, now)
+    held = claim_date(service.store, "n", FIRST, owner=other.owner, lease_s=1800, now=now)
     assert held is not None
     assert service.run(now + timedelta(seconds=1799)) == 1
     assert service.named("waits")[0]["why"] == "another host has it"
@@ -25,7 +25,7 @@ def test_a_date_of_another_host_is_taken_over_when_its_lease_has_run_out(service
         held.begin_step("plan", now)
     with pytest.raises(LeaseLost):
         held.end("done", 0, "", now)
-    assert claim_date(service.store, "n", FIRST, other.owner, 1800, now + timedelta(days=1)) is None
+    assert claim_date(service.store, "n", FIRST, owner=other.owner, lease_s=1800, now=now + timedelta(days=1)) is None
 
 
 def test_a_plan_is_not_stored_by_who_has_lost_the_lease(service: Service) -> None:
@@ -34,7 +34,10 @@ def test_a_plan_is_not_stored_by_who_has_lost_the_lease(service: Service) -> Non
 
     def steal(event: Any) -> None:
         if event.get("step") == "plan":
-            assert claim_date(service.store, "n", FIRST, other.owner, 1800, now + timedelta(hours=1)) is not None
+            assert (
+                claim_date(service.store, "n", FIRST, owner=other.owner, lease_s=1800, now=now + timedelta(hours=1))
+                is not None
+            )
 
     service.on_event = steal
     assert service.run(now) == 1
