@@ -31,7 +31,7 @@ def export(
     """
     from planner.catalogue.scenarios import with_table
     from planner.export.run import describe_export, export_run, format_named, write_text
-    from planner.planning.pipeline import load_run
+    from planner.runs.read import load_run
 
     to_format = format_named(to)
     first_day, begin_on = _date(day, "--day"), _date(begin, "--begin")
@@ -47,7 +47,7 @@ def export(
     if out is None:
         print_line(exported.text.rstrip("\n"))
     else:
-        print_line(f"{out}: {exported.summary} of {run.record['run_id']}")
+        print_line(f"{out}: {exported.summary} of {run.record.run_id}")
 
 
 def _date(text: str | None, option: str) -> date | None:

@@ -18,7 +18,7 @@ from planner.export.formats.keda import keda
 from planner.export.formats.schedule import Charge, Export, ExportSchedule, LentWindow, RoleUnits
 from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import whole
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, from_us, to_us
 
@@ -64,7 +64,7 @@ def export_run(
 def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | None) -> ExportDocument:
     """An export as a document, with its text where it was not written to a file. out: that file."""
     return ExportDocument(
-        run_id=str(run.record["run_id"]),
+        run_id=run.record.run_id,
         to=to,
         out=None if out is None else str(out),
         summary=export.summary,
@@ -76,7 +76,7 @@ def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | 
 def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> ExportSchedule:
     """What writers need of a run. day: as in export_run. Raises UsageError."""
     frame, fleet = run.intervals, scenario.fleet
-    interval_s = int(run.record["interval_s"])
+    interval_s = run.record.interval_s
     if day is not None:
         frame = _one_day(frame, scenario, day)
     starts = frame["interval_start"].dt.epoch("us")
@@ -90,9 +90,9 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
         for row in run.training.to_dicts()
     ]
     return ExportSchedule(
-        run_id=str(run.record["run_id"]),
+        run_id=run.record.run_id,
         scenario=scenario.name,
-        policy=str(run.record["policy"]),
+        policy=run.record.policy,
         zone=scenario.zone,
         grid=grid,
         prefill=_role(frame, "prefill", scenario.export.prefill_workload, fleet.prefill.nodes),

@@ -1,9 +1,9 @@
 """The plan of a day to come, for the demand that it is expected to have."""
 
-from planner.errors import UsageError
 from planner.nightly.expected_demand import ExpectedDemand
-from planner.planning import pipeline
-from planner.runs.results import PlanOutcome
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare_ahead
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace.stored import TraceInfo
@@ -11,10 +11,4 @@ from planner.trace.stored import TraceInfo
 
 def plan_ahead(store: Store, scenario: Scenario, trace: TraceInfo, expected: ExpectedDemand) -> PlanOutcome:
     """The plan for an expected demand; nothing is stored. trace: of the newest log. Raises UsageError, RunError."""
-    problems = pipeline.check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    with store.read() as session:
-        sized = pipeline.sized(session, scenario, trace)
-        limits = pipeline.slo_limits(session, sized, trace)
-    return pipeline.compute_plan(sized, trace, expected.demand, expected.notes, limits=limits, expected=True)
+    return plan(prepare_ahead(store, scenario, trace, expected.demand, expected.notes))

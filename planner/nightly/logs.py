@@ -7,9 +7,9 @@ from pathlib import Path
 
 from planner.core.demand import Demand
 from planner.errors import TraceError
+from planner.files import version
 from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.local_days import day_demand, day_us, longest_silence
-from planner.planning.pipeline import version
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored as stored_traces

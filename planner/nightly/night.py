@@ -9,6 +9,7 @@ from pathlib import Path
 
 from planner.errors import RunError, TraceError, UsageError
 from planner.export.run import export_run, format_named, write_text
+from planner.files import version
 from planner.nightly.dates import ONE_DAY, Now
 from planner.nightly.day_ahead import plan_ahead
 from planner.nightly.documents import NightStep
@@ -23,9 +24,10 @@ from planner.nightly.outputs import check_writable, export_path, report_folder
 from planner.nightly.past_days import PastDay, append_past_day, is_drift, plans_by_day, read_past_days
 from planner.nightly.plan_vs_actual import compare_with_actual
 from planner.nightly.prune import delete_old_plans, delete_old_traces
-from planner.planning.pipeline import version
 from planner.report.write import write_report
-from planner.runs.results import Nightly, RunView, load_run, missed_limits, save_plan
+from planner.runs.limits import missed_limits
+from planner.runs.read import RunView, read_run
+from planner.runs.write import Nightly, save_plan
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace import stored as stored_traces
@@ -129,7 +131,7 @@ class Night:
 
     def _compare_day(self, day: date, trace_name: str, run_id: str) -> None:
         with self.store.read() as session:
-            run = load_run(session, run_id)
+            run = read_run(session, run_id)
             earlier = read_past_days(session, self.job.name)
             trace = stored_traces.by_name(session, trace_name)
             forecast = session.frame("run_forecast", run_id=run_id)
@@ -162,7 +164,7 @@ class Night:
         if self.claim.run_id is None:
             self._store_plan()
         run = self._run
-        run_id, peak = run.summary["run_id"], run.summary["peak_nodes"]
+        run_id, peak = run.summary.run_id, run.summary.peak_nodes
         self.log("planned", run_id=run_id, day=self.planned_day, peak_nodes=peak)
         return missed_limits(run)
 
@@ -190,7 +192,7 @@ class Night:
         with self.store.read() as session:
             row = find_row(session, self.job.name, self.day)
             assert row is not None, "the date is claimed"
-            return load_run(session, row.run_id)
+            return read_run(session, row.run_id)
 
     @property
     def _logs(self) -> JobLogs:

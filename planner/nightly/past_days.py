@@ -9,6 +9,7 @@ import polars as pl
 from planner.nightly.dates import ONE_DAY
 from planner.nightly.documents import LedgerRow
 from planner.nightly.plan_vs_actual import ActualFigures
+from planner.runs.figures import RunFigures
 from planner.store import Session
 
 _TABLE = "plan_actual"
@@ -74,4 +75,4 @@ def plans_by_day(session: Session, job: str) -> dict[date, str]:
 
 def stored_run_ids(session: Session) -> set[str]:
     """The runs that have not been deleted."""
-    return set(session.frame("run_list")["run_id"].to_list())
+    return {figures.run_id for figures in session.records("run_list", RunFigures)}

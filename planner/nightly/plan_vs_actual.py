@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand
 from planner.core.economics.ledger import costs, list_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
-from planner.planning import pipeline
-from planner.runs.results import RunView
+from planner.planning.decide import decide
+from planner.planning.prepare import Prices, resolve
+from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
 from planner.units import TOKENS_PER_PRICE, Ints, round_half_up
@@ -56,14 +56,15 @@ def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, tr
     """
     scenario = run.scenario
     planned = _replay_actual(run, actual, scenario)
-    needed = pipeline.compute_plan(_with_oracle(scenario), trace, actual).plan
+    prepared = resolve(_with_oracle(scenario), trace, actual)
+    needed = decide(prepared).plan
     missed_input, missed_output = _shortfall(planned)
     needed_input, needed_output = _shortfall(needed)
     within = (actual.input_tokens <= forecast["planned_input_tokens"].to_numpy()) & (
         actual.output_tokens <= forecast["planned_output_tokens"].to_numpy()
     )
     return ActualFigures(
-        run_id=str(run.record["run_id"]),
+        run_id=run.record.run_id,
         intervals=actual.grid.count,
         planned_node_s=int(planned.inference_node_s.sum()),
         needed_node_s=int(needed.inference_node_s.sum()),
@@ -79,9 +80,12 @@ def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, tr
         intervals_within_quantile=int(within.sum()),
         shortfall_tokens=int(missed_input.sum() + missed_output.sum()),
         needed_shortfall_tokens=int(needed_input.sum() + needed_output.sum()),
-        excess_cost_usd_micros=_excess_cost(planned, needed, scenario),
+        excess_cost_usd_micros=_excess_cost(planned, needed, prepared.prices, scenario.fleet.gpus_per_node),
         shortfall_revenue_usd_micros=_lost_revenue(
-            actual, np.maximum(missed_input - needed_input, 0), np.maximum(missed_output - needed_output, 0), scenario
+            actual,
+            np.maximum(missed_input - needed_input, 0),
+            np.maximum(missed_output - needed_output, 0),
+            prepared.prices,
         ),
     )
 
@@ -124,14 +128,14 @@ def _shortfall(plan: IntervalPlan) -> tuple[Ints, Ints]:
     )
 
 
-def _excess_cost(planned: IntervalPlan, needed: IntervalPlan, scenario: Scenario) -> int:
+def _excess_cost(planned: IntervalPlan, needed: IntervalPlan, prices: Prices, gpus_per_node: int) -> int:
     """Micro-dollars of node-time held beyond what was needed; intervals that held too little do not make up for it."""
     more = np.maximum(planned.inference_node_s - needed.inference_node_s, 0)
-    hourly = node_hour_micros(pipeline.usd_per_gpu_hour(scenario), scenario.fleet.gpus_per_node)
+    hourly = node_hour_micros(prices.gpu.usd_per_gpu_hour, gpus_per_node)
     return sum(costs(more, np.zeros_like(more), 0, hourly, 0.0).inference)
 
 
-def _lost_revenue(actual: Demand, missed_input: Ints, missed_output: Ints, scenario: Scenario) -> int:
+def _lost_revenue(actual: Demand, missed_input: Ints, missed_output: Ints, prices: Prices) -> int:
     """Micro-dollars at list price of tokens that were not served, hits among them as in all input."""
     hits = actual.cached_input_tokens.sum() / max(actual.input_tokens.sum(), 1)
     short = replace(
@@ -140,5 +144,5 @@ def _lost_revenue(actual: Demand, missed_input: Ints, missed_output: Ints, scena
         cached_input_tokens=np.floor(missed_input * hits).astype(np.int64),
         output_tokens=missed_output,
     )
-    rates = TokenRates.of(price_sheet(scenario.economics.price_sheet))
+    rates = TokenRates.of(prices.tokens)
     return round_half_up(sum(list_revenue(short, rates)), TOKENS_PER_PRICE)

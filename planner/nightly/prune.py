@@ -11,7 +11,7 @@ from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.logs import JobLogs
 from planner.nightly.outputs import export_path, report_folder
 from planner.nightly.past_days import stored_run_ids
-from planner.runs.results import delete_run
+from planner.runs.write import delete_run
 from planner.store import Store
 from planner.trace import stored as stored_traces
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 from tests.helpers.nights import FIRST, Service, days, night, write_jobs, write_log
 
 
@@ -21,7 +21,7 @@ def _plain_outputs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
     def write(run: RunView, folder: Path, **_: object) -> None:
         folder.mkdir(parents=True)
-        (folder / "index.html").write_text(str(run.summary["run_id"]))
+        (folder / "index.html").write_text(run.summary.run_id)
 
     if "real_outputs" not in request.fixturenames:
         monkeypatch.setattr("planner.nightly.night.write_report", write)
