@@ -106,9 +106,7 @@ def job_notes(jobs: JobList | None, plan: JobsPlan | None) -> list[str]:
         return []
     placed = {outcome.job.name for outcome in plan.outcomes}
     absent = [job.name for job in jobs.job if job.name not in placed]
-    notes = [
-        "useful training node-hours are those of nodes that always train; what jobs make of them is told with the jobs"
-    ]
+    notes = ["useful training node-hours assume that nodes always train; the training jobs show what they make of them"]
     if absent:
         notes.append(f"training jobs whose start does not come within the plan: {', '.join(absent)}")
     return notes
