@@ -1,0 +1,72 @@
+"""Settings, from the pydantic models: fields of a scenario with default and provenance, and the jobs file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from words import Schema, code, definition, is_optional, kind_of, prose
+from pydantic import BaseModel
+
+from planner.catalogue.scenarios import load_scenario, toml_value, value_at
+from planner.nightly.jobs_file import JobsFile
+from planner.settings.scenario import Scenario
+
+_OWN_PAGE_FIELDS = ("provenance",)
+
+
+def scenario_fields() -> str:
+    """Every field of a scenario by table: meaning, type, value and provenance in the built-in scenario."""
+    scenario = load_scenario().scenario
+
+    def facts(path: str) -> list[str]:
+        value = value_at(scenario, path)
+        shown = "left out" if value is None else code(toml_value(value))
+        return [f"built-in scenario: {shown}", f"provenance: {scenario.provenance.get(path, 'assumed: not stated')}"]
+
+    return "\n\n".join(_tables(Scenario, facts))
+
+
+def job_fields() -> str:
+    """Every field of a jobs file by table: meaning, type and default."""
+    return "\n\n".join(_tables(JobsFile, lambda _path: []))
+
+
+def _tables(model: type[BaseModel], facts: Any) -> Iterator[str]:
+    whole = model.model_json_schema(mode="validation")
+    yield from _table(whole, whole.get("$defs", {}), "", facts)
+
+
+def _table(schema: Schema, parts: dict[str, Schema], path: str, facts: Any) -> Iterator[str]:
+    """A table's own fields under one heading, then the tables inside it, and those that its lists are made of."""
+    fields = {key: field for key, field in schema["properties"].items() if key not in _OWN_PAGE_FIELDS}
+    inside = {key: parts[_name(field)] for key, field in fields.items() if _name(field) in parts}
+    items = {key: parts[_name(item)] for key, field in fields.items() if _name(item := _item(field)) in parts}
+    required = schema.get("required", ())
+    yield f"## {path.removesuffix('.') or 'At the top'}"
+    if path:
+        yield prose(schema.get("description", ""))
+    for key, field in fields.items():
+        if key not in inside:
+            yield _field(f"{path}{key}", field, required=key in required, facts=facts)
+    for key, table in inside.items():
+        yield from _table(table, parts, f"{path}{key}.", facts)
+    for key, table in items.items():
+        yield from _table(table, parts, f"{path}{key}[].", lambda _path: [])
+
+
+def _field(path: str, field: Schema, *, required: bool, facts: Any) -> str:
+    kind = "list of tables, see below" if _name(_item(field)) else kind_of(field)
+    default = [] if required or field.get("default") is None else [f"default {code(toml_value(field['default']))}"]
+    told = facts(path)
+    needed = "may be left out" if is_optional(field) else ""
+    words = [kind, *([needed] if needed else []), *(told or default)]
+    anchor = path.replace("[]", "")
+    return definition(f"{code(path)}{{ #{anchor} }}", prose(field.get("description", "")), "*" + "; ".join(words) + "*")
+
+
+def _name(field: Schema) -> str:
+    return str(field.get("$ref", "")).rsplit("/", 1)[-1]
+
+
+def _item(field: Schema) -> Schema:
+    item = field.get("items", {})
+    return item if isinstance(item, dict) else {}

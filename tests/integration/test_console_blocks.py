@@ -1,0 +1,79 @@
+"""The commands of the README and of the documentation are run, and print what the pages show.
+
+With PLANNER_UPDATE_GOLDEN=1 what they print is written into the pages.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from planner.report.charts import node_chart
+from planner.runs.results import load_run
+from planner.store import Store
+from planner.trace.synthetic.profile import load_profile
+from tests.helpers.pages import DOCS, ROOT, as_shown, blocks, pages, wants_empty_store, without_layout
+
+PICTURE = ROOT / "tests" / "golden" / "nodes.svg"
+KNOWN = re.compile(r"(planner|mkdir|ls|for|cat|cp) ")
+
+
+def run(command: str) -> list[str]:
+    """What a command prints, as typed into a shell, with the planner under test."""
+    program = f'planner() {{ {shlex.quote(sys.executable)} -m planner "$@"; }}\n{command}'
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_print_what_the_page_shows(page: Path, tmp_path: Path, _drawn: Path) -> None:
+    text = page.read_text()
+    if not wants_empty_store(text):
+        shutil.copy(_drawn, tmp_path / "planner.duckdb")
+    updating = "PLANNER_UPDATE_GOLDEN" in os.environ
+    renewed: list[tuple[int, int, str]] = []
+    for block in blocks(text):
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text)
+            continue
+        told = []
+        for shown in block.commands:
+            assert KNOWN.match(shown.command), shown.command
+            lines = run(shown.command)
+            told.append(as_shown(shown, lines))
+            printed = without_layout(lines)
+            if shown.is_cut:
+                printed = printed[: len(shown.expected)]
+            assert updating or printed == shown.expected, shown.command
+        renewed.append((block.start, block.end, "".join(told)))
+    if updating:
+        for start, end, new in reversed(renewed):
+            text = text[:start] + new + text[end:]
+        page.write_text(text)
+
+
+def test_the_readme_shows_the_main_job() -> None:
+    commands = [shown.command for block in blocks((ROOT / "README.md").read_text()) for shown in block.commands]
+    assert "planner plan" in commands
+
+
+def test_there_are_as_many_commands_as_there_were_in_one_long_readme() -> None:
+    assert sum(len(block.commands) for page in pages() for block in blocks(page.read_text())) >= 37
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_python_run(page: Path, planned: Store) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_picture_is_of_the_plan_that_the_text_describes(planned: Store) -> None:
+    with planned.read() as session:
+        chart = node_chart(load_run(session), load_profile("deepseek-2025-02-27").published_nodes())
+    assert chart.description in PICTURE.read_text().replace("&#39;", "'")
