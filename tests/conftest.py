@@ -98,7 +98,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and no run, made once."""
     from planner.planning import pipeline
 
@@ -108,12 +108,12 @@ def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _planned(_drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _planned(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and one default plan, made once."""
     from planner.planning import pipeline
 
     path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
-    shutil.copy(_drawn, path)
+    shutil.copy(drawn, path)
     pipeline.plan(Store(path), load_scenario().scenario, now=NOW)
     return path
 

@@ -38,8 +38,8 @@ def _command(name: str, command: Any) -> str:
     parts = [f"## {name}", prose(command.help or ""), f"```text\n{usage}{' COMMAND ...' if below else ''}\n```"]
     if below:
         parts.append("Commands: " + ", ".join(f"[{each}](#{name.replace(' ', '-')}-{each})" for each in below))
-    parts += [definition(code(_argument(each)), prose(each.help or ""), _kind(each)) for each in arguments]
-    parts += [definition(_spelling(each), prose(each.help or ""), _kind(each)) for each in options]
+    parts += [definition(f"{code(_argument(each))} {_kind(each)}", prose(each.help or "")) for each in arguments]
+    parts += [definition(f"{_spelling(each)} {_kind(each)}", prose(each.help or "")) for each in options]
     return "\n\n".join(part for part in parts if part)
 
 

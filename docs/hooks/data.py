@@ -28,7 +28,9 @@ def tables() -> str:
 
 def views() -> str:
     """Every view with what its head comment says."""
-    return table(("View", "What it shows"), [(code(path.stem), prose(_head(path))) for path in sorted(_VIEWS.iterdir())])
+    return table(
+        ("View", "What it shows"), [(code(path.stem), prose(_head(path))) for path in sorted(_VIEWS.iterdir())]
+    )
 
 
 def _head(path: Path) -> str:
@@ -72,7 +74,9 @@ def catalogue() -> str:
     """Every built-in name by folder, with the description that its file gives."""
     return "\n\n".join(
         f"## {folder.name}\n\n"
-        + table(("Name", "What it is"), [(code(path.stem), prose(_described(path))) for path in sorted(folder.iterdir())])
+        + table(
+            ("Name", "What it is"), [(code(path.stem), prose(_described(path))) for path in sorted(folder.iterdir())]
+        )
         for folder in sorted(_CATALOGUE.iterdir())
         if folder.is_dir()
     )

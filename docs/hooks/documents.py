@@ -58,7 +58,7 @@ def _keys(part: Schema) -> str:
     """What an object is, and its keys."""
     required = part.get("required", ())
     keys = [
-        definition(code(key), prose(field.get("description", "")), f"*{_facts(field, required=key in required)}*")
+        definition(f"{code(key)} *{_facts(field, required=key in required)}*", prose(field.get("description", "")))
         for key, field in part["properties"].items()
     ]
     return "\n\n".join([prose(part.get("description", "")), *keys])

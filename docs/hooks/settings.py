@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from words import Schema, code, definition, is_optional, kind_of, prose
 from pydantic import BaseModel
+from words import Schema, code, definition, is_optional, kind_of, prose
 
 from planner.catalogue.scenarios import load_scenario, toml_value, value_at
 from planner.nightly.jobs_file import JobsFile
@@ -17,17 +17,17 @@ def scenario_fields() -> str:
     """Every field of a scenario by table: meaning, type, value and provenance in the built-in scenario."""
     scenario = load_scenario().scenario
 
-    def facts(path: str) -> list[str]:
+    def facts(path: str) -> str:
         value = value_at(scenario, path)
         shown = "left out" if value is None else code(toml_value(value))
-        return [f"built-in scenario: {shown}", f"provenance: {scenario.provenance.get(path, 'assumed: not stated')}"]
+        return f"Built-in scenario: {shown}, {prose(scenario.provenance.get(path, 'assumed: not stated'))}"
 
     return "\n\n".join(_tables(Scenario, facts))
 
 
 def job_fields() -> str:
     """Every field of a jobs file by table: meaning, type and default."""
-    return "\n\n".join(_tables(JobsFile, lambda _path: []))
+    return "\n\n".join(_tables(JobsFile, lambda _path: ""))
 
 
 def _tables(model: type[BaseModel], facts: Any) -> Iterator[str]:
@@ -50,17 +50,16 @@ def _table(schema: Schema, parts: dict[str, Schema], path: str, facts: Any) -> I
     for key, table in inside.items():
         yield from _table(table, parts, f"{path}{key}.", facts)
     for key, table in items.items():
-        yield from _table(table, parts, f"{path}{key}[].", lambda _path: [])
+        yield from _table(table, parts, f"{path}{key}[].", lambda _path: "")
 
 
 def _field(path: str, field: Schema, *, required: bool, facts: Any) -> str:
-    kind = "list of tables, see below" if _name(_item(field)) else kind_of(field)
-    default = [] if required or field.get("default") is None else [f"default {code(toml_value(field['default']))}"]
-    told = facts(path)
-    needed = "may be left out" if is_optional(field) else ""
-    words = [kind, *([needed] if needed else []), *(told or default)]
-    anchor = path.replace("[]", "")
-    return definition(f"{code(path)}{{ #{anchor} }}", prose(field.get("description", "")), "*" + "; ".join(words) + "*")
+    words = ["list of tables, see below" if _name(_item(field)) else kind_of(field)]
+    if is_optional(field):
+        words.append("may be left out")
+    default = "" if required or field.get("default") is None else f"Default: {code(toml_value(field['default']))}"
+    term = f"{code(path)}{{ #{path.replace('[]', '')} }} *{', '.join(words)}*"
+    return definition(term, prose(field.get("description", "")), facts(path) or default)
 
 
 def _name(field: Schema) -> str:

@@ -7,7 +7,13 @@ from typing import Any
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
 
-_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
+_BOUNDS = {
+    "minimum": "≥",
+    "exclusiveMinimum": ">",
+    "maximum": "≤",
+    "exclusiveMaximum": "<",
+    "multipleOf": "multiple of",
+}
 _TYPES = {"boolean": "true or false", "string": "text", "null": "null", "object": "object"}
 
 
@@ -39,7 +45,7 @@ def code(text: object) -> str:
 
 def definition(term: str, *paragraphs: str) -> str:
     """An entry of a definition list."""
-    shown = [paragraph for paragraph in paragraphs if paragraph]
+    shown = [paragraph for paragraph in paragraphs if paragraph] or [""]
     return f"{term}\n" + "\n".join(f":   {p}" if i == 0 else f"\n    {p}" for i, p in enumerate(shown)) + "\n"
 
 

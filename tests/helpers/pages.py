@@ -12,7 +12,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 
 _BLOCK = re.compile(r'^```(?:console|[a-z]+ title="(?P<file>[^"]+)")\n(?P<text>.*?)^```$', re.DOTALL | re.MULTILINE)
-_EMPTY_STORE = "<!-- console: empty store -->"
+_STORE = re.compile(r"<!-- console: (empty|planned) store -->")
 _MORE = "..."
 
 
@@ -66,9 +66,10 @@ def pages() -> list[Path]:
     return [page for page in [README, *sorted(DOCS.rglob("*.md"))] if list(blocks(page.read_text()))]
 
 
-def wants_empty_store(text: str) -> bool:
-    """Whether the page begins without a drawn trace in the store."""
-    return _EMPTY_STORE in text
+def store_of(text: str) -> str:
+    """What the store holds where the page begins: "drawn", the default trace; "planned", a run as well; or "empty"."""
+    marker = _STORE.search(text)
+    return marker[1] if marker else "drawn"
 
 
 def without_layout(lines: tuple[str, ...] | list[str]) -> list[str]:

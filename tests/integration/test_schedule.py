@@ -1077,7 +1077,7 @@ def test_a_plan_that_misses_a_limit_is_done_with_exit_code_3(service: Service, c
 
 
 def readme_block(language: str, holds: str) -> str:
-    readme = (Path(planner.__file__).parent.parent / "README.md").read_text()
+    readme = (Path(planner.__file__).parent.parent / "docs" / "how-to" / "run-every-night.md").read_text()
     (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL) if holds in text]
     return found
 
