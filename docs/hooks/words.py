@@ -64,7 +64,8 @@ def kind_of(schema: Schema) -> str:
     if schema.get("type") == "array":
         return f"list of {kind_of(schema.get('items', {}))}"
     if isinstance(schema.get("additionalProperties"), dict):
-        return f"object by name, each {kind_of(schema['additionalProperties'])}"
+        each = schema["additionalProperties"]
+        return f"object by name, each {kind_of(each)}{' or null' if is_optional(each) else ''}"
     if schema.get("format"):
         return str(schema["format"])
     bounds = " and ".join(f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema)

@@ -79,7 +79,7 @@ def without_layout(lines: tuple[str, ...] | list[str]) -> list[str]:
 
 def as_shown(shown: Shown, printed: list[str]) -> str:
     """A command and what it printed as a console block holds it, cut where the page cuts it."""
-    lines = [line.rstrip() for line in printed]
+    lines = "\n".join(line.rstrip() for line in printed).strip("\n").splitlines()
     if shown.is_cut:
         full = [place for place, line in enumerate(lines) if line]
         lines = [*lines[: full[len(shown.expected) - 1] + 1], _MORE]
