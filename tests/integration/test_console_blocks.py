@@ -17,22 +17,38 @@ from planner.report.charts import node_chart
 from planner.runs.results import load_run
 from planner.store import Store
 from planner.trace.synthetic.profile import load_profile
+from tests.conftest import Cli
 from tests.helpers.pages import DOCS, ROOT, as_shown, blocks, pages, store_of, without_layout
 
 PICTURE = ROOT / "tests" / "golden" / "nodes.svg"
 KNOWN = re.compile(r"(planner|mkdir|ls|for|cat|cp) ")
 
 
-def run(command: str) -> list[str]:
-    """What a command prints, as typed into a shell, with the planner under test."""
+def run(command: str, cli: Cli) -> list[str]:
+    """What a command prints: run by a shell with the planner under test, or in this process, if it is planner alone."""
+    if (words := words_of(command)) is not None and words[0] == "planner":
+        result = cli(*words[1:])
+        assert result.code == 0, (command, result.err)
+        return result.out.splitlines()
     program = f'planner() {{ {shlex.quote(sys.executable)} -m planner "$@"; }}\n{command}'
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, (command, done.stderr)
     return done.stdout.splitlines()
 
 
+def words_of(command: str) -> list[str] | None:
+    """The words of a plain command; nothing where it needs a shell."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words = list(lexer)
+    needs_shell = {"$", "\n"} & set(command) or any(set(word) <= set("();<>|&") for word in words)
+    return None if needs_shell else words
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_print_what_the_page_shows(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_commands_print_what_the_page_shows(
+    page: Path, tmp_path: Path, cli: Cli, request: pytest.FixtureRequest
+) -> None:
     text = page.read_text()
     if (store := store_of(text)) != "empty":
         shutil.copy(
@@ -47,7 +63,7 @@ def test_commands_print_what_the_page_shows(page: Path, tmp_path: Path, request:
         told = []
         for shown in block.commands:
             assert KNOWN.match(shown.command), shown.command
-            lines = run(shown.command)
+            lines = run(shown.command, cli)
             told.append(as_shown(shown, lines))
             printed = without_layout(lines)
             if shown.is_cut:
@@ -58,6 +74,16 @@ def test_commands_print_what_the_page_shows(page: Path, tmp_path: Path, request:
         for start, end, new in reversed(renewed):
             text = text[:start] + new + text[end:]
         page.write_text(text)
+
+
+def test_a_command_with_shell_syntax_goes_to_a_shell() -> None:
+    assert words_of("planner sql \"SELECT count(*) FROM run WHERE run_id < 'b'\"") == [
+        "planner",
+        "sql",
+        "SELECT count(*) FROM run WHERE run_id < 'b'",
+    ]
+    for command in ("planner plan > out.txt", "planner plan 2>> log", "a; b", "ls $HOME", "for a in 1\ndo\ndone"):
+        assert words_of(command) is None
 
 
 def test_the_readme_shows_the_main_job() -> None:
