@@ -100,21 +100,21 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and no run, made once."""
-    from planner.planning import pipeline
+    from planner.planning.prepare import ensure_trace
 
     path = tmp_path_factory.mktemp("drawn") / "planner.duckdb"
-    pipeline.ensure_trace(Store(path), load_scenario().scenario, now=NOW)
+    ensure_trace(Store(path), load_scenario().scenario, now=NOW)
     return path
 
 
 @pytest.fixture(scope="session")
 def _planned(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and one default plan, made once."""
-    from planner.planning import pipeline
+    from planner.planning.plan import plan_and_store
 
     path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
     shutil.copy(drawn, path)
-    pipeline.plan(Store(path), load_scenario().scenario, now=NOW)
+    plan_and_store(Store(path), load_scenario().scenario, now=NOW)
     return path
 
 

@@ -14,6 +14,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+import planner
 from planner.cli.app import app
 from planner.cli.documents import DOCUMENTS, document_type
 from planner.core.policy import POLICIES
@@ -173,6 +174,10 @@ def test_every_policy_reader_export_format_and_exit_code_is_in_the_documentation
         kind = kinds.pop()
         kinds += kind.__subclasses__()
         assert f"\n| {kind.exit_code} | " in codes, kind
+
+
+def test_every_exported_name_is_in_the_documentation(site: Path) -> None:
+    assert set(planner.__all__) <= page(site, "how-to/use-python").codes
 
 
 def test_every_built_in_name_is_in_the_catalogue(site: Path) -> None:
