@@ -48,7 +48,7 @@ def _page(command: str, whole: Schema) -> str:
     if "properties" in whole:
         parts.append(_keys(whole))
     else:
-        parts.append(f"The document is {kind_of(whole)}.")
+        parts.append(f"The document is {'a ' if whole.get('type') == 'array' else ''}{kind_of(whole)}.")
     for name, part in whole.get("$defs", {}).items():
         parts += [f"## {name}", _keys(part) if "properties" in part else f"{kind_of(part)}"]
     return "\n\n".join(parts) + "\n"

@@ -1,6 +1,7 @@
 """What MkDocs calls while it builds the site: it fills in what is generated from the package.
 
-A page of the reference holds a line `<!-- generated: NAME -->`, which is replaced by what `GENERATED` makes of it.
+A page of the reference holds a line `<!-- generated: NAME -->`, which is replaced by what `GENERATED` makes of it, and with
+it the line below, which is for readers of the source.
 """
 
 import re
@@ -30,7 +31,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "tables": data.tables,
     "views": data.views,
 }
-_MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
+_MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->\n.*$", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
