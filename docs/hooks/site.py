@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site: it fills in what is generated from the package.
 
-A page of the reference holds a line `<!-- generated: NAME -->`, which is replaced by what `GENERATED` makes of it, and with
-it the line below, which is for readers of the source.
+A page of the reference holds a line `<!-- generated: NAME -->`. It is replaced by what `GENERATED` makes of it, with
+the line below it, which is for readers of the source.
 """
 
 import re
