@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plan test setup lint fuzz nights bench clean
+.PHONY: plan test setup lint docs fuzz nights bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -24,10 +24,15 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/hooks
 	$(BIN)/lint-imports
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "out/site/index.html: open it, or serve it with search: $(BIN)/python -m http.server --directory out/site --bind 127.0.0.1"
+
 fuzz: setup
-	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/test_mutations.py -q
+	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q

@@ -1,4 +1,4 @@
-"""The service elsewhere: the systemd unit and the CronJob of the README."""
+"""The service elsewhere: the systemd unit and the CronJob of the documentation."""
 
 import re
 import shutil
@@ -13,9 +13,9 @@ import yaml
 import planner
 
 
-def readme_block(language: str, holds: str) -> str:
-    readme = (Path(planner.__file__).parent.parent / "README.md").read_text()
-    (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL) if holds in text]
+def documented_block(language: str, holds: str) -> str:
+    page = (Path(planner.__file__).parent.parent / "docs" / "how-to" / "run-every-night.md").read_text()
+    (found,) = [text for text in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) if holds in text]
     return found
 
 
@@ -23,7 +23,7 @@ def test_the_systemd_unit_of_the_readme_is_valid(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here: apt-get install systemd")
     unit = tmp_path / "planner.service"
-    text = readme_block("ini", "[Service]")
+    text = documented_block("ini", "[Service]")
     # the program, the folder and the user are where it is installed, not here
     for there, here in (("/opt/planner/bin/planner", sys.executable), ("=/srv/planner\n", f"={tmp_path}\n")):
         assert there in text
@@ -34,7 +34,7 @@ def test_the_systemd_unit_of_the_readme_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_cronjob_of_the_readme_is_valid() -> None:
-    manifest = yaml.safe_load(readme_block("yaml", "planner-nightly"))
+    manifest = yaml.safe_load(documented_block("yaml", "planner-nightly"))
     kubernetes_validate.validate(manifest, "1.37", strict=True)
     words = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert words[:3] == ["planner", "schedule", "run-due"]
