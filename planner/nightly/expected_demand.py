@@ -115,7 +115,7 @@ def _demand(grid: Grid, requests: Floats, tokens: _Tokens, hits: float) -> Deman
     """Whole requests and tokens, none negative. hits: share of input tokens found in the cache."""
     input_tokens = _counts(tokens.input)
     return Demand(
-        grid,
+        grid=grid,
         requests=_counts(requests),
         input_tokens=input_tokens,
         cached_input_tokens=np.floor(input_tokens * hits).astype(np.int64),
