@@ -37,12 +37,12 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "schedule run-due": (),
     "sql": (),
     "sweep": (),
-    "trace delete": (),
-    "trace export": (),
-    "trace generate": (),
-    "trace import": (),
-    "trace list": (),
-    "trace show": (),
+    "trace delete": ("planner.trace.documents:TraceDeletion",),
+    "trace export": ("planner.trace.documents:TraceExport",),
+    "trace generate": ("planner.trace.documents:TraceSummary",),
+    "trace import": ("planner.trace.documents:ImportAccount",),
+    "trace list": ("planner.trace.documents:TraceSummary[]",),
+    "trace show": ("planner.trace.documents:TraceDescription",),
     "what-if": (),
 }
 """By command: "module:Class" for each kind of document that it may print, with [] behind it for a list of them."""

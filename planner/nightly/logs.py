@@ -65,7 +65,7 @@ class Logs:
         path = self._path(day)
         if not self.is_there(day):
             raise LogNotReady(f"{path}: there is no such log; put it there, or correct log.path of job {self.job.name}")
-        outcome = import_trace(
+        account = import_trace(
             self.store,
             [path],
             format_name=self.job.log.format,
@@ -79,12 +79,11 @@ class Logs:
         if problem := self._problem(day, demand):
             catalogue.delete(self.store, name)
             raise LogNotReady(f"{path}: {problem}")
-        trace = outcome.trace
         return {
             "trace": name,
-            "rows": trace.row_count,
-            "refused": trace.rows_rejected,
-            "other_days": trace.requests - int(demand.requests.sum()),
+            "rows": account.rows,
+            "refused": account.rows_rejected,
+            "other_days": account.requests - int(demand.requests.sum()),
         }
 
     def _stored(self, day: date) -> Demand | None:
@@ -119,7 +118,8 @@ class Logs:
         span = None
         if self.of_server:
             begin_us, end_us = day_us(day, self.scenario)
-            span = prometheus.Range(begin_us // US_PER_S, end_us // US_PER_S, log.step_s, log.selector)
+            start_s, end_s = begin_us // US_PER_S, end_us // US_PER_S
+            span = prometheus.CounterSpan(start_s=start_s, end_s=end_s, step_s=log.step_s, selector=log.selector)
         return ImportOptions(
             timezone=log.timezone or self.scenario.timezone,
             start=log.start or datetime.combine(day, time(), self.scenario.zone),

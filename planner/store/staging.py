@@ -4,8 +4,9 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -26,6 +27,39 @@ PARSED = {
     ),
 }
 """What readers make, of requests and of windows of demand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """Rows that were read, and those that can be imported."""
+
+    rows_read: int
+    rows_imported: int
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_imported
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCounts(RowCounts):
+    """The same of requests, and which optional fields the imported ones have.
+
+    Least and largest values are of the imported rows; None where none of them has one.
+    """
+
+    has_class: bool = False
+    has_session: bool = False
+    has_parent: bool = False
+    has_blocks: bool = False
+    numbered_sessions: bool = False
+    sample_weight: int = 1
+    largest_sample_weight: int = 1
+    smallest_block_tokens: int | None = None
+    block_tokens: int | None = None
+
+
+C = TypeVar("C", bound=RowCounts)
 
 
 class Staging:
@@ -93,15 +127,23 @@ class Staging:
         """Whether all files are read where they are, so that the staging area holds nothing."""
         return bool(self._paths) and not self._lines_parsed
 
-    def counts(self) -> dict[str, object]:
-        """Rows read and imported, and which optional fields the imported ones have."""
+    def window_counts(self) -> RowCounts:
+        """Windows read and imported."""
+        return self._counted(RowCounts)
+
+    def request_counts(self) -> RequestCounts:
+        """Requests read and imported; conversations are put together where requests name the one before."""
+        counts = self._counted(RequestCounts)
+        if counts.has_parent:
+            with self._reading():
+                self._connection.execute(_sql("staging/conversations"))
+        return counts
+
+    def _counted(self, kind: type[C]) -> C:
         # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
         self._connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         with self._reading():
-            counts: dict[str, object] = self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().to_dicts()[0]
-            if counts.get("has_parent"):
-                self._connection.execute(_sql("staging/conversations"))
-        return counts
+            return kind(**self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""

@@ -24,8 +24,8 @@ EVEN_SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name not in 
 _COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_tokens", "output_tokens")
 
 
-@dataclass(frozen=True)
-class Windows:
+@dataclass(frozen=True, kw_only=True)
+class DemandWindows:
     """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,)."""
 
     start_us: Ints
@@ -43,7 +43,7 @@ class Windows:
         return pl.DataFrame({**head, **times, **{name: getattr(self, name) for name in _COUNTS}})
 
 
-def windows_of(rows: pl.DataFrame, source: str | Path) -> Windows:
+def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
     """Windows from imported rows, those of equal times added up. Expected tokens are rounded so that sums stay.
 
     rows: start_us, end_us and the counts. Raises TraceError where windows overlap without being the same.
@@ -60,7 +60,7 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> Windows:
         )
     sums = {name: _summed(rows[name].to_numpy(), inverse.ravel(), len(unique)) for name in _COUNTS}
     sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
-    return Windows(start, end, **sums)
+    return DemandWindows(start_us=start, end_us=end, **sums)
 
 
 def _summed(values: NDArray[np.float64] | Ints, index: Ints, count: int) -> Ints:
@@ -106,7 +106,7 @@ def check_rows(requests: int, weight: int, source: str | Path) -> None:
         )
 
 
-def draw_evenly(windows: Windows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
+def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
     """One request for every `weight` of them as batches of EVEN_SCHEMA, in arrival order.
 
     Arrivals are uniform inside the window. Every request gets the same share of its window's tokens, to within one;

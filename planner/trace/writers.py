@@ -1,10 +1,9 @@
 """Traces as files that import reads back: everything as CSV or Parquet, or in the format of a published log."""
 
-import json
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +15,7 @@ from planner.errors import TraceError, UsageError
 from planner.files import whole
 from planner.store import Session
 from planner.trace import stored as catalogue
+from planner.trace.documents import TraceExport
 from planner.trace.stored import TraceInfo
 from planner.units import iso
 
@@ -25,16 +25,7 @@ _MOONCAKE_BLOCK = 512
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "mooncake"}
 
 
-@dataclass(frozen=True)
-class Written:
-    """A trace that was written. options: what import needs to read the same; left_out: what the format cannot carry."""
-
-    format: str
-    options: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> Written:
+def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> TraceExport:
     """Write a trace to a file. format_name: csv, parquet, mooncake or azure; None for that of the file's suffix.
 
     Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
@@ -55,7 +46,14 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
             _WRITERS[chosen](stream, info, file)
     except OSError as error:
         raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
-    return Written(chosen, tuple(_options(info, chosen)), tuple(_left_out(info, chosen, stream)))
+    return TraceExport(
+        trace=info.name,
+        out=str(out),
+        rows=info.row_count,
+        format=chosen,
+        import_command=f"planner trace import {shlex.join([str(out), *_options(info, chosen)])} --name ...",
+        left_out=tuple(_left_out(info, chosen, stream)),
+    )
 
 
 class _Counted:
@@ -144,9 +142,9 @@ def _options(info: TraceInfo, chosen: str) -> list[str]:
     options = ["--format", chosen, "--timezone", info.timezone]
     if chosen == "mooncake":
         options += ["--start", iso(info.window_start_us)]
-        settings: dict[str, Any] = json.loads(info.settings)
-        if info.block_tokens == _MOONCAKE_BLOCK and settings.get("cache_blocks"):
-            options += ["--cache", str(settings["cache_blocks"])]
+        cache_blocks = info.arguments.cache_blocks
+        if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
+            options += ["--cache", str(cache_blocks)]
     return options
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from planner.errors import TraceError, UsageError
 from planner.store import Store
+from planner.trace.documents import ImportAccount
 from planner.trace.imports.importer import import_trace
-from planner.trace.imports.job import ImportOptions, ImportOutcome
+from planner.trace.imports.job import ImportOptions
 from tests.conftest import NOW, Cli
 
 AZURE = (
@@ -31,7 +32,7 @@ MOONCAKE = [
 ]
 
 
-def imported(store: Store, path: Path, format_name: str, name: str = "t", **options: object) -> ImportOutcome:
+def imported(store: Store, path: Path, format_name: str, name: str = "t", **options: object) -> ImportAccount:
     chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
     return import_trace(store, [path], format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
@@ -59,7 +60,7 @@ def test_azure_rows_come_sorted_with_their_duplicates(store: Store, tmp_path: Pa
         (1_700_158_625_000_000, 110, 0, 27),
         (1_700_158_625_000_000, 110, 0, 27),
     ]
-    assert (outcome.trace.rows_read, outcome.trace.row_count, outcome.trace.rows_rejected) == (4, 4, 0)
+    assert (outcome.rows_read, outcome.rows, outcome.rows_rejected) == (4, 4, 0)
 
 
 def test_times_without_an_offset_are_in_the_given_zone(store: Store, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_mooncake_blocks_become_cached_tokens(store: Store, tmp_path: Path) -> N
         (start_us + 10_000, 600, 600, 7),  # both, the last partial
         (start_us + 20_000, 100, 0, 0),
     ]
-    assert outcome.trace.block_tokens == 512
+    assert outcome.block_tokens == 512
     with store.read() as session:
         rows = session.connection.execute(
             "SELECT request_seq, block_index, block_id FROM request_block ORDER BY ALL"
@@ -168,8 +169,7 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         ("l.csv", 11, "arrival is not a time"),
         ("l.csv", 12, f"output_tokens {whole}"),
     ]
-    trace = outcome.trace
-    assert (trace.rows_read, trace.row_count, trace.rows_rejected) == (12, 2, 10)
+    assert (outcome.rows_read, outcome.rows, outcome.rows_rejected) == (12, 2, 10)
 
 
 def test_line_numbers_count_line_ends_inside_quotes(store: Store, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_open_quote_is_named_where_it_swallows_rows(store: Store, tmp_path: P
 
 def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
     outcome = imported(store, write(tmp_path / "l.csv", "arrival,input_tokens,output_tokens\n1,1,1\n,,\n\n"), "csv")
-    assert outcome.trace.rows_read == 3
+    assert outcome.rows_read == 3
     assert dict(outcome.rejects) == {"is empty": 2}
 
 
@@ -355,12 +355,12 @@ def test_whatever_happens_to_a_log_no_row_is_lost_in_silence(
     store = Store(folder / "p.duckdb", wait_s=5)
     log = write(folder / "l.csv", data)
     try:
-        trace = imported(store, log, "azure").trace
+        account = imported(store, log, "azure")
     except TraceError:
         assert not store.path.exists()
         return
-    assert trace.rows_read == trace.row_count + trace.rows_rejected
-    assert len(requests_of(store)) == trace.row_count
+    assert account.rows_read == account.rows + account.rows_rejected
+    assert len(requests_of(store)) == account.rows
     assert [row[0] for row in requests_of(store)] == sorted(row[0] for row in requests_of(store))
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from planner.errors import TraceError
 from planner.store import Store
+from planner.trace.documents import ImportAccount
 from planner.trace.imports import sources
 from planner.trace.imports.importer import import_trace
-from planner.trace.imports.job import ImportOptions, ImportOutcome
+from planner.trace.imports.job import ImportOptions
 from tests.cli.test_import import AZURE, MOONCAKE, requests_of, write
 from tests.conftest import NOW, Cli
 
@@ -23,7 +24,7 @@ LINES = "arrival,input_tokens,output_tokens\n"
 
 def imported(
     store: Store, *paths: str | Path, name: str = "t", format_name: str = "auto", **options: object
-) -> ImportOutcome:
+) -> ImportAccount:
     chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
     return import_trace(store, paths, format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
@@ -40,13 +41,13 @@ def imported(
     ],
 )
 def test_a_format_is_told_from_the_beginning_of_a_file(store: Store, tmp_path: Path, log: str, found: str) -> None:
-    assert imported(store, write(tmp_path / "log", log)).trace.format == found
+    assert imported(store, write(tmp_path / "log", log)).format == found
 
 
 def test_parquet_is_told_from_its_columns(store: Store, tmp_path: Path) -> None:
     columns = {"TIMESTAMP": ["2024-05-10 00:00:00.009930+00:00"], "ContextTokens": [2162], "GeneratedTokens": [5]}
     pl.DataFrame(columns).write_parquet(tmp_path / "a.parquet")
-    assert imported(store, tmp_path / "a.parquet").trace.format == "azure"
+    assert imported(store, tmp_path / "a.parquet").format == "azure"
     assert requests_of(store) == [(1_715_299_200_009_930, 2162, 0, 5)]
 
 
@@ -75,7 +76,7 @@ def test_other_marks_between_columns_are_named(store: Store, tmp_path: Path, mar
 def test_mapped_columns_are_looked_for_by_their_own_names(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "l.csv", "when,in,out\n1,2,3\n")
     columns = {"arrival": "when", "input_tokens": "in", "output_tokens": "out"}
-    assert imported(store, log, columns=columns).trace.format == "csv"
+    assert imported(store, log, columns=columns).format == "csv"
 
 
 @pytest.mark.parametrize("pack", ["gzip", "zstd"])
@@ -187,14 +188,14 @@ def test_a_log_that_is_stored_already_is_known_by_its_bytes(cli: Cli, store: Sto
 def test_what_lies_between_records_of_a_document_does_not_matter(store: Store, tmp_path: Path) -> None:
     rows = [json.dumps(row, indent=2) for row in MOONCAKE]
     outcome = imported(store, write(tmp_path / "l.json", "\n\n".join(rows)))
-    assert outcome.trace.row_count == 4
+    assert outcome.rows == 4
 
 
 def test_a_broken_record_of_a_document_costs_only_itself(store: Store, tmp_path: Path) -> None:
     lines = ["[", *(json.dumps(row) + "," for row in MOONCAKE[:2]), "{nonsense: 1},", json.dumps(MOONCAKE[3]), "]"]
     outcome = imported(store, write(tmp_path / "l.json", "\n".join(lines)))
     assert dict(outcome.rejects) == {"is not JSON": 1}
-    assert (outcome.trace.rows_read, outcome.trace.row_count) == (4, 3)
+    assert (outcome.rows_read, outcome.rows) == (4, 3)
     with store.read() as session:
         assert session.connection.execute("SELECT line FROM import_reject").fetchall() == [(4,)]
 

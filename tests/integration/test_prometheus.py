@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.trace.imports.prometheus import _grown
+from planner.trace.imports.prometheus import growth
 from tests.conftest import Cli
 
 START = int(datetime(2025, 3, 1, tzinfo=UTC).timestamp())
@@ -72,7 +72,7 @@ def test_a_counter_over_restarts_grows_by_what_was_counted(steps: list[tuple[int
             value += step
         values.append(value)
         counted.append(counted[-1] + step)
-    assert _grown(np.array(values, float)).tolist() == counted
+    assert growth(np.array(values, float)).tolist() == counted
 
 
 def test_counters_become_demand_per_window(cli: Cli, prometheus: Callable[[str], str]) -> None:
@@ -202,7 +202,7 @@ def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
     url = "http://127.0.0.1:9"
     for words, message in {
         ("--name", "t"): "say what to ask for with --from and --to",
-        ("--name", "t", "--from", "2025-03-01"): "--from and --to: give both",
+        ("--name", "t", "--from", "2025-03-01"): "--from and --to go together; give both",
         ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than a window of 60 s",
         ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "200,000 are the most; make it longer",
         ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",

@@ -35,14 +35,19 @@ _MOST_BYTES = 256 << 20
 """Assumed: 10,000 points of a thousand series are less."""
 
 
-@dataclass(frozen=True)
-class Range:
+@dataclass(frozen=True, kw_only=True)
+class CounterSpan:
     """What is asked for: seconds since the epoch, and label matchers as in PromQL, such as job="vllm"."""
 
     start_s: int
     end_s: int
     step_s: int
     selector: str = ""
+
+    @property
+    def windows(self) -> int:
+        """Whole windows inside."""
+        return (self.end_s - self.start_s) // self.step_s
 
     @property
     def marks_s(self) -> Floats:
@@ -63,12 +68,12 @@ def is_server(word: str) -> bool:
     return word.startswith(("http://", "https://"))
 
 
-def has_counter(url: str, metric: str, span: Range) -> bool:
+def has_counter(url: str, metric: str, span: CounterSpan) -> bool:
     """Whether a counter was there in the range. Raises TraceError."""
     return any(_parts(url, metric, span))
 
 
-def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
+def counted(url: str, metrics: Mapping[str, str], span: CounterSpan) -> Counted:
     """The increases of counters per window. metrics: field -> counter. Raises TraceError.
 
     Cached tokens are at most the input tokens of their window: the two counters do not move at the same moment.
@@ -83,7 +88,7 @@ def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
     return Counted(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
 
 
-def _increases(url: str, metric: str, span: Range) -> NDArray[np.int64]:
+def _increases(url: str, metric: str, span: CounterSpan) -> NDArray[np.int64]:
     """What all series of a counter grew by in every window."""
     marks = span.marks_s
     windows = np.zeros(len(marks) - 1)
@@ -95,18 +100,18 @@ def _increases(url: str, metric: str, span: Range) -> NDArray[np.int64]:
             last[labels] = (times[-1], values[-1])
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
-            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, _grown(values)))
+            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, growth(values)))
     edges: NDArray[np.int64] = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
     return np.diff(edges)
 
 
-def _grown(values: Floats) -> Floats:
+def growth(values: Floats) -> Floats:
     """What a counter counted since its first sample, over restarts."""
     steps = np.diff(values)
     return np.concatenate([[0.0], np.cumsum(np.where(steps < 0, values[1:], steps))])
 
 
-def _parts(url: str, metric: str, span: Range) -> Iterator[dict[str, dict[float, float]]]:
+def _parts(url: str, metric: str, span: CounterSpan) -> Iterator[dict[str, dict[float, float]]]:
     """Samples of every series of a metric by its labels, for one part of the range after the other."""
     matchers = ",".join(part for part in (f'__name__="{metric}"', span.selector) if part)
     every_s = max(s for s in range(1, min(_RESOLUTION_S, span.step_s) + 1) if span.step_s % s == 0)

@@ -11,7 +11,7 @@ from typing import Literal
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
 from planner.trace.imports import containers
-from planner.trace.imports.prometheus import Range, has_counter
+from planner.trace.imports.prometheus import CounterSpan, has_counter
 from planner.trace.imports.sources import head_of
 
 AUTO = "auto"
@@ -20,7 +20,7 @@ _HEAD_BYTES = 1 << 20
 Container = Literal["csv", "json", "parquet", "folder", "url"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reader:
     """A log format: a query in `sql/readers` and what its files look like.
 
@@ -77,7 +77,7 @@ def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> R
     return next(iter(found.values()))
 
 
-def counter_reader(name: str, url: str, span: Range) -> Reader:
+def counter_reader(name: str, url: str, span: CounterSpan) -> Reader:
     """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
     known = {reader.name: reader for reader in readers().values() if reader.metrics}
     if name != AUTO:

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from planner.errors import TraceError
+from planner.trace.documents import ClientCoverage
 from planner.trace.imports import containers
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.sources import SERVEGEN_TRACES
@@ -123,7 +124,7 @@ def _whole(text: str | None) -> int:
         return -1
 
 
-def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> dict[str, object]:
+def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> ClientCoverage:
     """How much of the load has lengths, and what tokens are expected of it; images apart, where there are any.
 
     rows: imported windows; their file_index is the place of the client.
@@ -131,20 +132,19 @@ def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> di
     loaded = rows.filter(pl.col("requests") > 0)
     with_lengths = loaded.filter(pl.col("requests_with_lengths") > 0)
     requests, known = int(loaded["requests"].sum()), int(with_lengths["requests_with_lengths"].sum())
-    found: dict[str, object] = {
-        "requests": requests,
-        "requests_with_lengths": known,
-        "request_share": known / requests if requests else None,
-        "clients": len(clients),
-        "clients_with_lengths": sum(bool(client.lengths) for client in clients),
-        "expected_input_tokens": math.fsum(with_lengths["input_tokens"]),
-        "expected_output_tokens": math.fsum(with_lengths["output_tokens"]),
-    }
     images = [_images(clients[place], (at_us - start_us) // US_PER_S, count) for place, at_us, count in _loads(loaded)]
-    if any(tokens for _, tokens in images):
-        found["expected_images"] = math.fsum(number for number, _ in images)
-        found["expected_image_tokens"] = math.fsum(tokens for _, tokens in images)
-    return found
+    any_images = any(tokens for _, tokens in images)
+    return ClientCoverage(
+        requests=requests,
+        requests_with_lengths=known,
+        request_share=known / requests if requests else None,
+        clients=len(clients),
+        clients_with_lengths=sum(bool(client.lengths) for client in clients),
+        expected_input_tokens=math.fsum(with_lengths["input_tokens"]),
+        expected_output_tokens=math.fsum(with_lengths["output_tokens"]),
+        expected_images=math.fsum(number for number, _ in images) if any_images else None,
+        expected_image_tokens=math.fsum(tokens for _, tokens in images) if any_images else None,
+    )
 
 
 def _loads(rows: pl.DataFrame) -> Iterator[tuple[int, int, int]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import datetime
 
 from planner.errors import StoreMissing
@@ -13,6 +12,7 @@ from planner.trace.spool import Spool
 from planner.trace.stored import Draft, TraceInfo
 from planner.trace.synthetic.cells import lay_cells, window_us
 from planner.trace.synthetic.profile import Profile
+from planner.units import Progress
 
 GENERATOR = 1
 """Version of the drawing method: raised whenever the same arguments would give other bytes."""
@@ -40,7 +40,7 @@ def generate(
     name: str | None,
     now: datetime,
     version: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TraceInfo:
     """Draw the trace and store it. The store is locked only while the finished rows are loaded.
 
@@ -52,7 +52,7 @@ def generate(
         name=name or f"{profile.name}-{digest[:8]}",
         origin="synthetic",
         profile=settings.profile,
-        settings={**_own(settings), "cell_s": profile.settings.cell_s},
+        settings=json.dumps({**_own(settings), "cell_s": profile.settings.cell_s}),
         settings_digest=digest,
         timezone=profile.settings.timezone,
         sample_weight=cells.weight,
