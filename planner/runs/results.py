@@ -19,20 +19,10 @@ from planner.errors import LimitMissed, RunError, ScenarioError
 from planner.runs.jobs import JobsView, job_frames, jobs_document, load_jobs
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
+from planner.store.runs import delete_run_rows
 from planner.trace.stored import TraceInfo
 from planner.units import US_PER_S, Ints
 
-_RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
-_FORECAST_TABLES = ("forecast_interval",)
-_REPLAY_TABLES = (
-    "replay_run",
-    "replay_interval",
-    "latency_histogram",
-    "replay_minute",
-    "replay_unit",
-    "replay_request",
-)
-_JOB_TABLES = ("training_job", "training_job_run")
 _PLAN_COLUMNS = (
     "prefill_units",
     "decode_units",
@@ -272,9 +262,7 @@ def _replay_of(session: Session, run_id: str) -> ReplayView | None:
 def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
-        found = resolve_run(session, run_id)
-        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_FORECAST_TABLES, *_REPLAY_TABLES):
-            session.execute(f"run_delete_{table}", run_id=found)
+        delete_run_rows(session, resolve_run(session, run_id))
 
 
 def diff_runs(one: RunView, two: RunView) -> dict[str, Any]:

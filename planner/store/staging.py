@@ -66,7 +66,7 @@ class Staging:
     """Lines in, requests or windows out: `parse` every file with a reader, then take what was made."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._folder = folder
         self._rows = rows
         self._packed: list[str] = []
@@ -90,12 +90,12 @@ class Staging:
         text = _reader(reader, params)
         source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
-            self._connection.register("lines", pa.Table.from_batches([batch]))
-            self._connection.execute(
+            self.connection.register("lines", pa.Table.from_batches([batch]))
+            self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
             )
-            self._connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
-            self._connection.unregister("lines")
+            self.connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
+            self.connection.unregister("lines")
 
     def parse_parquet(
         self, reader: str, file_index: int, path: Path, params: Mapping[str, object], sources: Mapping[str, str]
@@ -110,7 +110,7 @@ class Staging:
         self._paths.append(path)
         with self._reading():
             types = dict(
-                self._connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
+                self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
             )
         if sources:
             columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
@@ -136,14 +136,14 @@ class Staging:
         counts = self._counted(RequestCounts)
         if counts.has_parent:
             with self._reading():
-                self._connection.execute(_sql("staging/conversations"))
+                self.connection.execute(_sql("staging/conversations"))
         return counts
 
     def _counted(self, kind: type[C]) -> C:
         # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
-        self._connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        self.connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         with self._reading():
-            return kind(**self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
+            return kind(**self.connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""
@@ -181,24 +181,24 @@ class Staging:
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""
         with self._reading():
-            frame: pl.DataFrame = self._connection.sql(_sql("staging/windows")).pl()
+            frame: pl.DataFrame = self.connection.sql(_sql("staging/windows")).pl()
         return frame
 
     def _rows_of(self, query: str) -> list[tuple[Any, ...]]:
         with self._reading():
-            rows: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+            rows: list[tuple[Any, ...]] = self.connection.execute(query).fetchall()
         return rows
 
     def _stream(self, query: str, batch_rows: int, **params: object) -> Iterator[pa.RecordBatch]:
         with self._reading():
             # a result that is not read to its end holds its connection
-            yield from self._connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
+            yield from self.connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
     def _show(self) -> None:
         """Make the view `parsed` of all that was parsed."""
         parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
-        self._connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
-        self._connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
+        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
+        self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

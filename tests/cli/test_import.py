@@ -12,43 +12,9 @@ from hypothesis import strategies as st
 
 from planner.errors import TraceError, UsageError
 from planner.store import Store
-from planner.trace.documents import ImportAccount
-from planner.trace.imports.importer import import_trace
-from planner.trace.imports.job import ImportOptions
-from tests.conftest import NOW, Cli
-
-AZURE = (
-    "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
-    "2023-11-16 18:17:04.0319600,3180,8\r\n"
-    "2023-11-16 18:17:03.9799600,4808,10\r\n"
-    "2023-11-16 18:17:05,110,27\r\n"
-    "2023-11-16 20:17:05+02:00,110,27"
-)
-MOONCAKE = [
-    {"timestamp": 0, "input_length": 1100, "output_length": 5, "hash_ids": [1, 2, 3]},
-    {"timestamp": 10, "input_length": 1030, "output_length": 6, "hash_ids": [1, 2, 4]},
-    {"timestamp": 10, "input_length": 600, "output_length": 7, "hash_ids": [1, 2]},
-    {"timestamp": 20, "input_length": 100, "output_length": 0, "hash_ids": [9]},
-]
-
-
-def imported(store: Store, path: Path, format_name: str, name: str = "t", **options: object) -> ImportAccount:
-    chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
-    return import_trace(store, [path], format_name=format_name, name=name, options=chosen, now=NOW, version="test")
-
-
-def requests_of(store: Store, name: str = "t") -> list[tuple[int, ...]]:
-    with store.read() as session:
-        return session.connection.execute(
-            "SELECT arrival_us, request.input_tokens, request.cached_input_tokens, request.output_tokens FROM request "
-            "JOIN trace USING (trace_id) WHERE name = $name ORDER BY request_seq",
-            {"name": name},
-        ).fetchall()
-
-
-def write(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
+from tests.conftest import Cli
+from tests.helpers.imports import imported, requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 
 def test_azure_rows_come_sorted_with_their_duplicates(store: Store, tmp_path: Path) -> None:

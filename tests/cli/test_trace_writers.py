@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from planner.store import Store
 from planner.trace import stored as catalogue
 from planner.trace import writers
-from tests.cli.test_import import AZURE, MOONCAKE, imported, requests_of, write
 from tests.conftest import Cli
+from tests.helpers.imports import imported, requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 ROWS = (
     "arrival,input_tokens,cached_input_tokens,output_tokens,class,session_id,sample_weight\n"

@@ -1,6 +1,7 @@
 """Demand per window: kept as windows or drawn as requests, totals kept; ServeGen folders."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +14,20 @@ from planner.core.demand import Grid
 from planner.errors import TraceError
 from planner.trace import windows
 from planner.trace.imports import servegen
-from planner.trace.windows import demand_of, draw_evenly, windows_of
+from planner.trace.windows import DemandWindows, demand_of, draw_evenly, windows_of
 from tests.conftest import Cli
+from tests.helpers.logs import HISTOGRAMS, SMALL, folder
 
 MINUTE_US = 60_000_000
 
 
 def rows(*found: tuple[int, int, int, int, float, float, float]) -> pl.DataFrame:
     """Windows of minutes: start, end, requests, those with lengths, input, cached and output tokens."""
-    names = ["start_us", "end_us", *windows._COUNTS]
+    names = [field.name for field in fields(DemandWindows)]
     frame = pl.DataFrame([list(map(float, row)) for row in found], schema=names, orient="row")
     return frame.with_columns(
         (pl.col("start_us", "end_us") * MINUTE_US).cast(int), pl.col("requests", "requests_with_lengths").cast(int)
     )
-
-
-def folder(path: Path, rates: dict[int, str], lengths: dict[int, object]) -> Path:
-    path.mkdir()
-    for client, text in rates.items():
-        (path / f"chunk-{client}-trace.csv").write_text(text)
-    for client, data in lengths.items():
-        (path / f"chunk-{client}-dataset.json").write_text(json.dumps(data))
-    return path
-
-
-SMALL = {
-    0: "0,0.01,1,Gamma,1.0,1.0\n600,0,0,,0,0\n1200,0.05,2,Weibull,0.7,1.0\n",
-    1: "0,0.5,1,Gamma,1.0,1.0\n600,0,0,,0,0\n1200,0,0,,0,0\n",
-}
-HISTOGRAMS = {0: {"0": {"input_tokens": "{10: 0.25, 30: 0.75}", "output_tokens": "{4: 1.0}"}}}
 
 
 def test_windows_of_equal_times_are_added_up() -> None:

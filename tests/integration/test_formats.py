@@ -16,8 +16,9 @@ from planner.trace.documents import ImportAccount
 from planner.trace.imports import sources
 from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
-from tests.cli.test_import import AZURE, MOONCAKE, requests_of, write
 from tests.conftest import NOW, Cli
+from tests.helpers.imports import requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 LINES = "arrival,input_tokens,output_tokens\n"
 

@@ -43,8 +43,8 @@ from planner.store import Store, publish, published_path, readable
 from planner.trace import stored as catalogue
 from planner.trace.imports.job import ImportOptions
 from tests.conftest import Cli
+from tests.helpers.counters import steady, vllm
 from tests.helpers.nights import FIRST, ZONE, Service, days, night, write_jobs, write_log
-from tests.integration.test_prometheus import steady, vllm
 
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Shanghai", "Australia/Lord_Howe", "America/Santiago")
 

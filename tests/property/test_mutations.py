@@ -22,21 +22,24 @@ from planner.trace.imports import importer, servegen, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.parse import parse
-from tests.cli.test_import import AZURE, MOONCAKE
-from tests.cli.test_windows import HISTOGRAMS, SMALL, folder
 from tests.conftest import NOW
-from tests.helpers.measured import measured
-from tests.integration.test_readers import (
+from tests.helpers.logs import (
     AIPERF,
     AIPERF_CANCELLED,
+    AZURE,
     BURST_1,
     BURST_3,
     DAYS,
+    HISTOGRAMS,
     INFERENCE_PERF,
     LITELLM,
+    MOONCAKE,
+    SMALL,
+    folder,
     qwen,
     span,
 )
+from tests.helpers.measured import measured
 
 MUTATIONS = int(os.environ.get("PLANNER_TEST_MUTATIONS", "400"))
 BATCH = 100
@@ -276,7 +279,7 @@ def test_a_mutated_parquet_file_is_read_or_refused_in_one_line(seed: int, tmp_pa
         data = a_changed_byte(data, chance) if chance.random() < 0.7 else some_bytes_gone(data, chance)
     path.write_bytes(data)
     with staging() as stage, a_refusal_is_one_line(seed):
-        parsed(stage, 0, path, "parquet", tmp_path)
+        parsed(stage, 0, path, "parquet")
         check_accounts(stage, "request")
 
 
