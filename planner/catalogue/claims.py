@@ -4,8 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from planner.catalogue.fields import field_paths
 from planner.catalogue.read import describe, find, names, read_toml
-from planner.catalogue.scenarios import field_paths
 from planner.errors import UsageError
 from planner.settings.scenario import Closed, Count, PositiveCount
 

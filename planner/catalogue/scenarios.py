@@ -8,13 +8,15 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from datetime import datetime, time
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
 
-from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, read_toml
+from planner.catalogue.documents import ScenarioEntry, ScenarioWithOrigins, SetField
+from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, names, read_toml
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import Scenario
 
@@ -32,6 +34,17 @@ class LoadedScenario:
 
     scenario: Scenario
     origins: Mapping[str, str]
+
+    def with_origins(self) -> ScenarioWithOrigins:
+        """Both as one document."""
+        return ScenarioWithOrigins(**dict(self.scenario), origins=dict(self.origins))
+
+    def set_fields(self) -> tuple[SetField, ...]:
+        """The fields that have an origin, with their values, by path."""
+        return tuple(
+            SetField(path=path, value=_json_value(value_at(self.scenario, path)), origin=origin)
+            for path, origin in sorted(self.origins.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,12 @@ def load_scenario(
             path = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
             problems += _override(tree, origins, path, text, f"environment {variable}")
     return LoadedScenario(_finished(name or DEFAULT_SCENARIO, tree, origins, overrides, problems), origins)
+
+
+def built_in_scenarios() -> list[ScenarioEntry]:
+    """The built-in scenarios, by name."""
+    scenarios = [load_scenario(name).scenario for name in names("scenarios")]
+    return [ScenarioEntry(name=scenario.name, description=scenario.description) for scenario in scenarios]
 
 
 def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
@@ -135,80 +154,6 @@ def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
         raise ScenarioError(str(tree["name"]), describe(error)) from error
 
 
-def number_kind(path: str) -> type[int] | type[float] | None:
-    """Whether a field holds whole numbers or any; None where it holds none. path: one of field_paths."""
-    model: type[BaseModel] = Scenario
-    *heads, last = path.split(".")
-    for head in heads:
-        below = model.model_fields[head].annotation
-        assert isinstance(below, type), "a field path runs through tables"
-        model = below
-    held = model.model_fields[last].annotation
-    one_of = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
-    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in one_of]
-    return next((kind for kind in (int, float) if kind in parts), None)
-
-
-def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
-    """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
-    tables: dict[str, type[BaseModel]] = {}
-    for name, field in model.model_fields.items():
-        path = f"{before}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            tables[path] = field.annotation
-        elif path != "provenance":
-            yield path, " ".join((field.description or "").split())
-    for path, table in tables.items():
-        yield from field_paths(table, f"{path}.")
-
-
-def value_at(scenario: Scenario, path: str) -> Any:
-    """The value of a field by its dotted path."""
-    value: Any = scenario
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def shown(value: object) -> str:
-    """A field's value for people: lists as they are written in a scenario, nothing for what is left out."""
-    if value is None:
-        return ""
-    return toml_value(value) if isinstance(value, tuple) else str(value)
-
-
-def to_toml(scenario: Scenario, *, comments: bool) -> str:
-    """The scenario as TOML; with comments, each field's meaning and provenance above it."""
-    lines, table = [], ""
-    for path, meaning in field_paths():
-        head, _, key = path.rpartition(".")
-        if head != table:
-            table = head
-            lines += ["", f"[{table}]"]
-        if comments:
-            lines += ["", f"# {meaning}", f"# ({scenario.provenance.get(path, 'assumed: not stated')})"]
-        value = value_at(scenario, path)
-        lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
-    return "\n".join(lines).strip() + "\n"
-
-
-def toml_value(value: object) -> str:
-    """One value in TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, BaseModel):
-        fields = ((name, held) for name, held in value if held is not None)
-        return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    return repr(value)
-
-
 def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
     """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
     if name in chain:
@@ -264,6 +209,12 @@ def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
+
+
+def _json_value(value: object) -> JsonValue:
+    """A field's value in JSON, times with their offset."""
+    plain: JsonValue = value.isoformat() if isinstance(value, datetime) else to_jsonable_python(value)
+    return plain
 
 
 def _place(tree: Tree, path: str, value: object) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from planner.catalogue.scenarios import load_scenario, to_toml
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import to_toml
 from planner.planning import pipeline
 from planner.runs.results import PlanOutcome
 from planner.store import Store

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalogue import read as catalogue
-from planner.catalogue.scenarios import field_paths, load_scenario, to_toml, toml_value, value_at
+from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import to_toml, toml_value
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import parse_day_window
 
