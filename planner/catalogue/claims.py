@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from planner.catalogue.fields import field_paths
 from planner.catalogue.read import describe, find, names, read_toml
 from planner.errors import UsageError
-from planner.settings.scenario import Closed, Count, PositiveCount
+from planner.settings.closed import Closed, Count, PositiveCount
 
 Value = bool | int | float | str
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -19,25 +19,30 @@ class QueueStep(Closed):
     """A batch for queues from some length on."""
 
     from_depth: Count
+    """Requests waiting from which it holds."""
     batch: PositiveCount
+    """Requests in a batch."""
 
 
 class Overlay(Closed):
     """A claim: its words and numbers, and what it sets in a scenario."""
 
     name: str
+    """Short name."""
     title: str
+    """The claim in a few words."""
     claim: str
     """What was said, in our words."""
     source: str
     """Who said it."""
     overrides: dict[str, Value] = Field(alias="set")
-    """Scenario fields by dotted path; none where the claim is about nothing that a scenario holds."""
+    """Values of scenario fields by dotted path; empty where the claim is about nothing that a scenario holds."""
     figures: dict[str, Number] = Field(default_factory=dict)
     """The numbers that the finding computes with, names ending in their units."""
     pricing_rule: str | None = None
     """Rule of dynamic prices that the claim is about: a built-in name or a path."""
     queue_rules: tuple[QueueStep, ...] = ()
+    """Batches by queue length that the claim is about."""
     provenance: dict[str, str] = Field(default_factory=dict)
     """Where figures come from that are not the claim's own, "kind: source"."""
 

@@ -10,24 +10,22 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import UsageError
-from planner.settings.machines import (
+from planner.settings.closed import Closed
+from planner.settings.hardware import Hardware
+from planner.settings.measurements import (
     BalancerRow,
     BalancerRows,
-    BatchingFile,
     CalibrationFile,
     DecodePoint,
     DecodePoints,
-    Hardware,
-    Mix,
-    Model,
     PrefillPoint,
     PrefillPoints,
-    WorkloadFile,
 )
+from planner.settings.models import Model
 from planner.settings.pricing_rules import PricingRule
-from planner.settings.scenario import Closed
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
+from planner.settings.workloads import BatchingFile, Mix, WorkloadFile
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
 

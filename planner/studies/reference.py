@@ -10,10 +10,11 @@ from planner.core.economics.ledger import margin_ratio
 from planner.errors import UsageError
 from planner.planning.pipeline import compute_plan, ensure_trace, modelled_capacity, slo_limits
 from planner.runs.results import PlanOutcome
+from planner.settings.profile import Published
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace.demand import binned
-from planner.trace.synthetic.profile import Profile, Published, load_profile
+from planner.trace.synthetic.profile import Profile, load_profile
 from planner.units import S_PER_HOUR, US_PER_S, Progress, from_us, usd
 
 Kind = Literal["input", "fitted", "inferred", "emergent"]
