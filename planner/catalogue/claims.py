@@ -51,14 +51,14 @@ class Overlay(Closed):
     def _known(cls, overrides: dict[str, Value]) -> dict[str, Value]:
         unknown = sorted(set(overrides) - {path for path, _ in field_paths()})
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such field of a scenario; correct the path")
+            raise ValueError(f"{', '.join(unknown)}: not a field of a scenario; correct the path")
         return overrides
 
     @model_validator(mode="after")
     def _about_figures(self) -> Self:
         unknown = sorted(set(self.provenance) - set(self.figures))
         if unknown:
-            raise ValueError(f"provenance of {', '.join(unknown)}, which no figure is; correct the name")
+            raise ValueError(f"provenance names {', '.join(unknown)}, which is not a figure; correct the name")
         return self
 
 

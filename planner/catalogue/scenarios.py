@@ -93,9 +93,9 @@ def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
     overrides: "path.to.field=value".
     """
     tree = json.loads(settings)
-    there = {path for path, _ in _leaves(tree)}
+    stored = {path for path, _ in _leaves(tree)}
     for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
-        if path not in there and not path.startswith("provenance"):
+        if path not in stored and not path.startswith("provenance"):
             _place(tree, path, value)
     return _finished(tree["name"], tree, {}, overrides, [])
 
@@ -157,7 +157,7 @@ def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
 def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
     """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
     if name in chain:
-        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the circle")
+        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the cycle")
     path = find("scenarios", name)
     own = read_toml(path)
     base_name = own.pop("extends", DEFAULT_SCENARIO)
@@ -178,9 +178,8 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
 
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
-    """Set one field from text; the problem, if the path is none."""
-    known = [known_path for known_path, _ in field_paths()]
-    if path not in known:
+    """Set one field from text; returns the problem, if the path is not a field's."""
+    if path not in {each for each, _ in field_paths()}:
         return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
     try:
         value = tomllib.loads(f"v = {text}")["v"]
@@ -198,8 +197,7 @@ def _with_hint(line: str) -> str:
     path, _, message = line.partition(": ")
     if not message.startswith("is not a known field"):
         return line
-    known = [known_path for known_path, _ in field_paths()]
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path, [each for each, _ in field_paths()], n=1, cutoff=0.6)
     return f"{line} (did you mean {near[0]}?)" if near else line
 
 

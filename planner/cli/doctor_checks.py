@@ -100,7 +100,7 @@ def _scenario() -> DoctorCheck:
 def _disk(store: Store) -> DoctorCheck:
     folder = store.path.resolve().parent
     if not folder.is_dir():
-        return _check("disk", False, f"there is no folder {folder}; make it, or name another file with --db")
+        return _check("disk", False, f"there is no folder {folder}; create it, or name another file with --db")
     free = shutil.disk_usage(folder).free
     cure = "" if free >= _LEAST_DISK_BYTES else "; free 2 GB for a trace at full scale"
     writable = os.access(folder, os.W_OK)

@@ -26,7 +26,7 @@ def init(
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise PlannerError(f"{out}: exists already; name another file with --out") from error
+        raise PlannerError(f"{out}: already exists; name another file with --out") from error
     except OSError as error:
         raise PlannerError(f"{out}: cannot be written: {error.strerror}; name another file with --out") from error
     print_line(f"{out}: written; check it with `planner scenario validate {out}`, plan it with `planner plan {out}`")

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.settings.profile import Lognormal
 
 
 class DecodePoint(Closed):
@@ -86,6 +87,19 @@ class BalancerRow(Closed):
     """Imbalance of streams, 99th percentile over time."""
 
 
+class DrawnPopulation(Closed):
+    """Lengths of requests, drawn once for all rows."""
+
+    requests: PositiveCount
+    """Requests drawn."""
+    seed: Count
+    """Seed of the draw."""
+    input: Lognormal
+    """Input tokens of a request."""
+    output: Lognormal
+    """Output tokens of a request."""
+
+
 class BalancerRows(Closed):
     """Simulated imbalances in a file, and how they were simulated."""
 
@@ -93,8 +107,8 @@ class BalancerRows(Closed):
     """Decode steps simulated for each row, after the warm-up."""
     seeds: PositiveCount
     """Seeds that each row is the mean of."""
-    population: dict[str, object]
-    """Lengths of requests that were drawn: their number, seed, and lognormal laws of input and output."""
+    population: DrawnPopulation
+    """Lengths of the requests that were drawn."""
     standard_error: dict[str, dict[str, float]]
     """By balancer and column: the largest standard error of its means over the seeds."""
     rows: tuple[BalancerRow, ...]

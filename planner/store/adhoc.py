@@ -11,7 +11,7 @@ from planner.store.database import Store, open_locked_down
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-def query(store: Store, sql: str, params: Mapping[str, object] | None = None) -> pl.DataFrame:
+def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None) -> pl.DataFrame:
     """The rows of one SELECT. No files, network, extensions, environment, settings or temporary tables.
 
     Raises QueryError for anything else and for what DuckDB refuses, StoreMissing where there is no store.

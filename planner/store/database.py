@@ -134,7 +134,7 @@ class Store:
                 connection.execute("ROLLBACK")
             if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
                 raise StoreError(
-                    f"{self.path}: cannot be written: {failed[1]}; free some room, or name another file with --db"
+                    f"{self.path}: cannot be written: {failed[1]}; free some space, or name another file with --db"
                 ) from error
             raise
         finally:
@@ -144,7 +144,7 @@ class Store:
         """Make a new store beside its place and link it in, so that no half-made file ever has its name."""
         folder = self.path.parent
         if not folder.is_dir():
-            raise StoreError(f"{self.path}: there is no folder {folder}; make it, or name another file with --db")
+            raise StoreError(f"{self.path}: there is no folder {folder}; create it, or name another file with --db")
         draft = folder / f".{self.path.name}.new-{secrets.token_hex(4)}"
         try:
             connection = self._open(read_only=False, path=draft)
@@ -155,7 +155,9 @@ class Store:
             with suppress(FileExistsError):
                 os.link(draft, self.path)
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot be made: {error.strerror}; name another file with --db") from error
+            raise StoreError(
+                f"{self.path}: cannot be created: {error.strerror}; name another file with --db"
+            ) from error
         finally:
             draft.unlink(missing_ok=True)
             Path(f"{draft}.wal").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A private, temporary DuckDB in which imported lines become requests, while nobody's lock is held."""
+"""A private, temporary DuckDB in which imported lines become requests, while the store is not locked."""
 
 import re
 import tempfile
@@ -26,7 +26,20 @@ PARSED = {
         "output_tokens, reason"
     ),
 }
-"""What readers make, of requests and of windows of demand."""
+"""Columns that readers select, of requests and of windows of demand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderParams:
+    """What the queries of readers may name as parameters.
+
+    timezone: IANA zone of times without an offset. start_us: moment of time 0. unit_us: microseconds of a unit in
+    which arrivals are numbers.
+    """
+
+    timezone: str
+    start_us: int
+    unit_us: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +76,7 @@ C = TypeVar("C", bound=RowCounts)
 
 
 class Staging:
-    """Lines in, requests or windows out: `parse` every file with a reader, then take what was made."""
+    """Lines in, requests or windows out: `parse` every file with a reader, then take its requests or windows."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
         self.connection = connection
@@ -79,7 +92,7 @@ class Staging:
         reader: str,
         file_index: int,
         batches: Iterable[pa.RecordBatch],
-        params: Mapping[str, object],
+        params: ReaderParams,
         keys: Sequence[str] = (),
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
@@ -98,7 +111,7 @@ class Staging:
             self.connection.unregister("lines")
 
     def parse_parquet(
-        self, reader: str, file_index: int, path: Path, params: Mapping[str, object], sources: Mapping[str, str]
+        self, reader: str, file_index: int, path: Path, params: ReaderParams, sources: Mapping[str, str]
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are asked for; nothing is copied.
 
@@ -118,8 +131,8 @@ class Staging:
             columns = "to_json(log)::VARCHAR AS text"
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
-        made = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
-        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({made})")
+        parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
+        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({parsed})")
         self._show()
 
     @property
@@ -212,7 +225,7 @@ class Staging:
             at = self._paths[int(broken[1])] if broken and int(broken[1]) < len(self._paths) else self._paths[-1]
             reason = str(error).splitlines()[0].replace(str(self._folder), "")
             raise TraceError(
-                f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is whole"
+                f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is complete"
             ) from error
 
 
@@ -258,10 +271,10 @@ def _columns_of_json(keys: Sequence[str]) -> str:
     )
 
 
-def _reader(name: str, params: Mapping[str, object]) -> str:
+def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters put in: a view keeps none."""
-    text = _sql(f"readers/{name}")
-    return re.sub(r"\$([a-z_]+)", lambda found: _literal(params[found[1]]) if found[1] in params else found[0], text)
+    literals = {param: _literal(value) for param, value in vars(params).items()}
+    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), _sql(f"readers/{name}"))
 
 
 def _literal(value: object) -> str:

@@ -113,7 +113,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
 def refuse_taken(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
     if session.rows("trace_by_name", name=name):
-        raise TraceError(f'a trace "{name}" is stored already; delete it, or give another --name')
+        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
 
 
 def listed(session: Session) -> list[TraceInfo]:
@@ -145,12 +145,12 @@ def add_windows(store: Store, draft: Draft, windows: DemandWindows) -> TraceInfo
 def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None) -> TraceInfo:
     """Store a trace in one transaction. Raises TraceError where the name is taken.
 
-    A synthetic trace that somebody else has stored meanwhile is not stored again.
+    A synthetic trace that another process has stored meanwhile is not stored again.
     """
     with store.write() as session:
-        there = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
-        if there and there.name == draft.name:
-            return there
+        twin = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
+        if twin and twin.name == draft.name:
+            return twin
         refuse_taken(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         add_requests(session, trace_id, requests.read())
@@ -176,7 +176,7 @@ def delete(store: Store, name: str) -> TraceDeletion:
     return TraceDeletion(trace=name, deleted=True, runs_kept=tuple(runs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Sums:
     """What the table `trace` keeps of windows, as of a spool of requests."""
 
@@ -188,7 +188,12 @@ class _Sums:
     @classmethod
     def of(cls, windows: DemandWindows) -> Self:
         sums = {name: int(getattr(windows, name).sum()) for name in TOKENS}
-        return cls(int(windows.requests.sum()), sums, int(windows.start_us[0]), int(windows.end_us[-1]) - 1)
+        return cls(
+            rows=int(windows.requests.sum()),
+            sums=sums,
+            first_arrival_us=int(windows.start_us[0]),
+            last_arrival_us=int(windows.end_us[-1]) - 1,
+        )
 
 
 def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Demand per window, where a log tells no more: what providers, counters and shared traces publish.
+"""Demand per window, where a log has no single requests: what providers, counters and shared traces publish.
 
 A window of n requests and their tokens is spread evenly over its time. Requests can be drawn from it: arrivals at
 random, tokens shared out evenly, totals kept.
@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.core.demand import Demand, Grid
 from planner.errors import TraceError
 from planner.store.traces import REQUEST_SCHEMA
-from planner.units import Ints, iso
+from planner.units import Floats, Ints, iso
 
 MOST_ROWS = 200_000_000
 """Requests that are drawn at most: two days as busy as the published one, 5 GB."""
@@ -63,13 +62,13 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
     return DemandWindows(start_us=start, end_us=end, **sums)
 
 
-def _summed(values: NDArray[np.float64] | Ints, index: Ints, count: int) -> Ints:
-    found = np.zeros(count, values.dtype)
-    np.add.at(found, index, values)  # one after the other: the same rows give the same bits
-    return _steps(np.rint(np.cumsum(found)))
+def _summed(values: Floats | Ints, index: Ints, count: int) -> Ints:
+    sums = np.zeros(count, values.dtype)
+    np.add.at(sums, index, values)  # one after the other: the same rows give the same bits
+    return _steps(np.rint(np.cumsum(sums)))
 
 
-def _steps(running: NDArray[np.float64] | Ints) -> Ints:
+def _steps(running: Floats | Ints) -> Ints:
     """What a running sum of whole numbers grows by, from 0."""
     whole: Ints = running.astype(np.int64)
     whole[1:] -= whole[:-1].copy()
@@ -102,7 +101,7 @@ def check_rows(requests: int, weight: int, source: str | Path) -> None:
     if rows > MOST_ROWS:
         least = -(-requests // MOST_ROWS)
         raise TraceError(
-            f"{source}: {rows:,} requests would be drawn and {MOST_ROWS:,} are the most; draw one in {least:,} or more"
+            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; draw one in {least:,} or more"
         )
 
 
@@ -125,7 +124,9 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
         hits = inputs * int(cached[number]) // max(int(inputs[-1]), 1)
         columns = [arrival_us, *(np.diff(running) for running in (inputs, hits, outputs))]
         if max(int(column.max()) for column in columns[1:]) > np.iinfo(np.int32).max:
-            raise TraceError(f"the window from {iso(start)} has more tokens than its {count:,} requests can ask for")
+            raise TraceError(
+                f"the window from {iso(start)} has more tokens than {count:,} requests can hold; correct it"
+            )
         arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, EVEN_SCHEMA, strict=True)]
         yield pa.record_batch(arrays, schema=EVEN_SCHEMA)
 

@@ -39,7 +39,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
     if out.is_dir():
         raise TraceError(f"{out}: is a folder; name a file with --out")
     if not out.parent.is_dir():
-        raise TraceError(f"{out}: there is no folder {out.parent}; make it")
+        raise TraceError(f"{out}: there is no folder {out.parent}; create it")
     stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
     try:
         with whole(out) as path, path.open("wb") as file:
@@ -153,17 +153,17 @@ def _left_out(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
     if chosen in ("csv", "parquet"):
         return []
     hashed = chosen == "mooncake" and info.block_tokens == _MOONCAKE_BLOCK
-    found = []
+    losses = []
     if info.sample_weight > 1:
-        found.append(f"the sample weight: each row stands for {info.sample_weight:,} requests, and will for one")
+        losses.append(f"the sample weight: each row stands for {info.sample_weight:,} requests, and will stand for one")
     if stream.hits and not hashed:
-        found.append("cached input tokens")
+        losses.append("cached input tokens")
     elif stream.hits and info.format != "mooncake":
-        found.append("cached input tokens: import computes them from the blocks, with --cache blocks of room")
+        losses.append("cached input tokens: import computes them from the blocks; --cache sets the size of the cache")
     if info.block_tokens is not None and not hashed:
-        found.append(f"prefix blocks of {info.block_tokens} tokens")
+        losses.append(f"prefix blocks of {info.block_tokens} tokens")
     if stream.classes:
-        found.append("classes")
+        losses.append("classes")
     if stream.sessions:
-        found.append("sessions")
-    return found
+        losses.append("sessions")
+    return losses

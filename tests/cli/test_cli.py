@@ -169,17 +169,17 @@ def test_traces_are_listed_shown_and_deleted_and_their_runs_stay(planned: Store,
 def test_generating_the_same_trace_twice_stores_it_once(planned: Store, cli: Cli) -> None:
     again = cli("trace", "generate", "--json")
     assert again.code == 0
-    assert "stored already" in again.err
+    assert "is already stored as" in again.err
     window = ("--from", "2025-02-27T20:00", "--to", "2025-02-27T20:15", "--scale", "0.01", "--name", "window")
     made = cli("trace", "generate", *window, "--json").json
     assert made["trace"] == "window"
     assert made["sample_weight"] == 100
-    assert "is stored already" in cli("trace", "generate", "--scale", "0.002", "--name", "window").err
+    assert "is already stored" in cli("trace", "generate", "--scale", "0.002", "--name", "window").err
 
 
 def test_scenarios_are_written_checked_and_shown(cli: Cli) -> None:
     assert cli("scenario", "init", "--out", "mine.toml", "--set", "fleet.nodes=300").code == 0
-    assert "exists already" in cli("scenario", "init", "--out", "mine.toml").err
+    assert "already exists" in cli("scenario", "init", "--out", "mine.toml").err
     assert cli("scenario", "validate", "mine.toml", "--json").json == {
         "scenario": "deepseek-2025-02-27",
         "valid": True,

@@ -273,7 +273,7 @@ def test_unknown_formats_and_fields_list_the_known_ones(store: Store, tmp_path: 
 def test_a_name_that_is_taken_is_refused(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "a.csv", AZURE)
     imported(store, log, "azure")
-    with pytest.raises(TraceError, match="is stored already"):
+    with pytest.raises(TraceError, match="is already stored"):
         imported(store, log, "azure", timezone="Asia/Shanghai")
 
 

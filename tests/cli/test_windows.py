@@ -132,20 +132,20 @@ def test_requests_drawn_from_a_folder_are_the_same_every_time(cli: Cli, tmp_path
 @pytest.mark.parametrize(
     ("histogram", "reason"),
     [
-        ("__import__('os').abort()", "is no histogram"),
+        ("__import__('os').abort()", "is not a histogram"),
         ("{1: 0.5, 2: 0.4}", "sum to 0.9"),
-        ("{-1: 1.0}", "cannot be"),
+        ("{-1: 1.0}", "impossible lengths"),
         ("{1: nan}", "more than pairs of numbers"),
         ("{1: 1e999}", "sum to inf"),
         ("{1: 0.5, 2}", "more than pairs of numbers"),
-        (7, "no file of lengths"),
+        (7, "not a file of lengths"),
     ],
 )
 def test_lengths_are_taken_apart_and_never_evaluated(cli: Cli, tmp_path: Path, histogram: str, reason: str) -> None:
     lengths = {0: {"0": {"input_tokens": histogram, "output_tokens": "{1: 1.0}"}}}
     result = cli("trace", "import", str(folder(tmp_path / "g", SMALL, lengths)), "--name", "g")
     assert result.code == 1
-    assert "chunk-0-dataset.json: is no file of lengths" in result.err
+    assert "chunk-0-dataset.json: is not a file of lengths" in result.err
     assert reason in result.err
 
 
@@ -171,14 +171,14 @@ def test_too_many_requests_to_draw_are_named_before_the_work(
     path = folder(tmp_path / "g", SMALL, HISTOGRAMS)
     result = cli("trace", "import", str(path), "--name", "g", "--draw", "1")
     assert result.code == 1
-    assert "36 requests would be drawn and 10 are the most; draw one in 4 or more" in result.err
+    assert "36 requests would be drawn, and 10 is the limit; draw one in 4 or more" in result.err
 
 
 def test_requests_of_a_log_are_not_drawn(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n1,1,1\n")
     result = cli("trace", "import", "l.csv", "--name", "l", "--draw", "10")
     assert result.code == 2
-    assert "draw from demand per window only" in result.err
+    assert "only demand per window is drawn from" in result.err
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def test_what_may_be_two_formats_is_refused_with_their_names(store: Store, tmp_p
 
 
 def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"is no known log \(it has a, b\); give --format"):
+    with pytest.raises(TraceError, match=r"is not a known log format \(it has a, b\); give --format"):
         imported(store, write(tmp_path / "l.csv", "b,a\n1,2\n"))
-    with pytest.raises(TraceError, match="is no known log; give --format"):
+    with pytest.raises(TraceError, match="is not a known log format; give --format"):
         imported(store, write(tmp_path / "l.json", "{nothing"))
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> 
 @pytest.mark.parametrize("format_name", ["auto", "csv"])
 def test_other_marks_between_columns_are_named(store: Store, tmp_path: Path, mark: str, format_name: str) -> None:
     log = write(tmp_path / "l.csv", (LINES + "1,2,3\n").replace(",", mark))
-    with pytest.raises(TraceError, match=r"separates its columns by '.{1,2}'; save it as CSV with commas"):
+    with pytest.raises(TraceError, match=r"separates its columns with '.{1,2}'; save it as CSV with commas"):
         imported(store, log, format_name=format_name)
 
 
@@ -91,7 +91,7 @@ def test_packed_logs_are_read_as_they_are(store: Store, tmp_path: Path, pack: st
 def test_a_packed_log_that_breaks_off_says_so(store: Store, tmp_path: Path) -> None:
     rows = "".join(f"{second},{second * 7919 % 1000},1\n" for second in range(50_000))
     packed = gzip.compress((LINES + rows).encode())
-    with pytest.raises(TraceError, match=r"cannot be unpacked as gzip .*check that the file is whole"):
+    with pytest.raises(TraceError, match=r"cannot be unpacked as gzip .*check that the file is complete"):
         imported(store, write(tmp_path / "l.csv.gz", packed[: len(packed) // 2]))
 
 
@@ -141,7 +141,9 @@ def test_a_log_that_is_there_packed_and_not_would_count_twice(store: Store, tmp_
     write(folder / "l.csv", LINES + "1,2,3\n")
     packed = gzip.compress((LINES + "1,2,3\n").encode())
     write(folder / f"l.csv{suffix}", packed)
-    with pytest.raises(TraceError, match=rf"l\.csv and .*l\.csv{suffix} are one log by their names.*; leave one out"):
+    with pytest.raises(
+        TraceError, match=rf"l\.csv and .*l\.csv{suffix} are the same log by their names.*; leave one out"
+    ):
         imported(store, folder)
 
 
@@ -152,7 +154,7 @@ def test_what_cannot_be_opened_or_read_twice_gets_one_line(store: Store, tmp_pat
     (tmp_path / "chunk-0-trace.csv").symlink_to(tmp_path / "loop.csv")
     for path, message in (
         (tmp_path / "loop.csv", "loop.csv: cannot be read: Too many levels of symbolic links; check the path"),
-        (tmp_path / "pipe.csv", "pipe.csv: is no plain file, and a log is read more than once"),
+        (tmp_path / "pipe.csv", "pipe.csv: is not a regular file, and a log is read more than once"),
         (tmp_path, "chunk-0-trace.csv: cannot be read: Too many levels"),
         ("a\0b", "cannot be read: embedded null byte"),
     ):
@@ -168,7 +170,7 @@ def test_files_of_two_formats_are_no_trace(store: Store, tmp_path: Path) -> None
 
 def test_the_same_file_twice_would_count_twice(store: Store, tmp_path: Path) -> None:
     one, other = write(tmp_path / "a.csv", AZURE), write(tmp_path / "b.csv", AZURE)
-    with pytest.raises(TraceError, match="hold the same bytes; leave one out"):
+    with pytest.raises(TraceError, match="have the same content; leave one out"):
         imported(store, one, other)
 
 
@@ -177,12 +179,12 @@ def test_a_log_that_is_stored_already_is_known_by_its_bytes(cli: Cli, store: Sto
     first = cli("trace", "import", log, "--name", "t", "--json").json
     again = cli("trace", "import", str(write(tmp_path / "copy.csv", Path(log).read_bytes())), "--name", "t", "--json")
     assert again.code == 0
-    assert "is stored already, as t; nothing was read again" in again.err
+    assert "is already stored as t; nothing was read again" in again.err
     assert again.json == {**first, "known_as": "t"}
     other = cli("trace", "import", log, "--name", "u", "--json")
-    assert "is stored already, as t; this is it once more" in other.err
+    assert "is already stored as t; it is stored once more as u" in other.err
     assert other.json["known_as"] == "t"
-    with pytest.raises(TraceError, match="is stored already; delete it"):
+    with pytest.raises(TraceError, match="is already stored; delete it"):
         imported(store, log, name="t", time_unit="ms")
 
 

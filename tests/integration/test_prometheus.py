@@ -172,7 +172,7 @@ def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
         ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than one window of 60 s",
         ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "at most 200,000 are possible; make it longer",
         ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",
-        ("l.csv", "--name", "t"): "is a server; import what it counts as a trace of its own",
+        ("l.csv", "--name", "t"): "is a server; import its counters as a trace of their own",
     }.items():
         result = cli("trace", "import", url, *words)
         assert result.code == 2

@@ -230,8 +230,8 @@ def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: C
     found = imported(cli, log(tmp_path / "t.jsonl", *packets))
     assert (found["format"], found["rows_read"]) == ("otel", 5)
     assert found["rejects"] == {
-        "is no call of a model: has no usage": 2,
-        "is of an agent or tool, whose calls of models have spans of their own": 1,
+        "is not a model call: has no usage": 2,
+        "is of an agent or tool, whose model calls have spans of their own": 1,
     }
     assert requests_of(cli) == [(5, 100, 10, 5, "m", 0), (6, 7, 0, 2, "m", None)]
 

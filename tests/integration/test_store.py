@@ -132,7 +132,7 @@ def test_a_database_of_something_else_is_refused_and_kept(store: Store) -> None:
     other = duckdb.connect(str(store.path))
     other.execute("CREATE TABLE recipe (name VARCHAR)")
     other.close()
-    with pytest.raises(StoreUnreadable, match="of something else"), store.write():
+    with pytest.raises(StoreUnreadable, match="of another program"), store.write():
         pass
     other = duckdb.connect(str(store.path))
     assert [row[0] for row in other.execute("SELECT table_name FROM duckdb_tables()").fetchall()] == ["recipe"]

@@ -24,8 +24,8 @@ def generate(
         str, typer.Option("--weekdays", metavar="F,F,F,F,F,F,F", help="Load factors, Monday first.")
     ] = "1,1,1,1,1,1,1",
     noise: Annotated[float, typer.Option("--noise", help="Day-to-day variation; 0.1 is about ten per cent.")] = 0.0,
-    start: Annotated[str | None, typer.Option("--from", help="Draw from here, ISO-8601.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Draw up to here, ISO-8601.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Start of the time to draw, ISO-8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the time to draw, ISO-8601.")] = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +60,7 @@ def generate(
     store = store_at(db)
     trace = build.find(store, loaded, settings)
     if trace and (name is None or trace.name == name):
-        warn(f"the same trace is stored already, as {trace.name}")
+        warn(f"the same trace is already stored as {trace.name}")
     else:
         with progress_bar("drawing requests") as progress:
             trace = build.generate(store, loaded, settings, name=name, now=now(), version=version(), progress=progress)

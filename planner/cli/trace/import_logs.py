@@ -29,7 +29,7 @@ def import_logs(
     ] = "1970-01-01T00:00:00+00:00",
     time_unit: Annotated[str, typer.Option("--time-unit", help="Unit of numeric arrivals: s, ms or us.")] = "s",
     cache: Annotated[
-        str, typer.Option("--cache", help="Room of the prefix cache in blocks, or infinite.")
+        str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")
     ] = "infinite",
     columns: Annotated[
         list[str] | None,
@@ -37,11 +37,12 @@ def import_logs(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse everything if one row is refused.")] = False,
     draw: Annotated[
-        int | None, typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W.")
+        int | None,
+        typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --draw draws.")] = 1,
-    begin: Annotated[str | None, typer.Option("--from", help="Server: count from here, ISO-8601.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Server: count up to here, ISO-8601.")] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Server: start of the time to count, ISO-8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Server: end of the time to count, ISO-8601.")] = None,
     step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
     selector: Annotated[
         str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")
@@ -62,8 +63,8 @@ def import_logs(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
     if account.known_as:
-        again = "nothing was read again" if account.known_as == name else "this is it once more"
-        warn(f"the same log is stored already, as {account.known_as}; {again}")
+        again = "nothing was read again" if account.known_as == name else f"it is stored once more as {name}"
+        warn(f"the same log is already stored as {account.known_as}; {again}")
     if account.skipped:
         names = ", ".join(account.skipped)
         warn(f"{len(account.skipped)} files are not logs by their names and were left out: {names}")

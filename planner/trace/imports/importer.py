@@ -39,7 +39,7 @@ def import_trace(
     servers = [str(path) for path in paths if prometheus.is_server(str(path))]
     if servers:
         if len(paths) > 1:
-            raise UsageError(f"{servers[0]}: is a server; import what it counts as a trace of its own")
+            raise UsageError(f"{servers[0]}: is a server; import its counters as a trace of their own")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
         formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
@@ -47,7 +47,9 @@ def import_trace(
     reader = formats.reader_of(format_name, logs.paths, options.columns)
     formats.check_mapping(reader, options.columns)
     if options.draw is not None and not reader.demand:
-        raise UsageError(f"--draw: format {reader.name} tells requests; draw from demand per window only")
+        raise UsageError(
+            f"--draw: format {reader.name} has single requests; only demand per window is drawn from, so leave it out"
+        )
     digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
     names = tuple(map(str, logs.paths))
     job = ImportJob(
@@ -81,7 +83,7 @@ def _import_counters(
     )
 
     def read(stage: Staging) -> ImportAccount:
-        epoch = {**params_of(options), "start_us": 0, "unit_us": US_PER_S}
+        epoch = replace(params_of(options), start_us=0, unit_us=US_PER_S)
         stage.parse(reader.query, 0, [counted.batch], epoch)
         return window_import.store(stage, job)
 
@@ -90,9 +92,9 @@ def _import_counters(
 
 def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAccount:
     """What the same import made before under this name, or what reading makes."""
-    known = known_before(job)
-    if known and known.trace == job.name:
-        return replace(known, known_as=job.name)
+    before = known_before(job)
+    if before and before.trace == job.name:
+        return replace(before, known_as=job.name)
     with staging("window" if job.reader.demand else "request") as stage:
         account = read(stage)
-    return replace(account, known_as=known.trace if known else None)
+    return replace(account, known_as=before.trace if before else None)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
-from planner.store.staging import RowCounts, Staging
+from planner.store.staging import ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored as catalogue
 from planner.trace.describe import account
@@ -38,7 +38,7 @@ class ImportOptions:
 
     start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse everything if one row is refused. draw: where a log tells demand per window, draw
+    name in the file. strict: refuse everything if one row is refused. draw: where a log has demand per window, draw
     one request for every so many, None to keep the windows. seed: of what is drawn. span: what to ask a server for.
     """
 
@@ -117,13 +117,9 @@ def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refu
         yield rejects
 
 
-def params_of(options: ImportOptions) -> dict[str, object]:
+def params_of(options: ImportOptions) -> ReaderParams:
     """What readers' queries may ask for."""
-    return {
-        "timezone": options.timezone,
-        "start_us": to_us(options.start),
-        "unit_us": UNITS_US[options.time_unit],
-    }
+    return ReaderParams(timezone=options.timezone, start_us=to_us(options.start), unit_us=UNITS_US[options.time_unit])
 
 
 def settings_of(job: ImportJob, coverage: Coverage | None = None) -> str:

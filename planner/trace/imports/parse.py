@@ -19,8 +19,8 @@ def parse(stage: Staging, index: int, path: Path, reader: Reader, options: Impor
     container = formats.check_container(path, reader)
     by_text = reader.record == "text"
     if container == "parquet":
-        there = containers.parquet_columns(path)
-        columns = {} if by_text else formats.check_columns(path, reader, there, options.columns)
+        names = containers.parquet_columns(path)
+        columns = {} if by_text else formats.check_columns(path, reader, names, options.columns)
         stage.parse_parquet(reader.query, index, path, params, columns)
     elif container == "json":
         stage.parse(reader.query, index, containers.json_batches(path), params, () if by_text else reader.fields)
@@ -35,8 +35,8 @@ def _renamed(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> I
     schema = schema_of(list(columns))
     for batch in batches:
         names = batch.schema.names
-        found = [
+        arrays = [
             batch.column(source) if source in names else pa.nulls(batch.num_rows, pa.string())
             for source in columns.values()
         ]
-        yield pa.record_batch([batch.column("line"), batch.column("fault"), *found], schema=schema)
+        yield pa.record_batch([batch.column("line"), batch.column("fault"), *arrays], schema=schema)

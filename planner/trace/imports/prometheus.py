@@ -16,11 +16,10 @@ from http.client import HTTPException
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
-from planner.units import Floats
+from planner.units import Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 MOST_WINDOWS = 200_000
@@ -88,20 +87,20 @@ def counted(url: str, metrics: Mapping[str, str], span: CounterSpan) -> Counted:
     return Counted(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
 
 
-def _increases(url: str, metric: str, span: CounterSpan) -> NDArray[np.int64]:
+def _increases(url: str, metric: str, span: CounterSpan) -> Ints:
     """What all series of a counter grew by in every window."""
     marks = span.marks_s
     windows = np.zeros(len(marks) - 1)
     last: dict[str, tuple[float, float]] = {}
     for series in _parts(url, metric, span):
         for labels, samples in series.items():
-            known = [last[labels]] if labels in last else []
-            times, values = np.array([*known, *sorted(samples.items())]).T
+            before = [last[labels]] if labels in last else []
+            times, values = np.array([*before, *sorted(samples.items())]).T
             last[labels] = (times[-1], values[-1])
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
             windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, growth(values)))
-    edges: NDArray[np.int64] = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
+    edges: Ints = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
     return np.diff(edges)
 
 
@@ -119,12 +118,12 @@ def _parts(url: str, metric: str, span: CounterSpan) -> Iterator[dict[str, dict[
     for start_s in range(span.start_s, span.end_s + 1, most):
         end_s = min(start_s + most - every_s, span.end_s)
         words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": every_s}
-        found: dict[str, dict[float, float]] = {}
+        series: dict[str, dict[float, float]] = {}
         for labels, samples in _answer(f"{url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}", url):
             finite = {at: value for at, value in samples.items() if math.isfinite(value)}
             if finite:
-                found.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
-        yield found
+                series.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
+        yield series
 
 
 def _answer(address: str, url: str) -> list[tuple[dict[str, str], dict[float, float]]]:

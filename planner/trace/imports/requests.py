@@ -57,16 +57,18 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
 def _classes(stage: Staging, job: ImportJob) -> tuple[str, ...]:
     classes = tuple(stage.classes())
     if len(classes) > _MOST_CLASSES:
-        raise TraceError(f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} are the most")
+        raise TraceError(
+            f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} is the limit; leave the class out"
+        )
     return classes
 
 
 def _check_counts(counts: RequestCounts, stage: Staging, job: ImportJob) -> None:
     check_rows(counts, stage, job, job.names)
     if counts.largest_sample_weight != counts.sample_weight:
-        raise TraceError(f"{job.names[0]}: sample_weight differs from row to row; a trace has one, split the file")
+        raise TraceError(f"{job.names[0]}: sample_weight differs from row to row; a trace has one, so split the file")
     if counts.smallest_block_tokens != counts.block_tokens:
-        raise TraceError(f"{job.names[0]}: block_tokens differs from row to row; a trace has one, split the file")
+        raise TraceError(f"{job.names[0]}: block_tokens differs from row to row; a trace has one, so split the file")
     if counts.has_blocks and not (job.reader.block_tokens or counts.block_tokens):
         raise TraceError(f"{job.names[0]}: has block_ids and no block_tokens; add the column with their size in tokens")
 
@@ -160,7 +162,7 @@ class _Hits:
                 self._cache.add(blocks)
             self._arriving, self._at_us = [], at_us
         self._arriving.append(block_ids)
-        return self._cache.found(block_ids)
+        return self._cache.count_hits(block_ids)
 
 
 def _blocks(ids: pa.Array, first: int) -> pa.RecordBatch:

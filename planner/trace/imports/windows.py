@@ -87,10 +87,9 @@ def _rows(stage: Staging, job: ImportJob, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _coverage(demand: DemandWindows) -> LengthCoverage:
-    requests, known = int(demand.requests.sum()), int(demand.requests_with_lengths.sum())
-    return LengthCoverage(
-        requests=requests, requests_with_lengths=known, request_share=known / requests if requests else None
-    )
+    requests, with_lengths = int(demand.requests.sum()), int(demand.requests_with_lengths.sum())
+    share = with_lengths / requests if requests else None
+    return LengthCoverage(requests=requests, requests_with_lengths=with_lengths, request_share=share)
 
 
 def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
