@@ -11,7 +11,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.documents import Document
 from planner.errors import PlannerError
 from planner.files import shipped
-from planner.planning.pipeline import check
+from planner.planning.check import check
 from planner.store import Store, named_queries
 
 _PACKAGES = (

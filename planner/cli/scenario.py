@@ -37,7 +37,7 @@ def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = F
     """Check a scenario and print all its problems at once."""
     from planner.catalogue.documents import ScenarioVerdict
     from planner.errors import ScenarioError, UsageError
-    from planner.planning.pipeline import check
+    from planner.planning.check import check
 
     try:
         loaded = scenario_of(scenario, sets).scenario

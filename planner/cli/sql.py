@@ -65,7 +65,7 @@ def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
 
     named = named_query(name)
     if "run_id" in named.used:
-        from planner.planning.pipeline import find_run
+        from planner.runs.read import find_run
 
         given = values.get("run_id")
         values = {**values, "run_id": find_run(store, None if given is None else str(given))}

@@ -34,7 +34,7 @@ def generate(
 
     from planner.catalogue.read import describe
     from planner.errors import UsageError
-    from planner.planning.pipeline import version
+    from planner.files import version
     from planner.settings.scenario import TraceSettings
     from planner.trace.describe import summarize
     from planner.trace.synthetic import build

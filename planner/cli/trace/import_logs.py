@@ -53,7 +53,7 @@ def import_logs(
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
-    from planner.planning.pipeline import version
+    from planner.files import version
     from planner.trace.imports.importer import import_trace
 
     read = _options(timezone, start, time_unit, cache, columns or [])
