@@ -99,7 +99,7 @@ def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -
         "demand_source": outcome.demand_source,
         "interval_s": outcome.demand.grid.interval_s,
         "timezone": outcome.scenario.timezone,
-        "seed": json.loads(outcome.trace.settings).get("seed"),
+        "seed": outcome.trace.arguments.seed,
         "notes": list(outcome.notes),
         "inputs": json.dumps([vars(item) for item in outcome.inputs]),
         "result_digest": digest.hexdigest(),

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from planner.errors import QueryError, StoreMissing
-from planner.store.database import Store, open_locked_down
+from planner.store.database import Store, interruptible, open_locked_down
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
@@ -28,9 +28,10 @@ def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None)
         pass  # brings an older store to this schema before it is opened read-only
     connection = open_locked_down(store.path)
     try:
-        relation = connection.sql(sql, params=dict(params or {}))
-        frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
-        return frame
+        with interruptible():
+            relation = connection.sql(sql, params=dict(params or {}))
+            frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+            return frame
     except duckdb.Error as error:
         raise QueryError(_one_line(error)) from error
     except pl.exceptions.PolarsError as error:

@@ -25,6 +25,7 @@ WAIT_S = 60.0
 _MEMORY_LIMIT = "1500MB"  # a full-scale trace streams through; the rest of the promised 3 GB is for Python
 _UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
 """How DuckDB says that a disk is full: as an error of input and output, or of a transaction that cannot be kept."""
+_INTERRUPTED = "Query interrupted"
 CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -38,6 +39,20 @@ SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb here."""
     return Path(environment.get("PLANNER_DB") or DEFAULT_FILE)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raises KeyboardInterrupt for Ctrl-C while DuckDB works, which DuckDB turns into a RuntimeError.
+
+    It may hear of it only at the end of a query, where another of its threads does all the work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
 
 
 class Session:
@@ -114,7 +129,8 @@ class Store:
                 pass
             connection = self._open(read_only=True)
         try:
-            yield Session(connection)
+            with interruptible():
+                yield Session(connection)
         finally:
             connection.close()
 
@@ -126,9 +142,10 @@ class Store:
         connection = self._open(read_only=False)
         try:
             migrate.upgrade(connection, self.path)
-            connection.execute("BEGIN")
-            yield Session(connection)
-            connection.execute("COMMIT")
+            with interruptible():
+                connection.execute("BEGIN")
+                yield Session(connection)
+                connection.execute("COMMIT")
         except BaseException as error:
             with suppress(duckdb.Error):
                 connection.execute("ROLLBACK")

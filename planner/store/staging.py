@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.files import shipped
-from planner.store.database import CONFIG, SESSION
+from planner.store.database import CONFIG, SESSION, interruptible
 
 PARSED = {
     "request": (
@@ -238,7 +238,8 @@ def staging(rows: str = "request") -> Iterator[Staging]:
             connection.execute(SESSION)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
-            yield Staging(connection, Path(folder), rows)
+            with interruptible():
+                yield Staging(connection, Path(folder), rows)
         finally:
             connection.close()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from planner.cli import app
 from planner.store import Store
 from tests.conftest import Cli
 
@@ -441,12 +440,13 @@ def test_a_reader_that_goes_away_is_no_error(planned: Store) -> None:
         assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.parametrize("words", [("run", "list"), ("trace", "list"), ("sql", "SELECT 1")])
 def test_an_interrupt_while_duckdb_works_ends_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    planned: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    def interrupted(**_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise RuntimeError("Query interrupted")
 
-    monkeypatch.setattr(app, "app", interrupted)
-    assert app.execute() == 130
-    assert capsys.readouterr().err == "planner: interrupted; no result was stored\n"
+    monkeypatch.setattr("polars.from_arrow", interrupted)
+    result = cli(*words)
+    assert (result.code, result.err) == (130, "planner: interrupted; no result was stored\n")
