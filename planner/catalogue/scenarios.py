@@ -29,7 +29,10 @@ Tree = dict[str, Any]
 class LoadedScenario:
     """A checked scenario, and where each value that is not the base's came from.
 
-    origins: field path -> "flag --set", "environment PLANNER__...", or the scenario file.
+    Attributes:
+        scenario: the scenario.
+        origins: by the dotted path of a field: "flag --set ...", "environment PLANNER__...", "what-if ...", or the
+            scenario file.
     """
 
     scenario: Scenario
@@ -52,7 +55,7 @@ class Preset:
     """Fields by dotted path that a named claim sets in a scenario."""
 
     name: str
-    settings: Mapping[str, object]
+    settings: Mapping[str, bool | int | float | str]
 
 
 def load_scenario(
@@ -61,10 +64,24 @@ def load_scenario(
     environment: Mapping[str, str] | None = None,
     preset: Preset | None = None,
 ) -> LoadedScenario:
-    """The scenario of a built-in name or a TOML path, overridden. Raises ScenarioError with every problem.
+    """Read, override and check a scenario.
 
-    source: None for the default. overrides: "path.to.field=value". environment: its PLANNER__A__B variables count.
-    preset: stands above the file and below the environment.
+    What is set in several places holds in the order override, environment, preset, file, the scenario it extends.
+
+    Args:
+        source: a built-in name, whatever its case, or the path of a TOML file; None for the default scenario.
+        overrides: settings of single fields, "path.to.field=value" with the value as in TOML, for example
+            "fleet.nodes=300".
+        environment: environment variables, of which those named PLANNER__A__B set the field a.b; None for none.
+        preset: fields that a named claim sets.
+
+    Returns:
+        The checked scenario in `scenario`, and in `origins`, by the dotted path of a field, what set it.
+
+    Raises:
+        ScenarioError: with a line for every problem: a field that is not known, a value out of its limits, fields that
+            contradict each other.
+        UsageError: there is no such scenario, or its file cannot be read.
     """
     name = source or DEFAULT_SCENARIO
     tree, origins = _from_file(name, chain=())
@@ -101,13 +118,18 @@ def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
 
 
 def _finished(
-    name: str, tree: Tree, origins: dict[str, str], overrides: Sequence[str], problems: list[str]
+    name: str,
+    tree: Tree,
+    origins: dict[str, str],
+    overrides: Sequence[str],
+    problems: list[str],
+    form: str = "path.to.field=value, for example --set fleet.nodes=300",
 ) -> Scenario:
-    """The scenario of a tree with overrides. Raises ScenarioError with all problems."""
+    """The scenario of a tree with overrides. form: how they are written. Raises ScenarioError with all problems."""
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
-            problems.append(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
+            problems.append(f'"{override}": write --set {form}')
         else:
             problems += _override(tree, origins, path.strip(), text.strip(), f"flag --set {path.strip()}")
     try:
@@ -120,31 +142,17 @@ def _finished(
 
 
 def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
-    """A scenario, as a run keeps it, with fields of one table set anew. Raises UsageError, ScenarioError.
+    """A scenario, as a run keeps it, with fields of one table changed. Raises UsageError, ScenarioError.
 
     overrides: "table.field=value".
     """
     others = [override for override in overrides if not override.startswith(f"{table}.")]
     if others:
         raise UsageError(f"--set {others[0]}: the run is planned already; only {table}.* can be set here")
-    tree: Tree = scenario.model_dump()
-    problems: list[str] = []
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals:
-            problems.append(f'"{override}": write --set {table}.field=value')
-        else:
-            problems += _override(tree, {}, path.strip(), text.strip(), f"flag --set {path.strip()}")
-    try:
-        changed = Scenario.model_validate(tree)
-    except ValidationError as error:
-        problems += [_with_hint(line) for line in describe(error)]
-    if problems:
-        raise ScenarioError("--set", problems)
-    return changed
+    return _finished("--set", scenario.model_dump(), {}, overrides, [], form=f"{table}.field=value")
 
 
-def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
+def with_values(tree: Tree, values: Mapping[str, str | int | float | None]) -> Scenario:
     """The scenario of nested values with fields set by dotted path; the tree is changed. Raises ScenarioError."""
     for path, value in values.items():
         _place(tree, path, value)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import duckdb
 import polars as pl
 
-from planner.errors import QueryError, StoreMissing
+from planner.errors import QueryError
 from planner.store.database import Store, interruptible, open_locked_down
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -16,8 +16,7 @@ def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None)
 
     Raises QueryError for anything else and for what DuckDB refuses, StoreMissing where there is no store.
     """
-    if not store.path.exists():
-        raise StoreMissing(f"no store at {store.path}; make one with `planner plan`, or name another with --db")
+    store.require()
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:

@@ -111,17 +111,52 @@ class Session:
 
 
 class Store:
-    """The store at a path. It is opened by `read` and `write` only."""
+    """The store: a DuckDB file with traces, runs and what nights left behind.
+
+    It is opened by `read` and `write` only, for the time of one read or one transaction, and waited for while another
+    process has it.
+
+    Attributes:
+        path: the file. It need not be there: the first write creates it.
+        wait_s: seconds to wait for another process that holds the file.
+    """
 
     def __init__(self, path: Path | str | None = None, *, wait_s: float = WAIT_S) -> None:
+        """Name a store; nothing is opened or created yet.
+
+        Args:
+            path: the file; None for the environment's PLANNER_DB, or else ./planner.duckdb.
+            wait_s: seconds to wait for another process that holds the file, 0 for not at all.
+        """
         self.path = Path(path) if path is not None else default_path()
         self.wait_s = wait_s
 
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A read-only session. Raises StoreMissing where there is no store yet."""
+    def require(self) -> None:
+        """Check that the store is there.
+
+        Raises:
+            StoreMissing: there is no file yet.
+        """
         if not self.path.exists():
             raise StoreMissing(f"no store at {self.path}; make one with `planner plan`, or name another with --db")
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open the store to read; many processes may at a time.
+
+        A store of an earlier version is brought to this one first.
+
+        Yields:
+            A read-only session, closed at the end.
+
+        Raises:
+            StoreMissing: there is no file yet.
+            StoreLocked: another process wrote for longer than wait_s.
+            StoreTooNew: a newer planner wrote it.
+            StoreUnreadable: the file is not a DuckDB database, or not one of planner's.
+            StoreError: the file cannot be opened for another reason.
+        """
+        self.require()
         connection = self._open(read_only=True)
         if migrate.is_behind(connection, self.path):
             connection.close()
@@ -136,7 +171,17 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in one transaction, committed at the end; an exception leaves the store as it was."""
+        """Open the store to write; one process may at a time. The file is created where it is missing.
+
+        Yields:
+            A session in one transaction, committed at the end; an exception leaves the store as it was.
+
+        Raises:
+            StoreLocked: another process held the file for longer than wait_s.
+            StoreTooNew: a newer planner wrote it.
+            StoreUnreadable: the file is not a DuckDB database, or not one of planner's.
+            StoreError: the file cannot be created or opened, or there is no space left to write.
+        """
         if not self.path.exists():
             self._create()
         connection = self._open(read_only=False)

@@ -112,7 +112,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
 
 def refuse_taken(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
-    if session.rows("trace_by_name", name=name):
+    if session.frame("trace_by_name", name=name).height:
         raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
 
 
