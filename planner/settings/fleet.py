@@ -57,11 +57,11 @@ class EngineSettings(Closed):
     kv_imbalance: Annotated[float, Field(ge=1, le=1000)] | None = None
     """Largest over mean of GPUs' KV, their streams then being even; left out: both as measured for the balancer."""
     expert_imbalance: Annotated[float, Field(ge=1, le=1000)]
-    """Largest over mean of the tokens that GPUs' experts get, from 1."""
+    """Largest over mean of the tokens that GPUs' experts get, at least 1."""
     dispatch_imbalance: Annotated[float, Field(ge=1, le=1000)]
     """Largest over mean of what GPUs with as many streams send; times the streams' imbalance, measured per balancer."""
     prefill_balance: Annotated[float, Field(ge=0.001, le=1)]
-    """Share of the balanced prefill rate that the fleet reaches, to 1."""
+    """Share of the balanced prefill rate that the fleet reaches, 0.001 to 1."""
     prefill_utilisation: Annotated[float, Field(ge=0.001, le=1)]
     """Free factor: the use of the modelled prefill rate that plans count on. A replay takes the whole rate."""
     calibration: str | None = None

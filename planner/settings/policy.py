@@ -124,7 +124,7 @@ class PolicySettings(Closed):
     holidays: tuple[Holiday, ...] = ()
     """Dates that follow another weekday's bounds: tables of day and follows."""
     min_up_s: Count = 0
-    """Around any policy: seconds that units stay at least once some of their role have joined."""
+    """Around any policy: least seconds that units stay once some of their role have joined."""
     min_down_s: Count = 0
     """Around any policy: seconds within which no units join after others of their role have left."""
     ramp_nodes: PositiveCount | None = None

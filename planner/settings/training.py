@@ -15,7 +15,7 @@ class TrainingSettings(Closed):
     restore_s: Count
     """Seconds until a training job that got nodes has loaded its checkpoint and makes progress again."""
     min_window_s: Count
-    """Seconds; nodes that are free for a shorter time stay idle."""
+    """Nodes that are free for fewer seconds than this stay idle."""
     max_nodes: Count | None = None
     """Most nodes that training can use at a time; left out: no limit."""
     jobs: str | None = None

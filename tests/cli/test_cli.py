@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from planner.settings.scenario import Scenario
 from planner.store import Store
 from tests.conftest import Cli
 
@@ -125,6 +126,18 @@ def test_environment_and_flags_override_the_scenario(planned: Store, monkeypatch
     assert cli("sql", trough.format(run), "--format", "json").json == [{"trough": 128}]
     shown = cli("config", "show", "--json").json
     assert shown["overridden"][0]["origin"] == "environment PLANNER__POLICY__FLOOR_NODES"
+
+
+def test_a_scenario_is_shown_whole_with_what_set_its_values(cli: Cli) -> None:
+    start = "2025-02-28T00:00:00+00:00"
+    sets = ("--set", "fleet.nodes=300", "--set", f"trace.start_at={start}")
+    shown = cli("scenario", "show", "--json", *sets).json
+    assert shown.pop("origins") == {path: f"flag --set {path}" for path in ("fleet.nodes", "trace.start_at")}
+    assert Scenario.model_validate(shown).fleet.nodes == 300
+    assert cli("config", "show", "--json", *sets).json["overridden"] == [
+        {"path": "fleet.nodes", "value": 300, "origin": "flag --set fleet.nodes"},
+        {"path": "trace.start_at", "value": start, "origin": "flag --set trace.start_at"},
+    ]
 
 
 def test_the_store_is_the_flags_then_the_environments(
