@@ -76,7 +76,7 @@ class JobLogs:
         path = self._path(day)
         if not self.is_available(day):
             raise LogNotReady(f"{path}: there is no such log; put it there, or correct log.path of job {self.job.name}")
-        outcome = import_trace(
+        account = import_trace(
             self.store,
             [path],
             format_name=self.job.log.format,
@@ -90,12 +90,11 @@ class JobLogs:
         if problem := self._problem(day, demand):
             stored_traces.delete(self.store, name)
             raise LogNotReady(f"{path}: {problem}")
-        trace = outcome.trace
         return StoredLog(
             trace=name,
-            rows=trace.row_count,
-            refused=trace.rows_rejected,
-            other_days=trace.requests - int(demand.requests.sum()),
+            rows=account.rows,
+            refused=account.rows_rejected,
+            other_days=account.requests - int(demand.requests.sum()),
         )
 
     def _stored(self, day: date) -> Demand | None:
@@ -133,9 +132,8 @@ class JobLogs:
         span = None
         if self.from_server:
             begin_us, end_us = day_us(day, self.scenario)
-            span = prometheus.Range(
-                start_s=begin_us // US_PER_S, end_s=end_us // US_PER_S, step_s=log.step_s, selector=log.selector
-            )
+            start_s, end_s = begin_us // US_PER_S, end_us // US_PER_S
+            span = prometheus.CounterSpan(start_s=start_s, end_s=end_s, step_s=log.step_s, selector=log.selector)
         return ImportOptions(
             timezone=log.timezone or self.scenario.timezone,
             start=log.start or datetime.combine(day, time(), self.scenario.zone),

@@ -249,7 +249,7 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
             2,
-            'export.namespace: "A_b" is no Kubernetes name (DNS-1123)',
+            'export.namespace: "A_b" is not a Kubernetes name (DNS-1123)',
         ),
         (("--to", "keda", "--set", "fleet.nodes=3"), 2, "the run is planned already; only export.* can be set here"),
         (("--to", "keda", "--set", "export.nspace=a"), 2, "did you mean export.namespace?"),

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.trace.imports.prometheus import _grown
+from planner.trace.imports.prometheus import growth
 from tests.conftest import Cli
-from tests.helpers.prometheus import SGLANG, START, VLLM, exposition, growing, steady, vllm
+from tests.helpers.counters import SGLANG, START, VLLM, exposition, growing, steady, vllm
 
 
 def imported(cli: Cli, url: str, *words: str, minutes: int = 10) -> Any:
@@ -38,7 +38,7 @@ def test_a_counter_over_restarts_grows_by_what_was_counted(steps: list[tuple[int
             value += step
         values.append(value)
         counted.append(counted[-1] + step)
-    assert _grown(np.array(values, float)).tolist() == counted
+    assert growth(np.array(values, float)).tolist() == counted
 
 
 def test_counters_become_demand_per_window(cli: Cli, prometheus: Callable[[str], str]) -> None:
@@ -168,11 +168,11 @@ def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
     url = "http://127.0.0.1:9"
     for words, message in {
         ("--name", "t"): "say what to ask for with --from and --to",
-        ("--name", "t", "--from", "2025-03-01"): "--from and --to: give both",
-        ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than a window of 60 s",
-        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "200,000 are the most; make it longer",
+        ("--name", "t", "--from", "2025-03-01"): "--from and --to go together; give both",
+        ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than one window of 60 s",
+        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "at most 200,000 are possible; make it longer",
         ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",
-        ("l.csv", "--name", "t"): "is a server; import what it counts as a trace of its own",
+        ("l.csv", "--name", "t"): "is a server; import its counters as a trace of their own",
     }.items():
         result = cli("trace", "import", url, *words)
         assert result.code == 2

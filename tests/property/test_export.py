@@ -446,9 +446,9 @@ def test_names_that_kubernetes_refuses_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("export.slurm_partition=a;b", "no Slurm name"),
-        ("export.slurm_account=a b", "no Slurm name"),
-        ("export.kubectl_image=a b", "no container image"),
+        ("export.slurm_partition=a;b", "is not a Slurm name"),
+        ("export.slurm_account=a b", "is not a Slurm name"),
+        ("export.kubectl_image=a b", "is not a container image"),
         ("export.decode_workload=prefill", 'both workloads are "prefill"'),
         ("export.workload_kind=Pod", "LeaderWorkerSet"),
     ],

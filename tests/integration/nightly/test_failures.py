@@ -75,7 +75,7 @@ def test_a_full_disk_stops_the_night_and_it_goes_on_when_there_is_room(one_night
     # files may not grow beyond this: the store is larger, so what is new in it has no room
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(StoreError, match=r"planner.duckdb: cannot be written: File too large; free some room"):
+        with pytest.raises(StoreError, match=r"planner.duckdb: cannot be written: File too large; free some space"):
             service.run(night(FIRST + timedelta(days=1)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,8 +11,8 @@ from planner.nightly.jobs_file import load_jobs
 from planner.nightly.logs import JobLogs, LogNotReady
 from planner.trace.imports.job import ImportOptions
 from planner.trace.stored import delete as delete_trace
+from tests.helpers.counters import steady, vllm
 from tests.helpers.nights import FIRST, Service, days, night, write_jobs, write_log
-from tests.helpers.prometheus import steady, vllm
 
 
 def stored_days(logs: JobLogs) -> dict[date, str]:

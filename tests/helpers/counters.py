@@ -1,10 +1,15 @@
-"""Samples of inference servers' counters, as OpenMetrics' text, for a Prometheus of the tests."""
+"""Counters of inference servers, as text that a Prometheus server takes samples from."""
 
 from datetime import UTC, datetime
 
 START = int(datetime(2025, 3, 1, tzinfo=UTC).timestamp())
+
+
 VLLM = ("vllm:request_success", "vllm:prompt_tokens", "vllm:prefix_cache_hits", "vllm:generation_tokens")
+
+
 SGLANG = ("sglang:num_requests", "sglang:prompt_tokens", "sglang:cached_tokens", "sglang:generation_tokens")
+
 
 Sample = tuple[int, str, float]
 """Seconds from the start, labels, value."""
