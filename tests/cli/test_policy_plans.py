@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from planner.catalogue.scenarios import load_scenario, to_toml
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import to_toml
 from planner.planning.capacity import policy_limits
 from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, prepare

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.scenarios import load_scenario, number_kind
+from planner.catalogue.fields import number_kind
+from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
 from planner.core.sensitivity import Law, latin_hypercube, quantiles, rank_correlation, seeds, tornado
 from planner.errors import PlannerError, UsageError

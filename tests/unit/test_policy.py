@@ -328,10 +328,10 @@ def test_bounds_that_bound_nothing_are_refused(setting: str, message: str) -> No
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" names no weekdays; write for example mon-fri'),
+        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" is not a list of weekdays; write for example mon-fri'),
         ('[{window="9-17"}]', '"9-17" is not a daily window'),
         ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes 3; exchange or correct them"),
-        ("mon-fri 278", '"mon-fri 278" is no TOML list of tables; write for example'),
+        ("mon-fri 278", '"mon-fri 278" is not a TOML list of tables; write for example'),
         ("[{flor_nodes=9}]", "bounds.0.flor_nodes: is not a known field"),
     ],
 )
@@ -341,7 +341,7 @@ def test_bounds_that_make_no_sense_are_refused_in_one_line(bounds: str, message:
 
 
 def test_a_holiday_follows_a_weekday() -> None:
-    with pytest.raises(ScenarioError, match='"easter" is no weekday; write one of mon, tue'):
+    with pytest.raises(ScenarioError, match='"easter" is not a weekday; write one of mon, tue'):
         small_scenario('policy.holidays=[{day=2025-04-20, follows="easter"}]')
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import HEAD_BYTES, WEIGHT_BYTES, active_parameters
 from planner.errors import UsageError
-from planner.settings.machines import Model
+from planner.settings.models import Model
 from planner.units import Floats
 
 _STEPS = 200
