@@ -19,9 +19,10 @@ from planner.core.replay.requests.failures import (
     with_failures,
     with_spares,
 )
-from planner.core.replay.requests.model import BalancerName, Lives, QueueRules, Requests, Service, Span
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage
 from planner.errors import UsageError
+from planner.settings.replay import BalancerName
 from planner.studies.replay.run import unit_failures
 from planner.studies.resilience import PER_NODE_PER_DAY
 from tests.cli.test_replay import EVENING, SETS

@@ -15,9 +15,10 @@ from planner.core.fleet.shapes import (
     kv_bytes_per_token,
 )
 from planner.errors import UsageError
+from planner.settings.closed import CacheDtype, WeightDtype
+from planner.settings.fleet import Overlap
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
-from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
 from planner.units import Floats
 
 RESERVE_GB = 10.0

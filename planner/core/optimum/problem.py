@@ -10,7 +10,8 @@ import numpy as np
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
-from planner.settings.scenario import TrainingSettings, UnitSettings
+from planner.settings.fleet import UnitSettings
+from planner.settings.training import TrainingSettings
 from planner.units import MICROS_PER_USD, S_PER_HOUR, Ints
 
 Objective = Literal["node-hours", "cost"]

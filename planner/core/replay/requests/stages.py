@@ -23,7 +23,6 @@ from planner.core.replay.requests.kernels.layout import NIL, RING, Records, ente
 from planner.core.replay.requests.model import (
     BALANCERS,
     QUEUE_MODES,
-    BalancerName,
     Lives,
     QueueRules,
     Requests,
@@ -31,6 +30,7 @@ from planner.core.replay.requests.model import (
     Span,
 )
 from planner.errors import UsageError
+from planner.settings.replay import BalancerName
 from planner.units import Floats
 
 SAMPLE_US = 10e6
