@@ -19,7 +19,7 @@ from tests.helpers.nights import days, night, write_jobs, write_log
 
 DRIVER = """
 import sys
-import planner.scheduler.due, planner.scheduler.service, planner.report.write, planner.cli.app as app
+import planner.nightly.due, planner.nightly.service, planner.report.write, planner.cli.app as app
 import vl_convert
 vl_convert.javascript_bundle()
 print("ready", flush=True)
@@ -83,7 +83,9 @@ def refuse_another(folder: Path, busy: Warm, *words: str) -> None:
     refused = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     busy.process.send_signal(signal.SIGCONT)
     assert refused.returncode == 1
-    assert re.fullmatch(r"planner: another scheduler \(process \d+\) works on planner.duckdb; .*\n", refused.stderr)
+    assert re.fullmatch(
+        r"planner: another scheduler \(process \d+\) is working on planner.duckdb; .*\n", refused.stderr
+    )
 
 
 def simulate(folder: Path, first: date, count: int, double: set[int], seed: int) -> int:
