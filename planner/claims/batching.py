@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil, floor, sqrt
 
 from planner.capacity.engines import model_capacity
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged, prefill_engine
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged, prefill_engine
 from planner.core.fleet.batching import DepthRule, batch_at, collect, ridge_tokens
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
@@ -14,7 +14,7 @@ from planner.core.fleet.prefill import us_per_missed_token
 from planner.units import S_PER_HOUR
 
 
-def queue_depth(case: Case) -> Finding:
+def queue_depth(case: ClaimCase) -> Finding:
     """What a decode node does with the batches that the rule chooses, with or without overlap, whichever is faster."""
     engine, published = decode_engine(case.default), case.day.published
     rules = [DepthRule(rule.from_depth, rule.batch) for rule in case.preset.queue_rules]
@@ -41,7 +41,7 @@ def queue_depth(case: Case) -> Finding:
     )
 
 
-def customer_service(case: Case) -> Finding:
+def customer_service(case: ClaimCase) -> Finding:
     """What fits into the latency: decode steps, and the longest prompt of a first token."""
     engine, prefill, day = decode_engine(case.default), prefill_engine(case.default), case.day
     limit_ms = case.number("latency_ms")
@@ -68,7 +68,7 @@ def customer_service(case: Case) -> Finding:
     )
 
 
-def warm_starts(case: Case) -> Finding:
+def warm_starts(case: ClaimCase) -> Finding:
     """What short start-ups, merged prompts and narrow weights come to on the published day."""
     day, prefill = case.day, prefill_engine(case.default)
     before, after = case.default.fleet.start_up_s, case.scenario.fleet.start_up_s
@@ -112,11 +112,11 @@ def warm_starts(case: Case) -> Finding:
     )
 
 
-def _imbalance(case: Case) -> Imbalance:
+def _imbalance(case: ClaimCase) -> Imbalance:
     return Imbalance(*(case.number(f"{of}_imbalance_ratio") for of in ("kv", "expert", "dispatch")))
 
 
-def _at(case: Case, engine: Engine, streams: int) -> OperatingPoint:
+def _at(case: ClaimCase, engine: Engine, streams: int) -> OperatingPoint:
     """The point of a batch, overlapped or not, whichever has the shorter step."""
     return point_at(engine, streams, case.day.workload.kv_tokens, constant(_imbalance(case)))
 
@@ -132,7 +132,7 @@ def _longest_prompt(engine: Engine, limit_ms: float) -> int:
     return floor((sqrt(fixed**2 + 2 * slope * limit_ms * 1e3) - fixed) / slope)
 
 
-def _prefill_s(case: Case) -> Callable[[float], float]:
+def _prefill_s(case: ClaimCase) -> Callable[[float], float]:
     """Seconds in which a prefill unit works off a number of mean requests."""
     fleet = case.default.fleet
     modelled = model_capacity(fleet, case.default.slo.tpot_ms, case.day.workload)

@@ -9,11 +9,19 @@ from operator import attrgetter
 
 from pydantic import BaseModel
 
-from planner.capacity.engines import Modelled, Workload, decode_engine, model_capacity, prefill_engine, with_capacity
+from planner.capacity.engines import (
+    Modelled,
+    Workload,
+    WorkloadRow,
+    decode_engine,
+    model_capacity,
+    prefill_engine,
+    with_capacity,
+)
 from planner.capacity.engines import notes as sizing_notes
 from planner.capacity.units import LatencyLimits, latency_limits, latency_notes, prompts_of
 from planner.catalogue.read import gpu_rate, gpu_rates, hardware, job_list, price_sheet
-from planner.claims import document
+from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid
 from planner.core.economics.ledger import Costs, Revenue, RevenueTerms, costs, revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
@@ -86,7 +94,7 @@ def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) ->
 def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
     """What a trace asks for per token. Raises UsageError where it asks for nothing to model, TraceError for windows."""
     catalogue.check_requests(trace)
-    (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
+    (row,) = session.records("trace_workload", WorkloadRow, trace_id=trace.trace_id)
     return Workload.of_row(row, trace.name)
 
 
@@ -383,10 +391,10 @@ def _claim_notes(scenario: Scenario) -> list[str]:
     """What was claimed, and whether it can hold, where the scenario takes a claim's settings."""
     if scenario.what_if is None:
         return []
-    claim = document(scenario.what_if)
+    judged = judge_claim(scenario.what_if)
     return [
-        f"what-if {claim['name']}, claimed by {claim['source']}: {claim['claim']}",
-        f"what-if {claim['name']}, {claim['verdict']}: {claim['summary']}",
+        f"what-if {judged.name}, claimed by {judged.source}: {judged.claim}",
+        f"what-if {judged.name}, {judged.verdict}: {judged.summary}",
     ]
 
 

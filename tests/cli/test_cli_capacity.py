@@ -96,7 +96,7 @@ def test_the_check_takes_no_other_option(cli: Cli, words: tuple[str, str]) -> No
 
 
 def test_an_option_before_a_subcommand_is_not_passed_over(cli: Cli) -> None:
-    assert "--node, --json: write it after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
+    assert "--node, --json: must be written after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
 
 
 @pytest.mark.parametrize("field", ["weights", "hardware", "model", "redundant_experts", "tensor_parallel"])
