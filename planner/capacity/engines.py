@@ -134,6 +134,16 @@ def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
     return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
 
 
+def prefill_of(fleet: FleetSettings) -> Engine:
+    """The engine of a fleet's prefill unit. Raises UsageError."""
+    return prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+
+
+def decode_of(fleet: FleetSettings) -> tuple[Engine, ImbalanceAt]:
+    """The engine of a fleet's decode unit, and how far out of balance its ranks are. Raises UsageError."""
+    return balanced_engine(fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node))
+
+
 def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> float:
     """Input tokens without cache hits that a prefill node computes per second, at a mean context. Raises UsageError."""
     rate = missed_tokens_per_s_per_node(
@@ -235,8 +245,8 @@ def model_capacity(fleet: FleetSettings, tpot_ms: float, workload: Workload) -> 
         raise UsageError(
             f"fleet.gpus_per_node is {fleet.gpus_per_node}, but {settings.hardware} has {gpus}; set both to the same"
         )
-    prefill = prefill_engine(settings, fleet.prefill.nodes * gpus)
-    decode, imbalance_at = balanced_engine(settings, decode_engine(settings, fleet.decode.nodes * gpus))
+    prefill = prefill_of(fleet)
+    decode, imbalance_at = decode_of(fleet)
     missed = missed_rate(settings, prefill, workload.missed_context_tokens)
     return Modelled(
         workload=workload,

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from planner.capacity.engines import decode_engine as decode_engine_of
-from planner.capacity.engines import prefill_engine as prefill_engine_of
+from planner.capacity.engines import prefill_of
 from planner.catalogue.claims import Overlay
 from planner.catalogue.read import gpu_rate, gpu_rates
 from planner.claims.day import Day, published_day
@@ -89,5 +89,4 @@ def decode_engine(scenario: Scenario) -> Engine:
 
 def prefill_engine(scenario: Scenario) -> Engine:
     """The engine of a scenario's prefill unit."""
-    fleet = scenario.fleet
-    return prefill_engine_of(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+    return prefill_of(scenario.fleet)

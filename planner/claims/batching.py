@@ -52,18 +52,23 @@ def customer_service(case: ClaimCase) -> Finding:
     load = case.number("requests_per_s") / day.requests_per_s
     return Finding(
         "cannot be told",
-        f"It names neither prompt, output nor whether the first token or the answer is meant: {limit_ms:g} ms are "
-        f"{limit_ms / step_ms:.1f} decode steps of {step_ms:.1f} ms, so at the published batch it can hold for a first "
-        f"token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published day's.",
+        f"It states neither prompt nor output length, nor whether it means the first token or the answer: "
+        f"{limit_ms:g} ms are {limit_ms / step_ms:.1f} decode steps of {step_ms:.1f} ms, so at the published batch it "
+        f"can hold for a first token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published day's.",
         (
             Figure("decode_step_ms", step_ms, "ms", f"{case.number('streams_per_gpu'):g} streams per GPU"),
             Figure("whole_steps_in_limit", float(floor(limit_ms / step_ms)), "steps", "output tokens that fit"),
             Figure(
-                "longest_prompt_tokens", float(prompt), "tokens", "whose prefill on one GPU takes the limit, no hits"
+                "longest_prompt_tokens",
+                float(prompt),
+                "tokens",
+                "longest whose prefill on one GPU meets the limit, no hits",
             ),
-            Figure("prompts_in_limit", share, "ratio", "requests of the day with inputs at most so long"),
+            Figure("prompts_in_limit", share, "ratio", "requests of the day with inputs no longer than that"),
             Figure("load_over_day", load, "ratio", "requests claimed over the published day's mean"),
-            Figure("claimed_cost_change", case.number("cost_change_ratio"), "ratio", "as claimed; of what is not said"),
+            Figure(
+                "claimed_cost_change", case.number("cost_change_ratio"), "ratio", "as claimed, without saying of what"
+            ),
         ),
     )
 
@@ -88,9 +93,14 @@ def warm_starts(case: ClaimCase) -> Finding:
         f"{read['bf16']:.0f} GB in bf16.",
         (
             Figure("started_nodes", day.started_nodes, "nodes", "that joined inference on the published day"),
-            Figure("saved_node_hours", saved, "node-hours", "shorter start-up of these"),
+            Figure("saved_node_hours", saved, "node-hours", "by the shorter start-up of these nodes"),
             Figure("saved_share", saved / day.node_hours, "ratio", "of the day's node-hours"),
-            Figure("pre_start_intervals", float(ceil(after / case.default.interval_s)), "intervals", "to start ahead"),
+            Figure(
+                "pre_start_intervals",
+                float(ceil(after / case.default.interval_s)),
+                "intervals",
+                "by which nodes have to start ahead",
+            ),
             Figure(
                 "prompts_to_ridge", enough, "requests", "of mean missed input that make experts bound by arithmetic"
             ),
@@ -98,10 +108,10 @@ def warm_starts(case: ClaimCase) -> Finding:
                 "collected_requests",
                 collected.batch,
                 "requests",
-                "by a prefill unit in the time that they take to come",
+                "by a prefill unit in the time that they take to arrive",
             ),
             Figure("collection_wait_ms", collected.mean_wait_s * 1e3, "ms", "mean wait for such a batch"),
-            Figure("collection_duty", collected.duty, "ratio", "of the time that the unit then works"),
+            Figure("collection_duty", collected.duty, "ratio", "share of the time that the unit is then busy"),
             *(Figure(f"{name}_gb_per_node", size, "GB", "weights of a prefill node") for name, size in read.items()),
             *(
                 Figure(f"{name}_read_s", size / disk, "s", f"reading them at {disk:g} GB/s")

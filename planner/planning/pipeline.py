@@ -19,7 +19,7 @@ from planner.capacity.engines import (
     with_capacity,
 )
 from planner.capacity.engines import notes as sizing_notes
-from planner.capacity.units import LatencyLimits, latency_limits, latency_notes, prompts_of
+from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, latency_notes, prompts_of
 from planner.catalogue.read import gpu_rate, gpu_rates, hardware, job_list, price_sheet
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid
@@ -131,7 +131,8 @@ def slo_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Latenc
     if "slo" not in policies_in(scenario.policy):
         return None
     kv_tokens = modelled_workload(session, trace).kv_tokens
-    return latency_limits(scenario, kv_tokens, prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id)))
+    prompts = prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
+    return latency_limits(scenario, kv_tokens, prompts)
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:

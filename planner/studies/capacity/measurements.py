@@ -152,7 +152,7 @@ def _json_entries(text: str, path: Path) -> list[_Entry]:
             documents.append(document)
             start = len(text) - len(text[end:].lstrip())
     except (ValueError, RecursionError) as error:
-        raise PlannerError(f"{path}: is not valid JSON ({str(error).splitlines()[0]}); write it again") from error
+        raise PlannerError(f"{path}: is not valid JSON ({str(error).splitlines()[0]}); generate it again") from error
     if len(documents) == 1 and isinstance(documents[0], list):
         documents = documents[0]
     elif len(documents) == 1:

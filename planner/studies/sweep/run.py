@@ -15,7 +15,7 @@ from datetime import datetime
 import polars as pl
 from pydantic import ValidationError
 
-from planner.capacity.units import LatencyLimits, latency_limits, prompts_of
+from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, prompts_of
 from planner.catalogue.read import describe
 from planner.catalogue.scenarios import field_paths, number_kind, value_at
 from planner.core.demand import Demand
@@ -210,7 +210,7 @@ def _limits(
             return limits, [_latency_note(scenario, limits)]
     try:
         kv_tokens = modelled_workload(session, trace).kv_tokens
-        prompts = prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id))
+        prompts = prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
         limits = latency_limits(scenario, kv_tokens, prompts)
         return limits, [_latency_note(scenario, limits)]
     except UsageError as error:
