@@ -54,7 +54,8 @@ def customer_service(case: ClaimCase) -> Finding:
         "cannot be told",
         f"It states neither prompt nor output length, nor whether it means the first token or the answer: "
         f"{limit_ms:g} ms are {limit_ms / step_ms:.1f} decode steps of {step_ms:.1f} ms, so at the published batch it "
-        f"can hold for a first token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published day's.",
+        f"can hold for a first token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published "
+        "day's.",
         (
             Figure("decode_step_ms", step_ms, "ms", f"{case.number('streams_per_gpu'):g} streams per GPU"),
             Figure("whole_steps_in_limit", float(floor(limit_ms / step_ms)), "steps", "output tokens that fit"),
