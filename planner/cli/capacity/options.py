@@ -58,7 +58,7 @@ def study_of(
     db: Path | None = None,
 ) -> "EngineStudy":
     """The study that the options ask for. Raises UsageError."""
-    from planner.planning.pipeline import trace_workload
+    from planner.planning.capacity import trace_workload
     from planner.studies.capacity.study import make_study
 
     formats = {"weights": weights, "kv": kv}
