@@ -24,7 +24,7 @@ def changed(file: str, old: str, new: str) -> str:
 
 
 def refused(result: Result) -> str:
-    """The one line of what cannot be meant."""
+    """The one line of a usage error."""
     assert (result.code, result.out) == (2, "")
     assert result.err.count("\n") == 1
     assert len(result.err) < 400
@@ -47,9 +47,7 @@ def refused(result: Result) -> str:
         (("experts",), "--sigma"),
     ],
 )
-def test_a_number_that_cannot_be_meant_is_refused_by_its_option(
-    cli: Cli, words: tuple[str, ...], option: str, value: str
-) -> None:
+def test_an_invalid_number_is_refused_by_its_option(cli: Cli, words: tuple[str, ...], option: str, value: str) -> None:
     assert option in refused(cli(*words, option, value))
 
 

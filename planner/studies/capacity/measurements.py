@@ -57,7 +57,7 @@ class MeasuredPoint(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class _BenchmarkRun:
     """What a tool says of a whole run: a step, the mean tokens of a request, and under which keys how many ran at once.
 
     rate_key: output tokens per second of all requests. concurrency_keys: requests at once, where there is no rate.
@@ -239,7 +239,7 @@ def _vllm(entry: _Entry, gpus: int) -> MeasuredPoint:
     # a chunk can bring several tokens, and ITL is counted between chunks here, so TPOT comes first
     step_ms = entry.number(VLLM_CURE, "mean_tpot_ms", "mean_itl_ms")
     completed = entry.number(VLLM_CURE, "completed")
-    run = _Run(
+    run = _BenchmarkRun(
         step_ms=step_ms,
         input_tokens=entry.number(VLLM_CURE, "total_input_tokens") / completed,
         output_tokens=entry.number(VLLM_CURE, "total_output_tokens") / completed,
@@ -251,7 +251,7 @@ def _vllm(entry: _Entry, gpus: int) -> MeasuredPoint:
 
 def _guidellm(entry: _Entry, gpus: int) -> MeasuredPoint:
     # its time_per_output_token_ms has the first token in it
-    run = _Run(
+    run = _BenchmarkRun(
         step_ms=entry.number(GUIDELLM_CURE, "metrics.inter_token_latency_ms.successful.mean"),
         input_tokens=entry.number(GUIDELLM_CURE, "metrics.prompt_token_count.successful.mean"),
         output_tokens=entry.number(GUIDELLM_CURE, "metrics.output_token_count.successful.mean"),
@@ -267,7 +267,7 @@ def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
     unit = entry.find("inter_token_latency.unit")
     if unit != "ms":
         raise PlannerError(f'{entry.source}: "inter_token_latency.unit" is {repr(unit)[:40]}; give the times in "ms"')
-    run = _Run(
+    run = _BenchmarkRun(
         step_ms=step_ms,
         input_tokens=entry.number(AIPERF_CURE, "input_sequence_length.avg"),
         output_tokens=entry.number(AIPERF_CURE, "output_sequence_length.avg"),
@@ -277,7 +277,7 @@ def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
     return _measured(entry, gpus, run)
 
 
-def _measured(entry: _Entry, gpus: int, run: _Run) -> MeasuredPoint:
+def _measured(entry: _Entry, gpus: int, run: _BenchmarkRun) -> MeasuredPoint:
     """The point of a run against an endpoint of so many GPUs."""
     outputs = run.output_tokens
     if outputs <= 1:
