@@ -11,8 +11,9 @@ from planner.catalogue.read import gpu_rate, gpu_rates
 from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.optimum import Objective, Optimum, Problem, Schedule, gap, optimise, shortfall
+from planner.core.optimum import FeasibleSchedule, Objective, Optimum, Problem, gap, optimise, shortfall
 from planner.core.replay.intervals.plan import IntervalPlan
+from planner.documents import to_json
 from planner.errors import PlannerError, UsageError
 from planner.files import whole
 from planner.planning.plan import plan
@@ -74,12 +75,12 @@ class Bound:
             "min_up_s": problem.min_up_s,
             "min_down_s": problem.min_down_s,
             "start_usd": problem.start_usd,
-            "bound": {**self.first.document(), **self._bounds()},
+            "bound": {**to_json(self.first.document()), **self._bounds()},
             "schedule": self._schedule(self.first.schedule),
             "timetable": self._schedule(self.first.timetable),
             "policy": self.policy_document(),
             "objectives": [
-                {**optimum.document(), "schedule": self._schedule(optimum.schedule)} for optimum in self.optima
+                {**to_json(optimum.document()), "schedule": self._schedule(optimum.schedule)} for optimum in self.optima
             ],
             "notes": [COST_NOTE],
         }
@@ -101,7 +102,7 @@ class Bound:
         found = {optimum.objective: optimum.bound for optimum in self.optima}
         return {"node_hours": found.get("node-hours"), "cost_usd": found.get("cost")}
 
-    def _schedule(self, schedule: Schedule | None) -> dict[str, Any] | None:
+    def _schedule(self, schedule: FeasibleSchedule | None) -> dict[str, Any] | None:
         if schedule is None:
             return None
         return {"drain": "before the boundary" if schedule.ahead else "after it", **self._figures(schedule.plan)}
@@ -131,16 +132,16 @@ def problem_of(scenario: Scenario, demand: Demand, further: Further | None = Non
     rate = gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
     further = further or Further()
     return Problem(
-        demand,
-        deployment,
-        scenario.training,
-        deployment.floor(scenario.policy.floor_nodes),
-        scenario.slo.max_shortfall_ratio,
-        node_hour_micros(rate.usd_per_gpu_hour, scenario.fleet.gpus_per_node),
-        economics.training_rate_ratio if scenario.training.lend else 0.0,
-        further.min_up_s,
-        further.min_down_s,
-        further.start_usd,
+        demand=demand,
+        deployment=deployment,
+        training=scenario.training,
+        floor=deployment.floor(scenario.policy.floor_nodes),
+        max_shortfall_ratio=scenario.slo.max_shortfall_ratio,
+        node_hour_micros=node_hour_micros(rate.usd_per_gpu_hour, scenario.fleet.gpus_per_node),
+        training_value_ratio=economics.training_rate_ratio if scenario.training.lend else 0.0,
+        min_up_s=further.min_up_s,
+        min_down_s=further.min_down_s,
+        start_usd=further.start_usd,
     )
 
 

@@ -16,7 +16,14 @@ from planner.core.fleet.engine import Engine, Overheads
 from planner.errors import UsageError
 from tests.conftest import Cli
 
-EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
+EP144 = Engine(
+    model=model("deepseek-r1"),
+    hardware=hardware("h800"),
+    weights="fp8",
+    expert_parallel=144,
+    redundant_experts=32,
+    overlap="on",
+)
 BATCHES, CONTEXTS = np.array([8, 32, 64, 96, 128, 64]), np.array([1000, 4000, 2000, 5000, 3000, 8000])
 
 
@@ -65,7 +72,7 @@ def test_a_calibrated_engine_answers_only_between_its_points() -> None:
         ([1, 2, 3, 0], [1] * 4, [9] * 4, "numbers above 0"),
         ([1, 2, 3, 4], [1] * 4, [9, 9, 9, float("nan")], "numbers above 0"),
         ([1, 2, 3, 4], [1] * 4, [0.9] * 4, "shorter than the host's 1.5 ms; check the unit"),
-        ([1, 2], [1], [9, 9], "of the same number"),
+        ([1, 2], [1], [9, 9], "differ in number"),
     ],
 )
 def test_points_that_say_too_little_are_refused(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue import read as catalogue
 from planner.core.demand import Grid
-from planner.core.replay.intervals.lending import Window
+from planner.core.replay.intervals.lending import LentWindow
 from planner.core.replay.jobs.outcome import JobOutcome, JobsPlan, jobs_of, run_jobs
 from planner.planning.plan import plan_and_store
 from planner.runs.read import load_run
@@ -41,7 +41,9 @@ def releases(job: dict[str, Any], over: Grid, zone: str = "Asia/Shanghai") -> li
     return [(one.release_s / 3600, None if one.deadline_s is None else one.deadline_s / 3600) for one in found]
 
 
-def outcomes(jobs: JobList, windows: list[Window], *overrides: str, known: bool = True, hours: int = 10) -> JobsPlan:
+def outcomes(
+    jobs: JobList, windows: list[LentWindow], *overrides: str, known: bool = True, hours: int = 10
+) -> JobsPlan:
     """Jobs on windows of nodes of 8 GPUs, in a plan from midnight in Shanghai."""
     scenario = small_scenario("fleet.gpus_per_node=8", "timezone=Asia/Shanghai", "training.restore_s=0", *overrides)
     over = grid("2025-03-01T00:00", hours)
@@ -54,8 +56,8 @@ def only(plan: JobsPlan) -> JobOutcome:
     return one
 
 
-def hours(start: float, end: float, nodes: int) -> Window:
-    return Window(round(start * 3600), round(start * 3600), round(end * 3600), nodes)
+def hours(start: float, end: float, nodes: int) -> LentWindow:
+    return LentWindow(round(start * 3600), round(start * 3600), round(end * 3600), nodes)
 
 
 NIGHT = [hours(0, 10, 1)]
@@ -148,12 +150,17 @@ def test_lost_and_loading_hours_are_worth_nothing() -> None:
         ({}, [], True, "no node is lent"),
         ({"preemptible": False}, NIGHT, False, "not preemptible, and the policy does not know ahead"),
         ({"gpus": 24}, [hours(0, 5, 2), hours(6, 9, 2)], True, "it needs 3 nodes, and at most 2 are lent at a time"),
-        ({"preemptible": False, "hours": 6}, [hours(0, 5, 1)], True, "no lent nodes stay for the 6 h that it needs"),
-        ({"hours": 6, "start": 4.5}, [hours(0, 5, 1)], True, "no lent nodes stay until it would keep any progress"),
+        ({"preemptible": False, "hours": 6}, [hours(0, 5, 1)], True, "no nodes are lent for the 6 h that it needs"),
+        (
+            {"hours": 6, "start": 4.5},
+            [hours(0, 5, 1)],
+            True,
+            "no nodes are lent long enough for it to keep any progress",
+        ),
     ],
 )
 def test_a_job_that_never_started_says_why(
-    job: dict[str, Any], windows: list[Window], known: bool, reason: str
+    job: dict[str, Any], windows: list[LentWindow], known: bool, reason: str
 ) -> None:
     one = only(outcomes(listed({"gpus": 8, "hours": 1, **job}), windows, known=known))
     assert one.status == "not started"

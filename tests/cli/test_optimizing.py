@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from planner.catalogue.scenarios import load_scenario
+from planner.documents import to_json
 from planner.errors import UsageError
 from planner.planning.decide import decide
 from planner.planning.prepare import ensure_trace, resolve
@@ -57,7 +58,7 @@ def test_every_policy_lies_above_the_bound(planned: Store) -> None:
     trace = ensure_trace(planned, loaded[0], now=NOW)
     with planned.read() as session:
         demand = binned(session, trace, loaded[0].interval_s, loaded[0].zone)
-    bound = bounds_of(loaded[0], demand, time_limit_s=5, clock=time.perf_counter).document()
+    bound = to_json(bounds_of(loaded[0], demand, time_limit_s=5, clock=time.perf_counter).document())
     assert {"node_hours", "status", "gap", "seconds"} <= bound.keys()
     for scenario in loaded:
         plan = decide(resolve(scenario, trace, demand)).plan

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.scenarios import load_scenario, number_kind
+from planner.catalogue.fields import number_kind
+from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
 from planner.core.sensitivity import Law, latin_hypercube, quantiles, rank_correlation, seeds, tornado
 from planner.errors import PlannerError, UsageError
@@ -229,26 +230,31 @@ def start_up_shortfall(study: Study) -> int:
     return int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
 
 
+def empty_demand(interval_s: int, count: int) -> Demand:
+    none = np.zeros(count, np.int64)
+    grid = Grid(0, interval_s, count)
+    return Demand(grid=grid, requests=none, input_tokens=none, cached_input_tokens=none, output_tokens=none)
+
+
 @pytest.mark.parametrize("interval_s", [300, 900, 3600])
 def test_noise_on_stored_demand_is_that_of_drawn_traces(interval_s: int) -> None:
     settings = load_scenario(None, ["trace.noise=0.1", "trace.seed=5"]).scenario.trace
     count = 86_400 // interval_s
-    none = np.zeros(count, np.int64)
-    found = noise_factors(settings, Demand(Grid(0, interval_s, count), none, none, none, none))
+    found = noise_factors(settings, empty_demand(interval_s, count))
     quarters = np.exp(log_noise(0.1, 5, 1, 96))
     if interval_s < 900:
         assert found == pytest.approx(np.repeat(quarters, 3))
     else:
         assert found == pytest.approx(quarters.reshape(count, -1).mean(axis=1))
-    assert noise_factors(settings.model_copy(update={"noise": 0.0}), Demand(Grid(0, 900, 1), *[none] * 4)).tolist() == [
-        1
-    ]
+    assert noise_factors(settings.model_copy(update={"noise": 0.0}), empty_demand(900, 1)).tolist() == [1]
 
 
 def test_hits_by_hand() -> None:
     grid = Grid(0, 900, 2)
     values = np.array([100, 200])
-    demand = Demand(grid, values, values, np.array([50, 100]), values)
+    demand = Demand(
+        grid=grid, requests=values, input_tokens=values, cached_input_tokens=np.array([50, 100]), output_tokens=values
+    )
     assert with_hits(demand, 0.5, 0.5).cached_input_tokens.tolist() == [50, 100]
     assert with_hits(demand, 0.5, 0.25).cached_input_tokens.tolist() == [25, 50]
     # a half of the misses become hits
@@ -264,7 +270,13 @@ def test_changed_hits_are_part_of_the_input_and_have_their_share(tokens: list[tu
     cached = np.array([round(count * share) for count, share in tokens], np.int64)
     if not 0 < cached.sum() < inputs.sum():
         return
-    demand = Demand(Grid(0, 900, len(tokens)), inputs, inputs, cached, inputs)
+    demand = Demand(
+        grid=Grid(0, 900, len(tokens)),
+        requests=inputs,
+        input_tokens=inputs,
+        cached_input_tokens=cached,
+        output_tokens=inputs,
+    )
     found = with_hits(demand, cached.sum() / inputs.sum(), after).cached_input_tokens
     assert ((found >= 0) & (found <= inputs)).all()
     assert abs(found.sum() - after * inputs.sum()) <= len(tokens)

@@ -22,7 +22,7 @@ from planner.errors import UsageError
 from tests.conftest import Cli
 
 R1 = model("deepseek-r1")
-EP144 = Engine(R1, hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(model=R1, hardware=hardware("h800"), weights="fp8", expert_parallel=144, redundant_experts=32)
 
 
 def test_a_window_longer_than_the_service_collects_rate_times_window() -> None:
@@ -109,11 +109,11 @@ def test_one_stream_cannot_read_its_weights_faster_than_the_memory_gives_them() 
     ("call", "cure"),
     [
         (lambda: collect(0, 100, 8, lambda batch: batch), "100 requests/s arrive and batches of 8 serve 1"),
-        (lambda: collect(-1, 1, 8, lambda _: 1), "window and tick are at least 0"),
+        (lambda: collect(-1, 1, 8, lambda _: 1), "window and tick must be at least 0"),
         (lambda: collect(0, 1, 0, lambda _: 1), "the largest batch at least 1"),
-        (lambda: batch_at([], 3), "rules ascend in depth from 0"),
-        (lambda: batch_at([DepthRule(1, 4)], 3), "rules ascend in depth from 0"),
-        (lambda: batch_at([DepthRule(0, 4), DepthRule(0, 5)], 3), "rules ascend"),
+        (lambda: batch_at([], 3), "rules must ascend in depth from 0"),
+        (lambda: batch_at([DepthRule(1, 4)], 3), "rules must ascend in depth from 0"),
+        (lambda: batch_at([DepthRule(0, 4), DepthRule(0, 5)], 3), "rules must ascend"),
         (lambda: batch_at([DepthRule(0, 4)], -1), "give 0 or more"),
         (lambda: tokens_per_expert(model("llama-3.1-70b"), 1), "is dense"),
         (lambda: pipeline_bubble(0, 1), "at least one stage"),

@@ -1,7 +1,7 @@
 """Policies: a tick in, units out."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -9,57 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import POLICIES, Given, Known, Past, Seen, Sight, decide_all, lead_intervals, make_policy
-from planner.core.policy.base import Policy, Tick
+from planner.core.policy import (
+    POLICIES,
+    Given,
+    PastTargets,
+    Seen,
+    Sight,
+    make_policy,
+)
+from planner.core.policy.base import Tick
 from planner.core.policy.timetable import Timetable
 from planner.errors import ScenarioError, UsageError
 from planner.settings.policy import parse_days
-from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
-
-MIDNIGHT = datetime(2025, 3, 1, tzinfo=UTC)
-"""A Saturday."""
-
-
-small = cache(small_scenario)
+from tests.helpers.policies import FILELESS, MIDNIGHT, decided, policy_for, steps
 
 
 def tick(start: datetime, coming: Seen | None = None, seconds: int = 60) -> Tick:
-    return Tick(start, seconds, None, () if coming is None else (coming,), ())
-
-
-def policy_for(scenario: Scenario, demand: list[Seen]) -> Policy:
-    """The scenario's policy; latencies are met where units are used to half."""
-    deployment = Deployment(scenario.fleet)
-
-    def meets(units: Units, seen: Seen, seconds: int) -> bool:
-        return deployment.covers(units, seen.input_tokens, seen.output_tokens, seconds / 2)
-
-    return make_policy(scenario.policy, deployment, Given(meets=meets, known=Known(demand, scenario.interval_s)))
-
-
-def targets_of(demand: list[tuple[float, float]], *overrides: str, start: datetime = MIDNIGHT) -> list[Units]:
-    """Targets of the small fleet's policy where the demand source is the trace, or the interval before."""
-    scenario = small(*overrides)
-    known = [Seen(*pair) for pair in demand]
-    policy = policy_for(scenario, known)
-    lead = lead_intervals(policy, scenario.interval_s)
-    coming = [tuple(known[index : index + lead]) for index in range(len(known))]
-    if scenario.policy.demand_source == "previous":
-        coming = [(), *((before,) * lead for before in known)][: len(known)]
-    if policy.sight < Sight.SOURCE:
-        coming = [()] * len(known)
-    starts = [start + timedelta(seconds=scenario.interval_s * index) for index in range(len(known))]
-    return decide_all(policy, starts, scenario.interval_s, [None, *known][: len(known)], coming)
-
-
-def decided(demand: list[tuple[float, float]], *overrides: str, start: datetime = MIDNIGHT) -> list[tuple[int, int]]:
-    return [(units.prefill, units.decode) for units in targets_of(demand, *overrides, start=start)]
-
-
-def steps(demand: list[float], *overrides: str, start: datetime = MIDNIGHT) -> list[int]:
-    """Steps of the small fleet, from 1 to 4; the demand in steps fully used."""
-    return [units.decode for units in targets_of([(600 * d, 600 * d) for d in demand], *overrides, start=start)]
+    return Tick(start=start, interval_s=seconds, observed=None, coming=() if coming is None else (coming,), past=())
 
 
 def test_the_ladder_is_the_base_and_whole_steps_within_the_fleet() -> None:
@@ -165,7 +132,7 @@ def test_an_unknown_policy_lists_the_known_ones() -> None:
 
 def test_the_past_is_a_view_that_does_not_grow() -> None:
     targets = [Units(1, 1), Units(2, 2)]
-    past, less = Past(targets, 2), Past(targets, 2, less=Units(1, 0))
+    past, less = PastTargets(targets, 2), PastTargets(targets, 2, less=Units(1, 0))
     targets.append(Units(3, 3))
     assert list(past) == past[:] == [Units(1, 1), Units(2, 2)]
     assert (past[-1], less[-1], less[0], len(less)) == (Units(2, 2), Units(1, 2), Units(0, 1), 2)
@@ -216,6 +183,28 @@ def test_reactive_takes_as_many_steps_at_a_time_as_it_may() -> None:
         1,
     ]
     assert steps([0, 4, 4, 4], "policy.name=reactive", "policy.most_steps_up=2") == [4, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("step", "demand", "units"),
+    [
+        # a prefill unit is 1 of the 9 nodes beside the base and carries 600 input tokens a minute
+        (("fleet.step.prefill=1", "fleet.step.decode=0"), lambda tokens: (tokens, 0), lambda count: (count, 1)),
+        # a decode unit is 2 of them and carries 600 output tokens
+        (("fleet.step.prefill=0", "fleet.step.decode=1"), lambda tokens: (0, tokens), lambda count: (1, count)),
+    ],
+    ids=["prefill", "decode"],
+)
+def test_reactive_waits_after_adding_units_of_either_role_alone(
+    step: tuple[str, str],
+    demand: Callable[[int], tuple[float, float]],
+    units: Callable[[int], tuple[int, int]],
+) -> None:
+    rules = ("policy.name=reactive", "policy.up_cooldown_s=120", "policy.down_cooldown_s=0", *step)
+    # 900 tokens observed ask for a second unit, 1500 for a third, a minute after the second: within the cooldown
+    full, *later = decided([demand(tokens) for tokens in (500, 900, 1500, 1500, 1500)], *rules)
+    assert full == units(10 if step[0].endswith("1") else 5)
+    assert later == [units(count) for count in (1, 2, 2, 3)]
 
 
 @given(st.floats(0.1, 3.9), st.lists(st.floats(0.95, 1.05), min_size=2, max_size=40), st.booleans())
@@ -279,6 +268,16 @@ def test_bounds_hold_in_their_hours_and_on_their_days() -> None:
     assert bounded(ceiling, friday, 4, load=3.5) == [4, 4, 2, 2]
 
 
+def test_a_floor_holds_for_the_units_of_both_roles() -> None:
+    inside = ("policy.name=scheduled-bounds", "policy.inside=predictive")
+    # no demand: one step, and three are the floor
+    assert decided([(0, 0)], *inside, "policy.bounds=[{floor_nodes=9}]") == [(3, 3)]
+    # steps of 2 prefill units and 1 decode unit: 4 nodes beside the base of 3
+    step = "fleet.step.prefill=2"
+    assert decided([(0, 0)], *inside, step, "policy.bounds=[{floor_nodes=7}]") == [(3, 2)]
+    assert decided([(2400, 0)], *inside, step, "policy.bounds=[{floor_nodes=7}]") == [(5, 3)]
+
+
 def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:
     night = '[{days="fri", window="23:00-02:00", floor_nodes=12}]'
     assert bounded(night, datetime(2025, 2, 28, 0, tzinfo=UTC), 28) == [1] * 23 + [4] * 3 + [1] * 2
@@ -307,7 +306,7 @@ def test_a_holiday_follows_another_days_bounds() -> None:
 def test_bounds_in_whole_steps_and_the_policy_inside_are_said() -> None:
     scenario = small_scenario("policy.name=scheduled-bounds", "policy.bounds=[{floor_nodes=4, ceiling_nodes=7}]")
     assert policy_for(scenario, []).notes == (
-        "inside the bounds decides the policy reactive",
+        "the policy reactive decides inside the bounds",
         "floor of 4 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
         "ceiling of 7 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
     )
@@ -329,10 +328,10 @@ def test_bounds_that_bound_nothing_are_refused(setting: str, message: str) -> No
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" names no weekdays; write for example mon-fri'),
+        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" is not a list of weekdays; write for example mon-fri'),
         ('[{window="9-17"}]', '"9-17" is not a daily window'),
         ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes 3; exchange or correct them"),
-        ("mon-fri 278", '"mon-fri 278" is no TOML list of tables; write for example'),
+        ("mon-fri 278", '"mon-fri 278" is not a TOML list of tables; write for example'),
         ("[{flor_nodes=9}]", "bounds.0.flor_nodes: is not a known field"),
     ],
 )
@@ -342,7 +341,7 @@ def test_bounds_that_make_no_sense_are_refused_in_one_line(bounds: str, message:
 
 
 def test_a_holiday_follows_a_weekday() -> None:
-    with pytest.raises(ScenarioError, match='"easter" is no weekday; write one of mon, tue'):
+    with pytest.raises(ScenarioError, match='"easter" is not a weekday; write one of mon, tue'):
         small_scenario('policy.holidays=[{day=2025-04-20, follows="easter"}]')
 
 
@@ -370,12 +369,10 @@ def test_slo_carries_the_demand_even_where_latencies_would_be_met() -> None:
 
 # what every policy has to hold
 
-MADE = [name for name in POLICIES if name != "timetable"]
-"""Those that need no file."""
 LOADS = st.lists(st.floats(0, 5), min_size=3, max_size=12)
 
 
-@pytest.mark.parametrize("name", [name for name in MADE if name != "oracle"])
+@pytest.mark.parametrize("name", [name for name in FILELESS if name != "oracle"])
 @given(LOADS, LOADS, st.integers(0, 11))
 def test_what_is_decided_does_not_depend_on_demand_that_cannot_be_seen(
     name: str, loads: list[float], others: list[float], at: int
@@ -388,7 +385,7 @@ def test_what_is_decided_does_not_depend_on_demand_that_cannot_be_seen(
     assert steps(loads, *settings_)[: at + 1] == steps(changed, *settings_)[: at + 1]
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", FILELESS)
 def test_a_policy_says_what_it_looks_at(name: str) -> None:
     policy = policy_for(small_scenario(f"policy.name={name}", "policy.bounds=[{floor_nodes=6}]"), [])
     expected = {

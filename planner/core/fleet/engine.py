@@ -16,7 +16,8 @@ from planner.core.fleet.shapes import (
 )
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
-from planner.settings.machines import Hardware, Model
+from planner.settings.hardware import Hardware
+from planner.settings.models import Model
 from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
 from planner.units import Floats
 
@@ -50,7 +51,7 @@ class Validity(Document):
     least_kv_tokens: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Engine:
     """A model on a kind of node. Raises UsageError where the parts do not go together.
 

@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 """Share of a disk that is rounding of floating-point numbers, not need: some thousand units in the last place."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HitCurve:
     """Input tokens that hit, as a staircase over the cache's capacity.
 
@@ -56,7 +56,7 @@ class HitCurve:
 
     def _step(self, capacity_blocks: int) -> int:
         if capacity_blocks < 0:
-            raise UsageError(f"a cache of {capacity_blocks} blocks cannot be; give 0 or more")
+            raise UsageError(f"a cache cannot hold {capacity_blocks} blocks; give 0 or more")
         return int(np.searchsorted(self.capacities, capacity_blocks, side="right")) - 1
 
     def capacity_for(self, ratio: float) -> int:
@@ -78,7 +78,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     request_of_block: (blocks,) request numbers from 0, ascending. block_ids: (blocks,) any integers; a request's
     blocks stand in the order of its prompt. input_tokens: (requests,). block_tokens: of a full block. A request finds
     its leading blocks that earlier requests left, up to the first that is missing, then uses all of its own from the
-    last to the first. Raises UsageError for blocks or tokens that cannot be.
+    last to the first. Raises UsageError for invalid blocks or tokens.
     """
     requests = len(input_tokens)
     _check_blocks(request_of_block, block_ids, input_tokens, block_tokens)
@@ -99,7 +99,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiskCache:
     """A KV cache to be held on disks.
 
@@ -131,7 +131,7 @@ class Disk(Document):
     capacity_tb: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiskPlan:
     """What a cache asks of its disks. binds: which of the two needs is the larger, before rounding up."""
 
@@ -156,7 +156,7 @@ def stored_tb(capacity_blocks: int, block_tokens: int, kv_bytes_per_token: float
 def disks(cache: DiskCache, disk: Disk) -> DiskPlan:
     """Disks for a cache: every hit token is read once, every missed token written once (no amplification: assumed).
 
-    Raises UsageError for figures that cannot be.
+    Raises UsageError for invalid figures.
     """
     _check_disks(cache, disk)
     read = cache.hit_tokens_per_s * cache.kv_bytes_per_token
@@ -181,7 +181,7 @@ def _whole(need: float) -> int:
 
 def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block_tokens: int) -> None:
     if block_tokens < 1:
-        raise UsageError(f"blocks of {block_tokens} tokens cannot be; give 1 or more")
+        raise UsageError(f"block_tokens is {block_tokens}; give 1 or more")
     if len(request_of_block) != len(block_ids):
         raise UsageError(
             f"{len(block_ids)} block ids come with {len(request_of_block)} request numbers; give one per block"
@@ -202,7 +202,7 @@ def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, b
 def _check_disks(cache: DiskCache, disk: Disk) -> None:
     problems = []
     if not 0 <= cache.hit_ratio <= 1:
-        problems.append(f"a hit ratio of {cache.hit_ratio:g} cannot be; give 0 to 1")
+        problems.append(f"hit_ratio is {cache.hit_ratio:g}; give a number from 0 to 1")
     for name in ("input_tokens_per_s", "kv_bytes_per_token", "capacity_blocks", "block_tokens"):
         value = getattr(cache, name)
         if not 0 <= value < math.inf:

@@ -1,6 +1,6 @@
 """How good forecasts would have been: rolling forecasts held against what came. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from planner.core.demand import Demand
 from planner.core.forecast.methods import forecaster, require_history
 from planner.core.forecast.quantiles import rolling_quantiles
 from planner.errors import UsageError
-from planner.units import Floats
+from planner.units import Floats, Progress
 
 SERIES = ("input_tokens", "output_tokens")
 """What of a demand is forecast."""
@@ -18,7 +18,7 @@ MOST_FORECASTS = 10_000_000
 """Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """Errors of rolling forecasts over all scored pairs of a row and a step.
 
@@ -38,7 +38,7 @@ class Score:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tested:
     """One method on one series (n,): its score, and what it says of the time after the series.
 
@@ -54,7 +54,7 @@ class Tested:
     before: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackTest:
     """Forecasts of a demand by several methods, all scored from the row `first` on. horizon: in intervals."""
 
@@ -85,7 +85,7 @@ def back_test(
     horizon: int,
     shares: Sequence[float],
     name: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BackTest:
     """Forecast every interval of a demand from those before it, with every method, and compare.
 
@@ -109,17 +109,17 @@ def back_test(
             quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
             tested.append(
                 Tested(
-                    maker.name,
-                    column,
-                    score(series, forecasts, quantiles, first),
-                    forecasts[-1],
-                    {share: rows[-1] for share, rows in quantiles.items()},
-                    _last_steps(forecasts),
+                    method=maker.name,
+                    series=column,
+                    score=score(series, forecasts, quantiles, first),
+                    ahead=forecasts[-1],
+                    quantiles={share: rows[-1] for share, rows in quantiles.items()},
+                    before=_last_steps(forecasts),
                 )
             )
             if progress is not None:
                 progress(len(tested), len(makers) * len(SERIES))
-    return BackTest(demand, season, horizon, first, tuple(tested))
+    return BackTest(demand=demand, season=season, horizon=horizon, first=first, tested=tuple(tested))
 
 
 def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], first: int) -> Score:
@@ -129,9 +129,9 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
     needs can be compared over the same intervals.
     """
     actual = actuals(series, forecasts.shape[1])[first:]
-    there = ~np.isnan(actual)
-    error = np.where(there, forecasts[first : len(series)] - actual, 0.0)
-    size = np.where(there, actual, 0.0)
+    scored = ~np.isnan(actual)
+    error = np.where(scored, forecasts[first : len(series)] - actual, 0.0)
+    size = np.where(scored, actual, 0.0)
     total = float(size.sum())
     above = size > 0
     sums = size.sum(axis=0)
@@ -142,7 +142,7 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
         wape_by_step=np.abs(error).sum(axis=0) / np.where(sums > 0, sums, np.nan),
         coverage={share: _coverage(actual, rows[first : len(series)]) for share, rows in quantiles.items()},
         intervals=len(actual),
-        pairs=int(there.sum()),
+        pairs=int(scored.sum()),
     )
 
 

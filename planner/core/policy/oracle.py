@@ -24,7 +24,7 @@ class Known:
     interval_s: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Oracle:
     """Follows targets that were computed from the whole demand."""
 
@@ -47,16 +47,17 @@ class Oracle:
             "fewest units of each role that carry it, not only whole scaling steps",
         )
         floor = deployment.floor(settings.floor_nodes)
-        found = [_best(deployment, known, floor, ahead) for ahead in (True, False)]
-        costs = [cost for cost, _ in found]
-        ahead = costs[0] <= costs[1]
-        return cls(found[0 if ahead else 1][1], ahead, notes)
+        (ahead_cost, ahead_targets), (late_cost, late_targets) = (
+            _best(deployment, known, floor, ahead) for ahead in (True, False)
+        )
+        ahead = ahead_cost <= late_cost
+        return cls(targets=ahead_targets if ahead else late_targets, ahead=ahead, notes=notes)
 
     def decide(self, tick: Tick) -> Units:
         return self.targets[len(tick.past)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """What joining and leaving cost one unit, in seconds: of service in the interval after it begins to serve, of
     occupancy before; of service in the interval before it leaves, of occupancy after."""
@@ -72,9 +73,21 @@ class Turn:
         """Whole intervals of starting and draining are occupancy without service; the rest shortens service."""
         starting, join_loss_s = divmod(start_up_s, interval_s)
         if not ahead:
-            return cls(interval_s, join_loss_s, starting * interval_s, 0, drain_s)
+            return cls(
+                interval_s=interval_s,
+                join_loss_s=join_loss_s,
+                join_cost_s=starting * interval_s,
+                leave_loss_s=0,
+                leave_cost_s=drain_s,
+            )
         draining, leave_loss_s = divmod(drain_s, interval_s)
-        return cls(interval_s, join_loss_s, starting * interval_s, leave_loss_s, draining * interval_s)
+        return cls(
+            interval_s=interval_s,
+            join_loss_s=join_loss_s,
+            join_cost_s=starting * interval_s,
+            leave_loss_s=leave_loss_s,
+            leave_cost_s=draining * interval_s,
+        )
 
     @property
     def shared_s(self) -> int:
@@ -101,20 +114,20 @@ def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Int
     after_levels = levels[-1][:1] * 0
     values: list[Floats] = []
     for index in range(count - 1, -1, -1):
-        here = levels[index]
-        before = levels[index - 1] if index else here
-        joined, left = (np.maximum(sign * (here[None, :] - before[:, None]), 0) for sign in (1, -1))
+        units = levels[index]
+        before = levels[index - 1] if index else units
+        joined, left = (np.maximum(sign * (units[None, :] - before[:, None]), 0) for sign in (1, -1))
         if index == 0:
             joined, left = np.zeros_like(joined), np.zeros_like(left)
-        own = interval_s * here + turn.join_cost_s * joined + turn.leave_cost_s * left
-        room_s = here * interval_s - turn.join_loss_s * joined - needed_s[index]
-        fewest_next = here - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
+        own = interval_s * units + turn.join_cost_s * joined + turn.leave_cost_s * left
+        room_s = units * interval_s - turn.join_loss_s * joined - needed_s[index]
+        fewest_next = units - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
         place = np.searchsorted(after_levels, fewest_next)
         suffix = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
         suffix = np.concatenate([suffix, np.full((len(suffix), 1), np.inf)], axis=1)
-        later = suffix[np.arange(len(here))[None, :], place]
+        later = suffix[np.arange(len(units))[None, :], place]
         after = np.where(room_s >= 0, own + later, np.inf)
-        after_levels = here
+        after_levels = units
         values.append(after)
     values.reverse()
     return _follow(values, levels, needed_s, turn)
@@ -126,13 +139,13 @@ def _follow(values: list[Floats], levels: list[Ints], needed_s: Ints, turn: Turn
     chosen = [int(levels[0][first])]
     joined, place = 0, first
     for index in range(1, len(levels)):
-        here = chosen[-1]
-        room_s = np.array(here * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
-        fewest = here - int(_most_leaving(room_s, np.array(joined), turn))
+        units = chosen[-1]
+        room_s = np.array(units * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
+        fewest = units - int(_most_leaving(room_s, np.array(joined), turn))
         allowed = np.where(levels[index] >= fewest, values[index][place], np.inf)
         place = int(np.argmin(allowed))
         chosen.append(int(levels[index][place]))
-        joined = max(0, chosen[-1] - here)
+        joined = max(0, chosen[-1] - units)
     return np.array(chosen, np.int64), float(values[0][first, first])
 
 

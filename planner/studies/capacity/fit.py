@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from planner.capacity.engines import FittedEngine, fitted_to
-from planner.catalogue.scenarios import toml_value
+from planner.catalogue.toml import toml_value
 from planner.core.fleet.calibration import Calibration, fit
 from planner.core.fleet.engine import Validity
 from planner.errors import PlannerError
-from planner.settings.machines import CalibrationFile
+from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measurements import MeasuredPoint, read_points
 from planner.studies.capacity.study import EngineStudy
 

@@ -15,7 +15,8 @@ from planner.capacity.engines import (
     usual_settings,
 )
 from planner.catalogue.read import DEFAULT_SCENARIO, hardware, model
-from planner.catalogue.scenarios import load_scenario, toml_value
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import toml_value
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import input_tokens_per_s_per_node

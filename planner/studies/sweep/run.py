@@ -16,8 +16,8 @@ import polars as pl
 from pydantic import ValidationError
 
 from planner.capacity.latency import LatencyLimits
+from planner.catalogue.fields import field_paths, number_kind, value_at
 from planner.catalogue.read import describe
-from planner.catalogue.scenarios import field_paths, number_kind, value_at
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.sensitivity import Law, latin_hypercube, seeds

@@ -31,7 +31,7 @@ class UnitFailures:
 
 
 @dataclass(frozen=True)
-class Role:
+class RoleAvailability:
     """Units of a role: those needed, those planned, nodes of one, the share of the time that one serves."""
 
     needed: int
@@ -101,7 +101,7 @@ def chance_of(units: int, needed: int, availability: float) -> float:
     return min(1.0, fsum(exp(log_chance(down)) for down in range(units - needed + 1)))
 
 
-def fewest_spares(prefill: Role, decode: Role, target: float) -> tuple[int, int]:
+def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: float) -> tuple[int, int]:
     """Spare units of each role with the fewest nodes such that both roles together attain a target.
 
     Of equally many nodes those that attain more. Raises UsageError where MOST_SPARES are not enough.
@@ -115,20 +115,20 @@ def fewest_spares(prefill: Role, decode: Role, target: float) -> tuple[int, int]
         if second is None:
             continue
         nodes = first * prefill.nodes + second * decode.nodes
-        found = (nodes, -chance * decode.attainment(second), first, second)
-        best = found if best is None else min(best, found)
+        candidate = (nodes, -chance * decode.attainment(second), first, second)
+        best = candidate if best is None else min(best, candidate)
     if best is None:
         up = ", ".join(
             f"{name} units {role.availability:.2%}" for name, role in (("prefill", prefill), ("decode", decode))
         )
         raise UsageError(
-            f"{MOST_SPARES} spare units do not attain {target:g}: {up} of the time up; "
+            f"{MOST_SPARES} spare units do not attain {target:g}: {up} available; "
             "lower the target, failures.repair_s or failures.per_node_per_day"
         )
     return best[2], best[3]
 
 
-def _spares(role: Role, target: float) -> int | None:
+def _spares(role: RoleAvailability, target: float) -> int | None:
     """The fewest spare units that attain a target; None where MOST_SPARES do not."""
     return next((count for count in range(MOST_SPARES + 1) if role.attainment(count) >= target), None)
 
@@ -140,6 +140,6 @@ def covered(prefill: Lives, decode: Lives, needed: tuple[int, int], from_us: flo
     begins, lasts = edges[:-1], np.diff(edges)
     enough = np.ones(len(begins), np.bool_)
     for lives, least in zip((prefill, decode), needed, strict=True):
-        there = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
-        enough &= there.sum(axis=0) >= least
+        takes_work = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
+        enough &= takes_work.sum(axis=0) >= least
     return float(lasts[enough].sum() / (to_us - from_us))

@@ -12,7 +12,7 @@ from planner.units import US_PER_HOUR, US_PER_S, iso
 
 
 @dataclass(frozen=True)
-class Window:
+class ReplayWindow:
     """What is counted, and what is simulated around it: UTC epoch microseconds."""
 
     from_us: int
@@ -29,10 +29,10 @@ class Window:
 def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
     """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
     starts_us = demand.grid.starts_us
-    there = starts_us + demand.grid.interval_us > first_us
-    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
+    after = starts_us + demand.grid.interval_us > first_us
+    hours = np.maximum(starts_us[after], first_us) // US_PER_HOUR
     distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
+    tokens = [int(demand.output_tokens[after][hours == hour].sum()) for hour in distinct]
     start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
     return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
 
@@ -44,7 +44,7 @@ def window_of(
     end: datetime | None,
     whole: bool,
     zone: tzinfo = UTC,
-) -> Window:
+) -> ReplayWindow:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
     Raises UsageError as `counted_window`, and for a window that nothing warms up.
@@ -58,7 +58,7 @@ def window_of(
     quarter = 900 * US_PER_S
     origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
     end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
+    return ReplayWindow(from_us, to_us, origin, end_us)
 
 
 def counted_window(
