@@ -405,11 +405,11 @@ def test_rules_and_shares_that_cannot_be_are_named(
 
 
 def test_loads_and_nodes_that_cannot_be_are_named() -> None:
-    with pytest.raises(UsageError, match="load is above 0"):
+    with pytest.raises(UsageError, match="load must be above 0"):
         pricing.load_over_peak([1, 0])
-    with pytest.raises(UsageError, match="nodes is above 0"):
+    with pytest.raises(UsageError, match="nodes must be above 0"):
         pricing.load_per_node([1.0], [float("inf")])
-    with pytest.raises(UsageError, match="give as many"):
+    with pytest.raises(UsageError, match="give the same number of both"):
         pricing.load_per_node([1.0, 2.0], [1.0])
     with pytest.raises(UsageError, match="12 nodes serve and the fleet has 10"):
         pricing.nodes_over_fleet([12.0], 10)
