@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.claims import document as what_if_document
+from planner.claims import judge_claim
 from planner.claims.day import Day
 from planner.core.demand import Grid, local_hour_us
 from planner.core.economics.dynamic_pricing import utilisation, utilisation_prices
@@ -223,9 +223,9 @@ def notes(priced: Priced) -> list[str]:
                 f"{TITLES[each.name]}: {short:,} tokens are beyond the capacity, and the revenue counts them as served"
             )
     if market.rule.what_if is not None:
-        claim = what_if_document(market.rule.what_if)
-        found.append(f"claimed by {claim['source']}: {claim['claim']}")
-        found.append(f"what-if {claim['name']}, {claim['verdict']}: {claim['summary']}")
+        judged = judge_claim(market.rule.what_if)
+        found.append(f"claimed by {judged.source}: {judged.claim}")
+        found.append(f"what-if {judged.name}, {judged.verdict}: {judged.summary}")
     return [*found, *market.base.notes]
 
 

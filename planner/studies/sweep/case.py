@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio

@@ -15,7 +15,7 @@ from datetime import datetime
 import polars as pl
 from pydantic import ValidationError
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.catalogue.fields import field_paths, number_kind, value_at
 from planner.catalogue.read import describe
 from planner.core.demand import Demand
