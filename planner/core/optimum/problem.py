@@ -137,7 +137,4 @@ class Problem:
 
 def shortfall(plan: IntervalPlan) -> tuple[Ints, Ints]:
     """Input and output tokens that a plan does not serve in time, (count,) each."""
-    return (
-        plan.steady_shortfall_input_tokens + plan.start_up_shortfall_input_tokens,
-        plan.steady_shortfall_output_tokens + plan.start_up_shortfall_output_tokens,
-    )
+    return plan.shortfall_input_tokens, plan.shortfall_output_tokens
