@@ -48,6 +48,12 @@ class IntervalPlan:
     windows: tuple[Window, ...]
 
     @property
+    def units(self) -> list[Units]:
+        """Units that serve, start or drain in every interval: its target, raised to the floor."""
+        pairs = zip(self.prefill_units.tolist(), self.decode_units.tolist(), strict=True)
+        return [Units(prefill, decode) for prefill, decode in pairs]
+
+    @property
     def inference_node_s(self) -> Ints:
         """Node-seconds that inference holds, and that cost: serving, starting and draining."""
         return self.serving_node_s + self.starting_node_s + self.draining_node_s
