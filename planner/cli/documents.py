@@ -20,7 +20,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "forecast": (),
     "optimize": ("planner.studies.bound.document:BoundDocument",),
     "plan": (),
-    "pricing": (),
+    "pricing": ("planner.studies.pricing.document:PricingDocument",),
     "reference": (),
     "replay": (),
     "report": (),

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from planner.catalogue.read import describe, price_sheet, pricing_rule
+from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
     Prices,
@@ -26,7 +24,7 @@ from planner.core.economics.dynamic_pricing import (
     utilisation,
     utilisation_prices,
 )
-from planner.core.economics.ledger import list_revenue, margin_ratio
+from planner.core.economics.ledger import list_revenue
 from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.errors import UsageError
 from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized
@@ -35,15 +33,9 @@ from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import PriceSheet
 from planner.store import Store
+from planner.studies.pricing.levels import Level, LevelName
 from planner.trace.demand import binned
-from planner.units import S_PER_HOUR, Floats, Progress, usd
-
-DEFINITIONS: dict[Utilisation, str] = {
-    "load-over-peak": "load over the largest load at the same prices",
-    "nodes-over-fleet": "nodes that inference holds over the nodes of the fleet",
-    "load-per-node": "load per node that inference holds, over its largest value at the same prices",
-}
-"""What utilisation may mean; load is what the tokens earn at list price."""
+from planner.units import Floats, Progress
 
 MOST_ITERATIONS = 200
 """Assumed: rules without jumps settled within 112 wherever tried, up to elasticity -3 and slopes of 15."""
@@ -61,7 +53,7 @@ class Customers:
         return TokenRates.of(self.sheet)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Market:
     """A scenario's plan at list prices, its customers, the rule, and how they answer to it."""
 
@@ -119,41 +111,25 @@ class Market:
         """The scenario's plan for another demand."""
         return compute_plan(self.scenario, self.base.trace, demand)
 
-
-@dataclass(frozen=True)
-class Level:
-    """One way to price, with what it leads to. revenue: micro-dollars per interval. ratio: mean price over list."""
-
-    name: str
-    prices: tuple[Prices, ...]
-    outcome: PlanOutcome
-    revenue: list[int]
-    ratio: Floats
-    shares: Floats
-
-    def summary(self) -> dict[str, Any]:
-        """Totals, named as those of a plan."""
-        plan, demand, cost = self.outcome.plan, self.outcome.demand, sum(self.outcome.costs.inference)
-        tokens = int(demand.input_tokens.sum() + demand.output_tokens.sum())
-        steady = int(plan.steady_shortfall_input_tokens.sum() + plan.steady_shortfall_output_tokens.sum())
-        start_up = int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
-        node_s = int(plan.inference_node_s.sum())
-        return {
-            "revenue_usd": usd(sum(self.revenue)),
-            "cost_usd": usd(cost),
-            "margin_ratio": margin_ratio(cost, sum(self.revenue)),
-            "peak_nodes": int(plan.inference_nodes.max()),
-            "mean_nodes": node_s / demand.grid.length_s,
-            "node_hours": node_s / S_PER_HOUR,
-            "training_node_hours": int((plan.training_node_s + plan.restoring_node_s).sum()) / S_PER_HOUR,
-            "useful_training_node_hours": int(plan.training_node_s.sum()) / S_PER_HOUR,
-            "requests": int(demand.requests.sum()),
-            "input_tokens": int(demand.input_tokens.sum()),
-            "cached_input_tokens": int(demand.cached_input_tokens.sum()),
-            "output_tokens": int(demand.output_tokens.sum()),
-            "shortfall_tokens": steady + start_up,
-            "shortfall_ratio": (steady + start_up) / tokens if tokens else 0.0,
-        }
+    def level(self, name: LevelName, prices: Sequence[Prices], *, answered: bool) -> Level:
+        """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
+        outcome, alone = self.base, [self.base.demand] * len(prices)
+        if answered:
+            alone, demand = self.demand_at([each.ratio for each in prices])
+            outcome = self.planned(demand)
+        sales = [
+            Sale(each.share_ppm, each.rates, asked, demand)
+            for each, asked, demand in zip(self.customers, prices, alone, strict=True)
+        ]
+        shares = [each.share_ppm / PPM for each in self.customers]
+        return Level(
+            name=name,
+            prices=tuple(prices),
+            outcome=outcome,
+            revenue=income(sales, self.scenario.economics.unpaid_share),
+            price_ratio=np.average([each.ratio for each in prices], axis=0, weights=shares),
+            utilisation=self.utilisation(outcome, self.definition),
+        )
 
 
 @dataclass(frozen=True)
@@ -171,25 +147,6 @@ class Priced:
     def last(self) -> Level:
         """What the hours are shown of: prices that follow, if they settled."""
         return self.levels[-1]
-
-
-def rule_of(name: str, definition: str | None, ramp: float | None) -> PricingRule:
-    """A rule by built-in name or path; definition of utilisation and ramp replace its own. Raises UsageError."""
-    rule = pricing_rule(name)
-    if definition is None and ramp is None:
-        return rule
-    if rule.kind != "utilisation":
-        raise UsageError(
-            f"--utilisation and --ramp are for rules by utilisation, and {rule.name} is not one; leave them out"
-        )
-    if definition is not None and definition not in DEFINITIONS:
-        raise UsageError(f'--utilisation "{definition}" is not known; give one of {", ".join(DEFINITIONS)}')
-    changes = {"utilisation": definition, "ramp": ramp}
-    given = {field: value for field, value in changes.items() if value is not None}
-    try:
-        return PricingRule.model_validate({**rule.model_dump(), **given})
-    except ValidationError as error:
-        raise UsageError(f"--ramp is {ramp:g}: {'; '.join(describe(error)).removeprefix('ramp: ')}") from error
 
 
 def price(
@@ -216,17 +173,18 @@ def price(
         sampling = sampling_notes(session, trace, demand.grid)
         scenario = sized(session, scenario, trace)
     base = compute_plan(scenario, trace, demand, sampling)
-    market = Market(base, customers, rule, response, rule.utilisation or "load-over-peak")
+    definition = rule.utilisation or "load-over-peak"
+    market = Market(base=base, customers=customers, rule=rule, response=response, definition=definition)
     at_list = [list_prices(demand.grid.count)] * len(customers)
-    levels = [level(market, "list", at_list, answered=False)]
-    levels.append(level(market, "same-volume", market.first_prices, answered=False))
+    levels = [market.level("list", at_list, answered=False)]
+    levels.append(market.level("same-volume", market.first_prices, answered=False))
     settled = None
     if response.active:
-        levels.append(level(market, "responding", market.first_prices, answered=True))
+        levels.append(market.level("responding", market.first_prices, answered=True))
         if rule.kind == "utilisation":
-            settled = _settled(market, progress)
+            settled = _settle(market, progress)
             if settled.converged:
-                levels.append(level(market, "following", market.alike(settled.prices), answered=True))
+                levels.append(market.level("following", market.alike(settled.prices), answered=True))
     return Priced(market, tuple(levels), settled)
 
 
@@ -244,29 +202,7 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     return tuple(Customers(share, sheet) for share, sheet in sheets)
 
 
-def level(market: Market, name: str, prices: Sequence[Prices], *, answered: bool) -> Level:
-    """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
-    base, outcome = market.base, market.base
-    alone = [base.demand] * len(prices)
-    if answered:
-        alone, demand = market.demand_at([each.ratio for each in prices])
-        outcome = market.planned(demand)
-    sales = [
-        Sale(each.share_ppm, each.rates, asked, demand)
-        for each, asked, demand in zip(market.customers, prices, alone, strict=True)
-    ]
-    shares = [each.share_ppm / PPM for each in market.customers]
-    return Level(
-        name,
-        tuple(prices),
-        outcome,
-        income(sales, market.scenario.economics.unpaid_share),
-        np.average([each.ratio for each in prices], axis=0, weights=shares),
-        market.utilisation(outcome, market.definition),
-    )
-
-
-def _settled(market: Market, progress: Progress | None) -> Settled:
+def _settle(market: Market, progress: Progress | None) -> Settled:
     done = 0
 
     def follow(ratios: Floats) -> Floats:
