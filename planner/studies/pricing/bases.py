@@ -1,4 +1,4 @@
-"""What a rule earns where its prices are set once and nothing is planned anew: on published hours and the plan's own."""
+"""What a rule earns where its prices are set once and nothing is planned anew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
