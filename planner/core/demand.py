@@ -39,7 +39,7 @@ class Grid:
         return [from_us(int(start), zone) for start in self.starts_us]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Demand:
     """What the requests of each interval ask for, sample weight applied; arrays (grid.count,).
 
@@ -79,7 +79,7 @@ def from_bins(grid: Grid, bins: Mapping[str, Ints], weight: int) -> Demand:
         return values
 
     return Demand(
-        grid,
+        grid=grid,
         requests=spread("row_count"),
         input_tokens=spread("input_tokens"),
         cached_input_tokens=spread("cached_input_tokens"),

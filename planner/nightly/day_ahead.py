@@ -198,7 +198,7 @@ def forecast_rows(expected: Expected) -> pl.DataFrame:
 def _demand(grid: Grid, requests: Floats, tokens: Mapping[str, Floats], hits: float) -> Demand:
     counted = {name: np.rint(np.maximum(values, 0)).astype(np.int64) for name, values in tokens.items()}
     return Demand(
-        grid,
+        grid=grid,
         requests=np.rint(np.maximum(requests, 0)).astype(np.int64),
         cached_input_tokens=np.floor(counted["input_tokens"] * hits).astype(np.int64),
         **counted,

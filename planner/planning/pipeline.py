@@ -244,11 +244,11 @@ def earned(scenario: Scenario, demand: Demand) -> Revenue:
     """What the demanded tokens earn at the scenario's prices. Raises UsageError."""
     economics = scenario.economics
     terms = RevenueTerms(
-        TokenRates.of(price_sheet(economics.price_sheet)),
-        TokenRates.of(price_sheet(economics.other_price_sheet)),
-        economics.other_share,
-        economics.off_peak,
-        economics.unpaid_share,
+        rates=TokenRates.of(price_sheet(economics.price_sheet)),
+        other_rates=TokenRates.of(price_sheet(economics.other_price_sheet)),
+        other_share=economics.other_share,
+        off_peak=economics.off_peak,
+        unpaid_share=economics.unpaid_share,
     )
     return revenue(demand, terms)
 

@@ -13,7 +13,7 @@ from planner.catalogue.read import gpu_rate, gpu_rates
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Units
 from planner.core.replay.intervals.lifetimes import ROLES
-from planner.core.replay.requests.failures import Role, UnitFailures, covered, fewest_spares
+from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, covered, fewest_spares
 from planner.core.replay.requests.window import counted_window, window_of
 from planner.errors import UsageError
 from planner.runs.results import PlanOutcome
@@ -42,7 +42,7 @@ class _Need:
     outcome: PlanOutcome
     from_us: int
     to_us: int
-    roles: dict[str, Role]
+    roles: dict[str, RoleAvailability]
     failures: dict[str, UnitFailures]
     peak_nodes: int
 
@@ -124,7 +124,7 @@ def _need(
     for name in ROLES:
         unit = _unit(fleet, name)
         each = unit.nodes * unit.tokens_per_s_per_node * scenario.interval_s
-        roles[name] = Role(
+        roles[name] = RoleAvailability(
             needed=int(np.ceil(asked[name][inside].max() / each)),
             planned=int(planned[name][inside].min()),
             nodes=unit.nodes,
@@ -137,7 +137,7 @@ def _unit(fleet: FleetSettings, role: str) -> Any:
     return fleet.prefill if role == "prefill" else fleet.decode
 
 
-def _role(role: Role, failures: UnitFailures, spares: int) -> dict[str, Any]:
+def _role(role: RoleAvailability, failures: UnitFailures, spares: int) -> dict[str, Any]:
     """What is known of the units of a role, JSON-ready."""
     shown = range(max(_SHOWN, spares + 1) + 1)
     return {

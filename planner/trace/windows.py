@@ -88,7 +88,7 @@ def demand_of(windows: pl.DataFrame, grid: Grid) -> Demand:
         return _steps(np.rint(np.interp(edges, knots, levels)))[1:]
 
     return Demand(
-        grid,
+        grid=grid,
         requests=spread("requests"),
         input_tokens=spread("input_tokens"),
         cached_input_tokens=np.minimum(spread("cached_input_tokens"), spread("input_tokens")),

@@ -135,7 +135,9 @@ def test_ten_thousand_operating_points_are_searched_at_once(benchmark) -> None: 
     from planner.core.fleet.engine import Engine
     from planner.core.fleet.operating import constant, largest_batch
 
-    engine = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+    engine = Engine(
+        model=model("deepseek-r1"), hardware=hardware("h800"), weights="fp8", expert_parallel=144, redundant_experts=32
+    )
     skewed = constant(Imbalance(1.1, 1.15, 1.05))
     kv, target = np.linspace(200, 20_000, 100)[:, None], np.linspace(25, 200, 100)[None]
     together = seconds(lambda: largest_batch(engine, kv, target, skewed), 7)

@@ -16,7 +16,14 @@ from planner.core.fleet.engine import Engine, Overheads
 from planner.errors import UsageError
 from tests.conftest import Cli
 
-EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
+EP144 = Engine(
+    model=model("deepseek-r1"),
+    hardware=hardware("h800"),
+    weights="fp8",
+    expert_parallel=144,
+    redundant_experts=32,
+    overlap="on",
+)
 BATCHES, CONTEXTS = np.array([8, 32, 64, 96, 128, 64]), np.array([1000, 4000, 2000, 5000, 3000, 8000])
 
 

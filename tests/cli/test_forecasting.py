@@ -31,7 +31,13 @@ DRAWN = tuple(
 def demand_of(*tokens: int, start_us: int = 0, interval_s: int = 21_600) -> Demand:
     """Input tokens as given, output tokens a tenth."""
     values = np.array(tokens, np.int64)
-    return Demand(Grid(start_us, interval_s, len(values)), values, values, values * 0, values // 10)
+    return Demand(
+        grid=Grid(start_us, interval_s, len(values)),
+        requests=values,
+        input_tokens=values,
+        cached_input_tokens=values * 0,
+        output_tokens=values // 10,
+    )
 
 
 def stretch(name: str, first: int, *tokens: int, late_us: int = 0, early_us: int = 0) -> Stretch:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue import read as catalogue
 from planner.core.demand import Grid
-from planner.core.replay.intervals.lending import Window
+from planner.core.replay.intervals.lending import LentWindow
 from planner.core.replay.jobs.outcome import JobOutcome, JobsPlan, jobs_of, run_jobs
 from planner.planning import pipeline
 from planner.settings.training_jobs import JobList, TrainingJob
@@ -40,7 +40,9 @@ def releases(job: dict[str, Any], over: Grid, zone: str = "Asia/Shanghai") -> li
     return [(one.release_s / 3600, None if one.deadline_s is None else one.deadline_s / 3600) for one in found]
 
 
-def outcomes(jobs: JobList, windows: list[Window], *overrides: str, known: bool = True, hours: int = 10) -> JobsPlan:
+def outcomes(
+    jobs: JobList, windows: list[LentWindow], *overrides: str, known: bool = True, hours: int = 10
+) -> JobsPlan:
     """Jobs on windows of nodes of 8 GPUs, in a plan from midnight in Shanghai."""
     scenario = small_scenario("fleet.gpus_per_node=8", "timezone=Asia/Shanghai", "training.restore_s=0", *overrides)
     over = grid("2025-03-01T00:00", hours)
@@ -53,8 +55,8 @@ def only(plan: JobsPlan) -> JobOutcome:
     return one
 
 
-def hours(start: float, end: float, nodes: int) -> Window:
-    return Window(round(start * 3600), round(start * 3600), round(end * 3600), nodes)
+def hours(start: float, end: float, nodes: int) -> LentWindow:
+    return LentWindow(round(start * 3600), round(start * 3600), round(end * 3600), nodes)
 
 
 NIGHT = [hours(0, 10, 1)]
@@ -152,7 +154,7 @@ def test_lost_and_loading_hours_are_worth_nothing() -> None:
     ],
 )
 def test_a_job_that_never_started_says_why(
-    job: dict[str, Any], windows: list[Window], known: bool, reason: str
+    job: dict[str, Any], windows: list[LentWindow], known: bool, reason: str
 ) -> None:
     one = only(outcomes(listed({"gpus": 8, "hours": 1, **job}), windows, known=known))
     assert one.status == "not started"

@@ -399,9 +399,9 @@ def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> 
     from planner.core.replay.intervals.lifetimes import Life
 
     lives = [
-        Life("decode", 2, 36, 0, 0, 7200, 7200),
-        Life("decode", 1, 18, 0, 0, 3000, 3600),
-        Life("prefill", 1, 4, 900, 1080, 7200, 7200),
+        Life(role="decode", units=2, nodes=36, joined_s=0, ready_s=0, drain_s=7200, left_s=7200),
+        Life(role="decode", units=1, nodes=18, joined_s=0, ready_s=0, drain_s=3000, left_s=3600),
+        Life(role="prefill", units=1, nodes=4, joined_s=900, ready_s=1080, drain_s=7200, left_s=7200),
     ]
     found = lives_of(lives, "decode", 1000.0, 120.0)
     assert found.serve_us.tolist() == [0, 0, 0]
@@ -412,10 +412,14 @@ def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> 
 
 def test_units_are_held_until_they_have_ended_what_they_began() -> None:
     lives = Lives(np.array([0.0, 30e6, 0.0]), np.array([np.inf, 90e6, 120e6]), np.array([np.inf, 200e6, 200e6]))
-    span = Span(0.0, 1.0, 180e6)
+    span = Span(from_us=0.0, to_us=1.0, end_us=180e6)
     assert held_us(lives, np.array([np.nan, 0.0, 15e6]), span).tolist() == [150e6, 150e6, 75e6]
     assert held_us(lives, np.array([np.nan, 20e6, np.inf]), span).tolist() == [150e6, 170e6, 120e6]
-    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), Span(0.0, 1.0, 150e6)).tolist() == [150e6, 170e6, 60e6]
+    assert held_us(lives, np.array([np.nan, 20e6, np.inf]), Span(from_us=0.0, to_us=1.0, end_us=150e6)).tolist() == [
+        150e6,
+        170e6,
+        60e6,
+    ]
 
 
 @given(st.lists(st.floats(1, 1e10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))

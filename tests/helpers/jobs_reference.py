@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planner.core.replay.jobs.placement import Job, LentNode, Segment
+from planner.core.replay.jobs.placement import JobInstance, LentNode, Segment
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Running:
         return sorted({node for node, _ in self.gpus}, key=lambda node: node.slot)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Simulated:
     """Segments, and GPU-seconds by what they were spent on."""
 
@@ -32,7 +32,7 @@ class Simulated:
 
 
 def simulate(
-    jobs: Sequence[Job], nodes: Sequence[LentNode], gpus_per_node: int, rule: str, known: bool, end_s: int
+    jobs: Sequence[JobInstance], nodes: Sequence[LentNode], gpus_per_node: int, rule: str, known: bool, end_s: int
 ) -> Simulated:
     """What `place` says, second by second."""
     out, running, waiting = Simulated(), dict[int, Running](), list[int]()
@@ -50,7 +50,18 @@ def simulate(
         out.useful += kept * job.gpus
         out.lost += lost * job.gpus
         slots = tuple(node.slot for node in run.nodes)
-        out.segments.append(Segment(index, slots, run.start_s, at_s, run.loading_s, kept, lost, ending))  # type: ignore[arg-type]
+        out.segments.append(
+            Segment(
+                job=index,
+                slots=slots,
+                start_s=run.start_s,
+                end_s=at_s,
+                restarting_s=run.loading_s,
+                kept_s=kept,
+                lost_s=lost,
+                ending=ending,
+            )
+        )  # type: ignore[arg-type]
 
     def would_keep(index: int, node: LentNode, now_s: int) -> bool:
         """Try the job on the node until that is called back: does it finish, or keep some progress?"""

@@ -95,14 +95,21 @@ def cases(draw: st.DrawFn, stressed: bool = False) -> Case:
     decode_us = np.maximum(outputs - 1, 0).sum() * service.steps.at(service.most_streams, 0) / service.most_streams
     load = draw(st.integers(1, 4)) * draw(st.sampled_from((0.1, 0.5, 0.8, 1.05, 2.0)))
     span = 1 + int((prefill_us if stressed else max(prefill_us, decode_us)) / load)
-    columns = (np.cumsum(gaps) * span / max(gaps.sum(), 1), inputs, cached, outputs, classes, sessions)
+    columns = {
+        "arrival_us": np.cumsum(gaps) * span / max(gaps.sum(), 1),
+        "input_tokens": inputs,
+        "cached_input_tokens": cached,
+        "output_tokens": outputs,
+        "class_id": classes,
+        "session_id": sessions,
+    }
     block_tokens = draw(st.sampled_from((0, 4, 16) if stressed else (0, 0, 0, 4, 16)))
     chains = [chain(int(tokens), int(seed), block_tokens or 8) for tokens, seed in zip(inputs, seeds, strict=True)]
     blocks = {}
     if stressed or block_tokens or draw(st.sampled_from((False, False, True))):
         blocks["block_from"] = np.cumsum([0, *(len(each) for each in chains)])
         blocks["block_ids"] = np.array([block for each in chains for block in each], np.int64)
-    requests = Requests(*(column.astype(np.int64) for column in columns), **blocks)
+    requests = Requests(**{name: column.astype(np.int64) for name, column in columns.items()}, **blocks)
     end_us = draw(st.sampled_from((*[span * 1000.0] * 4, span * 1.5, float(span), float(span // 2))))
     starts = (0, *sorted(draw(st.sets(st.integers(1, 12), max_size=2))))
     rules = QueueRules(

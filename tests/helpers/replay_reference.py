@@ -24,7 +24,7 @@ SAMPLE_US = 10e6
 MINUTE_US = 60e6
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Outcome:
     """What became of a request (one that has not arrived by the end counts as in flight here).
 
@@ -67,7 +67,7 @@ class Sample(NamedTuple):
     rank_streams: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class UnitLog:
     """What a unit did until the end: steps or passes that ended, and their times.
 
@@ -84,7 +84,7 @@ class UnitLog:
     begun: list[Begun] = field(default_factory=list, compare=False, repr=False)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Request:
     """A request on its way. done, missed, work_ns: tokens there, those to go, their whole nanoseconds on one rank.
 
@@ -115,8 +115,21 @@ def read(requests: Requests, seq: int, service: Service) -> Request:
     blocks: list[int] = []
     if requests.block_from is not None and requests.block_ids is not None:
         blocks = requests.block_ids[requests.block_from[seq] : requests.block_from[seq + 1]].tolist()
-    work, outcome = work_ns(service, hit, missed), Outcome(seq, hits=hit)
-    return Request(seq, arrival, tokens, output, session, hit, missed, work, outcome, blocks, arrival, cached=hit)
+    work, outcome = work_ns(service, hit, missed), Outcome(seq=seq, hits=hit)
+    return Request(
+        seq=seq,
+        arrival=arrival,
+        input=tokens,
+        output=output,
+        session=session,
+        done=hit,
+        missed=missed,
+        work_ns=work,
+        outcome=outcome,
+        blocks=blocks,
+        tried=arrival,
+        cached=hit,
+    )
 
 
 def work_us(service: Service, done: int, missed: int) -> float:
@@ -127,7 +140,7 @@ def work_ns(service: Service, done: int, missed: int) -> int:
     return int(work_us(service, done, missed) * 1000 + 0.5)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Stream:
     """A request in decode: its context now, steps to go when admitted, step index at which it departs."""
 
@@ -161,7 +174,7 @@ def uniform(seed: int, seq: int, role: int, salt: int) -> float:
     return (mix(stream ^ seq) >> 11) / 2**53
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Balancer:
     """Chooses units of one role. homes: the unit last chosen for a request of a session."""
 
@@ -202,7 +215,7 @@ class Balancer:
         return min(loads, key=lambda load: (largest(load), load.unit)).unit
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PrefillUnit:
     number: int
     drain_us: float = inf
@@ -219,7 +232,7 @@ class PrefillUnit:
         return Load(self.number, len(here), (missed, sum(request.work_ns for request in here)))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DecodeUnit:
     """ranks: if several, each stream is on one, and the fullest sets the pace as if all held as much."""
 
@@ -308,9 +321,12 @@ class Replay:
         rank_balancer: BalancerName = "two-key",
     ) -> None:
         self.service, self.rules, self.lives = service, rules, (prefill, decode)
-        self.prefill = [PrefillUnit(number) for number in range(len(prefill))]
+        self.prefill = [PrefillUnit(number=number) for number in range(len(prefill))]
         self.decode = [
-            DecodeUnit(number, ranks, Balancer(rank_balancer, RANKS, rules.seed)) for number in range(len(decode))
+            DecodeUnit(
+                number=number, ranks=ranks, rank_balancer=Balancer(name=rank_balancer, role=RANKS, seed=rules.seed)
+            )
+            for number in range(len(decode))
         ]
         self.samples: list[Sample] = []
         self.prefill_samples: list[tuple[float, float, float]] = []
@@ -318,7 +334,7 @@ class Replay:
         self.minutes: dict[tuple[str, int], float] = defaultdict(float)
         self.next_sample = 0.0
         names = (rules.prefill_balancer, rules.decode_balancer)
-        self.balancers = [Balancer(name, role, rules.seed) for role, name in enumerate(names)]
+        self.balancers = [Balancer(name=name, role=role, seed=rules.seed) for role, name in enumerate(names)]
         self.homeless_requests: list[Request] = []
         self.coming_again: list[Request] = []
         self.block_homes: dict[int, int] = {}
@@ -535,7 +551,7 @@ class Replay:
     def sample_and_hand_over(self, request: Request, left: int, now: float) -> None:
         self.pass_boundaries(now)
         self.sample(now)
-        self.hand_over(Stream(request, request.input, left), now)
+        self.hand_over(Stream(request=request, context=request.input, left=left), now)
 
     def pass_boundaries(self, now: float) -> None:
         """Also those that an earlier hand-over of this moment made due."""
@@ -551,7 +567,10 @@ class Replay:
         over_units = [uneven([unit.load().keys[key] for unit in units]) for key in (0, 1)]
         ranks = [unit.rank_loads() for unit in units if unit.active and sum(stream.context for stream in unit.active)]
         over_ranks = [[uneven([load.keys[key] for load in loads]) for loads in ranks] for key in (0, 1)]
-        self.samples.append(Sample(now, *over_units, *(sum(each) / len(each) if each else 1.0 for each in over_ranks)))
+        of_ranks = [sum(each) / len(each) if each else 1.0 for each in over_ranks]
+        self.samples.append(
+            Sample(at=now, kv=over_units[0], streams=over_units[1], rank_kv=of_ranks[0], rank_streams=of_ranks[1])
+        )
 
     def hand_over(self, stream: Stream, now: float) -> None:
         self.pass_boundaries(now)

@@ -17,13 +17,19 @@ R1, V3 = TokenRates.of(price_sheet("deepseek-r1")), TokenRates.of(price_sheet("d
 
 
 def demand_at(start: datetime, tokens: list[tuple[int, int, int]], interval_s: int = 900) -> Demand:
-    columns = [np.array(values, np.int64) for values in zip(*tokens, strict=True)]
+    inputs, cached, outputs = (np.array(values, np.int64) for values in zip(*tokens, strict=True))
     grid = Grid(to_us(start), interval_s, len(tokens))
-    return Demand(grid, np.ones_like(columns[0]), *columns)
+    return Demand(
+        grid=grid,
+        requests=np.ones_like(inputs),
+        input_tokens=inputs,
+        cached_input_tokens=cached,
+        output_tokens=outputs,
+    )
 
 
 def terms(other_share: float = 0.0, off_peak: bool = False, unpaid_share: float = 0.0) -> RevenueTerms:
-    return RevenueTerms(R1, V3, other_share, off_peak, unpaid_share)
+    return RevenueTerms(rates=R1, other_rates=V3, other_share=other_share, off_peak=off_peak, unpaid_share=unpaid_share)
 
 
 def test_a_node_hour_of_eight_gpus_at_two_dollars_costs_sixteen() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.replay.requests.failures import (
-    Role,
+    RoleAvailability,
     UnitFailures,
     chance_of,
     covered,
@@ -43,7 +43,14 @@ def asked(*rows: tuple[int, int, int, int]) -> Requests:
     """Requests: arrival, input, cached input, output."""
     arrival, tokens, cached, output = np.array(rows, np.int64).T
     none = np.zeros(len(rows), np.int64)
-    return Requests(arrival, tokens, cached, output, none, none - 1)
+    return Requests(
+        arrival_us=arrival,
+        input_tokens=tokens,
+        cached_input_tokens=cached,
+        output_tokens=output,
+        class_id=none,
+        session_id=none - 1,
+    )
 
 
 def outcomes(requests: Requests, prefill: Lives, decode: Lives, service: Service = SERVICE) -> list[Outcome]:
@@ -128,7 +135,7 @@ def test_one_that_is_read_again_is_neither_rejected_nor_counted_twice() -> None:
     reference = compare(case, [], 1, "two-key")
     # it waits 90 us behind the second, longer than anybody may, and behind the third, more than may wait
     assert [each.outcome.status for each in reference.requests] == ["completed", "completed", "rejected-timeout"]
-    prefill, decode = run(case, Span(0.0, 1e6, 1e6))
+    prefill, decode = run(case, Span(from_us=0.0, to_us=1e6, end_us=1e6))
     assert (prefill.hours["read"].sum(), prefill.ttft.sum(), prefill.hours["ttft_us"].sum()) == (2, 2, 200.0)
     assert (decode.hours["completed"].sum(), decode.lost) == (2, 1)
 
@@ -158,7 +165,7 @@ def faring(requests: Requests, prefill: Lives, rules: QueueRules) -> list[Outcom
 
 
 def test_the_blocks_of_a_unit_that_fails_are_gone() -> None:
-    rules = QueueRules("prefix-aware", block_tokens=10)
+    rules = QueueRules(prefill_balancer="prefix-aware", block_tokens=10)
     requests = asked((0, 20, 0, 1), (100, 20, 0, 1), (200, 20, 0, 1), (300, 20, 0, 1))
     found = faring(with_blocks(requests, *[[7, 8]] * 4), fleet(150.0, inf), rules)
     # the first unit has the blocks for the second prompt, and nobody for the third, which leaves them to the other unit
@@ -167,7 +174,7 @@ def test_the_blocks_of_a_unit_that_fails_are_gone() -> None:
 
 
 def test_a_prompt_in_a_unit_that_fails_is_read_anew_without_the_hits_it_had_there() -> None:
-    rules = QueueRules("prefix-aware", block_tokens=10)
+    rules = QueueRules(prefill_balancer="prefix-aware", block_tokens=10)
     requests = with_blocks(asked((0, 20, 0, 1), (100, 60, 0, 1)), [7, 8], [7, 8, 9, 10, 11, 12])
     _, two = faring(requests, fleet(130.0, inf), rules)
     # 40 missed tokens would have been read by 140; all 60 are read in the other unit
@@ -177,7 +184,7 @@ def test_a_prompt_in_a_unit_that_fails_is_read_anew_without_the_hits_it_had_ther
 def test_a_session_moves_from_a_unit_that_fails_to_another_for_good() -> None:
     requests = asked(*((at, 20, 0, 1) for at in (0, 100, 200, 300, 400)))
     requests = replace(requests, session_id=np.array([1, 1, 1, 2, 1]))
-    found = faring(requests, fleet(110.0, inf, inf), QueueRules("prefix-aware"))
+    found = faring(requests, fleet(110.0, inf, inf), QueueRules(prefill_balancer="prefix-aware"))
     # of empty units the first; the second prompt is read anew
     assert [one.prefill_unit for one in found] == [0, 1, 1, 1, 1]
     assert found[1].first_token_us == 130.0
@@ -202,10 +209,10 @@ def test_those_that_are_read_again_are_in_flight_and_counted_by_their_arrival() 
         (0.0, 2700.0, (1, 1)),
         (0.0, 3e3, (2, 1)),
     ):
-        stages = run(case, Span(from_us, to_us, 2750.0))
+        stages = run(case, Span(from_us=from_us, to_us=to_us, end_us=2750.0))
         assert tuple(stage.in_flight for stage in stages) == inside
         assert stages[0].hours["arrived"].sum() == sum(inside)
-    late = run(case, Span(2600.0, 2601.0, 2750.0))
+    late = run(case, Span(from_us=2600.0, to_us=2601.0, end_us=2750.0))
     assert [stage.in_flight for stage in late] == [0, 0], "a failure is no arrival"
 
 
@@ -244,7 +251,9 @@ def test_a_busy_fleet_that_fails_fares_as_in_the_reference(ranks: int) -> None:
         for role, lives in enumerate((prefill, decode))
     )
     compare((service, prefill, decode, rules, requests, 2 * end_us), range(500, 4000, 500), ranks, "least-kv")
-    stages = run((service, prefill, decode, rules, requests, 2 * end_us), Span(0.0, end_us + 1, 2 * end_us))
+    stages = run(
+        (service, prefill, decode, rules, requests, 2 * end_us), Span(from_us=0.0, to_us=end_us + 1, end_us=2 * end_us)
+    )
     lost = [int(stage.units["lost"].sum()) for stage in stages]
     assert min(lost) > 20
     completed, hours = stages[1].hours["completed"].sum(), stages[0].hours
@@ -254,7 +263,7 @@ def test_a_busy_fleet_that_fails_fares_as_in_the_reference(ranks: int) -> None:
 
 
 def test_a_stage_is_never_taken_past_a_failure_unawares() -> None:
-    decode = DecodeStage(SERVICE, fleet(5.0), QueueRules(), Span(0.0, 10.0, 10.0))
+    decode = DecodeStage(SERVICE, fleet(5.0), QueueRules(), Span(from_us=0.0, to_us=10.0, end_us=10.0))
     with pytest.raises(AssertionError, match="a unit fails before"):
         decode.finish()
 
@@ -336,7 +345,9 @@ def test_the_chance_of_enough_units_is_that_of_all_cases_one_by_one(count: int, 
 def test_the_spares_are_those_of_all_that_attain_the_target_with_the_fewest_nodes(
     one: tuple[int, int, int, float], other: tuple[int, int, int, float], target: float
 ) -> None:
-    prefill, decode = (Role(needed, max(0, needed + more), nodes, up) for needed, more, nodes, up in (one, other))
+    prefill, decode = (
+        RoleAvailability(needed, max(0, needed + more), nodes, up) for needed, more, nodes, up in (one, other)
+    )
     found = fewest_spares(prefill, decode, target)
 
     def nodes(spares: tuple[int, int]) -> int:
@@ -350,7 +361,7 @@ def test_the_spares_are_those_of_all_that_attain_the_target_with_the_fewest_node
 
 
 def test_a_target_out_of_reach_is_told() -> None:
-    role = Role(needed=2, planned=2, nodes=1, availability=0.0001)
+    role = RoleAvailability(needed=2, planned=2, nodes=1, availability=0.0001)
     with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99: prefill units 0.01%"):
         fewest_spares(role, role, 0.99)
 
@@ -365,8 +376,8 @@ def test_time_covered_is_that_with_enough_units_of_both_roles() -> None:
 
 def test_drawn_failures_leave_as_much_time_covered_as_the_probabilities_say() -> None:
     failures = (UnitFailures(20 * HOUR, HOUR), UnitFailures(10 * HOUR, 2 * HOUR))
-    prefill = Role(6, 7, 4, failures[0].availability)
-    decode = Role(3, 4, 18, failures[1].availability)
+    prefill = RoleAvailability(6, 7, 4, failures[0].availability)
+    decode = RoleAvailability(3, 4, 18, failures[1].availability)
     shares = []
     for seed in range(400):
         lives = [

@@ -55,7 +55,7 @@ def test_day_of_week_takes_the_same_weekday_where_it_is_known_and_else_all_days(
 
 def test_additive_holt_winters_by_hand() -> None:
     """Season of two: level 2, seasons -1 and 1. Then 5 comes where 2 - 1 = 1 was expected."""
-    p = Smoothing("additive", alpha=0.5, beta=0.5, gamma=0.5, phi=0.5)
+    p = Smoothing(form="additive", alpha=0.5, beta=0.5, gamma=0.5, phi=0.5)
     found = HoltWinters(2, (p,)).rolling(floats(1, 3, 5), 3)
     assert np.isnan(found[:2]).all()
     assert found[2].tolist() == [1, 3, 1]
@@ -65,7 +65,7 @@ def test_additive_holt_winters_by_hand() -> None:
 
 def test_multiplicative_holt_winters_by_hand() -> None:
     """Season of two: level 2, seasons 0.5 and 1.5. Then 2 comes where 2 x 0.5 = 1 was expected."""
-    p = Smoothing("multiplicative", alpha=0.5, beta=0.5, gamma=0.5, phi=1.0)
+    p = Smoothing(form="multiplicative", alpha=0.5, beta=0.5, gamma=0.5, phi=1.0)
     found = HoltWinters(2, (p,)).rolling(floats(1, 3, 2), 2)
     assert found[2].tolist() == [1, 3]
     # level 0.5 x 2 / 0.5 + 0.5 x 2 = 3, trend 0.5 (3 - 2) = 0.5, season 0.5 x 2 / 2 + 0.5 x 0.5 = 0.75

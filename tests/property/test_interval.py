@@ -18,7 +18,13 @@ STATES = ("serving", "starting", "draining", "training", "restoring", "idle")
 
 def demand_of(pairs: list[tuple[int, int]], interval_s: int = 60) -> Demand:
     inputs, outputs = (np.array([pair[role] for pair in pairs], np.int64) for role in (0, 1))
-    return Demand(Grid(0, interval_s, len(pairs)), np.ones_like(inputs), inputs, np.zeros_like(inputs), outputs)
+    return Demand(
+        grid=Grid(0, interval_s, len(pairs)),
+        requests=np.ones_like(inputs),
+        input_tokens=inputs,
+        cached_input_tokens=np.zeros_like(inputs),
+        output_tokens=outputs,
+    )
 
 
 def replayed(

@@ -7,19 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.replay.intervals.lending import Window, lend
-from planner.core.replay.jobs.placement import RULES, Job, LentNode, Placed, Segment, lent_nodes, place
+from planner.core.replay.intervals.lending import LentWindow, lend
+from planner.core.replay.jobs.placement import RULES, JobInstance, LentNode, Placed, Segment, lent_nodes, place
 from planner.settings.scenario import TrainingSettings
 from tests.helpers.jobs_reference import simulate
 
 
-def job(gpus: int = 8, work_s: int = 10, **fields: object) -> Job:
+def job(gpus: int = 8, work_s: int = 10, **fields: object) -> JobInstance:
     """A job that loads in no time and writes no checkpoint, unless said otherwise."""
-    plain = Job("j", gpus, work_s, None, 0, True, 0, None, 0)
+    plain = JobInstance(
+        name="j",
+        gpus=gpus,
+        work_s=work_s,
+        checkpoint_s=None,
+        restart_s=0,
+        preemptible=True,
+        release_s=0,
+        deadline_s=None,
+        node_hour_micros=0,
+    )
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def placed(jobs: list[Job], nodes: list[LentNode], rule: str = "first-fit", known: bool = True) -> Placed:
+def placed(jobs: list[JobInstance], nodes: list[LentNode], rule: str = "first-fit", known: bool = True) -> Placed:
     """Jobs on nodes of 8 GPUs in a plan of 100 s."""
     return place(jobs, nodes, 8, rule=rule, known=known, end_s=100)
 
@@ -59,8 +69,8 @@ def test_a_job_that_is_called_back_keeps_its_checkpoints_and_loads_again() -> No
     nodes = [LentNode(0, 0, 30), LentNode(0, 50, 100)]
     found = placed([job(2, 40, checkpoint_s=10, restart_s=5)], nodes)
     assert found.segments == (
-        Segment(0, (0,), 0, 30, 5, 20, 5, "called back"),
-        Segment(0, (0,), 50, 75, 5, 20, 0, "finished"),
+        Segment(job=0, slots=(0,), start_s=0, end_s=30, restarting_s=5, kept_s=20, lost_s=5, ending="called back"),
+        Segment(job=0, slots=(0,), start_s=50, end_s=75, restarting_s=5, kept_s=20, lost_s=0, ending="finished"),
     )
     assert found.unused_gpu_s == 6 * 30 + 6 * 25 + 8 * 25
 
@@ -73,7 +83,9 @@ def test_without_checkpoints_a_job_begins_anew() -> None:
 
 def test_a_job_called_back_while_it_loads_has_only_loaded() -> None:
     found = placed([job(2, 40, restart_s=35)], [LentNode(0, 0, 30)], known=False)
-    assert found.segments == (Segment(0, (0,), 0, 30, 30, 0, 0, "called back"),)
+    assert found.segments == (
+        Segment(job=0, slots=(0,), start_s=0, end_s=30, restarting_s=30, kept_s=0, lost_s=0, ending="called back"),
+    )
 
 
 def test_a_job_on_several_nodes_stops_when_one_of_them_goes_and_moves_on_at_once() -> None:
@@ -106,7 +118,9 @@ def test_a_job_does_not_start_where_it_is_known_to_keep_nothing() -> None:
 
 def test_the_end_of_the_plan_calls_nobody_back() -> None:
     found = placed([job(8, 500, checkpoint_s=60, restart_s=30)], WHOLE)
-    assert found.segments == (Segment(0, (0,), 0, 100, 30, 70, 0, "plan ends"),)
+    assert found.segments == (
+        Segment(job=0, slots=(0,), start_s=0, end_s=100, restarting_s=30, kept_s=70, lost_s=0, ending="plan ends"),
+    )
 
 
 def test_first_fit_takes_jobs_as_listed_deadline_first_by_urgency_and_value_first_by_worth() -> None:
@@ -130,7 +144,7 @@ def test_a_job_waits_for_its_earliest_start_and_does_not_stop_others() -> None:
 
 
 def test_of_nodes_lent_together_the_longest_have_the_lowest_numbers() -> None:
-    windows = [Window(0, 0, 20, 1), Window(0, 0, 50, 1), Window(10, 10, 30, 1), Window(20, 20, 25, 1)]
+    windows = [LentWindow(0, 0, 20, 1), LentWindow(0, 0, 50, 1), LentWindow(10, 10, 30, 1), LentWindow(20, 20, 25, 1)]
     assert lent_nodes(windows) == [
         LentNode(0, 0, 50),
         LentNode(1, 0, 20),
@@ -143,7 +157,7 @@ END_S, PER_NODE = 60, 4
 levels = st.lists(st.tuples(st.integers(1, 15), st.integers(0, 4)), min_size=1, max_size=8)
 cases = st.lists(
     st.builds(
-        Job,
+        JobInstance,
         name=st.just("j"),
         gpus=st.sampled_from([1, 2, 3, 4, 8, 12]),
         work_s=st.integers(1, 30),
@@ -158,7 +172,7 @@ cases = st.lists(
 )
 
 
-def windows_of(steps: list[tuple[int, int]], least_s: int = 0) -> list[Window]:
+def windows_of(steps: list[tuple[int, int]], least_s: int = 0) -> list[LentWindow]:
     """Windows of a timeline of free nodes, given as (seconds, nodes), cut or drawn out to the plan."""
     free, at_s = [], 0
     for seconds, nodes in steps:
@@ -171,7 +185,7 @@ def windows_of(steps: list[tuple[int, int]], least_s: int = 0) -> list[Window]:
 
 @given(levels, cases, st.sampled_from(sorted(RULES)), st.booleans(), st.integers(0, 10))
 def test_placement_is_that_of_a_second_by_second_simulation(
-    steps: list[tuple[int, int]], jobs: list[Job], rule: str, known: bool, least_s: int
+    steps: list[tuple[int, int]], jobs: list[JobInstance], rule: str, known: bool, least_s: int
 ) -> None:
     nodes = lent_nodes(windows_of(steps, least_s))
     found = place(jobs, nodes, PER_NODE, rule=rule, known=known, end_s=END_S)
@@ -191,7 +205,7 @@ def test_placement_is_that_of_a_second_by_second_simulation(
 
 @given(levels, cases, st.sampled_from(sorted(RULES)), st.booleans())
 def test_jobs_run_on_lent_nodes_only_and_no_gpu_is_booked_twice(
-    steps: list[tuple[int, int]], jobs: list[Job], rule: str, known: bool
+    steps: list[tuple[int, int]], jobs: list[JobInstance], rule: str, known: bool
 ) -> None:
     windows = windows_of(steps)
     nodes = lent_nodes(windows)
@@ -240,7 +254,7 @@ def test_there_are_unit_jobs_whose_deadlines_only_deadline_first_meets() -> None
 
 @given(levels, cases)
 def test_equal_values_and_no_deadlines_leave_the_order_of_the_list(
-    steps: list[tuple[int, int]], jobs: list[Job]
+    steps: list[tuple[int, int]], jobs: list[JobInstance]
 ) -> None:
     same = [replace(one, deadline_s=None, node_hour_micros=1) for one in jobs]
     nodes = lent_nodes(windows_of(steps))

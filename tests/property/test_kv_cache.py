@@ -208,7 +208,9 @@ def test_the_larger_of_bandwidth_and_capacity_binds(
 
 def test_rounding_of_fractions_buys_no_further_disk() -> None:
     # in floating point 0.1 + 0.2 over 0.1 and 2.1 over 0.3 lie just above 3 and 7
-    cache = DiskCache(0.1 + 0.2, 0, 1e9, 2100, 1)
+    cache = DiskCache(
+        input_tokens_per_s=0.1 + 0.2, hit_ratio=0, kv_bytes_per_token=1e9, capacity_blocks=2100, block_tokens=1
+    )
     assert disks(cache, Disk(0.1, 0.3)).disks_for_bandwidth == 3
     assert disks(cache, Disk(0.1, 0.3)).disks_for_capacity == 7
 
@@ -227,13 +229,26 @@ def test_the_context_of_missed_tokens_shifts_with_what_is_found() -> None:
 
 
 def test_no_cache_takes_no_disk() -> None:
-    assert disks(DiskCache(0, 0.5, 70_272, 0, 64), Disk(5, 4)).disks == 0
+    assert (
+        disks(
+            DiskCache(
+                input_tokens_per_s=0, hit_ratio=0.5, kv_bytes_per_token=70_272, capacity_blocks=0, block_tokens=64
+            ),
+            Disk(5, 4),
+        ).disks
+        == 0
+    )
 
 
 def test_figures_that_cannot_be_are_all_named() -> None:
     nan = float("nan")
     with pytest.raises(UsageError) as caught:
-        disks(DiskCache(-1, 1.5, nan, -2, -64), Disk(0, float("inf")))
+        disks(
+            DiskCache(
+                input_tokens_per_s=-1, hit_ratio=1.5, kv_bytes_per_token=nan, capacity_blocks=-2, block_tokens=-64
+            ),
+            Disk(0, float("inf")),
+        )
     for name in (
         "hit ratio of 1.5",
         "input_tokens_per_s is -1",

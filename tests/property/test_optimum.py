@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.optimum import Objective, Optimum, Problem, optimise, shortfall
+from planner.core.optimum import Objective, Optimum, Problem, optimise
 from planner.core.optimum.program import Program, phases
-from planner.core.optimum.schedules import foreseeing, keeps_times, mended
+from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
 from planner.core.optimum.solver import relaxation
 from tests.conftest import small_scenario
 
@@ -35,9 +35,21 @@ def problem(
     """The small fleet: prefill units of 1 node carry 600 tokens a minute, decode units of 2 nodes as many."""
     scenario = small_scenario("policy.floor_nodes=0", *overrides)
     inputs, outputs = (np.array([pair[role] for pair in asked], np.int64) for role in (0, 1))
-    demand = Demand(Grid(0, INTERVAL_S, len(asked)), np.ones_like(inputs), inputs, np.zeros_like(inputs), outputs)
+    demand = Demand(
+        grid=Grid(0, INTERVAL_S, len(asked)),
+        requests=np.ones_like(inputs),
+        input_tokens=inputs,
+        cached_input_tokens=np.zeros_like(inputs),
+        output_tokens=outputs,
+    )
     return Problem(
-        demand, Deployment(scenario.fleet), scenario.training, Units(*floor), allowance, 3_600_000, value_ratio
+        demand=demand,
+        deployment=Deployment(scenario.fleet),
+        training=scenario.training,
+        floor=Units(*floor),
+        max_shortfall_ratio=allowance,
+        node_hour_micros=3_600_000,
+        training_value_ratio=value_ratio,
     )
 
 
@@ -57,7 +69,7 @@ def brute_force(found: Problem, objective: Objective, *, ahead: bool) -> float:
     least = math.inf
     for targets in itertools.product(combinations(found), repeat=found.count):
         plan = found.replay(targets, ahead=ahead)
-        if sum(int(tokens.sum()) for tokens in shortfall(plan)) <= found.allowed_tokens:
+        if int(plan.shortfall_tokens.sum()) <= found.allowed_tokens:
             least = min(least, found.in_units(found.value(plan, objective), objective))
     return least
 
@@ -133,7 +145,7 @@ def test_program_dynamic_program_and_brute_force_agree() -> None:
             assert optimum.schedule is None
             continue
         assert optimum.bound <= min(early, late) + 1e-6, case
-        assert optimum.sides[0].bound == pytest.approx(early, abs=1e-5), case
+        assert optimum.classes[0].bound == pytest.approx(early, abs=1e-5), case
         if math.isfinite(early):
             assert optimum.timetable is not None
             assert optimum.timetable.value == pytest.approx(early, abs=1e-9), case
@@ -175,7 +187,7 @@ def test_longer_plans_agree_with_the_dynamic_program() -> None:
     for case in range(25):
         found, objective = random_problem(rng, exact=True, longest=9), rng.choice(["node-hours", "cost"])
         least, optimum = dynamic_program(found, objective), best(found, objective)
-        assert optimum.sides[0].bound == pytest.approx(least, abs=1e-5), case
+        assert optimum.classes[0].bound == pytest.approx(least, abs=1e-5), case
         if math.isfinite(least):
             assert optimum.timetable is not None
             assert optimum.timetable.value == pytest.approx(least, abs=1e-9), case
@@ -263,11 +275,11 @@ def test_minimum_times_and_the_cost_of_starts_agree_with_brute_force() -> None:
         least = math.inf
         for targets in itertools.product(combinations(found), repeat=found.count):
             plan = found.replay(targets, ahead=True)
-            missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
+            missing = int(plan.shortfall_tokens.sum())
             if missing <= found.allowed_tokens and stays(found, targets):
                 least = min(least, found.in_units(found.value(plan, "cost"), "cost"))
                 assert keeps_times(found, targets)
-        assert best(found, "cost").sides[0].bound == pytest.approx(least, abs=1e-5), case
+        assert best(found, "cost").classes[0].bound == pytest.approx(least, abs=1e-5), case
 
 
 def stays(found: Problem, targets: tuple[Units, ...]) -> bool:
@@ -310,16 +322,16 @@ def least_of_the_half_hour(objective: Objective) -> float:
 def test_no_random_schedule_that_the_replay_accepts_is_under_the_bound(
     changes: list[tuple[int, int]], base: int, ahead: bool
 ) -> None:
-    start = list(foreseeing(HALF_HOUR))[base % 3]
+    start = list(starting_schedules(HALF_HOUR))[base % 3]
     targets = [
         Units(max(units.prefill + prefill, 1), max(units.decode + decode, 1))
         for units, (prefill, decode) in zip(start, changes, strict=True)
     ]
     assume(all(HALF_HOUR.deployment.nodes(units) <= HALF_HOUR.nodes for units in targets))
-    held = mended(HALF_HOUR, targets, ahead=ahead)
+    held = repair(HALF_HOUR, targets, ahead=ahead)
     assume(held is not None)
     plan = HALF_HOUR.replay(held, ahead=ahead)
-    assert sum(int(tokens.sum()) for tokens in shortfall(plan)) <= HALF_HOUR.allowed_tokens
+    assert int(plan.shortfall_tokens.sum()) <= HALF_HOUR.allowed_tokens
     for objective in get_args(Objective):
         value = HALF_HOUR.in_units(HALF_HOUR.value(plan, objective), objective)
         assert value >= least_of_the_half_hour(objective)
@@ -336,7 +348,7 @@ def test_a_replayed_schedule_is_a_solution_of_its_program_and_worth_no_less(
 ) -> None:
     found = problem([(2100, 1300)] * len(chosen), f"fleet.start_up_s={start_s}", f"fleet.drain_deadline_s={drain_s}")
     plan = found.replay([Units(*pair) for pair in chosen], ahead=ahead)
-    missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
+    missing = int(plan.shortfall_tokens.sum())
     found = replace(found, max_shortfall_ratio=missing / found.tokens if missing else 0.0)
     program = Program(found, "node-hours", ahead=ahead)
     if start_s + drain_s <= INTERVAL_S:  # otherwise units that never serve are struck out

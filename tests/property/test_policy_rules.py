@@ -21,7 +21,7 @@ LADDER = st.lists(st.integers(1, 4), min_size=1, max_size=30)
 ANY = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=30)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wish:
     """Wants given units one after the other, whatever it sees."""
 
@@ -37,7 +37,7 @@ class Wish:
 
 
 def wish(wanted: list[int] | list[tuple[int, int]]) -> Wish:
-    return Wish(tuple(Units(each, each) if isinstance(each, int) else Units(*each) for each in wanted))
+    return Wish(units=tuple(Units(each, each) if isinstance(each, int) else Units(*each) for each in wanted))
 
 
 def decided(policy: Policy, count: int, loads: list[float] | None = None) -> list[Units]:
@@ -107,7 +107,9 @@ def test_those_that_stay_carry_what_was_observed() -> None:
 def test_those_that_stay_carry_what_is_seen_to_come() -> None:
     survivors = Survivors(wish([3, 1]), DEPLOYMENT, 1.0)
     coming = (Seen(1100.0, 0.0),)
-    assert survivors.decide(Tick(MIDNIGHT, 60, Seen(0.0, 0.0), coming, (Units(3, 3),))) == Units(2, 2)
+    assert survivors.decide(
+        Tick(start=MIDNIGHT, interval_s=60, observed=Seen(0.0, 0.0), coming=coming, past=(Units(3, 3),))
+    ) == Units(2, 2)
 
 
 def test_survivors_never_add_units_and_never_keep_more_than_there_were() -> None:
@@ -150,7 +152,9 @@ def test_what_is_needed_is_there_when_spare_units_fail(loads: list[float], prefi
     scenario = scenario.model_copy(update={"policy": settings})
     policy, deployment = policy_for(scenario, []), Deployment(scenario.fleet)
     for load in loads:
-        units = policy.decide(Tick(MIDNIGHT, 60, None, (Seen(600 * load, 600 * load),), ()))
+        units = policy.decide(
+            Tick(start=MIDNIGHT, interval_s=60, observed=None, coming=(Seen(600 * load, 600 * load),), past=())
+        )
         assert deployment.nodes(units) <= 24
         assert deployment.covers(Units(units.prefill - prefill, units.decode - decode), 600 * load, 600 * load, 60)
 

@@ -44,7 +44,13 @@ NOON = datetime(2025, 2, 27, 12, tzinfo=UTC)
 def demand_of(outputs: list[int], interval_s: int = 3600, start: datetime = NOON) -> Demand:
     """Intervals with so many output tokens, three times as many input tokens and half of those cached."""
     output = np.array(outputs, np.int64)
-    return Demand(Grid(to_us(start), interval_s, len(outputs)), output // 10, 3 * output, 3 * output // 2, output)
+    return Demand(
+        grid=Grid(to_us(start), interval_s, len(outputs)),
+        requests=output // 10,
+        input_tokens=3 * output,
+        cached_input_tokens=3 * output // 2,
+        output_tokens=output,
+    )
 
 
 def rule(**fields: Any) -> PricingRule:
@@ -304,7 +310,9 @@ amounts = st.lists(st.integers(0, 10**12), min_size=1, max_size=50)
 @given(amounts, st.floats(0, 1), st.floats(0, 1))
 def test_at_list_prices_sales_earn_what_the_ledger_says(outputs: list[int], other: float, unpaid: float) -> None:
     demand = demand_of(outputs)
-    ledger = revenue(demand, RevenueTerms(R1, V3, other, off_peak=False, unpaid_share=unpaid))
+    ledger = revenue(
+        demand, RevenueTerms(rates=R1, other_rates=V3, other_share=other, off_peak=False, unpaid_share=unpaid)
+    )
     at_list = [list_prices(len(outputs))] * 2
     assert income(sales(demand, at_list, other), unpaid) == ledger.expected
 
@@ -312,7 +320,9 @@ def test_at_list_prices_sales_earn_what_the_ledger_says(outputs: list[int], othe
 @given(amounts, st.floats(0, 1), st.floats(0, 1), st.sampled_from([900, 3600]))
 def test_with_the_sheets_discounts_too(outputs: list[int], other: float, unpaid: float, interval_s: int) -> None:
     demand = demand_of(outputs, interval_s)
-    ledger = revenue(demand, RevenueTerms(R1, V3, other, off_peak=True, unpaid_share=unpaid))
+    ledger = revenue(
+        demand, RevenueTerms(rates=R1, other_rates=V3, other_share=other, off_peak=True, unpaid_share=unpaid)
+    )
     discounted = [sheet_prices(rates, demand.grid) for rates in (R1, V3)]
     assert income(sales(demand, discounted, other), unpaid) == ledger.expected
 

@@ -97,7 +97,9 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     """Assert that requests, units and samples are those of the reference."""
     reference = Replay(*case[:5], ranks, rank_balancer)
     reference.run(case[5])
-    prefill, decode = run(case, Span(0.0, case[5] + 1.0, case[5], 3), chunks, ranks, rank_balancer)
+    prefill, decode = run(
+        case, Span(from_us=0.0, to_us=case[5] + 1.0, end_us=case[5], classes=3), chunks, ranks, rank_balancer
+    )
     outcomes = [request.outcome for request in reference.requests]
     assert repr(fared((prefill, decode))) == repr([wanted(outcome) for outcome in outcomes])
     done = [outcome for outcome in outcomes if outcome.status == "completed"]
@@ -172,7 +174,14 @@ def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: C
     targets = [data.draw(st.sampled_from((20.0, 80.0, 500.0))) * 2.0**20 for _ in range(2)]
     from_us = data.draw(st.sampled_from((0.0, float(requests.arrival_us[len(requests) // 3]))))
     to_us = data.draw(st.sampled_from((end_us, float(requests.arrival_us[-1] // 2)))) + 1.0
-    span = Span(from_us, max(from_us, to_us), end_us, 3, *targets)
+    span = Span(
+        from_us=from_us,
+        to_us=max(from_us, to_us),
+        end_us=end_us,
+        classes=3,
+        ttft_us=targets[0],
+        tpot_us=targets[1],
+    )
     reference = Replay(*case[:5])
     reference.run(end_us)
     prefill, decode = run(case, span, data.draw(cuts(len(requests))))
@@ -221,7 +230,9 @@ def test_tallies_by_minute_are_what_is_there_times_how_long(case: Case, data: st
     case = slowed(case, 2.0**20)
     reference = Replay(*case[:5])
     reference.run(case[5])
-    prefill, decode = run(case, Span(0.0, case[5] + 1.0, case[5], 3), data.draw(cuts(len(case[4]))))
+    prefill, decode = run(
+        case, Span(from_us=0.0, to_us=case[5] + 1.0, end_us=case[5], classes=3), data.draw(cuts(len(case[4])))
+    )
 
     def minutes(pairs: Iterable[tuple[float, float]]) -> np.ndarray:
         table = np.zeros(len(prefill.minutes))
@@ -261,7 +272,7 @@ def test_who_is_not_done_though_the_time_has_passed_has_missed_the_target(case: 
     decode = replace(case[2], fail_us=np.full(len(case[2]), inf))
     case = (*case[:2], decode, *case[3:])
     requests, end_us = case[4], case[5]
-    span = Span(0.0, end_us + 1.0, end_us, 3, ttft_us=ttft, tpot_us=tpot)
+    span = Span(from_us=0.0, to_us=end_us + 1.0, end_us=end_us, classes=3, ttft_us=ttft, tpot_us=tpot)
     reference = Replay(*case[:5])
     reference.run(end_us)
     there = [
@@ -281,7 +292,7 @@ def test_who_is_not_done_though_the_time_has_passed_has_missed_the_target(case: 
 @given(cases() | cases(stressed=True), st.data())
 def test_how_a_trace_is_cut_into_chunks_changes_nothing(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
-    span = Span(0.0, case[5] + 1.0, case[5], 3)
+    span = Span(from_us=0.0, to_us=case[5] + 1.0, end_us=case[5], classes=3)
     whole, cut = run(case, span), run(case, span, data.draw(cuts(len(case[4]))))
     for one, other in zip(whole, cut, strict=True):
         assert repr(one.kept.tolist()) == repr(other.kept.tolist())
@@ -332,7 +343,7 @@ def poisson(rng: np.random.Generator, count: int, gap_us: float, **columns: np.n
 
 def until_empty(requests: Requests) -> Span:
     end_us = float(requests.arrival_us[-1]) + HOUR_US
-    return Span(0.0, end_us, end_us)
+    return Span(from_us=0.0, to_us=end_us, end_us=end_us)
 
 
 def busy_case(seed: int, load: float, count: int) -> Case:
@@ -369,7 +380,7 @@ def busy_case(seed: int, load: float, count: int) -> Case:
         output_tokens=1 + np.minimum(rng.geometric(1 / 24, count), 400),
     )
     requests = replace(requests, session_id=rng.integers(-1, 300, count))
-    rules = QueueRules("prefix-aware", "two-key", timeout_us=5000.0)
+    rules = QueueRules(prefill_balancer="prefix-aware", decode_balancer="two-key", timeout_us=5000.0)
     return service, prefill, decode, rules, requests, float(requests.arrival_us[-1])
 
 
@@ -394,7 +405,7 @@ def test_answers_longer_than_the_ring_leave_in_their_step() -> None:
 def test_units_and_requests_may_be_none() -> None:
     none, nobody = poisson(np.random.default_rng(1), 0, 1.0), units(0)
     some = poisson(np.random.default_rng(1), 3, 1.0, output_tokens=np.array([2, 1, 2]))
-    span = Span(0.0, 100.0, 1e4)
+    span = Span(from_us=0.0, to_us=100.0, end_us=1e4)
     for prefill, decode, requests, want in (
         (units(1), units(1), none, []),
         (nobody, nobody, none, []),
@@ -416,24 +427,36 @@ def test_units_beyond_count_are_opened_one_after_the_other() -> None:
     service = replace(SERVICE, missed_us=0.125, pass_tokens=64, steps=flat_steps(2.0, 8))
     case = (service, lives, lives, QueueRules(), requests, 25000.0)
     compare(case, range(100, 2000, 100), 1, "two-key")
-    assert len(run(case, Span(0.0, 25000.0, 25000.0), range(100, 2000, 100))[1]._arrays["owners"]) < 16
+    assert (
+        len(run(case, Span(from_us=0.0, to_us=25000.0, end_us=25000.0), range(100, 2000, 100))[1]._arrays["owners"])
+        < 16
+    )
 
 
 def test_the_table_of_homes_has_room_for_all_who_come_again_by_their_session() -> None:
     count = 50
     none, rows = np.zeros(count, np.int64), np.arange(count)
     # all share a block, one is read, one waits, and all others come again long after they arrived
-    requests = Requests(rows, none + 500, none, none, none, rows, np.arange(count + 1), none)
-    rules = QueueRules("prefix-aware", queue_limit=1, retries=1, retry_after_us=2e5)
+    requests = Requests(
+        arrival_us=rows,
+        input_tokens=none + 500,
+        cached_input_tokens=none,
+        output_tokens=none,
+        class_id=none,
+        session_id=rows,
+        block_from=np.arange(count + 1),
+        block_ids=none,
+    )
+    rules = QueueRules(prefill_balancer="prefix-aware", queue_limit=1, retries=1, retry_after_us=2e5)
     case = (SERVICE, units(1), units(1), rules, requests, 1e6)
     compare(case, range(10, count, 10), 1, "two-key")
-    prefill, _ = run(case, Span(0.0, 1e6, 1e6), range(10, count, 10))
+    prefill, _ = run(case, Span(from_us=0.0, to_us=1e6, end_us=1e6), range(10, count, 10))
     assert count - 2 < prefill._get("homes") <= prefill._get("homes_rows") / 2
 
 
 def test_step_tables_have_one_entry_more_than_streams() -> None:
     with pytest.raises(UsageError, match="9 entries for 7 streams"):
-        DecodeStage(replace(SERVICE, most_streams=7), units(1), QueueRules(), Span(0.0, 1.0, 1.0))
+        DecodeStage(replace(SERVICE, most_streams=7), units(1), QueueRules(), Span(from_us=0.0, to_us=1.0, end_us=1.0))
 
 
 @SOME
@@ -441,7 +464,9 @@ def test_step_tables_have_one_entry_more_than_streams() -> None:
 def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.DataObject) -> None:
     requests, end_us = case[4], case[5]
     from_us, to_us = (data.draw(st.sampled_from(part)) * (end_us + 1) for part in ((0.0, 0.2), (1.0, 0.3, 0.2)))
-    prefill, decode = run(case, Span(from_us, to_us, end_us, 3), data.draw(cuts(len(requests))))
+    prefill, decode = run(
+        case, Span(from_us=from_us, to_us=to_us, end_us=end_us, classes=3), data.draw(cuts(len(requests)))
+    )
     came = (requests.arrival_us <= end_us) & (requests.arrival_us >= from_us) & (requests.arrival_us < to_us)
     read, completed = prefill.hours["read"].sum(), decode.hours["completed"].sum()
     rejected = prefill.hours["full"].sum() + prefill.hours["late"].sum()
@@ -450,13 +475,15 @@ def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.Da
     assert rejected <= np.count_nonzero(came) - read
     if not decode.lost:
         assert (rejected + prefill.in_flight, completed + decode.in_flight) == (np.count_nonzero(came) - read, read)
-    whole = run(case, Span(0.0, end_us + 1, end_us, 3))
+    whole = run(case, Span(from_us=0.0, to_us=end_us + 1, end_us=end_us, classes=3))
     assert [stage.in_flight for stage in whole] == [len(stage.here) for stage in whole]
 
 
 def test_mean_streams_are_completions_per_second_times_their_time() -> None:
     service, _, _, _, requests, end_us = busy_case(7, 0.7, 40000)
-    stages = run((service, units(2), units(3), QueueRules(), requests, end_us), Span(0.0, end_us, end_us))
+    stages = run(
+        (service, units(2), units(3), QueueRules(), requests, end_us), Span(from_us=0.0, to_us=end_us, end_us=end_us)
+    )
     minutes, hours = stages[1].minutes, stages[1].hours
     completed = hours["completed"].sum()
     in_steps = (hours["e2e_us"].sum() - stages[0].hours["ttft_us"].sum() - stages[1].queue_us.sum()) / completed

@@ -68,7 +68,21 @@ def replay(
     """Rows: arrival, input, cached and output tokens."""
     arrival, tokens, cached, output = np.array(rows, np.int64).T
     none = np.full(len(rows), -1, np.int64)
-    return simulate(service, prefill, decode, rules, Requests(arrival, tokens, cached, output, none, none), end_us)
+    return simulate(
+        service,
+        prefill,
+        decode,
+        rules,
+        Requests(
+            arrival_us=arrival,
+            input_tokens=tokens,
+            cached_input_tokens=cached,
+            output_tokens=output,
+            class_id=none,
+            session_id=none,
+        ),
+        end_us,
+    )
 
 
 def first_tokens(result: Result) -> list[float]:
@@ -88,7 +102,19 @@ def test_one_request_alone_takes_a_pass_its_transfer_and_its_steps() -> None:
     outcomes, prefill, decode = replay((100, 30, 10, 4), service=service)
     # 20 missed after 10: 20 * (2 + 0.5 * (10 + 10)) = 240, and 10 for the pass: 350
     # its 30 tokens travel until 380; steps of 10 + 0.5 * (30, 31, 32) = 25, 25.5, 26
-    assert outcomes == [Outcome(0, "completed", 0, 100.0, 350.0, 0, 3, 456.5, 0)]
+    assert outcomes == [
+        Outcome(
+            seq=0,
+            status="completed",
+            prefill_unit=0,
+            enqueued_us=100.0,
+            first_token_us=350.0,
+            decode_unit=0,
+            finish_step=3,
+            finish_us=456.5,
+            moved=0,
+        )
+    ]
     assert (outcomes[0].finish_us - outcomes[0].first_token_us) / 3 == 35.5
     assert (prefill[0].steps, prefill[0].clock_us, prefill[0].busy_us) == (1, 350.0, 250.0)
     assert (decode[0].steps, decode[0].clock_us, decode[0].busy_us) == (3, 456.5, 76.5)
@@ -104,7 +130,19 @@ def test_a_step_takes_the_longer_of_two_lines() -> None:
 @pytest.mark.parametrize("output", [0, 1])
 def test_no_token_or_one_ends_with_prefill(output: int) -> None:
     outcomes, _, decode = replay((0, 10, 0, output))
-    assert outcomes == [Outcome(0, "completed", 0, 0.0, 30.0, -1, -1, 30.0, 0)]
+    assert outcomes == [
+        Outcome(
+            seq=0,
+            status="completed",
+            prefill_unit=0,
+            enqueued_us=0.0,
+            first_token_us=30.0,
+            decode_unit=-1,
+            finish_step=-1,
+            finish_us=30.0,
+            moved=0,
+        )
+    ]
     assert repr(decode) == repr([UnitLog()])
 
 
@@ -225,7 +263,7 @@ def test_a_full_queue_rejects() -> None:
     rows = [(0, 0, 0, 1), (1, 0, 0, 1), (2, 0, 0, 1), (15, 0, 0, 1)]
     result = replay(*rows, rules=QueueRules(queue_limit=1))
     assert states(result) == ["completed", "completed", "rejected-queue", "completed"]
-    assert repr(result[0][2]) == repr(Outcome(2, "rejected-queue"))
+    assert repr(result[0][2]) == repr(Outcome(seq=2, status="rejected-queue"))
 
 
 def test_a_rejected_request_comes_again_as_often_as_it_may() -> None:
@@ -252,14 +290,14 @@ def with_blocks(rows: list[tuple[int, int, int, int]], blocks: list[list[int]]) 
     none = np.full(len(rows), -1, np.int64)
     starts = np.cumsum([0, *(len(each) for each in blocks)])
     return Requests(
-        arrival,
-        tokens,
-        cached,
-        output,
-        none,
-        none,
-        starts,
-        np.array([block for each in blocks for block in each], np.int64),
+        arrival_us=arrival,
+        input_tokens=tokens,
+        cached_input_tokens=cached,
+        output_tokens=output,
+        class_id=none,
+        session_id=none,
+        block_from=starts,
+        block_ids=np.array([block for each in blocks for block in each], np.int64),
     )
 
 
@@ -268,7 +306,7 @@ def test_hits_are_the_leading_blocks_that_the_chosen_unit_had_last() -> None:
     two = units((0.0, inf, inf), (0.0, inf, inf))
 
     def hits(balancer: BalancerName) -> list[tuple[int, int]]:
-        rules = QueueRules(balancer, block_tokens=8)
+        rules = QueueRules(prefill_balancer=balancer, block_tokens=8)
         outcomes, _, _ = simulate(PLAIN, two, STAYS, rules, with_blocks(rows, blocks), inf)
         return [(outcome.prefill_unit, outcome.hits) for outcome in outcomes]
 
@@ -278,7 +316,7 @@ def test_hits_are_the_leading_blocks_that_the_chosen_unit_had_last() -> None:
 
 def test_hits_are_those_of_the_trace_unless_routing_is_to_find_them() -> None:
     requests = with_blocks([(0, 10, 3, 1), (100, 20, 9, 1)], [[1], [1, 2]])
-    outcomes, _, _ = simulate(PLAIN, STAYS, STAYS, QueueRules("prefix-aware"), requests, inf)
+    outcomes, _, _ = simulate(PLAIN, STAYS, STAYS, QueueRules(prefill_balancer="prefix-aware"), requests, inf)
     assert [outcome.hits for outcome in outcomes] == [3, 9]
 
 
@@ -293,7 +331,7 @@ def test_who_waited_too_long_is_rejected_when_its_turn_comes() -> None:
 
 
 def test_a_full_pass_still_rejects_the_next_in_line_that_waited_too_long() -> None:
-    rules = QueueRules("round-robin", mode="depth", timeout_us=27.0)
+    rules = QueueRules(prefill_balancer="round-robin", mode="depth", timeout_us=27.0)
     rows = [(0, 5, 0, 1), (0, 50, 0, 1), (1, 0, 0, 1), (2, 0, 0, 1), (25, 0, 0, 1)]
     # the fourth comes from the second unit at 28, behind the fifth; at 30 the fifth alone goes
     result = replay(*rows, prefill=units((0.0, inf, inf), (0.0, 28.0, inf)), rules=rules, end_us=35.0)
@@ -309,7 +347,7 @@ def test_the_depth_counts_those_that_are_rejected_then() -> None:
 def test_a_prefill_unit_that_drains_hands_its_queue_over_and_ends_its_pass() -> None:
     lives = units((0.0, 20.0, 21.0), (0.0, inf, inf))
     rows = [(0, 20, 0, 1), (1, 20, 0, 1), (2, 20, 0, 1), (3, 20, 0, 1)]
-    outcomes, logs, _ = replay(*rows, prefill=lives, rules=QueueRules("round-robin", queue_limit=1))
+    outcomes, logs, _ = replay(*rows, prefill=lives, rules=QueueRules(prefill_balancer="round-robin", queue_limit=1))
     # 1 to 51 the second unit's first pass, then the fourth request and behind it the third, whatever the limit
     assert [outcome.first_token_us for outcome in outcomes] == [50.0, 51.0, 141.0, 141.0]
     assert [outcome.prefill_unit for outcome in outcomes] == [0, 1, 1, 1]
@@ -331,7 +369,7 @@ def test_requests_wait_for_the_first_prefill_unit_and_count_from_their_arrival()
 def test_a_unit_that_starts_later_takes_work_from_that_moment() -> None:
     lives = units((0.0, inf, inf), (20.0, inf, inf))
     rows = [(0, 0, 0, 1), (19, 0, 0, 1), (20, 0, 0, 1), (21, 0, 0, 1)]
-    outcomes, _, _ = replay(*rows, prefill=lives, rules=QueueRules("round-robin"))
+    outcomes, _, _ = replay(*rows, prefill=lives, rules=QueueRules(prefill_balancer="round-robin"))
     assert [outcome.prefill_unit for outcome in outcomes] == [0, 0, 1, 0]
 
 
@@ -347,7 +385,19 @@ def test_a_decode_unit_past_its_deadline_moves_its_stragglers() -> None:
     lives = units((0.0, 25.0, 45.0), (0.0, inf, inf))
     # steps 20-30, 30-40, 40-50; then 13 tokens travel until 63, and 5 steps are to go
     outcomes, _, logs = replay((0, 10, 10, 9), service=service, decode=lives)
-    assert outcomes == [Outcome(0, "completed", 0, 0.0, 10.0, 1, 5, 113.0, 1)]
+    assert outcomes == [
+        Outcome(
+            seq=0,
+            status="completed",
+            prefill_unit=0,
+            enqueued_us=0.0,
+            first_token_us=10.0,
+            decode_unit=1,
+            finish_step=5,
+            finish_us=113.0,
+            moved=1,
+        )
+    ]
     assert logs[0] == UnitLog(steps=3, clock_us=50.0, drain_us=25.0, moved_out=1, busy_us=30.0)
     assert (logs[1].steps, logs[1].moved_out) == (5, 0)
 
@@ -400,7 +450,19 @@ def test_the_end_is_part_of_the_replay_and_what_is_later_is_not() -> None:
 
 
 def ask(seq: int = 0, session: int = -1, work_ns: int = 0) -> Request:
-    return Request(seq, 0, 0, 1, session, 0, 0, work_ns, Outcome(seq), [], 0.0)
+    return Request(
+        seq=seq,
+        arrival=0,
+        input=0,
+        output=1,
+        session=session,
+        done=0,
+        missed=0,
+        work_ns=work_ns,
+        outcome=Outcome(seq=seq),
+        blocks=[],
+        tried=0.0,
+    )
 
 
 # units 2, 5, 7: number, (tokens, work); means 30 tokens, 60 ns
@@ -410,18 +472,18 @@ LOADS = [Load(2, 3, (10, 90)), Load(5, 1, (60, 60)), Load(7, 2, (20, 30))]
 @pytest.mark.parametrize(("name", "unit"), [("join-shortest-queue", 5), ("least-kv", 2), ("two-key", 7)])
 def test_a_balancer_takes_the_least_by_its_measure(name: str, unit: int) -> None:
     # two keys: max(1/3, 3/2), max(2, 1), max(2/3, 1/2)
-    assert Balancer(name, PREFILL, 1).choose(ask(), LOADS) == unit
+    assert Balancer(name=name, role=PREFILL, seed=1).choose(ask(), LOADS) == unit
     level = [Load(4, 1, (5, 2)), Load(6, 1, (5, 2))]
-    assert Balancer(name, PREFILL, 1).choose(ask(), level) == 4, "the lowest number of equals"
-    assert Balancer(name, PREFILL, 1).choose(ask(), [Load(4, 0, (0, 0)), Load(6, 0, (0, 0))]) == 4
+    assert Balancer(name=name, role=PREFILL, seed=1).choose(ask(), level) == 4, "the lowest number of equals"
+    assert Balancer(name=name, role=PREFILL, seed=1).choose(ask(), [Load(4, 0, (0, 0)), Load(6, 0, (0, 0))]) == 4
 
 
 def test_two_keys_ignore_a_key_that_is_nowhere() -> None:
-    assert Balancer("two-key", DECODE, 1).choose(ask(), [Load(0, 2, (0, 2)), Load(1, 1, (0, 1))]) == 1
+    assert Balancer(name="two-key", role=DECODE, seed=1).choose(ask(), [Load(0, 2, (0, 2)), Load(1, 1, (0, 1))]) == 1
 
 
 def test_round_robin_goes_on_after_the_unit_chosen_last() -> None:
-    balancer = Balancer("round-robin", PREFILL, 1)
+    balancer = Balancer(name="round-robin", role=PREFILL, seed=1)
     assert [balancer.choose(ask(), LOADS) for _ in range(4)] == [2, 5, 7, 2]
     assert balancer.choose(ask(), LOADS[2:]) == 7
     assert balancer.choose(ask(), LOADS[:2]) == 2
@@ -441,15 +503,15 @@ def test_draws_are_those_of_splitmix64() -> None:
 def test_random_and_power_of_two_draw_by_seed_and_request() -> None:
     for seq in range(50):
         first, second = (LOADS[int(uniform(9, seq, DECODE, salt) * 3)] for salt in (0, 1))
-        assert Balancer("random", DECODE, 9).choose(ask(seq), LOADS) == first.unit
+        assert Balancer(name="random", role=DECODE, seed=9).choose(ask(seq), LOADS) == first.unit
         less = min(first, second, key=lambda load: load.number)
-        assert Balancer("power-of-two", DECODE, 9).choose(ask(seq), LOADS) == less.unit
-    units_drawn = {Balancer("random", DECODE, 9).choose(ask(seq), LOADS) for seq in range(50)}
+        assert Balancer(name="power-of-two", role=DECODE, seed=9).choose(ask(seq), LOADS) == less.unit
+    units_drawn = {Balancer(name="random", role=DECODE, seed=9).choose(ask(seq), LOADS) for seq in range(50)}
     assert units_drawn == {2, 5, 7}
 
 
 def test_prefix_aware_keeps_a_session_where_it_was_unless_that_is_far_busier() -> None:
-    balancer = Balancer("prefix-aware", PREFILL, 1)
+    balancer = Balancer(name="prefix-aware", role=PREFILL, seed=1)
     assert balancer.choose(ask(session=3), LOADS) == 7, "a new session goes by two keys"
     busier = [Load(2, 0, (0, 0)), Load(5, 0, (0, 0)), Load(7, 9, (30, 300))]
     assert balancer.choose(ask(session=3, work_ns=100), busier) == 7, "300 = 2 * 100 + 100"
@@ -461,7 +523,7 @@ def test_prefix_aware_keeps_a_session_where_it_was_unless_that_is_far_busier() -
 
 
 def test_prefix_aware_decode_goes_by_two_keys() -> None:
-    balancer = Balancer("prefix-aware", DECODE, 1)
+    balancer = Balancer(name="prefix-aware", role=DECODE, seed=1)
     assert balancer.choose(ask(session=3), LOADS) == 7
     assert balancer.choose(ask(session=3), [*LOADS[:2], Load(7, 9, (60, 9))]) == 5
 

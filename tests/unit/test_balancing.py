@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner
-from planner.core.fleet.balancing import BALANCERS, BalancerTable, Measured, MeasuredImbalance, expert_sampling, measure
+from planner.core.fleet.balancing import (
+    BALANCERS,
+    BalancerTable,
+    MeasuredImbalance,
+    SimulatedImbalance,
+    expert_sampling,
+    measure,
+)
 from planner.core.fleet.kernels import balancer as balancer_kernels
 from planner.errors import UsageError
 
@@ -37,7 +44,7 @@ def _population() -> tuple[np.ndarray, np.ndarray]:
 INPUTS, OUTPUTS = _population()
 
 
-def run(balancer: str, ranks: int, streams: float, seed: int, *, warm_up: int | None = None) -> Measured:
+def run(balancer: str, ranks: int, streams: float, seed: int, *, warm_up: int | None = None) -> SimulatedImbalance:
     """The reference population on a unit, as long as for the table."""
     return measure(
         balancer,
@@ -347,7 +354,15 @@ def test_a_measured_point_is_returned_as_measured() -> None:
 def test_between_measured_points_by_hand() -> None:
     # 1/sqrt: 1/4 and 1/8, and 36 has 1/6, a third of the way from 64; sqrt(ln): 1 and 2 times that of 2 ranks
     rows = tuple(
-        MeasuredImbalance("random", ranks, streams, base + 3 * place, 1.0 + place, 2.0, 3.0)
+        MeasuredImbalance(
+            balancer="random",
+            ranks=ranks,
+            streams=streams,
+            kv=base + 3 * place,
+            count=1.0 + place,
+            kv_p99=2.0,
+            count_p99=3.0,
+        )
         for ranks, base in ((2, 0.0), (16, 100.0))
         for streams, place in ((16.0, 1.0), (64.0, 0.0))
     )

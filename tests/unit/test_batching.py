@@ -22,7 +22,7 @@ from planner.errors import UsageError
 from tests.conftest import Cli
 
 R1 = model("deepseek-r1")
-EP144 = Engine(R1, hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(model=R1, hardware=hardware("h800"), weights="fp8", expert_parallel=144, redundant_experts=32)
 
 
 def test_a_window_longer_than_the_service_collects_rate_times_window() -> None:

@@ -25,9 +25,11 @@ from planner.errors import UsageError
 from planner.studies.capacity.check import check_rows
 
 R1, H800, H100 = model("deepseek-r1"), hardware("h800"), hardware("h100")
-EP144 = Engine(R1, H800, "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
-LLAMA = Engine(model("llama-3.1-70b"), H100, "bf16", tensor_parallel=8)
-QWEN = Engine(model("qwen3-235b-a22b"), H100, "bf16", expert_parallel=32, tensor_parallel=4, overlap="on")
+EP144 = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=144, redundant_experts=32, overlap="on")
+LLAMA = Engine(model=model("llama-3.1-70b"), hardware=H100, weights="bf16", tensor_parallel=8)
+QWEN = Engine(
+    model=model("qwen3-235b-a22b"), hardware=H100, weights="bf16", expert_parallel=32, tensor_parallel=4, overlap="on"
+)
 ENGINES = (
     EP144,
     replace(EP144, overlap="auto"),
@@ -55,9 +57,9 @@ def test_the_shipped_overheads_are_what_a_fit_to_the_points_gives() -> None:
         steps = []
         for point in decode_points():
             engine = Engine(
-                model(point.model),
-                hardware(point.hardware),
-                "fp8",
+                model=model(point.model),
+                hardware=hardware(point.hardware),
+                weights="fp8",
                 expert_parallel=point.expert_parallel,
                 redundant_experts=point.redundant_experts,
                 rows_per_stream=point.rows_per_stream,
@@ -133,7 +135,7 @@ def test_a_product_takes_as_long_as_reading_its_weights_or_computing_its_rows() 
 
 def test_few_tokens_touch_few_experts_and_many_touch_all() -> None:
     """One stream sends 8 copies to 8 GPUs of 36 experts each; what the busiest gets is simulated beside."""
-    eight = Engine(R1, H800, "int4", expert_parallel=8, redundant_experts=32)
+    eight = Engine(model=R1, hardware=H800, weights="int4", expert_parallel=8, redundant_experts=32)
     touched = float(touched_experts(eight, np.array(1 / 8)))
     random = np.random.default_rng(1)
     drawn = [np.bincount(random.choice(288, 8, replace=False) // 36, minlength=8).max() for _ in range(4000)]
@@ -144,7 +146,14 @@ def test_few_tokens_touch_few_experts_and_many_touch_all() -> None:
 def test_experts_that_share_nearby_links_exchange_tokens_faster() -> None:
     near, far = (
         stages(
-            Engine(R1, hardware("gb200"), "fp8", expert_parallel=gpus, redundant_experts=32, overlap="on"),
+            Engine(
+                model=R1,
+                hardware=hardware("gb200"),
+                weights="fp8",
+                expert_parallel=gpus,
+                redundant_experts=32,
+                overlap="on",
+            ),
             np.array(64.0),
             np.array(1000.0),
             Imbalance(),

@@ -19,7 +19,7 @@ from planner.errors import UsageError
 from planner.settings.machines import GroupedAttention, Hardware
 
 R1, H800 = model("deepseek-r1"), hardware("h800")
-EP144 = Engine(R1, H800, "fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=144, redundant_experts=32)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_the_last_page_of_a_stream_is_half_used() -> None:
 
 def test_a_tensor_parallel_group_splits_kv_heads_and_copies_what_it_cannot_split() -> None:
     """Eight GPUs hold one of Llama's 8 KV heads each; of Qwen's 4 every head twice; a latent cache eight times."""
-    llama = Engine(model("llama-3.1-70b"), H800, "bf16", tensor_parallel=8)
+    llama = Engine(model=model("llama-3.1-70b"), hardware=H800, weights="bf16", tensor_parallel=8)
     assert llama.kv_bytes_per_stream(1000) == 1000 * kv_bytes_per_token(llama.model, "bf16")
-    qwen = Engine(model("qwen3-235b-a22b"), H800, "bf16", expert_parallel=32, tensor_parallel=8)
+    qwen = Engine(model=model("qwen3-235b-a22b"), hardware=H800, weights="bf16", expert_parallel=32, tensor_parallel=8)
     assert qwen.kv_bytes_per_stream(1000) == 2 * 1000 * kv_bytes_per_token(qwen.model, "bf16")
     latent = replace(EP144, tensor_parallel=8)
     assert latent.kv_bytes_per_stream(1000) == 8 * 1000 * 70_272
 
 
 def test_fp8_weights_of_671_gb_do_not_fit_eight_gpus_and_four_bit_ones_do() -> None:
-    eight = Engine(R1, H800, "fp8", expert_parallel=8)
+    eight = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=8)
     with pytest.raises(UsageError, match=r"does not fit H800: .* GB of weights .* use a smaller number format"):
         _ = eight.kv_gb
     assert replace(eight, weights="int4").kv_gb > 0

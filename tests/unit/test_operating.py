@@ -21,7 +21,14 @@ from planner.core.fleet.operating import (
 )
 from planner.errors import UsageError
 
-EP144 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=144, redundant_experts=32, overlap="on")
+EP144 = Engine(
+    model=model("deepseek-r1"),
+    hardware=hardware("h800"),
+    weights="fp8",
+    expert_parallel=144,
+    redundant_experts=32,
+    overlap="on",
+)
 SKEWED = constant(Imbalance(1.10, 1.15, 1.05))
 
 

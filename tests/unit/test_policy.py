@@ -1,5 +1,6 @@
 """Policies: a tick in, units out."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import POLICIES, Given, Known, Past, Seen, Sight, decide_all, lead_intervals, make_policy
+from planner.core.policy import (
+    POLICIES,
+    Given,
+    Known,
+    PastTargets,
+    Seen,
+    Sight,
+    decide_all,
+    lead_intervals,
+    make_policy,
+)
 from planner.core.policy.base import Policy, Tick
 from planner.core.policy.timetable import Timetable
 from planner.errors import ScenarioError, UsageError
@@ -25,7 +36,7 @@ small = cache(small_scenario)
 
 
 def tick(start: datetime, coming: Seen | None = None, seconds: int = 60) -> Tick:
-    return Tick(start, seconds, None, () if coming is None else (coming,), ())
+    return Tick(start=start, interval_s=seconds, observed=None, coming=() if coming is None else (coming,), past=())
 
 
 def policy_for(scenario: Scenario, demand: list[Seen]) -> Policy:
@@ -165,7 +176,7 @@ def test_an_unknown_policy_lists_the_known_ones() -> None:
 
 def test_the_past_is_a_view_that_does_not_grow() -> None:
     targets = [Units(1, 1), Units(2, 2)]
-    past, less = Past(targets, 2), Past(targets, 2, less=Units(1, 0))
+    past, less = PastTargets(targets, 2), PastTargets(targets, 2, less=Units(1, 0))
     targets.append(Units(3, 3))
     assert list(past) == past[:] == [Units(1, 1), Units(2, 2)]
     assert (past[-1], less[-1], less[0], len(less)) == (Units(2, 2), Units(1, 2), Units(0, 1), 2)
@@ -216,6 +227,28 @@ def test_reactive_takes_as_many_steps_at_a_time_as_it_may() -> None:
         1,
     ]
     assert steps([0, 4, 4, 4], "policy.name=reactive", "policy.most_steps_up=2") == [4, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("step", "demand", "units"),
+    [
+        # a prefill unit is 1 of the 9 nodes beside the base and carries 600 input tokens a minute
+        (("fleet.step.prefill=1", "fleet.step.decode=0"), lambda tokens: (tokens, 0), lambda count: (count, 1)),
+        # a decode unit is 2 of them and carries 600 output tokens
+        (("fleet.step.prefill=0", "fleet.step.decode=1"), lambda tokens: (0, tokens), lambda count: (1, count)),
+    ],
+    ids=["prefill", "decode"],
+)
+def test_reactive_waits_after_adding_units_of_either_role_alone(
+    step: tuple[str, str],
+    demand: Callable[[int], tuple[float, float]],
+    units: Callable[[int], tuple[int, int]],
+) -> None:
+    rules = ("policy.name=reactive", "policy.up_cooldown_s=120", "policy.down_cooldown_s=0", *step)
+    # 900 tokens observed ask for a second unit, 1500 for a third, a minute after the second: within the cooldown
+    full, *later = decided([demand(tokens) for tokens in (500, 900, 1500, 1500, 1500)], *rules)
+    assert full == units(10 if step[0].endswith("1") else 5)
+    assert later == [units(count) for count in (1, 2, 2, 3)]
 
 
 @given(st.floats(0.1, 3.9), st.lists(st.floats(0.95, 1.05), min_size=2, max_size=40), st.booleans())
@@ -277,6 +310,16 @@ def test_bounds_hold_in_their_hours_and_on_their_days() -> None:
     assert bounded(floors, friday, 4) == [1, 3, 2, 1]
     ceiling = '[{days="sat-mon", ceiling_nodes=6}]'
     assert bounded(ceiling, friday, 4, load=3.5) == [4, 4, 2, 2]
+
+
+def test_a_floor_holds_for_the_units_of_both_roles() -> None:
+    inside = ("policy.name=scheduled-bounds", "policy.inside=predictive")
+    # no demand: one step, and three are the floor
+    assert decided([(0, 0)], *inside, "policy.bounds=[{floor_nodes=9}]") == [(3, 3)]
+    # steps of 2 prefill units and 1 decode unit: 4 nodes beside the base of 3
+    step = "fleet.step.prefill=2"
+    assert decided([(0, 0)], *inside, step, "policy.bounds=[{floor_nodes=7}]") == [(3, 2)]
+    assert decided([(2400, 0)], *inside, step, "policy.bounds=[{floor_nodes=7}]") == [(5, 3)]
 
 
 def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:

@@ -20,7 +20,13 @@ from tests.unit.test_policy import MADE, policy_for, targets_of
 def demand_of(tokens: list[tuple[int, int]], interval_s: int = 60) -> Demand:
     columns = [np.array(column, np.int64) for column in zip(*tokens, strict=True)]
     none = np.zeros(len(tokens), np.int64)
-    return Demand(Grid(0, interval_s, len(tokens)), none, columns[0], none, columns[1])
+    return Demand(
+        grid=Grid(0, interval_s, len(tokens)),
+        requests=none,
+        input_tokens=columns[0],
+        cached_input_tokens=none,
+        output_tokens=columns[1],
+    )
 
 
 def replayed(scenario: Scenario, targets: list[Units], tokens: list[tuple[int, int]], ahead: bool) -> IntervalPlan:

@@ -11,7 +11,9 @@ from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_token
 from planner.errors import UsageError
 from planner.studies.capacity.check import check_rows, prefill_factor
 
-EP32 = Engine(model("deepseek-r1"), hardware("h800"), "fp8", expert_parallel=32, redundant_experts=32)
+EP32 = Engine(
+    model=model("deepseek-r1"), hardware=hardware("h800"), weights="fp8", expert_parallel=32, redundant_experts=32
+)
 
 
 def test_published_rates_fall_with_the_prompt_as_the_model_says_within_one_per_cent() -> None:
@@ -40,7 +42,10 @@ def test_a_token_passes_the_weights_and_attends_to_its_context_by_hand() -> None
 def test_a_tensor_parallel_group_shares_the_work_and_adds_up_over_its_links() -> None:
     llama = model("llama-3.1-70b")
     one, eight = (
-        Engine(llama, hardware("h100"), "bf16", tensor_parallel=tp, overheads=Overheads(row_us=0)) for tp in (1, 8)
+        Engine(
+            model=llama, hardware=hardware("h100"), weights="bf16", tensor_parallel=tp, overheads=Overheads(row_us=0)
+        )
+        for tp in (1, 8)
     )
     alone, shared = float(us_per_missed_token(one, 1000)), float(us_per_missed_token(eight, 1000))
     assert alone / 8 < shared < alone / 4

@@ -108,7 +108,9 @@ def replayed_ms(prompts: Prompts, load: float, balancer: BalancerName) -> tuple[
     kinds = rng.choice(len(prompts.share), int(600 * per_s), p=prompts.share)
     missed, hit = (column[kinds].astype(np.int64) for column in (prompts.missed, prompts.hit))
     requests = poisson(rng, len(kinds), 1e6 / per_s, input_tokens=missed + hit, cached_input_tokens=hit)
-    stage = PrefillStage(service, units(8), QueueRules(balancer), Span(60e6, 600e6, 700e6))
+    stage = PrefillStage(
+        service, units(8), QueueRules(prefill_balancer=balancer), Span(from_us=60e6, to_us=600e6, end_us=700e6)
+    )
     stage.feed(requests)
     stage.finish()
     (slowest,) = quantiles_ms(stage.ttft.sum(axis=(0, 1)), (0.99,))

@@ -176,7 +176,13 @@ def _each_column(demand: Demand, change: Callable[[Ints], Floats | Ints]) -> Dem
             demand.requests,
         )
     )
-    return Demand(demand.grid, requests, uncached + cached, cached, output)
+    return Demand(
+        grid=demand.grid,
+        requests=requests,
+        input_tokens=uncached + cached,
+        cached_input_tokens=cached,
+        output_tokens=output,
+    )
 
 
 @dataclass(frozen=True)
@@ -222,7 +228,13 @@ def total_demand(base: Demand, parts: Sequence[tuple[int, Demand]], unpaid_share
     cached = blended(*(each.cached_input_tokens for each in demands))
     uncached = blended(*(each.input_tokens - each.cached_input_tokens for each in demands))
     output, requests = blended(*(each.output_tokens for each in demands)), blended(*(each.requests for each in demands))
-    return Demand(base.grid, requests, uncached + cached, cached, output)
+    return Demand(
+        grid=base.grid,
+        requests=requests,
+        input_tokens=uncached + cached,
+        cached_input_tokens=cached,
+        output_tokens=output,
+    )
 
 
 @dataclass(frozen=True)

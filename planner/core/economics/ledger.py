@@ -13,7 +13,7 @@ from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.units import S_PER_HOUR, TOKENS_PER_PRICE, Ints, cumulative_rounding, round_half_up
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Costs:
     """Integer micro-dollars per interval; fleet = inference + training + idle."""
 
@@ -24,7 +24,7 @@ class Costs:
     training_charge: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RevenueTerms:
     """What turns theoretical into expected revenue."""
 
@@ -64,7 +64,7 @@ def costs(
     both = cumulative_rounding([a + b for a, b in zip(inference_due, lent_due, strict=True)], S_PER_HOUR)
     fleet = cumulative_rounding([fleet_node_s * node_hour_micros] * len(inference), S_PER_HOUR)
     return Costs(
-        inference,
+        inference=inference,
         training=[total - part for total, part in zip(both, inference, strict=True)],
         idle=[total - part for total, part in zip(fleet, both, strict=True)],
         fleet=fleet,

@@ -19,7 +19,7 @@ _US_PER_MINUTE = 60 * US_PER_S
 _MINUTES_PER_DAY = 1440
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenRates:
     """What tokens earn, integer micro-dollars per million tokens."""
 
@@ -36,13 +36,13 @@ class TokenRates:
         """The rates of a price sheet; dollars per million tokens have at most six decimals there."""
         prices, discount = sheet.usd_per_million_tokens, sheet.off_peak
         return cls(
-            sheet.name,
-            micros(prices.cached_input),
-            micros(prices.uncached_input),
-            micros(prices.output),
-            ppm(discount.price_ratio) if discount else PPM,
-            discount.window if discount else None,
-            datetime.combine(discount.from_date, datetime.min.time(), UTC) if discount else None,
+            name=sheet.name,
+            cached_input=micros(prices.cached_input),
+            uncached_input=micros(prices.uncached_input),
+            output=micros(prices.output),
+            off_peak_ratio_ppm=ppm(discount.price_ratio) if discount else PPM,
+            off_peak_window=discount.window if discount else None,
+            off_peak_from=datetime.combine(discount.from_date, datetime.min.time(), UTC) if discount else None,
         )
 
     def earned(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:

@@ -30,8 +30,8 @@ ACTIVE_EXPERTS = 8
 """Experts per token. Published: DeepSeek-V3 configuration."""
 
 
-@dataclass(frozen=True)
-class Measured:
+@dataclass(frozen=True, kw_only=True)
+class SimulatedImbalance:
     """Time means of one run: largest over mean of the ranks' KV tokens and streams, and their 99th percentiles.
 
     streams: per rank, in the mean; context: tokens per stream.
@@ -45,7 +45,7 @@ class Measured:
     context: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredImbalance:
     """A row of the table: largest over mean of KV tokens and streams on that many ranks with that many streams each."""
 
@@ -110,8 +110,8 @@ class BalancerTable:
             ]
             return float(np.interp(np.sqrt(np.log(ranks)), np.sqrt(np.log(all_ranks)), by_ranks))
 
-        values = [between(field) for field in ("kv", "count", "kv_p99", "count_p99")]
-        return MeasuredImbalance(balancer, ranks, streams, *values)
+        values = {field: between(field) for field in ("kv", "count", "kv_p99", "count_p99")}
+        return MeasuredImbalance(balancer=balancer, ranks=ranks, streams=streams, **values)
 
     def _of(self, balancer: str) -> list[MeasuredImbalance]:
         return [row for row in self.rows if row.balancer == balancer]
@@ -128,7 +128,7 @@ def measure(
     steps: int,
     warm_up: int | None = None,
     every: int = SAMPLE_EVERY,
-) -> Measured:
+) -> SimulatedImbalance:
     """Imbalance of a unit in the steady state, over that many steps.
 
     input_tokens, output_tokens: (requests,), the population that requests are drawn from, pair by pair. streams: per
@@ -153,7 +153,7 @@ def measure(
     # an empty unit is even
     kv = np.where(all_kv > 0, most_kv * ranks / np.maximum(all_kv, 1), 1.0)
     count = np.where(all_streams > 0, most_streams * ranks / np.maximum(all_streams, 1), 1.0)
-    return Measured(
+    return SimulatedImbalance(
         kv=float(kv.mean()),
         count=float(count.mean()),
         kv_p99=float(np.quantile(kv, 0.99)),

@@ -17,7 +17,7 @@ LEAST_POINTS = 4
 """One more than there are unknowns, so that the residuals say something."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Fitted overheads, the range of the points, and how well they are met.
 
@@ -74,7 +74,13 @@ def fit(
     step = (parts @ found + model.overheads.host_us) / 1e3
     overheads = _overheads(found, model)
     left_out = np.array([_left_out(parts, target, measured, out) for out in range(len(measured))])
-    return Calibration(overheads, _range(batch, context), step, step / measured - 1, left_out)
+    return Calibration(
+        overheads=overheads,
+        validity=_range(batch, context),
+        model_ms=step,
+        relative_errors=step / measured - 1,
+        left_out_errors=left_out,
+    )
 
 
 def calibrated(engine: Engine, calibration: Calibration) -> Engine:

@@ -46,7 +46,7 @@ class Imbalance:
     dispatch: float | Floats = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stages:
     """Microseconds of one layer's stages and micro-batch, arrays of one shape."""
 

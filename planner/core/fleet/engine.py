@@ -49,7 +49,7 @@ class Validity:
     least_kv_tokens: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Engine:
     """A model on a kind of node. Raises UsageError where the parts do not go together.
 

@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 """Share of a disk that is rounding of floating-point numbers, not need: some thousand units in the last place."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HitCurve:
     """Input tokens that hit, as a staircase over the cache's capacity.
 
@@ -98,7 +98,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiskCache:
     """A KV cache to be held on disks.
 
@@ -130,7 +130,7 @@ class Disk:
     capacity_tb: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiskPlan:
     """What a cache asks of its disks. binds: which of the two needs is the larger, before rounding up."""
 

@@ -24,7 +24,7 @@ def constant(imbalance: Imbalance) -> ImbalanceAt:
 balanced = constant(Imbalance())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
     """What a GPU or node does at one batch. limit: what keeps the batch from growing."""
 

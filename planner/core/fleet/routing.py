@@ -45,7 +45,7 @@ class RequestClass:
     requests_per_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Routing:
     """Requests and nodes of an assignment.
 
@@ -208,7 +208,14 @@ class _Problem:
         shares = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
         requests = shares * self.rates[:, None]
         nodes = (requests * self.nodes_per_request_s).sum(axis=0)
-        return Routing(self.classes, self.pools, requests, nodes, float(nodes @ self.prices), shadow_prices)
+        return Routing(
+            classes=self.classes,
+            pools=self.pools,
+            requests_per_s=requests,
+            nodes=nodes,
+            usd_per_hour=float(nodes @ self.prices),
+            shadow_prices=shadow_prices,
+        )
 
     def _matrix(self) -> tuple[Ints, Ints, Floats]:
         """Two entries per column, its class's and its pool's: starts, rows and values."""

@@ -14,7 +14,7 @@ SCALED_GROUP, SCALE_BYTES = 128, 4
 and layer for DeepSeek-V3 (published: FlashMLA's fp8 cache format)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttentionShape:
     """One attention layer, whole: weights of the products before and after the core, and the core's arithmetic.
 
@@ -55,7 +55,15 @@ def attention_shape(model: Model) -> AttentionShape:
         )
     before, after = hidden * (a.heads + 2 * a.kv_heads) * a.head_dim, a.heads * a.head_dim * hidden
     flops = 4 * a.heads * a.head_dim
-    return AttentionShape(before, after, before + after, a.heads, a.kv_heads, flops, flops)
+    return AttentionShape(
+        before=before,
+        after=after,
+        stored=before + after,
+        heads=a.heads,
+        kv_heads=a.kv_heads,
+        decode_flops=flops,
+        prefill_flops=flops,
+    )
 
 
 def kv_bytes_per_token(model: Model, dtype: CacheDtype) -> int:

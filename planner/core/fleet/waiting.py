@@ -47,7 +47,7 @@ class Prompts:
         return float(self.share @ (self.missed + self.hit))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrefillUnit:
     """Speeds of a prefill unit. m tokens after h take one rank m * (missed_us + context_us * (h + m/2)) us.
 

@@ -18,7 +18,7 @@ MOST_FORECASTS = 10_000_000
 """Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """Errors of rolling forecasts over all scored pairs of a row and a step.
 
@@ -38,7 +38,7 @@ class Score:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tested:
     """One method on one series (n,): its score, and what it says of the time after the series.
 
@@ -54,7 +54,7 @@ class Tested:
     before: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackTest:
     """Forecasts of a demand by several methods, all scored from the row `first` on. horizon: in intervals."""
 
@@ -109,17 +109,17 @@ def back_test(
             quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
             tested.append(
                 Tested(
-                    maker.name,
-                    column,
-                    score(series, forecasts, quantiles, first),
-                    forecasts[-1],
-                    {share: rows[-1] for share, rows in quantiles.items()},
-                    _last_steps(forecasts),
+                    method=maker.name,
+                    series=column,
+                    score=score(series, forecasts, quantiles, first),
+                    ahead=forecasts[-1],
+                    quantiles={share: rows[-1] for share, rows in quantiles.items()},
+                    before=_last_steps(forecasts),
                 )
             )
             if progress is not None:
                 progress(len(tested), len(makers) * len(SERIES))
-    return BackTest(demand, season, horizon, first, tuple(tested))
+    return BackTest(demand=demand, season=season, horizon=horizon, first=first, tested=tuple(tested))
 
 
 def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], first: int) -> Score:

@@ -70,4 +70,4 @@ def _follows(before: Stretch, after: Stretch) -> None:
 def _part(grid: Grid, sums: Mapping[str, Ints], first: int, end: int) -> Demand:
     end = max(first, end)
     part = Grid(grid.start_us + first * grid.interval_us, grid.interval_s, end - first)
-    return Demand(part, **{name: values[first:end] for name, values in sums.items()})
+    return Demand(grid=part, **{name: values[first:end] for name, values in sums.items()})

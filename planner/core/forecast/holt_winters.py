@@ -25,7 +25,7 @@ from planner.units import Floats
 Form = Literal["additive", "multiplicative"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Smoothing:
     """One set of parameters. beta is the trend's own (beta* in the book); phi 0 leaves the trend out, 1 is undamped."""
 
@@ -44,7 +44,7 @@ _TRENDS = ((0.0, 0.0), (0.05, 0.95), (0.001, 1.0))
 _SEASONS = (0.1, 0.3, 0.6)
 _FORMS: tuple[Form, ...] = ("additive", "multiplicative")
 GRID = tuple(
-    Smoothing(form, alpha, beta, gamma, phi)
+    Smoothing(form=form, alpha=alpha, beta=beta, gamma=gamma, phi=phi)
     for form, alpha, (beta, phi), gamma in product(_FORMS, _LEVELS, _TRENDS, _SEASONS)
     if gamma <= 1 - alpha + 1e-9
 )
@@ -118,7 +118,7 @@ class HoltWinters:
         return groups
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Run:
     """What one form's sets of parameters make of a series (n,), all beside each other.
 
@@ -158,7 +158,7 @@ class _Run:
             level = alpha * remove(series[t], before) + (1 - alpha) * base
             levels[t + 1] = np.where(np.isnan(factors[t]), np.nan, level)
             trends[t + 1] = beta * (levels[t + 1] - levels[t]) + (1 - beta) * phi * trends[t]
-        return cls(m, form, phi, levels, trends, factors)
+        return cls(season=m, form=form, phi=phi, levels=levels, trends=trends, seasons=factors)
 
     def forecast(self, row: int, steps: int, sets: slice = slice(None)) -> Floats:
         """What some sets of parameters expect of the intervals from a row on; (steps, sets), nan where none can."""

@@ -1,21 +1,23 @@
-"""Bound, schedule and gap: relaxation first, then branch and bound for both classes of policies. Pure."""
+"""The search for an optimum: relaxation first, then branch and bound for both classes of policies. Pure.
+
+The classes are those of `planner.core.optimum.program`: policies that know targets ahead, and late ones. The lower of
+their bounds holds for every policy, and the better of their schedules is the best that was found.
+"""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import numpy as np
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.problem import Objective, Problem, shortfall
+from planner.core.optimum.documents import Status
+from planner.core.optimum.problem import Objective, Problem
 from planner.core.optimum.program import Program
-from planner.core.optimum.schedules import foreseeing, keeps_times, mended
-from planner.core.optimum.solver import relaxation, search
-from planner.core.replay.intervals.plan import IntervalPlan
+from planner.core.optimum.results import ClassBound, FeasibleSchedule, Optimum
+from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
+from planner.core.optimum.solver import Search, relaxation, search
 from planner.units import Clock
-
-Status = Literal["optimal", "feasible (time limit)", "feasible (relaxed)", "infeasible", "no schedule found"]
 
 PROVEN = 1e-6
 """Largest gap, as a share, that counts as none. Assumed: over the solver's rounding, far under a unit in a plan."""
@@ -29,101 +31,6 @@ WINDOW_S = 2.0
 """Seconds of search in a window at most. Measured: most windows take less."""
 WINDOW_SHARE = 0.4
 """Share of the time for windows. Measured: the bound needs the rest."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A schedule that the interval replay accepts within the allowance. value: in the objective's unit.
-
-    ahead: whether leaving units drain before the boundary, as those of a timetable do.
-    """
-
-    targets: tuple[Units, ...]
-    ahead: bool
-    value: float
-    plan: IntervalPlan
-    shortfall_tokens: int
-
-
-@dataclass(frozen=True)
-class Side:
-    """The bound of one class of policies, in the objective's unit; infinite where none is within the allowance.
-
-    bound: at least lp_bound. finished: whether the search ended by itself. Seconds are wall-clock time.
-    """
-
-    ahead: bool
-    lp_bound: float
-    lp_seconds: float
-    bound: float
-    seconds: float
-    finished: bool
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """What is known of the least value. bound <= value of every policy within the allowance.
-
-    gap: (schedule - bound) / |bound|. timetable: the best schedule known ahead. cure: what an infeasible problem lacks.
-    """
-
-    objective: Objective
-    status: Status
-    sides: tuple[Side, ...]
-    schedule: Schedule | None
-    timetable: Schedule | None
-    cure: str | None
-
-    @property
-    def bound(self) -> float | None:
-        proven = min(side.bound for side in self.sides)
-        return _finite(proven if self.schedule is None else min(proven, self.schedule.value))
-
-    @property
-    def lp_bound(self) -> float | None:
-        return _finite(min(side.lp_bound for side in self.sides))
-
-    @property
-    def seconds(self) -> float:
-        return sum(side.seconds + side.lp_seconds for side in self.sides)
-
-    @property
-    def lp_seconds(self) -> float:
-        return sum(side.lp_seconds for side in self.sides)
-
-    @property
-    def gap(self) -> float | None:
-        return None if self.schedule is None else gap(self.schedule.value, self.bound)
-
-    def document(self) -> dict[str, Any]:
-        """Status, bounds, gap and seconds, JSON-ready; values in hours or dollars."""
-        key = "node_hours" if self.objective == "node-hours" else "cost_usd"
-        return {
-            "objective": self.objective,
-            key: self.bound,
-            "status": self.status,
-            "bound": self.bound,
-            "schedule": self.schedule.value if self.schedule else None,
-            "gap": self.gap,
-            "seconds": self.seconds,
-            "lp_bound": self.lp_bound,
-            "lp_seconds": self.lp_seconds,
-            "policies": [
-                {
-                    "drain": "before the boundary" if side.ahead else "after the boundary",
-                    "lp_bound": _finite(side.lp_bound),
-                    "bound": _finite(side.bound),
-                    "finished": side.finished,
-                }
-                for side in self.sides
-            ],
-            "cure": self.cure,
-        }
-
-
-def gap(value: float, bound: float | None) -> float | None:
-    """How far a value lies above the bound, as a share of it; None without a bound, or where that is 0."""
-    return (value - bound) / abs(bound) if bound else None
 
 
 def optimise(
@@ -140,81 +47,139 @@ def optimise(
     time_limit_s: for both searches together; relaxations and replays come on top. clock: seconds. moment: an
     interval's number in words.
     """
-    sides = []
-    for ahead in (True, False):
-        if ahead or problem.deployment.settings.drain_deadline_s:  # without draining both are the same
-            begin = clock()
-            relaxed = relaxation(Program(problem, objective, ahead=ahead))
-            value = _value(problem, objective, relaxed[0] if relaxed else math.inf)
-            sides.append(Side(ahead, value, clock() - begin, value, 0.0, finished=relaxed is None))
-    if all(math.isinf(side.lp_bound) for side in sides):
-        return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
-    found = [_schedule(problem, objective, targets, ahead=True) for targets in (*starts, *foreseeing(problem))]
-    for number, side in enumerate(sides):
-        if side.finished:
+    classes = [_relaxed(problem, objective, clock, ahead=ahead) for ahead in _classes(problem)]
+    if all(math.isinf(each.lp_bound) for each in classes):
+        return _infeasible(problem, objective, classes, moment)
+    candidates = (*starts, *starting_schedules(problem))
+    schedules = [_schedule(problem, objective, targets, ahead=True) for targets in candidates]
+    for number, each in enumerate(classes):
+        if each.finished:
             continue
-        begin, left = clock(), time_limit_s - sum(done.seconds for done in sides)
-        limit = left * AHEAD_SHARE if number + 1 < len(sides) else left
-        best = _least(found)
-        program = Program(problem, objective, ahead=side.ahead)
-        if best and side.ahead:
-            best = _improved(problem, objective, best, begin + limit * WINDOW_SHARE, clock)
-            found.append(best)
-            limit -= clock() - begin
-        program = Program(problem, objective, ahead=side.ahead)
-        if best is None:
-            result = search(program, max(limit, 0.0))
-        elif side.ahead:
-            result = search(program, max(limit, 0.0), start=best.targets)
-        else:  # only what is better than the best so far is of interest
-            result = search(program, max(limit, 0.0), under=_node_intervals(problem, objective, best.value))
-        if result.targets is not None:
-            found.append(_schedule(problem, objective, result.targets, ahead=side.ahead))
-        bound = max(side.lp_bound, _value(problem, objective, result.bound))
-        sides[number] = replace(side, bound=bound, seconds=clock() - begin, finished=result.finished)
-    best, timetable = _least(found), _least([one for one in found if one and one.ahead])
-    if best is None and all(math.isinf(side.bound) for side in sides):
-        return Optimum(objective, "infeasible", tuple(sides), None, None, _cure(problem, moment))
-    return Optimum(objective, _status(sides, best), tuple(sides), best, timetable, None)
+        limit_s = time_limit_s - sum(other.seconds for other in classes)
+        if number + 1 < len(classes):
+            limit_s *= AHEAD_SHARE
+        classes[number], better = _searched(problem, objective, each, _least(schedules), limit_s, clock)
+        schedules += better
+    best = _least(schedules)
+    if best is None and all(math.isinf(each.bound) for each in classes):
+        return _infeasible(problem, objective, classes, moment)
+    return Optimum(
+        objective=objective,
+        status=_status(classes, best),
+        classes=tuple(classes),
+        schedule=best,
+        timetable=_least([schedule for schedule in schedules if schedule and schedule.ahead]),
+        cure=None,
+    )
 
 
-def _improved(problem: Problem, objective: Objective, best: Schedule, until: float, clock: Clock) -> Schedule:
+def _classes(problem: Problem) -> tuple[bool, ...]:
+    """The classes of policies to bound, as whether targets are known ahead; without draining both are the same."""
+    return (True, False) if problem.deployment.settings.drain_deadline_s else (True,)
+
+
+def _relaxed(problem: Problem, objective: Objective, clock: Clock, *, ahead: bool) -> ClassBound:
+    """The bound of a class by the linear relaxation; finished where that has no solution, as then nothing has."""
+    begin = clock()
+    relaxed = relaxation(Program(problem, objective, ahead=ahead))
+    bound = _value(problem, objective, relaxed[0] if relaxed else math.inf)
+    return ClassBound(
+        ahead=ahead,
+        lp_bound=bound,
+        lp_seconds=clock() - begin,
+        bound=bound,
+        seconds=0.0,
+        finished=relaxed is None,
+    )
+
+
+def _searched(
+    problem: Problem,
+    objective: Objective,
+    relaxed: ClassBound,
+    best: FeasibleSchedule | None,
+    limit_s: float,
+    clock: Clock,
+) -> tuple[ClassBound, list[FeasibleSchedule]]:
+    """The bound of a class after branch and bound, and the schedules met on the way. best: the best known before."""
+    begin = clock()
+    schedules = []
+    if best and relaxed.ahead:
+        # a long plan is too much for one search: a good start, found piece by piece, prunes most of its tree
+        best = _improved(problem, objective, best, begin + limit_s * WINDOW_SHARE, clock)
+        schedules.append(best)
+        limit_s -= clock() - begin
+    result = _branch_and_bound(problem, objective, best, max(limit_s, 0.0), ahead=relaxed.ahead)
+    if result.targets is not None:
+        # the program allows a little that the replay does not, so its schedule counts as the replay runs it
+        schedule = _schedule(problem, objective, result.targets, ahead=relaxed.ahead)
+        schedules += [schedule] if schedule else []
+    bound = max(relaxed.lp_bound, _value(problem, objective, result.bound))
+    return replace(relaxed, bound=bound, seconds=clock() - begin, finished=result.finished), schedules
+
+
+def _branch_and_bound(
+    problem: Problem, objective: Objective, best: FeasibleSchedule | None, limit_s: float, *, ahead: bool
+) -> Search:
+    program = Program(problem, objective, ahead=ahead)
+    if best is None:
+        return search(program, limit_s)
+    if ahead:
+        return search(program, limit_s, start=best.targets)
+    # The best so far drains ahead, so it is no start here. But late schedules matter only below its value, and mostly
+    # there are none: the solver proves that in a fraction of the time that it takes to find the best of them.
+    return search(program, limit_s, under=_node_intervals(problem, objective, best.value))
+
+
+def _improved(
+    problem: Problem, objective: Objective, best: FeasibleSchedule, until: float, clock: Clock
+) -> FeasibleSchedule:
     """The best of schedules that differ from the last in one window of a long plan, window by window, up to a time."""
     if problem.count <= LONG:
         return best
+    # twice, the second time half a window off, so that no interval stays at the edge of its window
     for first in (*range(0, problem.count, WINDOW), *range(-WINDOW // 2, problem.count, WINDOW)):
-        left = until - clock()
-        if left <= 0:
+        left_s = until - clock()
+        if left_s <= 0:
             break
+        # a new program for every window: `search` fixes columns of the one it is given
         program = Program(problem, objective, ahead=True)
         window = range(first, first + WINDOW)
-        result = search(program, min(WINDOW_S, left), start=best.targets, window=window)
-        tried = _schedule(problem, objective, result.targets, ahead=True) if result.targets else None
-        best = min(best, tried, key=lambda one: one.value) if tried else best
+        result = search(program, min(WINDOW_S, left_s), start=best.targets, window=window)
+        schedule = _schedule(problem, objective, result.targets, ahead=True) if result.targets else None
+        best = _least([best, schedule]) or best
     return best
 
 
-def _status(sides: Sequence[Side], best: Schedule | None) -> Status:
+def _status(classes: Sequence[ClassBound], best: FeasibleSchedule | None) -> Status:
     if best is None:
         return "no schedule found"
-    if best.value - min(side.bound for side in sides) <= PROVEN * abs(best.value):
+    if best.value - min(each.bound for each in classes) <= PROVEN * abs(best.value):
         return "optimal"
-    return "feasible (relaxed)" if all(side.finished for side in sides) else "feasible (time limit)"
+    # even finished searches may leave a gap, where the program does not charge all that the replay does
+    return "feasible (relaxed)" if all(each.finished for each in classes) else "feasible (time limit)"
 
 
-def _schedule(problem: Problem, objective: Objective, targets: Sequence[Units], *, ahead: bool) -> Schedule | None:
-    """The schedule as the replay runs it, mended where it falls short of the allowance; None where it cannot be."""
-    held = mended(problem, targets, ahead=ahead)
-    if held is None or not keeps_times(problem, held):
+def _schedule(
+    problem: Problem, objective: Objective, targets: Sequence[Units], *, ahead: bool
+) -> FeasibleSchedule | None:
+    """The schedule as the replay runs it, repaired where it is beyond the allowance; None where it cannot be."""
+    repaired = repair(problem, targets, ahead=ahead)
+    if repaired is None or not keeps_times(problem, repaired):
         return None
-    plan = problem.replay(held, ahead=ahead)
-    missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
-    value = problem.in_units(problem.value(plan, objective), objective)
-    return Schedule(tuple(held), ahead, value, plan, missing)
+    plan = problem.replay(repaired, ahead=ahead)
+    return FeasibleSchedule(
+        targets=tuple(repaired),
+        ahead=ahead,
+        value=problem.in_units(problem.value(plan, objective), objective),
+        plan=plan,
+        shortfall_tokens=int(plan.shortfall_tokens.sum()),
+    )
 
 
-def _least(found: Sequence[Schedule | None]) -> Schedule | None:
-    return min((one for one in found if one), key=lambda one: one.value, default=None)
+def _least(schedules: Sequence[FeasibleSchedule | None]) -> FeasibleSchedule | None:
+    """The schedule of the least value, the first of equal ones."""
+    return min((schedule for schedule in schedules if schedule), key=lambda schedule: schedule.value, default=None)
 
 
 def _value(problem: Problem, objective: Objective, node_intervals: float) -> float:
@@ -222,8 +187,21 @@ def _value(problem: Problem, objective: Objective, node_intervals: float) -> flo
 
 
 def _node_intervals(problem: Problem, objective: Objective, value: float) -> float:
-    one = problem.in_units(problem.interval_s, objective)
-    return value / one if one else math.inf
+    unit_value = problem.in_units(problem.interval_s, objective)
+    return value / unit_value if unit_value else math.inf
+
+
+def _infeasible(
+    problem: Problem, objective: Objective, classes: Sequence[ClassBound], moment: Callable[[int], str]
+) -> Optimum:
+    return Optimum(
+        objective=objective,
+        status="infeasible",
+        classes=tuple(classes),
+        schedule=None,
+        timetable=None,
+        cure=_cure(problem, moment),
+    )
 
 
 def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
@@ -245,7 +223,3 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
         f"over {ratio:.3%} of tokens fall short, {where}; raise it, or fleet.nodes: "
         f"{int(np.max(fewest))} carry the fullest interval"
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -17,8 +17,8 @@ Objective = Literal["node-hours", "cost"]
 """node-hours: those of inference. cost: of inference, less the value of useful training, plus starts; in dollars."""
 
 
-@dataclass(frozen=True)
-class Role:
+@dataclass(frozen=True, kw_only=True)
+class ProblemRole:
     """One kind of unit. nodes: of one unit; floor and most: units at least and at most; demand: tokens, (count,)."""
 
     name: str
@@ -42,7 +42,7 @@ class Role:
         return np.maximum(units, self.floor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """A plan to optimise: what the interval replay takes, the allowance, and what nodes and training are worth.
 
@@ -78,12 +78,19 @@ class Problem:
         return self.deployment.settings.nodes
 
     @cached_property
-    def roles(self) -> tuple[Role, Role]:
+    def roles(self) -> tuple[ProblemRole, ProblemRole]:
         """Prefill and decode."""
         fleet, floor = self.deployment.settings, self.floor
         spare = self.nodes - self.deployment.nodes(floor)
         return tuple(  # type: ignore[return-value]  # two of them
-            Role(name, unit.nodes, unit.tokens_per_s_per_node, least, least + spare // unit.nodes, demand)
+            ProblemRole(
+                name=name,
+                nodes=unit.nodes,
+                tokens_per_s_per_node=unit.tokens_per_s_per_node,
+                floor=least,
+                most=least + spare // unit.nodes,
+                demand=demand,
+            )
             for name, unit, least, demand in (
                 ("prefill", fleet.prefill, floor.prefill, self.demand.input_tokens),
                 ("decode", fleet.decode, floor.decode, self.demand.output_tokens),
@@ -133,8 +140,3 @@ class Problem:
         """Charged node-seconds in the objective's unit: hours, or dollars."""
         hours = node_s / S_PER_HOUR
         return hours if objective == "node-hours" else hours * self.node_hour_micros / MICROS_PER_USD
-
-
-def shortfall(plan: IntervalPlan) -> tuple[Ints, Ints]:
-    """Input and output tokens that a plan does not serve in time, (count,) each."""
-    return plan.shortfall_input_tokens, plan.shortfall_output_tokens

@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.problem import Objective, Problem, Role
+from planner.core.optimum.problem import Objective, Problem, ProblemRole
 
 Terms = Mapping[int, float]
 """A linear expression: factors by column."""
@@ -57,7 +57,7 @@ SCALE = 100.0
 to about a token, and the published day is proven soonest."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Matrix:
     """Columns and rows as they are added, in order."""
 
@@ -98,11 +98,11 @@ def plus(*parts: tuple[float, Terms]) -> dict[int, float]:
 def phases(seconds: int, interval_s: int) -> list[tuple[int, float]]:
     """(k, o[k] - o[k+1]) where that is not 0; o[k] is the part of the (k+1)-th interval within the time."""
     whole, rest = divmod(seconds, interval_s)
-    found = [(whole - 1, 1 - rest / interval_s), (whole, rest / interval_s)]
-    return [(k, weight) for k, weight in found if k >= 0 and weight > 0]
+    weights = [(whole - 1, 1 - rest / interval_s), (whole, rest / interval_s)]
+    return [(k, weight) for k, weight in weights if k >= 0 and weight > 0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Columns:
     """A role's columns by interval: units held, started, stopped; late ones: those waiting, those that leave unserved;
     tokens short in units."""
@@ -171,23 +171,30 @@ class Program:
         ]
         return list(zip(*parts, strict=True))
 
-    def _columns(self, role: Role) -> _Columns:
-        matrix, count = self.matrix, self.problem.count
-        room, per_unit = self._most(role) - role.floor, self._unit_tokens(role)
-        brim = self.start_s + self.drain_s == self.interval_s
-        least = [role.floor] * count
+    def _columns(self, role: ProblemRole) -> _Columns:
+        matrix, per_unit = self.matrix, self._unit_tokens(role)
+        least = [role.floor] * self.problem.count
         if self.covering:
             least = [min(int(units), role.most) for units in role.covering(self.interval_s)]
+        # nothing moves before the first boundary; only late units wait, and only in full intervals leave unserved
+        never = self.problem.count
+        waits = 1 if self.exact and not self.ahead else never
+        leaves_unserved = 2 if self.start_s + self.drain_s == self.interval_s and not self.ahead else never
         return _Columns(
             held=[matrix.column(units, self._most(role), whole=True) for units in least],
-            started=[matrix.column(0, room if t else 0) for t in range(count)],
-            stopped=[matrix.column(0, room if t else 0) for t in range(count)],
-            waiting=[matrix.column(0, room if t and not self.ahead and self.exact else 0) for t in range(count)],
-            unserved=[matrix.column(0, room if t > 1 and not self.ahead and brim else 0) for t in range(count)],
+            started=self._moving(role, 1),
+            stopped=self._moving(role, 1),
+            waiting=self._moving(role, waits),
+            unserved=self._moving(role, leaves_unserved),
             short=[matrix.column(0, float(tokens) / per_unit) for tokens in role.demand],
         )
 
-    def _most(self, role: Role) -> int:
+    def _moving(self, role: ProblemRole, first: int) -> list[int]:
+        """A column by interval of units that move, none before the first."""
+        room = self._most(role) - role.floor
+        return [self.matrix.column(0, room if t >= first else 0) for t in range(self.problem.count)]
+
+    def _most(self, role: ProblemRole) -> int:
         """The most units to consider: ahead, more than the floor of a role without demand only cost."""
         return role.floor if self.ahead and not role.demand.any() else role.most
 
@@ -201,7 +208,7 @@ class Program:
         seconds = self.interval_s if self.ahead else math.gcd(self.interval_s, self.drain_s)
         return nodes * seconds / self.interval_s
 
-    def _movement(self, role: Role) -> None:
+    def _movement(self, role: ProblemRole) -> None:
         """Units held change by those started and stopped; minimum times of both."""
         matrix, columns, problem = self.matrix, self.columns[role.name], self.problem
         for t in range(1, problem.count):
@@ -220,7 +227,7 @@ class Program:
     def _minimum_intervals(self) -> tuple[int, int]:
         return self.problem.intervals(self.problem.min_up_s), self.problem.intervals(self.problem.min_down_s)
 
-    def _coverage(self, role: Role) -> None:
+    def _coverage(self, role: ProblemRole) -> None:
         """What serves, and what falls short, carry the demand."""
         columns, per_unit = self.columns[role.name], self._unit_tokens(role)
         held = [{column: 1.0} for column in columns.held]
@@ -242,7 +249,7 @@ class Program:
             if whole_drain:
                 self.matrix.row(plus((1.0, there), (-1.0, whole_drain[t])), lower=float(tokens) / per_unit)
 
-    def _rounding(self, role: Role) -> None:
+    def _rounding(self, role: ProblemRole) -> None:
         """What the last unit that the demand fills only in part leaves short when it is not held (integer rounding).
 
         Redundant for whole units, and most of what keeps the relaxation near them.
@@ -340,7 +347,7 @@ class Program:
         """Restoring of late policies: nodes that leave, less those that waiting units take."""
         if self.problem.lent_at_most() < self.problem.nodes:
             return []
-        found: list[Terms] = []
+        restoring: list[Terms] = []
         for t in range(1, self.problem.count):
             freed = self.matrix.column(0, INF)
             row = {freed: 1.0}
@@ -349,8 +356,8 @@ class Program:
                 row[columns.stopped[t]] = -float(role.nodes)
                 row[columns.waiting[t]] = row[columns.unserved[t]] = float(role.nodes)
             self.matrix.row(row, lower=0)
-            found.append({freed: restore_s / self.interval_s})
-        return found
+            restoring.append({freed: restore_s / self.interval_s})
+        return restoring
 
     def _useful_at_most(self) -> dict[int, float]:
         """Useful training over the whole plan: what is left of the fleet, up to the limit."""
@@ -363,9 +370,9 @@ class Program:
     def _nodes(self, t: int) -> dict[int, float]:
         return {self.columns[role.name].held[t]: float(role.nodes) for role in self.problem.roles}
 
-    def _unit_tokens(self, role: Role) -> float:
+    def _unit_tokens(self, role: ProblemRole) -> float:
         """Tokens that a unit carries in an interval."""
         return role.nodes * role.tokens_per_s_per_node * self.interval_s
 
-    def _short_tokens(self, role: Role) -> tuple[float, Terms]:
+    def _short_tokens(self, role: ProblemRole) -> tuple[float, Terms]:
         return self._unit_tokens(role) / self.token_unit, dict.fromkeys(self.columns[role.name].short, 1.0)

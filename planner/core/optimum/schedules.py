@@ -1,4 +1,4 @@
-"""Schedules that start a search, and the mending of those that fall a little short. Pure."""
+"""Schedules that start a search, and the repair of those that fall a little short. Pure."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -6,18 +6,20 @@ from itertools import pairwise
 import numpy as np
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.problem import Problem, shortfall
+from planner.core.optimum.problem import Problem
+
+Missing = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""Tokens that fall short, by role and interval."""
 
 _TRIES = 8
-"""Places that mending tries before it takes the best of them. Assumed: a few suffice, as the worst come first."""
-
+"""Places that a repair tries before it takes the best of them. Assumed: a few suffice, as the worst come first."""
 _HALVINGS = 12
 """Halvings of the price's range. Computed: a thousandth of a unit's use is left."""
 _STEPS = 20
-"""Units that mending adds at most. Assumed: it is for schedules that fall a little short."""
+"""Units that a repair adds at most. Assumed: it is for schedules that fall a little short."""
 
 
-def foreseeing(problem: Problem) -> Iterator[list[Units]]:
+def starting_schedules(problem: Problem) -> Iterator[list[Units]]:
     """Perfect foresight: a schedule that covers the demand, and some that use the allowance.
 
     Units are up early by the start-up and down late by the drain, in whole intervals, or not.
@@ -59,49 +61,55 @@ def _held(problem: Problem, use: float, early: int, late: int) -> list[Units]:
         units = np.minimum(units, role.most)
         own.append(units)
         wide.append([units[max(0, t - late) : t + early + 1].max() for t in range(problem.count)])
-    found = []
+    targets = []
     for t in range(problem.count):
         reserved = max(
             problem.floor.decode, min(own[1][t], (problem.nodes - own[0][t] * prefill.nodes) // decode.nodes)
         )
         first = min(wide[0][t], (problem.nodes - reserved * decode.nodes) // prefill.nodes)
         second = min(wide[1][t], (problem.nodes - first * prefill.nodes) // decode.nodes)
-        found.append(Units(int(first), int(second)))
-    return found
+        targets.append(Units(int(first), int(second)))
+    return targets
 
 
-def mended(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[Units] | None:
+def repair(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[Units] | None:
     """The schedule with units added where most falls short, until the replay is within the allowance.
 
     None where that takes many units, or adding them brings nothing any more.
     """
-    current = list(targets)
-    most = max(role.nodes * role.tokens_per_s_per_node * problem.interval_s for role in problem.roles)
+    current: list[Units] | None = list(targets)
+    unit_tokens = max(role.nodes * role.tokens_per_s_per_node * problem.interval_s for role in problem.roles)
     for step in range(_STEPS + 1):
+        if current is None:
+            return None
         missing = _missing(problem, current, ahead=ahead)
         if int(missing.sum()) <= problem.allowed_tokens:
             return current
-        if int(missing.sum()) - problem.allowed_tokens > (_STEPS - step) * most:
+        # not even the largest units, each fully used, would make up for it in the steps that are left
+        if int(missing.sum()) - problem.allowed_tokens > (_STEPS - step) * unit_tokens:
             return None
-        best: tuple[float, list[Units]] | None = None
-        for role, t in zip(
-            *np.unravel_index(np.argsort(missing, axis=None)[::-1][:_TRIES], missing.shape), strict=True
-        ):
-            if not missing[role, t]:
-                continue
-            for first, last in ((t, t), (t - 1, t), (t, t + 1)):
-                tried = _raised(problem, current, int(role), max(int(first), 0), int(last))
-                if tried is None:
-                    continue
-                gained = int(missing.sum()) - int(_missing(problem, tried, ahead=ahead).sum())
-                nodes = sum(problem.deployment.nodes(units) for units in tried)
-                more = nodes - sum(problem.deployment.nodes(units) for units in current)
-                if gained > 0 and (best is None or gained / more > best[0]):
-                    best = gained / more, tried
-        if best is None:
-            return None
-        current = best[1]
+        current = _with_best_unit(problem, current, missing, ahead=ahead)
     return None
+
+
+def _with_best_unit(problem: Problem, targets: list[Units], missing: Missing, *, ahead: bool) -> list[Units] | None:
+    """The schedule with the one unit more that serves most of the missing tokens per node; None where none helps."""
+    nodes_before = sum(problem.deployment.nodes(units) for units in targets)
+    best: tuple[float, list[Units]] | None = None
+    worst = np.unravel_index(np.argsort(missing, axis=None)[::-1][:_TRIES], missing.shape)
+    for role, t in zip(*worst, strict=True):
+        if not missing[role, t]:
+            continue
+        # an interval is short for want of a unit in it, or because one still loads, or drains already
+        for first, last in ((t, t), (t - 1, t), (t, t + 1)):
+            raised = _raised(problem, targets, int(role), max(int(first), 0), int(last))
+            if raised is None:
+                continue
+            gained = int(missing.sum()) - int(_missing(problem, raised, ahead=ahead).sum())
+            nodes = sum(problem.deployment.nodes(units) for units in raised) - nodes_before
+            if gained > 0 and (best is None or gained / nodes > best[0]):
+                best = gained / nodes, raised
+    return best[1] if best else None
 
 
 def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
@@ -109,7 +117,7 @@ def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
     lengths = problem.intervals(problem.min_up_s), problem.intervals(problem.min_down_s)
     for role in problem.roles:
         held = [getattr(units, role.name) for units in targets]
-        changes = [0, *(two - one for one, two in pairwise(held))]
+        changes = [0, *(after - before for before, after in pairwise(held))]
         for t in range(1, len(held)):
             up, down = (range(max(1, t - length + 1), t + 1) for length in lengths)
             if sum(max(changes[k], 0) for k in up) > held[t] and len(up) > 1:
@@ -119,10 +127,9 @@ def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
     return True
 
 
-def _missing(
-    problem: Problem, targets: Sequence[Units], *, ahead: bool
-) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    return np.stack(shortfall(problem.replay(targets, ahead=ahead)))
+def _missing(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> Missing:
+    plan = problem.replay(targets, ahead=ahead)
+    return np.stack([plan.shortfall_input_tokens, plan.shortfall_output_tokens])
 
 
 def _raised(problem: Problem, targets: list[Units], role: int, first: int, last: int) -> list[Units] | None:

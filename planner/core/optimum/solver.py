@@ -81,8 +81,8 @@ def search(
         return Search(under, None, finished=True)
     if status not in (_Status.kOptimal, _Status.kTimeLimit):
         raise RuntimeError(f"HiGHS ended with {solver.modelStatusToString(status)}")
-    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    targets = program.targets(list(solver.getSolution().col_value)) if found else None
+    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    targets = program.targets(list(solver.getSolution().col_value)) if feasible else None
     return Search(min(proven(program, info.mip_dual_bound), under), targets, finished=status == _Status.kOptimal)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.around import around, without_spare
-from planner.core.policy.base import Past, Policy, Seen, Sight, Tick, decide_all, lead_intervals
+from planner.core.policy.base import PastTargets, Policy, Seen, Sight, Tick, decide_all, lead_intervals
 from planner.core.policy.fixed import Fixed
 from planner.core.policy.night_training import NightTraining
 from planner.core.policy.oracle import Known, Oracle
@@ -24,7 +24,7 @@ __all__ = [
     "Entry",
     "Given",
     "Known",
-    "Past",
+    "PastTargets",
     "Policy",
     "Seen",
     "Sight",

@@ -8,7 +8,7 @@ order does not matter. Spare units are on top of everything and count for none o
 from dataclasses import dataclass, replace
 
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy.base import Past, Policy, Sight, Tick, changes_within, largest
+from planner.core.policy.base import PastTargets, Policy, Sight, Tick, changes_within, largest
 from planner.errors import UsageError
 from planner.settings.scenario import PolicySettings
 
@@ -145,7 +145,7 @@ class SpareUnits(Around):
 
     def decide(self, tick: Tick) -> Units:
         spare = self.spare
-        wanted = self.inner.decide(replace(tick, past=Past(tick.past, len(tick.past), less=spare)))
+        wanted = self.inner.decide(replace(tick, past=PastTargets(tick.past, len(tick.past), less=spare)))
         return Units(wanted.prefill + spare.prefill, wanted.decode + spare.decode)
 
 

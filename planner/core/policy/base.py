@@ -36,7 +36,7 @@ class Sight(IntEnum):
 NONE = Units(0, 0)
 
 
-class Past(Sequence[Units]):
+class PastTargets(Sequence[Units]):
     """The first targets of a growing list, less some units of each role; a view, not a copy."""
 
     def __init__(self, targets: Sequence[Units], length: int, less: Units = NONE) -> None:
@@ -57,7 +57,7 @@ class Past(Sequence[Units]):
         return Units(held.prefill - less.prefill, held.decode - less.decode)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tick:
     """One decision.
 
@@ -116,7 +116,13 @@ def decide_all(
     """The policy's target for every interval. starts, observed and coming: one per interval, as in a tick."""
     targets: list[Units] = []
     for index, (start, before, ahead) in enumerate(zip(starts, observed, coming, strict=True)):
-        targets.append(policy.decide(Tick(start, interval_s, before, ahead, Past(targets, index))))
+        targets.append(
+            policy.decide(
+                Tick(
+                    start=start, interval_s=interval_s, observed=before, coming=ahead, past=PastTargets(targets, index)
+                )
+            )
+        )
     return targets
 
 

@@ -7,7 +7,7 @@ from planner.core.policy.base import Sight, Tick
 from planner.settings.scenario import PolicySettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fixed:
     """Holds the same units always; by default the full fleet."""
 
@@ -21,7 +21,9 @@ class Fixed:
     @classmethod
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "Fixed":
         full = deployment.full
-        return cls(Units(settings.fixed_prefill_units or full.prefill, settings.fixed_decode_units or full.decode))
+        return cls(
+            units=Units(settings.fixed_prefill_units or full.prefill, settings.fixed_decode_units or full.decode)
+        )
 
     def decide(self, tick: Tick) -> Units:  # noqa: ARG002  the interface gives every policy the tick
         return self.units

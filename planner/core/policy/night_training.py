@@ -8,7 +8,7 @@ from planner.core.policy.common import floor_of, known_early, touches
 from planner.settings.scenario import DayWindow, PolicySettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NightTraining:
     """Keeps the full fleet in the day window; outside it the fewest scaling steps, not under the floor, whose
     capacity times the target utilisation covers the visible demand in both roles.
@@ -30,10 +30,10 @@ class NightTraining:
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "NightTraining":
         floor_step, notes = floor_of(settings, deployment)
         return cls(
-            deployment,
-            settings.window,
-            settings.target_utilisation,
-            floor_step,
+            deployment=deployment,
+            window=settings.window,
+            target_utilisation=settings.target_utilisation,
+            floor_step=floor_step,
             ahead=known_early(settings),
             notes=notes,
         )

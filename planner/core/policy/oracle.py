@@ -24,7 +24,7 @@ class Known:
     interval_s: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Oracle:
     """Follows targets that were computed from the whole demand."""
 
@@ -50,13 +50,13 @@ class Oracle:
         found = [_best(deployment, known, floor, ahead) for ahead in (True, False)]
         costs = [cost for cost, _ in found]
         ahead = costs[0] <= costs[1]
-        return cls(found[0 if ahead else 1][1], ahead, notes)
+        return cls(targets=found[0 if ahead else 1][1], ahead=ahead, notes=notes)
 
     def decide(self, tick: Tick) -> Units:
         return self.targets[len(tick.past)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """What joining and leaving cost one unit, in seconds: of service in the interval after it begins to serve, of
     occupancy before; of service in the interval before it leaves, of occupancy after."""
@@ -72,9 +72,21 @@ class Turn:
         """Whole intervals of starting and draining are occupancy without service; the rest shortens service."""
         starting, join_loss_s = divmod(start_up_s, interval_s)
         if not ahead:
-            return cls(interval_s, join_loss_s, starting * interval_s, 0, drain_s)
+            return cls(
+                interval_s=interval_s,
+                join_loss_s=join_loss_s,
+                join_cost_s=starting * interval_s,
+                leave_loss_s=0,
+                leave_cost_s=drain_s,
+            )
         draining, leave_loss_s = divmod(drain_s, interval_s)
-        return cls(interval_s, join_loss_s, starting * interval_s, leave_loss_s, draining * interval_s)
+        return cls(
+            interval_s=interval_s,
+            join_loss_s=join_loss_s,
+            join_cost_s=starting * interval_s,
+            leave_loss_s=leave_loss_s,
+            leave_cost_s=draining * interval_s,
+        )
 
     @property
     def shared_s(self) -> int:

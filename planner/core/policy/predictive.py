@@ -8,7 +8,7 @@ from planner.core.policy.common import floor_of, known_early
 from planner.settings.scenario import PolicySettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Predictive:
     """The fewest steps, not under the floor, whose capacity times the target utilisation covers the largest demand of
     this interval and of those that the lead reaches: what is asked for now has started by then.
@@ -31,7 +31,12 @@ class Predictive:
         floor_step, notes = floor_of(settings, deployment)
         lead_s = deployment.settings.start_up_s + settings.lead_s
         return cls(
-            deployment, settings.target_utilisation, floor_step, lead_s, ahead=known_early(settings), notes=notes
+            deployment=deployment,
+            target_utilisation=settings.target_utilisation,
+            floor_step=floor_step,
+            lead_s=lead_s,
+            ahead=known_early(settings),
+            notes=notes,
         )
 
     def decide(self, tick: Tick) -> Units:

@@ -8,7 +8,7 @@ from planner.core.policy.common import floor_of
 from planner.settings.scenario import PolicySettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reactive:
     """Adds scaling steps when the observed demand is above the target utilisation of what there is: the fewest that
     bring it back. Gives steps up as far as those that stay are used below the target less the tolerance.
@@ -35,15 +35,15 @@ class Reactive:
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "Reactive":
         floor_step, notes = floor_of(settings, deployment)
         return cls(
-            deployment,
-            settings.target_utilisation,
-            settings.tolerance,
-            settings.up_cooldown_s,
-            settings.down_cooldown_s,
-            settings.most_steps_up,
-            settings.most_steps_down,
-            floor_step,
-            notes,
+            deployment=deployment,
+            target_utilisation=settings.target_utilisation,
+            tolerance=settings.tolerance,
+            up_cooldown_s=settings.up_cooldown_s,
+            down_cooldown_s=settings.down_cooldown_s,
+            most_steps_up=settings.most_steps_up,
+            most_steps_down=settings.most_steps_down,
+            floor_step=floor_step,
+            notes=notes,
         )
 
     def decide(self, tick: Tick) -> Units:
@@ -53,7 +53,7 @@ class Reactive:
         held = self.deployment.step_within(tick.past[-1])
         least = self._steps_for(tick, self.target_utilisation)
         if least > held:
-            if any(grown(*change) for change in changes_within(tick, self.up_cooldown_s)):
+            if any(adds_units(*change) for change in changes_within(tick, self.up_cooldown_s)):
                 return ladder[held]
             return ladder[least if self.most_steps_up is None else min(least, held + self.most_steps_up)]
         most = self._steps_for(tick, self.target_utilisation * (1 - self.tolerance))
@@ -70,6 +70,6 @@ class Reactive:
         return self.deployment.step_within(covering)
 
 
-def grown(before: Units, after: Units) -> bool:
+def adds_units(before: Units, after: Units) -> bool:
     """Whether units of any role were added."""
     return after.prefill > before.prefill or after.decode > before.decode

@@ -21,7 +21,7 @@ class Rule:
     ceiling: Units | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScheduledBounds:
     """Keeps what the inner policy wants between the bounds of the time; a floor goes before a ceiling.
 
@@ -57,10 +57,10 @@ class ScheduledBounds:
                         f"{what} of {asked} nodes, {bound.days} {bound.window}, is {nodes} in whole scaling steps"
                     )
         return cls(
-            inner,
-            tuple(rules),
-            tuple((holiday.day, WEEKDAYS.index(holiday.follows)) for holiday in settings.holidays),
-            tuple(notes),
+            inner=inner,
+            rules=tuple(rules),
+            holidays=tuple((holiday.day, WEEKDAYS.index(holiday.follows)) for holiday in settings.holidays),
+            notes=tuple(notes),
         )
 
     @property

@@ -12,7 +12,7 @@ Meets = Callable[[Units, Seen, int], bool]
 """Whether units with a demand, in tokens per so many seconds, are modelled to meet the latency targets."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slo:
     """The fewest scaling steps, not under the floor, that carry the visible demand of the interval and meet the
     latency targets as modelled. Keeps the full fleet where nothing can be seen, or no number of steps is enough.
@@ -32,7 +32,7 @@ class Slo:
     @classmethod
     def of(cls, settings: PolicySettings, deployment: Deployment, meets: Meets) -> "Slo":
         floor_step, notes = floor_of(settings, deployment)
-        return cls(deployment, meets, floor_step, ahead=known_early(settings), notes=notes)
+        return cls(deployment=deployment, meets=meets, floor_step=floor_step, ahead=known_early(settings), notes=notes)
 
     def decide(self, tick: Tick) -> Units:
         if not tick.coming:

@@ -16,7 +16,7 @@ Entry = tuple[datetime, int | Units]
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timetable:
     """Follows a schedule by local wall-clock time.
 
@@ -58,10 +58,10 @@ class Timetable:
         span = ordered[-1][0] - first
         period = max(1, -(-span // _DAY)) if span % _DAY else span // _DAY + 1
         return cls(
-            first,
-            tuple((moment - first).total_seconds() for moment, _ in ordered),
-            tuple(units),
-            period * _DAY.total_seconds(),
+            first=first,
+            marks_s=tuple((moment - first).total_seconds() for moment, _ in ordered),
+            units=tuple(units),
+            period_s=period * _DAY.total_seconds(),
             notes=notes,
         )
 

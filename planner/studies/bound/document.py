@@ -1,10 +1,9 @@
 """The document of a bound: what is proven, the best schedules and the scenario's own policy."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.core.optimum import Objective, Optimum, Problem, Schedule, Status, gap
+from planner.core.optimum import FeasibleSchedule, Objective, Optimum, Problem, ProofDocument, gap
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.studies.bound.run import Bound
@@ -17,43 +16,7 @@ COST_NOTE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BoundedClass(Document):
-    """The bound on one class of policies."""
-
-    drain: Literal["before the boundary", "after the boundary"]
-    """When units that leave begin to drain: policies that know their targets ahead drain before the interval."""
-    lp_bound: float | None
-    """Bound of the linear relaxation; null where no policy of the class is within the allowance."""
-    bound: float | None
-    """What was proven, at least lp_bound."""
-    finished: bool
-    """Whether the search ended by itself, not by the time limit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProvenBound(Document):
-    """What is known of the least value of an objective, in node-hours or dollars."""
-
-    objective: Objective
-    status: Status
-    bound: float | None
-    """No policy within the allowance lies below; null where none is within it."""
-    gap: float | None
-    """Best schedule over the bound, less 1."""
-    seconds: float
-    """Time that relaxation and search took."""
-    lp_bound: float | None
-    """Bound of the linear relaxation."""
-    lp_seconds: float
-    """Time that the relaxation took."""
-    policies: tuple[BoundedClass, ...]
-    """The two classes of policies; without draining they are the same and one stands for both."""
-    cure: str | None
-    """What an infeasible problem lacks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstBound(ProvenBound):
+class FirstBound(ProofDocument):
     """The bound of the first objective, and those of both by name."""
 
     schedule: float | None
@@ -106,7 +69,7 @@ class BoundedPolicy(ReplayedFigures):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveBound(ProvenBound):
+class ObjectiveBound(ProofDocument):
     """The bound of one objective, and the best schedule."""
 
     schedule: BestSchedule | None
@@ -174,7 +137,7 @@ def describe_bound(bound: Bound) -> BoundDocument:
         min_down_s=problem.min_down_s,
         start_usd=problem.start_usd,
         bound=FirstBound(
-            **vars(_proven(first)),
+            **vars(first.proof),
             schedule=first.schedule.value if first.schedule else None,
             node_hours=values.get("node-hours"),
             cost_usd=values.get("cost"),
@@ -187,40 +150,14 @@ def describe_bound(bound: Bound) -> BoundDocument:
     )
 
 
-def _proven(optimum: Optimum) -> ProvenBound:
-    return ProvenBound(
-        objective=optimum.objective,
-        status=optimum.status,
-        bound=optimum.bound,
-        gap=optimum.gap,
-        seconds=optimum.seconds,
-        lp_bound=optimum.lp_bound,
-        lp_seconds=optimum.lp_seconds,
-        policies=tuple(
-            BoundedClass(
-                drain="before the boundary" if side.ahead else "after the boundary",
-                lp_bound=_finite(side.lp_bound),
-                bound=_finite(side.bound),
-                finished=side.finished,
-            )
-            for side in optimum.sides
-        ),
-        cure=optimum.cure,
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _objective(problem: Problem, optimum: Optimum) -> NodeHoursBound | CostBound:
-    shared, schedule = vars(_proven(optimum)), _schedule(problem, optimum.schedule)
+    shared, schedule = vars(optimum.proof), _schedule(problem, optimum.schedule)
     if optimum.objective == "node-hours":
         return NodeHoursBound(**shared, schedule=schedule, node_hours=optimum.bound)
     return CostBound(**shared, schedule=schedule, cost_usd=optimum.bound)
 
 
-def _schedule(problem: Problem, schedule: Schedule | None) -> BestSchedule | None:
+def _schedule(problem: Problem, schedule: FeasibleSchedule | None) -> BestSchedule | None:
     if schedule is None:
         return None
     drain: Literal["before the boundary", "after it"] = "before the boundary" if schedule.ahead else "after it"

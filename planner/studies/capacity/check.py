@@ -68,9 +68,9 @@ def _decode_rows() -> list[Row]:
     for point in decode_points():
         served = model(point.model)
         engine = Engine(
-            served,
-            hardware(point.hardware),
-            served.weight_dtype,
+            model=served,
+            hardware=hardware(point.hardware),
+            weights=served.weight_dtype,
             expert_parallel=point.expert_parallel,
             redundant_experts=point.redundant_experts,
             rows_per_stream=point.rows_per_stream,
@@ -83,7 +83,14 @@ def _decode_rows() -> list[Row]:
 
 def _production_row() -> Row:
     served, node = model("deepseek-r1"), hardware("h800")
-    engine = Engine(served, node, served.weight_dtype, expert_parallel=144, redundant_experts=32, overlap="on")
+    engine = Engine(
+        model=served,
+        hardware=node,
+        weights=served.weight_dtype,
+        expert_parallel=144,
+        redundant_experts=32,
+        overlap="on",
+    )
     target_ms = node.gpus_per_node * PRODUCTION_STREAMS / PRODUCTION_TOKENS_PER_S * 1e3
     step = step_us(engine, PRODUCTION_STREAMS, PRODUCTION_KV_TOKENS, imbalance=PRODUCTION_IMBALANCE)
     return Row("DeepSeek production EP144, B 88.2, L 4989, imbalanced", target_ms, float(step) / 1e3, "test")
@@ -105,9 +112,9 @@ def _prefill_rows() -> list[Row]:
 def _balanced_prefill(point: PrefillPoint) -> float:
     served = model(point.model)
     engine = Engine(
-        served,
-        hardware(point.hardware),
-        served.weight_dtype,
+        model=served,
+        hardware=hardware(point.hardware),
+        weights=served.weight_dtype,
         expert_parallel=point.expert_parallel,
         redundant_experts=point.redundant_experts,
     )

@@ -91,7 +91,13 @@ def _row(
 ) -> dict[str, Any]:
     ratio = curve.ratio_at(blocks)
     held = round(blocks * times)
-    cache = DiskCache(rate, ratio, bytes_each, held, curve.block_tokens)
+    cache = DiskCache(
+        input_tokens_per_s=rate,
+        hit_ratio=ratio,
+        kv_bytes_per_token=bytes_each,
+        capacity_blocks=held,
+        block_tokens=curve.block_tokens,
+    )
     plan = disks(cache, disk)
     # the context of missed tokens shifts with what the cache finds
     engine = study.prefill

@@ -22,7 +22,7 @@ from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, PrefillStage, hand_overs
-from planner.core.replay.requests.window import Window, window_of
+from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
 from planner.planning.pipeline import (
     check,
@@ -57,7 +57,7 @@ class Replayed:
 
     outcome: PlanOutcome
     trace: TraceInfo
-    window: Window
+    window: ReplayWindow
     span: Span
     service: Service
     prefill_lives: Lives
@@ -88,7 +88,13 @@ class Replayed:
 
 
 def whole_trace(
-    store: Store, scenario: Scenario, trace: TraceInfo, window: Window, *, now: datetime, progress: Progress | None
+    store: Store,
+    scenario: Scenario,
+    trace: TraceInfo,
+    window: ReplayWindow,
+    *,
+    now: datetime,
+    progress: Progress | None,
 ) -> TraceInfo:
     """The trace with every request of the window: as stored, or drawn anew at full scale from its profile.
 
@@ -139,7 +145,12 @@ def replay(
         stored = session.rows("trace_window_rows", **_params(trace, window))[0]
         total, rules = stored["row_count"], queue_rules(scenario.replay, trace, sessions=stored["session_rows"] > 0)
         span = Span(
-            from_us_, to_us_, end_us_, max(1, len(names)), scenario.slo.ttft_ms * 1e3, scenario.slo.tpot_ms * 1e3
+            from_us=from_us_,
+            to_us=to_us_,
+            end_us=end_us_,
+            classes=max(1, len(names)),
+            ttft_us=scenario.slo.ttft_ms * 1e3,
+            tpot_us=scenario.slo.tpot_ms * 1e3,
         )
         service = service_of(scenario.fleet, scenario.replay, kv_tokens)
         prefill_lives, decode_lives = (window_lives(outcome, role, window, spares) for role in ROLES)
@@ -176,10 +187,22 @@ def replay(
 def _compile(service: Service, rules: QueueRules) -> None:
     """Have the kernels compiled, by a replay of one request: that takes a minute once, and is no time of a replay."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
-    span = Span(0.0, US_PER_S, US_PER_S)
+    span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
     prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
     one = np.ones(1, np.int64)
-    for handed in (prefill.feed(Requests(0 * one, one, 0 * one, 2 * one, 0 * one, -one)), prefill.finish()):
+    for handed in (
+        prefill.feed(
+            Requests(
+                arrival_us=0 * one,
+                input_tokens=one,
+                cached_input_tokens=0 * one,
+                output_tokens=2 * one,
+                class_id=0 * one,
+                session_id=-one,
+            )
+        ),
+        prefill.finish(),
+    ):
         decode.feed(handed)
     decode.finish()
 
@@ -237,7 +260,7 @@ def _kept_too(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Req
 def _together(kept: list[Requests]) -> Requests:
     """Chunks as one, without blocks."""
     names = [field.name for field in fields(Requests)][:6]
-    return Requests(*(np.concatenate([getattr(chunk, name) for chunk in kept]) for name in names))
+    return Requests(**{name: np.concatenate([getattr(chunk, name) for chunk in kept]) for name in names})
 
 
 def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:
@@ -252,7 +275,7 @@ def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
 
 
-def window_lives(outcome: PlanOutcome, role: str, window: Window, spares: Units) -> Lives:
+def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: Units) -> Lives:
     """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
     scenario = outcome.scenario
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
@@ -355,11 +378,13 @@ def _next(handed: "Queue[HandOver | float | None]") -> HandOver | float | None:
             continue
 
 
-def _params(trace: TraceInfo, window: Window) -> dict[str, int]:
+def _params(trace: TraceInfo, window: ReplayWindow) -> dict[str, int]:
     return {"trace_id": trace.trace_id, "start_us": window.origin_us, "end_us": window.end_us}
 
 
-def requests_of(session: Session, trace: TraceInfo, window: Window, *, blocks: bool = False) -> Iterator[Requests]:
+def requests_of(
+    session: Session, trace: TraceInfo, window: ReplayWindow, *, blocks: bool = False
+) -> Iterator[Requests]:
     """The window's requests in order of arrival, chunk by chunk, times from the origin. blocks: with their blocks."""
     query = "trace_window_blocks" if blocks else "trace_window"
     for batch in session.stream(query, _BATCH_ROWS, **_params(trace, window)):

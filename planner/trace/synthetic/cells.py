@@ -98,7 +98,7 @@ def demand_of(cells: Cells, block_tokens: int, grid: Grid) -> Demand:
         return sums
 
     return Demand(
-        grid,
+        grid=grid,
         requests=summed(cells.rows, 1),
         input_tokens=summed(cells.input_tokens, 1),
         cached_input_tokens=summed(cells.cached_blocks, block_tokens),

@@ -10,7 +10,7 @@ from planner.settings.scenario import TrainingSettings
 
 
 @dataclass(frozen=True)
-class Window:
+class LentWindow:
     """Nodes lent together in [start_s, end_s); until useful_s their training job loads."""
 
     start_s: int
@@ -46,7 +46,7 @@ def steps_of(changes: Iterable[tuple[int, int]], first: int, end_s: int) -> list
     return [*steps, (since, end_s, level)]
 
 
-def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> list[Window]:
+def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> list[LentWindow]:
     """Windows of lent nodes. free: nodes that inference does not hold, as (from_s, to_s, nodes) without gaps.
 
     Nodes that are free from the beginning are taken to train already. Windows under min_window_s are left idle,
@@ -56,7 +56,7 @@ def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> li
         return []
     end_s = free[-1][1]
     stack: list[tuple[int, int]] = []
-    windows: list[Window] = []
+    windows: list[LentWindow] = []
     lent = 0
 
     def close(at_s: int, count: int) -> None:
@@ -70,7 +70,7 @@ def lend(free: Sequence[tuple[int, int, int]], settings: TrainingSettings) -> li
             # a window that the plan's start or end cuts may be longer than it looks
             cut = since <= 0 or at_s == end_s
             if at_s > start_s and (cut or at_s - start_s >= settings.min_window_s):
-                windows.append(Window(start_s, min(max(since + settings.restore_s, 0), at_s), at_s, taken))
+                windows.append(LentWindow(start_s, min(max(since + settings.restore_s, 0), at_s), at_s, taken))
 
     for from_s, _, nodes in free:
         wanted = nodes if settings.max_nodes is None else min(nodes, settings.max_nodes)

@@ -13,7 +13,7 @@ from planner.errors import RunError
 ROLES = ("prefill", "decode")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Life:
     """Units of one role that come and go together.
 
@@ -79,7 +79,17 @@ def unit_lives(targets: Sequence[Units], deployment: Deployment, timing: Timing)
             if there.units and there.joined_s < end_s:
                 ready_s = min(there.joined_s + timing.start_up_s, end_s)
                 nodes = there.units * _size(deployment, role)
-                lives.append(Life(role, there.units, nodes, max(there.joined_s, 0), max(ready_s, 0), end_s, end_s))
+                lives.append(
+                    Life(
+                        role=role,
+                        units=there.units,
+                        nodes=nodes,
+                        joined_s=max(there.joined_s, 0),
+                        ready_s=max(ready_s, 0),
+                        drain_s=end_s,
+                        left_s=end_s,
+                    )
+                )
     return [_cut(life, end_s) for life in lives]
 
 
@@ -102,7 +112,17 @@ def _leave(there: list[_Open], count: int, at_s: int, size: int, role: str, timi
             drain_s, left_s = max(at_s - timing.drain_s, ready_s), at_s
         else:
             drain_s, left_s = at_s, at_s + timing.drain_s
-        lives.append(Life(role, units, units * size, max(newest.joined_s, 0), max(ready_s, 0), max(drain_s, 0), left_s))
+        lives.append(
+            Life(
+                role=role,
+                units=units,
+                nodes=units * size,
+                joined_s=max(newest.joined_s, 0),
+                ready_s=max(ready_s, 0),
+                drain_s=max(drain_s, 0),
+                left_s=left_s,
+            )
+        )
     return lives
 
 
@@ -135,11 +155,11 @@ def _cut(life: Life, end_s: int) -> Life:
     if life.left_s <= end_s:
         return life
     return Life(
-        life.role,
-        life.units,
-        life.nodes,
-        life.joined_s,
-        min(life.ready_s, end_s),
-        min(life.drain_s, end_s),
-        end_s,
+        role=life.role,
+        units=life.units,
+        nodes=life.nodes,
+        joined_s=life.joined_s,
+        ready_s=min(life.ready_s, end_s),
+        drain_s=min(life.drain_s, end_s),
+        left_s=end_s,
     )

@@ -10,13 +10,13 @@ import numpy as np
 
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.replay.intervals.lending import Window, lend, steps_of
+from planner.core.replay.intervals.lending import LentWindow, lend, steps_of
 from planner.core.replay.intervals.lifetimes import ROLES, Life, Timing, unit_lives
 from planner.settings.scenario import TrainingSettings
 from planner.units import Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IntervalPlan:
     """The planned fleet, arrays (grid.count,), named as the columns of the table plan_interval.
 
@@ -45,7 +45,7 @@ class IntervalPlan:
     start_up_shortfall_output_tokens: Ints
     floored: int
     lives: tuple[Life, ...]
-    windows: tuple[Window, ...]
+    windows: tuple[LentWindow, ...]
 
     @property
     def units(self) -> list[Units]:
@@ -158,7 +158,7 @@ def _node_seconds(lives: Sequence[Life], grid: Grid) -> dict[tuple[str, str], In
     return states
 
 
-def _lent(windows: Sequence[Window], grid: Grid) -> tuple[Ints, Ints, Ints]:
+def _lent(windows: Sequence[LentWindow], grid: Grid) -> tuple[Ints, Ints, Ints]:
     """Node-seconds restoring and training per interval, and the nodes lent throughout it."""
     restoring, useful, lent = (np.zeros(grid.count, np.int64) for _ in range(3))
     for window in windows:

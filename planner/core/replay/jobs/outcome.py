@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Literal
 
 from planner.core.demand import Grid
-from planner.core.replay.intervals.lending import Window
-from planner.core.replay.jobs.placement import Job, LentNode, Placed, Segment, lent_nodes, place
+from planner.core.replay.intervals.lending import LentWindow
+from planner.core.replay.jobs.placement import JobInstance, LentNode, Placed, Segment, lent_nodes, place
 from planner.errors import UsageError
 from planner.settings.closed import minute_of_day
 from planner.settings.scenario import FleetSettings, TrainingSettings
@@ -18,14 +18,14 @@ from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, micros, roun
 Status = Literal["finished", "unfinished", "not started"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobOutcome:
     """What became of a job. deadline_met: None without a deadline, or where the plan ends before it.
 
     reason: why it is not finished, or "". value_micros: worth of its progress, 1e-6 USD; 0 where a deadline is missed.
     """
 
-    job: Job
+    job: JobInstance
     segments: tuple[Segment, ...]
     status: Status
     deadline_met: bool | None
@@ -95,15 +95,15 @@ def check_jobs(jobs: JobList, fleet: FleetSettings) -> None:
         raise UsageError(f"job list {jobs.name}: {'; '.join(problems)}")
 
 
-def jobs_of(jobs: JobList, training: TrainingSettings, grid: Grid, zone: tzinfo) -> list[Job]:
+def jobs_of(jobs: JobList, training: TrainingSettings, grid: Grid, zone: tzinfo) -> list[JobInstance]:
     """The jobs that may start within the plan, a daily one as often as its start comes, in order of that."""
     found = [_job(job, at_s, day, training, grid, zone) for job in jobs.job for day, at_s in _starts(job, grid, zone)]
     return sorted(found, key=lambda job: job.release_s)
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    windows: Sequence[Window],
+    jobs: Sequence[JobInstance],
+    windows: Sequence[LentWindow],
     grid: Grid,
     fleet: FleetSettings,
     training: TrainingSettings,
@@ -113,7 +113,7 @@ def run_jobs(
     """Place jobs on the plan's training windows. known: whether the policy's targets were known ahead."""
     nodes = lent_nodes(windows)
 
-    def placed(some: Sequence[Job]) -> Placed:
+    def placed(some: Sequence[JobInstance]) -> Placed:
         return place(some, nodes, fleet.gpus_per_node, rule=training.placement, known=known, end_s=grid.length_s)
 
     done = placed(jobs)
@@ -137,7 +137,9 @@ def run_jobs(
     return plan
 
 
-def _outcome(job: Job, segments: tuple[Segment, ...], reason: str, end_s: int, gpus_per_node: int) -> JobOutcome:
+def _outcome(
+    job: JobInstance, segments: tuple[Segment, ...], reason: str, end_s: int, gpus_per_node: int
+) -> JobOutcome:
     done_s = sum(segment.kept_s for segment in segments)
     finished = bool(segments) and segments[-1].ending == "finished"
     met = None
@@ -150,16 +152,18 @@ def _outcome(job: Job, segments: tuple[Segment, ...], reason: str, end_s: int, g
         reason = f"{done_s / S_PER_HOUR:.4g} of {job.work_s / S_PER_HOUR:.4g} h are done when the plan ends"
     worth = done_s * job.gpus * job.node_hour_micros if met is not False else 0
     return JobOutcome(
-        job,
-        segments,
-        "finished" if finished else "unfinished" if segments else "not started",
-        met,
-        reason,
-        round_half_up(worth, S_PER_HOUR * gpus_per_node),
+        job=job,
+        segments=segments,
+        status="finished" if finished else "unfinished" if segments else "not started",
+        deadline_met=met,
+        reason=reason,
+        value_micros=round_half_up(worth, S_PER_HOUR * gpus_per_node),
     )
 
 
-def _why_not_started(job: Job, nodes: Sequence[LentNode], gpus_per_node: int, *, known: bool, alone: bool) -> str:
+def _why_not_started(
+    job: JobInstance, nodes: Sequence[LentNode], gpus_per_node: int, *, known: bool, alone: bool
+) -> str:
     """alone: whether it would have started with no other job there."""
     if not nodes:
         return "no node is lent"
@@ -187,17 +191,17 @@ def _starts(job: TrainingJob, grid: Grid, zone: tzinfo) -> list[tuple[int, int]]
     return list(enumerate(found if job.daily else found[:1]))
 
 
-def _job(job: TrainingJob, at_s: int, day: int, training: TrainingSettings, grid: Grid, zone: tzinfo) -> Job:
-    return Job(
-        job.name,
-        job.gpus,
-        job.work_s,
-        job.checkpoint_s,
-        training.restore_s if job.restart_s is None else job.restart_s,
-        job.preemptible,
-        at_s,
-        _deadline(job.deadline, at_s, day, grid, zone),
-        micros(job.usd_per_node_hour),
+def _job(job: TrainingJob, at_s: int, day: int, training: TrainingSettings, grid: Grid, zone: tzinfo) -> JobInstance:
+    return JobInstance(
+        name=job.name,
+        gpus=job.gpus,
+        work_s=job.work_s,
+        checkpoint_s=job.checkpoint_s,
+        restart_s=training.restore_s if job.restart_s is None else job.restart_s,
+        preemptible=job.preemptible,
+        release_s=at_s,
+        deadline_s=_deadline(job.deadline, at_s, day, grid, zone),
+        node_hour_micros=micros(job.usd_per_node_hour),
     )
 
 

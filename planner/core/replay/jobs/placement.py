@@ -13,13 +13,13 @@ from itertools import islice
 from math import inf
 from typing import Literal
 
-from planner.core.replay.intervals.lending import Window
+from planner.core.replay.intervals.lending import LentWindow
 
 Ending = Literal["finished", "called back", "plan ends"]
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class JobInstance:
     """One job to place; a daily one is a job per day. Times in seconds from the plan's start.
 
     work_s: of progress on its GPUs. checkpoint_s: of progress between checkpoints; None for none. restart_s: of loading
@@ -50,7 +50,7 @@ class LentNode:
     end_s: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Segment:
     """A job's time on nodes without a break: it loads, then makes progress, of which some may be lost at the end.
 
@@ -75,7 +75,7 @@ class Placed:
     unused_gpu_s: int
 
 
-RULES: Mapping[str, Callable[[Job], float]] = {
+RULES: Mapping[str, Callable[[JobInstance], float]] = {
     "first-fit": lambda _: 0,
     "deadline-first": lambda job: inf if job.deadline_s is None else job.deadline_s,
     "value-first": lambda job: -job.node_hour_micros,
@@ -83,7 +83,7 @@ RULES: Mapping[str, Callable[[Job], float]] = {
 """What waiting jobs are ordered by, ascending; where it is equal, by their place in the list."""
 
 
-def lent_nodes(windows: Sequence[Window]) -> list[LentNode]:
+def lent_nodes(windows: Sequence[LentWindow]) -> list[LentNode]:
     """The windows node by node. Of nodes lent together, the longest have the lowest numbers."""
     nodes: list[LentNode] = []
     taken: list[tuple[int, int]] = []
@@ -99,7 +99,7 @@ def lent_nodes(windows: Sequence[Window]) -> list[LentNode]:
 
 
 def place(
-    jobs: Sequence[Job], nodes: Sequence[LentNode], gpus_per_node: int, *, rule: str, known: bool, end_s: int
+    jobs: Sequence[JobInstance], nodes: Sequence[LentNode], gpus_per_node: int, *, rule: str, known: bool, end_s: int
 ) -> Placed:
     """Place jobs on lent nodes by one of RULES.
 
@@ -143,7 +143,7 @@ def place(
 class _Floor:
     """The lent nodes at a moment, and the jobs on them."""
 
-    def __init__(self, jobs: Sequence[Job], gpus_per_node: int, known: bool, end_s: int) -> None:
+    def __init__(self, jobs: Sequence[JobInstance], gpus_per_node: int, known: bool, end_s: int) -> None:
         self.jobs, self.gpus_per_node, self.known, self.end_s = jobs, gpus_per_node, known, end_s
         self.now_s = 0
         self.lent: list[LentNode] = []
@@ -213,5 +213,14 @@ class _Floor:
         for slot in slots:
             self.free[slot] += min(job.gpus, self.gpus_per_node)
         self.segments.append(
-            Segment(index, slots, start_s, self.now_s, restarting_s, kept_s, progress_s - kept_s, ending)
+            Segment(
+                job=index,
+                slots=slots,
+                start_s=start_s,
+                end_s=self.now_s,
+                restarting_s=restarting_s,
+                kept_s=kept_s,
+                lost_s=progress_s - kept_s,
+                ending=ending,
+            )
         )

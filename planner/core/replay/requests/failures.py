@@ -31,7 +31,7 @@ class UnitFailures:
 
 
 @dataclass(frozen=True)
-class Role:
+class RoleAvailability:
     """Units of a role: those needed, those planned, nodes of one, the share of the time that one serves."""
 
     needed: int
@@ -101,7 +101,7 @@ def chance_of(units: int, needed: int, availability: float) -> float:
     return min(1.0, fsum(exp(log_chance(down)) for down in range(units - needed + 1)))
 
 
-def fewest_spares(prefill: Role, decode: Role, target: float) -> tuple[int, int]:
+def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: float) -> tuple[int, int]:
     """Spare units of each role with the fewest nodes such that both roles together attain a target.
 
     Of equally many nodes those that attain more. Raises UsageError where MOST_SPARES are not enough.
@@ -128,7 +128,7 @@ def fewest_spares(prefill: Role, decode: Role, target: float) -> tuple[int, int]
     return best[2], best[3]
 
 
-def _spares(role: Role, target: float) -> int | None:
+def _spares(role: RoleAvailability, target: float) -> int | None:
     """The fewest spare units that attain a target; None where MOST_SPARES do not."""
     return next((count for count in range(MOST_SPARES + 1) if role.attainment(count) >= target), None)
 

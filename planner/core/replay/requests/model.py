@@ -29,7 +29,7 @@ QueueMode = Literal["at-once", "window", "depth"]
 QUEUE_MODES: tuple[QueueMode, ...] = ("at-once", "window", "depth")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Requests:
     """Requests in order of arrival. session_id: -1 where there is none.
 
@@ -106,7 +106,7 @@ class StepTables:
         return float(max(low, self.high_us[streams] + self.high_us_per_token[streams] * kv_tokens))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """What one unit of each role does.
 
@@ -129,7 +129,7 @@ class Service:
     steps: StepTables
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueueRules:
     """How prefill queues are served and who chooses units.
 
@@ -157,7 +157,7 @@ class QueueRules:
             raise UsageError("a request that is tried again at once is rejected again; give a time above 0 to wait")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Span:
     """What is simulated and what is counted, microseconds from the origin, all finite.
 

@@ -12,7 +12,7 @@ from planner.units import US_PER_HOUR, US_PER_S, iso
 
 
 @dataclass(frozen=True)
-class Window:
+class ReplayWindow:
     """What is counted, and what is simulated around it: UTC epoch microseconds."""
 
     from_us: int
@@ -44,7 +44,7 @@ def window_of(
     end: datetime | None,
     whole: bool,
     zone: tzinfo = UTC,
-) -> Window:
+) -> ReplayWindow:
     """What to count, and around it the warm-up before and the cool-down after, inside the plan.
 
     Raises UsageError as `counted_window`, and for a window that nothing warms up.
@@ -58,7 +58,7 @@ def window_of(
     quarter = 900 * US_PER_S
     origin = max(grid.start_us, (from_us - warm_up_us) // quarter * quarter)
     end_us = min(grid.end_us, -(-(to_us + settings.cool_down_s * US_PER_S) // quarter) * quarter)
-    return Window(from_us, to_us, origin, end_us)
+    return ReplayWindow(from_us, to_us, origin, end_us)
 
 
 def counted_window(
