@@ -97,40 +97,6 @@ class Optimum:
         )
 
 
-def gap(self) -> float | None:
-        return None if self.schedule is None else gap(self.schedule.value, self.bound)
-
-    @property
-    def proof(self) -> ProofDocument:
-        """Status, bounds, gap and seconds; values in hours or dollars."""
-        return ProofDocument(
-            objective=self.objective,
-            status=self.status,
-            bound=self.bound,
-            gap=self.gap,
-            seconds=self.seconds,
-            lp_bound=self.lp_bound,
-            lp_seconds=self.lp_seconds,
-            policies=tuple(
-                ClassBoundDocument(
-                    drain="before the boundary" if each.ahead else "after the boundary",
-                    lp_bound=_finite(each.lp_bound),
-                    bound=_finite(each.bound),
-                    finished=each.finished,
-                )
-                for each in self.classes
-            ),
-            cure=self.cure,
-        )
-
-    def document(self) -> OptimumDocument:
-        """The proof with the value of the best schedule, and the bound under the objective's own key."""
-        proof, value = vars(self.proof), self.schedule.value if self.schedule else None
-        if self.objective == "node-hours":
-            return NodeHoursOptimumDocument(**proof, schedule=value, node_hours=self.bound)
-        return CostOptimumDocument(**proof, schedule=value, cost_usd=self.bound)
-
-
 def gap(value: float, bound: float | None) -> float | None:
     """How far a value lies above the bound, as a share of it; None without a bound, or where that is 0."""
     return (value - bound) / abs(bound) if bound else None
