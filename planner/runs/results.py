@@ -19,6 +19,7 @@ from planner.errors import LimitMissed, RunError, ScenarioError
 from planner.runs.jobs import JobsView, job_frames, jobs_document, load_jobs
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
+from planner.store.rows import frame_of
 from planner.trace.stored import TraceInfo
 from planner.units import US_PER_S, Ints
 
@@ -198,8 +199,9 @@ def save_comparison(
         comparison_id = f"cmp-{session.next_number('comparison_sequence'):05d}"
         run_ids = {name: _put_run(session, frames) for name, frames in runs.items()}
         ids = pl.Series("run_id", [run_ids[row.policy] for row in rows])
-        table = pl.DataFrame(rows).with_columns(ids, comparison_id=pl.lit(comparison_id), created_at=pl.lit(now))
-        session.append("policy_comparison", table)
+        frame = frame_of(ComparisonRow, rows)
+        frame = frame.with_columns(ids, comparison_id=pl.lit(comparison_id), created_at=pl.lit(now))
+        session.append("policy_comparison", frame)
     return comparison_id, run_ids
 
 

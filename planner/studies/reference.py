@@ -40,8 +40,8 @@ class ReferenceRow(Document):
 
     quantity: str
     """Its name, ending in its unit."""
-    computed: float
-    published: float
+    computed: int | float
+    published: int | float
     relative_error: float
     """(computed - published) / published."""
     kind: Kind

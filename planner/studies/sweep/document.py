@@ -111,13 +111,13 @@ class TornadoBar(Document):
     """Value at the low end; null for noise that is not varied."""
     to: Value
     """Value at the high end."""
-    base: float | None
+    base: Value
     """The figure of the scenario."""
-    low: float | None
+    low: Value
     """The figure at the low end."""
-    high: float | None
+    high: Value
     """The figure at the high end."""
-    swing: float
+    swing: int | float
     """From the least to the largest of the three."""
     rank_correlation: float | None
     """Spearman's, of value and figure over the samples; null where either is constant."""

@@ -7,7 +7,8 @@ from datetime import datetime
 import polars as pl
 
 from planner.store import Store
-from planner.studies.sweep.case import CaseOutcome, Role
+from planner.store.rows import frame_of
+from planner.studies.sweep.case import CaseOutcome
 from planner.studies.sweep.run import Sweep
 
 
@@ -17,7 +18,7 @@ class SweepCaseRow:
 
     policy: str
     case_index: int
-    role: Role
+    role: str
     varied: str | None
     parameters: str
     noise_seed: int
@@ -76,4 +77,4 @@ def save_sweep(store: Store, sweep: Sweep, *, now: datetime, version: str) -> st
 
 def case_frame(sweep: Sweep) -> pl.DataFrame:
     """A row per case, as in the table sweep_case, without what all rows of the sweep share."""
-    return pl.DataFrame([SweepCaseRow.of(outcome) for outcome in sweep.outcomes])
+    return frame_of(SweepCaseRow, [SweepCaseRow.of(outcome) for outcome in sweep.outcomes])
