@@ -16,7 +16,7 @@ from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, covered, fewest_spares
 from planner.core.replay.requests.window import counted_window, window_of
 from planner.errors import UsageError
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import FleetSettings, Scenario
 from planner.store import Store
 from planner.studies.replay import account as replays

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue.scenarios import load_scenario
-from planner.planning import pipeline
-from planner.runs.results import load_run
+from planner.planning.plan import plan_and_store
+from planner.planning.prepare import ensure_trace
+from planner.runs.read import read_run
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.sweep.base import OWN, SweepBase
@@ -26,7 +27,7 @@ FOUR = [(600, 100), (700, 1250), (100, 100), (2000, 0)]
 def base_on(store: Store, *sets: str) -> SweepBase:
     """The base of a sweep over a scenario."""
     scenario = load_scenario(None, sets).scenario
-    trace = pipeline.ensure_trace(store, scenario, now=NOW)
+    trace = ensure_trace(store, scenario, now=NOW)
     return base_of(store, scenario, trace, (scenario.policy.name,))[0]
 
 
@@ -39,10 +40,10 @@ def four_minutes(cli: Cli, *sets: str) -> Scenario:
 
 def plan_figures(store: Store, *sets: str) -> dict[str, Any]:
     """The figures of `planner plan`, which draws its trace and counts its rows."""
-    run_id = pipeline.plan(store, load_scenario(None, sets).scenario, now=NOW)
+    run_id = plan_and_store(store, load_scenario(None, sets).scenario, now=NOW)
     with store.read() as session:
-        summary = load_run(session, run_id).summary
-    return {name: summary[name] for name in FIGURES}
+        summary = read_run(session, run_id).summary
+    return {name: getattr(summary, name) for name in FIGURES}
 
 
 def figures_of(outcome: CaseOutcome) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
-from planner.planning import pipeline
-from planner.runs.results import load_run
+from planner.planning.decide import decide
+from planner.planning.plan import plan_and_store
+from planner.planning.prepare import ensure_trace, resolve
+from planner.runs.read import read_run
 from planner.store import Store
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase
 from planner.studies.sweep.case import SweepCase, noise_factors, run_case, with_hits
@@ -66,15 +68,15 @@ def test_a_policy_inside_a_case_sees_what_its_demand_source_tells(planned: Store
 def test_an_imported_trace_is_taken_times_level(cli: Cli, store: Store) -> None:
     scenario = four_minutes(cli)
     store = Store("planner.duckdb")
-    trace = pipeline.ensure_trace(store, scenario, now=NOW)
+    trace = ensure_trace(store, scenario, now=NOW)
     base, notes = base_of(store, scenario, trace, ("night-training",))
     assert not base.by_cells
     assert any("latencies are not modelled: " in note for note in notes)
     assert any("the stored demand of every interval times level and noise" in note for note in notes)
-    pipeline.plan(store, scenario, now=NOW)
+    plan_and_store(store, scenario, now=NOW)
     with store.read() as session:
-        summary = load_run(session).summary
-    assert figures_of(at(base)) == {name: summary[name] for name in FIGURES}
+        summary = read_run(session).summary
+    assert figures_of(at(base)) == {name: getattr(summary, name) for name in FIGURES}
     # twice as much: 1200, 1400, 200, 4000 input and 200, 2500, 200, 0 output against 2400 of the full fleet in a minute
     double = at(base, trace__demand_factor=2.0)
     assert double.demanded_tokens == 2 * at(base).demanded_tokens == 2 * 4850
@@ -89,7 +91,7 @@ def start_up_shortfall(base: SweepBase) -> int:
         input_tokens=2 * base.demand.input_tokens,
         output_tokens=2 * base.demand.output_tokens,
     )
-    plan = pipeline.decided(base.scenario, base.trace, doubled).plan
+    plan = decide(resolve(base.scenario, base.trace, doubled)).plan
     return int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
 
 
@@ -154,7 +156,7 @@ def test_hits_change_what_prefill_carries_and_what_input_earns(planned: Store) -
     units = fleet.model_copy(
         update={"prefill": fleet.prefill.model_copy(update={"tokens_per_s_per_node": 81_672.0 * 1.75})}
     )
-    plan = pipeline.decided(base.scenario.model_copy(update={"fleet": units}), base.trace, base.demand).plan
+    plan = decide(resolve(base.scenario.model_copy(update={"fleet": units}), base.trace, base.demand)).plan
     assert more.shortfall_tokens == pytest.approx(
         int(plan.steady_shortfall_output_tokens.sum() + plan.start_up_shortfall_output_tokens.sum()), rel=1e-9
     )
@@ -168,7 +170,7 @@ def test_a_unit_serves_while_all_its_nodes_are_up(cli: Cli) -> None:
     """Half of the nodes down: prefill units of one node keep a half of the capacity, decode units of two a quarter."""
     scenario = four_minutes(cli, "policy.name=fixed")
     store = Store("planner.duckdb")
-    base = base_of(store, scenario, pipeline.ensure_trace(store, scenario, now=NOW), ("fixed",))[0]
+    base = base_of(store, scenario, ensure_trace(store, scenario, now=NOW), ("fixed",))[0]
     assert at(base).shortfall_tokens == 0
     # four units of each role: 2400 input and 2400 output tokens a minute, all serving
     assert at(base, **{NODES_DOWN: 0.1}).shortfall_tokens == 0
@@ -187,7 +189,7 @@ def test_latencies_are_kept_by_units_that_serve_below_their_limits(planned: Stor
     free = replace(base.limits, input_tokens_per_s=1e9, output_tokens_per_s=1e9)
     assert at(replace(base, limits=free)).figures.latency_met_ratio == 1.0
     # a decode unit that carries what it is planned for keeps the targets in all intervals but those of more use
-    plan = pipeline.decided(base.scenario, base.trace, base.demand).plan
+    plan = decide(resolve(base.scenario, base.trace, base.demand)).plan
     fleet = base.scenario.fleet.decode
     most = fleet.tokens_per_s_per_node * fleet.nodes
     tight = replace(free, output_tokens_per_s=0.96 * most)

@@ -10,12 +10,11 @@ from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.optimum import Objective, Optimum, Problem, optimise
-from planner.errors import UsageError
-from planner.planning.pipeline import check, compute_plan, ensure_trace, sized
-from planner.runs.results import PlanOutcome
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.trace.demand import binned
 from planner.units import Clock, Progress
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -110,14 +109,9 @@ def bounds(
     progress: Progress | None = None,
 ) -> Bound:
     """Bounds of a scenario on its trace, drawn if it is not stored yet, and its own policy. Raises UsageError."""
-    problems = check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        scenario = sized(session, scenario, trace)
-    policy = compute_plan(scenario, trace, demand)
+    prepared = prepare(store, scenario, now=now, progress=progress)
+    scenario, demand = prepared.scenario, prepared.demand
+    policy = plan(prepared)
     optima: list[Optimum] = []
     for objective in objectives:
         starts = [policy.plan.units, *(optimum.schedule.targets for optimum in optima if optimum.schedule)]
@@ -125,4 +119,4 @@ def bounds(
             bounds_of(scenario, demand, objective, starts=starts, limits=limits, time_limit_s=time_limit_s, clock=clock)
         )
     problem = problem_of(scenario, demand, limits)
-    return Bound(scenario=scenario, trace=trace.name, problem=problem, optima=tuple(optima), policy=policy)
+    return Bound(scenario=scenario, trace=prepared.trace.name, problem=problem, optima=tuple(optima), policy=policy)

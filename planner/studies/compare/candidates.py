@@ -10,8 +10,11 @@ from planner.core.optimum import Optimum, gap
 from planner.core.policy import POLICIES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
-from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized, slo_limits
-from planner.runs.results import PlanOutcome
+from planner.planning.capacity import with_modelled_capacity
+from planner.planning.check import check
+from planner.planning.plan import plan
+from planner.planning.prepare import ensure_trace, prepare_on
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.bound.run import TIME_LIMIT_S, bounds_of
@@ -117,16 +120,15 @@ def compare(
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        sampling = sampling_notes(session, trace, demand.grid)
-        variants, left_out = _variants(scenario, demand, names)
-        ready = {name: (sized(session, own, trace), slo_limits(session, own, trace)) for name, own in variants.items()}
-        scenario = sized(session, scenario, trace)
+        scenarios, left_out = _variants(scenario, demand, names)
+        variants = {name: prepare_on(session, own, trace, demand) for name, own in scenarios.items()}
+        scenario = with_modelled_capacity(session, scenario, trace)
     candidates = []
-    for name, (own, limits) in ready.items():
+    for name, prepared in variants.items():
         begin = clock()
-        outcome = compute_plan(own, trace, demand, sampling, limits=limits)
+        outcome = plan(prepared)
         seconds = clock() - begin
-        tuned = tune(outcome) if level else None
+        tuned = tune(prepared, outcome) if level else None
         candidates.append(
             Candidate(name=name, outcome=outcome, figures=compute_figures(outcome), tuned=tuned, seconds=seconds)
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.documents import Document
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.units import S_PER_HOUR, Floats, usd
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from planner.planning.pipeline import version
-from planner.runs.results import ComparisonRow, save_comparison
+from planner.files import version
+from planner.runs.write import ComparisonRow, save_comparison
 from planner.store import Store
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.document import ComparisonDocument, PolicyAttainment, describe_comparison

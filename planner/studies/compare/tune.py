@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from planner.planning.pipeline import compute_plan
-from planner.runs.results import PlanOutcome
+from planner.planning.plan import plan
+from planner.planning.prepare import Prepared
+from planner.runs.outcome import PlanOutcome
 from planner.studies.compare.figures import PolicyFigures, compute_figures
 
 TUNABLE = ("night-training", "reactive", "predictive", "scheduled-bounds")
@@ -23,7 +24,7 @@ class TunedPolicy:
     figures: PolicyFigures
 
 
-def tune(outcome: PlanOutcome) -> TunedPolicy | None:
+def tune(prepared: Prepared, outcome: PlanOutcome) -> TunedPolicy | None:
     """The cheapest that the policy of a plan can be within the allowed shortfall; None where it cannot hold that."""
     allowed = outcome.scenario.slo.max_shortfall_ratio
     own = compute_figures(outcome)
@@ -31,10 +32,7 @@ def tune(outcome: PlanOutcome) -> TunedPolicy | None:
         return TunedPolicy(None, own) if own.shortfall_ratio <= allowed else None
 
     def at(utilisation: float) -> PolicyFigures:
-        settings = outcome.scenario.policy.model_copy(update={"target_utilisation": utilisation})
-        return compute_figures(
-            compute_plan(outcome.scenario.model_copy(update={"policy": settings}), outcome.trace, outcome.demand)
-        )
+        return compute_figures(plan(prepared.at_utilisation(utilisation)))
 
     best: TunedPolicy | None = None
     low, high = UTILISATIONS

@@ -7,7 +7,7 @@ from pydantic import WrapSerializer
 
 from planner.core.economics.dynamic_pricing import Settled
 from planner.documents import Document
-from planner.runs.results import limits_missed
+from planner.runs.limits import limits_missed
 from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.studies.pricing.bases import Basis, compute_bases
 from planner.studies.pricing.hours import PricedHour, price_hours
@@ -118,7 +118,7 @@ def describe_pricing(priced: Priced) -> PricingDocument:
         bases=compute_bases(market),
         hours_of=priced.last.name,
         hours=price_hours(priced),
-        missed_limits=tuple(limits_missed(market.scenario, vars(priced.last.totals))),
+        missed_limits=tuple(limits_missed(market.scenario, priced.last.totals)),
         notes=note_pricing(priced),
     )
 

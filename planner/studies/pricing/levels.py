@@ -7,7 +7,7 @@ from typing import Literal
 from planner.core.economics.dynamic_pricing import Prices
 from planner.core.economics.ledger import margin_ratio
 from planner.documents import Document
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.units import S_PER_HOUR, Floats, usd
 
 LevelName = Literal["list", "same-volume", "responding", "following"]

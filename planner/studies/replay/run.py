@@ -24,22 +24,16 @@ from planner.core.replay.requests.model import Lives, QueueRules, Requests, Serv
 from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, PrefillStage, hand_overs
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
-from planner.planning.pipeline import (
-    check,
-    compute_plan,
-    ensure_trace,
-    load_run,
-    modelled_capacity,
-    sampling_notes,
-    sized,
-    slo_limits,
-    version,
-)
-from planner.runs.results import PlanOutcome, RunView, save_plan
+from planner.files import version
+from planner.planning.capacity import modelled_capacity
+from planner.planning.plan import plan
+from planner.planning.prepare import ensure_trace, prepare
+from planner.runs.outcome import PlanOutcome
+from planner.runs.read import RunView, load_run
+from planner.runs.write import save_plan
 from planner.settings.scenario import ReplaySettings, Scenario
 from planner.store import Session, Store
 from planner.studies.replay import account as replays
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, Progress, from_us, usd
 
@@ -211,17 +205,10 @@ def plan_of(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> tuple[PlanOutcome, float]:
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    problems = check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    prepared = prepare(store, scenario, now=now, progress=progress)
     with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        capacity = modelled_capacity(session, scenario, trace)
-        sampling = sampling_notes(session, trace, demand.grid)
-        scenario = sized(session, scenario, trace)
-        limits = slo_limits(session, scenario, trace)
-    return compute_plan(scenario, trace, demand, sampling, limits=limits), capacity.workload.kv_tokens
+        capacity = modelled_capacity(session, scenario, prepared.trace)
+    return plan(prepared), capacity.workload.kv_tokens
 
 
 def is_run(name: str) -> bool:
@@ -238,7 +225,7 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
                 f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "
                 "set replay.* and failures.* fields only, or name its scenario"
             )
-    return stored_scenario(planned.record["settings"], overrides), planned
+    return stored_scenario(planned.record.settings, overrides), planned
 
 
 def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
@@ -246,7 +233,7 @@ def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
     columns = ("prefill_units", "decode_units", "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
         raise RunError(
-            f"{planned.record['run_id']} was planned by planner {planned.record['planner_version']}, and its plan "
+            f"{planned.record.run_id} was planned by planner {planned.record.planner_version}, and its plan "
             "comes out otherwise now; plan the scenario anew"
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from planner.capacity.units import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
+from planner.planning.prepare import Prepared
 from planner.settings.scenario import Scenario, TraceSettings
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.profile import Profile
@@ -31,6 +32,7 @@ class SweepBase:
     scenario: with the capacities to plan with. demand: of the stored trace. profile: what the trace was drawn from;
     None for an imported one. settings: what its demand comes from, at the base. by_cells: whether the profile's cells
     give the stored demand exactly, so that a case's demand is that of a trace drawn for it. limits: of base units.
+    prepared: the base under every policy of the sweep.
     """
 
     scenario: Scenario
@@ -40,7 +42,7 @@ class SweepBase:
     settings: TraceSettings
     by_cells: bool
     limits: LatencyLimits | None
-    gpu_usd_per_hour: float
+    prepared: Mapping[str, Prepared]
 
     @cached_property
     def tree(self) -> dict[str, Any]:
@@ -49,6 +51,11 @@ class SweepBase:
             **self.scenario.model_dump(exclude={"provenance"}),
             "trace": self.settings.model_dump(),
         }
+
+    @property
+    def gpu_usd_per_hour(self) -> float:
+        """Price of a GPU-hour."""
+        return self.prepared[self.scenario.policy.name].prices.gpu.usd_per_gpu_hour
 
     @cached_property
     def hit_ratio(self) -> float:

@@ -16,7 +16,8 @@ from planner.core.economics.ledger import margin_ratio
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
-from planner.planning.pipeline import decided, earned, spent
+from planner.planning.decide import decide
+from planner.planning.price import costs_of, revenue_of
 from planner.settings.scenario import FleetSettings, TraceSettings
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase, Value
 from planner.trace.synthetic.cells import cells_of, demand_of, log_noise
@@ -153,7 +154,8 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
     limits = base.limits and LatencyLimits(
         base.limits.input_tokens_per_s * prefill, base.limits.output_tokens_per_s * decode
     )
-    plan = decided(scenario, base.trace, demand, limits).plan
+    prepared = replace(base.prepared[case.policy], scenario=scenario, demand=demand, limits=limits)
+    plan = decide(prepared).plan
     return CaseOutcome(
         case=case,
         plan_s=plan.grid.length_s,
@@ -161,8 +163,8 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
         inference_node_s=int(plan.inference_node_s.sum()),
         training_node_s=int(plan.lent_node_s.sum()),
         useful_training_node_s=int(plan.training_node_s.sum()),
-        cost_usd_micros=sum(spent(scenario, plan, _number(case, GPU_PRICE, base.gpu_usd_per_hour)).inference),
-        revenue_usd_micros=sum(earned(scenario, demand).theoretical),
+        cost_usd_micros=sum(costs_of(scenario, plan, _number(case, GPU_PRICE, base.gpu_usd_per_hour)).inference),
+        revenue_usd_micros=sum(revenue_of(scenario.economics, prepared.prices, demand).theoretical),
         demanded_tokens=int(demand.input_tokens.sum() + demand.output_tokens.sum()),
         shortfall_tokens=int(plan.shortfall_tokens.sum()),
         requests=int(demand.requests.sum()),

@@ -4,20 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from planner.capacity.units import LatencyLimits, latency_limits, prompts_of
+from planner.capacity.units import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.errors import UsageError
+from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
+from planner.planning.check import require
 from planner.planning.foresight import drawn_from
-from planner.planning.pipeline import (
-    check,
-    ensure_trace,
-    modelled_workload,
-    sampling_notes,
-    sized,
-    slo_limits,
-    usd_per_gpu_hour,
-)
+from planner.planning.notes import sampling_notes
+from planner.planning.prepare import ensure_trace, resolve
 from planner.settings.scenario import Scenario, TraceSettings
 from planner.store import Session, Store
 from planner.studies.sweep.base import SweepBase
@@ -77,10 +72,7 @@ def sweep(
         raise UsageError(f"--seed {seed}: give 0 or more")
     names = tuple(dict.fromkeys(policies)) or (scenario.policy.name,)
     ranges = read_ranges(scenario, vary)
-    for name in names:
-        problems = check(_with_policy(scenario, name))
-        if problems:
-            raise UsageError("; ".join(problems))
+    require(*(_with_policy(scenario, name) for name in names))
     trace = ensure_trace(store, scenario, now=now, progress=drawing)
     base, notes = base_of(store, scenario, trace, names)
     parameters, further = place_ranges(base, ranges)
@@ -107,7 +99,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         notes = list(sampling_notes(session, trace, demand.grid))
-        scenario = sized(session, scenario, trace)
+        scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
     profile, settings, by_cells = _source(scenario, trace, demand)
     if by_cells:
@@ -128,7 +120,10 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         settings=settings,
         by_cells=by_cells,
         limits=limits,
-        gpu_usd_per_hour=usd_per_gpu_hour(scenario),
+        prepared={
+            name: resolve(_with_policy(scenario, name), trace, demand)
+            for name in dict.fromkeys((scenario.policy.name, *policies))
+        },
     )
     return base, notes
 
@@ -157,13 +152,11 @@ def _limits(
 ) -> tuple[LatencyLimits | None, list[str]]:
     """What units do within the latency targets, or why that is not known. Raises UsageError for a policy that asks."""
     for name in policies:
-        limits = slo_limits(session, _with_policy(scenario, name), trace)
+        limits = policy_limits(session, _with_policy(scenario, name), trace)
         if limits is not None:
             return limits, [_latency_note(scenario, limits)]
     try:
-        kv_tokens = modelled_workload(session, trace).kv_tokens
-        prompts = prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id))
-        limits = latency_limits(scenario, kv_tokens, prompts)
+        limits = modelled_limits(session, scenario, trace)
         return limits, [_latency_note(scenario, limits)]
     except UsageError as error:
         return None, [f"latencies are not modelled: {error}"]
