@@ -44,8 +44,8 @@ def compare(
 ) -> None:
     """Policies side by side on one demand, with the bound that none can beat.
 
-    Every policy's nodes, cost, shortfall and scale actions as it is set, and its node-hours once it is tuned to the
-    shortfall that slo.max_shortfall_ratio allows; that is what ranks them. All runs are stored.
+    Every policy's nodes, cost, shortfall and scale actions as configured, and its node-hours once it is tuned to the
+    shortfall that slo.max_shortfall_ratio allows, by which they are ranked. All runs are stored.
     """
     from planner.studies.compare.candidates import compare as run_compare
     from planner.studies.compare.store import measure_attainment, store_comparison

@@ -90,7 +90,7 @@ def _print(document: "BoundDocument") -> None:
     for objective in document.objectives:
         if objective.schedule:
             print_line(f"  least {objective.objective}: {_account(objective.schedule)}")
-    beyond = "" if policy.within_allowance else ", over the allowance: the bound is not for it"
+    beyond = "" if policy.within_allowance else ", over the allowance: the bound does not apply to it"
     print_line(f"  {policy.policy}: {_account(policy)}{beyond}")
     for note in document.notes:
         print_line(f"  note: {note}")

@@ -10,7 +10,7 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 
 if TYPE_CHECKING:
     from planner.studies.pricing.bases import Basis
-    from planner.studies.pricing.document import PricedLevel, PricingDocument
+    from planner.studies.pricing.document import LevelDocument, PricingDocument
 
 _MOST_HOURS = 48
 
@@ -28,19 +28,21 @@ def pricing(
         float, typer.Option("--shift", metavar="S", help="Share of demand that may move within 24 h. Assumed.")
     ] = 0.0,
     sensitivity: Annotated[
-        float, typer.Option("--sensitivity", metavar="G", help="It goes where price ** -G is high. Assumed.")
+        float, typer.Option("--sensitivity", metavar="G", help="It moves to where price ** -G is high. Assumed.")
     ] = 1.0,
     utilisation: Annotated[
         str | None,
         typer.Option(
             "--utilisation",
             metavar="U",
-            help="What a rule means by it: load-over-peak, nodes-over-fleet or load-per-node.",
+            help="What the rule means by utilisation: load-over-peak, nodes-over-fleet or load-per-node.",
         ),
     ] = None,
     ramp: Annotated[
         float | None,
-        typer.Option("--ramp", metavar="W", help="Width of utilisation over which a step's price moves, not jumps."),
+        typer.Option(
+            "--ramp", metavar="W", help="Width of utilisation over which a step's price slopes instead of jumping."
+        ),
     ] = None,
     sets: Sets = None,
     db: Db = None,
@@ -48,9 +50,9 @@ def pricing(
 ) -> None:
     """Dynamic prices: by the clock or by utilisation, against list prices.
 
-    What a rule earns at the same volume, what customers do about it, and the plan for that: nodes, cost, training,
-    shortfall. Where prices follow utilisation and demand answers, both are iterated until they agree, or it is said
-    that they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
+    What a rule earns at the same volume, how customers respond, and the plan for that: nodes, cost, training,
+    shortfall. Where prices follow utilisation and demand responds, both are iterated until they agree, and a note says
+    where they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
     """
     from planner.core.economics.dynamic_pricing import Response
     from planner.errors import LimitMissed
@@ -87,11 +89,11 @@ def _print(document: "PricingDocument") -> None:
         print_line(f"  note: {note}")
 
 
-def _print_levels(levels: "Sequence[PricedLevel]") -> None:
+def _print_levels(levels: "Sequence[LevelDocument]") -> None:
     """The totals, a column per way to price."""
     from planner.studies.pricing.levels import TITLES
 
-    figures: tuple[tuple[str, Callable[[PricedLevel], str]], ...] = (
+    figures: tuple[tuple[str, Callable[[LevelDocument], str]], ...] = (
         ("revenue", lambda level: usd(level.revenue_usd)),
         ("  over list prices", lambda level: percent_change(level.revenue_change_ratio)),
         ("cost of inference", lambda level: usd(level.cost_usd)),

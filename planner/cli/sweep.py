@@ -27,7 +27,7 @@ def sweep(
         typer.Option(
             "--vary",
             metavar="PATH=LOW:HIGH",
-            help="Another range of an uncertain value, or a further one; PATH=base keeps it. May be repeated.",
+            help="Range of an uncertain value, in place of its own or added; PATH=base fixes it. May be repeated.",
         ),
     ] = None,
     policies: Annotated[
@@ -41,7 +41,7 @@ def sweep(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Say how sure a plan's figures are, and what they hang on.
+    """Show how certain a plan's figures are, and what they depend on.
 
     Plans the scenario at sampled values of everything in sweep.vary: demand, noise, cache hits, start-up, GPU price,
     nodes down; then with one value at a time at the ends of its range. Prints quantiles, the share of cases that hold
@@ -83,7 +83,7 @@ def _names(policies: str | None) -> list[str]:
 
     names = [] if policies is None else [name.strip() for name in policies.split(",")]
     if not all(names):
-        raise UsageError(f'--policies "{policies}": write names with a comma between, for example night-training,slo')
+        raise UsageError(f'--policies "{policies}": separate names with commas, for example night-training,slo')
     return names
 
 

@@ -38,7 +38,7 @@ def write_compare_page(
 
 
 def policy_table(document: ComparisonDocument) -> pl.DataFrame:
-    """A row per policy: as it is set, and at equal shortfall."""
+    """A row per policy: as configured, and at equal shortfall."""
     rows = []
     for row in document.policies:
         tuned = row.at_equal_shortfall
@@ -63,10 +63,10 @@ def policy_table(document: ComparisonDocument) -> pl.DataFrame:
 
 
 def trade_chart(document: ComparisonDocument) -> Chart:
-    """Cost against shortfall: each policy as it is set and tuned to the allowance, and the bound."""
+    """Cost against shortfall: each policy as configured and tuned to the allowance, and the bound."""
     points = []
     for row in document.policies:
-        points.append((row.policy, "as it is set", row.cost_usd, 100 * row.shortfall_ratio))
+        points.append((row.policy, "as configured", row.cost_usd, 100 * row.shortfall_ratio))
         tuned = row.at_equal_shortfall
         if tuned is not None:
             points.append((row.policy, "at the allowed shortfall", tuned.cost_usd, 100 * tuned.shortfall_ratio))

@@ -28,8 +28,8 @@ NOTES = (
     "and the night intervals",
     "where the policy does not look at the demand, nodes and cost are inputs too",
     "the published timeline is on a 15-minute grid; at other intervals it is not compared interval by interval",
-    "rows that begin with modelled are of a second plan, whose capacities come from the hardware up instead of from "
-    "what was observed; its prefill level is reproduced by a free factor, not predicted; its two capacities stand "
+    "rows that begin with modelled belong to a second plan, whose capacities are computed from the hardware up instead "
+    "of observed; its prefill level is reproduced by a free factor, not predicted; its two capacities stand "
     "beside the least that nodes must have done in the busiest quarter-hour, computed from what was published",
     "revenue differs from the published figure because the published token totals are rounded",
 )

@@ -11,7 +11,7 @@ from planner.errors import UsageError
 from planner.planning.decide import decide
 from planner.planning.prepare import ensure_trace, resolve
 from planner.store import Store
-from planner.studies.bound.run import Bound, bounds, bounds_of
+from planner.studies.bound.run import ScenarioBound, bounds, bounds_of
 from planner.studies.bound.timetable import save_timetable
 from planner.trace.demand import binned
 from tests.conftest import NOW, SMALL, Cli, minute_log
@@ -114,7 +114,7 @@ def test_what_cannot_be_meant_is_one_line_with_the_cure(
     assert len(done.err.splitlines()) == 1
 
 
-def bounded(store: Store, *overrides: str) -> Bound:
+def bounded(store: Store, *overrides: str) -> ScenarioBound:
     scenario = load_scenario(None, [*SMALL, "trace.name=minutes", *overrides]).scenario
     return bounds(store, scenario, ["node-hours"], now=NOW, clock=time.perf_counter)
 

@@ -15,7 +15,7 @@ import pytest
 from planner.catalogue.scenarios import load_scenario, number_kind
 from planner.documents import to_json
 from planner.errors import PlannerError, UsageError
-from planner.settings.sweep import Range
+from planner.settings.sweep import SweepRange
 from planner.store import Store
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN
 from planner.studies.sweep.design import NOISE_SEEDS, design
@@ -216,7 +216,7 @@ def test_which_fields_hold_numbers(path: str, kind: type | None) -> None:
 )
 def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Range.model_validate({"path": "fleet.nodes", "provenance": "assumed: x", **range_})
+        SweepRange.model_validate({"path": "fleet.nodes", "provenance": "assumed: x", **range_})
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message
         (["--vary", "nodes_down_ratio=-1:0.1"], "give values from 0 to 0.5"),
         (["--cases", "1"], "--cases 1: give 2 to 100,000"),
         (["--seed", "-1"], "--seed -1: give 0 or more"),
-        (["--policies", "fixed,"], "write names with a comma between"),
+        (["--policies", "fixed,"], "separate names with commas"),
         (["--policies", "fixed,guess"], "use one of night-training"),
         (["--set", "sweep.vary=[]"], "nothing is uncertain"),
         (

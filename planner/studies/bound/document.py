@@ -6,7 +6,7 @@ from typing import Literal
 from planner.core.optimum import FeasibleSchedule, Objective, Optimum, Problem, ProofDocument, gap
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
-from planner.studies.bound.run import Bound
+from planner.studies.bound.run import ScenarioBound
 from planner.units import S_PER_HOUR
 
 COST_NOTE = (
@@ -122,7 +122,7 @@ class BoundDocument(Document):
     notes: tuple[str, ...]
 
 
-def describe_bound(bound: Bound) -> BoundDocument:
+def describe_bound(bound: ScenarioBound) -> BoundDocument:
     """The document of a bound."""
     problem, first = bound.problem, bound.first
     values = {optimum.objective: optimum.bound for optimum in bound.optima}
@@ -164,7 +164,7 @@ def _schedule(problem: Problem, schedule: FeasibleSchedule | None) -> BestSchedu
     return BestSchedule(**vars(_figures(problem, schedule.plan)), drain=drain)
 
 
-def _policy(bound: Bound) -> BoundedPolicy:
+def _policy(bound: ScenarioBound) -> BoundedPolicy:
     figures = _figures(bound.problem, bound.policy.plan)
     values: dict[Objective, float] = {"node-hours": figures.node_hours, "cost": figures.cost_usd}
     gaps = {optimum.objective: gap(values[optimum.objective], optimum.bound) for optimum in bound.optima}

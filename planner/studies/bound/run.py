@@ -19,7 +19,7 @@ from planner.units import Clock, Progress
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 TIME_LIMIT_S = 20.0
-"""Seconds of search per objective unless told otherwise. Assumed: a day is proven, a week within some 0.02 %."""
+"""Seconds of search per objective by default. Assumed: a day is proven, a week within some 0.02 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class ScheduleLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bound:
+class ScenarioBound:
     """The bounds of a scenario, one per objective asked for, and the scenario's own policy.
 
     scenario: with the capacities that were planned with.
@@ -107,7 +107,7 @@ def bounds(
     now: datetime,
     clock: Clock,
     progress: Progress | None = None,
-) -> Bound:
+) -> ScenarioBound:
     """Bounds of a scenario on its trace, drawn if it is not stored yet, and its own policy. Raises UsageError."""
     prepared = prepare(store, scenario, now=now, progress=progress)
     scenario, demand = prepared.scenario, prepared.demand
@@ -119,4 +119,6 @@ def bounds(
             bounds_of(scenario, demand, objective, starts=starts, limits=limits, time_limit_s=time_limit_s, clock=clock)
         )
     problem = problem_of(scenario, demand, limits)
-    return Bound(scenario=scenario, trace=prepared.trace.name, problem=problem, optima=tuple(optima), policy=policy)
+    return ScenarioBound(
+        scenario=scenario, trace=prepared.trace.name, problem=problem, optima=tuple(optima), policy=policy
+    )

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from planner.errors import PlannerError, UsageError
 from planner.files import whole
-from planner.studies.bound.run import Bound
+from planner.studies.bound.run import ScenarioBound
 
 
-def save_timetable(bound: Bound, path: Path) -> None:
+def save_timetable(bound: ScenarioBound, path: Path) -> None:
     """Write the first objective's best schedule that drains before boundaries, whole or not at all.
 
     Raises PlannerError.

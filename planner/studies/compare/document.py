@@ -60,7 +60,7 @@ class ComparedPolicyHead(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedPolicy(PolicyFigures, ComparedPolicyHead):
-    """A policy as it is set, tuned to the allowed shortfall, and where it loses."""
+    """A policy as configured, tuned to the allowed shortfall, and where it loses."""
 
     within_allowance: bool
     """Whether the shortfall is within slo.max_shortfall_ratio."""

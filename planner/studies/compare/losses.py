@@ -82,7 +82,7 @@ def explain_forecast(comparison: Comparison) -> list[str]:
     return [
         f"predictive@forecast takes {more:.1%} more node-hours than reactive at equal shortfall: its forecasts miss "
         f"the output tokens by {missed:.1%} (WAPE), the interval before by {changed:.1%}; the "
-        f"{scenario.policy.quantile:.0%} quantile that it plans for is {off:+.1%} off what came; "
+        f"{scenario.policy.quantile:.0%} quantile that it plans for is {off:+.1%} off the actual demand; "
         f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast, on the full fleet"
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,36 +101,51 @@ def _published_profile(market: Market) -> Profile | None:
 
 
 def _earn(market: Market, slots: Slots, definition: Utilisation | None, elasticities: Sequence[float]) -> Basis:
+    sold = _sold(market, slots, definition)
+    filled = []
+    if sold and all(each.load.all() for each in sold) and min(each.ratio.min() for each in sold) < 1:
+        filled = [fill_quiet_hours(each.load, slots.nodes, slots.fleet_nodes, each.ratio) for each in sold]
+    return Basis(
+        on=slots.on,
+        utilisation=definition,
+        revenue_changes=tuple(
+            RevenueChange(
+                elasticity=elasticity,
+                revenue_change_ratio=_mean(sold, [each.revenue_change(elasticity) for each in sold]) if sold else 0.0,
+            )
+            for elasticity in elasticities
+        ),
+        filled_revenue_change_ratio=_mean(sold, [each.revenue_change for each in filled]) if filled else None,
+        filled_nodes_change_ratio=filled[0].nodes_change if filled else None,
+    )
+
+
+class _Sold(NamedTuple):
+    """What one kind of customers buys. weight: its part of the revenue at list prices; load, ratio: (slots,)."""
+
+    weight: float
+    load: Floats
+    ratio: Floats
+
+    def revenue_change(self, elasticity: float) -> float:
+        """Change of what these customers pay, over the slots in which they buy."""
+        return revenue_change(self.load[self.load > 0], self.ratio[self.load > 0], elasticity)
+
+
+def _sold(market: Market, slots: Slots, definition: Utilisation | None) -> list[_Sold]:
+    """Loads and prices of the customers who buy anything."""
     if definition is None:
         ratios = [prices.ratio for prices in market.clock(slots.grid)]
     else:
         shares = utilisation(definition, slots.loads[0], slots.nodes, slots.fleet_nodes)
         ratios = [utilisation_prices(market.rule, shares)] * len(slots.loads)
-    sold = [
-        (each.share_ppm * load.sum(), load, ratio)
+    return [
+        _Sold(weight=each.share_ppm * float(load.sum()), load=load, ratio=ratio)
         for each, load, ratio in zip(market.customers, slots.loads, ratios, strict=True)
         if load.any()
     ]
 
-    def mean(changes: list[float]) -> float:
-        return float(np.average(changes, weights=[weight for weight, _, _ in sold])) if sold else 0.0
 
-    changes = tuple(
-        RevenueChange(
-            elasticity=elasticity,
-            revenue_change_ratio=mean(
-                [revenue_change(load[load > 0], ratio[load > 0], elasticity) for _, load, ratio in sold]
-            ),
-        )
-        for elasticity in elasticities
-    )
-    filled = []
-    if sold and all(load.all() for _, load, _ in sold) and min(ratio.min() for _, _, ratio in sold) < 1:
-        filled = [fill_quiet_hours(load, slots.nodes, slots.fleet_nodes, ratio) for _, load, ratio in sold]
-    return Basis(
-        on=slots.on,
-        utilisation=definition,
-        revenue_changes=changes,
-        filled_revenue_change_ratio=mean([each.revenue_change for each in filled]) if filled else None,
-        filled_nodes_change_ratio=filled[0].nodes_change if filled else None,
-    )
+def _mean(sold: Sequence[_Sold], changes: Sequence[float]) -> float:
+    """The mean of changes over customers, by what they pay at list prices."""
+    return float(np.average(changes, weights=[each.weight for each in sold]))

@@ -11,7 +11,7 @@ from planner.runs.limits import limits_missed
 from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.studies.pricing.bases import Basis, compute_bases
 from planner.studies.pricing.hours import PricedHour, price_hours
-from planner.studies.pricing.levels import Level, LevelName, LevelTotals
+from planner.studies.pricing.levels import LevelName, LevelTotals, PriceLevel
 from planner.studies.pricing.market import Priced
 from planner.studies.pricing.notes import note_pricing, price_lines
 from planner.studies.pricing.rules import DEFINITIONS
@@ -53,7 +53,7 @@ class LevelHead(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PricedLevel(LevelTotals, LevelHead):
+class LevelDocument(LevelTotals, LevelHead):
     """The totals of a way to price, and their changes over those at list prices."""
 
     revenue_change_ratio: float | None
@@ -87,7 +87,7 @@ class PricingDocument(Document):
     """What the rule asks, in words."""
     utilisation: UtilisationMeaning
     assumed: AssumedResponse
-    levels: tuple[PricedLevel, ...]
+    levels: tuple[LevelDocument, ...]
     """From list prices to the rule, and what demand makes of it."""
     fixed_point: FixedPoint | None
     """Null where prices do not depend on what they lead to."""
@@ -123,9 +123,9 @@ def describe_pricing(priced: Priced) -> PricingDocument:
     )
 
 
-def _level(level: Level, before: Level) -> PricedLevel:
+def _level(level: PriceLevel, before: PriceLevel) -> LevelDocument:
     totals, at_list = level.totals, before.totals
-    return PricedLevel(
+    return LevelDocument(
         **vars(totals),
         level=level.name,
         revenue_change_ratio=_change(totals.revenue_usd, at_list.revenue_usd),

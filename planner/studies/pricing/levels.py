@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from planner.core.economics.dynamic_pricing import Prices
+from planner.core.economics.dynamic_pricing import IntervalPrices
 from planner.core.economics.ledger import margin_ratio
 from planner.documents import Document
 from planner.runs.outcome import PlanOutcome
@@ -53,7 +53,7 @@ class LevelTotals(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class PriceLevel:
     """One way to price, with what it leads to.
 
     prices: for each kind of customers. revenue: micro-dollars per interval. price_ratio: mean price over list price of
@@ -61,7 +61,7 @@ class Level:
     """
 
     name: LevelName
-    prices: tuple[Prices, ...]
+    prices: tuple[IntervalPrices, ...]
     outcome: PlanOutcome
     revenue: list[int]
     price_ratio: Floats

@@ -10,7 +10,7 @@ import numpy as np
 from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
-    Prices,
+    IntervalPrices,
     Response,
     Sale,
     Settled,
@@ -35,7 +35,7 @@ from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import PriceSheet
 from planner.store import Store
-from planner.studies.pricing.levels import Level, LevelName
+from planner.studies.pricing.levels import LevelName, PriceLevel
 from planner.units import Floats, Progress
 
 MOST_ITERATIONS = 200
@@ -77,20 +77,20 @@ class Market:
         """Utilisation of every interval of a plan."""
         return utilisation(definition, self.load(outcome.demand), held_nodes(outcome), self.scenario.fleet.nodes)
 
-    def clock(self, grid: Grid) -> list[Prices]:
+    def clock(self, grid: Grid) -> list[IntervalPrices]:
         """Prices on a grid for each kind of customers, for a rule that goes by the clock."""
         if self.rule.kind == "time":
             return [clock_prices(self.rule, grid)] * len(self.customers)
         return [sheet_prices(each.rates, grid) for each in self.customers]
 
     @cached_property
-    def first_prices(self) -> list[Prices]:
+    def first_prices(self) -> list[IntervalPrices]:
         """Prices by the clock, or by the utilisation of the plan at list prices."""
         if self.rule.kind != "utilisation":
             return self.clock(self.base.demand.grid)
         return self.alike(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
 
-    def alike(self, ratios: Floats) -> list[Prices]:
+    def alike(self, ratios: Floats) -> list[IntervalPrices]:
         """The same prices for all customers."""
         return [exact_prices(ratios)] * len(self.customers)
 
@@ -113,7 +113,7 @@ class Market:
         """The scenario's plan for another demand."""
         return plan(self.prepared.for_demand(demand))
 
-    def level(self, name: LevelName, prices: Sequence[Prices], *, answered: bool) -> Level:
+    def level(self, name: LevelName, prices: Sequence[IntervalPrices], *, answered: bool) -> PriceLevel:
         """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
         outcome, alone = self.base, [self.base.demand] * len(prices)
         if answered:
@@ -124,7 +124,7 @@ class Market:
             for each, asked, demand in zip(self.customers, prices, alone, strict=True)
         ]
         shares = [each.share_ppm / PPM for each in self.customers]
-        return Level(
+        return PriceLevel(
             name=name,
             prices=tuple(prices),
             outcome=outcome,
@@ -142,11 +142,11 @@ class Priced:
     """
 
     market: Market
-    levels: tuple[Level, ...]
+    levels: tuple[PriceLevel, ...]
     settled: Settled | None
 
     @property
-    def last(self) -> Level:
+    def last(self) -> PriceLevel:
         """What the hours are shown of: prices that follow, if they settled."""
         return self.levels[-1]
 
@@ -162,7 +162,7 @@ def price(
 ) -> Priced:
     """Plan the scenario at list prices and under a rule. Nothing is stored but a drawn trace.
 
-    progress: told about drawing, and about iterations towards prices that follow the utilisation they lead to.
+    progress: called while requests are drawn, and for iterations towards prices that follow the utilisation they lead to.
     Raises UsageError.
     """
     require(scenario)

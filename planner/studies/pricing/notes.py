@@ -56,12 +56,12 @@ def _answer_notes(market: Market) -> list[str]:
     response, unpaid = market.response, market.scenario.economics.unpaid_share
     lines = [
         f"elasticity {response.elasticity:g}, shift {response.shift:.0%} and sensitivity {response.sensitivity:g} are "
-        "assumed: how the demand for tokens answers to prices was not published"
+        "assumed: how the demand for tokens responds to prices was not published"
         if response.active
-        else "customers do not answer to prices here; --elasticity and --shift let them"
+        else "customers do not respond to prices here; let them with --elasticity and --shift"
     ]
     if response.active and unpaid:
-        lines.append(f"the {unpaid:.1%} of traffic that nobody pays for sees no price and stays as it is")
+        lines.append(f"the {unpaid:.1%} of traffic that nobody pays for sees no price and does not change")
     return lines
 
 
@@ -72,17 +72,17 @@ def _settling_notes(priced: Priced) -> list[str]:
     if settled.converged:
         return [
             f"prices that follow the utilisation they lead to settle after {settled.iterations} iterations, residual "
-            f"{settled.residual:.1g}; in the column before, prices are set once, by the utilisation at list prices"
+            f"{settled.residual:.1g}; in the column before it, prices are set once, from the utilisation at list prices"
         ]
-    why = "the rule jumps there, and demand jumps back; --ramp 0.1 makes it slope"
+    why = "the rule jumps there and demand jumps back; --ramp 0.1 turns the jump into a slope"
     if market.definition == "nodes-over-fleet":
         why = "nodes come in whole scaling steps, so utilisation jumps; another --utilisation may settle"
     elif market.rule.ramp:
-        why = "a wider --ramp or a weaker answer may settle"
+        why = "a wider --ramp or a weaker response may settle"
     return [
         f"prices that follow the utilisation they lead to DO NOT SETTLE: after {settled.iterations} iterations those "
         f"of {len(settled.unsettled)} of {len(settled.prices)} intervals are still up to {settled.residual:.3f} from "
-        f"the rule's; {why}. The last column and the hours have prices set once, by the utilisation at list prices"
+        f"the rule's; {why}. The last column and the hours have prices set once, from the utilisation at list prices"
     ]
 
 
@@ -107,9 +107,9 @@ def _clock_notes(market: Market) -> list[str]:
         for hour in apart[:2]
     )
     return [
-        f"by hours and by intervals differ because windows begin or end inside {len(apart)} hours: by hours the load "
-        "is taken as even inside one, by intervals more or less of it lies in the window, as it rises or falls. "
-        f"If even, the hour from {shown}"
+        f"by hours and by intervals differ because windows begin or end inside {len(apart)} hours: by hours, load "
+        "counts as even within an hour; by intervals, more or less of it falls into the window as it rises or falls. "
+        f"With even load, the hour from {shown}"
     ]
 
 
@@ -118,5 +118,7 @@ def _policy_notes(market: Market) -> list[str]:
     if not market.response.active or source in ("trace", "previous"):
         return []
     if source == "none":
-        return [f"policy {market.base.policy} does not look at the demand: nodes stay as they are"]
-    return [f"the policy sees demand of source {source}, which knows nothing of the changed prices: nodes stay"]
+        return [f"policy {market.base.policy} does not look at the demand: nodes do not change"]
+    return [
+        f"the policy sees demand from source {source}, which knows nothing of the changed prices: nodes do not change"
+    ]

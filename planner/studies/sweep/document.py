@@ -25,7 +25,7 @@ _MEANINGS = {
     NODES_DOWN: "nodes down: a unit serves while all of its nodes are up; they fail independently and none is "
     "replaced, so that is (1 - share) ** nodes of the time; training node-hours are those lent, up or not",
     CACHE_HIT: "cache hits: only missed tokens take prefill's time, at a constant rate of missed tokens; hits "
-    "and misses have their prices",
+    "and misses are priced separately",
 }
 
 Figures = Mapping[Metric, float | None]
@@ -184,8 +184,8 @@ def note_sweep(sweep: Sweep) -> list[str]:
     """What the figures rest on."""
     paths = [each.path for each in sweep.parameters]
     lines = [
-        "a case is a plan of its own: its policy sees the case's demand as policy.demand_source tells it, and the "
-        "case's capacities",
+        "each case is a plan of its own: its policy sees the case's demand as policy.demand_source provides it, and "
+        "the case's capacities",
         *(meaning for path, meaning in _MEANINGS.items() if path in paths),
     ]
     if GROWTH in paths and sweep.scenario.trace.days == 1:

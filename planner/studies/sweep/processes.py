@@ -60,7 +60,7 @@ def _in_processes(
                 progress(done, sum(map(len, chunks)))
     except BrokenProcessPool as error:
         raise PlannerError(
-            "a process that planned cases has ended, perhaps for want of memory; run fewer --cases, or free memory"
+            "a process that planned cases ended, perhaps because memory ran out; run fewer --cases, or free memory"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -10,7 +10,7 @@ from planner.catalogue.scenarios import field_paths, number_kind, value_at
 from planner.core.sensitivity import Law
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import Scenario
-from planner.settings.sweep import Range
+from planner.settings.sweep import SweepRange
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, GROWTH, LEVEL, NODES_DOWN, NOISE, OWN, SweepBase, Value
 
 _TABLES = ("policy", "training", "economics")
@@ -49,7 +49,7 @@ class Parameter:
         return round(number, 6) if self.path == GPU_PRICE else number
 
 
-def read_ranges(scenario: Scenario, vary: Sequence[str]) -> list[Range]:
+def read_ranges(scenario: Scenario, vary: Sequence[str]) -> list[SweepRange]:
     """The scenario's ranges, changed by "PATH=LOW:HIGH" and taken out by "PATH=base". Raises UsageError."""
     ranges = {each.path: each for each in scenario.sweep.vary}
     for text in vary:
@@ -67,7 +67,7 @@ def read_ranges(scenario: Scenario, vary: Sequence[str]) -> list[Range]:
         law = ranges[path].law if path in ranges else "uniform"
         given = {"path": path, "law": law, "low": low, "high": high, "provenance": "set: flag --vary"}
         try:
-            ranges[path] = Range.model_validate(given)
+            ranges[path] = SweepRange.model_validate(given)
         except ValidationError as error:
             raise UsageError(f"--vary {text}: {'; '.join(describe(error))}") from error
     for path in ranges:
@@ -87,7 +87,7 @@ def _check_path(path: str, head: str) -> None:
     raise UsageError(f"{head}: is not a known field, nor one of {', '.join(OWN)}; correct its name")
 
 
-def place_ranges(base: SweepBase, ranges: Sequence[Range]) -> tuple[list[Parameter], list[str]]:
+def place_ranges(base: SweepBase, ranges: Sequence[SweepRange]) -> tuple[list[Parameter], list[str]]:
     """The parameters of ranges around a base, and notes on what is left out. Raises UsageError."""
     parameters, notes = [], []
     for each in ranges:
@@ -113,7 +113,7 @@ def place_ranges(base: SweepBase, ranges: Sequence[Range]) -> tuple[list[Paramet
     return parameters, notes
 
 
-def _ends(given: Range, own: Value) -> tuple[float, float]:
+def _ends(given: SweepRange, own: Value) -> tuple[float, float]:
     """Least and largest value of a range; a relative one is times the scenario's own value. Raises UsageError."""
     low, high = given.low, given.high
     if given.relative and own is not None:

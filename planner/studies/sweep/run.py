@@ -168,7 +168,7 @@ def _latency_note(scenario: Scenario, limits: LatencyLimits) -> str:
         "latency_met_ratio is the share of requests in intervals whose serving units are modelled to give 99 % of "
         f"first tokens within {slo.ttft_ms:g} ms and {slo.tpot_ms:g} ms per token on average: prefill units up to "
         f"{limits.input_tokens_per_s / able[0]:.0%} and decode units up to {limits.output_tokens_per_s / able[1]:.0%} "
-        "of the scenario's capacity; replay a plan to see"
+        "of the scenario's capacity; replay a plan to check"
     )
 
 
