@@ -106,10 +106,10 @@ class Market:
         if self.definition == "load-over-peak":
             shares = utilisation(self.definition, self.load(demand), held_nodes(self.base), self.scenario.fleet.nodes)
         else:
-            shares = self.utilisation(self.planned(demand), self.definition)
+            shares = self.utilisation(self.plan_for(demand), self.definition)
         return utilisation_prices(self.rule, shares)
 
-    def planned(self, demand: Demand) -> PlanOutcome:
+    def plan_for(self, demand: Demand) -> PlanOutcome:
         """The scenario's plan for another demand."""
         return plan(self.prepared.for_demand(demand))
 
@@ -118,7 +118,7 @@ class Market:
         outcome, alone = self.base, [self.base.demand] * len(prices)
         if answered:
             alone, demand = self.demand_at([each.ratio for each in prices])
-            outcome = self.planned(demand)
+            outcome = self.plan_for(demand)
         sales = [
             Sale(each.share_ppm, each.rates, asked, demand)
             for each, asked, demand in zip(self.customers, prices, alone, strict=True)
@@ -162,7 +162,7 @@ def price(
 ) -> Priced:
     """Plan the scenario at list prices and under a rule. Nothing is stored but a drawn trace.
 
-    progress: called while requests are drawn, and for iterations towards prices that follow the utilisation they lead to.
+    progress: called while requests are drawn, and for iterations towards prices that follow their own utilisation.
     Raises UsageError.
     """
     require(scenario)
