@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plan test setup lint fuzz nights bench clean
+.PHONY: plan test setup lint docs fuzz nights bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -24,13 +24,18 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/hooks
 	$(BIN)/lint-imports
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "out/site/index.html: open it, or serve it with search: $(BIN)/python -m http.server --directory out/site --bind 127.0.0.1"
+
 fuzz: setup
-	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/test_mutations.py -q
+	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
 
 nights: setup
-	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/test_schedule_nights.py -q
+	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

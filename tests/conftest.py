@@ -98,11 +98,22 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def _planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the default trace and no run, made once."""
+    from planner.planning.prepare import ensure_trace
+
+    path = tmp_path_factory.mktemp("drawn") / "planner.duckdb"
+    ensure_trace(Store(path), load_scenario().scenario, now=NOW)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _planned(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and one default plan, made once."""
     from planner.planning.plan import plan_and_store
 
     path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
+    shutil.copy(drawn, path)
     plan_and_store(Store(path), load_scenario().scenario, now=NOW)
     return path
 

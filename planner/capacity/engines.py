@@ -14,7 +14,8 @@ from planner.core.fleet.engine import Engine, Overheads, Validity
 from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
 from planner.errors import UsageError
-from planner.settings.machines import Hardware, Model
+from planner.settings.hardware import Hardware
+from planner.settings.models import Model
 from planner.settings.scenario import EngineSettings, FleetSettings, Scenario
 from planner.units import Floats
 

@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from planner.catalogue.fields import field_paths
 from planner.catalogue.read import describe, find, names, read_toml
-from planner.catalogue.scenarios import field_paths
 from planner.errors import UsageError
-from planner.settings.scenario import Closed, Count, PositiveCount
+from planner.settings.closed import Closed, Count, PositiveCount
 
 Value = bool | int | float | str
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -19,25 +19,30 @@ class QueueStep(Closed):
     """A batch for queues from some length on."""
 
     from_depth: Count
+    """Requests waiting from which it holds."""
     batch: PositiveCount
+    """Requests in a batch."""
 
 
 class Overlay(Closed):
     """A claim: its words and numbers, and what it sets in a scenario."""
 
     name: str
+    """Short name."""
     title: str
+    """The claim in a few words."""
     claim: str
     """What was said, in our words."""
     source: str
     """Who said it."""
     overrides: dict[str, Value] = Field(alias="set")
-    """Scenario fields by dotted path; none where the claim is about nothing that a scenario holds."""
+    """Values of scenario fields by dotted path; empty where the claim is about nothing that a scenario holds."""
     figures: dict[str, Number] = Field(default_factory=dict)
     """The numbers that the finding computes with, names ending in their units."""
     pricing_rule: str | None = None
     """Rule of dynamic prices that the claim is about: a built-in name or a path."""
     queue_rules: tuple[QueueStep, ...] = ()
+    """Batches by queue length that the claim is about."""
     provenance: dict[str, str] = Field(default_factory=dict)
     """Where figures come from that are not the claim's own, "kind: source"."""
 
@@ -46,14 +51,14 @@ class Overlay(Closed):
     def _known(cls, overrides: dict[str, Value]) -> dict[str, Value]:
         unknown = sorted(set(overrides) - {path for path, _ in field_paths()})
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such field of a scenario; correct the path")
+            raise ValueError(f"{', '.join(unknown)}: not a field of a scenario; correct the path")
         return overrides
 
     @model_validator(mode="after")
     def _about_figures(self) -> Self:
         unknown = sorted(set(self.provenance) - set(self.figures))
         if unknown:
-            raise ValueError(f"provenance of {', '.join(unknown)}, which no figure is; correct the name")
+            raise ValueError(f"provenance names {', '.join(unknown)}, which is not a figure; correct the name")
         return self
 
 

@@ -1,33 +1,32 @@
 """The shipped catalogue: scenarios, token prices and GPU rates, as TOML with the source of each value."""
 
 import tomllib
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from planner.errors import UsageError
-from planner.settings.machines import (
+from planner.settings.closed import Closed
+from planner.settings.hardware import Hardware
+from planner.settings.measurements import (
     BalancerRow,
     BalancerRows,
-    BatchingFile,
     CalibrationFile,
     DecodePoint,
     DecodePoints,
-    Hardware,
-    Mix,
-    Model,
     PrefillPoint,
     PrefillPoints,
-    WorkloadFile,
 )
+from planner.settings.models import Model
 from planner.settings.pricing_rules import PricingRule
-from planner.settings.scenario import Closed, EconomicsSettings
+from planner.settings.scenario import EconomicsSettings
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
+from planner.settings.workloads import BatchingFile, Mix, WorkloadFile
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
 
@@ -62,7 +61,7 @@ def names(folder: str) -> list[str]:
 def built_in(folder: str, name: str) -> str | None:
     """The built-in name that a name means, whatever its case; None where it means none."""
     wanted = name.casefold()
-    return next((known for known in names(folder) if known.casefold() == wanted), None)
+    return next((own for own in names(folder) if own.casefold() == wanted), None)
 
 
 def find(folder: str, name: str) -> Path:
@@ -70,10 +69,10 @@ def find(folder: str, name: str) -> Path:
     path, exact = Path(name), _folder(folder) / f"{name}.toml"
     if path.name == name and exact.is_file():
         return exact
-    known = built_in(folder, name)
-    # a file of the user's goes before a built-in name that is only written alike
-    if known is not None and not path.is_file():
-        return _folder(folder) / f"{known}.toml"
+    alike = built_in(folder, name)
+    # a file of the user's goes before a built-in name that differs in case only
+    if alike is not None and not path.is_file():
+        return _folder(folder) / f"{alike}.toml"
     if path.is_file():
         return path
     raise UsageError(f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file')
@@ -86,9 +85,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_settings(path: Path, model: type[M]) -> M:
     """A TOML file as a model, checked once for each content. Raises UsageError with every problem."""
-    found = _checked_once(path, _content(path), model)
-    assert isinstance(found, model)
-    return found
+    settings = _checked_once(path, _content(path), model)
+    assert isinstance(settings, model)
+    return settings
 
 
 def price_sheet(name: str) -> PriceSheet:
@@ -160,7 +159,7 @@ def calibration(path: Path) -> CalibrationFile:
 def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
     """One rate of a sheet. Raises UsageError that lists the others."""
     if name not in rates.rates:
-        raise UsageError(f'GPU rates "{rates.name}" hold no rate "{name}"; use one of {", ".join(rates.rates)}')
+        raise UsageError(f'GPU rates "{rates.name}" have no rate "{name}"; use one of {", ".join(rates.rates)}')
     return rates.rates[name]
 
 
@@ -177,7 +176,7 @@ def describe(error: ValidationError) -> list[str]:
     ]
 
 
-def _message(problem: Mapping[str, Any]) -> str:
+def _message(problem: ErrorDetails) -> str:
     text = str(problem["msg"])
     if problem["type"] == "extra_forbidden":
         return "is not a known field; remove it or correct its name"

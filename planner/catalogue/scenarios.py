@@ -8,13 +8,15 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from datetime import datetime, time
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
 
-from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, read_toml
+from planner.catalogue.documents import ScenarioEntry, ScenarioWithOrigins, SetField
+from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, names, read_toml
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import Scenario
 
@@ -27,11 +29,25 @@ Tree = dict[str, Any]
 class LoadedScenario:
     """A checked scenario, and where each value that is not the base's came from.
 
-    origins: field path -> "flag --set", "environment PLANNER__...", or the scenario file.
+    Attributes:
+        scenario: the scenario.
+        origins: by the dotted path of a field: "flag --set ...", "environment PLANNER__...", "what-if ...", or the
+            scenario file.
     """
 
     scenario: Scenario
     origins: Mapping[str, str]
+
+    def with_origins(self) -> ScenarioWithOrigins:
+        """Both as one document."""
+        return ScenarioWithOrigins(**dict(self.scenario), origins=dict(self.origins))
+
+    def set_fields(self) -> tuple[SetField, ...]:
+        """The fields that have an origin, with their values, by path."""
+        return tuple(
+            SetField(path=path, value=_json_value(value_at(self.scenario, path)), origin=origin)
+            for path, origin in sorted(self.origins.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Preset:
     """Fields by dotted path that a named claim sets in a scenario."""
 
     name: str
-    settings: Mapping[str, object]
+    settings: Mapping[str, bool | int | float | str]
 
 
 def load_scenario(
@@ -48,10 +64,24 @@ def load_scenario(
     environment: Mapping[str, str] | None = None,
     preset: Preset | None = None,
 ) -> LoadedScenario:
-    """The scenario of a built-in name or a TOML path, overridden. Raises ScenarioError with every problem.
+    """Read, override and check a scenario.
 
-    source: None for the default. overrides: "path.to.field=value". environment: its PLANNER__A__B variables count.
-    preset: stands above the file and below the environment.
+    What is set in several places holds in the order override, environment, preset, file, the scenario it extends.
+
+    Args:
+        source: a built-in name, whatever its case, or the path of a TOML file; None for the default scenario.
+        overrides: settings of single fields, "path.to.field=value" with the value as in TOML, for example
+            "fleet.nodes=300".
+        environment: environment variables, of which those named PLANNER__A__B set the field a.b; None for none.
+        preset: fields that a named claim sets.
+
+    Returns:
+        The checked scenario in `scenario`, and in `origins`, by the dotted path of a field, what set it.
+
+    Raises:
+        ScenarioError: with a line for every problem: a field that is not known, a value out of its limits, fields that
+            contradict each other.
+        UsageError: there is no such scenario, or its file cannot be read.
     """
     name = source or DEFAULT_SCENARIO
     tree, origins = _from_file(name, chain=())
@@ -68,27 +98,38 @@ def load_scenario(
     return LoadedScenario(_finished(name or DEFAULT_SCENARIO, tree, origins, overrides, problems), origins)
 
 
+def built_in_scenarios() -> list[ScenarioEntry]:
+    """The built-in scenarios, by name."""
+    scenarios = [load_scenario(name).scenario for name in names("scenarios")]
+    return [ScenarioEntry(name=scenario.name, description=scenario.description) for scenario in scenarios]
+
+
 def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
     """A scenario as a run has stored it, JSON; fields that came after it have their defaults. Raises ScenarioError.
 
     overrides: "path.to.field=value".
     """
     tree = json.loads(settings)
-    there = {path for path, _ in _leaves(tree)}
+    stored = {path for path, _ in _leaves(tree)}
     for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
-        if path not in there and not path.startswith("provenance"):
+        if path not in stored and not path.startswith("provenance"):
             _place(tree, path, value)
     return _finished(tree["name"], tree, {}, overrides, [])
 
 
 def _finished(
-    name: str, tree: Tree, origins: dict[str, str], overrides: Sequence[str], problems: list[str]
+    name: str,
+    tree: Tree,
+    origins: dict[str, str],
+    overrides: Sequence[str],
+    problems: list[str],
+    form: str = "path.to.field=value, for example --set fleet.nodes=300",
 ) -> Scenario:
-    """The scenario of a tree with overrides. Raises ScenarioError with all problems."""
+    """The scenario of a tree with overrides. form: how they are written. Raises ScenarioError with all problems."""
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
-            problems.append(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
+            problems.append(f'"{override}": write --set {form}')
         else:
             problems += _override(tree, origins, path.strip(), text.strip(), f"flag --set {path.strip()}")
     try:
@@ -101,31 +142,17 @@ def _finished(
 
 
 def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
-    """A scenario, as a run keeps it, with fields of one table set anew. Raises UsageError, ScenarioError.
+    """A scenario, as a run keeps it, with fields of one table changed. Raises UsageError, ScenarioError.
 
     overrides: "table.field=value".
     """
     others = [override for override in overrides if not override.startswith(f"{table}.")]
     if others:
         raise UsageError(f"--set {others[0]}: the run is planned already; only {table}.* can be set here")
-    tree: Tree = scenario.model_dump()
-    problems: list[str] = []
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals:
-            problems.append(f'"{override}": write --set {table}.field=value')
-        else:
-            problems += _override(tree, {}, path.strip(), text.strip(), f"flag --set {path.strip()}")
-    try:
-        changed = Scenario.model_validate(tree)
-    except ValidationError as error:
-        problems += [_with_hint(line) for line in describe(error)]
-    if problems:
-        raise ScenarioError("--set", problems)
-    return changed
+    return _finished("--set", scenario.model_dump(), {}, overrides, [], form=f"{table}.field=value")
 
 
-def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
+def with_values(tree: Tree, values: Mapping[str, str | int | float | None]) -> Scenario:
     """The scenario of nested values with fields set by dotted path; the tree is changed. Raises ScenarioError."""
     for path, value in values.items():
         _place(tree, path, value)
@@ -135,84 +162,10 @@ def with_values(tree: Tree, values: Mapping[str, object]) -> Scenario:
         raise ScenarioError(str(tree["name"]), describe(error)) from error
 
 
-def number_kind(path: str) -> type[int] | type[float] | None:
-    """Whether a field holds whole numbers or any; None where it holds none. path: one of field_paths."""
-    model: type[BaseModel] = Scenario
-    *heads, last = path.split(".")
-    for head in heads:
-        below = model.model_fields[head].annotation
-        assert isinstance(below, type), "a field path runs through tables"
-        model = below
-    held = model.model_fields[last].annotation
-    one_of = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
-    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in one_of]
-    return next((kind for kind in (int, float) if kind in parts), None)
-
-
-def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
-    """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
-    tables: dict[str, type[BaseModel]] = {}
-    for name, field in model.model_fields.items():
-        path = f"{before}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            tables[path] = field.annotation
-        elif path != "provenance":
-            yield path, " ".join((field.description or "").split())
-    for path, table in tables.items():
-        yield from field_paths(table, f"{path}.")
-
-
-def value_at(scenario: Scenario, path: str) -> Any:
-    """The value of a field by its dotted path."""
-    value: Any = scenario
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def shown(value: object) -> str:
-    """A field's value for people: lists as they are written in a scenario, nothing for what is left out."""
-    if value is None:
-        return ""
-    return toml_value(value) if isinstance(value, tuple) else str(value)
-
-
-def to_toml(scenario: Scenario, *, comments: bool) -> str:
-    """The scenario as TOML; with comments, each field's meaning and provenance above it."""
-    lines, table = [], ""
-    for path, meaning in field_paths():
-        head, _, key = path.rpartition(".")
-        if head != table:
-            table = head
-            lines += ["", f"[{table}]"]
-        if comments:
-            lines += ["", f"# {meaning}", f"# ({scenario.provenance.get(path, 'assumed: not stated')})"]
-        value = value_at(scenario, path)
-        lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
-    return "\n".join(lines).strip() + "\n"
-
-
-def toml_value(value: object) -> str:
-    """One value in TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, BaseModel):
-        fields = ((name, held) for name, held in value if held is not None)
-        return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    return repr(value)
-
-
 def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
     """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
     if name in chain:
-        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the circle")
+        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the cycle")
     path = find("scenarios", name)
     own = read_toml(path)
     base_name = own.pop("extends", DEFAULT_SCENARIO)
@@ -233,9 +186,8 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
 
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
-    """Set one field from text; the problem, if the path is none."""
-    known = [known_path for known_path, _ in field_paths()]
-    if path not in known:
+    """Set one field from text; returns the problem, if the path is not a field's."""
+    if path not in {each for each, _ in field_paths()}:
         return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
     try:
         value = tomllib.loads(f"v = {text}")["v"]
@@ -253,8 +205,7 @@ def _with_hint(line: str) -> str:
     path, _, message = line.partition(": ")
     if not message.startswith("is not a known field"):
         return line
-    known = [known_path for known_path, _ in field_paths()]
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path, [each for each, _ in field_paths()], n=1, cutoff=0.6)
     return f"{line} (did you mean {near[0]}?)" if near else line
 
 
@@ -264,6 +215,12 @@ def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
+
+
+def _json_value(value: object) -> JsonValue:
+    """A field's value in JSON, times with their offset."""
+    plain: JsonValue = value.isoformat() if isinstance(value, datetime) else to_jsonable_python(value)
+    return plain
 
 
 def _place(tree: Tree, path: str, value: object) -> None:

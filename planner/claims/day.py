@@ -9,7 +9,8 @@ import numpy as np
 
 from planner.capacity.engines import Workload
 from planner.errors import UsageError
-from planner.trace.synthetic.profile import Lognormal, Population, Profile, Published, load_profile
+from planner.settings.profile import Lognormal, Population, Published
+from planner.trace.synthetic.profile import Profile, load_profile
 from planner.units import S_PER_DAY, S_PER_HOUR, Floats
 
 HOURS = S_PER_DAY // S_PER_HOUR

@@ -7,7 +7,7 @@ from planner.core.fleet.batching import single_stream_roofline
 from planner.core.fleet.engine import GB
 from planner.core.fleet.operating import point_at
 from planner.core.fleet.shapes import kv_bytes_per_token
-from planner.settings.machines import GroupedAttention
+from planner.settings.models import GroupedAttention
 
 
 def paged_kv(case: Case) -> Finding:

@@ -66,9 +66,6 @@ app.add_typer(config.app, name="config")
 _INTERRUPTED = 130
 """What typer returns for Ctrl-C."""
 _NOTHING_STORED = "interrupted; no result was stored"
-_QUERY_INTERRUPTED = "Query interrupted"
-"""What DuckDB raises for Ctrl-C while it works, as a RuntimeError and instead of Python's KeyboardInterrupt. It may
-hear of it only at the end of a query, where another of its threads does all the work."""
 
 
 def _version(wanted: bool) -> None:
@@ -113,11 +110,6 @@ def execute() -> int:
         message = getattr(error, "format_message", error.__str__)()
         _fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
-    except RuntimeError as error:
-        if str(error) != _QUERY_INTERRUPTED:
-            raise
-        _fail(_NOTHING_STORED)
-        return _INTERRUPTED
     except BrokenPipeError:
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

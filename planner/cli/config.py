@@ -18,24 +18,24 @@ def _group() -> None:
 @app.command("show")
 def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
     """Where the store is, and every scenario field that a flag or the environment sets."""
-    from planner.catalogue.scenarios import shown, value_at
+    from planner.catalogue.documents import EffectiveConfig, StorePlace
+    from planner.catalogue.fields import value_at
+    from planner.catalogue.toml import shown
 
-    loaded = scenario_of(None, sets)
-    store = store_at(db)
+    scenario = scenario_of(None, sets)
+    path = store_at(db).path
     origin = "flag --db" if db else "environment PLANNER_DB" if os.environ.get("PLANNER_DB") else "default"
-    values = [(path, value_at(loaded.scenario, path), source) for path, source in sorted(loaded.origins.items())]
+    place = StorePlace(value=str(path.resolve()), origin=origin, exists=path.exists())
+    config = EffectiveConfig(db=place, scenario=scenario.scenario.name, overridden=scenario.set_fields())
     if as_json:
-        print_json(
-            {
-                "db": {"value": str(store.path.resolve()), "origin": origin, "exists": store.path.exists()},
-                "scenario": loaded.scenario.name,
-                "overridden": [{"path": path, "value": value, "origin": source} for path, value, source in values],
-            }
-        )
+        print_json(config)
         return
-    print_line(f"store     {store.path.resolve()} ({origin}{'' if store.path.exists() else ', not there yet'})")
-    print_line(f"scenario  {loaded.scenario.name}")
-    if values:
-        print_table(("<field", "<value", "<set by"), [(path, shown(value), source) for path, value, source in values])
+    print_line(f"store     {place.value} ({place.origin}{'' if place.exists else ', not there yet'})")
+    print_line(f"scenario  {config.scenario}")
+    if config.overridden:
+        rows = [
+            (field.path, shown(value_at(scenario.scenario, field.path)), field.origin) for field in config.overridden
+        ]
+        print_table(("<field", "<value", "<set by"), rows)
     else:
         print_line("no field is overridden; --set PATH=VALUE or the environment's PLANNER__A__B=VALUE do")

@@ -5,15 +5,14 @@ import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from zoneinfo import available_timezones
 
 from planner.catalogue.scenarios import load_scenario
+from planner.documents import Document
 from planner.errors import PlannerError
 from planner.files import shipped
 from planner.planning.check import check
 from planner.store import Store, named_queries
-from planner.trace import stored as catalogue
 
 _PACKAGES = (
     "polars",
@@ -29,73 +28,94 @@ _PACKAGES = (
 _LEAST_DISK_BYTES = 2 << 30
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check: whether it is well, and what was found or the cure."""
+@dataclass(frozen=True, kw_only=True)
+class DoctorCheck(Document):
+    """One check of the installation or the store."""
 
     name: str
     ok: bool
     found: str
+    """What was found, or the cure."""
 
 
-def checks(store: Store) -> list[Check]:
+@dataclass(frozen=True, kw_only=True)
+class DoctorReport(Document):
+    """Whether this installation and the store work."""
+
+    ok: bool
+    """Whether all checks are."""
+    checks: tuple[DoctorCheck, ...]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the checks that fail."""
+        return tuple(check.name for check in self.checks if not check.ok)
+
+
+def examine(store: Store) -> DoctorReport:
     """All checks; nothing is changed."""
-    return [
-        Check("python", sys.version_info >= (3, 11), ".".join(map(str, sys.version_info[:3]))),
+    zones = len(available_timezones())
+    checks = (
+        _check("python", sys.version_info >= (3, 11), ".".join(map(str, sys.version_info[:3]))),
         _packages(),
-        Check("time zones", len(available_timezones()) > 100, f"{len(available_timezones())} IANA zones"),
+        _check("time zones", zones > 100, f"{zones} IANA zones"),
         _data(),
         _scenario(),
         _disk(store),
-        *_store(store),
-    ]
+        _store(store),
+    )
+    return DoctorReport(ok=all(check.ok for check in checks), checks=checks)
 
 
-def _packages() -> Check:
-    found, missing = [], []
+def _check(name: str, ok: bool, found: str) -> DoctorCheck:
+    return DoctorCheck(name=name, ok=ok, found=found)
+
+
+def _packages() -> DoctorCheck:
+    installed, missing = [], []
     for package in _PACKAGES:
         try:
-            found.append(f"{package} {version(package)}")
+            installed.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             missing.append(package)
-    text = f"missing: {', '.join(missing)}; install the project again" if missing else ", ".join(found)
-    return Check("packages", not missing, text)
+    text = f"missing: {', '.join(missing)}; install the project again" if missing else ", ".join(installed)
+    return _check("packages", not missing, text)
 
 
-def _data() -> Check:
+def _data() -> DoctorCheck:
     absent = [folder for folder in ("sql", "traces", "reports") if not shipped(folder).is_dir()]
     if absent:
-        return Check("shipped data", False, f"missing: {', '.join(absent)}; install the project again")
-    return Check("shipped data", True, f"{len(named_queries())} queries")
+        return _check("shipped data", False, f"missing: {', '.join(absent)}; install the project again")
+    return _check("shipped data", True, f"{len(named_queries())} queries")
 
 
-def _scenario() -> Check:
+def _scenario() -> DoctorCheck:
     try:
         problems = check(load_scenario(environment=os.environ).scenario)
     except PlannerError as error:
         problems = [str(error)]
-    return Check("default scenario", not problems, "; ".join(problems) or "valid")
+    return _check("default scenario", not problems, "; ".join(problems) or "valid")
 
 
-def _disk(store: Store) -> Check:
+def _disk(store: Store) -> DoctorCheck:
     folder = store.path.resolve().parent
     if not folder.is_dir():
-        return Check("disk", False, f"there is no folder {folder}; make it, or name another file with --db")
+        return _check("disk", False, f"there is no folder {folder}; create it, or name another file with --db")
     free = shutil.disk_usage(folder).free
     cure = "" if free >= _LEAST_DISK_BYTES else "; free 2 GB for a trace at full scale"
     writable = os.access(folder, os.W_OK)
     if not writable:
         cure = "; the folder is not writable"
-    return Check("disk", free >= _LEAST_DISK_BYTES and writable, f"{free / 2**30:,.1f} GiB free in {folder}{cure}")
+    return _check("disk", free >= _LEAST_DISK_BYTES and writable, f"{free / 2**30:,.1f} GiB free in {folder}{cure}")
 
 
-def _store(store: Store) -> list[Check]:
+def _store(store: Store) -> DoctorCheck:
     if not store.path.exists():
-        return [Check("store", True, f"{store.path}: not there yet; `planner plan` makes it")]
+        return _check("store", True, f"{store.path}: not there yet; `planner plan` makes it")
     try:
         with store.read() as session:
-            traces, runs = catalogue.listed(session), session.rows("run_list")
+            traces, runs = session.frame("trace_list").height, session.frame("run_list").height
     except PlannerError as error:
-        return [Check("store", False, str(error))]
-    size = Path(store.path).stat().st_size / 2**20
-    return [Check("store", True, f"{store.path}: {len(traces)} traces, {len(runs)} runs, {size:,.1f} MiB")]
+        return _check("store", False, str(error))
+    size_mib = store.path.stat().st_size / 2**20
+    return _check("store", True, f"{store.path}: {traces} traces, {runs} runs, {size_mib:,.1f} MiB")

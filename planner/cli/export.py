@@ -30,25 +30,24 @@ def export(
     is the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
     """
     from planner.catalogue.scenarios import with_table
-    from planner.export.run import check_format, export_run, put
+    from planner.export.run import describe_export, export_run, format_named, write_text
     from planner.runs.read import load_run
 
-    check_format(to)
-    days = _date(day, "--day"), _date(begin, "--begin")
+    to_format = format_named(to)
+    first_day, begin_on = _date(day, "--day"), _date(begin, "--begin")
     run = load_run(reading_at(db), run_id)
-    document = export_run(run, with_table(run.scenario, "export", sets or []), to, day=days[0], begin=days[1])
+    exported = export_run(run, with_table(run.scenario, "export", sets or []), to_format, day=first_day, begin=begin_on)
     if out is not None:
-        put(out, document.text)
+        write_text(out, exported.text)
     if as_json:
-        found = {"run_id": run.record.run_id, "to": to, "out": out and str(out), "summary": document.summary}
-        print_json({**found, "notes": document.notes, **({} if out else {"text": document.text})})
+        print_json(describe_export(run, to_format, exported, out))
         return
-    for note in document.notes:
+    for note in exported.notes:
         warn(note)
     if out is None:
-        print_line(document.text.rstrip("\n"))
+        print_line(exported.text.rstrip("\n"))
     else:
-        print_line(f"{out}: {document.summary} of {run.record.run_id}")
+        print_line(f"{out}: {exported.summary} of {run.record.run_id}")
 
 
 def _date(text: str | None, option: str) -> date | None:
@@ -57,4 +56,4 @@ def _date(text: str | None, option: str) -> date | None:
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f'{option} "{text}": is no date; write it like 2025-02-27') from error
+        raise UsageError(f'{option} "{text}": is not a date; write it as 2025-02-27') from error

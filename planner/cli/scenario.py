@@ -18,7 +18,7 @@ def init(
     sets: Sets = None,
 ) -> None:
     """Write a commented TOML file to start from. An existing file is not touched."""
-    from planner.catalogue.scenarios import to_toml
+    from planner.catalogue.toml import to_toml
     from planner.errors import PlannerError
 
     text = to_toml(scenario_of(base, sets).scenario, comments=True)
@@ -26,7 +26,7 @@ def init(
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise PlannerError(f"{out}: exists already; name another file with --out") from error
+        raise PlannerError(f"{out}: already exists; name another file with --out") from error
     except OSError as error:
         raise PlannerError(f"{out}: cannot be written: {error.strerror}; name another file with --out") from error
     print_line(f"{out}: written; check it with `planner scenario validate {out}`, plan it with `planner plan {out}`")
@@ -35,22 +35,20 @@ def init(
 @app.command("validate")
 def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
     """Check a scenario and print all its problems at once."""
+    from planner.catalogue.documents import ScenarioVerdict
     from planner.errors import ScenarioError, UsageError
     from planner.planning.check import check
 
     try:
-        loaded = scenario_of(scenario, sets)
-        problems = check(loaded.scenario)
-        name = loaded.scenario.name
+        loaded = scenario_of(scenario, sets).scenario
+        name, problems = loaded.name, tuple(check(loaded))
     except ScenarioError as error:
-        problems, name = list(error.problems), error.source
+        name, problems = error.source, error.problems
     if as_json:
-        print_json({"scenario": name, "valid": not problems, "problems": problems})
+        print_json(ScenarioVerdict(scenario=name, valid=not problems, problems=problems))
     else:
-        for problem in problems:
-            print_line(problem)
-        if not problems:
-            print_line(f"{name}: valid")
+        for line in problems or (f"{name}: valid",):
+            print_line(line)
     if problems:
         raise UsageError(
             f"{name}: {len(problems)} problem{'s' if len(problems) > 1 else ''}; correct and validate again"
@@ -60,11 +58,11 @@ def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = F
 @app.command("show")
 def show(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
     """A scenario as TOML, with the meaning and provenance of every value."""
-    from planner.catalogue.scenarios import to_toml
+    from planner.catalogue.toml import to_toml
 
     loaded = scenario_of(scenario, sets)
     if as_json:
-        print_json(loaded.scenario.model_dump(mode="json") | {"origins": dict(loaded.origins)})
+        print_json(loaded.with_origins())
     else:
         print_line(to_toml(loaded.scenario, comments=True).rstrip())
 
@@ -72,11 +70,10 @@ def show(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """The built-in scenarios."""
-    from planner.catalogue.read import names
-    from planner.catalogue.scenarios import load_scenario
+    from planner.catalogue.scenarios import built_in_scenarios
 
-    found = [load_scenario(name).scenario for name in names("scenarios")]
+    scenarios = built_in_scenarios()
     if as_json:
-        print_json([{"name": s.name, "description": s.description} for s in found])
+        print_json(scenarios)
     else:
-        print_table(("<scenario", "<description"), [(s.name, s.description) for s in found])
+        print_table(("<scenario", "<description"), [(s.name, s.description) for s in scenarios])

@@ -11,6 +11,10 @@ from planner.cli.output import print_json, print_line, print_table
 if TYPE_CHECKING:
     import polars as pl
 
+    from planner.store import Store
+
+    Params = dict[str, int | str]
+
 _MOST_ROWS = 200
 
 
@@ -33,7 +37,6 @@ def sql(
     """
     from planner.errors import UsageError
     from planner.store.adhoc import query as run_query
-    from planner.store.queries import named_query
 
     format_name = "json" if as_json else format_name
     if list_:
@@ -42,33 +45,42 @@ def sql(
     if tables:
         _print_tables(format_name)
         return
-    if (query is None) == (name is None):
-        raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
     if format_name not in ("table", "csv", "json", "parquet"):
         raise UsageError(f'--format "{format_name}": use table, csv, json or parquet')
     values = dict(_param(text) for text in params or [])
     store = reading_at(db)
-    if name is not None:
-        named = named_query(name)
-        if "run_id" in named.used:
-            from planner.runs.read import find_run
-
-            given = values.get("run_id")
-            values["run_id"] = find_run(store, None if given is None else str(given))
-        missing = sorted(named.used - set(values))
-        if missing:
-            raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
-        unknown = sorted(set(values) - named.used)
-        if unknown:
-            raise UsageError(
-                f"query {name} has no parameter {', '.join(unknown)}; it takes {', '.join(named.params) or 'none'}"
-            )
-        query = named.sql
-    assert query is not None
-    _print_frame(run_query(store, query, values), format_name)
+    if query is not None and name is None:
+        text = query
+    elif name is not None and query is None:
+        text, values = _named(store, name, values)
+    else:
+        raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
+    _print_frame(run_query(store, text, values), format_name)
 
 
-def _param(text: str) -> tuple[str, object]:
+def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
+    """A named query and its parameters; run_id is the newest run's unless one is given. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.store.queries import named_query
+
+    named = named_query(name)
+    if "run_id" in named.used:
+        from planner.runs.read import find_run
+
+        given = values.get("run_id")
+        values = {**values, "run_id": find_run(store, None if given is None else str(given))}
+    missing = sorted(named.used - set(values))
+    if missing:
+        raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
+    unknown = sorted(set(values) - named.used)
+    if unknown:
+        raise UsageError(
+            f"query {name} has no parameter {', '.join(unknown)}; it takes {', '.join(named.params) or 'none'}"
+        )
+    return named.sql, values
+
+
+def _param(text: str) -> tuple[str, int | str]:
     from planner.errors import UsageError
 
     key, equals, value = text.partition("=")
@@ -106,21 +118,20 @@ def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
 
 
 def _print_queries(format_name: str) -> None:
-    from planner.store.queries import named_queries
+    from planner.store.queries import public_queries
 
-    public = [query for query in named_queries() if query.public]
+    queries = public_queries()
     if format_name == "json":
-        print_json([{"name": q.name, "meaning": q.meaning, "params": q.params} for q in public])
+        print_json(queries)
         return
-    rows = [(q.name, ", ".join(q.params), q.meaning) for q in public]
-    print_table(("<query", "<parameters", "<meaning"), rows)
+    print_table(("<query", "<parameters", "<meaning"), [(q.name, ", ".join(q.params), q.meaning) for q in queries])
 
 
 def _print_tables(format_name: str) -> None:
     from planner.store.tables import TABLES
 
     if format_name == "json":
-        print_json([{"table": t.name, "row": t.row, "columns": [vars(column) for column in t.columns]} for t in TABLES])
+        print_json(TABLES)
         return
     for table in TABLES:
         rows = [(column.name, column.dtype, column.unit, column.meaning) for column in table.columns]

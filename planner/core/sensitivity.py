@@ -37,16 +37,16 @@ class Law:
         share = np.asarray(shares, np.float64)
         width = self.high - self.low
         if self.kind == "uniform":
-            found = self.low + share * width
+            values = self.low + share * width
         elif self.kind == "log-uniform":
-            found = self.low * (self.high / self.low) ** share
+            values = self.low * (self.high / self.low) ** share
         else:
             rising = (self.top - self.low) / width
             up = self.low + np.sqrt(share * width * (self.top - self.low))
             down = self.high - np.sqrt((1 - share) * width * (self.high - self.top))
-            found = np.where(share < rising, up, down)
-        values: Floats = np.clip(found, self.low, self.high)
-        return values
+            values = np.where(share < rising, up, down)
+        clipped: Floats = np.clip(values, self.low, self.high)
+        return clipped
 
 
 def latin_hypercube(names: Sequence[str], cases: int, seed: int) -> dict[str, Floats]:
@@ -72,12 +72,12 @@ def _random(seed: int, stream: int, name: str) -> np.random.Generator:
 
 def quantiles(values: ArrayLike) -> dict[str, float | None]:
     """p5, p25, p50, p75, p95 (linear between order statistics) and the mean; None where there are no values."""
-    known = np.asarray(values, np.float64)
+    sample = np.asarray(values, np.float64)
     names = [f"p{100 * share:g}" for share in QUANTILES]
-    if not len(known):
+    if not len(sample):
         return dict.fromkeys([*names, "mean"])
-    found = np.quantile(known, QUANTILES)
-    return {**dict(zip(names, map(float, found), strict=True)), "mean": float(known.mean())}
+    levels = np.quantile(sample, QUANTILES)
+    return {**dict(zip(names, map(float, levels), strict=True)), "mean": float(sample.mean())}
 
 
 def rank_correlation(one: ArrayLike, other: ArrayLike) -> float | None:

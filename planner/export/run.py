@@ -8,20 +8,21 @@ import polars as pl
 
 from planner.core.demand import Grid
 from planner.errors import PlannerError, UsageError
+from planner.export.documents import ExportDocument, ExportFormat
 from planner.export.formats.aws import aws
 from planner.export.formats.cronjob import cronjob
 from planner.export.formats.csv_table import csv_table
 from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
-from planner.export.formats.schedule import Charge, Document, Lent, Role, Schedule
-from planner.export.formats.slurm import merged, slurm
+from planner.export.formats.schedule import Charge, Export, ExportSchedule, LentWindow, RoleUnits
+from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import whole
 from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, from_us, to_us
 
-WRITERS: Mapping[str, Callable[[Schedule], Document]] = {
+WRITERS: Mapping[ExportFormat, Callable[[ExportSchedule], Export]] = {
     "keda": keda,
     "cronjob": cronjob,
     "slurm": slurm,
@@ -38,28 +39,41 @@ _USES = {
 """Columns of node-seconds and cost of each use of nodes; all nodes are of one of them."""
 
 
-def check_format(name: str) -> None:
-    """Raises UsageError that lists the formats."""
-    if name not in WRITERS:
-        raise UsageError(f'--to "{name}": use one of {", ".join(WRITERS)}')
+def format_named(name: str) -> ExportFormat:
+    """The format of that name. Raises UsageError that lists the formats."""
+    for known in WRITERS:
+        if known == name:
+            return known
+    raise UsageError(f'--to "{name}": use one of {", ".join(WRITERS)}')
 
 
 def export_run(
-    run: RunView, scenario: Scenario, to: str, *, day: date | None = None, begin: date | None = None
-) -> Document:
-    """A run in a format of WRITERS. Raises UsageError, RunError where the format cannot express the plan.
+    run: RunView, scenario: Scenario, to: ExportFormat, *, day: date | None = None, begin: date | None = None
+) -> Export:
+    """A run in a format. Raises UsageError, RunError where the format cannot express the plan.
 
     scenario: the run's, perhaps with other names in its export table. day: only the 24 hours that begin on that date,
     at the time of day at which the plan begins. begin: date of the first reservation day, for slurm.
     """
-    check_format(to)
     if begin is not None and to != "slurm":
         raise UsageError(f"--begin is for --to slurm, whose reservations have dates; leave it out for {to}")
     schedule = schedule_of(run, scenario, day)
     return slurm(schedule, begin) if to == "slurm" else WRITERS[to](schedule)
 
 
-def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Schedule:
+def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | None) -> ExportDocument:
+    """An export as a document, with its text where it was not written to a file. out: that file."""
+    return ExportDocument(
+        run_id=run.record.run_id,
+        to=to,
+        out=None if out is None else str(out),
+        summary=export.summary,
+        notes=export.notes,
+        text=export.text if out is None else None,
+    )
+
+
+def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> ExportSchedule:
     """What writers need of a run. day: as in export_run. Raises UsageError."""
     frame, fleet = run.intervals, scenario.fleet
     interval_s = run.record.interval_s
@@ -68,14 +82,14 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Sc
     starts = frame["interval_start"].dt.epoch("us")
     grid = Grid(int(starts[0]), interval_s, frame.height)
     windows = [
-        Lent(
+        LentWindow(
             max(to_us(row["window_start"]), grid.start_us),
             min(to_us(row["window_end"]), grid.end_us),
             int(row["nodes"]),
         )
         for row in run.training.to_dicts()
     ]
-    return Schedule(
+    return ExportSchedule(
         run_id=run.record.run_id,
         scenario=scenario.name,
         policy=run.record.policy,
@@ -84,7 +98,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Sc
         prefill=_role(frame, "prefill", scenario.export.prefill_workload, fleet.prefill.nodes),
         decode=_role(frame, "decode", scenario.export.decode_workload, fleet.decode.nodes),
         training_nodes=frame["training_nodes"].cast(pl.Int64).to_numpy(),
-        lent=merged(tuple(window for window in windows if window.start_us < window.end_us)),
+        lent=merge_windows(tuple(window for window in windows if window.start_us < window.end_us)),
         charges=tuple(_charges(frame, grid)),
         node_type=fleet.node_type,
         gpus_per_node=fleet.gpus_per_node,
@@ -93,7 +107,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Sc
     )
 
 
-def put(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises PlannerError."""
     if path.is_dir():
         raise PlannerError(f"{path}: is a folder; name a file with --out")
@@ -106,14 +120,20 @@ def put(path: Path, text: str) -> None:
         raise PlannerError(f"{path}: cannot be written: {error.strerror or error}; name another --out") from error
 
 
-def _role(frame: pl.DataFrame, name: str, workload: str, nodes: int) -> Role:
-    return Role(name, workload, nodes, frame[f"{name}_units"].cast(pl.Int64).to_numpy())
+def _role(frame: pl.DataFrame, name: str, workload: str, nodes: int) -> RoleUnits:
+    return RoleUnits(name, workload, nodes, frame[f"{name}_units"].cast(pl.Int64).to_numpy())
 
 
 def _charges(frame: pl.DataFrame, grid: Grid) -> list[Charge]:
     rows = frame.to_dicts()
     return [
-        Charge(start_us, start_us + grid.interval_us, use, sum(row[column] for column in node_s), row[cost])
+        Charge(
+            start_us=start_us,
+            end_us=start_us + grid.interval_us,
+            use=use,
+            node_s=sum(row[column] for column in node_s),
+            cost_usd_micros=row[cost],
+        )
         for start_us, row in zip(grid.starts_us.tolist(), rows, strict=True)
         for use, (node_s, cost) in _USES.items()
     ]
@@ -127,10 +147,10 @@ def _one_day(frame: pl.DataFrame, scenario: Scenario, day: date) -> pl.DataFrame
     chosen = frame.filter((starts >= to_us(begin)) & (starts < to_us(end)))
     last = from_us(int(starts[-1]), scenario.zone)
     if chosen.is_empty():
-        raise UsageError(f"--day {day}: the plan runs from {first.date()} to {last.date()}; name a date from these")
+        raise UsageError(f"--day {day}: the plan runs from {first.date()} to {last.date()}; name a date in this range")
     if chosen.height * int(scenario.interval_s) * US_PER_S < to_us(end) - to_us(begin):
         raise UsageError(
-            f"--day {day}: the plan holds only {chosen.height * scenario.interval_s / 3600:g} h from "
+            f"--day {day}: the plan covers only {chosen.height * scenario.interval_s / 3600:g} h from "
             f"{begin:%Y-%m-%d %H:%M} on; name an earlier date"
         )
     return chosen

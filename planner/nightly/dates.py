@@ -1,16 +1,19 @@
 """Which dates of a job are due, by the local clock. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 ONE_DAY = timedelta(days=1)
 
+Now = Callable[[], datetime]
+"""The wall clock, or one that a test sets; with offset."""
+
 
 @dataclass(frozen=True)
-class Missing:
-    """Dates that are due and not ended, in order, and those too long ago to be caught up."""
+class DueDates:
+    """Dates that are due and have not ended, in order, and those too long ago to be caught up."""
 
     due: tuple[date, ...]
     skipped: tuple[date, ...]
@@ -37,16 +40,16 @@ def next_due_at(now: datetime, at: time, zone: ZoneInfo, first: date | None = No
     return due_at(day if first is None else max(day, first), at, zone)
 
 
-def missing(
-    newest: date, first: date | None, known: Collection[date], ended: Collection[date], catch_up_days: int
-) -> Missing:
+def due_dates(
+    newest: date, first: date | None, begun: Collection[date], ended: Collection[date], catch_up_days: int
+) -> DueDates:
     """Dates up to the newest due one that have not ended.
 
-    first: where a job begins, if it says so. known: dates in the ledger; ended: those done, skipped or given up.
+    first: where a job begins, if it says so. begun: dates in the ledger; ended: those done, skipped or given up.
     Without either, only the newest.
     """
-    begin = first or min(known, default=newest)
+    begin = first or min(begun, default=newest)
     oldest = newest - (catch_up_days - 1) * ONE_DAY
     days = [begin + count * ONE_DAY for count in range((newest - begin).days + 1)]
-    open_ = [day for day in days if day not in ended]
-    return Missing(tuple(day for day in open_ if day >= oldest), tuple(day for day in open_ if day < oldest))
+    pending = [day for day in days if day not in ended]
+    return DueDates(tuple(day for day in pending if day >= oldest), tuple(day for day in pending if day < oldest))

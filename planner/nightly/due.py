@@ -1,144 +1,143 @@
-"""What is to be done now: dates in order, each once; then publish, write the index page, tell."""
+"""What is to be done now: dates in order, each once; then publish, write the index page, send notifications."""
 
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from planner.errors import LimitMissed, PlannerError
 from planner.nightly import ledger
-from planner.nightly.dates import latest_due, missing
+from planner.nightly.dates import Now, due_dates, latest_due
+from planner.nightly.documents import LedgerRow, NightNotification
+from planner.nightly.events import EventLog, add_fields
 from planner.nightly.index_page import write_index
-from planner.nightly.jobs_file import Job, Jobs
-from planner.nightly.ledger import Claim, Owner, Row
+from planner.nightly.jobs_file import Jobs, NightlyJob
+from planner.nightly.ledger import Claim, Owner
 from planner.nightly.logs import LogNotReady
-from planner.nightly.night import Clock, Log, Night, Stopped, report_folder, wrapped
+from planner.nightly.night import Night, Stopped
 from planner.nightly.notify import notify
+from planner.nightly.outputs import report_folder, write_failure
 from planner.store import Store, publish
 
 FAILED = PlannerError.exit_code
 MISSED = LimitMissed.exit_code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scheduler:
     """What every look at the ledger needs. stopping: whether to end before the next step."""
 
     store: Store
     jobs: Jobs
     owner: Owner
-    clock: Clock
-    log: Log
+    clock: Now
+    log: EventLog
     stopping: Callable[[], bool]
 
     def run_due(self) -> int:
         """Do what is due; 0 all done, 1 something failed or waits, 3 done and a stated limit missed."""
-        codes = {self._job(job) for job in self.jobs.file.job}
+        codes = {self._run_job(job) for job in self.jobs.file.job}
         self.announce()
         return next((code for code in (FAILED, MISSED) if code in codes), 0)
 
     def announce(self) -> None:
-        """Publish, write the index page and tell about nights that ended since; what was cut short is done again."""
-        names = {job.name: job for job in self.jobs.file.job}
-        ended = [
-            row
-            for row in ledger.rows(self.store)
-            if row["job"] in names and row["status"] in (*ledger.ENDED, "failed") and row["announced_at"] is None
-        ]
-        if not ended:
+        """Publish, write the index page and notify of nights that ended since; what was cut short is done again."""
+        jobs = {job.name: job for job in self.jobs.file.job}
+        rows = [row for row in ledger.read_ledger(self.store) if row.job in jobs and _needs_announcement(row)]
+        if not rows:
             return
         try:
             publish(self.store)
             write_index(self.store, self.jobs)
         except OSError as error:
-            raise wrapped(error) from error
-        for row in ended:
-            if row["exit_code"] or row["status"] != "done" or self.jobs.file.notify.on == "all":
-                for problem in notify(self.jobs.file.notify, self._document(row, names[row["job"]])):
+            raise write_failure(error) from error
+        for row in rows:
+            if row.exit_code or row.status != "done" or self.jobs.file.notify.on == "all":
+                for problem in notify(self.jobs.file.notify, self._notification(row, jobs[row.job])):
                     self.log("not told", level="error", problem=problem)
-            ledger.announced(self.store, row, self.clock())
+            ledger.mark_announced(self.store, row, self.clock())
 
-    def _job(self, job: Job) -> int:
+    def _run_job(self, job: NightlyJob) -> int:
         """The dates of a job that are due, in order; a later one waits for an earlier one that may still succeed."""
-        rows = {row["logical_date"]: row for row in ledger.rows(self.store) if row["job"] == job.name}
-        now = self.clock()
-        newest = latest_due(now, job.at, self.jobs.scenarios[job.name].zone)
-        known = {day: row for day, row in rows.items() if not ledger.too_early(row, now)}
-        ended = {day for day, row in known.items() if _has_ended(row, job, newest)}
-        found = missing(newest, job.first, known, ended, job.catch_up_days)
-        if found.skipped:
-            first, last = found.skipped[0], found.skipped[-1]
-            self.log("skipped", level="warning", job=job.name, first=first, last=last, dates=len(found.skipped))
-            why = f"longer ago than catch_up_days={job.catch_up_days} when the service next ran"
-            ledger.skip(self.store, job.name, found.skipped, self.owner, now, why)
+        rows = {row.logical_date: row for row in ledger.read_ledger(self.store) if row.job == job.name}
+        newest = latest_due(self.clock(), job.at, self.jobs.scenarios[job.name].zone)
+        dates = self._due_dates(job, rows, newest)
         worst = 0
-        for day in found.due:
-            code = self._date(job, day, rows.get(day), is_newest=day == newest)
+        for day in dates:
+            code = self._run_date(job, day, rows.get(day), is_newest=day == newest)
             self.announce()
-            if code is None or (self.stopping() and day != found.due[-1]):
+            if code is None or (self.stopping() and day != dates[-1]):
                 return FAILED
             worst = FAILED if FAILED in (worst, code) else worst or code
         return worst
 
-    def _date(self, job: Job, day: date, row: Row | None, *, is_newest: bool) -> int | None:
+    def _due_dates(self, job: NightlyJob, rows: dict[date, LedgerRow], newest: date) -> tuple[date, ...]:
+        """The dates to run; those that are too long ago are noted as skipped. rows: of the job, by date."""
+        now = self.clock()
+        begun = {day: row for day, row in rows.items() if not ledger.ended_ahead_of_time(row, now)}
+        ended = {day for day, row in begun.items() if _has_ended(row, job, newest)}
+        dates = due_dates(newest, job.first, begun, ended, job.catch_up_days)
+        if dates.skipped:
+            first, last = dates.skipped[0], dates.skipped[-1]
+            self.log("skipped", level="warning", job=job.name, first=first, last=last, dates=len(dates.skipped))
+            why = f"longer ago than catch_up_days={job.catch_up_days} when the service next ran"
+            ledger.skip_dates(self.store, job.name, dates.skipped, owner=self.owner, now=now, message=why)
+        return dates.due
+
+    def _run_date(self, job: NightlyJob, day: date, row: LedgerRow | None, *, is_newest: bool) -> int | None:
         """One date; None where it, and those after it, have to wait. Failures for good are passed with their code."""
         now = self.clock()
-        if row is not None and _rests(row, job, now):
-            self.log("waits", job=job.name, date=day, why="failed a short time ago", message=row["message"])
+        if row is not None and _is_resting(row, job, now):
+            self.log("waits", job=job.name, date=day, why="failed a short time ago", message=row.message)
             return None
-        lease_s = self.jobs.file.lease_s
-        claim = ledger.claim(self.store, job.name, day, self.owner, lease_s, now)
+        claim = ledger.claim_date(self.store, job.name, day, owner=self.owner, lease_s=self.jobs.file.lease_s, now=now)
         if claim is None:
-            until = row["lease_until"].isoformat() if row else None
+            until = row.lease_until.isoformat() if row else None
             self.log("waits", level="warning", job=job.name, date=day, why="another host has it", until=until)
             return None
-        if row is not None and row["status"] == "running" and claim.attempts > job.attempts:
+        if row is not None and row.status == "running" and claim.attempts > job.attempts:
             claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not end", now)
             return FAILED
         code = self._attempt(job, claim, is_newest=is_newest)
         return None if code == FAILED and claim.attempts < job.attempts else code
 
-    def _attempt(self, job: Job, claim: Claim, *, is_newest: bool) -> int:
+    def _attempt(self, job: NightlyJob, claim: Claim, *, is_newest: bool) -> int:
         """One attempt at a date, ended in the ledger in any case but that of a lost lease."""
-
-        def log(event: str, **fields: Any) -> None:
-            self.log(event, job=job.name, date=claim.day, **fields)
-
+        log = add_fields(self.log, job=job.name, date=claim.day)
         log("begins", attempt=claim.attempts)
-        scenario = self.jobs.scenarios[job.name]
         night = Night(
-            self.store,
-            job,
-            scenario,
-            self.jobs.folder,
-            self.jobs.out,
-            claim.day,
-            claim,
-            self.clock,
-            log,
-            self.stopping,
+            store=self.store,
+            job=job,
+            scenario=self.jobs.scenarios[job.name],
+            folder=self.jobs.folder,
+            out=self.jobs.out,
+            claim=claim,
+            clock=self.clock,
+            log=log,
+            stopping=self.stopping,
         )
         try:
-            return self._tried(night, claim, log, is_newest=is_newest)
+            return self._run_night(night, is_newest=is_newest)
         except ledger.LeaseLost as error:
             log("taken over", level="error", message=str(error))
             return FAILED
 
-    def _tried(self, night: Night, claim: Claim, log: Log, *, is_newest: bool) -> int:
+    def _run_night(self, night: Night, *, is_newest: bool) -> int:
         """Run a night and end its attempt in the ledger. Raises LeaseLost, StoreError."""
+        claim, log = night.claim, night.log
         try:
-            missed = _run(night)
+            missed = _run_steps(night)
         except ledger.LeaseLost:
             raise
         except Stopped:
-            claim.end(ledger.RELEASED, None, "stopped half-way; goes on at the next start", self.clock(), uncounted=1)
+            message = "stopped before it was finished; continues at the next start"
+            claim.end("released", None, message, self.clock(), counts=False)
             log("released")
             return FAILED
         except PlannerError as error:
             # until the next date is due, waiting for a log uses up no attempts
             waits = is_newest and isinstance(error, LogNotReady) and claim.attempts > 1
-            claim.end("failed", FAILED, str(error), self.clock(), uncounted=int(waits))
+            claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
             log("failed", level="error", message=str(error))
             return FAILED
         except Exception as error:
@@ -148,14 +147,18 @@ class Scheduler:
         log("done", missed=missed)
         return MISSED if missed else 0
 
-    def _document(self, row: Row, job: Job) -> dict[str, Any]:
-        folder = report_folder(self.jobs.out, job, row["logical_date"])
-        return {
-            **{
-                key: row[key] for key in ("job", "logical_date", "status", "exit_code", "message", "run_id", "attempts")
-            },
-            "report": str(folder / "index.html") if folder.is_dir() else None,
-        }
+    def _notification(self, row: LedgerRow, job: NightlyJob) -> NightNotification:
+        folder = report_folder(self.jobs.out, job, row.logical_date)
+        return NightNotification(
+            job=row.job,
+            logical_date=row.logical_date,
+            status=row.status,
+            exit_code=row.exit_code,
+            message=row.message,
+            run_id=row.run_id,
+            attempts=row.attempts,
+            report=str(folder / "index.html") if folder.is_dir() else None,
+        )
 
 
 def owner_now(pid: int, now: datetime) -> Owner:
@@ -163,22 +166,26 @@ def owner_now(pid: int, now: datetime) -> Owner:
     return Owner(socket.gethostname(), pid, now)
 
 
-def _run(night: Night) -> list[str]:
+def _run_steps(night: Night) -> list[str]:
     try:
         return night.run()
     except OSError as error:
-        raise wrapped(error) from error
+        raise write_failure(error) from error
 
 
-def _has_ended(row: Row, job: Job, newest: date) -> bool:
+def _needs_announcement(row: LedgerRow) -> bool:
+    return row.status in (*ledger.ENDED, "failed") and row.announced_at is None
+
+
+def _has_ended(row: LedgerRow, job: NightlyJob, newest: date) -> bool:
     """Whether a date is not tried again. The newest one waits for its log, however often it failed to come."""
-    waits = row["logical_date"] == newest and row["step"] == "import"
-    failed = row["status"] == "failed" and row["attempts"] >= job.attempts and not waits
-    return row["status"] in ledger.ENDED or failed
+    waits = row.logical_date == newest and row.step == "import"
+    failed = row.status == "failed" and row.attempts >= job.attempts and not waits
+    return row.status in ledger.ENDED or failed
 
 
-def _rests(row: Row, job: Job, now: datetime) -> bool:
+def _is_resting(row: LedgerRow, job: NightlyJob, now: datetime) -> bool:
     """Whether a failed date waits before it is tried again; a clock that was put back does not prolong that."""
-    if row["status"] != "failed":
+    if row.status != "failed" or row.finished_at is None:
         return False
-    return bool(row["finished_at"] <= now < row["finished_at"] + timedelta(seconds=job.retry_s))
+    return row.finished_at <= now < row.finished_at + timedelta(seconds=job.retry_s)

@@ -12,7 +12,7 @@ from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
 from planner.export.run import WRITERS
-from planner.nightly.day_ahead import check_intervals
+from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
 from planner.settings.scenario import Scenario, known_zone
@@ -21,7 +21,7 @@ from planner.trace.imports.readers import AUTO, check_mapping, readers
 
 
 class LogSettings(Closed):
-    """Where a day's log is and how it is read."""
+    """Where a day's log is and how it is read; the options of `planner trace import`."""
 
     path: str
     """File or folder, relative to the jobs file; {date} is the log's day, also as {date:%Y/%m/%d}; * and ? for several
@@ -29,33 +29,34 @@ class LogSettings(Closed):
     format: str = AUTO
     """Log format, as of `planner trace import`."""
     timezone: str | None = None
-    """IANA zone of times without an offset; left out: the scenario's."""
+    """IANA zone of times without an offset; if left out, the scenario's."""
     start: AwareDatetime | None = None
-    """Moment that time 0 stands for, in logs with relative times; left out: the start of the local day."""
+    """Moment, with offset, that time 0 stands for in logs with relative times; if left out, the start of the local
+    day."""
     time_unit: Literal["s", "ms", "us"] = "s"
     """Unit of numeric arrivals."""
     cache: Literal["infinite"] | PositiveCount = "infinite"
-    """Room of the prefix cache that hits are computed with, in blocks."""
+    """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Field -> name of its column in the log."""
     strict: bool = False
-    """Whether one refused row refuses the log."""
+    """Whether a single rejected row rejects the whole log."""
     draw: PositiveCount | None = None
-    """Of demand per window, draw one request for so many; left out: windows are kept, which is enough to plan with
-    observed capacities."""
+    """Requests that each drawn request stands for, where a log has demand per window; if left out, windows are kept,
+    which is enough to plan with observed capacities."""
     seed: Count = 1
-    """Seed of what is drawn."""
+    """Seed of the draws."""
     selector: str = ""
-    """Label matchers for a server, for example job="vllm"."""
+    """Label matchers of a Prometheus server's series, for example job="vllm"."""
     step_s: PositiveCount = 60
-    """Seconds of a window that a server is asked for."""
+    """Length, in seconds, of the windows that a Prometheus server is asked for."""
     longest_silence_s: PositiveCount = 21_600
-    """A log with a longer time without a request, at either end of the day or between, is taken to be incomplete, and
-    its date fails. Assumed: a fleet that is worth planning does not rest for six hours."""
+    """Seconds: a log with a longer time without a request, at either end of the day or between, is taken to be
+    incomplete, and its date fails. Assumed: a fleet that is worth planning does not rest for six hours."""
 
     @field_validator("format")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _known_format(cls, name: str) -> str:
         if name != AUTO and name not in readers():
             raise ValueError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
         return name
@@ -77,11 +78,12 @@ class ExportFile(Closed):
     to: str
     """Format, as of `planner export`."""
     path: str
-    """File, relative to the folder `out`; {date} is the planned day. Without {date} it is always the newest plan."""
+    """File, relative to the folder `out`; {date} is the planned day. Without {date}, the newest plan replaces the one
+    before."""
 
     @field_validator("to")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _known_format(cls, name: str) -> str:
         if name not in WRITERS:
             raise ValueError(f'no export format "{name}"; use one of {", ".join(WRITERS)}')
         return name
@@ -92,92 +94,97 @@ class ExportFile(Closed):
         return with_date(path, needed=False)
 
 
-class Drift(Closed):
-    """When forecasts have stopped to fit."""
+class DriftSettings(Closed):
+    """When forecasts no longer fit."""
 
     band: PositiveFloat = 0.3
-    """Error of a day's forecast (WAPE of input or output tokens) that is still borne."""
+    """Largest acceptable error of a day's forecast: WAPE of input or output tokens, a ratio."""
     days: PositiveCount = 3
-    """Days running beyond the band that are an alert."""
+    """Consecutive days beyond the band that raise an alert."""
 
 
 Days = Annotated[int, Field(ge=1, le=36_500)]
 """A number of days, a century at most, so that dates that long ago exist."""
 
 
-class Job(Closed):
+class NightlyJob(Closed):
     """One nightly job."""
 
     name: str
-    """Its name: in the ledger, in names of traces and of folders."""
+    """Name of the job: in the ledger, and in the names of its traces and folders."""
     at: time
-    """Local time of day from which a date is due."""
+    """Local time of day, HH:MM, from which a date is due."""
     scenario: str = "deepseek-2025-02-27"
     """A built-in name or a TOML file relative to the jobs file; its time zone is the job's."""
     set: tuple[str, ...] = ()
-    """Scenario fields to override, path=value."""
+    """Scenario fields to override, each as path=value."""
     first: date | None = None
-    """First date to run; left out: the date on which the service first runs."""
+    """First date to run; if left out, the date on which the service first runs."""
     catch_up_days: Days = 7
-    """Dates at most that are caught up after the service was down; earlier ones are skipped."""
+    """Most dates that are caught up after the service was down; earlier ones are skipped."""
     attempts: PositiveCount = 3
-    """How often a date is tried."""
+    """Most attempts at a date."""
     retry_s: Annotated[int, Field(ge=0)] = 900
-    """Pause between tries."""
+    """Seconds between attempts at a date."""
     history_days: Days = 28
-    """Days of logs that forecasts are made from, at most."""
+    """Most days of logs that forecasts are made from."""
     keep_trace_days: Days = 35
-    """Logs' requests are kept so long."""
+    """Days for which the requests of logs are kept."""
     keep_report_days: Annotated[int, Field(ge=2, le=36_500)] = 400
-    """Plans, reports and dated exports are kept so long, at least until what was planned has come. The ledger and plan
-    against actual stay."""
+    """Days for which plans, reports and dated exports are kept, at least until the planned day is over. The ledger and
+    the view plan_vs_actual stay."""
     pictures: bool = True
     """Whether reports come with PNG and SVG files of each chart; the page has its charts anyway."""
     log: LogSettings
+    """Where the logs are."""
     export: tuple[ExportFile, ...] = ()
-    drift: Drift = Drift()
+    """What is exported of every plan."""
+    drift: DriftSettings = DriftSettings()
+    """When forecast errors raise an alert."""
 
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-            raise ValueError(f'"{name}" is no name of a job; use small letters, digits, - and _, 41 at most')
+            raise ValueError(
+                f'"{name}" is not a job name; write a lowercase letter or digit, then at most 40 of a-z, 0-9, - and _'
+            )
         return name
 
     @field_validator("at", mode="before")
     @classmethod
     def _clock(cls, at: object) -> object:
         if isinstance(at, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
-            raise ValueError(f'"{at}" is no time of day; write it like 02:30')
+            raise ValueError(f'"{at}" is not a time of day; write it as 02:30')
         return at
 
     @model_validator(mode="after")
     def _kept_long_enough(self) -> Self:
         if self.keep_trace_days < self.history_days:
             raise ValueError(
-                f"keep_trace_days is {self.keep_trace_days} and history_days {self.history_days}: forecasts need what "
-                "is kept; raise the first or lower the second"
+                f"keep_trace_days is {self.keep_trace_days} and history_days {self.history_days}: forecasts need logs "
+                "that are kept; raise the first or lower the second"
             )
         return self
 
 
-class Notify(Closed):
-    """Who is told of an ended night."""
+class NotifySettings(Closed):
+    """Who is notified when a night has ended."""
 
     command: tuple[str, ...] = ()
-    """A program and its arguments; it gets a JSON document on stdin."""
+    """A program and its arguments, which gets a JSON document on stdin; empty for none."""
     url: str | None = None
-    """An address that gets the same document by POST."""
+    """An http or https address that gets the same document by POST."""
     on: Literal["all", "trouble"] = "trouble"
-    """All nights, or only those that failed, missed a limit or drift."""
+    """All nights, or only those that failed, were skipped, missed a limit or drift."""
     timeout_s: PositiveFloat = 30
-    """How long to wait for the program or the address."""
+    """Seconds to wait for the program or the address."""
 
     @field_validator("url")
     @classmethod
     def _web(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f'"{url}" is no web address; write it like http://127.0.0.1:8080/planner')
+            raise ValueError(f'"{url}" is not a web address; write it as http://127.0.0.1:8080/planner')
         return url
 
 
@@ -187,17 +194,19 @@ class JobsFile(Closed):
     out: str = "nightly"
     """Folder of reports, exports and the index page, relative to the jobs file."""
     lease_s: Annotated[int, Field(ge=60)] = 1800
-    """How long a night may be silent before another host takes it over; longer than its longest step."""
+    """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of /metrics and /healthz on 127.0.0.1; left out: none."""
-    notify: Notify = Notify()
-    job: Annotated[tuple[Job, ...], Field(validate_default=True)] = ()
+    """Port of /metrics and /healthz on 127.0.0.1; if left out, there are none."""
+    notify: NotifySettings = NotifySettings()
+    """Who is notified when a night has ended."""
+    job: Annotated[tuple[NightlyJob, ...], Field(validate_default=True)] = ()
+    """The jobs, at least one."""
 
     @field_validator("job")
     @classmethod
-    def _some_distinct(cls, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+    def _some_distinct(cls, jobs: tuple[NightlyJob, ...]) -> tuple[NightlyJob, ...]:
         if not jobs:
-            raise ValueError("there is none; write a table [[job]]")
+            raise ValueError("none is defined; add a table [[job]]")
         names = [job.name for job in jobs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -209,7 +218,7 @@ class JobsFile(Closed):
 
 
 class Jobs(Closed):
-    """A jobs file with the folder it is in, and its jobs' scenarios."""
+    """A jobs file that was read, with the folder it is in and its jobs' scenarios by name of the job."""
 
     file: JobsFile
     folder: Path
@@ -227,37 +236,42 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
     overrides: scenario fields, path=value, for every job.
     """
     if not path.exists():
-        raise UsageError(f"{path}: there is no such jobs file; `planner schedule list --example` prints one")
+        raise UsageError(f"{path}: no such jobs file; `planner schedule list --example` prints one")
     try:
         file = JobsFile.model_validate(read_toml(path))
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
     folder = path.resolve().parent
-    scenarios = {}
-    for job in file.job:
-        own = folder / job.scenario
-        source = str(own) if own.is_file() else job.scenario
-        try:
-            if job.log.format != AUTO:
-                check_mapping(readers()[job.log.format], job.log.columns)
-            scenario = load_scenario(source, [*job.set, *overrides]).scenario
-            check_intervals(scenario)
-        except UsageError as error:
-            raise UsageError(f"{path}: job {job.name}: {error}") from error
-        if problems := check(scenario):
-            raise UsageError(f"{path}: job {job.name}: {'; '.join(problems)}")
-        scenarios[job.name] = scenario
+    try:
+        scenarios = {job.name: _load_scenario(job, folder, overrides) for job in file.job}
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     return Jobs(file=file, folder=folder, scenarios=scenarios)
+
+
+def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> Scenario:
+    """The scenario of a job, if nights can be planned with it and its log can be read. Raises UsageError."""
+    own = folder / job.scenario
+    try:
+        if job.log.format != AUTO:
+            check_mapping(readers()[job.log.format], job.log.columns)
+        scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
+        check_intervals(scenario)
+    except UsageError as error:
+        raise UsageError(f"job {job.name}: {error}") from error
+    if problems := check(scenario):
+        raise UsageError(f"job {job.name}: {'; '.join(problems)}")
+    return scenario
 
 
 def with_date(path: str, *, needed: bool) -> str:
     """The pattern, if a date can be put into it. Raises ValueError."""
     try:
-        one, other = (path.format(date=day) for day in (date(2025, 3, 1), date(2026, 12, 31)))
+        earlier, later = (path.format(date=day) for day in (date(2025, 3, 1), date(2026, 12, 31)))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise ValueError(
-            f'"{path}": only {{date}} stands for something here, also as {{date:%Y%m%d}}; double other braces'
+            f'"{path}": {{date}} is the only placeholder, also as {{date:%Y%m%d}}; double all other braces'
         ) from error
-    if needed and one == other:
+    if needed and earlier == later:
         raise ValueError(f'"{path}" is the same for every day; put {{date}} into it')
     return path

@@ -1,16 +1,15 @@
 """The ledger of nights: one row per job and date, claimed by INSERT ... ON CONFLICT DO NOTHING, with a lease."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Literal
 
 from planner.errors import PlannerError
+from planner.nightly.documents import LedgerRow, NightStep
 from planner.store import Session, Store
 
 ENDED = ("done", "skipped")
-RELEASED = "released"
-
-Row = dict[str, Any]
 
 
 class LeaseLost(PlannerError):
@@ -28,8 +27,12 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}:{self.started.isoformat(timespec='seconds')}"
 
+    def is_on_host_of(self, owner: str) -> bool:
+        """Whether an owner, as the ledger names it, is or was a process on the same host."""
+        return owner.split(":")[0] == self.host
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A night that is ours. attempts: this one included. run_id: what an earlier attempt has stored."""
 
@@ -41,28 +44,35 @@ class Claim:
     attempts: int
     run_id: str | None
 
-    def step(self, name: str, now: datetime) -> None:
+    def begin_step(self, step: NightStep, now: datetime) -> None:
         """Note the step that begins and prolong the lease. Raises LeaseLost, StoreError."""
+        lease_until = now + timedelta(seconds=self.lease_s)
         with self.store.write() as session:
             self.check(session)
-            session.execute("job_run_step", **self._key, step=name, lease_until=now + timedelta(seconds=self.lease_s))
+            session.execute("job_run_step", job=self.job, logical_date=self.day, step=step, lease_until=lease_until)
 
-    def planned(self, session: Session, run_id: str) -> None:
+    def note_run(self, session: Session, run_id: str) -> None:
         """Note the run, in the transaction that stores it."""
-        session.execute("job_run_planned", **self._key, run_id=run_id)
+        session.execute("job_run_planned", job=self.job, logical_date=self.day, run_id=run_id)
 
-    def end(self, status: str, exit_code: int | None, message: str, now: datetime, *, uncounted: int = 0) -> None:
-        """End the attempt: done, failed or released. uncounted: 1 where it is not to count as an attempt.
-
-        Raises LeaseLost, StoreError.
-        """
+    def end(
+        self,
+        status: Literal["done", "failed", "released"],
+        exit_code: int | None,
+        message: str,
+        now: datetime,
+        *,
+        counts: bool = True,
+    ) -> None:
+        """End the attempt. counts: whether it is one of the job's attempts. Raises LeaseLost, StoreError."""
         with self.store.write() as session:
             self.check(session)
             session.execute(
                 "job_run_end",
-                **self._key,
+                job=self.job,
+                logical_date=self.day,
                 status=status,
-                attempts=self.attempts - uncounted,
+                attempts=self.attempts if counts else self.attempts - 1,
                 now=now,
                 exit_code=exit_code,
                 message=message,
@@ -70,67 +80,79 @@ class Claim:
 
     def check(self, session: Session) -> None:
         """Raises LeaseLost where the row is no longer ours."""
-        rows = session.rows("job_run_of", **self._key)
-        if not rows or rows[0]["owner"] != self.owner or rows[0]["status"] != "running":
+        row = find_row(session, self.job, self.day)
+        if row is None or row.owner != self.owner or row.status != "running":
             raise LeaseLost(
                 f"{self.job} of {self.day}: another scheduler has taken it over; raise lease_s in the jobs file if a "
                 "step takes longer"
             )
 
-    @property
-    def _key(self) -> dict[str, object]:
-        return {"job": self.job, "logical_date": self.day}
 
-
-def rows(store: Store) -> list[Row]:
+def read_ledger(store: Store) -> list[LedgerRow]:
     """The whole ledger; empty where there is no store yet."""
     if not store.path.exists():
         return []
     with store.read() as session:
-        return session.rows("job_runs")
+        return session.records("job_runs", LedgerRow)
 
 
-def claim(store: Store, job: str, day: date, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
+def find_row(session: Session, job: str, day: date) -> LedgerRow | None:
+    """The row of a date of a job, if it was ever claimed or skipped."""
+    rows = session.records("job_run_of", LedgerRow, job=job, logical_date=day)
+    return rows[0] if rows else None
+
+
+def claim_date(store: Store, job: str, day: date, *, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
     """Take a date of a job; None where it has ended, or another host has it and its lease has not run out.
 
     The caller holds the store's lock, so whoever has the row on this host is gone.
     """
-    key: dict[str, object] = {"job": job, "logical_date": day}
-    terms = {"owner": str(owner), "now": now, "lease_until": now + timedelta(seconds=lease_s)}
     with store.write() as session:
-        there = session.rows("job_run_of", **key)
-        if not there:
-            session.execute("job_run_claim", **key, **terms)
-        elif not _free(there[0], owner, now):
+        row = find_row(session, job, day)
+        if row is not None and not _is_free(row, owner, now):
             return None
-        else:
-            session.execute("job_run_take_over", **key, **terms)
-        (row,) = session.rows("job_run_of", **key)
-        if row["owner"] != str(owner):
+        session.execute(
+            "job_run_claim" if row is None else "job_run_take_over",
+            job=job,
+            logical_date=day,
+            owner=str(owner),
+            now=now,
+            lease_until=now + timedelta(seconds=lease_s),
+        )
+        row = find_row(session, job, day)
+        if row is None or row.owner != str(owner):
             return None
-    return Claim(store, job, day, str(owner), lease_s, int(row["attempts"]), row["run_id"])
+    return Claim(
+        store=store,
+        job=job,
+        day=day,
+        owner=str(owner),
+        lease_s=lease_s,
+        attempts=row.attempts,
+        run_id=row.run_id,
+    )
 
 
-def skip(store: Store, job: str, days: tuple[date, ...], owner: Owner, now: datetime, message: str) -> None:
+def skip_dates(store: Store, job: str, days: Sequence[date], *, owner: Owner, now: datetime, message: str) -> None:
     """Note dates that are not caught up."""
     with store.write() as session:
         for day in days:
             session.execute("job_run_skip", job=job, logical_date=day, owner=str(owner), now=now, message=message)
 
 
-def announced(store: Store, row: Row, now: datetime) -> None:
-    """Note that the outcome of a night was published and told."""
+def mark_announced(store: Store, row: LedgerRow, now: datetime) -> None:
+    """Note that the outcome of a night was published and notifications were sent."""
     with store.write() as session:
-        session.execute("job_run_announced", job=row["job"], logical_date=row["logical_date"], now=now)
+        session.execute("job_run_announced", job=row.job, logical_date=row.logical_date, now=now)
 
 
-def too_early(row: Row, now: datetime) -> bool:
+def ended_ahead_of_time(row: LedgerRow, now: datetime) -> bool:
     """Whether a date was skipped or failed by a clock that ran ahead and has been put back since."""
-    return row["status"] in ("skipped", "failed") and bool(row["finished_at"] > now)
+    return row.status in ("skipped", "failed") and row.finished_at is not None and row.finished_at > now
 
 
-def _free(row: Row, owner: Owner, now: datetime) -> bool:
+def _is_free(row: LedgerRow, owner: Owner, now: datetime) -> bool:
     """Whether an attempt may begin: nobody has the row, its host was ours, or its lease has run out."""
-    if row["status"] in ENDED and not too_early(row, now):
+    if row.status in ENDED and not ended_ahead_of_time(row, now):
         return False
-    return row["status"] != "running" or str(row["owner"]).split(":")[0] == owner.host or row["lease_until"] <= now
+    return row.status != "running" or owner.is_on_host_of(row.owner) or row.lease_until <= now

@@ -16,14 +16,14 @@ def only_one(store: Path) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be made: {error.strerror}; name another store with --db") from error
+        raise PlannerError(f"{path}: cannot be created: {error.strerror}; name another store with --db") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(handle, 32).decode(errors="replace").strip()
             raise PlannerError(
-                f"another scheduler{f' (process {holder})' if holder else ''} works on {store}; "
+                f"another scheduler{f' (process {holder})' if holder else ''} is working on {store}; "
                 "wait for it or stop it, or name another store with --db"
             ) from error
         os.ftruncate(handle, 0)

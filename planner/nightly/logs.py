@@ -1,19 +1,18 @@
-"""The logs of a job's days: where they are, how they are read, and whether they are whole."""
+"""The logs of a job's days: where they are, how they are read, and whether they are complete."""
 
 import glob
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any
 
 from planner.core.demand import Demand
 from planner.errors import TraceError
 from planner.files import version
-from planner.nightly.day_ahead import day_demand, day_us, longest_silence
-from planner.nightly.jobs_file import Job
+from planner.nightly.jobs_file import NightlyJob
+from planner.nightly.local_days import day_demand, day_us, longest_silence
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
-from planner.trace import stored as catalogue
+from planner.trace import stored as stored_traces
 from planner.trace.imports import prometheus
 from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
@@ -21,38 +20,50 @@ from planner.units import US_PER_S, from_us
 
 
 class LogNotReady(TraceError):
-    """A day's log is not there, or not whole; it may still come."""
+    """A day's log is missing or incomplete; it may still come."""
 
 
-@dataclass(frozen=True)
-class Logs:
+@dataclass(frozen=True, kw_only=True)
+class StoredLog:
+    """A log that was just stored, as a trace. rows: that were read, those of other days included.
+
+    refused: rows that could not be read. other_days: requests that the trace has of other days.
+    """
+
+    trace: str
+    rows: int
+    refused: int
+    other_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobLogs:
     """What the logs of a job need to be found and stored. folder: of the jobs file."""
 
     store: Store
-    job: Job
+    job: NightlyJob
     scenario: Scenario
     folder: Path
 
     def days(self, session: Session) -> dict[date, str]:
         """Days whose logs are stored: day -> trace."""
-        names = [str(row["name"]) for row in session.rows("trace_list")]
-        return {day: name for name in names if (day := _day_of(self.job, name)) is not None}
+        names = session.frame("trace_list")["name"].to_list()
+        return {day: name for name in names if (day := day_of_trace(self.job, name)) is not None}
 
     @property
-    def of_server(self) -> bool:
+    def from_server(self) -> bool:
         """Whether a server is asked for the days."""
         return prometheus.is_server(self.job.log.path)
 
-    def is_there(self, day: date) -> bool:
+    def is_available(self, day: date) -> bool:
         """Whether a day's log can be asked for."""
         path = self._path(day)
-        return self.of_server or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return self.from_server or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
 
-    def take(self, day: date, now: datetime) -> dict[str, Any] | None:
-        """Store a day's log, or leave it where it is stored whole; returns what to say of it, None where nothing was
-        done.
+    def store_day(self, day: date, now: datetime) -> StoredLog | None:
+        """Store a day's log; None where it is stored completely already.
 
-        Raises LogNotReady where it is missing or not whole, TraceError where it cannot be read; then nothing of it
+        Raises LogNotReady where it is missing or incomplete, TraceError where it cannot be read; then nothing of it
         stays.
         """
         name = trace_name(self.job, day)
@@ -61,31 +72,30 @@ class Logs:
             if self._problem(day, stored) is None:
                 return None
             # an attempt was killed before it could take it out again
-            catalogue.delete(self.store, name)
+            stored_traces.delete(self.store, name)
         path = self._path(day)
-        if not self.is_there(day):
+        if not self.is_available(day):
             raise LogNotReady(f"{path}: there is no such log; put it there, or correct log.path of job {self.job.name}")
-        outcome = import_trace(
+        account = import_trace(
             self.store,
             [path],
             format_name=self.job.log.format,
             name=name,
-            options=self._options(day),
+            options=self.import_options(day),
             now=now,
             version=version(),
         )
         demand = self._stored(day)
         assert demand is not None
         if problem := self._problem(day, demand):
-            catalogue.delete(self.store, name)
+            stored_traces.delete(self.store, name)
             raise LogNotReady(f"{path}: {problem}")
-        trace = outcome.trace
-        return {
-            "trace": name,
-            "rows": trace.row_count,
-            "refused": trace.rows_rejected,
-            "other_days": trace.requests - int(demand.requests.sum()),
-        }
+        return StoredLog(
+            trace=name,
+            rows=account.rows,
+            refused=account.rows_rejected,
+            other_days=account.requests - int(demand.requests.sum()),
+        )
 
     def _stored(self, day: date) -> Demand | None:
         """The demand of a day whose log is stored."""
@@ -97,29 +107,33 @@ class Logs:
         """What makes a log look incomplete."""
         start_us, length_s = longest_silence(demand)
         if length_s == demand.grid.length_s:
-            return f"has nothing of {day}; check that it is that day's log, and log.timezone and log.start of the job"
+            return (
+                f"has no request on {day}; check that it is that day's log, and log.timezone and log.start of the job"
+            )
         if length_s <= self.job.log.longest_silence_s:
             return None
         begin, end = (from_us(at, self.scenario.zone) for at in (start_us, start_us + length_s * US_PER_S))
         return (
-            f"has no request from {begin:%H:%M} to {end:%H:%M} of {day}, as if it was not whole; complete it, or raise "
+            f"has no request from {begin:%H:%M} to {end:%H:%M} on {day}, so it looks incomplete; complete it, or raise "
             f"log.longest_silence_s of job {self.job.name} above {length_s}"
         )
 
     def _path(self, day: date) -> str:
-        if self.of_server:
+        if self.from_server:
             return self.job.log.path
         path = self.job.log.path.format(date=day)
         if glob.has_magic(path) and not Path(path).is_absolute():
             return str(Path(glob.escape(str(self.folder)), path))
         return str(Path(self.folder, path))
 
-    def _options(self, day: date) -> ImportOptions:
+    def import_options(self, day: date) -> ImportOptions:
+        """How a day's log is read."""
         log = self.job.log
         span = None
-        if self.of_server:
+        if self.from_server:
             begin_us, end_us = day_us(day, self.scenario)
-            span = prometheus.Range(begin_us // US_PER_S, end_us // US_PER_S, log.step_s, log.selector)
+            start_s, end_s = begin_us // US_PER_S, end_us // US_PER_S
+            span = prometheus.CounterSpan(start_s=start_s, end_s=end_s, step_s=log.step_s, selector=log.selector)
         return ImportOptions(
             timezone=log.timezone or self.scenario.timezone,
             start=log.start or datetime.combine(day, time(), self.scenario.zone),
@@ -133,12 +147,13 @@ class Logs:
         )
 
 
-def trace_name(job: Job, day: date) -> str:
+def trace_name(job: NightlyJob, day: date) -> str:
     """The trace that a day's log becomes."""
     return f"{job.name}-{day}"
 
 
-def _day_of(job: Job, trace: str) -> date | None:
+def day_of_trace(job: NightlyJob, trace: str) -> date | None:
+    """The day whose log a trace is; None for traces of others."""
     try:
         day = date.fromisoformat(trace.removeprefix(f"{job.name}-"))
     except ValueError:

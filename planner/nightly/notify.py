@@ -1,27 +1,27 @@
-"""Telling a program or an address how a night ended."""
+"""Notifications: a command or an address gets a document about each night that ended."""
 
 import http.client
 import json
 import subprocess
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
 
-from planner.nightly.jobs_file import Notify
+from planner.documents import to_json
+from planner.nightly.documents import NightNotification
+from planner.nightly.jobs_file import NotifySettings
 
 
-def notify(settings: Notify, document: Mapping[str, Any]) -> list[str]:
-    """Hand the document to whoever is configured; returns what went wrong, a line each."""
-    text = json.dumps(document, default=str)
+def notify(settings: NotifySettings, notification: NightNotification) -> list[str]:
+    """Hand the document to the command and the address that are configured; returns what went wrong, a line each."""
+    text = json.dumps(to_json(notification))
     problems = []
     if settings.command:
-        problems += _command(settings, text)
+        problems += _run_command(settings, text)
     if settings.url:
         problems += _post(settings.url, settings.timeout_s, text)
     return problems
 
 
-def _command(settings: Notify, text: str) -> list[str]:
+def _run_command(settings: NotifySettings, text: str) -> list[str]:
     try:
         done = subprocess.run(
             settings.command,
@@ -50,11 +50,11 @@ def _post(url: str, timeout_s: float, text: str) -> list[str]:
         return [f"notify.url {url}: {error or type(error).__name__}"]
 
 
-class _Straight(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Goes nowhere but to the configured address."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, *_: object) -> None:
         """A redirect is an error, as a status beyond 400 is."""
 
 
-_OPENER = urllib.request.build_opener(_Straight)
+_OPENER = urllib.request.build_opener(_NoRedirects)

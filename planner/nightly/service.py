@@ -11,18 +11,19 @@ from apscheduler.triggers.base import BaseTrigger
 
 from planner.errors import PlannerError
 from planner.nightly import ledger
-from planner.nightly.dates import next_due_at
+from planner.nightly.dates import Now, next_due_at
 from planner.nightly.due import Scheduler
+from planner.nightly.events import EventLog
+from planner.nightly.health import Health
+from planner.nightly.http_server import serve_health
 from planner.nightly.jobs_file import Jobs
-from planner.nightly.metrics import Health, serving
-from planner.nightly.night import Clock, Log
+from planner.nightly.past_days import read_past_days
 
 _LOOK_S = 60.0
 """Seconds between looks at the ledger: how late a clock that was changed, or a pause after a failure, is noticed."""
 
 _WAKE_S = 0.5
 """Seconds between looks at whether to stop."""
-
 
 _NIGHTLY = "nightly"
 
@@ -33,7 +34,7 @@ class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
     It asks the service's own clock, so what it fires is never late or double: the ledger says what is to be done.
     """
 
-    def __init__(self, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, jobs: Jobs, clock: Now) -> None:
         self._jobs, self._clock = jobs, clock
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
@@ -48,15 +49,15 @@ class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
 def serve(scheduler: Scheduler, stop: threading.Event) -> None:
     """Run until `stop` is set; a night in progress ends its step and releases its lease. Raises PlannerError."""
     now = scheduler.clock()
-    health = Health(now, now)
+    health = Health(started_at=now, looked_at=now)
     _route_logs(scheduler.log)
-    with serving(scheduler.jobs.file.port, health, scheduler.clock) as port:
+    with serve_health(scheduler.jobs.file.port, health, scheduler.clock) as port:
         background = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        background.add_job(_look(scheduler, health), NextDue(scheduler.jobs, scheduler.clock), id=_NIGHTLY)
+        background.add_job(look, NextDue(scheduler.jobs, scheduler.clock), args=(scheduler, health), id=_NIGHTLY)
         begun = datetime.now(UTC)
         background.start()
         scheduler.log("started", jobs=[job.name for job in scheduler.jobs.file.job], port=port)
@@ -79,40 +80,39 @@ def _wait(background: BackgroundScheduler, stop: threading.Event, before: dateti
         before = after
 
 
-def _look(scheduler: Scheduler, health: Health) -> Callable[[], None]:
-    def part(do: Callable[[], object]) -> None:
-        try:
-            do()
-        except PlannerError as error:
-            # the store is held by somebody, or full: the next look tries again
-            scheduler.log("look failed", level="error", message=str(error))
-            health.set(errors=health.errors + 1)
-        except Exception:
-            health.set(errors=health.errors + 1)
-            raise
+def look(scheduler: Scheduler, health: Health) -> None:
+    """Run what is due, then refresh what metrics are made from. Errors are logged and counted; defects are raised."""
+    health.begin_look(scheduler.clock())
+    try:
+        _count_errors(scheduler, health, scheduler.run_due)
+    finally:
+        health.end_look(scheduler.clock())
+        _count_errors(scheduler, health, lambda: _refresh(scheduler, health))
 
-    def look() -> None:
-        health.set(busy=True, looked_at=scheduler.clock())
-        try:
-            part(scheduler.run_due)
-        finally:
-            health.set(busy=False, looked_at=scheduler.clock())
-            part(lambda: _refresh(scheduler, health))
 
-    return look
+def _count_errors(scheduler: Scheduler, health: Health, part: Callable[[], object]) -> None:
+    try:
+        part()
+    except PlannerError as error:
+        # the store is held by somebody, or full: the next look tries again
+        scheduler.log("look failed", level="error", message=str(error))
+        health.count_error()
+    except Exception:
+        health.count_error()
+        raise
 
 
 def _refresh(scheduler: Scheduler, health: Health) -> None:
-    rows = ledger.rows(scheduler.store)
-    days = []
+    rows = ledger.read_ledger(scheduler.store)
+    newest_days = []
     if rows:
         with scheduler.store.read() as session:
             for job in scheduler.jobs.file.job:
-                days += session.rows("plan_actual_days", job=job.name)[:1]
-    health.set(rows=rows, days=days)
+                newest_days += read_past_days(session, job.name)[:1]
+    health.refresh(rows, newest_days)
 
 
-def _route_logs(log: Log) -> None:
+def _route_logs(log: EventLog) -> None:
     """What APScheduler reports, defects of a night with their traceback among it, as lines of our log."""
 
     class Lines(logging.Handler):

@@ -66,7 +66,7 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen,
 
 
 def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
-    """Intervals of which nothing is told."""
+    """How many intervals nothing is known of."""
     return int(np.sum([not ahead for ahead in coming]))
 
 

@@ -1,6 +1,5 @@
 """What the reader of a plan should know: a line each."""
 
-import json
 from collections.abc import Sequence
 
 from planner.capacity.engines import notes as engine_notes
@@ -21,7 +20,8 @@ from planner.units import S_PER_HOUR
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     """What a sample leaves uncertain about the demand of an interval, and what no length is known of."""
-    share = (json.loads(trace.settings).get("coverage") or {}).get("request_share")
+    coverage = trace.arguments.coverage
+    share = coverage.request_share if coverage else None
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are not known, and their tokens not in the demand"]
@@ -32,7 +32,7 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
     if trace.sample_weight == 1:
         return ()
     head = f"the trace is a sample: each stored row stands for {trace.sample_weight} requests; "
-    cell_s = json.loads(trace.settings).get("cell_s")
+    cell_s = trace.arguments.cell_s
     if cell_s and grid.interval_s % cell_s == 0:
         return (head + "tokens per interval are exact, as they are drawn to the profile's totals",)
     (error,) = session.rows(
@@ -106,9 +106,7 @@ def job_notes(jobs: JobList | None, plan: JobsPlan | None) -> list[str]:
         return []
     placed = {outcome.job.name for outcome in plan.outcomes}
     absent = [job.name for job in jobs.job if job.name not in placed]
-    notes = [
-        "useful training node-hours are those of nodes that always train; what jobs make of them is told with the jobs"
-    ]
+    notes = ["useful training node-hours assume that nodes always train; the training jobs show what they make of them"]
     if absent:
         notes.append(f"training jobs whose start does not come within the plan: {', '.join(absent)}")
     return notes

@@ -1,6 +1,6 @@
 """The charts of a plan: Vega-Lite specifications made by Altair, each with a title, a description and its table.
 
-Lines differ by dash as well as by colour and areas by lightness, so that they can be told apart in black and
+Lines differ by dash as well as by colour and areas by lightness, so that they stay distinct in black and
 white. Times are local wall-clock times on a UTC scale, with the zone in the axis title: they look the same in
 every browser.
 """
@@ -12,14 +12,14 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
 _MOST_POINTS = 2_000
-"""Above this many intervals lines are drawn by hour: more could not be told apart, and pages stay small."""
+"""Above this many intervals lines are drawn by hour: more would blur together, and pages stay small."""
 
 
 def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
@@ -219,7 +219,7 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
-    return finished(name, title, description, layers, local_times(frame, run.scenario.zone))
+    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.jobs import JobsView
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
@@ -15,7 +15,7 @@ from planner.units import S_PER_HOUR, US_PER_S
 _WIDTH = 800
 _COLORS = {"useful": "#0b4f6c", "loading": "#8fb3c4", "lost": "#c8553d", "unused": "#d9dee3"}
 _MOST_SEGMENTS = 1_500
-"""Bars drawn at most: more could not be told apart, and pages stay small."""
+"""Bars drawn at most: more would blur together, and pages stay small."""
 _MOST_INTERVALS = 1_000
 _LEAST_GPUS = 1e-6
 """Less is the rounding of a sum, and not drawn."""
@@ -53,7 +53,9 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     if bars.height > _MOST_SEGMENTS:
         description += f" The {_MOST_SEGMENTS:,} largest bars are drawn."
     title = "Training jobs"
-    return finished("jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone))
+    return finish_chart(
+        "jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone)
+    )
 
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:

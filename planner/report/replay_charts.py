@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.local_time import local_times
 from planner.runs.read import ReplayView, RunView
 
@@ -43,7 +43,7 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         f"Latency of {replay.summary.completed:,} completed requests: the line is the median, the dark bar reaches "
         "to the 90th and the light one to the 99th percentile."
     )
-    return finished(
+    return finish_chart(
         "latency", "What users felt", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
     )
 
@@ -69,7 +69,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         f"Share of requests with a first token within {slo.ttft_ms:,.0f} ms, and with at most {slo.tpot_ms:,.1f} ms "
         "per further token. Who was rejected, or was not done at the end though the time had passed, was not in time."
     )
-    return finished(
+    return finish_chart(
         "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)
     )
 
@@ -99,6 +99,6 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         f"minute, warm-up and cool-down included. At most {replay.summary.kv_peak_ratio:.0%} of a unit's KV memory "
         "was in use while requests were counted."
     )
-    return finished(
+    return finish_chart(
         "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)
     )

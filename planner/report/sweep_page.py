@@ -8,7 +8,7 @@ from typing import TypeVar
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
 from planner.studies.sweep.case import Metric
 from planner.studies.sweep.document import SweepDocument
@@ -78,7 +78,7 @@ def tornado_chart(sweep: SweepDocument) -> Chart:
         f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
     )
     table = _in_per_cent(frame, ("base", "low", "high", "swing"))
-    return finished("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
+    return finish_chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
 
 
 def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
@@ -117,7 +117,7 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
         f"Share of the {sweep.cases:,} sampled cases whose cost and whose shortfall are at most a value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
-    return finished("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
+    return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
 
 
 def quantile_table(sweep: SweepDocument) -> pl.DataFrame:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from planner.catalogue.scenarios import field_paths, shown, value_at
+from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
 from planner.report.charts import charts

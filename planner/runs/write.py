@@ -13,18 +13,7 @@ from planner.runs.outcome import PlanOutcome
 from planner.runs.read import resolve_run
 from planner.store import Session, Store
 from planner.store.rows import frame_of
-
-_RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
-_FORECAST_TABLES = ("forecast_interval",)
-_REPLAY_TABLES = (
-    "replay_run",
-    "replay_interval",
-    "latency_histogram",
-    "replay_minute",
-    "replay_unit",
-    "replay_request",
-)
-_JOB_TABLES = ("training_job", "training_job_run")
+from planner.store.runs import delete_run_rows
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,7 @@ def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -
         "demand_source": outcome.demand_source,
         "interval_s": outcome.demand.grid.interval_s,
         "timezone": outcome.scenario.timezone,
-        "seed": json.loads(outcome.trace.settings).get("seed"),
+        "seed": outcome.trace.arguments.seed,
         "notes": list(outcome.notes),
         "inputs": json.dumps([vars(item) for item in outcome.inputs]),
         "result_digest": digest.hexdigest(),
@@ -145,6 +134,4 @@ def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:
 def delete_run(store: Store, run_id: str) -> None:
     """Delete a run and all its rows. Raises RunError."""
     with store.write() as session:
-        found = resolve_run(session, run_id)
-        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_FORECAST_TABLES, *_REPLAY_TABLES):
-            session.execute(f"run_delete_{table}", run_id=found)
+        delete_run_rows(session, resolve_run(session, run_id))

@@ -1,7 +1,9 @@
-"""What every settings model is made of: frozen closed models, kinds of numbers, windows of the day."""
+"""What every settings model is made of: frozen closed models, kinds of numbers and names, windows of the day."""
 
 from datetime import time
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +11,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+
+WeightDtype = Literal["bf16", "fp8", "int8", "int4", "fp4"]
+CacheDtype = Literal["bf16", "fp8"]
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Closed(BaseModel):
@@ -26,7 +34,11 @@ class DayWindow(Closed):
     """First minute of the local day after the window."""
 
     def holds(self, moment: time) -> bool:
-        """Whether a local wall-clock time lies inside."""
+        """Whether a time of the day lies inside.
+
+        Args:
+            moment: local wall-clock time.
+        """
         minute = moment.hour * 60 + moment.minute
         if self.start_minute <= self.end_minute:
             return self.start_minute <= minute < self.end_minute
@@ -34,7 +46,15 @@ class DayWindow(Closed):
 
 
 def parse_day_window(text: str) -> DayWindow:
-    """A window from "HH:MM-HH:MM"; "24:00" ends the day. Raises ValueError."""
+    """Read a daily window.
+
+    Args:
+        text: "HH:MM-HH:MM" in local time, for example "08:30-24:00"; "24:00" ends the day, and a window whose end is
+            before its start runs over midnight.
+
+    Raises:
+        ValueError: the text is not a window, or the window is empty.
+    """
     try:
         start, end = (minute_of_day(part) for part in text.split("-"))
     except ValueError as error:
@@ -45,7 +65,38 @@ def parse_day_window(text: str) -> DayWindow:
 
 
 def minute_of_day(text: str) -> int:
+    """Read a time of the day.
+
+    Args:
+        text: "HH:MM", from "00:00" to "24:00".
+
+    Returns:
+        Minutes since midnight, 0 to 1440.
+
+    Raises:
+        ValueError: the text is not such a time.
+    """
     hour, minute = (int(part) for part in text.strip().split(":"))
     if not (0 <= minute < 60 and 0 <= hour * 60 + minute <= 1440 and hour >= 0):
         raise ValueError(text)
     return hour * 60 + minute
+
+
+def known_zone(name: str) -> str:
+    """The name of a time zone, as it is.
+
+    Args:
+        name: IANA name, for example "Asia/Shanghai".
+
+    Raises:
+        ValueError: there is no such time zone.
+    """
+    if name not in _zones():
+        raise ValueError(f'"{name}" is not an IANA time zone; write one such as UTC or Asia/Shanghai')
+    return name
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # looked up in thousands of files
+    return frozenset(available_timezones())

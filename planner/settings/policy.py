@@ -5,24 +5,35 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from planner.settings.closed import WEEKDAYS as WEEKDAYS
 from planner.settings.closed import Closed, Count, DayWindow, PositiveCount, Share, parse_day_window
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(WEEKDAYS)}
 
 
 def parse_days(text: str) -> frozenset[int]:
-    """Weekdays, 0 for Monday, from "mon-fri,sun"; a range may run over Sunday. Raises ValueError."""
-    found: set[int] = set()
+    """Read a set of weekdays.
+
+    Args:
+        text: names and ranges with commas between, for example "mon-fri,sun"; a range may run over Sunday.
+
+    Returns:
+        Numbers of the weekdays, 0 for Monday.
+
+    Raises:
+        ValueError: a part is not a weekday or a range of them.
+    """
+    days: set[int] = set()
     for part in text.split(","):
-        ends = [name.strip().lower() for name in part.split("-")]
-        if not (1 <= len(ends) <= 2 and all(name in WEEKDAYS for name in ends)):
-            raise ValueError(f'"{text}" names no weekdays; write for example mon-fri or sat,sun')
-        first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
-        found |= {day % 7 for day in range(first, last + 1 if first <= last else last + 8)}
-    return frozenset(found)
+        ends = [_DAY_NUMBERS.get(name.strip().lower()) for name in part.split("-")]
+        first, last = ends[0], ends[-1]
+        if first is None or last is None or len(ends) > 2:
+            raise ValueError(f'"{text}" is not a list of weekdays; write for example mon-fri or sat,sun')
+        days |= {day % 7 for day in range(first, last + 1 if first <= last else last + 8)}
+    return frozenset(days)
 
 
-class Bound(Closed):
+class NodeBounds(Closed):
     """Least and most nodes of inference in a window of some weekdays."""
 
     days: str = "mon-sun"
@@ -67,7 +78,7 @@ class Holiday(Closed):
     @classmethod
     def _one_weekday(cls, name: str) -> str:
         if name.lower() not in WEEKDAYS:
-            raise ValueError(f'"{name}" is no weekday; write one of {", ".join(WEEKDAYS)}')
+            raise ValueError(f'"{name}" is not a weekday; write one of {", ".join(WEEKDAYS)}')
         return name.lower()
 
 
@@ -95,27 +106,27 @@ class PolicySettings(Closed):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Reactive gives units up only as far as use stays this share below the target utilisation: its hysteresis."""
     up_cooldown_s: Count = 0
-    """Reactive adds no units within this time of having added some."""
+    """Seconds within which reactive adds no units after having added some."""
     down_cooldown_s: Count = 300
-    """Reactive gives no units up within this time of any change."""
+    """Seconds within which reactive gives up no units after any change."""
     most_steps_up: PositiveCount | None = None
     """Most scaling steps that reactive adds in an interval; left out: no limit."""
     most_steps_down: PositiveCount | None = None
     """Most scaling steps that reactive gives up in an interval; left out: no limit."""
     lead_s: Count = 0
-    """How long ahead predictive covers the demand, on top of the start-up of a unit."""
+    """Seconds ahead that predictive covers the demand, on top of the start-up of a unit."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Quantile of a forecast that a policy sees; other demand sources tell one figure and have none."""
     inside: str = "reactive"
     """The policy inside the bounds of scheduled-bounds."""
-    bounds: tuple[Bound, ...] = ()
+    bounds: tuple[NodeBounds, ...] = ()
     """Bounds of scheduled-bounds: tables of days, window, floor_nodes and ceiling_nodes."""
     holidays: tuple[Holiday, ...] = ()
     """Dates that follow another weekday's bounds: tables of day and follows."""
     min_up_s: Count = 0
-    """Around any policy: units stay at least so long once some of their role have joined."""
+    """Around any policy: least seconds that units stay once some of their role have joined."""
     min_down_s: Count = 0
-    """Around any policy: no units join within this time of others of their role having left."""
+    """Around any policy: seconds within which no units join after others of their role have left."""
     ramp_nodes: PositiveCount | None = None
     """Around any policy: most nodes that join or leave at once, in whole scaling steps; left out: no limit."""
     spare_prefill_units: Count = 0
@@ -137,7 +148,7 @@ class PolicySettings(Closed):
     def _tables(cls, given: object) -> object:
         if isinstance(given, str):
             raise ValueError(  # noqa: TRY004  pydantic makes a message of a ValueError only
-                f'"{given}" is no TOML list of tables; write for example [{{days="sat,sun", ceiling_nodes=200}}] or '
+                f'"{given}" is not a TOML list of tables; write for example [{{days="sat,sun", ceiling_nodes=200}}] or '
                 '[{day=2025-05-01, follows="sun"}]'
             )
         return given

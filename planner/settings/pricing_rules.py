@@ -5,14 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.scenario import Closed, DayWindow, Share, known_zone, parse_day_window
+from planner.settings.closed import WEEKDAYS, Closed, DayWindow, Share, Weekday, known_zone, parse_day_window
 from planner.settings.sheets import Kind
 
 Utilisation = Literal["load-over-peak", "nodes-over-fleet", "load-per-node"]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 PriceRatio = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
-WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES_PER_DAY = 1440
 MINUTES_PER_WEEK = 7 * MINUTES_PER_DAY
 
@@ -25,7 +23,7 @@ class PriceWindow(Closed):
     weekdays: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
     """Days on which the window begins."""
     price_ratio: PriceRatio
-    """Price over the list price."""
+    """Price over the list price, above 0 to 100."""
 
     @field_validator("window")
     @classmethod
@@ -50,6 +48,7 @@ class UtilisationStep(Closed):
     """A price from some utilisation on."""
 
     from_utilisation: Share
+    """Utilisation, 0 to 1, from which the price holds."""
     price_ratio: PriceRatio
     """Price over the list price."""
 
@@ -62,15 +61,21 @@ class PricingRule(Closed):
     """
 
     name: str
+    """Short name."""
     description: str
+    """One line on what it does."""
     kind: Literal["time", "utilisation", "price-sheet"]
+    """What prices depend on: the clock, utilisation, or what the price sheets say."""
     provenance: Kind
     """Whether the numbers are published, computed, fitted, inferred or assumed."""
     source: str
+    """Where the numbers come from."""
     timezone: str = "UTC"
-    """Zone of the windows."""
+    """IANA zone of the windows."""
     windows: tuple[PriceWindow, ...] = ()
+    """Prices of kind time; no two windows overlap."""
     steps: tuple[UtilisationStep, ...] = ()
+    """Prices of kind utilisation, ascending from 0."""
     utilisation: Utilisation | None = None
     """What the steps mean by utilisation; left out: load-over-peak, unless the command says otherwise."""
     ramp: Share = 0.0

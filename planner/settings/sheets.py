@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from planner.settings.scenario import Closed, DayWindow, Share, parse_day_window
+from planner.settings.closed import Closed, DayWindow, Share, parse_day_window
 from planner.units import micros
 
 Kind = Literal["published", "computed", "fitted", "inferred", "assumed"]
@@ -16,11 +16,11 @@ class TokenPrices(Closed):
     """List prices, US dollars per million tokens."""
 
     cached_input: Price
-    """Input tokens found in the KV cache."""
+    """Input tokens found in the KV cache, USD per million."""
     uncached_input: Price
-    """Input tokens that had to be computed."""
+    """Input tokens that had to be computed, USD per million."""
     output: Price
-    """Output tokens."""
+    """Output tokens, USD per million."""
 
     @field_validator("*")
     @classmethod
@@ -35,7 +35,7 @@ class OffPeak(Closed):
     window_utc: str
     """Window in UTC, HH:MM-HH:MM."""
     price_ratio: Share
-    """Price inside the window over the list price."""
+    """Price inside the window over the list price, 0 to 1."""
     from_date: date
     """First UTC date on which the discount holds."""
 
@@ -55,19 +55,28 @@ class PriceSheet(Closed):
     """Token prices of one model."""
 
     name: str
+    """Short name."""
     description: str
+    """One line on whose prices they are."""
     source: str
+    """Where the prices come from."""
     kind: Kind
+    """Whether the prices are published, computed, fitted, inferred or assumed."""
     usd_per_million_tokens: TokenPrices
+    """List prices, USD per million tokens."""
     off_peak: OffPeak | None = None
+    """Daily discount; left out: none."""
 
 
 class GpuRate(Closed):
     """What one GPU costs per hour."""
 
     usd_per_gpu_hour: Price
+    """Price of one GPU for an hour, USD; whole micro-dollars."""
     kind: Kind
+    """Whether the rate is published, computed, fitted, inferred or assumed."""
     source: str
+    """Where the rate comes from."""
 
     @field_validator("usd_per_gpu_hour")
     @classmethod
@@ -80,5 +89,8 @@ class GpuRates(Closed):
     """GPU rates by how the GPU is paid for."""
 
     name: str
+    """Short name."""
     description: str
+    """One line on whose rates they are."""
     rates: dict[str, GpuRate]
+    """Rates by name, for example rental, owned, reserved, on-demand or spot."""

@@ -21,7 +21,7 @@ class SweepRange(Closed):
     high: Annotated[float, Field(allow_inf_nan=False)]
     """Largest value."""
     relative: bool = False
-    """Whether low and high are times the scenario's own value."""
+    """Whether low and high are multiples of the scenario's own value."""
     provenance: str
     """Where the range comes from, "kind: source"."""
 

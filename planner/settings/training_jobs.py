@@ -5,8 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import minute_of_day
-from planner.settings.scenario import Closed, Count, PositiveCount
+from planner.settings.closed import Closed, Count, PositiveCount, minute_of_day
 from planner.units import S_PER_HOUR, micros
 
 Moment = float | str
@@ -39,7 +38,7 @@ class TrainingJob(Closed):
     daily: bool = False
     """Whether it comes again every day."""
     usd_per_node_hour: Annotated[float, Field(ge=0, le=_MOST_USD)] = 0.0
-    """Worth of a node-hour of its progress, where it has no deadline or meets it."""
+    """Worth of a node-hour of its progress, USD, where it has no deadline or meets it."""
     provenance: dict[str, str] = Field(default_factory=dict)
     """Where values come from, "kind: source"."""
 
@@ -47,7 +46,7 @@ class TrainingJob(Closed):
     @classmethod
     def _a_second(cls, hours: float) -> float:
         if round(hours * S_PER_HOUR) < 1:
-            raise ValueError(f"{hours:g} h are less than a second; raise it")
+            raise ValueError(f"{hours:g} h is less than a second; raise it")
         return hours
 
     @field_validator("usd_per_node_hour")
@@ -96,8 +95,11 @@ class JobList(Closed):
     """A list of training jobs, in the order in which first-fit takes those that may start together."""
 
     name: str
+    """Short name."""
     description: str = ""
+    """One line on what the jobs are."""
     job: Annotated[tuple[TrainingJob, ...], Field(min_length=1)]
+    """The jobs, each with a name of its own."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -5,19 +5,18 @@ from collections.abc import Mapping
 import duckdb
 import polars as pl
 
-from planner.errors import QueryError, StoreMissing
-from planner.store.database import Store, open_locked_down
+from planner.errors import QueryError
+from planner.store.database import Store, interruptible, open_locked_down
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-def query(store: Store, sql: str, params: Mapping[str, object] | None = None) -> pl.DataFrame:
+def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None) -> pl.DataFrame:
     """The rows of one SELECT. No files, network, extensions, environment, settings or temporary tables.
 
     Raises QueryError for anything else and for what DuckDB refuses, StoreMissing where there is no store.
     """
-    if not store.path.exists():
-        raise StoreMissing(f"no store at {store.path}; make one with `planner plan`, or name another with --db")
+    store.require()
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
@@ -28,9 +27,10 @@ def query(store: Store, sql: str, params: Mapping[str, object] | None = None) ->
         pass  # brings an older store to this schema before it is opened read-only
     connection = open_locked_down(store.path)
     try:
-        relation = connection.sql(sql, params=dict(params or {}))
-        frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
-        return frame
+        with interruptible():
+            relation = connection.sql(sql, params=dict(params or {}))
+            frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
+            return frame
     except duckdb.Error as error:
         raise QueryError(_one_line(error)) from error
     except pl.exceptions.PolarsError as error:

@@ -25,6 +25,7 @@ WAIT_S = 60.0
 _MEMORY_LIMIT = "1500MB"  # a full-scale trace streams through; the rest of the promised 3 GB is for Python
 _UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
 """How DuckDB says that a disk is full: as an error of input and output, or of a transaction that cannot be kept."""
+_INTERRUPTED = "Query interrupted"
 CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -38,6 +39,20 @@ SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb here."""
     return Path(environment.get("PLANNER_DB") or DEFAULT_FILE)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raises KeyboardInterrupt for Ctrl-C while DuckDB works, which DuckDB turns into a RuntimeError.
+
+    It may hear of it only at the end of a query, where another of its threads does all the work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
 
 
 class Session:
@@ -96,17 +111,52 @@ class Session:
 
 
 class Store:
-    """The store at a path. It is opened by `read` and `write` only."""
+    """The store: a DuckDB file with traces, runs and what nights left behind.
+
+    It is opened by `read` and `write` only, for the time of one read or one transaction, and waited for while another
+    process has it.
+
+    Attributes:
+        path: the file. It need not be there: the first write creates it.
+        wait_s: seconds to wait for another process that holds the file.
+    """
 
     def __init__(self, path: Path | str | None = None, *, wait_s: float = WAIT_S) -> None:
+        """Name a store; nothing is opened or created yet.
+
+        Args:
+            path: the file; None for the environment's PLANNER_DB, or else ./planner.duckdb.
+            wait_s: seconds to wait for another process that holds the file, 0 for not at all.
+        """
         self.path = Path(path) if path is not None else default_path()
         self.wait_s = wait_s
 
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A read-only session. Raises StoreMissing where there is no store yet."""
+    def require(self) -> None:
+        """Check that the store is there.
+
+        Raises:
+            StoreMissing: there is no file yet.
+        """
         if not self.path.exists():
             raise StoreMissing(f"no store at {self.path}; make one with `planner plan`, or name another with --db")
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open the store to read; many processes may at a time.
+
+        A store of an earlier version is brought to this one first.
+
+        Yields:
+            A read-only session, closed at the end.
+
+        Raises:
+            StoreMissing: there is no file yet.
+            StoreLocked: another process wrote for longer than wait_s.
+            StoreTooNew: a newer planner wrote it.
+            StoreUnreadable: the file is not a DuckDB database, or not one of planner's.
+            StoreError: the file cannot be opened for another reason.
+        """
+        self.require()
         connection = self._open(read_only=True)
         if migrate.is_behind(connection, self.path):
             connection.close()
@@ -114,27 +164,39 @@ class Store:
                 pass
             connection = self._open(read_only=True)
         try:
-            yield Session(connection)
+            with interruptible():
+                yield Session(connection)
         finally:
             connection.close()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in one transaction, committed at the end; an exception leaves the store as it was."""
+        """Open the store to write; one process may at a time. The file is created where it is missing.
+
+        Yields:
+            A session in one transaction, committed at the end; an exception leaves the store as it was.
+
+        Raises:
+            StoreLocked: another process held the file for longer than wait_s.
+            StoreTooNew: a newer planner wrote it.
+            StoreUnreadable: the file is not a DuckDB database, or not one of planner's.
+            StoreError: the file cannot be created or opened, or there is no space left to write.
+        """
         if not self.path.exists():
             self._create()
         connection = self._open(read_only=False)
         try:
             migrate.upgrade(connection, self.path)
-            connection.execute("BEGIN")
-            yield Session(connection)
-            connection.execute("COMMIT")
+            with interruptible():
+                connection.execute("BEGIN")
+                yield Session(connection)
+                connection.execute("COMMIT")
         except BaseException as error:
             with suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
             if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
                 raise StoreError(
-                    f"{self.path}: cannot be written: {failed[1]}; free some room, or name another file with --db"
+                    f"{self.path}: cannot be written: {failed[1]}; free some space, or name another file with --db"
                 ) from error
             raise
         finally:
@@ -144,7 +206,7 @@ class Store:
         """Make a new store beside its place and link it in, so that no half-made file ever has its name."""
         folder = self.path.parent
         if not folder.is_dir():
-            raise StoreError(f"{self.path}: there is no folder {folder}; make it, or name another file with --db")
+            raise StoreError(f"{self.path}: there is no folder {folder}; create it, or name another file with --db")
         draft = folder / f".{self.path.name}.new-{secrets.token_hex(4)}"
         try:
             connection = self._open(read_only=False, path=draft)
@@ -155,7 +217,9 @@ class Store:
             with suppress(FileExistsError):
                 os.link(draft, self.path)
         except OSError as error:
-            raise StoreError(f"{self.path}: cannot be made: {error.strerror}; name another file with --db") from error
+            raise StoreError(
+                f"{self.path}: cannot be created: {error.strerror}; name another file with --db"
+            ) from error
         finally:
             draft.unlink(missing_ok=True)
             Path(f"{draft}.wal").unlink(missing_ok=True)

@@ -108,7 +108,7 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         # looked at only here: a list of all tables takes longer than all the rest of an opening
         if connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
             raise StoreUnreadable(
-                f"{path}: is a DuckDB database of something else; name another file with --db"
+                f"{path}: is a DuckDB database of another program; name another file with --db"
             ) from error
         return -1
     version = max(recorded, default=0)

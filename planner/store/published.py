@@ -8,7 +8,7 @@ from planner.store.database import Store
 _LEFT_OUT = ("schema_migration", "schema_view", "replay_request")
 """The copy has a schema of its own; requests, those of replays too, stay in the store."""
 
-_PROBE_S = 1.0
+PROBE_S = 1.0
 """How long a reader waits for the store before it takes the published copy. Assumed: longer than most writes last."""
 
 
@@ -56,7 +56,7 @@ def readable(store: Store) -> tuple[Store, bool]:
 
 def _locked(store: Store) -> bool:
     try:
-        with Store(store.path, wait_s=_PROBE_S).read():
+        with Store(store.path, wait_s=PROBE_S).read():
             return False
     except StoreLocked:
         return True

@@ -9,20 +9,28 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from planner.documents import Document
 from planner.errors import QueryError
 from planner.files import shipped
 
 _USED = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 
-@dataclass(frozen=True)
-class NamedQuery:
-    """A query file. params: name -> meaning."""
+@dataclass(frozen=True, kw_only=True)
+class QueryEntry(Document):
+    """What `planner sql --list` tells of a named query."""
 
     name: str
     meaning: str
-    public: bool
     params: dict[str, str]
+    """What to give for each parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedQuery(QueryEntry):
+    """A query file. public: whether it is listed."""
+
+    public: bool
     sql: str
 
     @property
@@ -36,8 +44,8 @@ def named_query(name: str) -> NamedQuery:
     """The query of that name. Raises QueryError that lists the public ones."""
     path = shipped("sql") / "queries" / f"{name}.sql"
     if not re.fullmatch(r"[a-z0-9_]+", name) or not path.is_file():
-        known = ", ".join(query.name for query in named_queries() if query.public)
-        raise QueryError(f'no query named "{name}"; the named queries are: {known}')
+        names = ", ".join(query.name for query in public_queries())
+        raise QueryError(f'no query named "{name}"; the named queries are: {names}')
     text = path.read_text(encoding="utf-8")
     meaning, public, params = [], False, {}
     for line in text.splitlines():
@@ -51,9 +59,14 @@ def named_query(name: str) -> NamedQuery:
             params[param] = what
         else:
             meaning.append(note)
-    return NamedQuery(name, " ".join(meaning), public, params, text)
+    return NamedQuery(name=name, meaning=" ".join(meaning), params=params, public=public, sql=text)
 
 
 def named_queries() -> list[NamedQuery]:
     """Every query file, by name."""
     return [named_query(path.stem) for path in sorted((shipped("sql") / "queries").glob("*.sql"))]
+
+
+def public_queries() -> list[QueryEntry]:
+    """The queries that are listed, by name."""
+    return [QueryEntry(name=q.name, meaning=q.meaning, params=q.params) for q in named_queries() if q.public]

@@ -1,11 +1,12 @@
-"""A private, temporary DuckDB in which imported lines become requests, while nobody's lock is held."""
+"""A private, temporary DuckDB in which imported lines become requests, while the store is not locked."""
 
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.files import shipped
-from planner.store.database import CONFIG, SESSION
+from planner.store.database import CONFIG, SESSION, interruptible
 
 PARSED = {
     "request": (
@@ -25,14 +26,60 @@ PARSED = {
         "output_tokens, reason"
     ),
 }
-"""What readers make, of requests and of windows of demand."""
+"""Columns that readers select, of requests and of windows of demand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderParams:
+    """What the queries of readers may name as parameters.
+
+    timezone: IANA zone of times without an offset. start_us: moment of time 0. unit_us: microseconds of a unit in
+    which arrivals are numbers.
+    """
+
+    timezone: str
+    start_us: int
+    unit_us: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """Rows that were read, and those that can be imported."""
+
+    rows_read: int
+    rows_imported: int
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_imported
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCounts(RowCounts):
+    """The same of requests, and which optional fields the imported ones have.
+
+    Least and largest values are of the imported rows; None where none of them has one.
+    """
+
+    has_class: bool = False
+    has_session: bool = False
+    has_parent: bool = False
+    has_blocks: bool = False
+    numbered_sessions: bool = False
+    sample_weight: int = 1
+    largest_sample_weight: int = 1
+    smallest_block_tokens: int | None = None
+    block_tokens: int | None = None
+
+
+C = TypeVar("C", bound=RowCounts)
 
 
 class Staging:
-    """Lines in, requests or windows out: `parse` every file with a reader, then take what was made."""
+    """Lines in, requests or windows out: `parse` every file with a reader, then take its requests or windows."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._folder = folder
         self._rows = rows
         self._packed: list[str] = []
@@ -45,7 +92,7 @@ class Staging:
         reader: str,
         file_index: int,
         batches: Iterable[pa.RecordBatch],
-        params: Mapping[str, object],
+        params: ReaderParams,
         keys: Sequence[str] = (),
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
@@ -56,15 +103,15 @@ class Staging:
         text = _reader(reader, params)
         source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
-            self._connection.register("lines", pa.Table.from_batches([batch]))
-            self._connection.execute(
+            self.connection.register("lines", pa.Table.from_batches([batch]))
+            self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
             )
-            self._connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
-            self._connection.unregister("lines")
+            self.connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
+            self.connection.unregister("lines")
 
     def parse_parquet(
-        self, reader: str, file_index: int, path: Path, params: Mapping[str, object], sources: Mapping[str, str]
+        self, reader: str, file_index: int, path: Path, params: ReaderParams, sources: Mapping[str, str]
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are asked for; nothing is copied.
 
@@ -76,7 +123,7 @@ class Staging:
         self._paths.append(path)
         with self._reading():
             types = dict(
-                self._connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
+                self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
             )
         if sources:
             columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
@@ -84,8 +131,8 @@ class Staging:
             columns = "to_json(log)::VARCHAR AS text"
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
-        made = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
-        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({made})")
+        parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
+        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({parsed})")
         self._show()
 
     @property
@@ -93,15 +140,23 @@ class Staging:
         """Whether all files are read where they are, so that the staging area holds nothing."""
         return bool(self._paths) and not self._lines_parsed
 
-    def counts(self) -> dict[str, object]:
-        """Rows read and imported, and which optional fields the imported ones have."""
-        # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
-        self._connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-        with self._reading():
-            counts: dict[str, object] = self._connection.sql(_sql(f"staging/{self._rows}_counts")).pl().to_dicts()[0]
-            if counts.get("has_parent"):
-                self._connection.execute(_sql("staging/conversations"))
+    def window_counts(self) -> RowCounts:
+        """Windows read and imported."""
+        return self._counted(RowCounts)
+
+    def request_counts(self) -> RequestCounts:
+        """Requests read and imported; conversations are put together where requests name the one before."""
+        counts = self._counted(RequestCounts)
+        if counts.has_parent:
+            with self._reading():
+                self.connection.execute(_sql("staging/conversations"))
         return counts
+
+    def _counted(self, kind: type[C]) -> C:
+        # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
+        self.connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        with self._reading():
+            return kind(**self.connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
 
     def classes(self) -> list[str]:
         """Class names, in order; the place in the list is the class_id."""
@@ -139,24 +194,24 @@ class Staging:
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""
         with self._reading():
-            frame: pl.DataFrame = self._connection.sql(_sql("staging/windows")).pl()
+            frame: pl.DataFrame = self.connection.sql(_sql("staging/windows")).pl()
         return frame
 
     def _rows_of(self, query: str) -> list[tuple[Any, ...]]:
         with self._reading():
-            rows: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+            rows: list[tuple[Any, ...]] = self.connection.execute(query).fetchall()
         return rows
 
     def _stream(self, query: str, batch_rows: int, **params: object) -> Iterator[pa.RecordBatch]:
         with self._reading():
             # a result that is not read to its end holds its connection
-            yield from self._connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
+            yield from self.connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
     def _show(self) -> None:
         """Make the view `parsed` of all that was parsed."""
         parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
-        self._connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
-        self._connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
+        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
+        self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -170,7 +225,7 @@ class Staging:
             at = self._paths[int(broken[1])] if broken and int(broken[1]) < len(self._paths) else self._paths[-1]
             reason = str(error).splitlines()[0].replace(str(self._folder), "")
             raise TraceError(
-                f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is whole"
+                f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is complete"
             ) from error
 
 
@@ -183,7 +238,8 @@ def staging(rows: str = "request") -> Iterator[Staging]:
             connection.execute(SESSION)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
-            yield Staging(connection, Path(folder), rows)
+            with interruptible():
+                yield Staging(connection, Path(folder), rows)
         finally:
             connection.close()
 
@@ -216,10 +272,10 @@ def _columns_of_json(keys: Sequence[str]) -> str:
     )
 
 
-def _reader(name: str, params: Mapping[str, object]) -> str:
+def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters put in: a view keeps none."""
-    text = _sql(f"readers/{name}")
-    return re.sub(r"\$([a-z_]+)", lambda found: _literal(params[found[1]]) if found[1] in params else found[0], text)
+    literals = {param: _literal(value) for param, value in vars(params).items()}
+    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), _sql(f"readers/{name}"))
 
 
 def _literal(value: object) -> str:

@@ -4,36 +4,10 @@ The migrations in `sql/schema` make the tables; a test holds both together, and 
 Times are TIMESTAMPTZ, or microseconds since the UTC epoch (`_us`). Tokens and money are integers.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Column:
-    """One stored column."""
-
-    name: str
-    dtype: str
-    unit: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """One stored table or view, with what one row stands for."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-
-
-def _table(name: str, row: str, columns: str) -> Table:
-    """A table from lines of "name | dtype | unit | meaning"."""
-    parsed = (tuple(part.strip() for part in line.split("|")) for line in columns.strip().splitlines())
-    return Table(name, row, tuple(Column(*parts) for parts in parsed))
-
+from planner.store.register import table
 
 TABLES = (
-    _table(
+    table(
         "trace",
         "one stored trace",
         """
@@ -61,7 +35,7 @@ TABLES = (
         planner_version | VARCHAR | - | version that stored it
         """,
     ),
-    _table(
+    table(
         "request",
         "one stored request; a view over one physical table per trace",
         """
@@ -75,7 +49,7 @@ TABLES = (
         session_id | BIGINT | - | conversation, where known
         """,
     ),
-    _table(
+    table(
         "request_block",
         "one prefix block of one request; a view over one physical table per trace",
         """
@@ -85,7 +59,7 @@ TABLES = (
         block_id | BIGINT | - | identity of the block with all before it
         """,
     ),
-    _table(
+    table(
         "request_class",
         "one class of requests",
         """
@@ -94,7 +68,7 @@ TABLES = (
         class | VARCHAR | - | model, tier or tenant
         """,
     ),
-    _table(
+    table(
         "demand_window",
         "one window of a trace that is known by window only",
         """
@@ -108,7 +82,7 @@ TABLES = (
         output_tokens | BIGINT | tokens | generated
         """,
     ),
-    _table(
+    table(
         "import_reject",
         "one row that an import refused",
         """
@@ -118,7 +92,7 @@ TABLES = (
         reason | VARCHAR | - | why
         """,
     ),
-    _table(
+    table(
         "run",
         "one stored execution",
         """
@@ -142,7 +116,7 @@ TABLES = (
         logical_date | DATE | - | day that a nightly run plans
         """,
     ),
-    _table(
+    table(
         "demand_interval",
         "what one interval's requests ask for, sample weight applied",
         """
@@ -154,7 +128,7 @@ TABLES = (
         output_tokens | BIGINT | tokens | tokens to generate
         """,
     ),
-    _table(
+    table(
         "plan_interval",
         "the planned fleet in one interval; node-seconds of the six states sum to the fleet",
         """
@@ -181,7 +155,7 @@ TABLES = (
         start_up_shortfall_output_tokens | BIGINT | tokens | further output demand beyond decode_serving_tokens
         """,
     ),
-    _table(
+    table(
         "ledger_interval",
         "cost and revenue of one interval",
         """
@@ -196,7 +170,7 @@ TABLES = (
         expected_revenue_usd_micros | BIGINT | 1e-6 USD | after other prices, discounts and unpaid use
         """,
     ),
-    _table(
+    table(
         "revenue_step",
         "one step of the waterfall from theoretical to expected revenue",
         """
@@ -206,7 +180,7 @@ TABLES = (
         amount_usd_micros | BIGINT | 1e-6 USD | level (first and last) or change
         """,
     ),
-    _table(
+    table(
         "training_window",
         "nodes lent to training together",
         """
@@ -218,7 +192,7 @@ TABLES = (
         training_node_s | BIGINT | node-s | of that, useful
         """,
     ),
-    _table(
+    table(
         "training_job",
         "one training job that may start within the plan; a daily one is a job per day",
         """
@@ -242,7 +216,7 @@ TABLES = (
         reason | VARCHAR | - | why it is not finished
         """,
     ),
-    _table(
+    table(
         "training_job_run",
         "one lent node that a training job held without a break",
         """
@@ -259,7 +233,7 @@ TABLES = (
         ending | VARCHAR | - | finished, called back or plan ends
         """,
     ),
-    _table(
+    table(
         "policy_comparison",
         "a policy of a comparison, with its run",
         """
@@ -282,7 +256,7 @@ TABLES = (
         bound_status | VARCHAR | - | optimal, or how far the search came
         """,
     ),
-    _table(
+    table(
         "replay_run",
         "what a replay of every request measured over its window",
         """
@@ -318,7 +292,7 @@ TABLES = (
         prefill_request_imbalance_p99 | DOUBLE | - | the same of requests
         """,
     ),
-    _table(
+    table(
         "replay_interval",
         "an hour of a replay's window and a class of requests, by arrival",
         """
@@ -343,7 +317,7 @@ TABLES = (
         both_counted | BIGINT | requests | ended, rejected, or too late for either target
         """,
     ),
-    _table(
+    table(
         "replay_unit",
         "a unit that was there in a replay, warm-up and cool-down included",
         """
@@ -356,7 +330,7 @@ TABLES = (
         moved | BIGINT | streams | handed to other units at its drain deadline
         """,
     ),
-    _table(
+    table(
         "replay_request",
         "a request of a replay's window, where the replay was asked to keep requests",
         """
@@ -374,7 +348,7 @@ TABLES = (
         moved | BIGINT | - | times it was handed to another unit at a drain deadline
         """,
     ),
-    _table(
+    table(
         "latency_histogram",
         "requests of an hour and class whose latency lies in a bucket under 0.8 % wide",
         """
@@ -387,7 +361,7 @@ TABLES = (
         request_count | BIGINT | requests | in the bucket
         """,
     ),
-    _table(
+    table(
         "replay_minute",
         "a minute of a replay, warm-up and cool-down included",
         """
@@ -406,7 +380,7 @@ TABLES = (
         decode_queue_us | DOUBLE | request-us | since prefill ended or a unit was left, until admitted
         """,
     ),
-    _table(
+    table(
         "sweep_case",
         "one plan of a sweep",
         """
@@ -436,7 +410,7 @@ TABLES = (
         planner_version | VARCHAR | - | version that made it
         """,
     ),
-    _table(
+    table(
         "job_run",
         "one logical date of a nightly job: the ledger that makes it run once",
         """
@@ -455,7 +429,7 @@ TABLES = (
         announced_at | TIMESTAMPTZ | - | when it was published and told
         """,
     ),
-    _table(
+    table(
         "forecast_interval",
         "the forecast of one interval behind a nightly plan, whose demand is a quantile of it",
         """
@@ -465,7 +439,7 @@ TABLES = (
         output_tokens | BIGINT | tokens | forecast
         """,
     ),
-    _table(
+    table(
         "plan_actual",
         "one past day of a nightly job: its plan against what came",
         """

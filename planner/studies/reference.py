@@ -13,9 +13,10 @@ from planner.planning.capacity import modelled_capacity
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
 from planner.runs.outcome import PlanOutcome
+from planner.settings.profile import Published
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.trace.synthetic.profile import Profile, Published, load_profile
+from planner.trace.synthetic.profile import Profile, load_profile
 from planner.units import S_PER_HOUR, US_PER_S, Progress, from_us, usd
 
 Kind = Literal["input", "fitted", "inferred", "emergent"]

@@ -22,7 +22,7 @@ def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) ->
     if grid.count > MOST_INTERVALS:
         raise TraceError(
             f"trace {trace.name} spans {iso(trace.first_arrival_us, zone)} to {iso(trace.last_arrival_us, zone)}: "
-            f"{grid.count:,} intervals of {interval_s} s and {MOST_INTERVALS:,} are the most; "
+            f"{grid.count:,} intervals of {interval_s} s, and at most {MOST_INTERVALS:,} are possible; "
             "look for stray dates in the log, or use longer intervals"
         )
     if trace.windowed:

@@ -1,6 +1,6 @@
 """Arrow batches kept aside, in memory as far as they are few and in a file that has no name beyond.
 
-What is to be stored is computed into a spool while nobody's lock is held, and loaded from there in one go. However
+What is to be stored is computed into a spool while no lock is held, and loaded from there in one transaction. However
 the process ends, nothing is left.
 """
 

@@ -1,21 +1,36 @@
 """The catalogue of stored traces: find, add, list, describe, export, delete."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from functools import cached_property
+from typing import Self
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from planner.errors import TraceError
 from planner.store import Session, Store
 from planner.store.traces import add_blocks, add_rejects, add_requests, drop_trace_tables
+from planner.trace.documents import Coverage, TraceDeletion
 from planner.trace.spool import TOKENS, Spool
-from planner.trace.windows import Windows
+from planner.trace.windows import DemandWindows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class TraceArguments:
+    """Those of the arguments that made a stored trace that are read again; None where it was made without them."""
+
+    seed: int | None = None
+    cell_s: int | None = None
+    cache_blocks: int | None = None
+    coverage: Coverage | None = None
+
+
+_ARGUMENTS = TypeAdapter(TraceArguments)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceInfo:
     """A row of the table `trace`: sums and counts are of stored rows, each standing for sample_weight requests."""
 
@@ -42,10 +57,6 @@ class TraceInfo:
     created_at: datetime
     planner_version: str
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
-
     @property
     def requests(self) -> int:
         """Real requests that the trace stands for."""
@@ -56,14 +67,19 @@ class TraceInfo:
         """Whether only demand per window is known, and no requests."""
         return self.origin == "windows"
 
+    @cached_property
+    def arguments(self) -> TraceArguments:
+        """The arguments that made it, as far as they are read again."""
+        return _ARGUMENTS.validate_json(self.settings)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What is known of a trace before it is stored."""
+    """What is known of a trace before it is stored. settings: the arguments that made it, as JSON."""
 
     name: str
     origin: str
-    settings: Mapping[str, Any]
+    settings: str
     settings_digest: str
     timezone: str
     sample_weight: int
@@ -80,29 +96,29 @@ class Draft:
 
 def by_name(session: Session, name: str) -> TraceInfo:
     """The trace of a name. Raises TraceError that lists the stored ones."""
-    rows = session.rows("trace_by_name", name=name)
-    if not rows:
-        known = [row["name"] for row in session.rows("trace_list")]
-        cure = f"the stored ones are {', '.join(known)}" if known else "none is stored; import or generate one"
+    traces = session.records("trace_by_name", TraceInfo, name=name)
+    if not traces:
+        names = [info.name for info in listed(session)]
+        cure = f"the stored ones are {', '.join(names)}" if names else "none is stored; import or generate one"
         raise TraceError(f'no trace "{name}"; {cure}')
-    return TraceInfo.of(rows[0])
+    return traces[0]
 
 
 def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
     """The trace that given settings made, if it is stored."""
-    rows = session.rows("trace_by_digest", settings_digest=settings_digest)
-    return TraceInfo.of(rows[0]) if rows else None
+    traces = session.records("trace_by_digest", TraceInfo, settings_digest=settings_digest)
+    return traces[0] if traces else None
 
 
 def refuse_taken(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
-    if session.rows("trace_by_name", name=name):
-        raise TraceError(f'a trace "{name}" is stored already; delete it, or give another --name')
+    if session.frame("trace_by_name", name=name).height:
+        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
 
 
 def listed(session: Session) -> list[TraceInfo]:
     """Every stored trace, by name."""
-    return [TraceInfo.of(row) for row in session.rows("trace_list")]
+    return session.records("trace_list", TraceInfo)
 
 
 def check_requests(info: TraceInfo) -> None:
@@ -114,7 +130,7 @@ def check_requests(info: TraceInfo) -> None:
         )
 
 
-def add_windows(store: Store, draft: Draft, windows: Windows) -> TraceInfo:
+def add_windows(store: Store, draft: Draft, windows: DemandWindows) -> TraceInfo:
     """Store a trace that is known by window only, in one transaction. Raises TraceError where the name is taken."""
     with store.write() as session:
         refuse_taken(session, draft.name)
@@ -129,12 +145,12 @@ def add_windows(store: Store, draft: Draft, windows: Windows) -> TraceInfo:
 def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None) -> TraceInfo:
     """Store a trace in one transaction. Raises TraceError where the name is taken.
 
-    A synthetic trace that somebody else has stored meanwhile is not stored again.
+    A synthetic trace that another process has stored meanwhile is not stored again.
     """
     with store.write() as session:
-        there = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
-        if there and there.name == draft.name:
-            return there
+        twin = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
+        if twin and twin.name == draft.name:
+            return twin
         refuse_taken(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         add_requests(session, trace_id, requests.read())
@@ -149,18 +165,18 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
         return by_name(session, draft.name)
 
 
-def delete(store: Store, name: str) -> list[str]:
-    """Delete a trace with its requests; runs made from it stay, and are returned."""
+def delete(store: Store, name: str) -> TraceDeletion:
+    """Delete a trace with its requests; runs made from it stay."""
     with store.write() as session:
         info = by_name(session, name)
-        runs = [row["run_id"] for row in session.rows("trace_runs", trace_id=info.trace_id)]
+        runs = session.frame("trace_runs", trace_id=info.trace_id)["run_id"].to_list()
         for query in ("trace_delete_classes", "trace_delete_rejects", "trace_delete_windows", "trace_delete"):
             session.execute(query, trace_id=info.trace_id)
         drop_trace_tables(session, info.trace_id)
-    return runs
+    return TraceDeletion(trace=name, deleted=True, runs_kept=tuple(runs))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Sums:
     """What the table `trace` keeps of windows, as of a spool of requests."""
 
@@ -170,9 +186,14 @@ class _Sums:
     last_arrival_us: int
 
     @classmethod
-    def of(cls, windows: Windows) -> Self:
+    def of(cls, windows: DemandWindows) -> Self:
         sums = {name: int(getattr(windows, name).sum()) for name in TOKENS}
-        return cls(int(windows.requests.sum()), sums, int(windows.start_us[0]), int(windows.end_us[-1]) - 1)
+        return cls(
+            rows=int(windows.requests.sum()),
+            sums=sums,
+            first_arrival_us=int(windows.start_us[0]),
+            last_arrival_us=int(windows.end_us[-1]) - 1,
+        )
 
 
 def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:
@@ -184,7 +205,7 @@ def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:
             "origin": draft.origin,
             "format": draft.format,
             "profile": draft.profile,
-            "settings": json.dumps(draft.settings, default=str),
+            "settings": draft.settings,
             "settings_digest": draft.settings_digest,
             "timezone": draft.timezone,
             "sample_weight": draft.sample_weight,

@@ -19,7 +19,7 @@ def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
     or prefill_units and decode_units.
     """
     if name is None:
-        raise UsageError("policy.timetable: names no timetable; give a built-in name or the path of a CSV file")
+        raise UsageError("policy.timetable: is empty; give a built-in name or the path of a CSV file")
     if name in profile_names():
         profile = load_profile(name)
         published = profile.settings.published

@@ -1,4 +1,4 @@
-"""Demand per window, where a log tells no more: what providers, counters and shared traces publish.
+"""Demand per window, where a log has no single requests: what providers, counters and shared traces publish.
 
 A window of n requests and their tokens is spread evenly over its time. Requests can be drawn from it: arrivals at
 random, tokens shared out evenly, totals kept.
@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.core.demand import Demand, Grid
 from planner.errors import TraceError
 from planner.store.traces import REQUEST_SCHEMA
-from planner.units import Ints, iso
+from planner.units import Floats, Ints, iso
 
 MOST_ROWS = 200_000_000
 """Requests that are drawn at most: two days as busy as the published one, 5 GB."""
@@ -24,8 +23,8 @@ EVEN_SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name not in 
 _COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_tokens", "output_tokens")
 
 
-@dataclass(frozen=True)
-class Windows:
+@dataclass(frozen=True, kw_only=True)
+class DemandWindows:
     """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,)."""
 
     start_us: Ints
@@ -43,7 +42,7 @@ class Windows:
         return pl.DataFrame({**head, **times, **{name: getattr(self, name) for name in _COUNTS}})
 
 
-def windows_of(rows: pl.DataFrame, source: str | Path) -> Windows:
+def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
     """Windows from imported rows, those of equal times added up. Expected tokens are rounded so that sums stay.
 
     rows: start_us, end_us and the counts. Raises TraceError where windows overlap without being the same.
@@ -60,16 +59,16 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> Windows:
         )
     sums = {name: _summed(rows[name].to_numpy(), inverse.ravel(), len(unique)) for name in _COUNTS}
     sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
-    return Windows(start, end, **sums)
+    return DemandWindows(start_us=start, end_us=end, **sums)
 
 
-def _summed(values: NDArray[np.float64] | Ints, index: Ints, count: int) -> Ints:
-    found = np.zeros(count, values.dtype)
-    np.add.at(found, index, values)  # one after the other: the same rows give the same bits
-    return _steps(np.rint(np.cumsum(found)))
+def _summed(values: Floats | Ints, index: Ints, count: int) -> Ints:
+    sums = np.zeros(count, values.dtype)
+    np.add.at(sums, index, values)  # one after the other: the same rows give the same bits
+    return _steps(np.rint(np.cumsum(sums)))
 
 
-def _steps(running: NDArray[np.float64] | Ints) -> Ints:
+def _steps(running: Floats | Ints) -> Ints:
     """What a running sum of whole numbers grows by, from 0."""
     whole: Ints = running.astype(np.int64)
     whole[1:] -= whole[:-1].copy()
@@ -102,11 +101,11 @@ def check_rows(requests: int, weight: int, source: str | Path) -> None:
     if rows > MOST_ROWS:
         least = -(-requests // MOST_ROWS)
         raise TraceError(
-            f"{source}: {rows:,} requests would be drawn and {MOST_ROWS:,} are the most; draw one in {least:,} or more"
+            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; draw one in {least:,} or more"
         )
 
 
-def draw_evenly(windows: Windows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
+def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
     """One request for every `weight` of them as batches of EVEN_SCHEMA, in arrival order.
 
     Arrivals are uniform inside the window. Every request gets the same share of its window's tokens, to within one;
@@ -125,7 +124,9 @@ def draw_evenly(windows: Windows, weight: int, seed: int) -> Iterator[pa.RecordB
         hits = inputs * int(cached[number]) // max(int(inputs[-1]), 1)
         columns = [arrival_us, *(np.diff(running) for running in (inputs, hits, outputs))]
         if max(int(column.max()) for column in columns[1:]) > np.iinfo(np.int32).max:
-            raise TraceError(f"the window from {iso(start)} has more tokens than its {count:,} requests can ask for")
+            raise TraceError(
+                f"the window from {iso(start)} has more tokens than {count:,} requests can hold; correct it"
+            )
         arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, EVEN_SCHEMA, strict=True)]
         yield pa.record_batch(arrays, schema=EVEN_SCHEMA)
 

@@ -1,10 +1,9 @@
 """Traces as files that import reads back: everything as CSV or Parquet, or in the format of a published log."""
 
-import json
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +15,7 @@ from planner.errors import TraceError, UsageError
 from planner.files import whole
 from planner.store import Session
 from planner.trace import stored as catalogue
+from planner.trace.documents import TraceExport
 from planner.trace.stored import TraceInfo
 from planner.units import iso
 
@@ -25,16 +25,7 @@ _MOONCAKE_BLOCK = 512
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "mooncake"}
 
 
-@dataclass(frozen=True)
-class Written:
-    """A trace that was written. options: what import needs to read the same; left_out: what the format cannot carry."""
-
-    format: str
-    options: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> Written:
+def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> TraceExport:
     """Write a trace to a file. format_name: csv, parquet, mooncake or azure; None for that of the file's suffix.
 
     Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
@@ -48,14 +39,21 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
     if out.is_dir():
         raise TraceError(f"{out}: is a folder; name a file with --out")
     if not out.parent.is_dir():
-        raise TraceError(f"{out}: there is no folder {out.parent}; make it")
+        raise TraceError(f"{out}: there is no folder {out.parent}; create it")
     stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
     try:
         with whole(out) as path, path.open("wb") as file:
             _WRITERS[chosen](stream, info, file)
     except OSError as error:
         raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
-    return Written(chosen, tuple(_options(info, chosen)), tuple(_left_out(info, chosen, stream)))
+    return TraceExport(
+        trace=info.name,
+        out=str(out),
+        rows=info.row_count,
+        format=chosen,
+        import_command=f"planner trace import {shlex.join([str(out), *_options(info, chosen)])} --name ...",
+        left_out=tuple(_left_out(info, chosen, stream)),
+    )
 
 
 class _Counted:
@@ -144,9 +142,9 @@ def _options(info: TraceInfo, chosen: str) -> list[str]:
     options = ["--format", chosen, "--timezone", info.timezone]
     if chosen == "mooncake":
         options += ["--start", iso(info.window_start_us)]
-        settings: dict[str, Any] = json.loads(info.settings)
-        if info.block_tokens == _MOONCAKE_BLOCK and settings.get("cache_blocks"):
-            options += ["--cache", str(settings["cache_blocks"])]
+        cache_blocks = info.arguments.cache_blocks
+        if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
+            options += ["--cache", str(cache_blocks)]
     return options
 
 
@@ -155,17 +153,17 @@ def _left_out(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
     if chosen in ("csv", "parquet"):
         return []
     hashed = chosen == "mooncake" and info.block_tokens == _MOONCAKE_BLOCK
-    found = []
+    losses = []
     if info.sample_weight > 1:
-        found.append(f"the sample weight: each row stands for {info.sample_weight:,} requests, and will for one")
+        losses.append(f"the sample weight: each row stands for {info.sample_weight:,} requests, and will stand for one")
     if stream.hits and not hashed:
-        found.append("cached input tokens")
+        losses.append("cached input tokens")
     elif stream.hits and info.format != "mooncake":
-        found.append("cached input tokens: import computes them from the blocks, with --cache blocks of room")
+        losses.append("cached input tokens: import computes them from the blocks; --cache sets the size of the cache")
     if info.block_tokens is not None and not hashed:
-        found.append(f"prefix blocks of {info.block_tokens} tokens")
+        losses.append(f"prefix blocks of {info.block_tokens} tokens")
     if stream.classes:
-        found.append("classes")
+        losses.append("classes")
     if stream.sessions:
-        found.append("sessions")
-    return found
+        losses.append("sessions")
+    return losses

@@ -154,9 +154,9 @@ SELECT
         CASE
             WHEN span IS NULL OR json_type(span) <> 'OBJECT' THEN 'is not a JSON object'
             WHEN operation IN ('invoke_agent', 'create_agent', 'execute_tool', 'agent', 'tool', 'chain', 'retriever')
-                THEN 'is of an agent or tool, whose calls of models have spans of their own'
+                THEN 'is of an agent or tool, whose model calls have spans of their own'
             WHEN operation IN ('embeddings', 'embedding', 'reranker') THEN 'is of an embedding or ranking, which generates no tokens'
-            WHEN value['input'] IS NULL AND value['output'] IS NULL THEN 'is no call of a model: has no usage'
+            WHEN value['input'] IS NULL AND value['output'] IS NULL THEN 'is not a model call: has no usage'
             WHEN arrival_us IS NULL THEN 'has no start time'
             WHEN input_tokens IS NULL THEN 'input tokens are not a whole number from 0 to 2147483647'
             WHEN output_tokens IS NULL THEN 'output tokens are not a whole number from 0 to 2147483647'

@@ -6,10 +6,11 @@ SELECT
     count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
     count(parent) FILTER (WHERE reason IS NULL) > 0 AS has_parent,
     count(block_ids) FILTER (WHERE reason IS NULL) > 0 AS has_blocks,
-    min(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS sample_weight,
-    max(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL) AS largest_sample_weight,
-    bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL)
-        AS numbered_sessions,
+    coalesce(min(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL), 1) AS sample_weight,
+    coalesce(max(coalesce(sample_weight, 1)) FILTER (WHERE reason IS NULL), 1) AS largest_sample_weight,
+    coalesce(
+        bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL), false
+    ) AS numbered_sessions,
     min(block_tokens) FILTER (WHERE reason IS NULL) AS smallest_block_tokens,
     max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
 FROM parsed;

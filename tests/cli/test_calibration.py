@@ -72,7 +72,7 @@ def test_a_calibrated_engine_answers_only_between_its_points() -> None:
         ([1, 2, 3, 0], [1] * 4, [9] * 4, "numbers above 0"),
         ([1, 2, 3, 4], [1] * 4, [9, 9, 9, float("nan")], "numbers above 0"),
         ([1, 2, 3, 4], [1] * 4, [0.9] * 4, "shorter than the host's 1.5 ms; check the unit"),
-        ([1, 2], [1], [9, 9], "of the same number"),
+        ([1, 2], [1], [9, 9], "differ in number"),
     ],
 )
 def test_points_that_say_too_little_are_refused(

@@ -120,7 +120,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--tpot-ms", "0"), "above 0 ms"),
         (("--hit", "1"), "at least 0 and below 1"),
         (("--set", "batch=3"), "is not a known field"),
-        (("--set", "balancer=nope"), '"nope" is no measured balancer'),
+        (("--set", "balancer=nope"), '"nope" is not a measured balancer'),
         (("--chart", "x.svg"), "give --sweep"),
         (("--sweep", "kv", "--chart", "x.doc"), "end --chart in .svg, .png or .html"),
         (("--sweep", "kv", "--chart", "no/x.svg"), "is no folder"),

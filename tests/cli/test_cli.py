@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from planner.cli import app
+from planner.settings.scenario import Scenario
 from planner.store import Store
 from tests.conftest import Cli
 
@@ -128,6 +128,18 @@ def test_environment_and_flags_override_the_scenario(planned: Store, monkeypatch
     assert shown["overridden"][0]["origin"] == "environment PLANNER__POLICY__FLOOR_NODES"
 
 
+def test_a_scenario_is_shown_whole_with_what_set_its_values(cli: Cli) -> None:
+    start = "2025-02-28T00:00:00+00:00"
+    sets = ("--set", "fleet.nodes=300", "--set", f"trace.start_at={start}")
+    shown = cli("scenario", "show", "--json", *sets).json
+    assert shown.pop("origins") == {path: f"flag --set {path}" for path in ("fleet.nodes", "trace.start_at")}
+    assert Scenario.model_validate(shown).fleet.nodes == 300
+    assert cli("config", "show", "--json", *sets).json["overridden"] == [
+        {"path": "fleet.nodes", "value": 300, "origin": "flag --set fleet.nodes"},
+        {"path": "trace.start_at", "value": start, "origin": "flag --set trace.start_at"},
+    ]
+
+
 def test_the_store_is_the_flags_then_the_environments(
     cli: Cli, planned: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,17 +181,17 @@ def test_traces_are_listed_shown_and_deleted_and_their_runs_stay(planned: Store,
 def test_generating_the_same_trace_twice_stores_it_once(planned: Store, cli: Cli) -> None:
     again = cli("trace", "generate", "--json")
     assert again.code == 0
-    assert "stored already" in again.err
+    assert "is already stored as" in again.err
     window = ("--from", "2025-02-27T20:00", "--to", "2025-02-27T20:15", "--scale", "0.01", "--name", "window")
     made = cli("trace", "generate", *window, "--json").json
     assert made["trace"] == "window"
     assert made["sample_weight"] == 100
-    assert "is stored already" in cli("trace", "generate", "--scale", "0.002", "--name", "window").err
+    assert "is already stored" in cli("trace", "generate", "--scale", "0.002", "--name", "window").err
 
 
 def test_scenarios_are_written_checked_and_shown(cli: Cli) -> None:
     assert cli("scenario", "init", "--out", "mine.toml", "--set", "fleet.nodes=300").code == 0
-    assert "exists already" in cli("scenario", "init", "--out", "mine.toml").err
+    assert "already exists" in cli("scenario", "init", "--out", "mine.toml").err
     assert cli("scenario", "validate", "mine.toml", "--json").json == {
         "scenario": "deepseek-2025-02-27",
         "valid": True,
@@ -441,12 +453,13 @@ def test_a_reader_that_goes_away_is_no_error(planned: Store) -> None:
         assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.parametrize("words", [("run", "list"), ("trace", "list"), ("sql", "SELECT 1")])
 def test_an_interrupt_while_duckdb_works_ends_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    planned: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    def interrupted(**_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise RuntimeError("Query interrupted")
 
-    monkeypatch.setattr(app, "app", interrupted)
-    assert app.execute() == 130
-    assert capsys.readouterr().err == "planner: interrupted; no result was stored\n"
+    monkeypatch.setattr("polars.from_arrow", interrupted)
+    result = cli(*words)
+    assert (result.code, result.err) == (130, "planner: interrupted; no result was stored\n")

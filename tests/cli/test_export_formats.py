@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import export_rules as rules
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -25,16 +24,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
+from planner.documents import schema as document_schema
+from planner.export.formats.aws import AwsCallsDocument
 from planner.export.formats.focus import COLUMNS, focus
-from planner.export.formats.schedule import Charge, Lent, Schedule
+from planner.export.formats.json_document import ScheduleDocument
+from planner.export.formats.schedule import Charge
 from planner.export.formats.slurm import slurm
 from planner.export.run import WRITERS, schedule_of
 from planner.planning.plan import plan_and_store
 from planner.runs.read import load_run, read_run
 from planner.store import Store
-from planner.units import US_PER_S, to_us
+from planner.units import US_PER_S
 from tests.conftest import NOW, SMALL, Cli, minute_log
-from tests.property.test_export import schedule
+from tests.helpers import export_rules as rules
+from tests.helpers.exports import schedule, small
 
 HERE = Path(__file__).parents[1]
 GOLDEN = HERE / "golden" / "export"
@@ -44,34 +47,6 @@ SUFFIX = {"keda": "yaml", "cronjob": "yaml", "slurm": "sh", "aws": "json", "focu
 def schema(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((HERE / "data" / "schemas" / f"{name}.json").read_text())
     return found
-
-
-def small(**export: str) -> Schedule:
-    """A day of six steps and two training windows, costing 16 USD per node-hour."""
-    start = datetime(2026, 6, 1, 4, tzinfo=UTC)
-    prefill = [29] * 12 + [20] * 2 + [8] * 6 + [20, 26, 29, 29]
-    decode = [9] * 12 + [6] * 2 + [2] * 6 + [6, 8, 9, 9]
-    at = [to_us(start + timedelta(hours=hour)) for hour in range(25)]
-    plan = schedule(
-        prefill,
-        decode,
-        start=start,
-        zone="Asia/Shanghai",
-        lent=(Lent(at[12], at[20], 90), Lent(at[14], at[20], 120)),
-        **export,
-    )
-    held = [4 * p + 18 * d for p, d in zip(prefill, decode, strict=True)]
-    lent = [0] * 12 + [90] * 2 + [210] * 6 + [0] * 4
-    charges = [
-        Charge(at[hour], at[hour + 1], use, nodes * 3600, nodes * 16_000_000)
-        for hour in range(24)
-        for use, nodes in (
-            ("inference", held[hour]),
-            ("training", lent[hour]),
-            ("idle", 278 - held[hour] - lent[hour]),
-        )
-    ]
-    return replace(plan, charges=tuple(charges))
 
 
 @pytest.mark.parametrize("to", WRITERS)
@@ -117,6 +92,13 @@ def test_aws_calls_hold_to_what_the_services_take() -> None:
             jsonschema.validate(call["input"], schema(name))
 
 
+@pytest.mark.parametrize("aws_service", ["ec2", "ecs"])
+def test_exports_in_json_hold_to_the_schemas_of_their_documents(aws_service: str) -> None:
+    for to, kind in (("json", ScheduleDocument), ("aws", AwsCallsDocument)):
+        text = WRITERS[to](small(aws_service=aws_service)).text
+        jsonschema.validate(json.loads(text), document_schema(kind))
+
+
 def test_aws_calls_hold_fifty_actions_at_most() -> None:
     busy = schedule([1 + index % 2 for index in range(96)], interval_s=900)
     calls = json.loads(WRITERS["aws"](busy).text)["calls"]
@@ -154,7 +136,8 @@ def test_the_millionths_of_rounding_go_where_nodes_are() -> None:
     hour = 3600 * US_PER_S
     amounts = [("inference", 1, 3), ("inference", 0, 1), ("inference", 2, 5), ("inference", 0, -1), ("idle", 0, 0)]
     charges = tuple(
-        Charge(index * hour, (index + 1) * hour, use, node_s, cost) for index, (use, node_s, cost) in enumerate(amounts)
+        Charge(start_us=index * hour, end_us=(index + 1) * hour, use=use, node_s=node_s, cost_usd_micros=cost)
+        for index, (use, node_s, cost) in enumerate(amounts)
     )
     rows = focus_rows(focus(replace(small(), charges=charges)).text)
     assert [row["BilledCost"] for row in rows] == ["0.000003", "0.000005"]
@@ -174,7 +157,7 @@ def test_costs_of_rounding_are_never_negative_and_keep_their_sum(
         costs[taker] += 1
     assume(any(node_s for node_s, _ in found))
     charges = tuple(
-        Charge(index * hour, (index + 1) * hour, "training", node_s, cost)
+        Charge(start_us=index * hour, end_us=(index + 1) * hour, use="training", node_s=node_s, cost_usd_micros=cost)
         for index, ((node_s, _), cost) in enumerate(zip(found, costs, strict=True))
     )
     written = [Fraction(row["BilledCost"]) for row in focus_rows(focus(replace(small(), charges=charges)).text)]
@@ -246,7 +229,7 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
     assert cli("export", "--to", "keda", "--day", "2025-02-28").code == 0
     for day, message in (
         ("2025-03-02", "from 2025-02-27 to 2025-03-02"),
-        ("28.2.", "is no date"),
+        ("28.2.", "is not a date"),
         ("2020-01-01", "2025"),
     ):
         bad = cli("export", "--to", "keda", "--day", day)
@@ -262,11 +245,11 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
         (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; make it, or name another --out"),
         (("--to", "keda", "--out", "."), 1, ".: is a folder; name a file with --out"),
         (("--to", "keda", "--begin", "2026-01-01"), 2, "--begin is for --to slurm"),
-        (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon": is no date; write it like 2025-02-27'),
+        (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon": is not a date; write it as 2025-02-27'),
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
             2,
-            'export.namespace: "A_b" is no Kubernetes name (DNS-1123)',
+            'export.namespace: "A_b" is not a Kubernetes name (DNS-1123)',
         ),
         (("--to", "keda", "--set", "fleet.nodes=3"), 2, "the run is planned already; only export.* can be set here"),
         (("--to", "keda", "--set", "export.nspace=a"), 2, "did you mean export.namespace?"),

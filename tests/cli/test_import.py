@@ -12,42 +12,9 @@ from hypothesis import strategies as st
 
 from planner.errors import TraceError, UsageError
 from planner.store import Store
-from planner.trace.imports.importer import import_trace
-from planner.trace.imports.job import ImportOptions, ImportOutcome
-from tests.conftest import NOW, Cli
-
-AZURE = (
-    "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
-    "2023-11-16 18:17:04.0319600,3180,8\r\n"
-    "2023-11-16 18:17:03.9799600,4808,10\r\n"
-    "2023-11-16 18:17:05,110,27\r\n"
-    "2023-11-16 20:17:05+02:00,110,27"
-)
-MOONCAKE = [
-    {"timestamp": 0, "input_length": 1100, "output_length": 5, "hash_ids": [1, 2, 3]},
-    {"timestamp": 10, "input_length": 1030, "output_length": 6, "hash_ids": [1, 2, 4]},
-    {"timestamp": 10, "input_length": 600, "output_length": 7, "hash_ids": [1, 2]},
-    {"timestamp": 20, "input_length": 100, "output_length": 0, "hash_ids": [9]},
-]
-
-
-def imported(store: Store, path: Path, format_name: str, name: str = "t", **options: object) -> ImportOutcome:
-    chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
-    return import_trace(store, [path], format_name=format_name, name=name, options=chosen, now=NOW, version="test")
-
-
-def requests_of(store: Store, name: str = "t") -> list[tuple[int, ...]]:
-    with store.read() as session:
-        return session.connection.execute(
-            "SELECT arrival_us, request.input_tokens, request.cached_input_tokens, request.output_tokens FROM request "
-            "JOIN trace USING (trace_id) WHERE name = $name ORDER BY request_seq",
-            {"name": name},
-        ).fetchall()
-
-
-def write(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
+from tests.conftest import Cli
+from tests.helpers.imports import imported, requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 
 def test_azure_rows_come_sorted_with_their_duplicates(store: Store, tmp_path: Path) -> None:
@@ -59,7 +26,7 @@ def test_azure_rows_come_sorted_with_their_duplicates(store: Store, tmp_path: Pa
         (1_700_158_625_000_000, 110, 0, 27),
         (1_700_158_625_000_000, 110, 0, 27),
     ]
-    assert (outcome.trace.rows_read, outcome.trace.row_count, outcome.trace.rows_rejected) == (4, 4, 0)
+    assert (outcome.rows_read, outcome.rows, outcome.rows_rejected) == (4, 4, 0)
 
 
 def test_times_without_an_offset_are_in_the_given_zone(store: Store, tmp_path: Path) -> None:
@@ -79,7 +46,7 @@ def test_mooncake_blocks_become_cached_tokens(store: Store, tmp_path: Path) -> N
         (start_us + 10_000, 600, 600, 7),  # both, the last partial
         (start_us + 20_000, 100, 0, 0),
     ]
-    assert outcome.trace.block_tokens == 512
+    assert outcome.block_tokens == 512
     with store.read() as session:
         rows = session.connection.execute(
             "SELECT request_seq, block_index, block_id FROM request_block ORDER BY ALL"
@@ -168,8 +135,7 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         ("l.csv", 11, "arrival is not a time"),
         ("l.csv", 12, f"output_tokens {whole}"),
     ]
-    trace = outcome.trace
-    assert (trace.rows_read, trace.row_count, trace.rows_rejected) == (12, 2, 10)
+    assert (outcome.rows_read, outcome.rows, outcome.rows_rejected) == (12, 2, 10)
 
 
 def test_line_numbers_count_line_ends_inside_quotes(store: Store, tmp_path: Path) -> None:
@@ -189,7 +155,7 @@ def test_an_open_quote_is_named_where_it_swallows_rows(store: Store, tmp_path: P
 
 def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
     outcome = imported(store, write(tmp_path / "l.csv", "arrival,input_tokens,output_tokens\n1,1,1\n,,\n\n"), "csv")
-    assert outcome.trace.rows_read == 3
+    assert outcome.rows_read == 3
     assert dict(outcome.rejects) == {"is empty": 2}
 
 
@@ -307,7 +273,7 @@ def test_unknown_formats_and_fields_list_the_known_ones(store: Store, tmp_path: 
 def test_a_name_that_is_taken_is_refused(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "a.csv", AZURE)
     imported(store, log, "azure")
-    with pytest.raises(TraceError, match="is stored already"):
+    with pytest.raises(TraceError, match="is already stored"):
         imported(store, log, "azure", timezone="Asia/Shanghai")
 
 
@@ -355,12 +321,12 @@ def test_whatever_happens_to_a_log_no_row_is_lost_in_silence(
     store = Store(folder / "p.duckdb", wait_s=5)
     log = write(folder / "l.csv", data)
     try:
-        trace = imported(store, log, "azure").trace
+        account = imported(store, log, "azure")
     except TraceError:
         assert not store.path.exists()
         return
-    assert trace.rows_read == trace.row_count + trace.rows_rejected
-    assert len(requests_of(store)) == trace.row_count
+    assert account.rows_read == account.rows + account.rows_rejected
+    assert len(requests_of(store)) == account.rows
     assert [row[0] for row in requests_of(store)] == sorted(row[0] for row in requests_of(store))
 
 

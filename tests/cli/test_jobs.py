@@ -150,8 +150,13 @@ def test_lost_and_loading_hours_are_worth_nothing() -> None:
         ({}, [], True, "no node is lent"),
         ({"preemptible": False}, NIGHT, False, "not preemptible, and the policy does not know ahead"),
         ({"gpus": 24}, [hours(0, 5, 2), hours(6, 9, 2)], True, "it needs 3 nodes, and at most 2 are lent at a time"),
-        ({"preemptible": False, "hours": 6}, [hours(0, 5, 1)], True, "no lent nodes stay for the 6 h that it needs"),
-        ({"hours": 6, "start": 4.5}, [hours(0, 5, 1)], True, "no lent nodes stay until it would keep any progress"),
+        ({"preemptible": False, "hours": 6}, [hours(0, 5, 1)], True, "no nodes are lent for the 6 h that it needs"),
+        (
+            {"hours": 6, "start": 4.5},
+            [hours(0, 5, 1)],
+            True,
+            "no nodes are lent long enough for it to keep any progress",
+        ),
     ],
 )
 def test_a_job_that_never_started_says_why(

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from planner.catalogue.scenarios import load_scenario, to_toml
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import to_toml
 from planner.planning.capacity import policy_limits
 from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, prepare
 from planner.runs.outcome import PlanOutcome
 from planner.store import Store
 from tests.conftest import NOW, Cli, small_scenario
-from tests.unit.test_policy import MADE
+from tests.helpers.policies import FILELESS
 
 
 def planned_by(cli: Cli, name: str, *sets: str) -> Any:
@@ -55,7 +56,7 @@ def test_every_policy_plans_the_published_day(planned: Store, cli: Cli, name: st
 def test_no_policy_without_shortfall_needs_fewer_node_hours_than_the_oracle(
     planned: Store, sets: tuple[str, ...]
 ) -> None:
-    found = {name: outcome_of(planned, name, *sets).plan for name in MADE}
+    found = {name: outcome_of(planned, name, *sets).plan for name in FILELESS}
     lacking = {name: sum(int(getattr(plan, column).sum()) for column in SHORTFALLS) for name, plan in found.items()}
     assert lacking["oracle"] == 0
     assert sum(not tokens for tokens in lacking.values()) >= 2
@@ -70,7 +71,7 @@ def test_a_policy_that_sees_only_the_interval_before_says_so(planned: Store, cli
 
 
 def test_two_noisy_weeks_are_planned_by_every_policy(store: Store) -> None:
-    for name in MADE:
+    for name in FILELESS:
         outcome = outcome_of(store, name, "trace.days=14", "trace.noise=0.15", "trace.scale=0.0001")
         assert len(outcome.plan.prefill_units) == 14 * 96
         assert outcome.policy == name

@@ -12,7 +12,7 @@ from planner.store import Store
 from planner.trace.synthetic.profile import load_profile
 from tests.conftest import SMALL, Cli, Result, minute_log
 
-README = Path(planner.__file__).parent.parent / "README.md"
+PAGE = Path(planner.__file__).parent.parent / "docs" / "how-to" / "price-by-load.md"
 BLOG = ("pricing", "--rule", "utilisation-blog")
 HEAD = 'name = "own"\ndescription = "ours"\nprovenance = "assumed"\nsource = "us"\n'
 
@@ -227,8 +227,8 @@ def test_what_is_printed_names_the_definition_what_is_assumed_and_the_basis(plan
     assert "deepseek-r1, 16:30-00:30 UTC: 25% of list, from 2025-02-26" in cli("pricing").out
 
 
-def test_the_rule_that_the_readme_shows_is_one(planned: Store, cli: Cli) -> None:
-    blocks = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+def test_the_rule_that_the_documentation_shows_is_one(planned: Store, cli: Cli) -> None:
+    blocks = re.findall(r"```toml [^\n]*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (text,) = [block for block in blocks if "nights-and-weekends" in block]
     Path("own.toml").write_text(text)
     found = cli("pricing", "--rule", "own.toml", "--json").json

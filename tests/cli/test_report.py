@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from planner.catalogue.scenarios import field_paths, load_scenario
+from planner.catalogue.fields import field_paths
+from planner.catalogue.scenarios import load_scenario
 from planner.planning.plan import plan_and_store
 from planner.report.charts import charts
 from planner.report.write import write_report

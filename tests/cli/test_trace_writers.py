@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from planner.store import Store
 from planner.trace import stored as catalogue
 from planner.trace import writers
-from tests.cli.test_import import AZURE, MOONCAKE, imported, requests_of, write
 from tests.conftest import Cli
+from tests.helpers.imports import imported, requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 ROWS = (
     "arrival,input_tokens,cached_input_tokens,output_tokens,class,session_id,sample_weight\n"
@@ -72,7 +73,7 @@ def test_what_a_format_does_not_carry_is_said(store: Store, tmp_path: Path, cli:
     assert done.err.splitlines() == [
         f"planner: {to} does not carry {what}"
         for what in (
-            "the sample weight: each row stands for 10 requests, and will for one",
+            "the sample weight: each row stands for 10 requests, and will stand for one",
             "cached input tokens",
             "classes",
             "sessions",
@@ -143,7 +144,7 @@ def test_times_and_tokens_come_back_to_the_last_digit(
         (("--out", "o.txt"), 2, 'ends in ".txt"; use .csv, .parquet or .jsonl, or give --format'),
         (("--out", "o", "--format", "excel"), 2, '--format "excel": use one of csv, parquet, mooncake, azure'),
         (("--out", ".", "--format", "azure"), 1, "is a folder; name a file with --out"),
-        (("--out", "no/o.csv"), 1, "there is no folder no; make it"),
+        (("--out", "no/o.csv"), 1, "there is no folder no; create it"),
     ],
 )
 def test_bad_input_gets_one_line(

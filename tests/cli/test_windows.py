@@ -1,6 +1,7 @@
 """Demand per window: kept as windows or drawn as requests, totals kept; ServeGen folders."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +14,20 @@ from planner.core.demand import Grid
 from planner.errors import TraceError
 from planner.trace import windows
 from planner.trace.imports import servegen
-from planner.trace.windows import demand_of, draw_evenly, windows_of
+from planner.trace.windows import DemandWindows, demand_of, draw_evenly, windows_of
 from tests.conftest import Cli
+from tests.helpers.logs import HISTOGRAMS, SMALL, folder
 
 MINUTE_US = 60_000_000
 
 
 def rows(*found: tuple[int, int, int, int, float, float, float]) -> pl.DataFrame:
     """Windows of minutes: start, end, requests, those with lengths, input, cached and output tokens."""
-    names = ["start_us", "end_us", *windows._COUNTS]
+    names = [field.name for field in fields(DemandWindows)]
     frame = pl.DataFrame([list(map(float, row)) for row in found], schema=names, orient="row")
     return frame.with_columns(
         (pl.col("start_us", "end_us") * MINUTE_US).cast(int), pl.col("requests", "requests_with_lengths").cast(int)
     )
-
-
-def folder(path: Path, rates: dict[int, str], lengths: dict[int, object]) -> Path:
-    path.mkdir()
-    for client, text in rates.items():
-        (path / f"chunk-{client}-trace.csv").write_text(text)
-    for client, data in lengths.items():
-        (path / f"chunk-{client}-dataset.json").write_text(json.dumps(data))
-    return path
-
-
-SMALL = {
-    0: "0,0.01,1,Gamma,1.0,1.0\n600,0,0,,0,0\n1200,0.05,2,Weibull,0.7,1.0\n",
-    1: "0,0.5,1,Gamma,1.0,1.0\n600,0,0,,0,0\n1200,0,0,,0,0\n",
-}
-HISTOGRAMS = {0: {"0": {"input_tokens": "{10: 0.25, 30: 0.75}", "output_tokens": "{4: 1.0}"}}}
 
 
 def test_windows_of_equal_times_are_added_up() -> None:
@@ -146,20 +132,20 @@ def test_requests_drawn_from_a_folder_are_the_same_every_time(cli: Cli, tmp_path
 @pytest.mark.parametrize(
     ("histogram", "reason"),
     [
-        ("__import__('os').abort()", "is no histogram"),
+        ("__import__('os').abort()", "is not a histogram"),
         ("{1: 0.5, 2: 0.4}", "sum to 0.9"),
-        ("{-1: 1.0}", "cannot be"),
+        ("{-1: 1.0}", "impossible lengths"),
         ("{1: nan}", "more than pairs of numbers"),
         ("{1: 1e999}", "sum to inf"),
         ("{1: 0.5, 2}", "more than pairs of numbers"),
-        (7, "no file of lengths"),
+        (7, "not a file of lengths"),
     ],
 )
 def test_lengths_are_taken_apart_and_never_evaluated(cli: Cli, tmp_path: Path, histogram: str, reason: str) -> None:
     lengths = {0: {"0": {"input_tokens": histogram, "output_tokens": "{1: 1.0}"}}}
     result = cli("trace", "import", str(folder(tmp_path / "g", SMALL, lengths)), "--name", "g")
     assert result.code == 1
-    assert "chunk-0-dataset.json: is no file of lengths" in result.err
+    assert "chunk-0-dataset.json: is not a file of lengths" in result.err
     assert reason in result.err
 
 
@@ -185,14 +171,14 @@ def test_too_many_requests_to_draw_are_named_before_the_work(
     path = folder(tmp_path / "g", SMALL, HISTOGRAMS)
     result = cli("trace", "import", str(path), "--name", "g", "--draw", "1")
     assert result.code == 1
-    assert "36 requests would be drawn and 10 are the most; draw one in 4 or more" in result.err
+    assert "36 requests would be drawn, and 10 is the limit; draw one in 4 or more" in result.err
 
 
 def test_requests_of_a_log_are_not_drawn(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n1,1,1\n")
     result = cli("trace", "import", "l.csv", "--name", "l", "--draw", "10")
     assert result.code == 2
-    assert "draw from demand per window only" in result.err
+    assert "only demand per window is drawn from" in result.err
 
 
 @pytest.mark.parametrize(

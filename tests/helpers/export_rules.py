@@ -20,7 +20,7 @@ _NAMES = {name: str(number) for number, name in enumerate(("SUN", "MON", "TUE", 
 
 
 @dataclass(frozen=True)
-class Clock:
+class ZoneClock:
     """Every minute of a time in UTC, with days around it, and its wall-clock fields in a zone."""
 
     zone: str
@@ -63,7 +63,7 @@ def _next(hit: np.ndarray) -> np.ndarray:
     return following
 
 
-def keda(scaled_object: dict[str, Any], clock: Clock) -> np.ndarray:
+def keda(scaled_object: dict[str, Any], clock: ZoneClock) -> np.ndarray:
     """Replicas by KEDA's cron scaler: a trigger counts while its next end is not after its next start."""
     spec = scaled_object["spec"]
     wanted = np.full(clock.minutes, spec["minReplicaCount"])
@@ -75,7 +75,7 @@ def keda(scaled_object: dict[str, Any], clock: Clock) -> np.ndarray:
     return np.minimum(wanted, spec["maxReplicaCount"])
 
 
-def last_set(settings: Iterable[tuple[str, int]], clock: Clock) -> np.ndarray:
+def last_set(settings: Iterable[tuple[str, int]], clock: ZoneClock) -> np.ndarray:
     """What holds where every (cron expression, value) sets the value and it stays until the next one sets another."""
     held = np.full(clock.minutes + 2 * _AROUND, -1)
     for expression, value in settings:
@@ -88,7 +88,7 @@ def last_set(settings: Iterable[tuple[str, int]], clock: Clock) -> np.ndarray:
     return held[clock.inside]
 
 
-def cronjob(jobs: Sequence[dict[str, Any]], workload: str, clock: Clock) -> np.ndarray:
+def cronjob(jobs: Sequence[dict[str, Any]], workload: str, clock: ZoneClock) -> np.ndarray:
     """Replicas, or minReplicas, that CronJobs set for a workload."""
     found = []
     for job in jobs:
@@ -107,7 +107,7 @@ def cronjob(jobs: Sequence[dict[str, Any]], workload: str, clock: Clock) -> np.n
     return last_set(found, clock)
 
 
-def aws_groups(calls: Sequence[dict[str, Any]], group: str, clock: Clock) -> np.ndarray:
+def aws_groups(calls: Sequence[dict[str, Any]], group: str, clock: ZoneClock) -> np.ndarray:
     """Desired capacity that scheduled actions set for an EC2 Auto Scaling group."""
     actions = [
         action
@@ -122,7 +122,7 @@ def aws_groups(calls: Sequence[dict[str, Any]], group: str, clock: Clock) -> np.
     return last_set([(action["Recurrence"], action["DesiredCapacity"]) for action in actions], clock)
 
 
-def aws_services(calls: Sequence[dict[str, Any]], service: str, clock: Clock) -> np.ndarray:
+def aws_services(calls: Sequence[dict[str, Any]], service: str, clock: ZoneClock) -> np.ndarray:
     """Tasks that scheduled actions set for an ECS service: six fields, of which the last is the year."""
     found = []
     for call in calls:
@@ -139,8 +139,8 @@ def aws_services(calls: Sequence[dict[str, Any]], service: str, clock: Clock) ->
 
 def slurm(script: str, start: datetime, minutes: int, zone: str | None = None) -> np.ndarray:
     """Nodes reserved at every minute; scontrol reads times by the TZ that the script sets, or else by the zone."""
-    told = re.search(r"^export TZ=(\w+)$", script, re.MULTILINE)
-    zone = {"UTC0": "UTC"}[told[1]] if told else zone
+    exported = re.search(r"^export TZ=(\w+)$", script, re.MULTILINE)
+    zone = {"UTC0": "UTC"}[exported[1]] if exported else zone
     assert zone is not None
     reserved = np.zeros(minutes, int)
     for line in script.splitlines():
@@ -179,6 +179,6 @@ def manifests(text: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(text))
 
 
-def clock_of(start_us: int, minutes: int, zone: str) -> Clock:
+def clock_of(start_us: int, minutes: int, zone: str) -> ZoneClock:
     """The clock of a plan."""
-    return Clock(zone, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us), minutes)
+    return ZoneClock(zone, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_us), minutes)

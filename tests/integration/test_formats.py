@@ -12,18 +12,20 @@ import pytest
 
 from planner.errors import TraceError
 from planner.store import Store
+from planner.trace.documents import ImportAccount
 from planner.trace.imports import sources
 from planner.trace.imports.importer import import_trace
-from planner.trace.imports.job import ImportOptions, ImportOutcome
-from tests.cli.test_import import AZURE, MOONCAKE, requests_of, write
+from planner.trace.imports.job import ImportOptions
 from tests.conftest import NOW, Cli
+from tests.helpers.imports import requests_of, write
+from tests.helpers.logs import AZURE, MOONCAKE
 
 LINES = "arrival,input_tokens,output_tokens\n"
 
 
 def imported(
     store: Store, *paths: str | Path, name: str = "t", format_name: str = "auto", **options: object
-) -> ImportOutcome:
+) -> ImportAccount:
     chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
     return import_trace(store, paths, format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
@@ -40,13 +42,13 @@ def imported(
     ],
 )
 def test_a_format_is_told_from_the_beginning_of_a_file(store: Store, tmp_path: Path, log: str, found: str) -> None:
-    assert imported(store, write(tmp_path / "log", log)).trace.format == found
+    assert imported(store, write(tmp_path / "log", log)).format == found
 
 
 def test_parquet_is_told_from_its_columns(store: Store, tmp_path: Path) -> None:
     columns = {"TIMESTAMP": ["2024-05-10 00:00:00.009930+00:00"], "ContextTokens": [2162], "GeneratedTokens": [5]}
     pl.DataFrame(columns).write_parquet(tmp_path / "a.parquet")
-    assert imported(store, tmp_path / "a.parquet").trace.format == "azure"
+    assert imported(store, tmp_path / "a.parquet").format == "azure"
     assert requests_of(store) == [(1_715_299_200_009_930, 2162, 0, 5)]
 
 
@@ -58,9 +60,9 @@ def test_what_may_be_two_formats_is_refused_with_their_names(store: Store, tmp_p
 
 
 def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=r"is no known log \(it has a, b\); give --format"):
+    with pytest.raises(TraceError, match=r"is not a known log format \(it has a, b\); give --format"):
         imported(store, write(tmp_path / "l.csv", "b,a\n1,2\n"))
-    with pytest.raises(TraceError, match="is no known log; give --format"):
+    with pytest.raises(TraceError, match="is not a known log format; give --format"):
         imported(store, write(tmp_path / "l.json", "{nothing"))
 
 
@@ -68,14 +70,14 @@ def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> 
 @pytest.mark.parametrize("format_name", ["auto", "csv"])
 def test_other_marks_between_columns_are_named(store: Store, tmp_path: Path, mark: str, format_name: str) -> None:
     log = write(tmp_path / "l.csv", (LINES + "1,2,3\n").replace(",", mark))
-    with pytest.raises(TraceError, match=r"separates its columns by '.{1,2}'; save it as CSV with commas"):
+    with pytest.raises(TraceError, match=r"separates its columns with '.{1,2}'; save it as CSV with commas"):
         imported(store, log, format_name=format_name)
 
 
 def test_mapped_columns_are_looked_for_by_their_own_names(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path / "l.csv", "when,in,out\n1,2,3\n")
     columns = {"arrival": "when", "input_tokens": "in", "output_tokens": "out"}
-    assert imported(store, log, columns=columns).trace.format == "csv"
+    assert imported(store, log, columns=columns).format == "csv"
 
 
 @pytest.mark.parametrize("pack", ["gzip", "zstd"])
@@ -89,7 +91,7 @@ def test_packed_logs_are_read_as_they_are(store: Store, tmp_path: Path, pack: st
 def test_a_packed_log_that_breaks_off_says_so(store: Store, tmp_path: Path) -> None:
     rows = "".join(f"{second},{second * 7919 % 1000},1\n" for second in range(50_000))
     packed = gzip.compress((LINES + rows).encode())
-    with pytest.raises(TraceError, match=r"cannot be unpacked as gzip .*check that the file is whole"):
+    with pytest.raises(TraceError, match=r"cannot be unpacked as gzip .*check that the file is complete"):
         imported(store, write(tmp_path / "l.csv.gz", packed[: len(packed) // 2]))
 
 
@@ -139,7 +141,9 @@ def test_a_log_that_is_there_packed_and_not_would_count_twice(store: Store, tmp_
     write(folder / "l.csv", LINES + "1,2,3\n")
     packed = gzip.compress((LINES + "1,2,3\n").encode())
     write(folder / f"l.csv{suffix}", packed)
-    with pytest.raises(TraceError, match=rf"l\.csv and .*l\.csv{suffix} are one log by their names.*; leave one out"):
+    with pytest.raises(
+        TraceError, match=rf"l\.csv and .*l\.csv{suffix} are the same log by their names.*; leave one out"
+    ):
         imported(store, folder)
 
 
@@ -150,7 +154,7 @@ def test_what_cannot_be_opened_or_read_twice_gets_one_line(store: Store, tmp_pat
     (tmp_path / "chunk-0-trace.csv").symlink_to(tmp_path / "loop.csv")
     for path, message in (
         (tmp_path / "loop.csv", "loop.csv: cannot be read: Too many levels of symbolic links; check the path"),
-        (tmp_path / "pipe.csv", "pipe.csv: is no plain file, and a log is read more than once"),
+        (tmp_path / "pipe.csv", "pipe.csv: is not a regular file, and a log is read more than once"),
         (tmp_path, "chunk-0-trace.csv: cannot be read: Too many levels"),
         ("a\0b", "cannot be read: embedded null byte"),
     ):
@@ -166,7 +170,7 @@ def test_files_of_two_formats_are_no_trace(store: Store, tmp_path: Path) -> None
 
 def test_the_same_file_twice_would_count_twice(store: Store, tmp_path: Path) -> None:
     one, other = write(tmp_path / "a.csv", AZURE), write(tmp_path / "b.csv", AZURE)
-    with pytest.raises(TraceError, match="hold the same bytes; leave one out"):
+    with pytest.raises(TraceError, match="have the same content; leave one out"):
         imported(store, one, other)
 
 
@@ -175,26 +179,26 @@ def test_a_log_that_is_stored_already_is_known_by_its_bytes(cli: Cli, store: Sto
     first = cli("trace", "import", log, "--name", "t", "--json").json
     again = cli("trace", "import", str(write(tmp_path / "copy.csv", Path(log).read_bytes())), "--name", "t", "--json")
     assert again.code == 0
-    assert "is stored already, as t; nothing was read again" in again.err
+    assert "is already stored as t; nothing was read again" in again.err
     assert again.json == {**first, "known_as": "t"}
     other = cli("trace", "import", log, "--name", "u", "--json")
-    assert "is stored already, as t; this is it once more" in other.err
+    assert "is already stored as t; it is stored once more as u" in other.err
     assert other.json["known_as"] == "t"
-    with pytest.raises(TraceError, match="is stored already; delete it"):
+    with pytest.raises(TraceError, match="is already stored; delete it"):
         imported(store, log, name="t", time_unit="ms")
 
 
 def test_what_lies_between_records_of_a_document_does_not_matter(store: Store, tmp_path: Path) -> None:
     rows = [json.dumps(row, indent=2) for row in MOONCAKE]
     outcome = imported(store, write(tmp_path / "l.json", "\n\n".join(rows)))
-    assert outcome.trace.row_count == 4
+    assert outcome.rows == 4
 
 
 def test_a_broken_record_of_a_document_costs_only_itself(store: Store, tmp_path: Path) -> None:
     lines = ["[", *(json.dumps(row) + "," for row in MOONCAKE[:2]), "{nonsense: 1},", json.dumps(MOONCAKE[3]), "]"]
     outcome = imported(store, write(tmp_path / "l.json", "\n".join(lines)))
     assert dict(outcome.rejects) == {"is not JSON": 1}
-    assert (outcome.trace.rows_read, outcome.trace.row_count) == (4, 3)
+    assert (outcome.rows_read, outcome.rows) == (4, 3)
     with store.read() as session:
         assert session.connection.execute("SELECT line FROM import_reject").fetchall() == [(4,)]
 

@@ -12,33 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.trace.imports.prometheus import _grown
+from planner.trace.imports.prometheus import growth
 from tests.conftest import Cli
-
-START = int(datetime(2025, 3, 1, tzinfo=UTC).timestamp())
-VLLM = ("vllm:request_success", "vllm:prompt_tokens", "vllm:prefix_cache_hits", "vllm:generation_tokens")
-SGLANG = ("sglang:num_requests", "sglang:prompt_tokens", "sglang:cached_tokens", "sglang:generation_tokens")
-
-Sample = tuple[int, str, float]
-"""Seconds from the start, labels, value."""
-
-
-def exposition(samples: dict[str, list[Sample]]) -> str:
-    """OpenMetrics' text of counters."""
-    lines = []
-    for metric, found in samples.items():
-        lines.append(f"# TYPE {metric} counter")
-        by_series = sorted(found, key=lambda sample: (sample[1], sample[0]))
-        lines += [f"{metric}_total{{{labels}}} {value} {START + at}" for at, labels, value in by_series]
-    return "\n".join(lines) + "\n"
-
-
-def growing(labels: str, per_minute: float, minutes: range, first: float = 0.0) -> list[Sample]:
-    """A counter that grows by so much a minute, sampled every 30 s."""
-    return [
-        (30 * half, labels, first + per_minute / 2 * (half - 2 * minutes.start))
-        for half in range(2 * minutes.start, 2 * minutes.stop + 1)
-    ]
+from tests.helpers.counters import SGLANG, START, VLLM, exposition, growing, steady, vllm
 
 
 def imported(cli: Cli, url: str, *words: str, minutes: int = 10) -> Any:
@@ -49,16 +25,6 @@ def imported(cli: Cli, url: str, *words: str, minutes: int = 10) -> Any:
 def windows(cli: Cli, field: str) -> list[int]:
     rows = cli("sql", f"SELECT {field} FROM demand_window ORDER BY window_start_us", "--format", "json").json
     return [row[field] for row in rows]
-
-
-def vllm(*series: dict[str, list[Sample]]) -> str:
-    return exposition({metric: [sample for one in series for sample in one[metric]] for metric in VLLM})
-
-
-def steady(labels: str, rate: float, minutes: range, first: float = 0.0) -> dict[str, list[Sample]]:
-    """A server with so many requests a minute of 100 input tokens, 40 of them cached, and 10 output tokens."""
-    factors = dict(zip(VLLM, (1, 100, 40, 10), strict=True))
-    return {metric: growing(labels, rate * factor, minutes, first * factor) for metric, factor in factors.items()}
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.booleans()), min_size=1, max_size=30))
@@ -72,7 +38,7 @@ def test_a_counter_over_restarts_grows_by_what_was_counted(steps: list[tuple[int
             value += step
         values.append(value)
         counted.append(counted[-1] + step)
-    assert _grown(np.array(values, float)).tolist() == counted
+    assert growth(np.array(values, float)).tolist() == counted
 
 
 def test_counters_become_demand_per_window(cli: Cli, prometheus: Callable[[str], str]) -> None:
@@ -202,11 +168,11 @@ def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
     url = "http://127.0.0.1:9"
     for words, message in {
         ("--name", "t"): "say what to ask for with --from and --to",
-        ("--name", "t", "--from", "2025-03-01"): "--from and --to: give both",
-        ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than a window of 60 s",
-        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "200,000 are the most; make it longer",
+        ("--name", "t", "--from", "2025-03-01"): "--from and --to go together; give both",
+        ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than one window of 60 s",
+        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "at most 200,000 are possible; make it longer",
         ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",
-        ("l.csv", "--name", "t"): "is a server; import what it counts as a trace of its own",
+        ("l.csv", "--name", "t"): "is a server; import its counters as a trace of their own",
     }.items():
         result = cli("trace", "import", url, *words)
         assert result.code == 2

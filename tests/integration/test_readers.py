@@ -9,6 +9,18 @@ import pytest
 
 from planner.trace.imports.readers import readers
 from tests.conftest import Cli
+from tests.helpers.logs import (
+    AIPERF,
+    AIPERF_CANCELLED,
+    BURST_1,
+    BURST_3,
+    DAYS,
+    INFERENCE_PERF,
+    LITELLM,
+    bucket,
+    qwen,
+    span,
+)
 
 
 def log(path: Path, *records: object) -> Path:
@@ -67,18 +79,6 @@ def test_azure_lmm_tells_requests_with_images(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
-BURST_1 = [
-    "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
-    "5,ChatGPT,472,18,490,Conversation log",
-]
-BURST_3 = [
-    "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type",
-    "5,ab,1.2,ChatGPT,472,18,490,Conversation log",
-    "118.5,,2,GPT-4,417,276,693,API log",
-    "119,,2,GPT-4,417,0,417,API log",
-]
-
-
 def test_burstgpt_is_read_by_name_in_both_versions(cli: Cli, tmp_path: Path) -> None:
     found = imported(cli, text(tmp_path / "1.csv", *BURST_1), "--start", "2023-01-01T00:00+08:00")
     assert found["format"] == "burstgpt"
@@ -86,11 +86,6 @@ def test_burstgpt_is_read_by_name_in_both_versions(cli: Cli, tmp_path: Path) -> 
     assert cli("trace", "delete", "t").code == 0
     assert imported(cli, text(tmp_path / "3.csv", *BURST_3))["rejects"] == {"failed: has no response tokens": 1}
     assert requests_of(cli) == [(5, 472, 0, 18, "ChatGPT", 0), (118.5, 417, 0, 276, "GPT-4", None)]
-
-
-def qwen(chat: int, parent: int, at: float, *blocks: int, tokens: int = 50) -> dict[str, object]:
-    head = {"chat_id": chat, "parent_chat_id": parent, "timestamp": at, "input_length": tokens, "output_length": 1}
-    return {**head, "type": "text", "turn": 1, "hash_ids": list(blocks)}
 
 
 def test_qwen_turns_are_one_conversation_and_hit_its_blocks(cli: Cli, tmp_path: Path) -> None:
@@ -116,25 +111,6 @@ def test_qwen_turns_are_one_conversation_and_hit_its_blocks(cli: Cli, tmp_path: 
     ]
 
 
-LITELLM: list[dict[str, Any]] = [
-    {
-        "request_id": "a",
-        "startTime": "2025-03-01T00:00:00.250Z",
-        "endTime": "2025-03-01T00:00:02Z",
-        "prompt_tokens": 100,
-        "completion_tokens": 7,
-        "model": "gpt",
-        "metadata": {"usage_object": {"prompt_tokens_details": {"cached_tokens": 64}}},
-        "cache_hit": "False",
-        "status": "success",
-        "session_id": "s",
-    },
-    {"startTime": "2025-03-01T00:00:01", "prompt_tokens": 10, "completion_tokens": 1, "model": "gpt", "metadata": {}},
-    {"startTime": "2025-03-01T00:00:01", "prompt_tokens": 1, "completion_tokens": 1, "cache_hit": "True"},
-    {"startTime": "2025-03-01T00:00:01", "prompt_tokens": 0, "completion_tokens": 0, "status": "failure"},
-]
-
-
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "nested.parquet", "json", "jsonl"])
 def test_litellm_spend_logs_are_the_same_from_every_export(cli: Cli, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"spend.{suffix}"
@@ -157,17 +133,6 @@ def test_litellm_spend_logs_are_the_same_from_every_export(cli: Cli, tmp_path: P
     assert requests_of(cli) == [(start + 0.25, 100, 64, 7, "gpt", 0), (start + 1, 10, 0, 1, "gpt", None)]
 
 
-AIPERF = {
-    "metadata": {"x_correlation_id": "c", "request_start_ns": 1_759_813_207_532_900_363, "was_cancelled": False},
-    "metrics": {"input_sequence_length": {"value": 550}, "output_sequence_length": {"value": 9}},
-}
-AIPERF_CANCELLED = {
-    "metadata": {"x_correlation_id": "d", "request_start_ns": 1_759_879_161_119_147_826, "was_cancelled": True},
-    "metrics": {"error_isl": {"value": 550}},
-    "error": {"code": 499},
-}
-
-
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_aiperf_records_are_requests_at_their_start(cli: Cli, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
@@ -187,28 +152,6 @@ def test_aiperf_fields_may_be_flat(cli: Cli, tmp_path: Path) -> None:
     assert requests_of(cli) == [(2, 5, 0, 6, "", None)]
 
 
-INFERENCE_PERF: list[dict[str, Any]] = [
-    {
-        "start_time": 10.5,
-        "end_time": 11.0,
-        "info": {
-            "request_metrics": {"text": {"input_tokens": 20}},
-            "response_metrics": {
-                "output_tokens": 5,
-                "server_usage": {
-                    "prompt_tokens": 25,
-                    "completion_tokens": 6,
-                    "prompt_tokens_details": {"cached_tokens": 16},
-                },
-            },
-        },
-        "error": None,
-    },
-    {"start_time": 12.0, "end_time": 13.0, "info": {"input_tokens": 3, "output_tokens": 4}, "error": None},
-    {"start_time": 12.0, "end_time": 13.0, "info": {"input_tokens": 3}, "error": {"error_type": "x"}},
-]
-
-
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
 def test_inference_perf_counts_what_the_server_reported_first(cli: Cli, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"i.{suffix}"
@@ -222,19 +165,6 @@ def test_inference_perf_counts_what_the_server_reported_first(cli: Cli, tmp_path
     assert (found["format"], found["rejects"]) == ("inference-perf", {"failed: has an error": 1})
     start = 1_735_689_600
     assert requests_of(cli) == [(start + 10.5, 25, 16, 6, "", None), (start + 12, 3, 0, 4, "", None)]
-
-
-def bucket(start_s: int, *results: tuple[int, int, int, int]) -> dict[str, object]:
-    names = ("num_model_requests", "input_tokens", "input_cached_tokens", "output_tokens")
-    found = [dict(zip(names, result, strict=True)) for result in results]
-    return {"object": "bucket", "start_time": start_s, "end_time": start_s + 86_400, "results": found}
-
-
-DAYS = [
-    bucket(1_730_419_200, (5, 1000, 800, 500), (1, 10, 0, 5)),
-    bucket(1_730_505_600),
-    bucket(1_730_592_000, (2, 4, 0, 2)),
-]
 
 
 @pytest.mark.parametrize("shape", ["page", "printed", "buckets"])
@@ -280,17 +210,6 @@ def test_openai_usage_that_cannot_be_is_refused(cli: Cli, tmp_path: Path) -> Non
     }
 
 
-def span(start_s: int, **attributes: object) -> dict[str, object]:
-    listed = [
-        {
-            "key": key.replace("__", "."),
-            "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value},
-        }
-        for key, value in attributes.items()
-    ]
-    return {"traceId": "a", "name": "chat", "startTimeUnixNano": str(start_s * 10**9), "attributes": listed}
-
-
 def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: Cli, tmp_path: Path) -> None:
     new = span(
         5,
@@ -311,8 +230,8 @@ def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: C
     found = imported(cli, log(tmp_path / "t.jsonl", *packets))
     assert (found["format"], found["rows_read"]) == ("otel", 5)
     assert found["rejects"] == {
-        "is no call of a model: has no usage": 2,
-        "is of an agent or tool, whose calls of models have spans of their own": 1,
+        "is not a model call: has no usage": 2,
+        "is of an agent or tool, whose model calls have spans of their own": 1,
     }
     assert requests_of(cli) == [(5, 100, 10, 5, "m", 0), (6, 7, 0, 2, "m", None)]
 

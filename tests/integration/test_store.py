@@ -10,6 +10,7 @@ import pytest
 
 from planner.errors import QueryError, StoreError, StoreLocked, StoreMissing, StoreTooNew, StoreUnreadable
 from planner.store import Store, named_queries, named_query
+from planner.store.runs import RUN_TABLES, delete_run_rows
 from planner.store.tables import TABLES
 
 
@@ -44,6 +45,32 @@ def test_the_register_and_the_migrations_agree_on_every_column(store: Store) -> 
     assert set(found) == {table.name for table in TABLES} | views | {"schema_migration", "schema_view"}
 
 
+def test_all_tables_that_name_a_run_go_with_it_but_for_the_ledger_of_nights() -> None:
+    naming = {table.name for table in TABLES if "run_id" in {column.name for column in table.columns}}
+    assert naming - set(RUN_TABLES) == {"job_run", "plan_actual"}
+
+
+def test_a_deleted_run_leaves_no_row_and_every_row_of_the_others(planned: Store) -> None:
+    def rows(run_id: str) -> dict[str, int]:
+        with planned.read() as session:
+            counted = {
+                table: session.connection.execute(f"SELECT count(*) FROM {table} WHERE run_id = '{run_id}'").fetchall()
+                for table in RUN_TABLES
+            }
+        return {table: found[0][0] for table, found in counted.items() if found[0][0]}
+
+    with planned.write() as session:
+        for table in RUN_TABLES:
+            session.connection.execute(f"INSERT INTO {table} SELECT * REPLACE ('other' AS run_id) FROM {table}")
+    before = rows("run-00001")
+    assert before["plan_interval"] == 96
+    assert rows("other") == before
+    with planned.write() as session:
+        delete_run_rows(session, "run-00001")
+    assert rows("run-00001") == {}
+    assert rows("other") == before
+
+
 def test_every_named_query_declares_the_parameters_it_uses() -> None:
     for query in named_queries():
         assert query.meaning, query.name
@@ -66,7 +93,7 @@ def test_nothing_but_documents_gets_onto_stdout_from_where_duckdb_would_draw_bar
         "ask = \"SELECT current_setting('enable_progress_bar')\"; store = Store(Path('s.duckdb'))\n"
         "with store.write() as session: print(session.connection.sql(ask).fetchall())\n"
         "with store.read() as session: print(session.connection.sql(ask).fetchall())\n"
-        "with staging() as stage: print(stage._connection.cursor().sql(ask).fetchall())\n"
+        "with staging() as stage: print(stage.connection.cursor().sql(ask).fetchall())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "[(False,)]\n" * 3
@@ -105,7 +132,7 @@ def test_a_database_of_something_else_is_refused_and_kept(store: Store) -> None:
     other = duckdb.connect(str(store.path))
     other.execute("CREATE TABLE recipe (name VARCHAR)")
     other.close()
-    with pytest.raises(StoreUnreadable, match="of something else"), store.write():
+    with pytest.raises(StoreUnreadable, match="of another program"), store.write():
         pass
     other = duckdb.connect(str(store.path))
     assert [row[0] for row in other.execute("SELECT table_name FROM duckdb_tables()").fetchall()] == ["recipe"]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner.catalogue.scenarios import load_scenario, number_kind
+from planner.catalogue.fields import number_kind
+from planner.catalogue.scenarios import load_scenario
 from planner.documents import to_json
 from planner.errors import PlannerError, UsageError
 from planner.settings.sweep import SweepRange

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-import export_rules as rules
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -23,13 +22,21 @@ from planner.export.formats.csv_table import csv_table
 from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
-from planner.export.formats.recurrence import Moment, Pattern, jumps, pattern_of, steps, windows
-from planner.export.formats.schedule import Charge, Lent, Role, Schedule
-from planner.export.formats.slurm import merged, slurm
+from planner.export.formats.recurrence import (
+    Moment,
+    Pattern,
+    find_jumps,
+    pattern_of,
+    recurring_steps,
+    recurring_windows,
+)
+from planner.export.formats.schedule import Charge, ExportSchedule, LentWindow, RoleUnits
+from planner.export.formats.slurm import merge_windows, slurm
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, to_us
+from tests.helpers import export_rules as rules
+from tests.helpers.exports import EXPORT, schedule
 
-EXPORT = load_scenario().scenario.export
 ZONES = ("UTC", "Asia/Shanghai", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Africa/Cairo")
 SUMMER = {"America/New_York": date(2026, 3, 8), "Europe/Berlin": date(2026, 3, 29), "Africa/Cairo": date(2026, 4, 24)}
 WINTER = {
@@ -39,45 +46,15 @@ WINTER = {
 }
 
 
-def schedule(
-    prefill: list[int],
-    decode: list[int] | None = None,
-    *,
-    start: datetime = datetime(2026, 6, 1, tzinfo=UTC),
-    zone: str = "UTC",
-    interval_s: int = 3600,
-    lent: tuple[Lent, ...] = (),
-    **export: str,
-) -> Schedule:
-    """A schedule of two roles, of 4 and 18 nodes a unit."""
-    grid = Grid(to_us(start), interval_s, len(prefill))
-    return Schedule(
-        run_id="run-00001",
-        scenario="small",
-        policy="fixed",
-        zone=ZoneInfo(zone),
-        grid=grid,
-        prefill=Role("prefill", "prefill", 4, np.array(prefill)),
-        decode=Role("decode", "decode", 18, np.array(decode or [2] * len(prefill))),
-        training_nodes=np.zeros(len(prefill), np.int64),
-        lent=lent,
-        charges=(),
-        node_type="H800",
-        gpus_per_node=8,
-        drain_deadline_s=120,
-        settings=EXPORT.model_copy(update=export),
-    )
-
-
-def clock_of(plan: Schedule) -> rules.Clock:
+def clock_of(plan: ExportSchedule) -> rules.ZoneClock:
     return rules.clock_of(plan.grid.start_us, plan.grid.length_s // 60, str(plan.zone))
 
 
-def by_minute(plan: Schedule, role: Role) -> list[int]:
+def by_minute(plan: ExportSchedule, role: RoleUnits) -> list[int]:
     return np.repeat(role.units, plan.grid.interval_s // 60).tolist()
 
 
-def read_back(plan: Schedule, to: str) -> list[tuple[Role, list[int]]]:
+def read_back(plan: ExportSchedule, to: str) -> list[tuple[RoleUnits, list[int]]]:
     """Units of both roles at every minute, by the rules of the format."""
     clock = clock_of(plan)
     if to == "keda":
@@ -97,7 +74,7 @@ def read_back(plan: Schedule, to: str) -> list[tuple[Role, list[int]]]:
     return found
 
 
-def read_back_or_refusal(plan: Schedule, to: str) -> list[tuple[Role, list[int]]] | str:
+def read_back_or_refusal(plan: ExportSchedule, to: str) -> list[tuple[RoleUnits, list[int]]] | str:
     """The same, or why the format refuses the plan."""
     try:
         return read_back(plan, to)
@@ -116,7 +93,7 @@ IDS = ["keda", "cronjob", "hpa", "ec2", "ecs"]
 
 
 @st.composite
-def recurring_plans(draw: st.DrawFn) -> Schedule:
+def recurring_plans(draw: st.DrawFn) -> ExportSchedule:
     """Plans of whole local days whose units follow a daily or weekly pattern of the wall clock."""
     zone = draw(st.sampled_from(ZONES))
     around = [day[zone] for day in (SUMMER, WINTER) if zone in day]
@@ -148,7 +125,7 @@ def _level(levels: dict[int, int], at: datetime, weekly: bool) -> int:
 
 @settings(max_examples=25)
 @given(plan=recurring_plans(), which=st.sampled_from(FORMATS))
-def test_a_recurring_schedule_gives_back_the_plan_at_every_minute(plan: Schedule, which: tuple) -> None:
+def test_a_recurring_schedule_gives_back_the_plan_at_every_minute(plan: ExportSchedule, which: tuple) -> None:
     to, names = which
     plan = schedule_with(plan, **names)
     found = read_back_or_refusal(plan, to)
@@ -161,7 +138,7 @@ def test_a_recurring_schedule_gives_back_the_plan_at_every_minute(plan: Schedule
         assert units == by_minute(plan, role)
 
 
-def schedule_with(plan: Schedule, **names: str) -> Schedule:
+def schedule_with(plan: ExportSchedule, **names: str) -> ExportSchedule:
     return replace(plan, settings=plan.settings.model_copy(update=names))
 
 
@@ -186,7 +163,7 @@ def test_any_plan_comes_back_exactly_or_is_refused_in_one_line(
 
 @settings(max_examples=25)
 @given(plan=recurring_plans(), random=st.randoms(use_true_random=False))
-def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: Schedule, random: Random) -> None:
+def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: ExportSchedule, random: Random) -> None:
     """What does not recur says its times with their offsets, or refuses times that the wall clock does not tell."""
     clock = clock_of(plan)
     when = clock.start, clock.minutes
@@ -198,14 +175,20 @@ def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: Sc
         assert rules.held(table, *when).tolist() == rules.held(document, *when).tolist() == by_minute(plan, role)
     starts = [int(at_us) for at_us in plan.grid.starts_us]
     picked = [sorted(random.sample([*starts, plan.grid.end_us], 2)) for _ in range(random.randint(1, 5))]
-    lent = merged(tuple(Lent(start, end, random.randint(1, 90)) for start, end in picked))
+    lent = merge_windows(tuple(LentWindow(start, end, random.randint(1, 90)) for start, end in picked))
     nodes = sum(
         np.where((plan.grid.starts_us >= w.start_us) & (plan.grid.starts_us < w.end_us), w.nodes, 0) for w in lent
     )
     expected = np.repeat(nodes, plan.grid.interval_s // 60).tolist()
     seconds = plan.grid.interval_s
     charges = tuple(
-        Charge(at_us, at_us + plan.grid.interval_us, "training", int(count) * seconds, int(count) * 7)
+        Charge(
+            start_us=at_us,
+            end_us=at_us + plan.grid.interval_us,
+            use="training",
+            node_s=int(count) * seconds,
+            cost_usd_micros=int(count) * 7,
+        )
         for at_us, count in zip(starts, nodes, strict=True)
     )
     lending = replace(plan, lent=lent, charges=charges)
@@ -244,12 +227,12 @@ def test_a_week_of_working_days_is_one_window_with_its_days() -> None:
 
 def test_a_window_over_midnight_ends_on_the_next_days() -> None:
     pattern = Pattern(np.array(([0] * 1380 + [3] * 60 + [3] * 60 + [0] * 1380) + [0] * 5 * 1440))
-    (window,) = windows(pattern, 0)
+    (window,) = recurring_windows(pattern, 0)
     assert (window.start.cron, window.end.cron, window.units) == ("0 23 * * 1", "0 1 * * 2", 3)
 
 
 def test_a_pattern_that_never_changes_is_one_step_at_midnight() -> None:
-    assert [(step.at.cron, step.units) for step in steps(Pattern(np.full(1440, 3)))] == [("0 0 * * *", 3)]
+    assert [(step.at.cron, step.units) for step in recurring_steps(Pattern(np.full(1440, 3)))] == [("0 0 * * *", 3)]
 
 
 @pytest.mark.parametrize("zone", [*SUMMER])
@@ -257,13 +240,13 @@ def test_a_pattern_that_never_changes_is_one_step_at_midnight() -> None:
 def test_jumps_of_a_clock_are_found_to_the_second(zone: str, days: dict[str, date]) -> None:
     day = days[zone]
     noon = to_us(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
-    (jump,) = jumps(ZoneInfo(zone), noon - 2 * 86_400 * US_PER_S, noon + 2 * 86_400 * US_PER_S)
+    (jump,) = find_jumps(ZoneInfo(zone), noon - 2 * 86_400 * US_PER_S, noon + 2 * 86_400 * US_PER_S)
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=jump.at_us)
     before, after = (moment.astimezone(ZoneInfo(zone)) for moment in (at - timedelta(seconds=1), at))
     assert before.utcoffset() == timedelta(seconds=jump.before_s)
     assert after.utcoffset() == timedelta(seconds=jump.after_s)
     assert jump.skips == (days is SUMMER)
-    assert jumps(ZoneInfo(zone), jump.at_us + US_PER_S, jump.at_us + 86_400 * US_PER_S) == []
+    assert find_jumps(ZoneInfo(zone), jump.at_us + US_PER_S, jump.at_us + 86_400 * US_PER_S) == []
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York"])
@@ -334,7 +317,7 @@ def test_what_has_no_recurring_form_is_refused_with_the_cure() -> None:
         cronjob(schedule([1] * 24 + [2] * 24))
     with pytest.raises(RunError, match=r"at 00:00 on Wednesday differ from week to week"):
         aws(schedule([1] * 48 + [2] * 24 + [1] * 96 + [1] * 168))
-    with pytest.raises(RunError, match="holds no decode unit at any time"):
+    with pytest.raises(RunError, match="has no decode units at any time"):
         keda(schedule([1] * 24, [0] * 24))
     with pytest.raises(RunError, match=r"an HPA needs minReplicas of at least 1; set export\.cronjob_action=scale"):
         cronjob(schedule([1] * 24, [0] * 12 + [1] * 12, cronjob_action="hpa"))
@@ -417,7 +400,7 @@ def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left()
 def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
     zone, start = "Asia/Shanghai", datetime(2026, 6, 1, 4, tzinfo=UTC)
     at = [to_us(start + timedelta(minutes=minute)) for minute in (0, 15, 100, 200)]
-    lent = merged((Lent(at[0], at[2], 30), Lent(at[1], at[3], 20), Lent(at[0], at[2], 7)))
+    lent = merge_windows((LentWindow(at[0], at[2], 30), LentWindow(at[1], at[3], 20), LentWindow(at[0], at[2], 7)))
     assert [window.nodes for window in lent] == [37, 20]
     script = slurm(schedule([1] * 24, zone=zone, start=start, lent=lent)).text
     reserved = rules.slurm(script, start, 240)
@@ -431,12 +414,12 @@ def test_slurm_refuses_what_it_cannot_say() -> None:
     with pytest.raises(RunError, match="run-00001 lends no nodes to training, so there is nothing to reserve"):
         slurm(schedule([1] * 24))
     start = datetime(2026, 10, 25, 0, tzinfo=UTC)
-    lent = (Lent(to_us(start), to_us(start) + 3 * 3600 * US_PER_S, 5),)
+    lent = (LentWindow(to_us(start), to_us(start) + 3 * 3600 * US_PER_S, 5),)
     twice = schedule([1] * 24, zone="Europe/Berlin", start=start, lent=lent)
     # its own day is known by the moment, whatever clock shows it
     assert "StartTime=2026-10-25T00:00:00 EndTime=2026-10-25T03:00:00" in slurm(twice).text
     assert "StartTime=2026-10-26T01:00:00 EndTime=2026-10-26T03:00:00" in slurm(twice, date(2026, 10, 26)).text
-    with pytest.raises(RunError, match="2027-03-28T02:00:00 comes twice or never on the clock of Europe/Berlin"):
+    with pytest.raises(RunError, match="2027-03-28T02:00:00 occurs twice or never on the clock of Europe/Berlin"):
         slurm(twice, date(2027, 3, 28))
 
 
@@ -463,9 +446,9 @@ def test_names_that_kubernetes_refuses_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("export.slurm_partition=a;b", "no Slurm name"),
-        ("export.slurm_account=a b", "no Slurm name"),
-        ("export.kubectl_image=a b", "no container image"),
+        ("export.slurm_partition=a;b", "is not a Slurm name"),
+        ("export.slurm_account=a b", "is not a Slurm name"),
+        ("export.kubectl_image=a b", "is not a container image"),
         ("export.decode_workload=prefill", 'both workloads are "prefill"'),
         ("export.workload_kind=Pod", "LeaderWorkerSet"),
     ],
@@ -478,7 +461,7 @@ def test_other_names_are_checked_too(override: str, message: str) -> None:
 def test_comments_cannot_break_out_of_their_line() -> None:
     plan = replace(schedule([1] * 24), scenario="evil\n---\nkind: Secret")
     assert [item["kind"] for item in rules.manifests(keda(plan).text)] == ["ScaledObject", "ScaledObject"]
-    lent = (Lent(plan.grid.start_us, plan.grid.end_us, 5),)
+    lent = (LentWindow(plan.grid.start_us, plan.grid.end_us, 5),)
     script = slurm(replace(plan, lent=lent)).text.splitlines()
     assert all(line.startswith(("#", "set -e", "export TZ=UTC0", "scontrol create reservation ")) for line in script)
 

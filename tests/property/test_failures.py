@@ -26,8 +26,8 @@ from planner.studies.replay.run import unit_failures
 from planner.studies.resilience import PER_NODE_PER_DAY
 from tests.cli.test_replay import EVENING, SETS
 from tests.conftest import Cli
-from tests.helpers.replay_reference import Outcome
-from tests.property.test_replay_engine import SERVICE, busy_case, compare, run, units
+from tests.helpers.replay_engine import SERVICE, busy_case, compare, run, units
+from tests.helpers.replay_units import Outcome
 
 HOUR = 3600e6
 FAILING = ("--set", "failures.per_node_per_day=20", "--set", "failures.repair_s=900")
@@ -257,7 +257,7 @@ def test_a_busy_fleet_that_fails_fares_as_in_the_reference(ranks: int) -> None:
     lost = [int(stage.units["lost"].sum()) for stage in stages]
     assert min(lost) > 20
     completed, hours = stages[1].hours["completed"].sum(), stages[0].hours
-    inside = len(stages[0].here) + len(stages[1].here)
+    inside = len(stages[0].in_system) + len(stages[1].in_system)
     assert completed + hours["full"].sum() + hours["late"].sum() + inside == hours["arrived"].sum() == 4000
     assert completed > 3000
 

@@ -224,7 +224,7 @@ def test_the_context_of_missed_tokens_shifts_with_what_is_found() -> None:
     hits = [cached_tokens(found.hits(own), 10, t) for own, t in zip([[1, 2], [3], [1, 2]], [15, 10, 15], strict=True)]
     attended = sum((t - h) * (h + (t - h) / 2) for t, h in zip([15, 10, 15], hits, strict=True))
     assert curve.missed_context_at(2) == attended / (40 - sum(hits))
-    with pytest.raises(UsageError, match="-1 blocks cannot be"):
+    with pytest.raises(UsageError, match="cannot hold -1 blocks"):
         curve.missed_context_at(-1)
 
 

@@ -17,25 +17,29 @@ import pytest
 
 from planner.errors import PlannerError
 from planner.store import Store
-from planner.store.staging import Staging, staging
+from planner.store.staging import RowCounts, Staging, staging
 from planner.trace.imports import importer, servegen, sources
 from planner.trace.imports import readers as formats
-from planner.trace.imports.job import ImportOptions, Job
-from tests.cli.test_import import AZURE, MOONCAKE
-from tests.cli.test_windows import HISTOGRAMS, SMALL, folder
+from planner.trace.imports.job import ImportOptions
+from planner.trace.imports.parse import parse
 from tests.conftest import NOW
-from tests.helpers.measured import measured
-from tests.integration.test_readers import (
+from tests.helpers.logs import (
     AIPERF,
     AIPERF_CANCELLED,
+    AZURE,
     BURST_1,
     BURST_3,
     DAYS,
+    HISTOGRAMS,
     INFERENCE_PERF,
     LITELLM,
+    MOONCAKE,
+    SMALL,
+    folder,
     qwen,
     span,
 )
+from tests.helpers.measured import measured
 
 MUTATIONS = int(os.environ.get("PLANNER_TEST_MUTATIONS", "400"))
 BATCH = 100
@@ -204,12 +208,11 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return data
 
 
-def parsed(stage: Staging, index: int, path: Path, name: str, tmp_path: Path) -> None:
+def parsed(stage: Staging, index: int, path: Path, name: str) -> None:
     """What an import does with a file before it stores anything. Raises PlannerError."""
     logs = sources.expand([path])
     reader = formats.readers()[name]
-    job = Job(Store(tmp_path / "none.duckdb"), (str(path),), reader, OPTIONS, "t", "", OPTIONS.start, "test")
-    importer._parse(stage, index, logs.paths[0], job)
+    parse(stage, index, logs.paths[0], reader, OPTIONS)
 
 
 @pytest.mark.parametrize("first", range(0, MUTATIONS, BATCH))
@@ -225,14 +228,18 @@ def test_no_mutation_of_a_log_fails_otherwise_than_in_one_line_or_loses_a_row(fi
             with a_refusal_is_one_line(first + index):
                 formats.reader_of("auto", [path], {})
             with a_refusal_is_one_line(first + index):
-                parsed(stage, index, path, name, tmp_path)
+                parsed(stage, index, path, name)
         check_accounts(stage, kind)
-        assert stage.counts()["rows_imported"], "some logs are read"
+        assert counted(stage, kind).rows_imported, "some logs are read"
+
+
+def counted(stage: Staging, kind: str) -> RowCounts:
+    return stage.window_counts() if kind == "window" else stage.request_counts()
 
 
 def check_accounts(stage: Staging, kind: str) -> None:
     """Rows read = imported + refused, and what is imported can be taken out, in order, within what can be stored."""
-    counts = stage.counts()
+    counts = counted(stage, kind)
     rejects = sum(batch.num_rows for batch in stage.rejects(1000))
     assert rejects == sum(stage.reasons().values())
     if kind == "window":
@@ -251,8 +258,8 @@ def check_accounts(stage: Staging, kind: str) -> None:
             assert frame[name].is_not_null().all()
             assert name == "arrival_us" or frame[name].cast(int).is_between(0, 2**31 - 1).all()
         taken = frame.height
-    assert counts["rows_read"] == taken + rejects
-    assert counts["rows_imported"] == taken
+    assert counts.rows_read == taken + rejects
+    assert counts.rows_imported == taken
 
 
 @pytest.mark.parametrize("seed", range(max(MUTATIONS // 20, 20)))
@@ -272,7 +279,7 @@ def test_a_mutated_parquet_file_is_read_or_refused_in_one_line(seed: int, tmp_pa
         data = a_changed_byte(data, chance) if chance.random() < 0.7 else some_bytes_gone(data, chance)
     path.write_bytes(data)
     with staging() as stage, a_refusal_is_one_line(seed):
-        parsed(stage, 0, path, "parquet", tmp_path)
+        parsed(stage, 0, path, "parquet")
         check_accounts(stage, "request")
 
 

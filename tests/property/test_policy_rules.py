@@ -14,7 +14,7 @@ from planner.core.policy.around import MinimumTimes, Ramp, SpareUnits, Survivors
 from planner.core.replay.intervals.lifetimes import ROLES, Timing, unit_lives
 from planner.errors import UsageError
 from tests.conftest import small_scenario
-from tests.unit.test_policy import MIDNIGHT, policy_for, steps
+from tests.helpers.policies import MIDNIGHT, policy_for, steps
 
 DEPLOYMENT = Deployment(small_scenario().fleet)
 LADDER = st.lists(st.integers(1, 4), min_size=1, max_size=30)

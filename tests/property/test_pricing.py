@@ -282,7 +282,7 @@ def test_the_answer_scales_with_the_demand(day: list[tuple[int, float]], factor:
 
 
 def test_growth_beyond_reason_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"at a price of 0\.1 of list by 10,000, and 1,000 is the most"):
+    with pytest.raises(UsageError, match=r"at a price of 0\.1 of list by 10,000, more than the limit of 1,000"):
         Response(elasticity=-4).demand(demand_of([1, 1]), np.array([1.0, 0.1]))
 
 

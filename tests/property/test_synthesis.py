@@ -10,11 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.errors import TraceError
+from planner.settings.profile import CachedShare
 from planner.settings.scenario import TraceSettings
 from planner.trace.synthetic import draw as synthesis
-from planner.trace.synthetic import kernels
 from planner.trace.synthetic.cells import Cells, lay_cells
-from planner.trace.synthetic.profile import CachedShare, Profile, load_profile
+from planner.trace.synthetic.kernels import draw as kernels
+from planner.trace.synthetic.profile import Profile, load_profile
 
 
 @pytest.fixture(scope="module")

@@ -117,18 +117,32 @@ def test_every_stream_counted_anew_gives_the_same_loads(
     uniform = random.random((sum(arrivals), 2))
     lengths = list(zip(inputs.tolist(), outputs.tolist(), strict=True))
     slow = _slow(balancer, ranks, arrivals, lengths, uniform)
-    number = BALANCERS.index(balancer)
     for first, every in ((0, 1), (2, 3)):
-        fast = balancer_kernels.run(number, ranks, np.array(arrivals), inputs, outputs, uniform, first, every)
+        fast = balancer_kernels.run(
+            balancer=BALANCERS.index(balancer),
+            ranks=ranks,
+            arrivals=np.array(arrivals),
+            input_tokens=inputs,
+            output_tokens=outputs,
+            uniform=uniform,
+            first_sample=first,
+            every=every,
+        )
         assert fast.tolist() == slow[first::every]
 
 
 def test_a_request_joins_with_its_input_and_grows_by_one_until_it_leaves() -> None:
     # one request of 10 + 3 tokens at step 0, one of 4 + 1 at step 1, both ranks in turn
     samples = balancer_kernels.run(
-        BALANCERS.index("round-robin"), 2, np.array([1, 1, 0, 0]), np.array([10, 4]), np.array([3, 1]),
-        np.zeros((2, 2)), 0, 1,
-    )  # fmt: skip
+        balancer=BALANCERS.index("round-robin"),
+        ranks=2,
+        arrivals=np.array([1, 1, 0, 0]),
+        input_tokens=np.array([10, 4]),
+        output_tokens=np.array([3, 1]),
+        uniform=np.zeros((2, 2)),
+        first_sample=0,
+        every=1,
+    )
     assert samples.tolist() == [[10, 10, 1, 1], [11, 15, 1, 2], [12, 12, 1, 1], [0, 0, 0, 0]]
 
 
@@ -241,7 +255,7 @@ def test_imbalance_lies_between_one_and_the_number_of_ranks(
 @pytest.mark.parametrize(
     ("change", "cure"),
     [
-        ({"balancer": "luck"}, '"luck" is no balancer; choose random, round-robin, .*two-key'),
+        ({"balancer": "luck"}, '"luck" is not a balancer; choose random, round-robin, .*two-key'),
         ({"ranks": 1}, "2 ranks or more"),
         ({"streams": 0.0}, "some streams on each"),
         ({"streams": math.nan}, "some streams on each"),
@@ -397,7 +411,7 @@ def test_a_cell_that_is_not_in_the_table_is_close_to_a_measurement(balancer: str
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        (("luck", 144, 88), '"luck" is no measured balancer; choose random, round-robin, power-of-two'),
+        (("luck", 144, 88), '"luck" is not a measured balancer; choose random, round-robin, power-of-two'),
         (("random", 321, 88), "measured for 2 to 320 ranks, not for 321"),
         (("random", 1, 88), "measured for 2 to 320 ranks, not for 1"),
         (("random", 144, 0.9), "measured for 1 to 512 streams per rank, not for 0.9"),
@@ -456,5 +470,5 @@ def test_noise_grows_with_gpus_and_falls_with_tokens(gpus: int, tokens: float) -
 
 def test_no_gpus_tokens_or_experts_are_refused() -> None:
     for gpus, tokens, active in ((0, 1, 8), (1, 0, 8), (1, math.nan, 8), (1, 1, 0)):
-        with pytest.raises(UsageError, match="more than 0"):
+        with pytest.raises(UsageError, match="must be above 0"):
             expert_sampling(gpus, tokens, active=active)

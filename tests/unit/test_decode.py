@@ -216,7 +216,7 @@ def test_throughput_grows_with_the_batch(engine: Engine, streams: float) -> None
         ({"streams": 5000, "kv_tokens": 1}, "at most 1,024"),
         ({"streams": 1, "kv_tokens": -1}, "kv_tokens must be above 0"),
         ({"streams": 1, "kv_tokens": float("nan")}, "kv_tokens must be"),
-        ({"streams": 1, "kv_tokens": 1, "imbalance": Imbalance(kv=0.9)}, "an imbalance is at least 1"),
+        ({"streams": 1, "kv_tokens": 1, "imbalance": Imbalance(kv=0.9)}, "an imbalance must be at least 1"),
     ],
 )
 def test_outside_the_validity_range_is_an_error_and_no_number(arguments: dict[str, Any], cure: str) -> None:

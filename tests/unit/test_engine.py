@@ -16,7 +16,8 @@ from planner.core.fleet.shapes import (
     total_parameters,
 )
 from planner.errors import UsageError
-from planner.settings.machines import GroupedAttention, Hardware
+from planner.settings.hardware import Hardware
+from planner.settings.models import GroupedAttention
 
 R1, H800 = model("deepseek-r1"), hardware("h800")
 EP144 = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=144, redundant_experts=32)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -13,64 +12,21 @@ from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy import (
     POLICIES,
     Given,
-    Known,
     PastTargets,
     Seen,
     Sight,
-    decide_all,
-    lead_intervals,
     make_policy,
 )
-from planner.core.policy.base import Policy, Tick
+from planner.core.policy.base import Tick
 from planner.core.policy.timetable import Timetable
 from planner.errors import ScenarioError, UsageError
 from planner.settings.policy import parse_days
-from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
-
-MIDNIGHT = datetime(2025, 3, 1, tzinfo=UTC)
-"""A Saturday."""
-
-
-small = cache(small_scenario)
+from tests.helpers.policies import FILELESS, MIDNIGHT, decided, policy_for, steps
 
 
 def tick(start: datetime, coming: Seen | None = None, seconds: int = 60) -> Tick:
     return Tick(start=start, interval_s=seconds, observed=None, coming=() if coming is None else (coming,), past=())
-
-
-def policy_for(scenario: Scenario, demand: list[Seen]) -> Policy:
-    """The scenario's policy; latencies are met where units are used to half."""
-    deployment = Deployment(scenario.fleet)
-
-    def meets(units: Units, seen: Seen, seconds: int) -> bool:
-        return deployment.covers(units, seen.input_tokens, seen.output_tokens, seconds / 2)
-
-    return make_policy(scenario.policy, deployment, Given(meets=meets, known=Known(demand, scenario.interval_s)))
-
-
-def targets_of(demand: list[tuple[float, float]], *overrides: str, start: datetime = MIDNIGHT) -> list[Units]:
-    """Targets of the small fleet's policy where the demand source is the trace, or the interval before."""
-    scenario = small(*overrides)
-    known = [Seen(*pair) for pair in demand]
-    policy = policy_for(scenario, known)
-    lead = lead_intervals(policy, scenario.interval_s)
-    coming = [tuple(known[index : index + lead]) for index in range(len(known))]
-    if scenario.policy.demand_source == "previous":
-        coming = [(), *((before,) * lead for before in known)][: len(known)]
-    if policy.sight < Sight.SOURCE:
-        coming = [()] * len(known)
-    starts = [start + timedelta(seconds=scenario.interval_s * index) for index in range(len(known))]
-    return decide_all(policy, starts, scenario.interval_s, [None, *known][: len(known)], coming)
-
-
-def decided(demand: list[tuple[float, float]], *overrides: str, start: datetime = MIDNIGHT) -> list[tuple[int, int]]:
-    return [(units.prefill, units.decode) for units in targets_of(demand, *overrides, start=start)]
-
-
-def steps(demand: list[float], *overrides: str, start: datetime = MIDNIGHT) -> list[int]:
-    """Steps of the small fleet, from 1 to 4; the demand in steps fully used."""
-    return [units.decode for units in targets_of([(600 * d, 600 * d) for d in demand], *overrides, start=start)]
 
 
 def test_the_ladder_is_the_base_and_whole_steps_within_the_fleet() -> None:
@@ -350,7 +306,7 @@ def test_a_holiday_follows_another_days_bounds() -> None:
 def test_bounds_in_whole_steps_and_the_policy_inside_are_said() -> None:
     scenario = small_scenario("policy.name=scheduled-bounds", "policy.bounds=[{floor_nodes=4, ceiling_nodes=7}]")
     assert policy_for(scenario, []).notes == (
-        "inside the bounds decides the policy reactive",
+        "the policy reactive decides inside the bounds",
         "floor of 4 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
         "ceiling of 7 nodes, mon-sun 00:00-24:00, is 6 in whole scaling steps",
     )
@@ -372,10 +328,10 @@ def test_bounds_that_bound_nothing_are_refused(setting: str, message: str) -> No
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" names no weekdays; write for example mon-fri'),
+        ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" is not a list of weekdays; write for example mon-fri'),
         ('[{window="9-17"}]', '"9-17" is not a daily window'),
         ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes 3; exchange or correct them"),
-        ("mon-fri 278", '"mon-fri 278" is no TOML list of tables; write for example'),
+        ("mon-fri 278", '"mon-fri 278" is not a TOML list of tables; write for example'),
         ("[{flor_nodes=9}]", "bounds.0.flor_nodes: is not a known field"),
     ],
 )
@@ -385,7 +341,7 @@ def test_bounds_that_make_no_sense_are_refused_in_one_line(bounds: str, message:
 
 
 def test_a_holiday_follows_a_weekday() -> None:
-    with pytest.raises(ScenarioError, match='"easter" is no weekday; write one of mon, tue'):
+    with pytest.raises(ScenarioError, match='"easter" is not a weekday; write one of mon, tue'):
         small_scenario('policy.holidays=[{day=2025-04-20, follows="easter"}]')
 
 
@@ -413,12 +369,10 @@ def test_slo_carries_the_demand_even_where_latencies_would_be_met() -> None:
 
 # what every policy has to hold
 
-MADE = [name for name in POLICIES if name != "timetable"]
-"""Those that need no file."""
 LOADS = st.lists(st.floats(0, 5), min_size=3, max_size=12)
 
 
-@pytest.mark.parametrize("name", [name for name in MADE if name != "oracle"])
+@pytest.mark.parametrize("name", [name for name in FILELESS if name != "oracle"])
 @given(LOADS, LOADS, st.integers(0, 11))
 def test_what_is_decided_does_not_depend_on_demand_that_cannot_be_seen(
     name: str, loads: list[float], others: list[float], at: int
@@ -431,7 +385,7 @@ def test_what_is_decided_does_not_depend_on_demand_that_cannot_be_seen(
     assert steps(loads, *settings_)[: at + 1] == steps(changed, *settings_)[: at + 1]
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", FILELESS)
 def test_a_policy_says_what_it_looks_at(name: str) -> None:
     policy = policy_for(small_scenario(f"policy.name={name}", "policy.bounds=[{floor_nodes=6}]"), [])
     expected = {

@@ -14,7 +14,7 @@ from planner.core.policy import Given, Known, Seen, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
-from tests.unit.test_policy import MADE, policy_for, targets_of
+from tests.helpers.policies import FILELESS, policy_for, targets_of
 
 
 def demand_of(tokens: list[tuple[int, int]], interval_s: int = 60) -> Demand:
@@ -121,7 +121,7 @@ def test_no_way_to_carry_the_demand_holds_fewer_node_seconds(input_tokens: list[
 
 
 @settings(max_examples=15)
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", FILELESS)
 @given(st.lists(st.tuples(st.integers(0, 2400), st.integers(0, 2400)), min_size=1, max_size=12))
 def test_no_policy_without_shortfall_holds_fewer_node_seconds(name: str, tokens: list[tuple[int, int]]) -> None:
     bounds = "policy.bounds=[{floor_nodes=9}]"

@@ -71,7 +71,7 @@ def test_without_hits_all_input_is_missed() -> None:
     [
         (lambda: us_per_missed_token(EP32, -1), "context must be from 0"),
         (lambda: us_per_missed_token(EP32, 1e9), "to 131,072 tokens"),
-        (lambda: input_tokens_per_s_per_node(1, 1), "hit ratio is at least 0 and below 1"),
+        (lambda: input_tokens_per_s_per_node(1, 1), "hit ratio must be at least 0 and below 1"),
         (lambda: missed_tokens_per_s_per_node(EP32, 1, balance=0), "above 0 and at most 1"),
     ],
 )

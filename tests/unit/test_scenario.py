@@ -1,15 +1,21 @@
 """Scenarios: closed, layered, and honest about where each value comes from."""
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import planner.settings
 from planner.catalogue import read as catalogue
-from planner.catalogue.scenarios import field_paths, load_scenario, to_toml, toml_value, value_at
+from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import to_toml, toml_value
 from planner.errors import ScenarioError, UsageError
-from planner.settings.scenario import parse_day_window
+from planner.settings.closed import Closed, parse_day_window
 
 KINDS = {"published", "computed", "fitted", "inferred", "assumed", "set"}
 
@@ -18,6 +24,21 @@ def problems_of(*overrides: str) -> list[str]:
     with pytest.raises(ScenarioError) as caught:
         load_scenario(None, overrides)
     return list(caught.value.problems)
+
+
+def settings_models(base: type[Closed] = Closed) -> Iterator[type[Closed]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from settings_models(model)
+
+
+def test_every_field_of_every_settings_model_has_a_meaning() -> None:
+    for module in pkgutil.iter_modules(planner.settings.__path__):
+        importlib.import_module(f"planner.settings.{module.name}")
+    models = [model for model in settings_models() if model.__module__.startswith("planner.settings.")]
+    assert len(models) > 40
+    fields = [(model.__name__, name, field) for model in models for name, field in model.model_fields.items()]
+    assert [(model, name) for model, name, field in fields if not field.description] == []
 
 
 def test_every_field_of_every_built_in_scenario_says_where_its_value_comes_from() -> None:

@@ -10,7 +10,7 @@ from planner.core.replay.requests.latency import quantiles_ms
 from planner.core.replay.requests.model import BalancerName, QueueRules, Service, Span, StepTables
 from planner.core.replay.requests.stages import PrefillStage
 from planner.errors import UsageError
-from tests.property.test_replay_engine import poisson, units
+from tests.helpers.replay_engine import poisson, units
 
 ONE = np.ones(1)
 ROOMY = 1 << 30

@@ -422,9 +422,9 @@ def test_an_unknown_preset_lists_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("text", "cure"),
     [
-        ('[set]\n"fleet.node" = 1', "fleet.node: no such field"),
+        ('[set]\n"fleet.node" = 1', "fleet.node: not a field"),
         ("[set]\n[figures]\nx_ms = inf", "figures.x_ms: Input should be a finite number"),
-        ('[set]\n[provenance]\nx_ms = "assumed: so"', "provenance of x_ms, which no figure is"),
+        ('[set]\n[provenance]\nx_ms = "assumed: so"', "provenance names x_ms, which is not a figure"),
         ("sett = 1\n[set]", "sett: is not a known field"),
         ("", "set: is missing"),
     ],

@@ -116,7 +116,7 @@ class Response:
         for flag, value, least, most, cure in (
             ("elasticity", self.elasticity, -10, 0, "demand does not grow with its price; give -10 to 0"),
             ("shift", self.shift, 0, 1, "it is a share of the demand; give 0 to 1"),
-            ("sensitivity", self.sensitivity, 0, 100, "demand does not move to dearer hours; give 0 to 100"),
+            ("sensitivity", self.sensitivity, 0, 100, "demand does not move to more expensive hours; give 0 to 100"),
         ):
             if not least <= value <= most:
                 raise UsageError(f"--{flag} is {value:g}: {cure}")
@@ -135,7 +135,7 @@ class Response:
         if growth.max(initial=1.0) > MOST_GROWTH:
             raise UsageError(
                 f"elasticity {self.elasticity:g} multiplies the demand at a price of {ratio.min():.4g} of list by "
-                f"{growth.max():,.0f}, and {MOST_GROWTH:,.0f} is the most; give one nearer to 0"
+                f"{growth.max():,.0f}, more than the limit of {MOST_GROWTH:,.0f}; give one nearer to 0"
             )
         block = max(1, S_PER_DAY // demand.grid.interval_s)
         return _each_column(demand, lambda column: np.rint(self._shifted(column, ratio, block) * growth))
@@ -204,8 +204,8 @@ def income(sales: Sequence[Sale], unpaid_share: float) -> list[int]:
     due = [0] * len(sales[0].prices.weight)
     for sale in sales:
         assert sale.prices.scale == scale, "sales of one rule have prices on one scale"
-        earned = zip(due, list_revenue(sale.demand, sale.rates), sale.prices.weight, strict=True)
-        due = [sum_ + amount * weight * sale.share_ppm * paid for sum_, amount, weight in earned]
+        rows = zip(due, list_revenue(sale.demand, sale.rates), sale.prices.weight, strict=True)
+        due = [sum_ + amount * weight * sale.share_ppm * paid for sum_, amount, weight in rows]
     return cumulative_rounding(due, TOKENS_PER_PRICE * PPM * PPM * scale)
 
 

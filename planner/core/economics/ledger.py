@@ -124,4 +124,4 @@ def margin_ratio(cost_micros: int, revenue_micros: int) -> float | None:
 def list_revenue(demand: Demand, rates: TokenRates) -> list[int]:
     """What the tokens of every interval earn at list price, exact, in millionths of a micro-dollar."""
     columns: Sequence[Ints] = (demand.input_tokens, demand.cached_input_tokens, demand.output_tokens)
-    return [rates.earned(*(int(value) for value in row)) for row in zip(*columns, strict=True)]
+    return [rates.revenue_of(*(int(value) for value in row)) for row in zip(*columns, strict=True)]

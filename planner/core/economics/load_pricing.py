@@ -42,7 +42,9 @@ def load_per_node(load: ArrayLike, nodes: ArrayLike) -> Floats:
     """Utilisation as load per serving node over its largest value. Both (hours,) above 0. Raises UsageError."""
     values, serving = _positive("load", load), _positive("nodes", nodes)
     if values.shape != serving.shape:
-        raise UsageError(f"load pricing: {values.size} hours of load and {serving.size} of nodes; give as many")
+        raise UsageError(
+            f"load pricing: load has {values.size} hours and nodes {serving.size}; give the same number of both"
+        )
     return load_over_peak(values / serving)
 
 
@@ -54,10 +56,10 @@ def price_ratios(rules: Sequence[PriceRule], utilisation: ArrayLike, ramp: float
     """
     starts = [rule.from_utilisation for rule in rules]
     if not rules or starts[0] != 0 or starts != sorted(set(starts)) or min(rule.price_ratio for rule in rules) <= 0:
-        raise UsageError("load pricing: rules ascend in utilisation from 0 and name prices above 0; correct them")
+        raise UsageError("load pricing: rules must ascend in utilisation from 0, with prices above 0; correct them")
     shares = np.asarray(utilisation, np.float64)
     if not ((shares >= 0).all() and (shares <= 1).all()):
-        raise UsageError("load pricing: a utilisation is from 0 to 1; correct the shares")
+        raise UsageError("load pricing: utilisations must be from 0 to 1; correct them")
     prices = np.array([rule.price_ratio for rule in rules])
     if ramp and len(rules) > 1:
         ends = np.array(starts[1:])[:, None] + np.array([-ramp / 2, ramp / 2])
@@ -97,9 +99,9 @@ def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, pric
     """
     values, serving, ratios = _positive("load", load), _positive("nodes", nodes), _positive("price", prices)
     quiet = ratios < 1
-    earned = (np.where(quiet, values.max(), values) * ratios).sum()
+    revenue = (np.where(quiet, values.max(), values) * ratios).sum()
     held = np.where(quiet, fleet_nodes, serving).sum()
-    return Filled(float(earned / values.sum() - 1), float(held / serving.sum() - 1))
+    return Filled(float(revenue / values.sum() - 1), float(held / serving.sum() - 1))
 
 
 def most_revenue_change(load: ArrayLike, nodes: ArrayLike, nodes_change: float, highest_price: float) -> float:
@@ -115,5 +117,5 @@ def most_revenue_change(load: ArrayLike, nodes: ArrayLike, nodes_change: float, 
 def _positive(what: str, values: ArrayLike) -> Floats:
     array = np.asarray(values, np.float64)
     if array.size == 0 or not (np.isfinite(array).all() and (array > 0).all()):
-        raise UsageError(f"load pricing: {what} is above 0 in every hour; correct the numbers")
+        raise UsageError(f"load pricing: {what} must be above 0 in every hour; correct the numbers")
     return array

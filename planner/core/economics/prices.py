@@ -45,7 +45,7 @@ class TokenRates:
             off_peak_from=datetime.combine(discount.from_date, datetime.min.time(), UTC) if discount else None,
         )
 
-    def earned(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:
+    def revenue_of(self, input_tokens: int, cached_input_tokens: int, output_tokens: int) -> int:
         """List revenue in millionths of a micro-dollar: exact."""
         return (
             cached_input_tokens * self.cached_input

@@ -93,7 +93,7 @@ class BalancerTable:
         """
         own = self._of(balancer)
         if not own:
-            raise UsageError(f'"{balancer}" is no measured balancer; choose {", ".join(self.balancers)}')
+            raise UsageError(f'"{balancer}" is not a measured balancer; choose {", ".join(self.balancers)}')
         all_ranks, all_streams = sorted({row.ranks for row in own}), sorted({row.streams for row in own})
         _check_inside("ranks", ranks, all_ranks)
         _check_inside("streams per rank", streams, all_streams)
@@ -139,7 +139,9 @@ def measure(
     _check_run(balancer, ranks, streams, steps, warm_up, every)
     inputs, outputs = np.asarray(input_tokens, np.int64), np.asarray(output_tokens, np.int64)
     if inputs.ndim != 1 or inputs.shape != outputs.shape or not inputs.size or inputs.min() < 0 or outputs.min() < 1:
-        raise UsageError("request lengths are as many inputs as outputs, inputs 0 or more and outputs 1 or more tokens")
+        raise UsageError(
+            "give each request an input of 0 tokens or more and an output of 1 or more: as many inputs as outputs"
+        )
     from planner.core.fleet.kernels import balancer as balancer_kernels
 
     before = int(outputs.max()) if warm_up is None else warm_up
@@ -147,8 +149,16 @@ def measure(
     arrivals = random.poisson(ranks * streams / outputs.mean(), before + steps)
     drawn = random.integers(0, len(inputs), int(arrivals.sum()))
     uniform = random.random((len(drawn), 2))
-    number = BALANCERS.index(balancer)
-    samples = balancer_kernels.run(number, ranks, arrivals, inputs[drawn], outputs[drawn], uniform, before, every)
+    samples = balancer_kernels.run(
+        balancer=BALANCERS.index(balancer),
+        ranks=ranks,
+        arrivals=arrivals,
+        input_tokens=inputs[drawn],
+        output_tokens=outputs[drawn],
+        uniform=uniform,
+        first_sample=before,
+        every=every,
+    )
     most_kv, all_kv, most_streams, all_streams = samples.T
     # an empty unit is even
     kv = np.where(all_kv > 0, most_kv * ranks / np.maximum(all_kv, 1), 1.0)
@@ -175,7 +185,7 @@ def expert_sampling(gpus: int, tokens: ArrayLike, *, active: int = ACTIVE_EXPERT
     """
     per_gpu = np.asarray(tokens, np.float64)
     if gpus < 1 or active < 1 or not (per_gpu > 0).all():
-        raise UsageError("GPUs, tokens per GPU and active experts are more than 0")
+        raise UsageError("GPUs, tokens per GPU and active experts must be above 0")
     noise: Floats = 1 + np.sqrt(2 * np.log(gpus) / (active * per_gpu))
     return noise
 
@@ -187,8 +197,10 @@ def _check_inside(what: str, value: float, measured: list[int] | list[float]) ->
 
 def _check_run(balancer: str, ranks: int, streams: float, steps: int, warm_up: int | None, every: int) -> None:
     if balancer not in BALANCERS:
-        raise UsageError(f'"{balancer}" is no balancer; choose {", ".join(BALANCERS)}')
+        raise UsageError(f'"{balancer}" is not a balancer; choose {", ".join(BALANCERS)}')
     if ranks < 2 or not 0 < streams < np.inf:
-        raise UsageError(f"a unit has 2 ranks or more and some streams on each, not {ranks} ranks and {streams:g}")
+        raise UsageError(
+            f"a unit needs at least 2 ranks and more than 0 streams on each, not {ranks} ranks and {streams:g} streams"
+        )
     if steps < 1 or every < 1 or (warm_up is not None and warm_up < 0):
-        raise UsageError("steps and every are at least 1, warm_up at least 0")
+        raise UsageError("steps and every must be at least 1, and warm_up at least 0")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import HEAD_BYTES, WEIGHT_BYTES, active_parameters
 from planner.errors import UsageError
-from planner.settings.machines import Model
+from planner.settings.models import Model
 from planner.units import Floats
 
 _STEPS = 200
@@ -40,7 +40,9 @@ def collect(
     without end.
     """
     if min(window_s, tick_s) < 0 or not 0 < arrivals_per_s < np.inf or most < 1:
-        raise UsageError("batching: window and tick are at least 0, arrivals above 0, the largest batch at least 1")
+        raise UsageError(
+            "batching: window and tick must be at least 0, arrivals above 0, and the largest batch at least 1"
+        )
     limit = most / _cycle(window_s, service_s(most), tick_s)
     if arrivals_per_s > limit:
         raise UsageError(
@@ -78,9 +80,9 @@ def batch_at(rules: Sequence[DepthRule], depth: int) -> int:
     """The batch that rules by queue depth choose. Rules ascend in depth and begin at 0. Raises UsageError."""
     depths = [rule.from_depth for rule in rules]
     if not rules or depths[0] != 0 or depths != sorted(set(depths)) or min(rule.batch for rule in rules) < 1:
-        raise UsageError("batching: rules ascend in depth from 0 and name batches of at least 1; correct them")
+        raise UsageError("batching: rules must ascend in depth from 0, with batches of at least 1; correct them")
     if depth < 0:
-        raise UsageError(f"batching: a queue of {depth} requests cannot be; give 0 or more")
+        raise UsageError(f"batching: the queue depth is {depth}; give 0 or more")
     return [rule.batch for rule in rules if rule.from_depth <= depth][-1]
 
 
@@ -116,7 +118,7 @@ def pipeline_bubble(stages: int, micro_batches: int) -> float:
     A what-if: systems of expert and data parallelism have no pipeline.
     """
     if stages < 1 or micro_batches < 1:
-        raise UsageError("batching: a pipeline has at least one stage and one micro-batch")
+        raise UsageError("batching: a pipeline needs at least one stage and one micro-batch")
     return (stages - 1) / (micro_batches + stages - 1)
 
 

@@ -52,7 +52,7 @@ def fit(
     """Least squares of the relative errors in three unknowns, none below 0. Arrays of one shape, one entry per point.
 
     streams: per GPU; kv_tokens: mean context; step_ms: measured, with the imbalance that the system had. The host's
-    time stays as assumed. Raises UsageError for points that cannot tell the unknowns apart.
+    time stays as assumed. Raises UsageError for points that do not determine the unknowns.
     """
     batch, context, measured = (np.asarray(values, np.float64) for values in (streams, kv_tokens, step_ms))
     _check(batch, context, measured)
@@ -61,18 +61,20 @@ def fit(
     parts = _parts(model, batch, context, imbalance)
     target = measured * 1e3 - model.overheads.host_us
     if (target <= 0).any():
-        raise UsageError(f"a step is shorter than the host's {model.overheads.host_us / 1e3:g} ms; check the unit, ms")
+        raise UsageError(f"a step is shorter than the host's {model.overheads.host_us / 1e3:g} ms; check the unit: ms")
     if np.linalg.matrix_rank(parts / parts.max(axis=0)) < parts.shape[1]:
-        raise UsageError("calibration: the points do not tell the unknowns apart; measure further batches and contexts")
-    found = _non_negative(parts / target[:, None])
+        raise UsageError(
+            "calibration: the points do not determine the unknowns; measure at further batches and contexts"
+        )
+    solution = _non_negative(parts / target[:, None])
     for _ in range(_CHOICES if engine.overlap == "auto" else 0):
         # whether a batch overlaps depends on the overheads, and they on that: until nothing changes
-        chosen = _parts(replace(model, overheads=_overheads(found, model)), batch, context, imbalance)
+        chosen = _parts(replace(model, overheads=_overheads(solution, model)), batch, context, imbalance)
         if np.array_equal(chosen, parts):
             break
-        parts, found = chosen, _non_negative(chosen / target[:, None])
-    step = (parts @ found + model.overheads.host_us) / 1e3
-    overheads = _overheads(found, model)
+        parts, solution = chosen, _non_negative(chosen / target[:, None])
+    step = (parts @ solution + model.overheads.host_us) / 1e3
+    overheads = _overheads(solution, model)
     left_out = np.array([_left_out(parts, target, measured, out) for out in range(len(measured))])
     return Calibration(
         overheads=overheads,
@@ -88,8 +90,8 @@ def calibrated(engine: Engine, calibration: Calibration) -> Engine:
     return replace(engine, overheads=calibration.overheads, validity=calibration.validity)
 
 
-def _overheads(found: Floats, engine: Engine) -> Overheads:
-    factor, layer_us, row_us = (float(value) for value in found)
+def _overheads(solution: Floats, engine: Engine) -> Overheads:
+    factor, layer_us, row_us = (float(value) for value in solution)
     return Overheads(layer_us, row_us, engine.overheads.host_us, factor)
 
 
@@ -113,7 +115,7 @@ def _parts(engine: Engine, batch: Floats, context: Floats, imbalance: Imbalance)
 
 
 def _non_negative(design: Floats) -> Floats:
-    """Least squares of design @ x = 1 with x >= 0: the best of all choices of unknowns that come out positive."""
+    """Least squares of design @ x = 1 with x >= 0: the best of all choices of unknowns without a negative one."""
     unknowns, best, least = design.shape[1], np.zeros(design.shape[1]), np.inf
     for count in range(1, unknowns + 1):
         for chosen in map(list, combinations(range(unknowns), count)):
@@ -127,9 +129,9 @@ def _non_negative(design: Floats) -> Floats:
 
 def _left_out(parts: Floats, target: Floats, measured: Floats, out: int) -> float:
     kept = np.arange(len(target)) != out
-    found = _non_negative(parts[kept] / target[kept, None])
+    solution = _non_negative(parts[kept] / target[kept, None])
     host = measured[out] * 1e3 - target[out]
-    return float((parts[out] @ found + host) / 1e3 / measured[out] - 1)
+    return float((parts[out] @ solution + host) / 1e3 / measured[out] - 1)
 
 
 def _range(batch: Floats, context: Floats) -> Validity:
@@ -138,10 +140,10 @@ def _range(batch: Floats, context: Floats) -> Validity:
 
 def _check(batch: Floats, context: Floats, measured: Floats) -> None:
     if not (batch.shape == context.shape == measured.shape and batch.ndim == 1):
-        raise UsageError("calibration: give streams, KV lengths and steps of the same number")
+        raise UsageError("calibration: streams, KV lengths and steps differ in number; give one of each per point")
     values = np.concatenate([batch, context, measured])
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UsageError("calibration: streams, KV lengths and steps are numbers above 0; correct the points")
+        raise UsageError("calibration: streams, KV lengths and steps must be numbers above 0; correct the points")
     if len(batch) < LEAST_POINTS:
         count = f"{len(batch)} point{'' if len(batch) == 1 else 's'}"
         raise UsageError(

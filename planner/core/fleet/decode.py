@@ -100,10 +100,9 @@ def step_lines(engine: Engine, streams: Floats, kv_tokens: float, imbalance: Imb
         )
         modes = [step_lines(each, streams, kv_tokens, imbalance) for each in (on, off)]
         return StepLines(*(np.where(faster, *(getattr(lines, f.name) for lines in modes)) for f in fields(StepLines)))
-    one = np.ones_like(streams)
     _check(engine, streams, np.full_like(streams, max(engine.validity.least_kv_tokens, 1.0)), imbalance)
     # stages at two context lengths give the lines, as the core is proportional to the context
-    short, long = (stages(engine, streams, length * one, imbalance) for length in (1.0, 2.0))
+    short, long = (stages(engine, streams, np.full_like(streams, length), imbalance) for length in (1.0, 2.0))
     ends = []
     for s in (short, long):
         if engine.splits_batches:
@@ -240,6 +239,6 @@ def _check(engine: Engine, streams: Floats, kv_tokens: Floats, imbalance: Imbala
         if not (np.isfinite(values).all() and (values > 0).all() and (values >= least).all() and (values <= most).all())
     ]
     if min(np.min(imbalance.kv), np.min(imbalance.experts), np.min(imbalance.dispatch)) < 1:
-        problems.append("an imbalance is at least 1")
+        problems.append("an imbalance must be at least 1")
     if problems:
         raise UsageError(f"decode step: {'; '.join(problems)}")

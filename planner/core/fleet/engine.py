@@ -15,7 +15,8 @@ from planner.core.fleet.shapes import (
     kv_bytes_per_token,
 )
 from planner.errors import UsageError
-from planner.settings.machines import Hardware, Model
+from planner.settings.hardware import Hardware
+from planner.settings.models import Model
 from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
 from planner.units import Floats
 

@@ -36,7 +36,7 @@ class Layout:
         """Raises UsageError for a layout that cannot hold that many experts evenly."""
         problems = []
         if min(self.replicas, self.groups, self.nodes, self.gpus) < 1:
-            problems.append("replicas, groups, nodes and gpus are at least 1")
+            problems.append("replicas, groups, nodes and gpus must be at least 1")
         elif self.gpus % self.nodes:
             problems.append(f"{self.nodes} nodes do not divide {self.gpus} GPUs")
         elif self.replicas % self.gpus:
@@ -70,7 +70,7 @@ def place(load: Floats, layout: Layout, keep_going: Callable[[], bool] = lambda:
     it says no, the remaining layers stay as they were packed. Raises UsageError for loads or layouts that do not fit.
     """
     if load.ndim != 2 or load.size == 0 or not np.isfinite(load).all() or load.min() < 0:
-        raise UsageError("loads are a matrix of layers by experts, all numbers finite and not negative")
+        raise UsageError("loads must be a matrix of layers by experts, all numbers finite and not negative")
     layout.check(load.shape[1])
     from planner.core.fleet.kernels import experts as expert_kernels
 

@@ -55,7 +55,7 @@ class HitCurve:
 
     def _step(self, capacity_blocks: int) -> int:
         if capacity_blocks < 0:
-            raise UsageError(f"a cache of {capacity_blocks} blocks cannot be; give 0 or more")
+            raise UsageError(f"a cache cannot hold {capacity_blocks} blocks; give 0 or more")
         return int(np.searchsorted(self.capacities, capacity_blocks, side="right")) - 1
 
     def capacity_for(self, ratio: float) -> int:
@@ -77,7 +77,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     request_of_block: (blocks,) request numbers from 0, ascending. block_ids: (blocks,) any integers; a request's
     blocks stand in the order of its prompt. input_tokens: (requests,). block_tokens: of a full block. A request finds
     its leading blocks that earlier requests left, up to the first that is missing, then uses all of its own from the
-    last to the first. Raises UsageError for blocks or tokens that cannot be.
+    last to the first. Raises UsageError for invalid blocks or tokens.
     """
     requests = len(input_tokens)
     _check_blocks(request_of_block, block_ids, input_tokens, block_tokens)
@@ -155,7 +155,7 @@ def stored_tb(capacity_blocks: int, block_tokens: int, kv_bytes_per_token: float
 def disks(cache: DiskCache, disk: Disk) -> DiskPlan:
     """Disks for a cache: every hit token is read once, every missed token written once (no amplification: assumed).
 
-    Raises UsageError for figures that cannot be.
+    Raises UsageError for invalid figures.
     """
     _check_disks(cache, disk)
     read = cache.hit_tokens_per_s * cache.kv_bytes_per_token
@@ -180,7 +180,7 @@ def _whole(need: float) -> int:
 
 def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block_tokens: int) -> None:
     if block_tokens < 1:
-        raise UsageError(f"blocks of {block_tokens} tokens cannot be; give 1 or more")
+        raise UsageError(f"block_tokens is {block_tokens}; give 1 or more")
     if len(request_of_block) != len(block_ids):
         raise UsageError(
             f"{len(block_ids)} block ids come with {len(request_of_block)} request numbers; give one per block"
@@ -201,7 +201,7 @@ def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, b
 def _check_disks(cache: DiskCache, disk: Disk) -> None:
     problems = []
     if not 0 <= cache.hit_ratio <= 1:
-        problems.append(f"a hit ratio of {cache.hit_ratio:g} cannot be; give 0 to 1")
+        problems.append(f"hit_ratio is {cache.hit_ratio:g}; give a number from 0 to 1")
     for name in ("input_tokens_per_s", "kv_bytes_per_token", "capacity_blocks", "block_tokens"):
         value = getattr(cache, name)
         if not 0 <= value < math.inf:

@@ -134,7 +134,7 @@ def request_cost(nodes_per_qps: float, node_kw: float, node_usd_per_hour: float)
 def nodes_per_qps(input_tokens: float, output_tokens: float, prefill_rate: float, decode_rate: float) -> float:
     """Nodes that one request per second occupies. Tokens: per request; rates: tokens/s per node of each role."""
     if min(input_tokens, output_tokens) < 0 or min(prefill_rate, decode_rate) <= 0:
-        raise UsageError("tokens per request are at least 0 and rates above 0")
+        raise UsageError("tokens per request must be at least 0, and rates above 0")
     return input_tokens / prefill_rate + output_tokens / decode_rate
 
 

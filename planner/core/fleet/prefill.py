@@ -52,7 +52,7 @@ def missed_tokens_per_s_per_node(
     balance: share of the balanced rate that the fleet reaches. utilisation: a free factor, reported as such.
     """
     if not (0 < balance <= 1 and 0 < utilisation <= 1):
-        raise UsageError("prefill: balance and utilisation are above 0 and at most 1")
+        raise UsageError("prefill: balance and utilisation must be above 0 and at most 1")
     groups = engine.hardware.gpus_per_node / engine.tensor_parallel
     rate: Floats = groups * 1e6 / us_per_missed_token(engine, context) * balance * utilisation
     return rate
@@ -62,6 +62,6 @@ def input_tokens_per_s_per_node(missed_tokens_per_s: ArrayLike, hit_ratio: Array
     """Input tokens per second, cache hits included. Raises UsageError where the hit ratio is not from 0 to below 1."""
     ratio = np.asarray(hit_ratio, np.float64)
     if not ((ratio >= 0).all() and (ratio < 1).all()):
-        raise UsageError("prefill: a cache hit ratio is at least 0 and below 1")
+        raise UsageError("prefill: a cache hit ratio must be at least 0 and below 1")
     rate: Floats = np.asarray(missed_tokens_per_s, np.float64) / (1 - ratio)
     return rate

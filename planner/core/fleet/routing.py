@@ -102,8 +102,8 @@ def route(
     """The cheapest assignment of all requests within the pools' nodes.
 
     nodes_per_request_s: (classes, pools), nodes that one request per second occupies, over 0 where feasible. feasible:
-    (classes, pools), whether the node type meets the class's SLO and holds it in memory. Raises UsageError for input
-    that cannot be meant, for classes that no pool can serve, and for demand that does not fit, with the share that
+    (classes, pools), whether the node type meets the class's SLO and holds it in memory. Raises UsageError for
+    invalid input, for classes that no pool can serve, and for demand that does not fit, with the share that
     does.
     """
     problem = _Problem(classes, pools, nodes_per_request_s, feasible)
@@ -259,19 +259,12 @@ def _solve(
 def _check(
     classes: Sequence[RequestClass], pools: Sequence[NodePool], nodes_per_request_s: Floats, feasible: Bools
 ) -> None:
-    """Raises UsageError for input that cannot be meant."""
+    """Raises UsageError for invalid input."""
     if not classes or not pools:
         raise UsageError("routing takes at least one request class and one pool")
-    for kind, names in (("class", [entry.name for entry in classes]), ("pool", [pool.name for pool in pools])):
-        name, count = Counter(names).most_common(1)[0]
-        if count > 1:
-            raise UsageError(f"{count} times a {kind} {name}; give every {kind} its own name")
-    values = [(f"{entry.name}: requests_per_s", entry.requests_per_s) for entry in classes]
-    for pool in pools:
-        values += [(f"{pool.name}: nodes", pool.nodes), (f"{pool.name}: usd_per_node_hour", pool.usd_per_node_hour)]
-    for name, value in values:
-        if value and not 1 / WIDEST <= value <= WIDEST:
-            raise UsageError(f"{name} is {value}; it is 0, or a number from {1 / WIDEST:.0e} to {WIDEST:.0e}")
+    _check_names("class", [entry.name for entry in classes])
+    _check_names("pool", [pool.name for pool in pools])
+    _check_numbers(classes, pools)
     shape = len(classes), len(pools)
     if nodes_per_request_s.shape != shape or feasible.shape != shape or feasible.dtype != np.bool_:
         raise UsageError(
@@ -279,15 +272,35 @@ def _check(
             f"both are (classes, pools), here {shape}, and feasible is bool"
         )
     for entry, row, able in zip(classes, nodes_per_request_s, feasible, strict=True):
-        wrong = able & ~((row >= 1 / WIDEST) & (row <= WIDEST))
-        if wrong.any():
-            name = pools[int(np.flatnonzero(wrong)[0])].name
-            raise UsageError(
-                f"{entry.name} on {name}: nodes_per_request_s is {row[wrong][0]}; where feasible it is over 0, "
-                f"from {1 / WIDEST:.0e} to {WIDEST:.0e}"
-            )
-        own = row[able]
-        if own.size and own.max() * TOLERANCE > own.min():
-            raise UsageError(
-                f"{entry.name}: nodes_per_request_s differs by over {1 / TOLERANCE:.0e} between pools; check the units"
-            )
+        _check_row(entry, pools, row, able)
+
+
+def _check_names(kind: str, names: Sequence[str]) -> None:
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"{count} times a {kind} {name}; give every {kind} its own name")
+
+
+def _check_numbers(classes: Sequence[RequestClass], pools: Sequence[NodePool]) -> None:
+    values = [(f"{entry.name}: requests_per_s", entry.requests_per_s) for entry in classes]
+    for pool in pools:
+        values += [(f"{pool.name}: nodes", pool.nodes), (f"{pool.name}: usd_per_node_hour", pool.usd_per_node_hour)]
+    for name, value in values:
+        if value and not 1 / WIDEST <= value <= WIDEST:
+            raise UsageError(f"{name} is {value}; it is 0, or a number from {1 / WIDEST:.0e} to {WIDEST:.0e}")
+
+
+def _check_row(entry: RequestClass, pools: Sequence[NodePool], row: Floats, able: Bools) -> None:
+    """Nodes per request of one class, (pools,). able: which pools can serve it."""
+    wrong = able & ~((row >= 1 / WIDEST) & (row <= WIDEST))
+    if wrong.any():
+        name = pools[int(np.flatnonzero(wrong)[0])].name
+        raise UsageError(
+            f"{entry.name} on {name}: nodes_per_request_s is {row[wrong][0]}; where feasible it is over 0, "
+            f"from {1 / WIDEST:.0e} to {WIDEST:.0e}"
+        )
+    own = row[able]
+    if own.size and own.max() * TOLERANCE > own.min():
+        raise UsageError(
+            f"{entry.name}: nodes_per_request_s differs by over {1 / TOLERANCE:.0e} between pools; check the units"
+        )

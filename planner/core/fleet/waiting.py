@@ -68,8 +68,8 @@ class PrefillUnit:
         numbers = np.arange(max(1, int(np.ceil(prompts.missed.max() / self.chunk_tokens))))[:, None]
         tokens = np.clip(prompts.missed - numbers * self.chunk_tokens, 0, self.chunk_tokens)
         context = prompts.hit + numbers * self.chunk_tokens
-        there = (tokens > 0) | (numbers == 0)
-        return tokens * (self.missed_us + self.context_us * (context + tokens / 2)), there.astype(np.float64)
+        exists = (tokens > 0) | (numbers == 0)
+        return tokens * (self.missed_us + self.context_us * (context + tokens / 2)), exists.astype(np.float64)
 
     def load(self, prompts: Prompts, per_s: float) -> float:
         """Share of its time that a unit works for so many prompts per second, passes apart; above 1 it falls behind."""
@@ -98,7 +98,7 @@ class Ttft:
 def ttft(unit: PrefillUnit, prompts: Prompts, per_s: float, horizon_us: float) -> Ttft:
     """Time to the first token at one prefill unit that gets so many prompts per second.
 
-    horizon_us: longest time that is told apart. Raises UsageError where the unit cannot keep up.
+    horizon_us: longest time that is resolved. Raises UsageError where the unit cannot keep up.
     """
     if unit.load(prompts, per_s) >= 1:
         raise UsageError(f"{per_s:g} prompts per second are more than a prefill unit can read; give fewer")
@@ -123,8 +123,8 @@ class _Chain:
         self.unit, self.prompts = unit, prompts
         self.step = horizon_us / _POINTS
         self.grid = np.arange(_POINTS + 1) * self.step
-        self.times, there = unit.chunks(prompts)
-        self.weights = there * prompts.share
+        self.times, exists = unit.chunks(prompts)
+        self.weights = exists * prompts.share
         self.per_us = per_s / 1e6
         self.chunks_per_us = per_s * float(self.weights.sum()) / 1e6
         self.lasts: Floats = np.add(self.grid, unit.pass_us)
@@ -159,7 +159,7 @@ class _Chain:
     def _lasting(self) -> tuple[Floats, float]:
         """How likely a request finds a pass of each length, and that it finds the unit free."""
         cdf = self.all_shorter * self._normal(*self.work)
-        # where nothing came during a pass, the next begins with who comes first, alone
+        # where nothing came during a pass, the next begins with the first that comes, alone
         none = self.none[:, None]
         turns = _steps(np.clip(cdf - none + none * self.longest, 0, 1))
         begun = np.full(len(turns), 1 / len(turns))
@@ -215,14 +215,14 @@ class _Chain:
     def _normal(self, mean: Floats, variance: Floats) -> Floats:
         """Normal distribution functions on the grid, one per row; the work of a pass is a sum of many chunks."""
         deviations = (self.grid - mean) / np.sqrt(np.maximum(variance, self.step**2 * 1e-6))
-        found: Floats = np.interp(deviations, _DEVIATIONS, _NORMAL)
-        return found
+        cdf: Floats = np.interp(deviations, _DEVIATIONS, _NORMAL)
+        return cdf
 
     def _cdf(self, values: ArrayLike, weights: Floats) -> Floats:
         """Distribution function of weighted values on the grid."""
-        found: Floats = np.cumsum(self._split(np.ravel(values), weights.ravel() / weights.sum()))
-        found[-1] = 1.0
-        return found
+        cdf: Floats = np.cumsum(self._split(np.ravel(values), weights.ravel() / weights.sum()))
+        cdf[-1] = 1.0
+        return cdf
 
     def _split(self, values: Floats, weights: Floats) -> Floats:
         """Weights of values shared between the two nearest points, so that the mean stays."""

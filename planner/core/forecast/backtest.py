@@ -1,6 +1,6 @@
 """How good forecasts would have been: rolling forecasts held against what came. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from planner.core.demand import Demand
 from planner.core.forecast.methods import forecaster, require_history
 from planner.core.forecast.quantiles import rolling_quantiles
 from planner.errors import UsageError
-from planner.units import Floats
+from planner.units import Floats, Progress
 
 SERIES = ("input_tokens", "output_tokens")
 """What of a demand is forecast."""
@@ -85,7 +85,7 @@ def back_test(
     horizon: int,
     shares: Sequence[float],
     name: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BackTest:
     """Forecast every interval of a demand from those before it, with every method, and compare.
 
@@ -129,9 +129,9 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
     needs can be compared over the same intervals.
     """
     actual = actuals(series, forecasts.shape[1])[first:]
-    there = ~np.isnan(actual)
-    error = np.where(there, forecasts[first : len(series)] - actual, 0.0)
-    size = np.where(there, actual, 0.0)
+    scored = ~np.isnan(actual)
+    error = np.where(scored, forecasts[first : len(series)] - actual, 0.0)
+    size = np.where(scored, actual, 0.0)
     total = float(size.sum())
     above = size > 0
     sums = size.sum(axis=0)
@@ -142,7 +142,7 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
         wape_by_step=np.abs(error).sum(axis=0) / np.where(sums > 0, sums, np.nan),
         coverage={share: _coverage(actual, rows[first : len(series)]) for share, rows in quantiles.items()},
         intervals=len(actual),
-        pairs=int(there.sum()),
+        pairs=int(scored.sum()),
     )
 
 

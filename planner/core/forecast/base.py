@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.errors import UsageError
-from planner.units import S_PER_DAY, Floats
+from planner.units import S_PER_DAY, Floats, Ints
 
 DAYS_PER_WEEK = 7
 
@@ -62,7 +61,7 @@ def nothing_known(count: int, horizon: int) -> Floats:
     return np.full((count + 1, horizon), np.nan)
 
 
-def same_slot(rows: NDArray[np.int64], horizon: int, season: int) -> NDArray[np.int64]:
+def same_slot(rows: Ints, horizon: int, season: int) -> Ints:
     """For every row and step the newest interval before the row at the same place of the season; (rows, horizon)."""
     step = np.arange(horizon)
     return rows[:, None] + step - season * (step // season + 1)

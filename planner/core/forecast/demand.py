@@ -33,13 +33,13 @@ def demand_forecasts(
     """
     maker = forecaster(method, demand.grid.interval_s, season)
     require_history(maker, demand.grid, "the demand")
-    found = []
+    rows = []
     for tokens in (demand.input_tokens, demand.output_tokens):
         series = tokens.astype(np.float64)
         forecasts = maker.rolling(series, horizon)
         if quantile is not None:
             (forecasts,) = rolling_quantiles(series, forecasts, (quantile,), maker.settled)
-        found.append(forecasts[: len(series)])
-    unknown = np.isnan(found[0] + found[1]).any(axis=1)
+        rows.append(forecasts[: len(series)])
+    unknown = np.isnan(rows[0] + rows[1]).any(axis=1)
     first = demand.grid.count if unknown.all() else int(np.argmin(unknown))
-    return DemandForecasts(found[0], found[1], first)
+    return DemandForecasts(rows[0], rows[1], first)

@@ -84,7 +84,7 @@ class Ramp(Around):
         if not steps:
             raise UsageError(
                 f"policy.ramp_nodes is {nodes} and a scaling step has {deployment.step_nodes} nodes: nothing could "
-                "ever change; raise it to a step at least, or leave it out"
+                "ever change; raise it to at least a step, or leave it out"
             )
         step = deployment.settings.step
         return cls(inner, Units(steps * step.prefill, steps * step.decode))

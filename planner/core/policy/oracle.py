@@ -47,10 +47,11 @@ class Oracle:
             "fewest units of each role that carry it, not only whole scaling steps",
         )
         floor = deployment.floor(settings.floor_nodes)
-        found = [_best(deployment, known, floor, ahead) for ahead in (True, False)]
-        costs = [cost for cost, _ in found]
-        ahead = costs[0] <= costs[1]
-        return cls(targets=found[0 if ahead else 1][1], ahead=ahead, notes=notes)
+        (ahead_cost, ahead_targets), (late_cost, late_targets) = (
+            _best(deployment, known, floor, ahead) for ahead in (True, False)
+        )
+        ahead = ahead_cost <= late_cost
+        return cls(targets=ahead_targets if ahead else late_targets, ahead=ahead, notes=notes)
 
     def decide(self, tick: Tick) -> Units:
         return self.targets[len(tick.past)]
@@ -113,20 +114,20 @@ def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Int
     after_levels = levels[-1][:1] * 0
     values: list[Floats] = []
     for index in range(count - 1, -1, -1):
-        here = levels[index]
-        before = levels[index - 1] if index else here
-        joined, left = (np.maximum(sign * (here[None, :] - before[:, None]), 0) for sign in (1, -1))
+        units = levels[index]
+        before = levels[index - 1] if index else units
+        joined, left = (np.maximum(sign * (units[None, :] - before[:, None]), 0) for sign in (1, -1))
         if index == 0:
             joined, left = np.zeros_like(joined), np.zeros_like(left)
-        own = interval_s * here + turn.join_cost_s * joined + turn.leave_cost_s * left
-        room_s = here * interval_s - turn.join_loss_s * joined - needed_s[index]
-        fewest_next = here - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
+        own = interval_s * units + turn.join_cost_s * joined + turn.leave_cost_s * left
+        room_s = units * interval_s - turn.join_loss_s * joined - needed_s[index]
+        fewest_next = units - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
         place = np.searchsorted(after_levels, fewest_next)
         suffix = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
         suffix = np.concatenate([suffix, np.full((len(suffix), 1), np.inf)], axis=1)
-        later = suffix[np.arange(len(here))[None, :], place]
+        later = suffix[np.arange(len(units))[None, :], place]
         after = np.where(room_s >= 0, own + later, np.inf)
-        after_levels = here
+        after_levels = units
         values.append(after)
     values.reverse()
     return _follow(values, levels, needed_s, turn)
@@ -138,13 +139,13 @@ def _follow(values: list[Floats], levels: list[Ints], needed_s: Ints, turn: Turn
     chosen = [int(levels[0][first])]
     joined, place = 0, first
     for index in range(1, len(levels)):
-        here = chosen[-1]
-        room_s = np.array(here * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
-        fewest = here - int(_most_leaving(room_s, np.array(joined), turn))
+        units = chosen[-1]
+        room_s = np.array(units * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
+        fewest = units - int(_most_leaving(room_s, np.array(joined), turn))
         allowed = np.where(levels[index] >= fewest, values[index][place], np.inf)
         place = int(np.argmin(allowed))
         chosen.append(int(levels[index][place]))
-        joined = max(0, chosen[-1] - here)
+        joined = max(0, chosen[-1] - units)
     return np.array(chosen, np.int64), float(values[0][first, first])
 
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Policy, Sight, Tick
 from planner.errors import UsageError
-from planner.settings.policy import WEEKDAYS, Bound, parse_days
+from planner.settings.policy import WEEKDAYS, NodeBounds, parse_days
 from planner.settings.scenario import DayWindow, PolicySettings, parse_day_window
 
 
@@ -43,7 +43,7 @@ class ScheduledBounds:
                 '--set \'policy.bounds=[{days="mon-fri", window="08:30-24:00", floor_nodes=200}]\''
             )
         notes = list(inner.notes)
-        notes.insert(0, f"inside the bounds decides the policy {inner.name}")
+        notes.insert(0, f"the policy {inner.name} decides inside the bounds")
         rules = []
         for bound in settings.bounds:
             rule = _rule(bound, deployment)
@@ -103,7 +103,7 @@ class ScheduledBounds:
         return dict(self.holidays).get(day, day.weekday())
 
 
-def _rule(bound: Bound, deployment: Deployment) -> Rule:
+def _rule(bound: NodeBounds, deployment: Deployment) -> Rule:
     """Floors rounded up, ceilings down, both to whole steps between the base and the full fleet."""
     ceiling = None
     if bound.ceiling_nodes is not None:

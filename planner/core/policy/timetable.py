@@ -37,12 +37,12 @@ class Timetable:
     def of(cls, entries: Sequence[Entry], deployment: Deployment, notes: tuple[str, ...] = ()) -> "Timetable":
         """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy."""
         if not entries:
-            raise UsageError("the timetable has no row; give at least one time with its nodes or units")
+            raise UsageError("the timetable has no rows; give at least one time with its nodes or units")
         ordered = sorted(entries, key=lambda entry: entry[0])
         first = ordered[0][0]
-        for (one, _), (two, _) in pairwise(ordered):
-            if one == two:
-                raise UsageError(f"the timetable has two rows for {one:%Y-%m-%d %H:%M}; remove one")
+        for (moment, _), (following, _) in pairwise(ordered):
+            if moment == following:
+                raise UsageError(f"the timetable has two rows for {moment:%Y-%m-%d %H:%M}; remove one")
         by_nodes = {deployment.nodes(units): units for units in deployment.ladder}
         units = []
         for moment, held in ordered:

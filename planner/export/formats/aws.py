@@ -5,81 +5,155 @@ its capacity whenever the wall clock of its zone comes to its recurrence, and th
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-from planner.export.formats.recurrence import Moment, Step, jumps_of_a_year, minute_of_day, pattern_of, steps
-from planner.export.formats.schedule import Document, Role, Schedule
+from pydantic import Field
+
+from planner.documents import Document, to_json
+from planner.export.formats.recurrence import (
+    Moment,
+    RecurringStep,
+    find_jumps_in_year,
+    minute_of_day,
+    pattern_of,
+    recurring_steps,
+)
+from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 _BATCH = 50
 """Published: the most actions of one BatchPutScheduledUpdateGroupAction."""
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
-def aws(schedule: Schedule) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class GroupAction(Document):
+    """A ScheduledUpdateGroupActionRequest, in the words of EC2 Auto Scaling; capacities are nodes."""
+
+    ScheduledActionName: str
+    Recurrence: str
+    TimeZone: str
+    MinSize: int
+    MaxSize: int
+    DesiredCapacity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupActionBatch(Document):
+    """The input of BatchPutScheduledUpdateGroupAction."""
+
+    AutoScalingGroupName: str
+    ScheduledUpdateGroupActions: tuple[GroupAction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetCapacity(Document):
+    """A ScalableTargetAction, in the words of Application Auto Scaling; capacities are tasks, one per unit."""
+
+    MinCapacity: int
+    MaxCapacity: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceAction(Document):
+    """The input of PutScheduledAction for an ECS service."""
+
+    ServiceNamespace: str
+    ResourceId: str
+    ScalableDimension: str
+    ScheduledActionName: str
+    Schedule: str
+    Timezone: str
+    ScalableTargetAction: TargetCapacity
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsCall(Document):
+    """A call of the AWS CLI."""
+
+    command: str
+    """The command and its subcommand."""
+    input: GroupActionBatch | ServiceAction
+    """What it takes with --cli-input-json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsCallsDocument(Document):
+    """The calls that put a schedule into AWS, as `planner export --to aws` writes them."""
+
+    source: Annotated[str, Field(serialization_alias="from")]
+    """Run, scenario and policy that the schedule comes from."""
+    calls: tuple[AwsCall, ...]
+    """In any order."""
+
+
+def aws(schedule: ExportSchedule) -> Export:
     """The schedule as calls that put scheduled actions. Raises RunError where none can express it."""
-    over = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
-    calls: list[dict[str, Any]] = []
+    calls: list[AwsCall] = []
     count = 0
     for role in schedule.roles:
-        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over, begin)
-        count += len(found)
-        calls += (
-            _groups(schedule, role, found)
-            if schedule.settings.aws_service == "ec2"
-            else _services(schedule, role, found)
-        )
+        pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
+        steps = recurring_steps(pattern, skipped_or_repeated, begin)
+        count += len(steps)
+        make_calls = _group_calls if schedule.settings.aws_service == "ec2" else _service_calls
+        calls += make_calls(schedule, role, steps)
     note = "actions of an earlier schedule with other names stay; delete those whose names begin with planner-"
-    text = json.dumps({"from": schedule.title, "calls": calls}, indent=2) + "\n"
-    return Document(text, f"{count} scheduled actions in {len(calls)} calls", (note,))
+    document = AwsCallsDocument(source=schedule.title, calls=tuple(calls))
+    text = json.dumps(to_json(document), indent=2) + "\n"
+    return Export(text, f"{count} scheduled actions in {len(calls)} calls", (note,))
 
 
-def _groups(schedule: Schedule, role: Role, found: list[Step]) -> list[dict[str, Any]]:
-    actions = [
-        {
-            "ScheduledActionName": _name(step),
-            "Recurrence": step.at.cron,
-            "TimeZone": str(schedule.zone),
-            **dict.fromkeys(("MinSize", "MaxSize", "DesiredCapacity"), step.units * role.nodes_per_unit),
-        }
-        for step in found
-    ]
+def _group_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[RecurringStep]) -> list[AwsCall]:
+    actions = tuple(_group_action(schedule, step, step.units * role.nodes_per_unit) for step in steps)
     return [
-        {
-            "command": "aws autoscaling batch-put-scheduled-update-group-action",
-            "input": {
-                "AutoScalingGroupName": role.workload,
-                "ScheduledUpdateGroupActions": actions[first : first + _BATCH],
-            },
-        }
+        AwsCall(
+            command="aws autoscaling batch-put-scheduled-update-group-action",
+            input=GroupActionBatch(
+                AutoScalingGroupName=role.workload, ScheduledUpdateGroupActions=actions[first : first + _BATCH]
+            ),
+        )
         for first in range(0, len(actions), _BATCH)
     ]
 
 
-def _services(schedule: Schedule, role: Role, found: list[Step]) -> list[dict[str, Any]]:
+def _group_action(schedule: ExportSchedule, step: RecurringStep, nodes: int) -> GroupAction:
+    return GroupAction(
+        ScheduledActionName=_name(step),
+        Recurrence=step.at.cron,
+        TimeZone=str(schedule.zone),
+        MinSize=nodes,
+        MaxSize=nodes,
+        DesiredCapacity=nodes,
+    )
+
+
+def _service_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[RecurringStep]) -> list[AwsCall]:
     return [
-        {
-            "command": "aws application-autoscaling put-scheduled-action",
-            "input": {
-                "ServiceNamespace": "ecs",
-                "ResourceId": f"service/{schedule.settings.namespace}/{role.workload}",
-                "ScalableDimension": "ecs:service:DesiredCount",
-                "ScheduledActionName": _name(step),
-                "Schedule": _schedule(step.at),
-                "Timezone": str(schedule.zone),
-                "ScalableTargetAction": {"MinCapacity": step.units, "MaxCapacity": step.units},
-            },
-        }
-        for step in found
+        AwsCall(
+            command="aws application-autoscaling put-scheduled-action",
+            input=ServiceAction(
+                ServiceNamespace="ecs",
+                ResourceId=f"service/{schedule.settings.namespace}/{role.workload}",
+                ScalableDimension="ecs:service:DesiredCount",
+                ScheduledActionName=_name(step),
+                Schedule=_cron_of_six(step.at),
+                Timezone=str(schedule.zone),
+                ScalableTargetAction=TargetCapacity(MinCapacity=step.units, MaxCapacity=step.units),
+            ),
+        )
+        for step in steps
     ]
 
 
-def _schedule(at: Moment) -> str:
+def _cron_of_six(at: Moment) -> str:
     """A cron expression of six fields: minute, hour, day of month, month, day of week, year."""
     days = "* * ?" if at.days is None else f"? * {','.join(_DAYS[day] for day in at.days)}"
     return f"cron({at.minute % 60} {at.minute // 60} {days} *)"
 
 
-def _name(step: Step) -> str:
+def _name(step: RecurringStep) -> str:
     days = "" if step.at.days is None else "-" + "".join(_DAYS[day].title() for day in step.at.days)
     return f"planner-{step.at.minute // 60:02d}{step.at.minute % 60:02d}{days}"

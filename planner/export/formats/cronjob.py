@@ -8,8 +8,14 @@ import json
 
 from planner.errors import RunError, UsageError
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
-from planner.export.formats.recurrence import Step, jumps_of_a_year, minute_of_day, pattern_of, steps
-from planner.export.formats.schedule import Document, Role, Schedule
+from planner.export.formats.recurrence import (
+    RecurringStep,
+    find_jumps_in_year,
+    minute_of_day,
+    pattern_of,
+    recurring_steps,
+)
+from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 _NOBODY = 65532
 """Published: the user nonroot of distroless images, such as that of kubectl; any but root does."""
@@ -17,19 +23,20 @@ _LONGEST_NAME = 52
 """Published: a CronJob's name leaves room for the 11 characters that its Jobs add."""
 
 
-def cronjob(schedule: Schedule) -> Document:
+def cronjob(schedule: ExportSchedule) -> Export:
     """The schedule as CronJobs. Raises RunError where none can express it, UsageError for names that are too long."""
-    over = jumps_of_a_year(schedule.zone, schedule.grid.start_us)
+    skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     jobs = []
     for role in schedule.roles:
-        found = steps(pattern_of(schedule.grid, role.units, schedule.zone, role.name), over, begin)
-        if schedule.settings.cronjob_action == "hpa" and min(step.units for step in found) == 0:
+        pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
+        steps = recurring_steps(pattern, skipped_or_repeated, begin)
+        if schedule.settings.cronjob_action == "hpa" and min(step.units for step in steps) == 0:
             raise RunError(
-                f"the plan holds no {role.name} unit at times, and an HPA needs minReplicas of at least 1; "
+                f"the plan has no {role.name} units at times, and an HPA needs minReplicas of at least 1; "
                 "set export.cronjob_action=scale"
             )
-        jobs += [_job(schedule, role, step) for step in found]
+        jobs += [_job(schedule, role, step) for step in steps]
     rights = [_account(schedule), _role(schedule), _binding(schedule)]
     comments = [
         schedule.title,
@@ -40,10 +47,10 @@ def cronjob(schedule: Schedule) -> Document:
         "--prune-allowlist=batch/v1/CronJob",
         "The Role below lets the jobs change these two workloads and nothing else.",
     ]
-    return Document(to_yaml(comments, [*rights, *jobs]), f"{len(jobs)} CronJobs and their Role")
+    return Export(to_yaml(comments, [*rights, *jobs]), f"{len(jobs)} CronJobs and their Role")
 
 
-def _job(schedule: Schedule, role: Role, step: Step) -> Manifest:
+def _job(schedule: ExportSchedule, role: RoleUnits, step: RecurringStep) -> Manifest:
     # half an interval to start in and half to finish, so that a late job never undoes the next one
     half_s = schedule.grid.interval_s // 2
     container = {
@@ -85,7 +92,7 @@ def _job(schedule: Schedule, role: Role, step: Step) -> Manifest:
     }
 
 
-def _arguments(schedule: Schedule, role: Role, units: int) -> list[str]:
+def _arguments(schedule: ExportSchedule, role: RoleUnits, units: int) -> list[str]:
     if schedule.settings.cronjob_action == "hpa":
         patch = json.dumps({"spec": {"minReplicas": units}})
         return ["patch", f"horizontalpodautoscaler.autoscaling/{role.workload}", "--type=merge", f"--patch={patch}"]
@@ -93,7 +100,7 @@ def _arguments(schedule: Schedule, role: Role, units: int) -> list[str]:
     return ["scale", f"{resource}.{group}/{role.workload}", f"--replicas={units}"]
 
 
-def _name(role: Role, step: Step) -> str:
+def _name(role: RoleUnits, step: RecurringStep) -> str:
     days = "" if step.at.days is None else f"-{step.at.cron.split()[-1].replace(',', '')}"
     name = f"{role.workload}-{step.at.minute // 60:02d}{step.at.minute % 60:02d}{days}"
     if len(name) > _LONGEST_NAME:
@@ -105,16 +112,16 @@ def _name(role: Role, step: Step) -> str:
     return name
 
 
-def _account_name(schedule: Schedule) -> str:
+def _account_name(schedule: ExportSchedule) -> str:
     """One per pair of workloads, so that several schedules can share a namespace."""
     return f"planner-{schedule.prefill.workload}"
 
 
-def _account(schedule: Schedule) -> Manifest:
+def _account(schedule: ExportSchedule) -> Manifest:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(schedule, _account_name(schedule))}
 
 
-def _role(schedule: Schedule) -> Manifest:
+def _role(schedule: ExportSchedule) -> Manifest:
     names = [role.workload for role in schedule.roles]
     if schedule.settings.cronjob_action == "hpa":
         rights = [("autoscaling", "horizontalpodautoscalers", ["get", "patch"])]
@@ -132,7 +139,7 @@ def _role(schedule: Schedule) -> Manifest:
     }
 
 
-def _binding(schedule: Schedule) -> Manifest:
+def _binding(schedule: ExportSchedule) -> Manifest:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from planner.export.formats.schedule import Document, Schedule
+from planner.export.formats.schedule import Export, ExportSchedule
 from planner.units import iso
 
 COLUMNS = (
@@ -17,7 +17,7 @@ COLUMNS = (
 )
 
 
-def csv_table(schedule: Schedule) -> Document:
+def csv_table(schedule: ExportSchedule) -> Export:
     """Units and nodes of every interval. Times are ISO-8601 with offset; no cell can be taken for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -35,4 +35,4 @@ def csv_table(schedule: Schedule) -> Document:
                 int(schedule.training_nodes[index]),
             ]
         )
-    return Document(out.getvalue(), f"{schedule.grid.count} intervals")
+    return Export(out.getvalue(), f"{schedule.grid.count} intervals")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from planner.export.formats.schedule import Charge, Document, Schedule
+from planner.export.formats.schedule import Charge, Export, ExportSchedule
 from planner.units import MICROS_PER_USD, S_PER_HOUR, from_us, round_half_up
 
 _PROVIDER = "planner (simulated)"
@@ -32,48 +32,48 @@ COLUMNS = (
 """In the order in which they are written."""
 
 
-def focus(schedule: Schedule) -> Document:
+def focus(schedule: ExportSchedule) -> Export:
     """What inference, training and idle nodes cost, as CSV; uses without nodes have no row."""
     price = _price(schedule)
-    rows = [_row(schedule, charge, price) for charge in _settled(schedule.charges)]
+    rows = [_row(schedule, charge, price) for charge in _settle(schedule.charges)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_safe(row[name]) for name in COLUMNS] for row in rows)
     note = "these are simulated costs, marked by the tag simulated and by x_Simulated; no invoice stands behind them"
-    return Document(out.getvalue(), f"{len(rows)} charges", (note,))
+    return Export(out.getvalue(), f"{len(rows)} charges", (note,))
 
 
-def _settled(charges: Sequence[Charge]) -> list[Charge]:
+def _settle(charges: Sequence[Charge]) -> list[Charge]:
     """Charges with nodes; the millionths that rounding leaves to others go to the next of the use, or the last.
 
     None becomes negative: what rounding takes away comes from the next that has it, or the last.
     """
-    found: list[Charge] = []
+    settled: list[Charge] = []
     for use in dict.fromkeys(charge.use for charge in charges):
-        owed, settled = 0, []
+        owed, of_use = 0, list[Charge]()
         for charge in charges:
             if charge.use == use:
                 owed += charge.cost_usd_micros
                 if charge.node_s:
-                    settled.append(replace(charge, cost_usd_micros=max(owed, 0)))
+                    of_use.append(replace(charge, cost_usd_micros=max(owed, 0)))
                     owed = min(owed, 0)
-        for index in reversed(range(len(settled))):
-            cost = settled[index].cost_usd_micros
-            settled[index] = replace(settled[index], cost_usd_micros=max(cost + owed, 0))
+        for index in reversed(range(len(of_use))):
+            cost = of_use[index].cost_usd_micros
+            of_use[index] = replace(of_use[index], cost_usd_micros=max(cost + owed, 0))
             owed = min(cost + owed, 0)
-        found += settled
-    return sorted(found, key=lambda charge: charge.start_us)
+        settled += of_use
+    return sorted(settled, key=lambda charge: charge.start_us)
 
 
-def _price(schedule: Schedule) -> int:
+def _price(schedule: ExportSchedule) -> int:
     """Micro-dollars per GPU-hour: what the fleet costs over its GPU-hours."""
     gpu_s = sum(charge.node_s for charge in schedule.charges) * schedule.gpus_per_node
     cost = sum(charge.cost_usd_micros for charge in schedule.charges)
     return round_half_up(cost * S_PER_HOUR, gpu_s) if gpu_s else 0
 
 
-def _row(schedule: Schedule, charge: Charge, price: int) -> dict[str, str]:
+def _row(schedule: ExportSchedule, charge: Charge, price: int) -> dict[str, str]:
     start, end = (from_us(at_us, UTC) for at_us in (charge.start_us, charge.end_us))
     month = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)

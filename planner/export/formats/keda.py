@@ -4,75 +4,83 @@ Rules of the format, from KEDA's cron scaler: metadata are strings; a trigger co
 next start; the most over all triggers wins, and never less than minReplicaCount.
 """
 
-from typing import Any
-
 from planner.errors import RunError
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
-from planner.export.formats.recurrence import Jump, Moment, Pattern, Window, jumps, jumps_of_a_year, pattern_of, windows
-from planner.export.formats.schedule import Document, Role, Schedule
+from planner.export.formats.recurrence import (
+    Jump,
+    Moment,
+    Pattern,
+    RecurringWindow,
+    find_jumps,
+    find_jumps_in_year,
+    pattern_of,
+    recurring_windows,
+)
+from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 from planner.units import from_us
 
 _TOLERANCE = 0.1
 """Published: an HPA leaves replicas alone that are within 10 % of what its metric asks for."""
 
 
-def keda(schedule: Schedule) -> Document:
+def keda(schedule: ExportSchedule) -> Export:
     """The schedule as ScaledObjects. Raises RunError where none can express it."""
     notes, manifests, count = [], [], 0
     for role in schedule.roles:
         pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
-        found = _windows(pattern, role)
-        notes += _refuse_or_note(schedule, found, role)
-        close = _within_tolerance(pattern)
-        if close:
+        windows = _windows(pattern, role)
+        notes += _refuse_or_note(schedule, windows, role)
+        ignored = _within_tolerance(pattern)
+        if ignored:
             notes.append(
-                f"{role.workload}: the HPA would ignore steps within 10 %, such as {close[0]} to {close[1]} replicas; "
-                "its tolerance is set to 0, which Kubernetes knows from 1.35 (a gate before) and KEDA from 2.18"
+                f"{role.workload}: the HPA would ignore steps within 10 %, such as {ignored[0]} to {ignored[1]} "
+                "replicas; its tolerance is set to 0, which Kubernetes supports from 1.35 (behind a feature gate "
+                "before) and KEDA from 2.18"
             )
-        count += len(found)
-        manifests.append(_scaled_object(schedule, role, pattern, found, exact=close is not None))
+        count += len(windows)
+        manifests.append(_scaled_object(schedule, role, pattern, windows, exact=ignored is not None))
     comments = [
         schedule.title,
         *(units_line(role) for role in schedule.roles),
         *drain_notes(schedule),
         *notes,
     ]
-    return Document(to_yaml(comments, manifests), f"{len(manifests)} ScaledObjects, {count} windows", tuple(notes))
+    return Export(to_yaml(comments, manifests), f"{len(manifests)} ScaledObjects, {count} windows", tuple(notes))
 
 
-def _windows(pattern: Pattern, role: Role) -> list[Window]:
+def _windows(pattern: Pattern, role: RoleUnits) -> list[RecurringWindow]:
     floor = int(pattern.levels.min())
     if not pattern.levels.any():
         raise RunError(
-            f"the plan holds no {role.name} unit at any time, so there is nothing to schedule; plan for some"
+            f"the plan has no {role.name} units at any time, so there is nothing to schedule; plan with some"
         )
     # KEDA asks for a trigger even where nothing changes
-    return windows(pattern, floor) or [Window(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
+    return recurring_windows(pattern, floor) or [RecurringWindow(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
 
 
-def _refuse_or_note(schedule: Schedule, found: list[Window], role: Role) -> list[str]:
+def _refuse_or_note(schedule: ExportSchedule, windows: list[RecurringWindow], role: RoleUnits) -> list[str]:
     """What KEDA gets wrong where the clock skips or repeats the edge of a window. Raises RunError inside the plan."""
     floor = int(role.units.min())
-    edges = {moment.minute for window in found if window.units > floor for moment in (window.start, window.end)}
+    edges = {moment.minute for window in windows if window.units > floor for moment in (window.start, window.end)}
     grid = schedule.grid
-    for jump in jumps(schedule.zone, grid.start_us, grid.end_us):
+    for jump in find_jumps(schedule.zone, grid.start_us, grid.end_us):
         if edges & jump.minutes_of_day:
             raise RunError(
                 f"{role.name} units change at {_time(edges, jump)}, which the clock of {schedule.zone} "
-                f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA then counts a window "
-                "wrongly for a day; export --to cronjob"
+                f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA then gets a window "
+                "wrong for a day; export --to cronjob"
             )
     return [
         f"{role.workload}: on {_date(jump, schedule)} the clock of {schedule.zone} "
-        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then counts a window wrongly for a "
+        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then gets a window wrong for a "
         "day; --to cronjob does not"
-        for jump in jumps_of_a_year(schedule.zone, grid.end_us)
+        for jump in find_jumps_in_year(schedule.zone, grid.end_us)
         if edges & jump.minutes_of_day
     ]
 
 
 def _within_tolerance(pattern: Pattern) -> tuple[int, int] | None:
-    """The first step that an HPA takes for none: onto a level above the floor, by its metric."""
+    """Units before and after the first step that an HPA would ignore: onto a level above the floor, by its metric."""
     floor = int(pattern.levels.min())
     for minute in pattern.changes:
         before, after = int(pattern.levels[minute - 1]), int(pattern.levels[minute])
@@ -81,12 +89,13 @@ def _within_tolerance(pattern: Pattern) -> tuple[int, int] | None:
     return None
 
 
-def _scaled_object(schedule: Schedule, role: Role, pattern: Pattern, found: list[Window], *, exact: bool) -> Manifest:
+def _scaled_object(
+    schedule: ExportSchedule, role: RoleUnits, pattern: Pattern, windows: list[RecurringWindow], *, exact: bool
+) -> Manifest:
     group, version, _ = GROUPS[schedule.settings.workload_kind]
-    down: dict[str, Any] = {"stabilizationWindowSeconds": 0}
-    behavior: dict[str, Any] = {"scaleDown": down}
+    behavior: Manifest = {"scaleDown": {"stabilizationWindowSeconds": 0}}
     if exact:
-        behavior = {"scaleDown": {**down, "tolerance": "0"}, "scaleUp": {"tolerance": "0"}}
+        behavior = {"scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": "0"}, "scaleUp": {"tolerance": "0"}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -110,13 +119,13 @@ def _scaled_object(schedule: Schedule, role: Role, pattern: Pattern, found: list
                         "desiredReplicas": str(window.units),
                     },
                 }
-                for window in found
+                for window in windows
             ],
         },
     }
 
 
-def _date(jump: Jump, schedule: Schedule) -> str:
+def _date(jump: Jump, schedule: ExportSchedule) -> str:
     return from_us(jump.at_us, schedule.zone).date().isoformat()
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import yaml
 
-from planner.export.formats.schedule import Role, Schedule
+from planner.export.formats.schedule import ExportSchedule, RoleUnits
 
 Manifest = Mapping[str, Any]
+"""A Kubernetes object, or a part of one: Kubernetes says what is in it, and tests hold it against its schemas."""
 
 GROUPS = {
     "Deployment": ("apps", "v1", "deployments"),
@@ -20,12 +21,12 @@ GROUPS = {
 class _Dumper(yaml.SafeDumper):
     """Repeats what is used twice instead of naming it once: anchors are for machines."""
 
-    def ignore_aliases(self, _data: Any) -> bool:
+    def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
-def metadata(schedule: Schedule, name: str) -> dict[str, Any]:
-    """Name, namespace, the run that an object comes from, and labels that tell schedules of other workloads apart."""
+def metadata(schedule: ExportSchedule, name: str) -> Manifest:
+    """Name, namespace, the run that an object comes from, and labels that distinguish schedules of other workloads."""
     return {
         "name": name,
         "namespace": schedule.settings.namespace,
@@ -34,7 +35,7 @@ def metadata(schedule: Schedule, name: str) -> dict[str, Any]:
     }
 
 
-def drain_notes(schedule: Schedule) -> list[str]:
+def drain_notes(schedule: ExportSchedule) -> list[str]:
     """What the workloads themselves have to be set to."""
     return [
         "Replicas are the units that inference holds from each time on. A unit that leaves drains first: give the pods "
@@ -42,7 +43,7 @@ def drain_notes(schedule: Schedule) -> list[str]:
     ]
 
 
-def units_line(role: Role) -> str:
+def units_line(role: RoleUnits) -> str:
     """What one replica is."""
     return f"{role.workload}: one replica is one {role.name} unit of {role.nodes_per_unit} nodes."
 

@@ -79,7 +79,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Step:
+class RecurringStep:
     """Units from a moment on, until the next step."""
 
     at: Moment
@@ -87,7 +87,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Window:
+class RecurringWindow:
     """Units from a moment up to another."""
 
     start: Moment
@@ -95,9 +95,9 @@ class Window:
     units: int
 
 
-def jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
+def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
     """Every change of a zone's offset in [start_us, end_us), to the second."""
-    found, day_us = [], S_PER_DAY * US_PER_S
+    changes, day_us = [], S_PER_DAY * US_PER_S
     for low in range(start_us, end_us, day_us):
         high = min(low + day_us, end_us)
         before, after = _offset_s(low - US_PER_S, zone), _offset_s(high - US_PER_S, zone)
@@ -108,13 +108,13 @@ def jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
         while last - first > 1:
             middle = (first + last) // 2
             first, last = (middle, last) if _offset_s(middle * US_PER_S, zone) == before else (first, middle)
-        found.append(Jump(last * US_PER_S, before, after))
-    return found
+        changes.append(Jump(last * US_PER_S, before, after))
+    return changes
 
 
-def jumps_of_a_year(zone: tzinfo, start_us: int) -> list[Jump]:
+def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
     """The changes of a zone's offset in the year from a moment on."""
-    return jumps(zone, start_us, start_us + _YEAR_US)
+    return find_jumps(zone, start_us, start_us + _YEAR_US)
 
 
 def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
@@ -122,7 +122,7 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
 
     units: per interval. Raises RunError where the plan has no such pattern, or does not cover it.
     """
-    inside = jumps(zone, grid.start_us, grid.end_us)
+    inside = find_jumps(zone, grid.start_us, grid.end_us)
     wall = _wall_minutes(grid, zone, inside)
     values = np.repeat(units, grid.interval_s // 60)
     cure = f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"
@@ -132,14 +132,14 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
         if missing:
             raise RunError(
                 f"the plan covers {(MINUTES_PER_DAY - missing) / 60:g} of the 24 hours of a day and a recurring "
-                "schedule needs all; plan whole days, or export --to csv or json"
+                "schedule needs all of them; plan whole days, or export --to csv or json"
             )
         return Pattern(daily)
     weekly, clash = _fold(wall + _EPOCH_DAY * MINUTES_PER_DAY, values, _WEEK)
     if clash is not None:
         raise RunError(
             f"{role} units at {_clock(clash)} on {_NAMES[clash // MINUTES_PER_DAY]} differ from week to week, or when "
-            f"the clock is put back, so no weekly schedule holds; {cure}"
+            f"the clock is put back, so no weekly schedule can express them; {cure}"
         )
     missing = _fill(weekly, inside)
     if missing:
@@ -156,7 +156,7 @@ def minute_of_day(at_us: int, zone: tzinfo) -> int:
     return at.hour * 60 + at.minute
 
 
-def steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | None = None) -> list[Step]:
+def recurring_steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | None = None) -> list[RecurringStep]:
     """A pattern as steps that hold until the next, in order of minute; one at midnight where it never changes.
 
     begin: a minute of the day at which units are set though they may not change, so that what an earlier schedule left
@@ -176,10 +176,10 @@ def steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | None = None)
     for minute in sorted(minutes):
         key = minute % MINUTES_PER_DAY, int(pattern.levels[minute])
         grouped.setdefault(key, []).append(minute // MINUTES_PER_DAY)
-    return [Step(Moment(minute, _days(on, pattern)), units) for (minute, units), on in sorted(grouped.items())]
+    return [RecurringStep(Moment(minute, _days(on, pattern)), units) for (minute, units), on in sorted(grouped.items())]
 
 
-def windows(pattern: Pattern, floor: int) -> list[Window]:
+def recurring_windows(pattern: Pattern, floor: int) -> list[RecurringWindow]:
     """A pattern as windows of more units than the floor; touching ones differ in units."""
     changes = pattern.changes
     grouped: dict[tuple[int, int, int], list[int]] = {}
@@ -188,12 +188,12 @@ def windows(pattern: Pattern, floor: int) -> list[Window]:
         if units > floor:
             length = (end - start) % len(pattern.levels)
             grouped.setdefault((start % MINUTES_PER_DAY, length, units), []).append(start // MINUTES_PER_DAY)
-    found = []
+    windows = []
     for (start, length, units), days in sorted(grouped.items()):
         later, end = divmod(start + length, MINUTES_PER_DAY)
         ends = [(day + later) % DAYS for day in days]
-        found.append(Window(Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern)), units))
-    return found
+        windows.append(RecurringWindow(Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern)), units))
+    return windows
 
 
 def _days(days: Sequence[int], pattern: Pattern) -> tuple[int, ...] | None:

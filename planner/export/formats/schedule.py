@@ -9,7 +9,7 @@ from planner.units import Ints
 
 
 @dataclass(frozen=True)
-class Role:
+class RoleUnits:
     """Units of one role. units: per interval; a unit is one replica of the workload and occupies nodes_per_unit."""
 
     name: str
@@ -19,7 +19,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Lent:
+class LentWindow:
     """Nodes lent to training together in [start_us, end_us), UTC epoch microseconds."""
 
     start_us: int
@@ -27,7 +27,7 @@ class Lent:
     nodes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Charge:
     """What nodes of one use cost in an interval. use: inference, training or idle."""
 
@@ -38,8 +38,8 @@ class Charge:
     cost_usd_micros: int
 
 
-@dataclass(frozen=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True)
+class ExportSchedule:
     """A plan, or a part of it. training_nodes: per interval, lent throughout it. zone: of local times."""
 
     run_id: str
@@ -47,10 +47,10 @@ class Schedule:
     policy: str
     zone: ZoneInfo
     grid: Grid
-    prefill: Role
-    decode: Role
+    prefill: RoleUnits
+    decode: RoleUnits
     training_nodes: Ints
-    lent: tuple[Lent, ...]
+    lent: tuple[LentWindow, ...]
     charges: tuple[Charge, ...]
     node_type: str
     gpus_per_node: int
@@ -58,7 +58,7 @@ class Schedule:
     settings: ExportSettings
 
     @property
-    def roles(self) -> tuple[Role, Role]:
+    def roles(self) -> tuple[RoleUnits, RoleUnits]:
         return self.prefill, self.decode
 
     @property
@@ -68,7 +68,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Document:
+class Export:
     """A rendered export. summary: what it holds; notes: what the reader should know; a line each."""
 
     text: str

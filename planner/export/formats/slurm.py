@@ -7,14 +7,14 @@ get nodes of their own; slurmctld refuses times that have passed.
 from datetime import UTC, date, timedelta
 
 from planner.errors import RunError
-from planner.export.formats.schedule import Document, Lent, Schedule
+from planner.export.formats.schedule import Export, ExportSchedule, LentWindow
 from planner.units import from_us
 
 
-def slurm(schedule: Schedule, begin: date | None = None) -> Document:
+def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
     """The training windows as reservations. begin: the date on which the schedule begins instead of the plan's.
 
-    Raises RunError where the plan lends no nodes, or a time that is moved to another date comes twice or never there.
+    Raises RunError where the plan lends no nodes, or a time that is moved to another date occurs twice or never there.
     """
     if not schedule.lent:
         raise RunError(
@@ -33,25 +33,25 @@ def slurm(schedule: Schedule, begin: date | None = None) -> Document:
         )
     head = (
         f"#!/bin/sh\n# {schedule.title}\n"
-        "# Times are UTC, as TZ tells scontrol: Slurm's carry no zone. The cluster's clock may be any.\n"
-        "# Slurm refuses times that have passed: --begin DATE moves them to other days.\n"
+        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them.\n"
+        "# Slurm refuses times that have passed; --begin DATE moves them to other days.\n"
         "# Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.\n"
         "set -e\n"
         "export TZ=UTC0\n"
     )
-    return Document(head + "".join(lines), f"{len(lines)} reservations")
+    return Export(head + "".join(lines), f"{len(lines)} reservations")
 
 
-def merged(lent: tuple[Lent, ...]) -> tuple[Lent, ...]:
+def merge_windows(lent: tuple[LentWindow, ...]) -> tuple[LentWindow, ...]:
     """Windows of the same times as one, in order."""
     nodes: dict[tuple[int, int], int] = {}
     for window in sorted(lent, key=lambda window: (window.start_us, window.end_us)):
         key = window.start_us, window.end_us
         nodes[key] = nodes.get(key, 0) + window.nodes
-    return tuple(Lent(start, end, count) for (start, end), count in nodes.items())
+    return tuple(LentWindow(start, end, count) for (start, end), count in nodes.items())
 
 
-def _moved(schedule: Schedule, at_us: int, days: int) -> str:
+def _moved(schedule: ExportSchedule, at_us: int, days: int) -> str:
     """The moment at which the wall clock of the plan's zone shows the same time, `days` later; UTC, without zone."""
     at = from_us(at_us, schedule.zone)
     if days:
@@ -59,6 +59,6 @@ def _moved(schedule: Schedule, at_us: int, days: int) -> str:
         at = local.replace(tzinfo=schedule.zone)
         if at.utcoffset() != at.replace(fold=1).utcoffset():
             raise RunError(
-                f"{local.isoformat()} comes twice or never on the clock of {schedule.zone}; begin on another date"
+                f"{local.isoformat()} occurs twice or never on the clock of {schedule.zone}; begin on another date"
             )
     return at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()

@@ -23,7 +23,7 @@ from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt, operating_point, usd_per_million_tokens, usd_per_node_hour
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.errors import UsageError
-from planner.settings.machines import BatchingFile
+from planner.settings.workloads import BatchingFile
 from planner.studies.capacity.overview import Study, over_batch
 from planner.units import S_PER_HOUR
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from planner.capacity.engines import fitted_to
-from planner.catalogue.scenarios import toml_value
+from planner.catalogue.toml import toml_value
 from planner.core.fleet.calibration import Calibration, fit
 from planner.errors import PlannerError
 from planner.studies.capacity.measurements import MeasuredPoint, read_points

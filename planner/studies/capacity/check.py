@@ -9,7 +9,7 @@ from planner.catalogue.read import decode_points, hardware, model, prefill_point
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import missed_tokens_per_s_per_node
-from planner.settings.machines import PrefillPoint
+from planner.settings.measurements import PrefillPoint
 from planner.units import US_PER_S
 
 NOTES = (

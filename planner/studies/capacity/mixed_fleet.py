@@ -19,8 +19,8 @@ from planner.core.fleet.operating import nodes_per_qps, operating_point
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.routing import NodePool, RequestClass, proportional, route
 from planner.errors import UsageError
-from planner.settings.machines import Mix, MixClass, MixPool
 from planner.settings.scenario import EngineSettings
+from planner.settings.workloads import Mix, MixClass, MixPool
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from planner.capacity.engines import (
     usual_settings,
 )
 from planner.catalogue.read import DEFAULT_SCENARIO, hardware, model
-from planner.catalogue.scenarios import load_scenario, toml_value
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import toml_value
 from planner.core.fleet.balancing import expert_sampling
 from planner.core.fleet.decode import step_us, tokens_per_s_per_node
 from planner.core.fleet.engine import Engine

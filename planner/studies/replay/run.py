@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Event
@@ -246,8 +246,7 @@ def _kept_too(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Req
 
 def _together(kept: list[Requests]) -> Requests:
     """Chunks as one, without blocks."""
-    names = [field.name for field in fields(Requests)][:6]
-    return Requests(**{name: np.concatenate([getattr(chunk, name) for chunk in kept]) for name in names})
+    return Requests(**{name: np.concatenate([getattr(chunk, name) for chunk in kept]) for name in Requests.COLUMNS})
 
 
 def _needs_blocks(rules: QueueRules, trace: TraceInfo) -> bool:

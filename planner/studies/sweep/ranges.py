@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from planner.catalogue.fields import field_paths, number_kind, value_at
 from planner.catalogue.read import describe
-from planner.catalogue.scenarios import field_paths, number_kind, value_at
 from planner.core.sensitivity import Law
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import Scenario

@@ -44,7 +44,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def csv_columns(path: Path) -> list[str]:
-    """The column names of a CSV file. Raises TraceError where the first line is no header."""
+    """The column names of a CSV file. Raises TraceError where the first line is not a header."""
     head = head_of(path, _HEAD_BYTES)
     line = head.splitlines()[0] if head.strip() else b""
     try:
@@ -53,7 +53,7 @@ def csv_columns(path: Path) -> list[str]:
         text = "\0"
     if "\0" in text or not text.strip():
         raise TraceError(
-            f"{path}: is not a CSV file: its first line is no header; check the file, or give another --format"
+            f"{path}: is not a CSV file: its first line is not a header; check the file, or give another --format"
         )
     try:
         names = [name.strip() for name in next(csv.reader([text]))]
@@ -61,7 +61,7 @@ def csv_columns(path: Path) -> list[str]:
         raise TraceError(f"{path}: is not a CSV file: {error}; check the file, or give another --format") from error
     other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
     if other:
-        raise TraceError(f"{path}: separates its columns by {other!r}; save it as CSV with commas")
+        raise TraceError(f"{path}: separates its columns with {other!r}; save it as CSV with commas")
     return names
 
 
@@ -77,7 +77,8 @@ def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBa
         path,
         names,
         pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=header),
-        {"delimiter": ","},
+        delimiter=",",
+        quote='"',
         first_line=1 + header,
     )
 
@@ -93,7 +94,8 @@ def json_batches(path: Path) -> Iterator[pa.RecordBatch]:
         path,
         ["text"],
         pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["text"]),
-        {"delimiter": "\x01", "quote_char": False},
+        delimiter="\x01",
+        quote=False,
         first_line=1,
     )
 
@@ -139,8 +141,8 @@ class _Utf8(io.RawIOBase):
 class _ReadAhead(io.BufferedReader):
     """A file that Arrow reads from a thread of its own, and goes on reading where its rows are wanted no more.
 
-    From then on there is nothing to read, and nobody is in the middle of it: such a thread would abort the process if
-    it came back to Python when that ends.
+    From then on there is nothing to read, and no thread is in the middle of reading: one that came back to Python while
+    that ends would abort the process.
     """
 
     def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
@@ -158,7 +160,13 @@ class _ReadAhead(io.BufferedReader):
 
 
 def _lines(
-    path: Path, columns: list[str], read: pacsv.ReadOptions, parse: dict[str, object], first_line: int
+    path: Path,
+    columns: list[str],
+    read: pacsv.ReadOptions,
+    *,
+    delimiter: str,
+    quote: str | Literal[False],
+    first_line: int,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a text file with their line numbers; what does not parse becomes a row with a fault."""
     faults: list[tuple[int, str]] = []
@@ -168,7 +176,9 @@ def _lines(
         faults.append((row.number, f"has {row.actual_columns} fields and the header {row.expected_columns}{quote}"))
         return "skip"
 
-    options = pacsv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=refuse, **parse)
+    options = pacsv.ParseOptions(
+        delimiter=delimiter, quote_char=quote, ignore_empty_lines=False, invalid_row_handler=refuse
+    )
     convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
     schema = schema_of(columns)
     row_number, extra_lines = first_line - 1, 0

@@ -27,7 +27,7 @@ _FIRST = frozenset('{"-0123456789tfnNI')
 def batches(path: Path, stream: TextIO) -> Iterator[pa.RecordBatch]:
     """The records one after the other, as rows (line, fault, text); arrays on top are stepped into.
 
-    What is no JSON becomes a row with a fault, and reading goes on with the next line. Raises TraceError where a
+    What is not JSON becomes a row with a fault, and reading goes on with the next line. Raises TraceError where a
     record is longer than any should be.
     """
     schema = schema_of(["text"])
@@ -97,13 +97,13 @@ def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str 
 
 
 def _skipped(text: str, at: int) -> int:
-    found = _BETWEEN.match(text, at)
-    assert found is not None
-    return found.end()
+    separators = _BETWEEN.match(text, at)
+    assert separators is not None  # it matches nothing, too
+    return separators.end()
 
 
 def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
-    """Where the record that starts there ends; None where it is no JSON. Raises TraceError where it is too long."""
+    """Where the record that starts there ends; None where it is not JSON. Raises TraceError where it is too long."""
     if window.text[start] not in _FIRST:
         return None
     while True:

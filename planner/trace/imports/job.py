@@ -4,22 +4,23 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
+from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
-from planner.store.staging import Staging
+from planner.store.staging import ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored as catalogue
-from planner.trace.imports.prometheus import Range
+from planner.trace.describe import account
+from planner.trace.documents import Coverage, ImportAccount, RejectedRows
+from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
 from planner.trace.spool import Spool
-from planner.trace.stored import TraceInfo
 from planner.units import US_PER_S, to_us
 
 IMPORTER = 2
@@ -31,13 +32,13 @@ BATCH_ROWS = 2 * 122_880
 UNITS_US = {"s": US_PER_S, "ms": 1_000, "us": 1}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """How to read logs.
 
     start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse everything if one row is refused. draw: where a log tells demand per window, draw
+    name in the file. strict: refuse everything if one row is refused. draw: where a log has demand per window, draw
     one request for every so many, None to keep the windows. seed: of what is drawn. span: what to ask a server for.
     """
 
@@ -49,27 +50,33 @@ class ImportOptions:
     strict: bool = False
     draw: int | None = None
     seed: int = 1
-    span: Range | None = None
+    span: CounterSpan | None = None
 
 
-@dataclass(frozen=True)
-class ImportOutcome:
-    """A stored trace and what was refused: reason -> rows.
+@dataclass(frozen=True, kw_only=True)
+class ReadingArguments(Document):
+    """The options that what is read depends on; they are part of a trace's digest."""
 
-    known_as: the trace that the same files with the same options made before; where it has the name asked for, nothing
-    was read again. skipped: files of the folders named that are no logs. coverage: how much of the demand per window
-    has lengths, and what is expected of it.
-    """
-
-    trace: TraceInfo
-    rejects: Mapping[str, int]
-    known_as: str | None = None
-    skipped: tuple[str, ...] = ()
-    coverage: Mapping[str, object] | None = None
+    timezone: str
+    start: str
+    time_unit: str
+    cache_blocks: int | None
+    columns: dict[str, str]
+    draw: int | None
+    seed: int | None
+    span: CounterSpan | None
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class ImportArguments(ReadingArguments):
+    """What is stored of how an imported trace was made."""
+
+    files: tuple[str, ...]
+    coverage: Maybe[Coverage] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportJob:
     """One import: what is read, how, and what it will be called. names: of what is read, for messages."""
 
     store: Store
@@ -82,18 +89,17 @@ class Job:
     version: str
 
 
-def check_rows(counts: Mapping[str, Any], stage: Staging, job: Job, names: Sequence[str]) -> None:
+def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequence[str]) -> None:
     """Raises TraceError where nothing was read, nothing can be imported, or something not and strict is asked for.
 
     names: of what was parsed, in order.
     """
-    refused = counts["rows_read"] - counts["rows_imported"]
-    if not counts["rows_read"]:
+    if not counts.rows_read:
         raise TraceError(f"{job.names[0]}: has no row below its header; name a log with at least one row")
-    if refused and (job.options.strict or not counts["rows_imported"]):
+    if counts.rows_rejected and (job.options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
-        what = "no row can be imported" if not counts["rows_imported"] else f"{refused:,} rows are refused"
-        cure = "correct it, or leave out --strict" if counts["rows_imported"] else "check the file and the --format"
+        what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
+        cure = "correct it, or leave out --strict" if counts.rows_imported else "check the file and the --format"
         raise TraceError(
             f"{names[index]} as {job.reader.name}: {what}, the first at line {line} ({reason}); {cure}; "
             "nothing is stored"
@@ -101,7 +107,7 @@ def check_rows(counts: Mapping[str, Any], stage: Staging, job: Job, names: Seque
 
 
 @contextmanager
-def rejects_of(stage: Staging, job: Job, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
+def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
     """Refused rows with the names of their files."""
     files_named = pa.array([Path(name).name for name in names])
     with Spool(REJECT_SCHEMA, job.store.path.parent, SPOOL_BYTES) as rejects:
@@ -111,40 +117,37 @@ def rejects_of(stage: Staging, job: Job, names: Sequence[str], *, any_refused: b
         yield rejects
 
 
-def params_of(options: ImportOptions) -> dict[str, object]:
+def params_of(options: ImportOptions) -> ReaderParams:
     """What readers' queries may ask for."""
-    return {
-        "timezone": options.timezone,
-        "start_us": to_us(options.start),
-        "unit_us": UNITS_US[options.time_unit],
-    }
+    return ReaderParams(timezone=options.timezone, start_us=to_us(options.start), unit_us=UNITS_US[options.time_unit])
 
 
-def settings_of(job: Job) -> dict[str, object]:
-    return {"files": [Path(name).name for name in job.names], **_reading(job.options)}
+def settings_of(job: ImportJob, coverage: Coverage | None = None) -> str:
+    """The arguments that made a trace, as JSON for the store."""
+    files = tuple(Path(name).name for name in job.names)
+    return json.dumps(to_json(ImportArguments(**vars(_reading(job.options)), files=files, coverage=coverage)))
 
 
-def _reading(options: ImportOptions) -> dict[str, object]:
-    """The options that what is read depends on."""
-    return {
-        "timezone": options.timezone,
-        "start": options.start,
-        "time_unit": options.time_unit,
-        "cache_blocks": options.cache_blocks,
-        "columns": dict(options.columns),
-        "draw": options.draw,
-        "seed": options.seed if options.draw else None,
-        "span": asdict(options.span) if options.span else None,
-    }
+def _reading(options: ImportOptions) -> ReadingArguments:
+    return ReadingArguments(
+        timezone=options.timezone,
+        start=str(options.start),
+        time_unit=options.time_unit,
+        cache_blocks=options.cache_blocks,
+        columns=dict(options.columns),
+        draw=options.draw,
+        seed=options.seed if options.draw else None,
+        span=options.span,
+    )
 
 
 def digest_of(reader: Reader, options: ImportOptions, contents: Sequence[str]) -> str:
     """What identifies an imported trace: the bytes read, the format, the options and the way of reading."""
-    identity = [IMPORTER, reader.name, _reading(options), list(contents)]
-    return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()
+    identity = [IMPORTER, reader.name, to_json(_reading(options)), list(contents)]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def known_before(job: Job) -> ImportOutcome | None:
+def known_before(job: ImportJob) -> ImportAccount | None:
     """What the same import made before. Raises TraceError where the name is taken by something else.
 
     Failing here saves the work; `catalogue.add` checks again when it stores.
@@ -152,11 +155,10 @@ def known_before(job: Job) -> ImportOutcome | None:
     if not job.store.path.exists():
         return None
     with job.store.read() as session:
-        found = catalogue.by_digest(session, job.digest)
-        if found is None or found.name != job.name:
+        trace = catalogue.by_digest(session, job.digest)
+        if trace is None or trace.name != job.name:
             catalogue.refuse_taken(session, job.name)
-        if found is None:
+        if trace is None:
             return None
-        rejects = session.rows("trace_rejects", trace_id=found.trace_id)
-    coverage = json.loads(found.settings).get("coverage")
-    return ImportOutcome(found, {row["reason"]: row["rejected"] for row in rejects}, coverage=coverage)
+        rejects = session.records("trace_rejects", RejectedRows, trace_id=trace.trace_id)
+    return account(trace, {row.reason: row.rejected for row in rejects})

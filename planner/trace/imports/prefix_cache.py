@@ -17,16 +17,16 @@ class PrefixCache:
 
     def hits(self, block_ids: Sequence[int]) -> int:
         """Leading blocks that earlier prompts left; afterwards this prompt's are there too, as far as there is room."""
-        found = self.found(block_ids)
+        hits = self.count_hits(block_ids)
         self.add(block_ids)
-        return found
+        return hits
 
-    def found(self, block_ids: Sequence[int]) -> int:
+    def count_hits(self, block_ids: Sequence[int]) -> int:
         """Leading blocks that are there."""
-        found = 0
-        while found < len(block_ids) and block_ids[found] in self._blocks:
-            found += 1
-        return found
+        hits = 0
+        while hits < len(block_ids) and block_ids[hits] in self._blocks:
+            hits += 1
+        return hits
 
     def add(self, block_ids: Sequence[int]) -> None:
         """A prompt's blocks, as far as there is room."""

@@ -16,11 +16,10 @@ from http.client import HTTPException
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
-from planner.units import Floats
+from planner.units import Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 MOST_WINDOWS = 200_000
@@ -35,14 +34,19 @@ _MOST_BYTES = 256 << 20
 """Assumed: 10,000 points of a thousand series are less."""
 
 
-@dataclass(frozen=True)
-class Range:
+@dataclass(frozen=True, kw_only=True)
+class CounterSpan:
     """What is asked for: seconds since the epoch, and label matchers as in PromQL, such as job="vllm"."""
 
     start_s: int
     end_s: int
     step_s: int
     selector: str = ""
+
+    @property
+    def windows(self) -> int:
+        """Whole windows inside."""
+        return (self.end_s - self.start_s) // self.step_s
 
     @property
     def marks_s(self) -> Floats:
@@ -63,12 +67,12 @@ def is_server(word: str) -> bool:
     return word.startswith(("http://", "https://"))
 
 
-def has_counter(url: str, metric: str, span: Range) -> bool:
+def has_counter(url: str, metric: str, span: CounterSpan) -> bool:
     """Whether a counter was there in the range. Raises TraceError."""
     return any(_parts(url, metric, span))
 
 
-def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
+def counted(url: str, metrics: Mapping[str, str], span: CounterSpan) -> Counted:
     """The increases of counters per window. metrics: field -> counter. Raises TraceError.
 
     Cached tokens are at most the input tokens of their window: the two counters do not move at the same moment.
@@ -83,30 +87,30 @@ def counted(url: str, metrics: Mapping[str, str], span: Range) -> Counted:
     return Counted(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
 
 
-def _increases(url: str, metric: str, span: Range) -> NDArray[np.int64]:
+def _increases(url: str, metric: str, span: CounterSpan) -> Ints:
     """What all series of a counter grew by in every window."""
     marks = span.marks_s
     windows = np.zeros(len(marks) - 1)
     last: dict[str, tuple[float, float]] = {}
     for series in _parts(url, metric, span):
         for labels, samples in series.items():
-            known = [last[labels]] if labels in last else []
-            times, values = np.array([*known, *sorted(samples.items())]).T
+            before = [last[labels]] if labels in last else []
+            times, values = np.array([*before, *sorted(samples.items())]).T
             last[labels] = (times[-1], values[-1])
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
-            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, _grown(values)))
-    edges: NDArray[np.int64] = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
+            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, growth(values)))
+    edges: Ints = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
     return np.diff(edges)
 
 
-def _grown(values: Floats) -> Floats:
+def growth(values: Floats) -> Floats:
     """What a counter counted since its first sample, over restarts."""
     steps = np.diff(values)
     return np.concatenate([[0.0], np.cumsum(np.where(steps < 0, values[1:], steps))])
 
 
-def _parts(url: str, metric: str, span: Range) -> Iterator[dict[str, dict[float, float]]]:
+def _parts(url: str, metric: str, span: CounterSpan) -> Iterator[dict[str, dict[float, float]]]:
     """Samples of every series of a metric by its labels, for one part of the range after the other."""
     matchers = ",".join(part for part in (f'__name__="{metric}"', span.selector) if part)
     every_s = max(s for s in range(1, min(_RESOLUTION_S, span.step_s) + 1) if span.step_s % s == 0)
@@ -114,12 +118,12 @@ def _parts(url: str, metric: str, span: Range) -> Iterator[dict[str, dict[float,
     for start_s in range(span.start_s, span.end_s + 1, most):
         end_s = min(start_s + most - every_s, span.end_s)
         words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": every_s}
-        found: dict[str, dict[float, float]] = {}
+        series: dict[str, dict[float, float]] = {}
         for labels, samples in _answer(f"{url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}", url):
             finite = {at: value for at, value in samples.items() if math.isfinite(value)}
             if finite:
-                found.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
-        yield found
+                series.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
+        yield series
 
 
 def _answer(address: str, url: str) -> list[tuple[dict[str, str], dict[float, float]]]:

@@ -11,7 +11,7 @@ from typing import Literal
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
 from planner.trace.imports import containers
-from planner.trace.imports.prometheus import Range, has_counter
+from planner.trace.imports.prometheus import CounterSpan, has_counter
 from planner.trace.imports.sources import head_of
 
 AUTO = "auto"
@@ -20,7 +20,7 @@ _HEAD_BYTES = 1 << 20
 Container = Literal["csv", "json", "parquet", "folder", "url"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reader:
     """A log format: a query in `sql/readers` and what its files look like.
 
@@ -51,13 +51,13 @@ class Reader:
 @cache
 def readers() -> dict[str, Reader]:
     """Every format by name."""
-    found = {}
+    by_name = {}
     for path in sorted((shipped("sql") / "readers").glob("*.toml")):
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         data |= {key: tuple(data[key]) for key in ("containers", "columns", "optional") if key in data}
         data["signatures"] = tuple(tuple(keys) for keys in data.get("signatures", [data.get("columns", ())]))
-        found[path.stem] = Reader(name=path.stem, **data)
-    return found
+        by_name[path.stem] = Reader(name=path.stem, **data)
+    return by_name
 
 
 def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> Reader:
@@ -66,32 +66,29 @@ def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> R
         if name not in readers():
             raise UsageError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
         return readers()[name]
-    found = {path: _sniffed(path, columns) for path in paths}
-    names = {reader.name for reader in found.values()}
-    if len(names) > 1:
-        first = paths[0]
-        other = next(path for path in paths if found[path] is not found[first])
-        raise TraceError(
-            f"{first} is {found[first].name} and {other} is {found[other].name}; import them as two traces"
-        )
-    return next(iter(found.values()))
+    sniffed = {path: _sniffed(path, columns) for path in paths}
+    first = sniffed[paths[0]]
+    for path, reader in sniffed.items():
+        if reader is not first:
+            raise TraceError(f"{paths[0]} is {first.name} and {path} is {reader.name}; import them as two traces")
+    return first
 
 
-def counter_reader(name: str, url: str, span: Range) -> Reader:
+def counter_reader(name: str, url: str, span: CounterSpan) -> Reader:
     """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
-    known = {reader.name: reader for reader in readers().values() if reader.metrics}
+    counters = {reader.name: reader.metrics["input_tokens"] for reader in readers().values() if reader.metrics}
     if name != AUTO:
-        if name not in known:
-            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(known)}")
-        known = {name: known[name]}
-    looked_for = {reader.name: reader.metrics["input_tokens"] for reader in known.values() if reader.metrics}
-    there = [found for found, metric in looked_for.items() if has_counter(url, metric, span)]
-    if len(there) > 1:
-        raise TraceError(f"{url}: has counters of {' and '.join(there)}; say which with --format")
-    if not there:
-        counters = " or ".join(looked_for.values())
-        raise TraceError(f"{url}: has no {counters} from --from to --to; check the times and the --selector")
-    return known[there[0]]
+        if name not in counters:
+            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(counters)}")
+        counters = {name: counters[name]}
+    counting = [format_name for format_name, metric in counters.items() if has_counter(url, metric, span)]
+    if len(counting) > 1:
+        raise TraceError(f"{url}: has counters of {' and '.join(counting)}; say which with --format")
+    if not counting:
+        raise TraceError(
+            f"{url}: has no {' or '.join(counters.values())} from --from to --to; check the times and the --selector"
+        )
+    return readers()[counting[0]]
 
 
 def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
@@ -111,7 +108,9 @@ def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
     if best:
         raise TraceError(f"{path}: may be {' or '.join(best)}; say which with --format")
     has = f" (it has {containers.shown(sorted(names))})" if names else ""
-    raise TraceError(f"{path}: is no known log{has}; give --format, and for csv and parquet --column FIELD=NAME")
+    raise TraceError(
+        f"{path}: is not a known log format{has}; give --format, and for csv and parquet --column FIELD=NAME"
+    )
 
 
 def _shape(path: Path) -> tuple[Container, frozenset[str]]:
@@ -161,12 +160,12 @@ def check_container(path: Path, reader: Reader) -> Container:
         return "json"
     if len(reader.containers) == 1:
         return reader.containers[0]
-    found = containers.kind(head)
-    if found not in reader.containers:
-        raise TraceError(f"{path}: is {found}, and {reader.name} reads {' or '.join(reader.containers)}")
-    if found == "json" and reader.record == "text":
+    container = containers.kind(head)
+    if container not in reader.containers:
+        raise TraceError(f"{path}: is {container}, and {reader.name} reads {' or '.join(reader.containers)}")
+    if container == "json" and reader.record == "text":
         _check_signature(path, reader, head)
-    return found
+    return container
 
 
 def _check_signature(path: Path, reader: Reader, head: bytes) -> None:

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from planner.errors import TraceError
+from planner.trace.documents import ClientCoverage
 from planner.trace.imports import containers
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.sources import SERVEGEN_TRACES
@@ -72,21 +73,24 @@ def _client(rates: Path) -> Client:
         return Client(name, rates, {})
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        found = {
+        histograms = {
             int(start): {field: _histogram(fields[field]) for field in _FIELDS if field in fields}
             for start, fields in data.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise TraceError(f"{path}: is no file of lengths ({str(error)[:100]}); check that it is whole") from error
-    known = {start: {field: lengths for field, lengths in fields.items() if lengths} for start, fields in found.items()}
-    return Client(name, rates, known)
+        raise TraceError(f"{path}: is not a file of lengths ({str(error)[:100]}); check that it is complete") from error
+    return Client(
+        name,
+        rates,
+        {start: {name: own for name, own in fields.items() if own} for start, fields in histograms.items()},
+    )
 
 
 def _histogram(text: str) -> Lengths | None:
     """A printed dict of value and share, taken apart and never evaluated; None for an empty one. Raises ValueError."""
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
-        raise ValueError(f"{body[:20]!r} is no histogram")
+        raise ValueError(f"{body[:20]!r} is not a histogram")
     if not body[1:-1].strip():
         return None
     pairs = [pair.split(":") for pair in body[1:-1].split(",")]
@@ -94,7 +98,7 @@ def _histogram(text: str) -> Lengths | None:
         raise ValueError("a histogram holds more than pairs of numbers")
     values, weights = np.array(pairs, dtype=np.float64).T
     if not (np.isfinite(values).all() and (values >= 0).all() and (values < 2**31).all() and (weights >= 0).all()):
-        raise ValueError("a histogram holds lengths or shares that cannot be")
+        raise ValueError("a histogram holds impossible lengths or shares")
     if not abs(weights.sum() - 1) < 1e-6:
         raise ValueError(f"the shares of a histogram sum to {weights.sum():.6f}")
     order = np.argsort(values)
@@ -105,9 +109,9 @@ def batches(client: Client) -> Iterator[pa.RecordBatch]:
     """A client's windows as text, with the mean lengths that hold there, for the query `servegen`."""
     schema = schema_of([*_COLUMNS, *_EXPECTED])
     means = {
-        start: tuple(repr(lengths.mean) for lengths in found)
+        start: tuple(repr(law.mean) for law in lengths)
         for start in client.lengths
-        if (found := client.lengths_at(start))
+        if (lengths := client.lengths_at(start))
     }
     for batch in containers.csv_batches(client.rates, _COLUMNS):
         starts = [_whole(text) for text in batch.column("t").to_pylist()]
@@ -123,28 +127,27 @@ def _whole(text: str | None) -> int:
         return -1
 
 
-def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> dict[str, object]:
+def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> ClientCoverage:
     """How much of the load has lengths, and what tokens are expected of it; images apart, where there are any.
 
     rows: imported windows; their file_index is the place of the client.
     """
     loaded = rows.filter(pl.col("requests") > 0)
     with_lengths = loaded.filter(pl.col("requests_with_lengths") > 0)
-    requests, known = int(loaded["requests"].sum()), int(with_lengths["requests_with_lengths"].sum())
-    found: dict[str, object] = {
-        "requests": requests,
-        "requests_with_lengths": known,
-        "request_share": known / requests if requests else None,
-        "clients": len(clients),
-        "clients_with_lengths": sum(bool(client.lengths) for client in clients),
-        "expected_input_tokens": math.fsum(with_lengths["input_tokens"]),
-        "expected_output_tokens": math.fsum(with_lengths["output_tokens"]),
-    }
+    requests, counted = int(loaded["requests"].sum()), int(with_lengths["requests_with_lengths"].sum())
     images = [_images(clients[place], (at_us - start_us) // US_PER_S, count) for place, at_us, count in _loads(loaded)]
-    if any(tokens for _, tokens in images):
-        found["expected_images"] = math.fsum(number for number, _ in images)
-        found["expected_image_tokens"] = math.fsum(tokens for _, tokens in images)
-    return found
+    any_images = any(tokens for _, tokens in images)
+    return ClientCoverage(
+        requests=requests,
+        requests_with_lengths=counted,
+        request_share=counted / requests if requests else None,
+        clients=len(clients),
+        clients_with_lengths=sum(bool(client.lengths) for client in clients),
+        expected_input_tokens=math.fsum(with_lengths["input_tokens"]),
+        expected_output_tokens=math.fsum(with_lengths["output_tokens"]),
+        expected_images=math.fsum(number for number, _ in images) if any_images else None,
+        expected_image_tokens=math.fsum(tokens for _, tokens in images) if any_images else None,
+    )
 
 
 def _loads(rows: pl.DataFrame) -> Iterator[tuple[int, int, int]]:

@@ -18,26 +18,26 @@ _SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
 SERVEGEN_TRACES = "chunk-*-trace.csv"
 """Published: the files of a ServeGen folder, one per client."""
 _MOST_RATIO = 200
-"""Assumed: request logs shrink 4 to 30 times, so more than this is no log but meant to fill the disk."""
+"""Assumed: request logs shrink 4 to 30 times, so more than this is not a log, but made to fill the disk."""
 _RATIO_FROM_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Logs:
-    """Files (or ServeGen folders) in the order they are read, and the names of what lay beside them and is no log."""
+class LogFiles:
+    """Files (or ServeGen folders) in the order they are read, and the names of other files, which are not logs."""
 
     paths: tuple[Path, ...]
     skipped: tuple[str, ...]
 
 
-def expand(words: Sequence[str | Path]) -> Logs:
+def expand(words: Sequence[str | Path]) -> LogFiles:
     """The logs that files, folders and patterns name; those of a folder or pattern by name. Raises TraceError.
 
     A pattern means the files that it matches, or what is in the folders, where it matches no file.
     """
     try:
-        logs = _found(words)
+        logs = _named(words)
         for path in logs.paths:
             for file in files_of(path):
                 _check(file)
@@ -56,14 +56,14 @@ def files_of(path: Path) -> list[Path]:
 
 def digests(paths: Iterable[Path]) -> dict[Path, str]:
     """sha256 of every log's bytes. Raises TraceError where two hold the same, which would count requests twice."""
-    found: dict[Path, str] = {}
+    digest_of: dict[Path, str] = {}
     first: dict[str, Path] = {}
     for path in paths:
-        found[path] = digest = _digest(path)
+        digest_of[path] = digest = _digest(path)
         if digest in first:
-            raise TraceError(f"{first[digest]} and {path} hold the same bytes; leave one out")
+            raise TraceError(f"{first[digest]} and {path} have the same content; leave one out")
         first[digest] = path
-    return found
+    return digest_of
 
 
 class LogStream(io.RawIOBase):
@@ -92,7 +92,7 @@ class LogStream(io.RawIOBase):
         except OSError as error:
             raise TraceError(
                 f"{self._path}: cannot be unpacked as {self.packed} after {self._bytes:,} bytes "
-                f"({str(error).splitlines()[0]}); check that the file is whole"
+                f"({str(error).splitlines()[0]}); check that the file is complete"
             ) from error
         self._bytes += len(data)
         if self.packed and self._bytes > self._room:
@@ -112,43 +112,43 @@ class LogStream(io.RawIOBase):
 
 def head_of(path: Path, size: int) -> bytes:
     """The first bytes of a log, unpacked; fewer where it breaks off. Raises TraceError where none can be read."""
-    found = b""
+    head = b""
     with LogStream(path) as stream:
-        while len(found) < size:
+        while len(head) < size:
             try:
-                data = stream.read(min(size - len(found), 1 << 16))
+                data = stream.read(min(size - len(head), 1 << 16))
             except TraceError:
-                if not found:
+                if not head:
                     raise
                 break
             if not data:
                 break
-            found += data
-    return found
+            head += data
+    return head
 
 
-def _found(words: Sequence[str | Path]) -> Logs:
-    found: list[Path] = []
+def _named(words: Sequence[str | Path]) -> LogFiles:
+    paths: list[Path] = []
     skipped: list[str] = []
     for word in words:
         for path in _matches(str(word)):
             if path.is_dir() and not _is_servegen(path):
                 logs, others = _inside(path)
-                found += logs
+                paths += logs
                 skipped += others
             else:
-                found.append(path)
-    return Logs(tuple(found), tuple(skipped))
+                paths.append(path)
+    return LogFiles(tuple(paths), tuple(skipped))
 
 
 def _matches(word: str) -> list[Path]:
     """What a word names: a path as it is, or what matches a pattern. Raises TraceError where nothing does."""
     if not glob.has_magic(word) or Path(word).exists():
         return [Path(word)]
-    found = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not found:
+    matches = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not matches:
         raise TraceError(f"{word}: matches no file; check the pattern")
-    return [path for path in found if not path.is_dir() or _is_servegen(path)] or found
+    return [path for path in matches if not path.is_dir() or _is_servegen(path)] or matches
 
 
 def _inside(folder: Path) -> tuple[list[Path], list[str]]:
@@ -171,17 +171,17 @@ def _unpacked(path: Path) -> Path:
 
 def _check_names(paths: Iterable[Path]) -> None:
     """Raises TraceError where a log is there both packed and not, which would count its requests twice."""
-    found: dict[Path, Path] = {}
+    by_name: dict[Path, Path] = {}
     for path in paths:
-        other = found.setdefault(_unpacked(path), path)
+        other = by_name.setdefault(_unpacked(path), path)
         if other != path:
-            raise TraceError(f"{other} and {path} are one log by their names, packed and not; leave one out")
+            raise TraceError(f"{other} and {path} are the same log by their names, compressed and not; leave one out")
 
 
 def _check(path: Path) -> None:
-    """Raises TraceError or OSError for what is no readable file with something in it."""
+    """Raises TraceError or OSError for what is not a readable file with something in it."""
     if path.exists() and not path.is_file():
-        raise TraceError(f"{path}: is no plain file, and a log is read more than once; save it to a file first")
+        raise TraceError(f"{path}: is not a regular file, and a log is read more than once; save it to a file first")
     with path.open("rb") as file:
         if not file.read(1):
             raise TraceError(f"{path}: is empty; name a log with at least one row")

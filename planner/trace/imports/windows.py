@@ -1,8 +1,8 @@
 """Imports of demand per window: kept as windows, or drawn as requests that each stand for so many."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -11,29 +11,45 @@ from planner.errors import TraceError
 from planner.store.staging import Staging
 from planner.trace import stored as catalogue
 from planner.trace import windows
+from planner.trace.describe import account
+from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
-from planner.trace.imports.job import SPOOL_BYTES, ImportOutcome, Job, check_rows, params_of, rejects_of, settings_of
+from planner.trace.imports.job import SPOOL_BYTES, ImportJob, check_rows, params_of, rejects_of, settings_of
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
+from planner.trace.windows import DemandWindows
 from planner.units import to_us
 
-_Drawing = tuple[pa.Schema, Callable[[int], Iterator[pa.RecordBatch]]]
-"""The schema of what is drawn, and the drawing itself, for one request of so many."""
+
+@dataclass(frozen=True, kw_only=True)
+class _Parsed:
+    """Windows that were parsed.
+
+    names: of what was parsed, in order. draw: batches of `schema` with one request for so many. classes: of the drawn
+    requests.
+    """
+
+    names: Sequence[str]
+    windows: DemandWindows
+    coverage: Coverage
+    schema: pa.Schema
+    draw: Callable[[int], Iterator[pa.RecordBatch]]
+    classes: tuple[str, ...] = ()
 
 
-def store(stage: Staging, job: Job) -> ImportOutcome:
+def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Windows that were parsed become a stored trace. Raises TraceError."""
-    rows = _rows(stage, job, job.names)
-    found = windows.windows_of(rows, job.names[0])
+    demand = windows.windows_of(_rows(stage, job, job.names), job.names[0])
 
-    def drawn(weight: int) -> Iterator[pa.RecordBatch]:
-        return windows.draw_evenly(found, weight, job.options.seed)
+    def draw(weight: int) -> Iterator[pa.RecordBatch]:
+        return windows.draw_evenly(demand, weight, job.options.seed)
 
-    return _stored(stage, job, job.names, found, (windows.EVEN_SCHEMA, drawn), _coverage(found), ())
+    parsed = _Parsed(names=job.names, windows=demand, coverage=_coverage(demand), schema=windows.EVEN_SCHEMA, draw=draw)
+    return _store(stage, job, parsed)
 
 
-def store_folders(stage: Staging, folders: Sequence[Path], job: Job) -> ImportOutcome:
+def store_folders(stage: Staging, folders: Sequence[Path], job: ImportJob) -> ImportAccount:
     """ServeGen folders become one stored trace. Raises TraceError."""
     clients = [client for folder in folders for client in servegen.clients_of(folder)]
     for index, client in enumerate(clients):
@@ -41,13 +57,19 @@ def store_folders(stage: Staging, folders: Sequence[Path], job: Job) -> ImportOu
     names = [str(client.rates) for client in clients]
     rows = _rows(stage, job, names)
     start_us = to_us(job.options.start)
-    found = windows.windows_of(rows, job.names[0])
 
-    def drawn(weight: int) -> Iterator[pa.RecordBatch]:
+    def draw(weight: int) -> Iterator[pa.RecordBatch]:
         return servegen_draw.draw(rows, clients, start_us, weight, job.options.seed)
 
-    coverage = servegen.coverage(rows, clients, start_us)
-    return _stored(stage, job, names, found, (servegen_draw.SCHEMA, drawn), coverage, _classes(clients))
+    parsed = _Parsed(
+        names=names,
+        windows=windows.windows_of(rows, job.names[0]),
+        coverage=servegen.coverage(rows, clients, start_us),
+        schema=servegen_draw.SCHEMA,
+        draw=draw,
+        classes=_classes(clients),
+    )
+    return _store(stage, job, parsed)
 
 
 def _classes(clients: Sequence[Client]) -> tuple[str, ...]:
@@ -56,57 +78,46 @@ def _classes(clients: Sequence[Client]) -> tuple[str, ...]:
     return tuple(f"{c.rates.parent.name}/{c.name}" if len(folders) > 1 else c.name for c in clients)
 
 
-def _rows(stage: Staging, job: Job, names: Sequence[str]) -> pl.DataFrame:
-    check_rows(stage.counts(), stage, job, names)
+def _rows(stage: Staging, job: ImportJob, names: Sequence[str]) -> pl.DataFrame:
+    check_rows(stage.window_counts(), stage, job, names)
     rows = stage.windows()
     if not rows["requests"].sum() and not rows["output_tokens"].sum():
         raise TraceError(f"{job.names[0]}: counts no request in any window; check the file and the --format")
     return rows
 
 
-def _coverage(found: windows.Windows) -> dict[str, object]:
-    requests, known = int(found.requests.sum()), int(found.requests_with_lengths.sum())
-    return {
-        "requests": requests,
-        "requests_with_lengths": known,
-        "request_share": known / requests if requests else None,
-    }
+def _coverage(demand: DemandWindows) -> LengthCoverage:
+    requests, with_lengths = int(demand.requests.sum()), int(demand.requests_with_lengths.sum())
+    share = with_lengths / requests if requests else None
+    return LengthCoverage(requests=requests, requests_with_lengths=with_lengths, request_share=share)
 
 
-def _stored(
-    stage: Staging,
-    job: Job,
-    names: Sequence[str],
-    found: windows.Windows,
-    drawing: _Drawing,
-    coverage: Mapping[str, object],
-    classes: tuple[str, ...],
-) -> ImportOutcome:
+def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
     """The trace: its windows, or requests drawn from them where that is asked for."""
-    weight = job.options.draw
-    common: dict[str, Any] = {
-        "name": job.name,
-        "format": job.reader.name,
-        "settings": {**settings_of(job), "coverage": coverage},
-        "settings_digest": job.digest,
-        "timezone": job.options.timezone,
-        "sample_weight": weight or 1,
-        "window_us": (int(found.start_us[0]), int(found.end_us[-1])),
-        "created_at": job.now,
-        "planner_version": job.version,
-        "rows_read": stage.counts()["rows_read"],
-    }
+    weight, demand = job.options.draw, parsed.windows
     reasons = stage.reasons()
-    with rejects_of(stage, job, names, any_refused=bool(reasons)) as rejects:
+    with rejects_of(stage, job, parsed.names, any_refused=bool(reasons)) as rejects:
+        draft = Draft(
+            name=job.name,
+            origin="windows",
+            format=job.reader.name,
+            settings=settings_of(job, parsed.coverage),
+            settings_digest=job.digest,
+            timezone=job.options.timezone,
+            sample_weight=weight or 1,
+            window_us=(int(demand.start_us[0]), int(demand.end_us[-1])),
+            created_at=job.now,
+            planner_version=job.version,
+            rows_read=stage.window_counts().rows_read,
+            rejects=rejects,
+        )
         if weight is None:
-            draft = Draft(origin="windows", rejects=rejects, **common)
-            return ImportOutcome(catalogue.add_windows(job.store, draft, found), reasons, coverage=coverage)
-        windows.check_rows(int(found.requests_with_lengths.sum()), weight, job.names[0])
-        schema, drawn = drawing
-        with Spool(schema, job.store.path.parent, SPOOL_BYTES) as requests:
-            for batch in drawn(weight):
+            return account(catalogue.add_windows(job.store, draft, demand), reasons)
+        windows.check_rows(int(demand.requests_with_lengths.sum()), weight, job.names[0])
+        with Spool(parsed.schema, job.store.path.parent, SPOOL_BYTES) as requests:
+            for batch in parsed.draw(weight):
                 requests.write(batch)
             if not requests.rows:
                 raise TraceError(f"{job.names[0]}: has too few requests to draw one in {weight:,}; draw more")
-            draft = Draft(origin="import", rejects=rejects, classes=classes, **common)
-            return ImportOutcome(catalogue.add(job.store, draft, requests), reasons, coverage=coverage)
+            drawn = replace(draft, origin="import", classes=parsed.classes)
+            return account(catalogue.add(job.store, drawn, requests), reasons)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import datetime
 
 from planner.errors import StoreMissing
@@ -13,14 +12,18 @@ from planner.trace.spool import Spool
 from planner.trace.stored import Draft, TraceInfo
 from planner.trace.synthetic.cells import lay_cells, window_us
 from planner.trace.synthetic.profile import Profile
+from planner.units import Progress
 
 GENERATOR = 1
 """Version of the drawing method: raised whenever the same arguments would give other bytes."""
+_NOT_DRAWN = {"name", "profile"}
+"""Settings that a draw does not depend on: the profile counts by its content."""
 
 
 def settings_digest(profile: Profile, settings: TraceSettings) -> str:
     """What identifies a synthetic trace: the profile's content, the settings and the drawing method."""
-    return hashlib.sha256(json.dumps([GENERATOR, profile.digest, _own(settings)]).encode()).hexdigest()
+    drawn_by = settings.model_dump(mode="json", exclude=_NOT_DRAWN)
+    return hashlib.sha256(json.dumps([GENERATOR, profile.digest, drawn_by]).encode()).hexdigest()
 
 
 def find(store: Store, profile: Profile, settings: TraceSettings) -> TraceInfo | None:
@@ -40,7 +43,7 @@ def generate(
     name: str | None,
     now: datetime,
     version: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TraceInfo:
     """Draw the trace and store it. The store is locked only while the finished rows are loaded.
 
@@ -52,7 +55,9 @@ def generate(
         name=name or f"{profile.name}-{digest[:8]}",
         origin="synthetic",
         profile=settings.profile,
-        settings={**_own(settings), "cell_s": profile.settings.cell_s},
+        settings=json.dumps(
+            {**settings.model_dump(mode="json", exclude=_NOT_DRAWN), "cell_s": profile.settings.cell_s}
+        ),
         settings_digest=digest,
         timezone=profile.settings.timezone,
         sample_weight=cells.weight,
@@ -66,8 +71,3 @@ def generate(
         for batch in synthesis.draw(profile.settings.population, cells, settings.seed, progress):
             requests.write(batch)
         return catalogue.add(store, draft, requests)
-
-
-def _own(settings: TraceSettings) -> dict[str, object]:
-    """The settings that a draw depends on, ready for JSON."""
-    return settings.model_dump(mode="json", exclude={"name", "profile"})

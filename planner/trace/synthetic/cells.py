@@ -26,7 +26,7 @@ _MEMORY = 0.9
 _NOISE_STREAM = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cells:
     """Cells in order. All arrays (cells,); tokens and rows are of stored rows, each standing for `weight` requests.
 
@@ -55,7 +55,7 @@ def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
     if thinnest < LEAST_ROWS:
         most = max(1, math.floor(weight * thinnest / LEAST_ROWS * 0.99))
         raise UsageError(
-            f"a scale of 1/{weight} leaves {thinnest} requests in the thinnest cell and {LEAST_ROWS} are the least; "
+            f"a scale of 1/{weight} leaves {thinnest} requests in the thinnest cell, and {LEAST_ROWS} are needed; "
             f"use a scale of at least {1 / most:.6g} (1/{most})"
         )
     return cells

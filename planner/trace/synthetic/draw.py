@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from planner.errors import TraceError
+from planner.settings.profile import CachedShare, Lognormal, Population
 from planner.trace.synthetic.cells import Cells
 from planner.trace.synthetic.kernels import draw as kernels
-from planner.trace.synthetic.profile import CachedShare, Lognormal, Population
 from planner.units import Floats, Ints, Progress
 
 SCHEMA = pa.schema(

@@ -1,4 +1,4 @@
-"""Load profiles: what a synthetic trace is drawn from, and the demand they promise.
+"""Load profiles: read, checked and smoothed.
 
 A profile is a TOML file with an hourly shape in a CSV beside it. The shape is smoothed into cells of 15 minutes.
 """
@@ -9,114 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from planner.catalogue.read import read_settings
 from planner.errors import UsageError
 from planner.files import shipped
-from planner.settings.scenario import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
+from planner.settings.profile import ProfileFile
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, to_us
-
-
-class Totals(Closed):
-    """What one day holds."""
-
-    requests: PositiveCount
-    input_tokens: PositiveCount
-    cached_input_tokens: Count
-    output_tokens: PositiveCount
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.cached_input_tokens > self.input_tokens:
-            raise ValueError("cached_input_tokens exceeds input_tokens; cached tokens are part of the input")
-        return self
-
-
-class Shape(Closed):
-    """Hourly load in a CSV beside the profile."""
-
-    file: str
-    time_column: str
-    load_column: str
-
-
-class Lognormal(Closed):
-    """A lognormal length, cut at max; mu and sigma are of the natural logarithm of tokens."""
-
-    mu: Annotated[float, Field(allow_inf_nan=False)]
-    sigma: PositiveFloat
-    max: Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-class CachedShare(Closed):
-    """Beta distribution of the cached share of a follow-up's input."""
-
-    alpha: PositiveFloat
-    beta: PositiveFloat
-
-
-class Population(Closed):
-    """The distribution of requests."""
-
-    input: Lognormal
-    output: Lognormal
-    correlation: Annotated[float, Field(gt=-1, lt=1)]
-    """Correlation of the logarithms of input and output."""
-    follow_up_share: Share
-    cached_share: CachedShare
-    block_tokens: PositiveCount
-
-
-class Published(Closed):
-    """What was published of a day's outcome."""
-
-    nodes_file: str
-    peak_nodes: PositiveCount
-    mean_nodes: PositiveFloat
-    cost_usd: PositiveFloat
-    revenue_usd: PositiveFloat
-    margin_ratio: float
-    cache_hit_ratio: Share
-    input_tokens: PositiveCount
-    cached_input_tokens: Count
-    output_tokens: PositiveCount
-    kv_tokens_per_output_token: PositiveFloat
-    input_tokens_per_s_per_prefill_node: PositiveFloat
-    output_tokens_per_s_per_decode_node: PositiveFloat
-
-
-class ProfileFile(Closed):
-    """The TOML file of a profile."""
-
-    name: str
-    description: str
-    source: str
-    licence: str
-    timezone: str
-    start: AwareDatetime
-    cell_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
-    totals: Totals
-    shape: Shape
-    population: Population
-    published: Published | None = None
-    provenance: dict[str, str]
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        return known_zone(name)
-
-    @field_validator("cell_s")
-    @classmethod
-    def _divides_hour(cls, cell_s: int) -> int:
-        if S_PER_HOUR % cell_s:
-            raise ValueError(f"{cell_s} does not divide an hour; use 900")
-        return cell_s
 
 
 @dataclass(frozen=True)

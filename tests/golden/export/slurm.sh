@@ -1,7 +1,7 @@
 #!/bin/sh
 # run-00001 of planner: scenario small, policy fixed
-# Times are UTC, as TZ tells scontrol: Slurm's carry no zone. The cluster's clock may be any.
-# Slurm refuses times that have passed: --begin DATE moves them to other days.
+# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them.
+# Slurm refuses times that have passed; --begin DATE moves them to other days.
 # Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.
 set -e
 export TZ=UTC0

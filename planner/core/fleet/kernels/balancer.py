@@ -56,7 +56,7 @@ def run(
     """
     kv, count = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     rank_of = np.empty(len(input_tokens), np.int64)
-    # who leaves at a step: a chain of requests per step, in a ring as long as the longest stay
+    # requests that leave at a step: a chain of requests per step, in a ring as long as the longest stay
     ring = output_tokens.max() + 1 if len(output_tokens) else 1
     leaving = np.full(ring, -1, np.int64)
     next_leaving = np.empty(len(input_tokens), np.int64)

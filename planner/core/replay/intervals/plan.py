@@ -94,7 +94,7 @@ def replay_intervals(
     below are raised. Raises RunError for a target beyond the fleet.
     """
     raised = [Units(max(target.prefill, floor.prefill), max(target.decode, floor.decode)) for target in targets]
-    floored, targets = sum(one != two for one, two in zip(raised, targets, strict=True)), raised
+    floored, targets = sum(held != target for held, target in zip(raised, targets, strict=True)), raised
     grid, fleet = demand.grid, deployment.settings
     timing = Timing(grid.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead)
     lives = unit_lives(targets, deployment, timing)

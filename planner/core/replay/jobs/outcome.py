@@ -72,7 +72,7 @@ class JobsPlan:
     @cached_property
     def held_gpu_s(self) -> int:
         """GPU-seconds that jobs held: useful, lost and restarting."""
-        return sum(one.useful_gpu_s + one.lost_gpu_s + one.restarting_gpu_s for one in self.outcomes)
+        return sum(job.useful_gpu_s + job.lost_gpu_s + job.restarting_gpu_s for job in self.outcomes)
 
 
 def check_jobs(jobs: JobList, fleet: FleetSettings) -> None:
@@ -97,8 +97,10 @@ def check_jobs(jobs: JobList, fleet: FleetSettings) -> None:
 
 def jobs_of(jobs: JobList, training: TrainingSettings, grid: Grid, zone: tzinfo) -> list[JobInstance]:
     """The jobs that may start within the plan, a daily one as often as its start comes, in order of that."""
-    found = [_job(job, at_s, day, training, grid, zone) for job in jobs.job for day, at_s in _starts(job, grid, zone)]
-    return sorted(found, key=lambda job: job.release_s)
+    instances = [
+        _job(job, at_s, day, training, grid, zone) for job in jobs.job for day, at_s in _starts(job, grid, zone)
+    ]
+    return sorted(instances, key=lambda job: job.release_s)
 
 
 def run_jobs(
@@ -176,19 +178,19 @@ def _why_not_started(
         return "other jobs held the GPUs"
     if not job.preemptible:
         return (
-            "it is not preemptible, and no lent nodes stay for the "
+            "it is not preemptible, and no nodes are lent for the "
             f"{(job.restart_s + job.work_s) / S_PER_HOUR:.4g} h that it needs after its earliest start"
         )
-    return "after its earliest start no lent nodes stay until it would keep any progress"
+    return "after its earliest start, no nodes are lent long enough for it to keep any progress"
 
 
 def _starts(job: TrainingJob, grid: Grid, zone: tzinfo) -> list[tuple[int, int]]:
     """Day of the job, from 0, and earliest start, seconds from the plan's start; within the plan."""
     if isinstance(job.start, str):
-        found = [at_s for at_s in _occurrences(job.start, grid, zone) if 0 <= at_s < grid.length_s]
+        starts = [at_s for at_s in _occurrences(job.start, grid, zone) if 0 <= at_s < grid.length_s]
     else:
-        found = list(range(round((job.start or 0) * S_PER_HOUR), grid.length_s, S_PER_DAY))
-    return list(enumerate(found if job.daily else found[:1]))
+        starts = list(range(round((job.start or 0) * S_PER_HOUR), grid.length_s, S_PER_DAY))
+    return list(enumerate(starts if job.daily else starts[:1]))
 
 
 def _job(job: TrainingJob, at_s: int, day: int, training: TrainingSettings, grid: Grid, zone: tzinfo) -> JobInstance:

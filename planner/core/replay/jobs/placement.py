@@ -105,7 +105,7 @@ def place(
 
     A job has at most gpus_per_node GPUs, or a multiple of them. known: whether it is known how long nodes are lent;
     then no job starts where it would keep no progress, and jobs that are not preemptible only where they finish.
-    Otherwise the latter never start. end_s: end of the plan, which calls nobody back.
+    Otherwise the latter never start. end_s: end of the plan, at which no job is called back.
     """
     floor = _Floor(jobs, gpus_per_node, known, end_s)
     moments = [

@@ -115,14 +115,14 @@ def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: f
         if second is None:
             continue
         nodes = first * prefill.nodes + second * decode.nodes
-        found = (nodes, -chance * decode.attainment(second), first, second)
-        best = found if best is None else min(best, found)
+        candidate = (nodes, -chance * decode.attainment(second), first, second)
+        best = candidate if best is None else min(best, candidate)
     if best is None:
         up = ", ".join(
             f"{name} units {role.availability:.2%}" for name, role in (("prefill", prefill), ("decode", decode))
         )
         raise UsageError(
-            f"{MOST_SPARES} spare units do not attain {target:g}: {up} of the time up; "
+            f"{MOST_SPARES} spare units do not attain {target:g}: {up} available; "
             "lower the target, failures.repair_s or failures.per_node_per_day"
         )
     return best[2], best[3]
@@ -140,6 +140,6 @@ def covered(prefill: Lives, decode: Lives, needed: tuple[int, int], from_us: flo
     begins, lasts = edges[:-1], np.diff(edges)
     enough = np.ones(len(begins), np.bool_)
     for lives, least in zip((prefill, decode), needed, strict=True):
-        there = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
-        enough &= there.sum(axis=0) >= least
+        takes_work = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
+        enough &= takes_work.sum(axis=0) >= least
     return float(lasts[enough].sum() / (to_us - from_us))

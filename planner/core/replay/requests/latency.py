@@ -28,8 +28,8 @@ def quantiles_ms(counts: NDArray[np.int32] | NDArray[np.int64], shares: tuple[fl
         return [None for _ in shares]
     edges = bucket_edges_us(len(counts))
     running = np.cumsum(counts)
-    found = [int(np.searchsorted(running, max(1, np.ceil(share * total)))) for share in shares]
-    return [float(edges[index] + edges[index + 1]) / 2e3 for index in found]
+    buckets = [int(np.searchsorted(running, max(1, np.ceil(share * total)))) for share in shares]
+    return [float(edges[index] + edges[index + 1]) / 2e3 for index in buckets]
 
 
 def attained(met: Floats, counted: Floats) -> float | None:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.core.replay.requests.kernels.layout import HOUR_US, Records
 from planner.core.replay.requests.model import Span
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
-
-Counts = NDArray[np.int64]
+from planner.units import Ints
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,14 @@ class Missed:
     left out.
     """
 
-    ttft: Counts
-    tpot: Counts
-    both: Counts
+    ttft: Ints
+    tpot: Ints
+    both: Ints
 
 
 def missed(prefill: PrefillStage, decode: DecodeStage, span: Span) -> Missed:
     """Count them, after the end of both stages."""
-    waiting, streams = prefill.here, decode.here
+    waiting, streams = prefill.in_system, decode.in_system
     unread = (waiting["output_tokens"] >= 0) & (span.end_us - waiting["arrival_us"] > span.ttft_us)
     began_late = streams["first_us"] - streams["arrival_us"] > span.ttft_us
     slow = span.end_us - streams["first_us"] > span.tpot_us * (streams["output_tokens"] - 1)
@@ -36,9 +34,9 @@ def missed(prefill: PrefillStage, decode: DecodeStage, span: Span) -> Missed:
     return Missed(ttft, _by_hour(streams[slow], span), ttft + _by_hour(streams[slow | began_late], span))
 
 
-def _by_hour(requests: Records, span: Span) -> Counts:
-    found = np.zeros((span.hours, span.classes), np.int64)
+def _by_hour(requests: Records, span: Span) -> Ints:
+    counts = np.zeros((span.hours, span.classes), np.int64)
     counted = requests[span.counts(requests["arrival_us"])]
     hour = ((counted["arrival_us"] - span.from_us) / HOUR_US).astype(np.int64)
-    np.add.at(found, (hour, counted["class_id"]), 1)
-    return found
+    np.add.at(counts, (hour, counted["class_id"]), 1)
+    return counts

@@ -3,8 +3,8 @@
 Times are microseconds from one origin; arrays of one dataclass have one length.
 """
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,22 @@ class Requests:
     block_from: Ints | None = None
     block_ids: Ints | None = None
 
+    COLUMNS: ClassVar = (
+        "arrival_us",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "class_id",
+        "session_id",
+    )
+    """Arrays with an entry per request."""
+
     def __len__(self) -> int:
         return len(self.arrival_us)
 
     def part(self, rows: slice) -> "Requests":
         """Some of them, one after the other."""
-        columns = {column.name: getattr(self, column.name)[rows] for column in fields(self)[:6]}
+        columns = {name: getattr(self, name)[rows] for name in self.COLUMNS}
         if self.block_from is not None and self.block_ids is not None:
             begin, end, _ = rows.indices(len(self))
             edges = self.block_from[begin : max(begin, end) + 1]
@@ -73,11 +83,13 @@ class Lives:
 
     def __post_init__(self) -> None:
         if not ((self.serve_us <= self.drain_us).all() and (self.drain_us <= self.gone_us).all()):
-            raise UsageError("a unit serves, then drains, then is gone; correct the order of its times")
+            raise UsageError(
+                "a unit must serve before it drains, and drain before it is gone; correct the order of its times"
+            )
         if len(self.fail_us) == 0:
             object.__setattr__(self, "fail_us", np.full(len(self), np.inf))
         if not (self.serve_us <= self.fail_us).all():
-            raise UsageError("a unit fails after it begins to serve; correct the order of its times")
+            raise UsageError("a unit cannot fail before it begins to serve; correct the order of its times")
 
     @property
     def stop_us(self) -> Floats:
@@ -131,7 +143,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueRules:
-    """How prefill queues are served and who chooses units.
+    """How prefill queues are served and which balancers choose units.
 
     window_us: of mode window. depth_from, depth_batch: rules of mode depth, ascending from 0. queue_limit: requests
     that may wait at a unit, 0 for no limit. timeout_us: longest wait of a request until its pass starts. retries: how
@@ -154,7 +166,7 @@ class QueueRules:
 
     def __post_init__(self) -> None:
         if self.retries > 0 and self.retry_after_us <= 0:
-            raise UsageError("a request that is tried again at once is rejected again; give a time above 0 to wait")
+            raise UsageError("a request that is retried at once is rejected again; give a waiting time above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.core.replay.requests.kernels import affinity as affinity_kernels
 from planner.core.replay.requests.kernels import decode as decode_kernels
-from planner.core.replay.requests.kernels import home as home_kernels
 from planner.core.replay.requests.kernels import layout
-from planner.core.replay.requests.kernels import line as line_kernels
 from planner.core.replay.requests.kernels import prefill as prefill_kernels
+from planner.core.replay.requests.kernels import queues as queue_kernels
 from planner.core.replay.requests.kernels import step as step_kernels
 from planner.core.replay.requests.kernels.choice import BUCKETS
-from planner.core.replay.requests.kernels.layout import NOBODY, RING, Records, enter
+from planner.core.replay.requests.kernels.layout import NIL, RING, Records, enter
 from planner.core.replay.requests.model import (
     BALANCERS,
     QUEUE_MODES,
@@ -35,9 +35,6 @@ from planner.units import Floats
 
 SAMPLE_US = 10e6
 """Imbalance is sampled every ten seconds."""
-_FIRST_POOL = 1 << 16
-_FIRST_HOMES = 1 << 16
-_FIRST_SLOTS = 4
 _NO_BLOCKS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
@@ -81,13 +78,23 @@ def hand_overs(
     yield prefill.finish()
 
 
+@dataclass(frozen=True)
+class FirstSizes:
+    """How large arrays are at first; they grow as they have to. pool: requests; slots: units; affinities: a power of
+    two, sessions or blocks."""
+
+    pool: int = 1 << 16
+    slots: int = 4
+    affinities: int = 1 << 16
+
+
 class _Stage:
-    """A book and its arrays."""
+    """A stage's state, which kernels work on, and its arrays."""
 
     def __init__(self, kind: np.dtype[np.void], lives: Lives, span: Span, **values: float) -> None:
         self._span = span
-        self._book = np.zeros(1, kind)
-        common = {"homeless_head": NOBODY, "homeless_tail": NOBODY, "last_unit": NOBODY}
+        self._state = np.zeros(1, kind)
+        common = {"unassigned_head": NIL, "unassigned_tail": NIL, "last_unit": NIL}
         window = {"from_us": span.from_us, "to_us": span.to_us, "end_us": span.end_us, "ttft_us": span.ttft_us}
         sizes = {
             "units_rows": len(lives),
@@ -98,7 +105,7 @@ class _Stage:
             "sample_every_us": SAMPLE_US,
         }
         for name, value in {**common, **window, **sizes, **values}.items():
-            self._book[name] = value
+            self._state[name] = value
         self._arrays: dict[str, NDArray[Any]] = {}
         self._set(
             numbers=np.zeros(len(lives), np.int64),
@@ -109,11 +116,11 @@ class _Stage:
     def _set(self, **arrays: NDArray[Any]) -> None:
         """Use these arrays from now on."""
         self._arrays |= arrays
-        enter(self._book, **arrays)
+        enter(self._state, **arrays)
 
     def _get(self, name: str) -> int:
-        """A whole number of the book."""
-        return int(self._book[name][0])
+        """A whole number of the state."""
+        return int(self._state[name][0])
 
     @property
     def units(self) -> Records:
@@ -157,15 +164,24 @@ class _Stage:
 class PrefillStage(_Stage):
     """Prefill units, fed chunk by chunk. keep: number of requests whose outcome is kept row by row, 0 for none."""
 
-    def __init__(self, service: Service, lives: Lives, rules: QueueRules, span: Span, *, keep: int = 0) -> None:
+    def __init__(
+        self,
+        service: Service,
+        lives: Lives,
+        rules: QueueRules,
+        span: Span,
+        *,
+        keep: int = 0,
+        first: FirstSizes = FirstSizes(),
+    ) -> None:
         super().__init__(
-            layout.PREFILL_BOOK,
+            layout.PREFILL_STATE,
             lives,
             span,
             horizon_us=-np.inf,
-            room=_FIRST_POOL,
-            pool_rows=_FIRST_POOL,
-            homes_rows=_FIRST_HOMES,
+            room=first.pool,
+            pool_rows=first.pool,
+            affinity_rows=first.affinities,
             depth_rows=len(rules.depth_from),
             kept_rows=keep,
             balancer=BALANCERS.index(rules.prefill_balancer),
@@ -176,8 +192,8 @@ class PrefillStage(_Stage):
             timeout_us=rules.timeout_us,
             retries=rules.retries,
             retry_after_us=rules.retry_after_us,
-            retry_head=NOBODY,
-            retry_tail=NOBODY,
+            retry_head=NIL,
+            retry_tail=NIL,
             block_tokens=rules.block_tokens,
             routed=rules.block_tokens > 0,
             missed_us=service.missed_us,
@@ -189,15 +205,15 @@ class PrefillStage(_Stage):
         )
         self._known = 0
         kept = np.zeros(keep, layout.PREFILL_KEPT)
-        kept["unit"], kept["first_us"] = NOBODY, np.nan
+        kept["unit"], kept["first_us"] = NIL, np.nan
         events = _events(lives, span.end_us)
-        self._book["events_rows"] = len(events)
+        self._state["events_rows"] = len(events)
         self._set(
-            pool=_chained(np.zeros(_FIRST_POOL, layout.WAITING), 0, NOBODY),
+            pool=_chained(np.zeros(first.pool, layout.WAITING), 0, NIL),
             units=_units(lives, layout.PREFILL_UNIT),
             events=events,
             depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
-            homes=np.full((2, _FIRST_HOMES), NOBODY, np.int64),
+            affinity=np.full((2, first.affinities), NIL, np.int64),
             minutes=np.zeros(span.minutes, layout.PREFILL_MINUTE),
             samples=np.zeros(self._get("samples_rows"), layout.PREFILL_SAMPLE),
             hours=np.zeros((span.hours, span.classes), layout.PREFILL_HOUR),
@@ -211,42 +227,39 @@ class PrefillStage(_Stage):
         What arrives after the span's end is left out.
         """
         arriving = int(np.searchsorted(requests.arrival_us, self._span.end_us, side="right"))
-        columns = (
-            requests.arrival_us,
-            requests.input_tokens,
-            requests.cached_input_tokens,
-            requests.output_tokens,
-            requests.class_id,
-            requests.session_id,
-        )
         # columns of one kind, so that the kernel is compiled once
-        ready = [np.require(column[:arriving], np.int64, ["C", "W"]) for column in columns]
-        blocks = _NO_BLOCKS
+        columns = {
+            name: np.require(getattr(requests, name)[:arriving], np.int64, ["C", "W"]) for name in Requests.COLUMNS
+        }
+        block_from, block_ids = _NO_BLOCKS
         if requests.block_from is not None and requests.block_ids is not None:
-            blocks = (requests.block_from[: arriving + 1], requests.block_ids[: requests.block_from[arriving]])
-            ready[2] = ready[2].copy()  # the kernel writes to it
-        self._make_room(arriving, len(blocks[1]))
+            block_from = requests.block_from[: arriving + 1]
+            block_ids = requests.block_ids[: requests.block_from[arriving]]
+            columns["cached_input_tokens"] = columns["cached_input_tokens"].copy()  # the kernel writes to it
+        self._make_room(arriving, len(block_ids))
         out = self._output(arriving)
-        prefill_kernels.arrive(self._book, *ready, *blocks, self._known)  # type: ignore[call-arg, arg-type]  # of numba
+        prefill_kernels.arrive(
+            self._state, **columns, block_from=block_from, block_ids=block_ids, first_seq=self._known
+        )
         self._known += len(requests)
         return self._counted(out)
 
     def finish(self) -> HandOver:
         """Everything up to the end."""
         out = self._output(0)
-        prefill_kernels.advance(self._book, self._span.end_us)
+        prefill_kernels.advance(self._state, self._span.end_us)
         return self._counted(out)
 
     def until(self, before_us: float) -> HandOver:
         """Everything before a time, after the arrivals before it."""
         out = self._output(0)
-        prefill_kernels.advance(self._book, np.nextafter(before_us, -np.inf))
+        prefill_kernels.advance(self._state, np.nextafter(before_us, -np.inf))
         return self._counted(out)
 
     def read_again(self, lost: Lost, at_us: float) -> None:
         """Take in what decode units held that failed; `until` this time was done."""
         self._make_room(len(lost.rows), 0)
-        prefill_kernels.read_again(self._book, lost.rows, lost.first, at_us)
+        prefill_kernels.read_again(self._state, lost.rows, lost.first, at_us)
 
     @property
     def ttft(self) -> NDArray[np.int32]:
@@ -254,50 +267,60 @@ class PrefillStage(_Stage):
         return self._arrays["ttft"]
 
     @property
-    def inside(self) -> int:
+    def number_in_system(self) -> int:
         """Requests in prefill now."""
         return self._get("pool_rows") - self._get("room")
 
     @property
-    def here(self) -> Records:
-        """Requests in prefill now, found one by one: rows of layout_kernels.WAITING."""
-        places = np.empty(self.inside, np.int64)
-        found = line_kernels.here(self._book, places)
-        assert found == self.inside, "a request in prefill was lost"
-        here: Records = self._arrays["pool"][places]
-        return here
+    def in_system(self) -> Records:
+        """Requests in prefill now, listed one by one: rows of layout.WAITING."""
+        places = np.empty(self.number_in_system, np.int64)
+        count = queue_kernels.list_in_system(self._state, places)
+        assert count == self.number_in_system, "a request in prefill was lost"
+        requests: Records = self._arrays["pool"][places]
+        return requests
 
     @property
     def in_flight(self) -> int:
         """Those of them that count."""
-        return int(np.count_nonzero(self._span.counts(self.here["arrival_us"])))
+        return int(np.count_nonzero(self._span.counts(self.in_system["arrival_us"])))
+
+    @property
+    def affinities(self) -> int:
+        """Sessions or blocks in the affinity table."""
+        return self._get("affinities")
+
+    @property
+    def affinity_slots(self) -> int:
+        """Slots of the affinity table."""
+        return self._get("affinity_rows")
 
     def _output(self, arriving: int) -> Records:
         """Room for everything that is there and that comes."""
-        out = np.empty(self.inside + arriving, layout.HANDED)
-        self._book["out"], self._book["out_rows"] = 0, len(out)
-        enter(self._book, out=out)
+        out = np.empty(self.number_in_system + arriving, layout.HANDED)
+        self._state["out"], self._state["out_rows"] = 0, len(out)
+        enter(self._state, out=out)
         return out
 
     def _counted(self, out: Records) -> HandOver:
-        prefill_kernels.count_read(self._book)
+        prefill_kernels.count_read(self._state)
         return HandOver(out, self._get("out"))
 
     def _make_room(self, arriving: int, blocks: int) -> None:
-        """Let the pool hold a chunk more than is there, and the table of homes be at most half full."""
-        book, pool, before = self._book, self._arrays["pool"], self._get("pool_rows")
+        """Let the pool hold a chunk more than it does, and the affinity table be at most half full."""
+        state, pool, before = self._state, self._arrays["pool"], self._get("pool_rows")
         if (short := arriving - self._get("room")) > 0:
             pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
             self._set(pool=_chained(pool, before, self._get("free")))
-            book["free"], book["room"], book["pool_rows"] = before, book["room"] + len(pool) - before, len(pool)
-        # those that are here may be sent by their session yet, when they come again or their unit drains or fails
-        asked = 2 * (self._get("homes") + self.inside + arriving + blocks)
-        wanted = book["balancer"][0] == BALANCERS.index("prefix-aware") or book["routed"][0]
-        if wanted and asked > book["homes_rows"][0]:
-            homes = np.full((2, 1 << asked.bit_length()), NOBODY, np.int64)
-            home_kernels.rehash(self._arrays["homes"], homes)
-            self._set(homes=homes)
-            book["homes_rows"] = homes.shape[1]
+            state["free"], state["room"], state["pool_rows"] = before, state["room"] + len(pool) - before, len(pool)
+        # those in prefill may yet be sent by their session, when they come again or their unit drains or fails
+        asked = 2 * (self.affinities + self.number_in_system + arriving + blocks)
+        affine = state["balancer"][0] == BALANCERS.index("prefix-aware") or state["routed"][0]
+        if affine and asked > state["affinity_rows"][0]:
+            table = np.full((2, 1 << asked.bit_length()), NIL, np.int64)
+            affinity_kernels.rehash(self._arrays["affinity"], table)
+            self._set(affinity=table)
+            state["affinity_rows"] = table.shape[1]
 
 
 class DecodeStage(_Stage):
@@ -317,18 +340,19 @@ class DecodeStage(_Stage):
         keep: int = 0,
         ranks: int = 1,
         rank_balancer: BalancerName = "two-key",
+        first: FirstSizes = FirstSizes(),
     ) -> None:
         steps = service.steps
         lines = np.column_stack([steps.low_us, steps.low_us_per_token, steps.high_us, steps.high_us_per_token])
         if len(lines) != service.most_streams + 1:
             raise UsageError(f"step tables have {len(lines)} entries for {service.most_streams} streams; give one more")
         super().__init__(
-            layout.DECODE_BOOK,
+            layout.DECODE_STATE,
             lives,
             span,
             fleet_us=-np.inf,
             soonest_us=np.inf,
-            pool_rows=_FIRST_POOL,
+            pool_rows=first.pool,
             ranks=ranks,
             kept_rows=keep,
             balancer=BALANCERS.index(rules.decode_balancer),
@@ -341,11 +365,11 @@ class DecodeStage(_Stage):
             tpot_us=span.tpot_us,
         )
         kept = np.zeros(keep, layout.DECODE_KEPT)
-        kept["finish_us"], kept["unit"], kept["step"] = np.nan, NOBODY, NOBODY
+        kept["finish_us"], kept["unit"], kept["step"] = np.nan, NIL, NIL
         events = _events(lives, span.end_us)
-        self._book["events_rows"] = len(events)
+        self._state["events_rows"] = len(events)
         self._set(
-            pool=np.zeros(_FIRST_POOL, layout.STREAM),
+            pool=np.zeros(first.pool, layout.STREAM),
             units=_units(lives, layout.DECODE_UNIT),
             rank_numbers=np.arange(ranks),
             lines=np.ascontiguousarray(lines, np.float64),
@@ -357,7 +381,7 @@ class DecodeStage(_Stage):
             kept=kept,
             lost=np.zeros(0, layout.LOST),
         )
-        self._add_slots(_FIRST_SLOTS)
+        self._add_slots(first.slots)
         self.fails_us: Floats = np.unique(lives.fail_us[lives.fail_us <= span.end_us])
         """When units fail: `fail` has to be called for each in its turn, see `hand_overs`."""
         self._failed = 0
@@ -369,7 +393,7 @@ class DecodeStage(_Stage):
             assert self._failed == len(self.fails_us) or until_us < self.fails_us[self._failed], "a unit fails before"
             self._make_room(handed.count)
             self._make_slots(until_us)
-            decode_kernels.take_over(self._book, handed.rows, handed.count)
+            decode_kernels.take_over(self._state, handed.rows, handed.count)
 
     def fail(self, at_us: float) -> Lost:
         """Everything up to the next time at which units fail, and what they held."""
@@ -380,19 +404,19 @@ class DecodeStage(_Stage):
         if most > self._get("lost_rows"):
             # twice that, so that this is not done at every failure
             self._set(lost=np.concatenate([self._arrays["lost"][:first], np.zeros(2 * most - first, layout.LOST)]))
-            self._book["lost_rows"] = 2 * most
-        decode_kernels.advance_fleet(self._book, at_us)
+            self._state["lost_rows"] = 2 * most
+        decode_kernels.advance_fleet(self._state, at_us)
         return Lost(self._arrays["lost"][first : self._get("lost")], first)
 
     def finish(self) -> None:
         """Everything up to the end."""
         assert self._failed == len(self.fails_us), "a unit fails before"
         self._make_slots(self._span.end_us)
-        decode_kernels.finish(self._book, self._span.end_us)
+        decode_kernels.finish(self._state, self._span.end_us)
 
     @property
     def histograms(self) -> NDArray[np.int32]:
-        """Requests by kind (layout_kernels.E2E, TPOT), hour of the window, class and bucket of their latency."""
+        """Requests by kind (layout.E2E, TPOT), hour of the window, class and bucket of their latency."""
         return self._arrays["histograms"]
 
     @property
@@ -401,33 +425,38 @@ class DecodeStage(_Stage):
         return self._get("moved")
 
     @property
+    def slots(self) -> int:
+        """Rows of the arrays by slot: at least the most units that were open at a time."""
+        return self._get("slots")
+
+    @property
     def lost(self) -> int:
         """Requests that units held when they failed, each time."""
         return self._get("lost")
 
     @property
-    def here(self) -> Records:
-        """Requests in decode, after the end: rows of layout_kernels.STREAM."""
+    def in_system(self) -> Records:
+        """Requests in decode, after the end: rows of layout.STREAM."""
         pool = self._arrays["pool"][: self._get("used")]
-        here: Records = pool[pool["departs"] != 0]
-        return here
+        requests: Records = pool[pool["departs"] != 0]
+        return requests
 
     @property
     def in_flight(self) -> int:
         """Those of them that count."""
-        return int(np.count_nonzero(self._span.counts(self.here["arrival_us"])))
+        return int(np.count_nonzero(self._span.counts(self.in_system["arrival_us"])))
 
     def _make_room(self, arriving: int) -> None:
         """Let the pool hold a chunk more than is there."""
         if self._get("used") + arriving <= self._get("pool_rows"):
             return
         pool = self._arrays["pool"]
-        step_kernels.make_room(self._book, np.empty(len(pool), np.int32))
+        step_kernels.compact(self._state, np.empty(len(pool), np.int32))
         used = self._get("used")
         if (needed := used + arriving) > len(pool):
             # twice that, so that neither this nor the above is done for every chunk
             self._set(pool=np.concatenate([pool[:used], np.zeros(2 * needed - used, layout.STREAM)]))
-            self._book["pool_rows"] = 2 * needed
+            self._state["pool_rows"] = 2 * needed
 
     def _make_slots(self, until_us: float) -> None:
         """Have a row in the arrays by slot for every unit that begins to take work until then."""
@@ -440,22 +469,22 @@ class DecodeStage(_Stage):
     def _add_slots(self, slots: int) -> None:
         ranks, exact = self._get("ranks"), self._get("exact")
         more: dict[str, NDArray[Any]] = {
-            "owners": np.full(slots, NOBODY, np.int64),
+            "owners": np.full(slots, NIL, np.int64),
             "leaving": np.zeros((slots, RING, 2), np.int64),
             "ends_us": np.zeros((slots, RING)),
-            "leavers": np.full((slots, RING if exact else 0), NOBODY, np.int32),
+            "leavers": np.full((slots, RING if exact else 0), NIL, np.int32),
             "ranks": np.full((slots, 2, int(layout.padded(ranks))), np.inf),
         }
         more["ranks"][:, :, :ranks] = 0.0
         self._set(**{name: np.concatenate([self._arrays.get(name, array[:0]), array]) for name, array in more.items()})
-        self._book["slots"] += slots
+        self._state["slots"] += slots
 
 
 def _units(lives: Lives, kind: np.dtype[np.void]) -> Records:
     """Units before they serve."""
     units = np.zeros(len(lives), kind)
     for name in {"place", "slot", "head", "tail", "pass_head", "far", "last_rank"} & set(kind.names or ()):
-        units[name] = NOBODY
+        units[name] = NIL
     units["drains_us"], units["drain_took_us"] = lives.drain_us, np.nan
     if "leaves_us" in (kind.names or ()):
         units["leaves_us"] = np.inf
@@ -471,7 +500,7 @@ def _events(lives: Lives, end_us: float) -> Records:
     kinds = [
         (layout.TAKE, lives.serve_us, lives.serve_us < lives.stop_us),
         (layout.STOP, lives.stop_us, lives.serve_us < lives.stop_us),
-        (layout.HOUSE, lives.serve_us, every),
+        (layout.ASSIGN, lives.serve_us, every),
         (layout.DRAIN, lives.drain_us, lives.drain_us < lives.fail_us),
         (layout.DEADLINE, lives.gone_us, lives.gone_us < lives.fail_us),
         (layout.FAIL, lives.fail_us, every),

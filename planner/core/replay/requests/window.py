@@ -29,10 +29,10 @@ class ReplayWindow:
 def busiest_hour(demand: Demand, first_us: int) -> tuple[int, int]:
     """The hour with the most output tokens from first_us on: from and to, UTC epoch microseconds."""
     starts_us = demand.grid.starts_us
-    there = starts_us + demand.grid.interval_us > first_us
-    hours = np.maximum(starts_us[there], first_us) // US_PER_HOUR
+    after = starts_us + demand.grid.interval_us > first_us
+    hours = np.maximum(starts_us[after], first_us) // US_PER_HOUR
     distinct = np.unique(hours)
-    tokens = [int(demand.output_tokens[there][hours == hour].sum()) for hour in distinct]
+    tokens = [int(demand.output_tokens[after][hours == hour].sum()) for hour in distinct]
     start = int(distinct[int(np.argmax(tokens))]) * US_PER_HOUR
     return max(start, first_us), min(start + US_PER_HOUR, demand.grid.end_us)
 

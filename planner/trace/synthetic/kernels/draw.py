@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.jit import njit
+from planner.units import Floats, Ints
 
 STRATA = 4096
 """Strata of one stratified draw: small enough to be shuffled in the first-level cache."""
@@ -54,7 +55,7 @@ _F = np.array(
 
 
 @njit
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64], x: float) -> float:
+def _ratio(above: Floats, below: Floats, x: float) -> float:
     """One polynomial over another, Horner's scheme."""
     top = above[7]
     bottom = below[7]
@@ -92,7 +93,7 @@ def fast_normal_quantile(p: float) -> float:
 
 
 @njit
-def stratified_uniforms(random: NDArray[np.uint32]) -> NDArray[np.float64]:
+def stratified_uniforms(random: NDArray[np.uint32]) -> Floats:
     """Uniforms in (0, 1), one in every stratum of each run of rows, in random order.
 
     random: (n,) random bits. Runs hold STRATA to 2 * STRATA rows (fewer only if n is fewer). Returns (n,).
@@ -116,7 +117,7 @@ def stratified_uniforms(random: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 @njit
-def arrivals(gaps: NDArray[np.float64], slope: float, start_us: int, length_us: int) -> NDArray[np.int64]:
+def arrivals(gaps: Floats, slope: float, start_us: int, length_us: int) -> Ints:
     """Arrival times of a Poisson stream whose rate is linear over a cell, given their number.
 
     gaps: (n + 1,) standard exponentials. slope: (rate at the end - rate at the start) / mean rate, in (-2, 2).
@@ -139,22 +140,20 @@ def arrivals(gaps: NDArray[np.float64], slope: float, start_us: int, length_us: 
 
 
 @njit
-def correlated_normals(
-    first: NDArray[np.float64], second: NDArray[np.float64], correlation: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def correlated_normals(first: Floats, second: Floats, correlation: float) -> tuple[Floats, Floats]:
     """Two standard normals of that correlation from two independent uniforms. (n,), (n,) -> (n,), (n,)."""
     count = len(first)
-    one = np.empty(count, np.float64)
-    two = np.empty(count, np.float64)
+    normals = np.empty(count, np.float64)
+    others = np.empty(count, np.float64)
     rest = math.sqrt(1.0 - correlation * correlation)
     for i in range(count):
-        one[i] = fast_normal_quantile(first[i])
-        two[i] = correlation * one[i] + rest * fast_normal_quantile(second[i])
-    return one, two
+        normals[i] = fast_normal_quantile(first[i])
+        others[i] = correlation * normals[i] + rest * fast_normal_quantile(second[i])
+    return normals, others
 
 
 @njit
-def apportion(wish: NDArray[np.float64], least: int, most: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+def apportion(wish: Floats, least: int, most: Ints, total: int) -> Ints:
     """Integers near the wishes, inside [least, most], that add up to the total; rounding is carried row to row.
 
     wish: (n,). most: (n,), or (1,) for all. What the limits keep out goes one by one to rows with room.
@@ -190,7 +189,7 @@ def apportion(wish: NDArray[np.float64], least: int, most: NDArray[np.int64], to
 
 
 @njit
-def lognormal_lengths(z: NDArray[np.float64], mu: float, sigma: float, longest: int, total: int) -> NDArray[np.int64]:
+def lognormal_lengths(z: Floats, mu: float, sigma: float, longest: int, total: int) -> Ints:
     """Lognormal lengths in [1, longest] that add up to the total, from standard normals. z: (n,). Returns (n,).
 
     The lengths below the cut are scaled to meet the total, then rounded. The caller compares the sum.
@@ -216,13 +215,13 @@ def lognormal_lengths(z: NDArray[np.float64], mu: float, sigma: float, longest: 
 
 @njit
 def cached_blocks(
-    uniform: NDArray[np.float64],
-    tokens: NDArray[np.int64],
+    uniform: Floats,
+    tokens: Ints,
     follow_up_share: float,
-    share_table: NDArray[np.float64],
+    share_table: Floats,
     block_tokens: int,
     total: int,
-) -> NDArray[np.int64]:
+) -> Ints:
     """Cached blocks per request that add up to the total: on follow-ups, on others only where those are full.
 
     uniform: (n,). tokens: (n,) input. share_table: quantiles of the cached share of a follow-up at equal steps.

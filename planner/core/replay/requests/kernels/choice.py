@@ -10,7 +10,7 @@ from planner.core.replay.requests.kernels.layout import (
     COUNT,
     FIRST,
     NEXT_US,
-    NOBODY,
+    NIL,
     SECOND,
     Record,
     floats,
@@ -44,7 +44,7 @@ def bucket_of(us: float) -> int:
 
 
 @njit
-def mixed(x: np.uint64) -> np.uint64:
+def mix_bits(x: np.uint64) -> np.uint64:
     """Scramble 64 bits (the finaliser of splitmix64, public domain)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -55,27 +55,27 @@ def mixed(x: np.uint64) -> np.uint64:
 def uniform(seed: int, seq: int, role: int, salt: int) -> float:
     """A number from 0 to 1 that depends on nothing but its arguments."""
     stream = np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(1 + salt + 2 * role)
-    return float(mixed(mixed(stream) ^ np.uint64(seq)) >> np.uint64(11)) / 9007199254740992.0
+    return float(mix_bits(mix_bits(stream) ^ np.uint64(seq)) >> np.uint64(11)) / 9007199254740992.0
 
 
 @njit
-def choose_unit(book: Record, balancer: int, seq: int, role: int) -> int:
-    """The place in a stage's table of the unit for a request, of those that take work; NOBODY where none does."""
-    row = 8 * padded(book.units_rows)
+def choose_unit(state: Record, balancer: int, seq: int, role: int) -> int:
+    """The place in a stage's table of the unit for a request, of those that take work; NIL where none does."""
+    row = 8 * padded(state.units_rows)
     return choose(
-        balancer,
-        book.open,
-        book.candidates,
-        book.numbers_at,
-        book.loads_at + COUNT * row,
-        book.loads_at + FIRST * row,
-        book.loads_at + SECOND * row,
-        book.total_first,
-        book.total_second,
-        book.seed,
-        seq,
-        role,
-        book.last_unit,
+        balancer=balancer,
+        size=state.open,
+        candidates=state.candidates,
+        numbers_at=state.numbers_at,
+        count_at=state.loads_at + COUNT * row,
+        first_at=state.loads_at + FIRST * row,
+        second_at=state.loads_at + SECOND * row,
+        total_first=state.total_first,
+        total_second=state.total_second,
+        seed=state.seed,
+        seq=seq,
+        role=role,
+        last=state.last_unit,
     )
 
 
@@ -95,31 +95,30 @@ def choose(
     role: int,
     last: int,
 ) -> int:
-    """The place of the one for a request among `size` that may be candidates; NOBODY where none is.
+    """The place of the one for a request among `size` that may be candidates; NIL where none is.
 
-    Arrays by address: numbers, ascending; loads, padded and inf for those that are no candidates: count in requests;
-    first,
-    which least-kv looks at, and second, the two keys. total_: sums over candidates. last: the number chosen before, for
-    round-robin. Among equals the lowest.
+    Arrays by address: numbers, ascending; loads, padded and inf for those that are not candidates: count in requests;
+    first, which least-kv looks at, and second, the two keys. total_: sums over candidates. last: the number chosen
+    before, for round-robin. Among equals the lowest.
     """
     if candidates == 0:
-        return NOBODY
+        return NIL
     count = floats(count_at, padded(size))
     if balancer >= TWO_KEY:
-        # loads over their means: multiplied crosswise with totals; a load that nobody has does not count
+        # loads over their means: multiplied crosswise with totals; a load that no candidate has does not count
         scale, other = max(total_second, 1.0), max(total_first, 1.0)
-        return least_of_two(floats(first_at, padded(size)), floats(second_at, padded(size)), scale, other)
+        return argmin_of_larger(floats(first_at, padded(size)), floats(second_at, padded(size)), scale, other)
     if balancer == SHORTEST_QUEUE:
-        return least(count)
+        return argmin(count)
     if balancer == LEAST_KV:
-        return least(floats(first_at, padded(size)))
+        return argmin(floats(first_at, padded(size)))
     if balancer == ROUND_ROBIN:
         return _next(count, ints(numbers_at, size), last)
-    one = _nth(count, int(uniform(seed, seq, role, 0) * candidates))
+    drawn = _nth(count, int(uniform(seed, seq, role, 0) * candidates))
     if balancer == RANDOM:
-        return one
+        return drawn
     other = _nth(count, int(uniform(seed, seq, role, 1) * candidates))
-    return other if count[other] < count[one] else one
+    return other if count[other] < count[drawn] else drawn
 
 
 @njit
@@ -129,50 +128,50 @@ def _nth(count: Floats, nth: int) -> int:
             if nth == 0:
                 return place
             nth -= 1
-    return NOBODY
+    return NIL
 
 
 @njit
 def _next(count: Floats, numbers: Ints, last: int) -> int:
-    lowest = NOBODY
+    lowest = NIL
     for place in range(count.shape[0]):
         if count[place] < np.inf:
             if numbers[place] > last:
                 return place
-            if lowest == NOBODY:
+            if lowest == NIL:
                 lowest = place
     return lowest
 
 
 @njit
-def least(load: Floats) -> int:
+def argmin(load: Floats) -> int:
     """The first place of the smallest load. load: not negative, padded."""
-    return least_of_two(load, load, 1.0, 1.0)
+    return argmin_of_larger(load, load, 1.0, 1.0)
 
 
 @njit
-def least_of_two(first: Floats, second: Floats, scale_first: float, scale_second: float) -> int:
+def argmin_of_larger(first: Floats, second: Floats, scale_first: float, scale_second: float) -> int:
     """The first place of the smallest larger one of two scaled loads, not negative, padded.
 
-    Twice through without a branch on the loads, which nobody could predict: once for the smallest, once for its place.
+    Two passes without a branch on the loads, which no predictor could guess: one for the smallest, one for its place.
     Bits of floats that are not negative are ordered as these, and a minimum of integers is compiled to vectors.
     """
     smallest = np.int64(_INF_BITS)
     for place in range(first.shape[0]):
-        one, other = first[place] * scale_first, second[place] * scale_second
-        smallest = min(smallest, np.float64(one if one > other else other).view(np.int64))
-    found = np.int64(first.shape[0])
+        key, other = first[place] * scale_first, second[place] * scale_second
+        smallest = min(smallest, np.float64(key if key > other else other).view(np.int64))
+    lowest = np.int64(first.shape[0])
     for place in range(first.shape[0]):
-        one, other = first[place] * scale_first, second[place] * scale_second
-        key = np.float64(one if one > other else other).view(np.int64)
-        found = min(found, place if key == smallest else np.int64(first.shape[0]))
-    return found
+        key, other = first[place] * scale_first, second[place] * scale_second
+        larger = np.float64(key if key > other else other).view(np.int64)
+        lowest = min(lowest, place if larger == smallest else np.int64(first.shape[0]))
+    return lowest
 
 
 @njit
-def take(book: Record, kept: int, number: int) -> int:
+def add_unit(state: Record, kept: int, number: int) -> int:
     """Put a unit that takes work from now on among the first `kept` of a stage's table; its place."""
-    numbers, loads = numbers_of(book), loads_of(book)
+    numbers, loads = numbers_of(state), loads_of(state)
     place = kept
     while place > 0 and numbers[place - 1] > number:
         numbers[place] = numbers[place - 1]
@@ -181,27 +180,27 @@ def take(book: Record, kept: int, number: int) -> int:
     numbers[place] = number
     loads[:, place] = 0.0
     loads[NEXT_US, place] = np.inf
-    book.open = kept + 1
-    book.candidates += 1
+    state.open = kept + 1
+    state.candidates += 1
     return place
 
 
 @njit
-def stop(book: Record, place: int) -> None:
+def close_unit(state: Record, place: int) -> None:
     """Let a unit of a stage's table take no work from now on."""
-    loads = loads_of(book)
-    book.candidates -= 1
-    book.total_first -= loads[FIRST, place]
-    book.total_second -= loads[SECOND, place]
+    loads = loads_of(state)
+    state.candidates -= 1
+    state.total_first -= loads[FIRST, place]
+    state.total_second -= loads[SECOND, place]
     loads[COUNT:, place] = np.inf
 
 
 @njit
-def load(book: Record, place: int, count: float, first: float, second: float) -> None:
+def add_load(state: Record, place: int, count: float, first: float, second: float) -> None:
     """Add to the loads of a unit that takes work."""
-    loads = loads_of(book)
+    loads = loads_of(state)
     loads[COUNT, place] += count
     loads[FIRST, place] += first
     loads[SECOND, place] += second
-    book.total_first += first
-    book.total_second += second
+    state.total_first += first
+    state.total_second += second

@@ -1,8 +1,8 @@
 """Records of a replay's arrays, and where kernels find them. Importing this module imports numba.
 
-Each stage has a book: one record with its rules, where things stand, and the addresses of its arrays. Kernels hand on
-the book alone, because an array argument is copied and counted at every call, which takes longer than most calls do.
-Whoever makes a book keeps its arrays alive and enters them with `enter`.
+Each stage has a state: one record with its rules, counters and times, and the addresses of its arrays. Kernels pass on
+the state alone, because an array argument is copied and counted at every call, which takes longer than most calls do.
+The owner of a state keeps its arrays alive and enters their addresses with `enter`.
 """
 
 from typing import Any, TypeAlias
@@ -23,15 +23,15 @@ Records: TypeAlias = NDArray[np.void]
 Record: TypeAlias = Any
 """One element of Records."""
 
-NOBODY = -1
-"""No request, no unit: the end of a list."""
+NIL = -1
+"""No request, no unit: the end of a linked list."""
 MINUTE_US, HOUR_US = 60e6, 3600e6
 RING = 1 << 13
 """Steps ahead for which leavers are counted, and steps back whose ends are known; a power of two."""
-TAKE, STOP, HOUSE, DRAIN, DEADLINE, FAIL = range(6)
-"""Events of the fleet in the order of one moment: a unit takes work from now on; takes none any more; those who found
-no unit are sent to one; a unit's line is sent elsewhere; its streams are to leave after the step in progress; it fails
-with all that it holds. The first two say who may be chosen in the others."""
+TAKE, STOP, ASSIGN, DRAIN, DEADLINE, FAIL = range(6)
+"""Events of the fleet in the order of one moment: a unit takes work from now on; takes none any more; requests that no
+unit could take are assigned to one; a unit's queue is sent elsewhere; its streams are to leave after the step in
+progress; it fails with all that it holds. The first two decide which units may be chosen in the others."""
 NEXT_US, COUNT, FIRST, SECOND = range(4)
 """Rows of loads by place in the table of units. When the unit's pass ends or begins, or its step ends; inf: not by
 itself. Then inf where it takes no work: requests and streams; missed tokens (prefill) or KV (decode); work, ns
@@ -54,20 +54,20 @@ HANDED = _fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id
 LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id")
 """A request that was in a decode unit when it failed. context: what is to be read again. to_go: steps."""
 
-PREFILL_BOOK = _fields(
+PREFILL_STATE = _fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
     "from_us to_us end_us ttft_us sample_us sample_every_us",
-    "candidates open last_unit homeless_head homeless_tail retry_head retry_tail next_event free room out homes "
-    "balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
-    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows homes_at "
-    "homes_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at out_rows "
-    "samples samples_at samples_rows",
+    "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room out "
+    "affinities balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
+    "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows affinity_at "
+    "affinity_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at "
+    "out_rows samples samples_at samples_rows",
 )
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
-`candidates`. open: rows of the table of units in use. retry_: those rejected that will be tried again, the next first.
-free, room: first free place of the pool, and their number. out: rows written. homes: sessions or blocks whose unit is
-known. sample_us: of the next sample. Then rules and speeds as in `planner.core.replay.requests.model`, the window that
-counts, the end of all, the target."""
+`candidates`. open: rows of the table of units in use. unassigned_: requests that no unit could take. retry_: those
+rejected that will be tried again, the next first. free, room: first free place of the pool, and their number. out: rows
+written. affinities: sessions or blocks in its table. sample_us: of the next sample. Then rules and speeds as in
+`planner.core.replay.requests.model`, the window that counts, the end of all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
@@ -95,10 +95,10 @@ PREFILL_HOUR = _fields("arrived full late retried read ttft_us ttft_met hit_toke
 TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
 PREFILL_KEPT = _fields("first_us", "status unit")
 
-DECODE_BOOK = _fields(
+DECODE_STATE = _fields(
     "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens from_us to_us end_us "
     "ttft_us tpot_us sample_every_us",
-    "candidates open last_unit homeless_head homeless_tail next_event used moved samples "
+    "candidates open last_unit unassigned_head unassigned_tail next_event used moved samples "
     "balancer rank_balancer exact seed most_streams "
     "lost lost_at lost_rows "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows owners_at leaving_at ends_us_at "
@@ -120,7 +120,7 @@ STREAM = np.dtype(
 )
 """A request in decode. departs: the step of its unit after
 which it leaves; minus the steps to go while it waits; 0 when all is done. context: KV, when admitted less the unit's
-steps then, so that KV grows with the steps. following: in a line, or among those that leave long after."""
+steps then, so that KV grows with the steps. following: in a queue, or among those that leave long after."""
 DECODE_UNIT = _fields(
     "clock_us leaves_us drains_us drain_took_us",
     "place slot takes steps settled streams kv_tokens head tail far last_rank moved lost",
@@ -137,15 +137,15 @@ token, and of these within the target."""
 PREFILL_SAMPLE = _fields("at_us tokens requests")
 """Largest over mean missed tokens and requests of the prefill units that take work."""
 SAMPLE = _fields("at_us kv streams rank_kv rank_streams")
-"""Largest over mean load of the units that take work, with those in line; of the ranks in a unit, the mean of units."""
+"""Largest over mean load of the units that take work, with those queued; of the ranks in a unit, the mean of units."""
 DECODE_KEPT = _fields("finish_us", "unit step moved lost")
 
 
-def enter(book: Records, **arrays: Records | Floats | Ints | NDArray[np.int32]) -> None:
-    """Write addresses of arrays into a book. They have to be kept alive, and entered again when they are replaced."""
+def enter(state: Records, **arrays: Records | Floats | Ints | NDArray[np.int32]) -> None:
+    """Write addresses of arrays into a state. They have to be kept alive, and entered again when they are replaced."""
     for name, array in arrays.items():
         assert array.flags.c_contiguous
-        book[f"{name}_at"] = array.ctypes.data
+        state[f"{name}_at"] = array.ctypes.data
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -177,18 +177,18 @@ def padded(size: int) -> int:
 
 
 @njit
-def numbers_of(book: Record) -> Ints:
+def numbers_of(state: Record) -> Ints:
     """Numbers of units by place in the table, ascending; the first `open` of them."""
-    return carray(at_address(book.numbers_at), (book.units_rows,), np.int64)
+    return carray(at_address(state.numbers_at), (state.units_rows,), np.int64)
 
 
 @njit
-def loads_of(book: Record) -> Floats:
+def loads_of(state: Record) -> Floats:
     """Loads by place in the table: (4, units, padded)."""
-    return carray(at_address(book.loads_at), (4, padded(book.units_rows)), np.float64)
+    return carray(at_address(state.loads_at), (4, padded(state.units_rows)), np.float64)
 
 
 @njit
-def events_of(book: Record) -> Records:
+def events_of(state: Record) -> Records:
     """What happens to the fleet, in order of time."""
-    return carray(at_address(book.events_at), (book.events_rows,), EVENT)
+    return carray(at_address(state.events_at), (state.events_rows,), EVENT)

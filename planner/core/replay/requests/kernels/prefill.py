@@ -1,22 +1,12 @@
 """Prefill units, event by event: queues, passes, draining. Compiled; importing this module imports numba.
 
-Requests that are here lie in a pool, one cache line each, whose free places are linked; queues and passes are linked
-lists through it. What lasts from chunk to chunk is in the book and its arrays (`kernels.layout`).
+Requests in prefill lie in a pool, one cache line each, whose free places are linked; queues and passes are linked lists
+through it. What lasts from chunk to chunk is in the stage's state and its arrays (`kernels.layout`).
 """
 
 import numpy as np
 
-from planner.core.replay.requests.kernels.choice import (
-    BUCKETS,
-    PREFIX_AWARE,
-    bucket_of,
-    choose_unit,
-    least,
-    load,
-    stop,
-    take,
-)
-from planner.core.replay.requests.kernels.home import (
+from planner.core.replay.requests.kernels.affinity import (
     ROLE,
     alone_ns,
     alone_us,
@@ -24,7 +14,18 @@ from planner.core.replay.requests.kernels.home import (
     choose_by_session,
     units_of,
 )
+from planner.core.replay.requests.kernels.choice import (
+    BUCKETS,
+    PREFIX_AWARE,
+    add_load,
+    add_unit,
+    argmin,
+    bucket_of,
+    choose_unit,
+    close_unit,
+)
 from planner.core.replay.requests.kernels.layout import (
+    ASSIGN,
     COUNT,
     DRAIN,
     FAIL,
@@ -32,10 +33,9 @@ from planner.core.replay.requests.kernels.layout import (
     FULL,
     HANDED,
     HOUR_US,
-    HOUSE,
     LATE,
     NEXT_US,
-    NOBODY,
+    NIL,
     PREFILL_HOUR,
     PREFILL_KEPT,
     PREFILL_SAMPLE,
@@ -51,7 +51,7 @@ from planner.core.replay.requests.kernels.layout import (
     numbers_of,
     padded,
 )
-from planner.core.replay.requests.kernels.line import all_of, not_begun, pool_of
+from planner.core.replay.requests.kernels.queues import pool_of, take_all, take_not_begun
 from planner.core.replay.requests.kernels.tally import count_pass, count_queued, minute_of, prefill_minutes
 from planner.jit import njit
 from planner.units import Ints
@@ -61,15 +61,15 @@ WINDOW, DEPTH = 1, 2
 
 
 @njit
-def _hour(book: Record, arrival_us: float, class_id: int) -> Record:
+def _hour(state: Record, arrival_us: float, class_id: int) -> Record:
     """The tally of a request that counts."""
-    hours = carray(at_address(book.hours_at), (book.hours_rows, book.classes), PREFILL_HOUR)
-    return hours[int((arrival_us - book.from_us) / HOUR_US), class_id]
+    hours = carray(at_address(state.hours_at), (state.hours_rows, state.classes), PREFILL_HOUR)
+    return hours[int((arrival_us - state.from_us) / HOUR_US), class_id]
 
 
 @njit
 def arrive(
-    books: Records,
+    states: Records,
     arrival_us: Ints,
     input_tokens: Ints,
     cached_input_tokens: Ints,
@@ -85,313 +85,327 @@ def arrive(
     block_from: empty where requests have no blocks. Where hits are found by routing, they are written to
     cached_input_tokens.
     """
-    book, blocks = books[0], block_from.shape[0] > 0
-    pool = pool_of(book)
+    state, blocks = states[0], block_from.shape[0] > 0
+    pool = pool_of(state)
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
-        if at >= book.horizon_us:
-            _advance(book, at)
-        if at >= book.sample_us:
-            _sample(book, at)
-        place = book.free
+        if at >= state.horizon_us:
+            _advance(state, at)
+        if at >= state.sample_us:
+            _sample(state, at)
+        place = state.free
         request = pool[place]
-        book.free = request.following
-        book.room -= 1
+        state.free = request.following
+        state.room -= 1
         missed, done = input_tokens[row] - cached_input_tokens[row], cached_input_tokens[row]
         request.arrival_us = at
         request.tried_us = at
         request.tries = 0
         request.missed = missed
         request.done = done
-        request.cached = 0 if book.routed else done
+        request.cached = 0 if state.routed else done
         request.piece = -1
-        request.work_ns = alone_ns(book, missed, done)
+        request.work_ns = alone_ns(state, missed, done)
         request.output_tokens = output_tokens[row]
         request.class_id = class_id[row]
         request.seq = first_seq + row
         request.session_id = session_id[row]
-        if blocks and (book.routed or book.balancer == PREFIX_AWARE):
-            chosen = choose_by_blocks(book, request, block_ids[block_from[row] : block_from[row + 1]])
+        if blocks and (state.routed or state.balancer == PREFIX_AWARE):
+            chosen = choose_by_blocks(state, request, block_ids[block_from[row] : block_from[row + 1]])
             cached_input_tokens[row] = request.done
-            _join(book, place, chosen, at, book.queue_limit)
+            _join(state, place, chosen, at, state.queue_limit)
         else:
-            _dispatch(book, place, at, book.queue_limit)
+            _dispatch(state, place, at, state.queue_limit)
     for row in range(arrival_us.shape[0]):
-        count_queued(book, arrival_us[row], 1)
-        if book.from_us <= arrival_us[row] < book.to_us:
-            tally = _hour(book, arrival_us[row], class_id[row])
+        count_queued(state, arrival_us[row], 1)
+        if state.from_us <= arrival_us[row] < state.to_us:
+            tally = _hour(state, arrival_us[row], class_id[row])
             tally.arrived += 1
             tally.hit_tokens += cached_input_tokens[row]
             tally.input_tokens += input_tokens[row]
 
 
 @njit
-def _sample(book: Record, at: float) -> None:
+def _sample(state: Record, at: float) -> None:
     """How uneven the load is over the units that take work."""
-    loads, units, numbers = loads_of(book), units_of(book), numbers_of(book)
-    row = carray(at_address(book.samples_at), (book.samples_rows,), PREFILL_SAMPLE)[book.samples]
-    book.samples += 1
-    book.sample_us = (np.floor(at / book.sample_every_us) + 1) * book.sample_every_us
-    most, most_tokens, all_tokens, everybody = 0.0, 0.0, 0.0, 0.0
-    for place in range(book.open):
+    loads, units, numbers = loads_of(state), units_of(state), numbers_of(state)
+    row = carray(at_address(state.samples_at), (state.samples_rows,), PREFILL_SAMPLE)[state.samples]
+    state.samples += 1
+    state.sample_us = (np.floor(at / state.sample_every_us) + 1) * state.sample_every_us
+    most, most_tokens, all_tokens, all_requests = 0.0, 0.0, 0.0, 0.0
+    for place in range(state.open):
         if units[numbers[place]].takes:
             most, most_tokens = max(most, loads[COUNT, place]), max(most_tokens, loads[FIRST, place])
-            everybody += loads[COUNT, place]
+            all_requests += loads[COUNT, place]
             all_tokens += loads[FIRST, place]
     row.at_us = at
-    row.tokens = most_tokens * book.candidates / all_tokens if all_tokens > 0 else 1.0
-    row.requests = most * book.candidates / everybody if everybody > 0 else 1.0
+    row.tokens = most_tokens * state.candidates / all_tokens if all_tokens > 0 else 1.0
+    row.requests = most * state.candidates / all_requests if all_requests > 0 else 1.0
 
 
 @njit
-def advance(books: Records, until_us: float) -> None:
+def advance(states: Records, until_us: float) -> None:
     """Let everything up to and including a time, which is finite, happen."""
-    _advance(books[0], until_us)
+    _advance(states[0], until_us)
 
 
 @njit
-def read_again(books: Records, lost: Records, first: int, at: float) -> None:
+def read_again(states: Records, lost: Records, first: int, at: float) -> None:
     """Take in what decode units held that fail now, to be read from the start; all before now has happened.
 
     lost: rows of the decode stage's LOST from `first` on.
     """
-    book = books[0]
-    pool, events = pool_of(book), events_of(book)
-    while book.next_event < book.events_rows and events[book.next_event].at_us <= at:
-        _fleet_event(book)
+    state = states[0]
+    pool, events = pool_of(state), events_of(state)
+    while state.next_event < state.events_rows and events[state.next_event].at_us <= at:
+        _fleet_event(state)
     for row in range(lost.shape[0]):
-        place = book.free
+        place = state.free
         request = pool[place]
-        book.free = request.following
-        book.room -= 1
+        state.free = request.following
+        state.room -= 1
         request.arrival_us = lost[row].arrival_us
         request.tried_us = at
         request.tries = 0
         request.missed = lost[row].context
         request.done = request.cached = 0
         request.piece = -1
-        request.work_ns = alone_ns(book, lost[row].context, 0)
+        request.work_ns = alone_ns(state, lost[row].context, 0)
         request.output_tokens = -1 - (first + row)
         request.class_id = lost[row].class_id
         request.seq = lost[row].seq
-        request.session_id = NOBODY
-        count_queued(book, at, 1)
-        _dispatch(book, place, at, 0)
+        request.session_id = NIL
+        count_queued(state, at, 1)
+        _dispatch(state, place, at, 0)
 
 
 @njit
-def count_read(books: Records) -> None:
+def count_read(states: Records) -> None:
     """Tally the requests of the output."""
-    book = books[0]
-    out = carray(at_address(book.out_at), (book.out_rows,), HANDED)
-    ttft = carray(at_address(book.ttft_at), (book.hours_rows, book.classes, BUCKETS), np.int32)
-    for row in range(book.out):
+    state = states[0]
+    out = carray(at_address(state.out_at), (state.out_rows,), HANDED)
+    ttft = carray(at_address(state.ttft_at), (state.hours_rows, state.classes, BUCKETS), np.int32)
+    for row in range(state.out):
         handed = out[row]
-        if handed.output_tokens >= 0 and book.from_us <= handed.arrival_us < book.to_us:
+        if handed.output_tokens >= 0 and state.from_us <= handed.arrival_us < state.to_us:
             waited = handed.at_us - handed.arrival_us
-            tally = _hour(book, handed.arrival_us, handed.class_id)
+            tally = _hour(state, handed.arrival_us, handed.class_id)
             tally.read += 1
             tally.ttft_us += waited
-            tally.ttft_met += waited <= book.ttft_us
-            ttft[int((handed.arrival_us - book.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1
+            tally.ttft_met += waited <= state.ttft_us
+            ttft[int((handed.arrival_us - state.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1
 
 
 @njit
-def _advance(book: Record, until_us: float) -> None:
-    numbers, units, events = numbers_of(book), units_of(book), events_of(book)
+def _advance(state: Record, until_us: float) -> None:
+    numbers, units, events = numbers_of(state), units_of(state), events_of(state)
     while True:
-        next_us = loads_of(book)[NEXT_US, : padded(book.open)]
+        next_us = loads_of(state)[NEXT_US, : padded(state.open)]
         fleet = np.inf
-        if book.next_event < book.events_rows:
-            fleet = events[book.next_event].at_us
-        first = least(next_us) if book.open > 0 else NOBODY
-        soonest = next_us[first] if book.open > 0 else np.inf
-        again = pool_of(book)[book.retry_head].tried_us if book.retry_head != NOBODY else np.inf
-        book.horizon_us = min(fleet, soonest, again)
-        if book.horizon_us > until_us:
+        if state.next_event < state.events_rows:
+            fleet = events[state.next_event].at_us
+        first = argmin(next_us) if state.open > 0 else NIL
+        soonest = next_us[first] if state.open > 0 else np.inf
+        again = pool_of(state)[state.retry_head].tried_us if state.retry_head != NIL else np.inf
+        state.horizon_us = min(fleet, soonest, again)
+        if state.horizon_us > until_us:
             return
         if fleet <= min(soonest, again):
-            _fleet_event(book)
+            _fleet_event(state)
         elif again < soonest:
-            _try_again(book)
-        elif units[numbers[first]].pass_head != NOBODY:
-            _end_pass(book, numbers[first], soonest)
+            _retry(state)
+        elif units[numbers[first]].pass_head != NIL:
+            _end_pass(state, numbers[first], soonest)
         else:
-            _start_pass(book, units[numbers[first]], soonest)
+            _start_pass(state, units[numbers[first]], soonest)
 
 
 @njit
-def _fleet_event(book: Record) -> None:
-    event = events_of(book)[book.next_event]
-    book.next_event += 1
-    unit = units_of(book)[event.unit]
-    place, limit = NOBODY, 0
+def _fleet_event(state: Record) -> None:
+    event = events_of(state)[state.next_event]
+    state.next_event += 1
+    unit = units_of(state)[event.unit]
+    place, limit = NIL, 0
     if event.kind == TAKE:
-        _open(book, event.unit)
+        _open(state, event.unit)
     elif event.kind == STOP:
         unit.takes = 0
-        stop(book, unit.place)
-    elif event.kind == HOUSE:
-        place, limit = book.homeless_head, book.queue_limit
-        book.homeless_head = book.homeless_tail = NOBODY
+        close_unit(state, unit.place)
+    elif event.kind == ASSIGN:
+        place, limit = state.unassigned_head, state.queue_limit
+        state.unassigned_head = state.unassigned_tail = NIL
     elif event.kind == DRAIN:
-        place = not_begun(book, unit)
-        unit.drain_took_us = 0.0 if unit.pass_head == NOBODY and unit.head == NOBODY else np.inf
+        place = take_not_begun(state, unit)
+        unit.drain_took_us = 0.0 if unit.pass_head == NIL and unit.head == NIL else np.inf
     elif event.kind == FAIL:
-        place = all_of(book, unit, event.at_us)
-    while place != NOBODY:
-        following = np.int64(pool_of(book)[place].following)
-        _dispatch(book, place, event.at_us, limit)
+        place = take_all(state, unit, event.at_us)
+    while place != NIL:
+        following = np.int64(pool_of(state)[place].following)
+        _dispatch(state, place, event.at_us, limit)
         place = following
 
 
 @njit
-def _open(book: Record, number: int) -> None:
+def _open(state: Record, number: int) -> None:
     """Put a unit into the table, and leave those out that have ended what they began."""
-    numbers, loads, units = numbers_of(book), loads_of(book), units_of(book)
+    numbers, loads, units = numbers_of(state), loads_of(state), units_of(state)
     kept = 0
-    for place in range(book.open):
+    for place in range(state.open):
         if loads[COUNT, place] < np.inf or loads[NEXT_US, place] < np.inf:
             numbers[kept] = numbers[place]
             loads[:, kept] = loads[:, place]
             kept += 1
-    loads[:, kept : book.open] = np.inf
-    take(book, kept, number)
+    loads[:, kept : state.open] = np.inf
+    add_unit(state, kept, number)
     units[number].takes = 1
-    for place in range(book.open):
+    for place in range(state.open):
         units[numbers[place]].place = place
 
 
 @njit
-def _try_again(book: Record) -> None:
+def _retry(state: Record) -> None:
     """The next of the rejected that come again is there."""
-    place = book.retry_head
-    request = pool_of(book)[place]
-    book.retry_head = request.following
-    if book.retry_head == NOBODY:
-        book.retry_tail = NOBODY
-    count_queued(book, request.tried_us, 1)
-    _dispatch(book, place, request.tried_us, book.queue_limit)
+    place = state.retry_head
+    request = pool_of(state)[place]
+    state.retry_head = request.following
+    if state.retry_head == NIL:
+        state.retry_tail = NIL
+    count_queued(state, request.tried_us, 1)
+    _dispatch(state, place, request.tried_us, state.queue_limit)
 
 
 @njit
-def _dispatch(book: Record, place: int, at: float, limit: int) -> None:
+def _dispatch(state: Record, place: int, at: float, limit: int) -> None:
     """Let the balancer send a request to a unit; see _join."""
-    request = pool_of(book)[place]
-    if book.balancer == PREFIX_AWARE and request.session_id >= 0 and book.candidates > 0:
-        chosen = choose_by_session(book, request)
+    request = pool_of(state)[place]
+    if state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
+        chosen = choose_by_session(state, request)
     else:
-        chosen = choose_unit(book, book.balancer, request.seq, ROLE)
-    _join(book, place, chosen, at, limit)
+        chosen = choose_unit(state, state.balancer, request.seq, ROLE)
+    _join(state, place, chosen, at, limit)
 
 
 @njit
-def _join(book: Record, place: int, chosen: int, at: float, limit: int) -> None:
+def _join(state: Record, place: int, chosen: int, at: float, limit: int) -> None:
     """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
-    pool = pool_of(book)
+    pool = pool_of(state)
     request = pool[place]
-    request.following = NOBODY
-    if chosen == NOBODY:
-        if book.homeless_head == NOBODY:
-            book.homeless_head = place
+    request.following = NIL
+    if chosen == NIL:
+        if state.unassigned_head == NIL:
+            state.unassigned_head = place
         else:
-            pool[book.homeless_tail].following = place
-        book.homeless_tail = place
+            pool[state.unassigned_tail].following = place
+        state.unassigned_tail = place
         return
-    book.last_unit = numbers_of(book)[chosen]
-    unit = units_of(book)[book.last_unit]
+    state.last_unit = numbers_of(state)[chosen]
+    unit = units_of(state)[state.last_unit]
     if limit > 0 and unit.waiting >= limit and request.output_tokens >= 0:
-        _reject(book, place, FULL, at)
+        _reject(state, place, FULL, at)
         return
-    if unit.head == NOBODY:
+    if unit.head == NIL:
         unit.head = place
     else:
         pool[unit.tail].following = place
     unit.tail = place
     unit.waiting += 1
     unit.waiting_missed += request.missed
-    load(book, chosen, 1.0, request.missed, request.work_ns)
-    if unit.pass_head == NOBODY:
-        _start_pass(book, unit, at)
+    add_load(state, chosen, 1.0, request.missed, request.work_ns)
+    if unit.pass_head == NIL:
+        _start_pass(state, unit, at)
 
 
 @njit
-def _start_pass(book: Record, unit: Record, at: float) -> None:
-    """Start a pass of a unit that has none, where somebody waits and the queue's mode says so."""
-    pool, next_us = pool_of(book), loads_of(book)[NEXT_US]
+def _start_pass(state: Record, unit: Record, at: float) -> None:
+    """Start a pass of a unit that has none, where requests wait and the queue's mode says so."""
+    next_us = loads_of(state)[NEXT_US]
     next_us[unit.place] = np.inf
-    if unit.head == NOBODY:
+    if unit.head == NIL:
         return
-    if book.mode == WINDOW and unit.waiting_missed < book.pass_tokens:
-        opens = pool[unit.head].tried_us + book.window_us
+    if state.mode == WINDOW and unit.waiting_missed < state.pass_tokens:
+        opens = pool_of(state)[unit.head].tried_us + state.window_us
         if at < opens:
             next_us[unit.place] = opens
-            book.horizon_us = min(book.horizon_us, opens)
+            state.horizon_us = min(state.horizon_us, opens)
             return
-    most = _batch(book, unit.waiting) if book.mode == DEPTH else unit.waiting
-    taken, tokens, begun, longest, total, last = 0, 0, 0, 0.0, 0.0, NOBODY
+    tokens, begun, longest, total = _fill_pass(state, unit, at)
+    if unit.pass_head == NIL:
+        return
+    # a pass takes as long as its longest piece alone on one rank, or all its work on all ranks
+    lasts = state.pass_us + max(longest, total / state.parallel)
+    next_us[unit.place] = at + lasts
+    state.horizon_us = min(state.horizon_us, at + lasts)
+    unit.work_share = total / state.parallel / lasts if lasts > 0 else 0.0
+    count_queued(state, at, -begun)
+    count_pass(state, at, at + lasts, unit.work_share, 1.0)
+    prefill_minutes(state)[minute_of(state, at)].tokens += tokens
+
+
+@njit
+def _fill_pass(state: Record, unit: Record, at: float) -> tuple[int, int, float, float]:
+    """Move requests from a unit's queue to its pass, and reject those that waited too long.
+
+    Returns the pass's tokens, requests that had not been begun before, and the longest and the sum of their times.
+    """
+    pool = pool_of(state)
+    most = _batch(state, unit.waiting) if state.mode == DEPTH else unit.waiting
+    taken, tokens, begun, longest, total, last = 0, 0, 0, 0.0, 0.0, NIL
     place = unit.head
-    while place != NOBODY:
+    while place != NIL:
         request = pool[place]
         following = np.int64(request.following)
-        piece = min(np.int64(request.missed), book.chunk_tokens)
+        piece = min(np.int64(request.missed), state.chunk_tokens)
         fresh = request.piece < 0
-        late = fresh and at - request.tried_us > book.timeout_us and request.output_tokens >= 0
-        if not late and taken > 0 and (tokens + piece > book.pass_tokens or taken >= most):
+        late = fresh and at - request.tried_us > state.timeout_us and request.output_tokens >= 0
+        if not late and taken > 0 and (tokens + piece > state.pass_tokens or taken >= most):
             break
         unit.waiting -= 1
         unit.waiting_missed -= request.missed
         if late:
             if unit.takes:
-                load(book, unit.place, -1.0, -request.missed, -request.work_ns)
-            _reject(book, place, LATE, at)
+                add_load(state, unit.place, -1.0, -request.missed, -request.work_ns)
+            _reject(state, place, LATE, at)
             place = following
             continue
         begun += fresh
         request.piece = piece
-        if last == NOBODY:
+        if last == NIL:
             unit.pass_head = place
         else:
             pool[last].following = place
         last, place = place, following
         taken += 1
         tokens += piece
-        work = alone_us(book, piece, request.done)
+        work = alone_us(state, piece, request.done)
         longest = max(longest, work)
         total += work
     unit.head = place
-    if place == NOBODY:
-        unit.tail = NOBODY
-    if taken > 0:
-        pool[last].following = NOBODY
-        lasts = book.pass_us + max(longest, total / book.parallel)
-        next_us[unit.place] = at + lasts
-        book.horizon_us = min(book.horizon_us, at + lasts)
-        unit.work_share = total / book.parallel / lasts if lasts > 0 else 0.0
-        count_queued(book, at, -begun)
-        count_pass(book, at, at + lasts, unit.work_share, 1.0)
-        prefill_minutes(book)[minute_of(book, at)].tokens += tokens
+    if place == NIL:
+        unit.tail = NIL
+    if last != NIL:
+        pool[last].following = NIL
+    return tokens, begun, longest, total
 
 
 @njit
-def _batch(book: Record, depth: int) -> int:
+def _batch(state: Record, depth: int) -> int:
     """Requests of a pass at most, when so many wait."""
-    rules = carray(at_address(book.depth_at), (2, book.depth_rows), np.int64)
+    rules = carray(at_address(state.depth_at), (2, state.depth_rows), np.int64)
     rule = 0
-    while rule + 1 < book.depth_rows and rules[0, rule + 1] <= depth:
+    while rule + 1 < state.depth_rows and rules[0, rule + 1] <= depth:
         rule += 1
     return rules[1, rule]
 
 
 @njit
-def _end_pass(book: Record, number: int, at: float) -> None:
+def _end_pass(state: Record, number: int, at: float) -> None:
     """Put the requests whose prompt is read out, and the rest back in front; then start the next pass."""
-    pool, unit = pool_of(book), units_of(book)[number]
+    pool, unit = pool_of(state), units_of(state)[number]
     place, before = unit.pass_head, unit.head
-    unit.pass_head = NOBODY
+    unit.pass_head = NIL
     unit.passes += 1
-    count, missed, work_ns, last = 0, 0, 0.0, NOBODY
-    while place != NOBODY:
+    count, missed, work_ns, last = 0, 0, 0.0, NIL
+    while place != NIL:
         request = pool[place]
         following = np.int64(request.following)
         work_ns -= request.work_ns
@@ -399,47 +413,47 @@ def _end_pass(book: Record, number: int, at: float) -> None:
         request.done += request.piece
         request.missed -= request.piece
         if request.missed > 0:
-            request.work_ns = alone_ns(book, request.missed, request.done)
+            request.work_ns = alone_ns(state, request.missed, request.done)
             work_ns += request.work_ns
             unit.waiting += 1
             unit.waiting_missed += request.missed
-            if last == NOBODY:
+            if last == NIL:
                 unit.head = place
             else:
                 pool[last].following = place
             last = place
         else:
             count -= 1
-            _put_out(book, request, number, at)
-            request.following = book.free
-            book.free = place
+            _write_output(state, request, number, at)
+            request.following = state.free
+            state.free = place
         place = following
-    book.room -= count
+    state.room -= count
     if unit.takes:
-        load(book, unit.place, count, missed, work_ns)
-    if last != NOBODY:
-        # what is left of long prompts goes on before anybody else
+        add_load(state, unit.place, count, missed, work_ns)
+    if last != NIL:
+        # what is left of long prompts goes on before all others
         pool[last].following = before
-        if before == NOBODY:
+        if before == NIL:
             unit.tail = last
-    if unit.head == NOBODY and unit.drain_took_us == np.inf:
+    if unit.head == NIL and unit.drain_took_us == np.inf:
         unit.drain_took_us = at - unit.drains_us
-    _start_pass(book, unit, at)
+    _start_pass(state, unit, at)
 
 
 @njit
-def _put_out(book: Record, request: Record, number: int, at: float) -> None:
+def _write_output(state: Record, request: Record, number: int, at: float) -> None:
     """Write a request whose prompt is read to the output."""
-    handed = carray(at_address(book.out_at), (book.out_rows,), HANDED)[book.out]
-    book.out += 1
+    handed = carray(at_address(state.out_at), (state.out_rows,), HANDED)[state.out]
+    state.out += 1
     handed.at_us = at
     handed.arrival_us = request.arrival_us
     handed.seq = request.seq
     handed.input_tokens = request.done
     handed.output_tokens = request.output_tokens
     handed.class_id = request.class_id
-    if book.kept_rows > 0:
-        kept = carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq]
+    if state.kept_rows > 0:
+        kept = carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[request.seq]
         kept.status = READ
         kept.unit = number
         if request.output_tokens >= 0:
@@ -447,34 +461,34 @@ def _put_out(book: Record, request: Record, number: int, at: float) -> None:
 
 
 @njit
-def _reject(book: Record, place: int, why: int, at: float) -> None:
-    """Send a request away, to come again or for good."""
-    pool = pool_of(book)
+def _reject(state: Record, place: int, why: int, at: float) -> None:
+    """Reject a request, for good or to be tried again."""
+    pool = pool_of(state)
     request = pool[place]
-    counts = book.from_us <= request.arrival_us < book.to_us
-    count_queued(book, at, -1)
-    if request.tries < book.retries:
+    counts = state.from_us <= request.arrival_us < state.to_us
+    count_queued(state, at, -1)
+    if request.tries < state.retries:
         request.tries += 1
-        request.tried_us = at + book.retry_after_us
-        request.following = NOBODY
-        # all wait as long: who is rejected later comes later
-        if book.retry_tail == NOBODY:
-            book.retry_head = place
+        request.tried_us = at + state.retry_after_us
+        request.following = NIL
+        # all wait as long, so the list of retries stays in order of time
+        if state.retry_tail == NIL:
+            state.retry_head = place
         else:
-            pool[book.retry_tail].following = place
-        book.retry_tail = place
-        book.horizon_us = min(book.horizon_us, request.tried_us)
+            pool[state.retry_tail].following = place
+        state.retry_tail = place
+        state.horizon_us = min(state.horizon_us, request.tried_us)
         if counts:
-            _hour(book, request.arrival_us, request.class_id).retried += 1
+            _hour(state, request.arrival_us, request.class_id).retried += 1
         return
-    if book.kept_rows > 0:
-        carray(at_address(book.kept_at), (book.kept_rows,), PREFILL_KEPT)[request.seq].status = why
+    if state.kept_rows > 0:
+        carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[request.seq].status = why
     if counts:
-        tally = _hour(book, request.arrival_us, request.class_id)
+        tally = _hour(state, request.arrival_us, request.class_id)
         if why == FULL:
             tally.full += 1
         else:
             tally.late += 1
-    request.following = book.free
-    book.free = place
-    book.room += 1
+    request.following = state.free
+    state.free = place
+    state.room += 1

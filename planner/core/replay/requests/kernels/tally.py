@@ -19,48 +19,48 @@ from planner.units import Floats
 
 
 @njit
-def minute_of(book: Record, at: float) -> int:
-    return min(int(at / MINUTE_US), book.minutes_rows - 1)
+def minute_of(state: Record, at: float) -> int:
+    return min(int(at / MINUTE_US), state.minutes_rows - 1)
 
 
 @njit
-def minute_end(book: Record, minute: int) -> float:
-    return min((minute + 1) * MINUTE_US, book.end_us)
+def minute_end(state: Record, minute: int) -> float:
+    return min((minute + 1) * MINUTE_US, state.end_us)
 
 
 @njit
-def queue_of(book: Record) -> Floats:
+def queue_of(state: Record) -> Floats:
     """Of requests that joined a role's queue less those that left it: number, and time to the minute's end."""
-    return carray(at_address(book.queue_at), (book.minutes_rows, 2), np.float64)
+    return carray(at_address(state.queue_at), (state.minutes_rows, 2), np.float64)
 
 
 @njit
-def count_queued(book: Record, at: float, change: int) -> None:
+def count_queued(state: Record, at: float, change: int) -> None:
     """So many requests wait from now on; fewer where it is below 0."""
-    minute = minute_of(book, at)
-    tally = queue_of(book)[minute]
+    minute = minute_of(state, at)
+    tally = queue_of(state)[minute]
     tally[0] += change
-    tally[1] += change * (minute_end(book, minute) - at)
+    tally[1] += change * (minute_end(state, minute) - at)
 
 
 @njit
-def prefill_minutes(book: Record) -> Records:
-    return carray(at_address(book.minutes_at), (book.minutes_rows,), PREFILL_MINUTE)
+def prefill_minutes(state: Record) -> Records:
+    return carray(at_address(state.minutes_at), (state.minutes_rows,), PREFILL_MINUTE)
 
 
 @njit
-def decode_minutes(book: Record) -> Records:
-    return carray(at_address(book.minutes_at), (book.minutes_rows,), DECODE_MINUTE)
+def decode_minutes(state: Record) -> Records:
+    return carray(at_address(state.minutes_at), (state.minutes_rows,), DECODE_MINUTE)
 
 
 @njit
-def count_pass(book: Record, from_us: float, to_us: float, work_share: float, sign: float) -> None:
+def count_pass(state: Record, from_us: float, to_us: float, work_share: float, sign: float) -> None:
     """Tally the time of a pass, or take it back. work_share: of it, what all ranks would need for its work."""
-    minutes = prefill_minutes(book)
-    to_us = min(to_us, book.end_us)
+    minutes = prefill_minutes(state)
+    to_us = min(to_us, state.end_us)
     while from_us < to_us:
-        minute = minute_of(book, from_us)
-        until = min(to_us, minute_end(book, minute))
+        minute = minute_of(state, from_us)
+        until = min(to_us, minute_end(state, minute))
         tally = minutes[minute]
         tally.busy_us += sign * (until - from_us)
         tally.work_us += sign * (until - from_us) * work_share
@@ -68,13 +68,13 @@ def count_pass(book: Record, from_us: float, to_us: float, work_share: float, si
 
 
 @njit
-def count_step(book: Record, from_us: float, to_us: float, streams: int, tokens: int, sign: float) -> None:
+def count_step(state: Record, from_us: float, to_us: float, streams: int, tokens: int, sign: float) -> None:
     """Tally the time of a step, or take it back."""
-    minutes = decode_minutes(book)
-    to_us = min(to_us, book.end_us)
+    minutes = decode_minutes(state)
+    to_us = min(to_us, state.end_us)
     while from_us < to_us:
-        minute = minute_of(book, from_us)
-        until = min(to_us, minute_end(book, minute))
+        minute = minute_of(state, from_us)
+        until = min(to_us, minute_end(state, minute))
         tally = minutes[minute]
         lasts = sign * (until - from_us)
         tally.busy_us += lasts

@@ -1,0 +1,84 @@
+"""Settings, from the pydantic models: fields of a scenario with default and provenance, and the jobs file."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+from pydantic import BaseModel
+from words import Schema, code, definition, is_optional, kind_of, prose
+
+from planner.catalogue.scenarios import load_scenario
+from planner.nightly.jobs_file import JobsFile
+from planner.settings.scenario import Scenario
+
+_LEFT_OUT = ("provenance",)
+
+Facts = Callable[[str], str]
+"""What else is said of a field by its path; nothing for its default."""
+
+
+def scenario_fields() -> str:
+    """Every field of a scenario by table: meaning, type, value and provenance in the built-in scenario."""
+    scenario = load_scenario().scenario
+
+    values: Any = scenario.model_dump(mode="json")
+
+    def facts(path: str) -> str:
+        value = reduce(getitem, path.split("."), values)
+        shown = "left out" if value is None else code(_value(value))
+        return f"Built-in scenario: {shown}, {prose(scenario.provenance.get(path, 'assumed: not stated'))}"
+
+    return "\n\n".join(_tables(Scenario, facts))
+
+
+def job_fields() -> str:
+    """Every field of a jobs file by table: meaning, type and default."""
+    return "\n\n".join(_tables(JobsFile, lambda _path: ""))
+
+
+def _tables(model: type[BaseModel], facts: Facts) -> Iterator[str]:
+    whole = model.model_json_schema(mode="validation")
+    yield from _table(whole, whole.get("$defs", {}), "", facts)
+
+
+def _table(schema: Schema, parts: dict[str, Schema], path: str, facts: Facts) -> Iterator[str]:
+    """A table's own fields under one heading, then the tables inside it, and those that its lists are made of."""
+    fields = {key: field for key, field in schema["properties"].items() if key not in _LEFT_OUT}
+    inside = {key: parts[_name(field)] for key, field in fields.items() if _name(field) in parts}
+    items = {key: parts[_name(item)] for key, field in fields.items() if _name(item := _item(field)) in parts}
+    required = schema.get("required", ())
+    yield f"## {path.removesuffix('.') or 'At the top'}"
+    if path:
+        yield prose(schema.get("description", ""))
+    for key, field in fields.items():
+        if key not in inside:
+            yield _field(f"{path}{key}", field, required=key in required, facts=facts)
+    for key, table in inside.items():
+        yield from _table(table, parts, f"{path}{key}.", facts)
+    for key, table in items.items():
+        yield from _table(table, parts, f"{path}{key}[].", lambda _path: "")
+
+
+def _field(path: str, field: Schema, *, required: bool, facts: Facts) -> str:
+    words = ["list of tables, see below" if _name(_item(field)) else kind_of(field)]
+    if is_optional(field):
+        words.append("may be left out")
+    default = "" if required or field.get("default") is None else f"Default: {code(_value(field['default']))}"
+    term = f"{code(path)}{{ #{path.replace('[]', '')} }} *{', '.join(words)}*"
+    return definition(term, prose(field.get("description", "")), facts(path) or default)
+
+
+def _value(value: object) -> str:
+    """A value as JSON writes it, which is as TOML does but for tables in lists."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _name(field: Schema) -> str:
+    return str(field.get("$ref", "")).rsplit("/", 1)[-1]
+
+
+def _item(field: Schema) -> Schema:
+    item = field.get("items", {})
+    return item if isinstance(item, dict) else {}

@@ -1,0 +1,119 @@
+"""planner trace import."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import Db, Json, now, store_at
+from planner.cli.output import print_json, print_line, warn
+from planner.cli.trace.options import check_zone, counter_span, moment_in
+from planner.cli.trace.summary import print_summary
+
+if TYPE_CHECKING:
+    from planner.trace.documents import Coverage, ImportAccount
+    from planner.trace.imports.job import ImportOptions
+
+
+def import_logs(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Log files, folders, patterns, gzip and zstd too; or a Prometheus server."),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="F", help="A format of the README's table, or auto.")
+    ] = "auto",
+    timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
+    start: Annotated[
+        str, typer.Option("--start", help="Moment of time 0, for logs with relative times.")
+    ] = "1970-01-01T00:00:00+00:00",
+    time_unit: Annotated[str, typer.Option("--time-unit", help="Unit of numeric arrivals: s, ms or us.")] = "s",
+    cache: Annotated[
+        str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")
+    ] = "infinite",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse everything if one row is refused.")] = False,
+    draw: Annotated[
+        int | None,
+        typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --draw draws.")] = 1,
+    begin: Annotated[str | None, typer.Option("--from", help="Server: start of the time to count, ISO-8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Server: end of the time to count, ISO-8601.")] = None,
+    step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
+    selector: Annotated[
+        str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")
+    ] = "",
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Import request logs. Rows that cannot be read are counted and kept with the reason."""
+    from dataclasses import replace
+
+    from planner.files import version
+    from planner.trace.imports.importer import import_trace
+
+    read = _options(timezone, start, time_unit, cache, columns or [])
+    span = counter_span(begin, end, timezone, step, selector)
+    options = replace(read, strict=strict, draw=draw, seed=seed, span=span)
+    account = import_trace(
+        store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
+    )
+    if account.known_as:
+        again = "nothing was read again" if account.known_as == name else f"it is stored once more as {name}"
+        warn(f"the same log is already stored as {account.known_as}; {again}")
+    if account.skipped:
+        names = ", ".join(account.skipped)
+        warn(f"{len(account.skipped)} files are not logs by their names and were left out: {names}")
+    if as_json:
+        print_json(account)
+    else:
+        _print_account(account)
+
+
+def _options(timezone: str, start: str, time_unit: str, cache: str, columns: list[str]) -> "ImportOptions":
+    """How to read logs, from what was typed. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.imports.job import UNITS_US, ImportOptions
+
+    if time_unit not in UNITS_US:
+        raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
+    if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
+        raise UsageError(f'--cache "{cache}": give a number of blocks from 1, or infinite')
+    pairs = [column.partition("=") for column in columns]
+    if any(not (equals and column) for _, equals, column in pairs):
+        raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
+    check_zone(timezone)
+    return ImportOptions(
+        timezone=timezone,
+        start=moment_in(start, timezone, "--start"),
+        time_unit=time_unit,
+        cache_blocks=None if cache == "infinite" else int(cache),
+        columns={field: column for field, _, column in pairs},
+    )
+
+
+def _print_account(account: "ImportAccount") -> None:
+    """What an import made."""
+    print_line(f"{account.trace}: {account.rows_imported:,} of {account.rows_read:,} rows imported as {account.format}")
+    if account.coverage:
+        _print_coverage(account, account.coverage)
+    for reason, count in account.rejects.items():
+        print_line(f"  refused {count:,}: {reason}")
+    print_summary(account)
+
+
+def _print_coverage(account: "ImportAccount", coverage: "Coverage") -> None:
+    """What is known of demand per window, and what was made of it."""
+    with_lengths, requests = coverage.requests_with_lengths, coverage.requests
+    if with_lengths < requests:
+        print_line(
+            f"  {with_lengths:,} of {requests:,} requests have lengths; the tokens of the others are not counted"
+        )
+    if account.origin == "windows":
+        print_line("  kept as demand per window, to plan with; --draw draws requests, to replay")
+    else:
+        print_line(f"  {account.rows:,} requests with lengths drawn, each for {account.sample_weight:,}")

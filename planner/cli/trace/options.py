@@ -1,0 +1,59 @@
+"""What the options of trace commands stand for: moments in a zone, and a span of time to ask a server for."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from planner.trace.imports.prometheus import CounterSpan
+
+TraceName = Annotated[str, typer.Argument(metavar="NAME", help="A stored trace.")]
+
+
+def moment_in(text: str, timezone: str, option: str) -> datetime:
+    """A time given on the command line; without an offset it is in the zone. Raises UsageError."""
+    from zoneinfo import ZoneInfo
+
+    from planner.errors import UsageError
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f'{option} "{text}": is not a time; write it as 2025-02-27T20:00, or with an offset'
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))
+
+
+def check_zone(name: str) -> None:
+    """Raises UsageError where a name is not an IANA time zone."""
+    from planner.errors import UsageError
+    from planner.settings.scenario import known_zone
+
+    try:
+        known_zone(name)
+    except ValueError as error:
+        raise UsageError(f"--timezone {error}") from error
+
+
+def counter_span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "CounterSpan | None":
+    """What to ask a server for; None where nothing is said. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.imports.prometheus import MOST_WINDOWS, CounterSpan
+
+    if begin is None and end is None:
+        return None
+    if begin is None or end is None:
+        raise UsageError("--from and --to go together; give both")
+    first, last = moment_in(begin, timezone, "--from"), moment_in(end, timezone, "--to")
+    span = CounterSpan(start_s=int(first.timestamp()), end_s=int(last.timestamp()), step_s=step_s, selector=selector)
+    if span.windows < 1:
+        raise UsageError(
+            f"--to {end} is less than one window of {step_s} s after --from {begin}; move it, or shorten --step"
+        )
+    if span.windows > MOST_WINDOWS:
+        raise UsageError(
+            f"--step {step_s} makes {span.windows:,} windows, and at most {MOST_WINDOWS:,} are possible; make it longer"
+        )
+    return span

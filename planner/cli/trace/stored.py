@@ -1,0 +1,78 @@
+"""planner trace list|show|delete."""
+
+from typing import TYPE_CHECKING
+
+from planner.cli.options import Db, Json, store_at
+from planner.cli.output import percent, print_json, print_line, print_table
+from planner.cli.trace.options import TraceName
+
+if TYPE_CHECKING:
+    from planner.trace.documents import TraceDescription
+
+
+def list_(db: Db = None, as_json: Json = False) -> None:
+    """Every stored trace."""
+    from planner.trace import stored as catalogue
+    from planner.trace.describe import summarize
+
+    with store_at(db).read() as session:
+        traces = [summarize(info) for info in catalogue.listed(session)]
+    if as_json:
+        print_json(traces)
+        return
+    rows = [
+        (t.trace, t.format or t.profile, t.rows, t.sample_weight, t.requests, t.first_arrival.isoformat()[:16])
+        for t in traces
+    ]
+    print_table(("<trace", "<from", "rows", "weight", "requests", "<first arrival"), rows)
+
+
+def show(name: TraceName, db: Db = None, as_json: Json = False) -> None:
+    """Totals, hit share, KV length, percentiles and the hourly profile of a trace."""
+    from planner.trace import stored as catalogue
+    from planner.trace.describe import describe
+
+    with store_at(db).read() as session:
+        description = describe(session, catalogue.by_name(session, name))
+    if as_json:
+        print_json(description)
+    else:
+        _print_description(description)
+
+
+def delete(name: TraceName, db: Db = None, as_json: Json = False) -> None:
+    """Delete a trace with its requests. Runs made from it stay."""
+    from planner.trace import stored as catalogue
+
+    deletion = catalogue.delete(store_at(db), name)
+    if as_json:
+        print_json(deletion)
+        return
+    kept = f"; {len(deletion.runs_kept)} runs made from it stay" if deletion.runs_kept else ""
+    print_line(f"{deletion.trace}: deleted{kept}")
+
+
+def _print_description(d: "TraceDescription") -> None:
+    print_line(f"{d.trace}: {d.rows:,} rows, each for {d.sample_weight:,} requests")
+    print_line(f"  {d.first_arrival.isoformat()} to {d.last_arrival.isoformat()}")
+    print_line(
+        f"  {d.requests:,} requests, {d.input_tokens:,} input tokens "
+        f"({percent(d.cache_hit_ratio, 2)} cached), {d.output_tokens:,} output tokens"
+    )
+    if d.kv_tokens_per_output_token is not None:
+        error = d.kv_standard_error
+        sampled = f" ± {error:,.0f} (standard error of the sample)" if error and d.sample_weight > 1 else ""
+        print_line(f"  mean KV length per output token {d.kv_tokens_per_output_token:,.0f}{sampled}")
+    for reject in d.rejects:
+        print_line(f"  refused {reject.rejected:,}: {reject.reason} (first at line {reject.first_line})")
+    print_table(
+        ("<tokens per request", "mean", "p50", "p90", "p95", "p99", "max"),
+        [(r.field, r.mean, r.p50, r.p90, r.p95, r.p99, r.max) for r in d.lengths],
+    )
+    if d.hours_left_out:
+        print_line(f"  {d.hours_left_out:,} hours are too many to print; look for stray dates")
+        return
+    print_table(
+        ("<hour", "requests", "input tokens", "cached", "output tokens"),
+        [(h.start.isoformat(), h.requests, h.input_tokens, h.cached_input_tokens, h.output_tokens) for h in d.hours],
+    )

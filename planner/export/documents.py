@@ -1,0 +1,26 @@
+"""What `planner export` prints as JSON."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.documents import Document, Maybe
+
+ExportFormat = Literal["keda", "cronjob", "slurm", "aws", "focus", "csv", "json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportDocument(Document):
+    """An exported run: the text, or the file that holds it."""
+
+    run_id: str
+    """The run that was exported."""
+    to: ExportFormat
+    """Format of the export."""
+    out: str | None
+    """Path of the file that was written; null where there is none."""
+    summary: str
+    """What the export holds, in one line."""
+    notes: tuple[str, ...]
+    """What a reader of the export should know, a line each."""
+    text: Maybe[str] = None
+    """The export itself; left out where it was written to a file."""

@@ -1,0 +1,31 @@
+"""Where the outputs of nights are, and what is wrong where they cannot be written."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+from planner.errors import PlannerError
+from planner.nightly.dates import ONE_DAY
+from planner.nightly.jobs_file import ExportFile, NightlyJob
+
+
+def report_folder(out: Path, job: NightlyJob, night: date) -> Path:
+    """The folder of a night's report."""
+    return out / job.name / str(night)
+
+
+def export_path(out: Path, file: ExportFile, night: date) -> Path:
+    """The file that a night exports: its pattern with the day that the night plans."""
+    return out / file.path.format(date=night + ONE_DAY)
+
+
+def check_writable(out: Path) -> None:
+    """Make the folder of outputs if it is missing. Raises OSError, PlannerError where it cannot be written."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise PlannerError(f"{out}: cannot be written; correct its permissions, or set out in the jobs file")
+
+
+def write_failure(error: OSError) -> PlannerError:
+    """A file that cannot be written as an expected failure."""
+    return PlannerError(f"{error.filename}: {error.strerror}; free some space or correct its permissions")

@@ -1,0 +1,43 @@
+"""The settings of money and service levels: what a GPU costs, what tokens earn, what a plan has to hold."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from planner.settings.closed import Closed, PositiveFloat, Share
+
+
+class EconomicsSettings(Closed):
+    """What a GPU costs and what tokens earn."""
+
+    gpu_rates: str
+    """Sheet of GPU rates per hour: a built-in name or the path of a TOML file."""
+    gpu_rate: str
+    """Which rate of the sheet prices the fleet: for example rental, owned, reserved, on-demand or spot."""
+    price_sheet: str
+    """Token prices behind the theoretical revenue: a built-in name or the path of a TOML file."""
+    other_price_sheet: str
+    """Token prices of the traffic that other_share names."""
+    other_share: Share
+    """Share of the traffic billed by other_price_sheet, 0 to 1."""
+    off_peak: bool
+    """Whether the sheets' off-peak discounts apply to the expected revenue."""
+    unpaid_share: Share
+    """Share of the traffic that nobody pays for, 0 to 1: free web and app use."""
+    training_rate_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """What training is charged per node-hour, over what the node-hour costs, a ratio."""
+    budget_usd: PositiveFloat | None = None
+    """Most that inference may cost over the plan, USD; above it the plan exits 3. Left out: no limit."""
+
+
+class SloSettings(Closed):
+    """Limits a plan has to hold; a plan that misses one exits 3."""
+
+    max_shortfall_ratio: Share
+    """Most tokens demanded beyond the capacity, as a share of all tokens, 0 to 1."""
+    ttft_ms: PositiveFloat
+    """Target time to the first token in ms, queueing included; attainment is reported by replays."""
+    tpot_ms: PositiveFloat
+    """Target time per output token in ms; modelled decode capacity is that of the largest batch that meets it."""
+    min_attainment: Share | None = None
+    """Least share of requests within both targets, 0 to 1; a replay below it exits 3. Left out: none is asked for."""

@@ -1,0 +1,65 @@
+"""The settings of exports: the workloads behind the units, and how a schedule reaches them."""
+
+import re
+from typing import Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from planner.settings.closed import Closed
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+
+
+class ExportSettings(Closed):
+    """What runs the cluster: the workloads behind the units, and how a schedule reaches them."""
+
+    namespace: str
+    """Kubernetes namespace of the workloads; with aws_service ecs, the cluster."""
+    prefill_workload: str
+    """Workload whose replicas are prefill units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
+    decode_workload: str
+    """Workload whose replicas are decode units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
+    workload_kind: Literal["Deployment", "StatefulSet", "LeaderWorkerSet"]
+    """Kind of the workloads in Kubernetes; a unit of several nodes is one replica of a LeaderWorkerSet."""
+    cronjob_action: Literal["scale", "hpa"]
+    """What CronJobs set: the replicas of the workloads, or minReplicas of the HPAs of the same names."""
+    kubectl_image: str
+    """Container image with kubectl, for CronJobs; within one minor version of the cluster."""
+    aws_service: Literal["ec2", "ecs"]
+    """Whose scheduled actions: EC2 Auto Scaling groups of nodes, or ECS services whose tasks are units."""
+    slurm_partition: str
+    """Slurm partition that training reserves nodes of."""
+    slurm_account: str
+    """Slurm account that may use the reserved nodes."""
+
+    @field_validator("namespace", "prefill_workload", "decode_workload")
+    @classmethod
+    def _label(cls, name: str) -> str:
+        if not _LABEL.fullmatch(name):
+            raise ValueError(
+                f'"{name}" is not a Kubernetes name (DNS-1123); write 1 to 63 of a-z, 0-9 and "-", '
+                "with a letter or digit first and last"
+            )
+        return name
+
+    @field_validator("slurm_partition", "slurm_account")
+    @classmethod
+    def _word(cls, name: str) -> str:
+        if not _WORD.fullmatch(name):
+            raise ValueError(f'"{name}" is not a Slurm name; write letters, digits, "_", "." and "-"')
+        return name
+
+    @field_validator("kubectl_image")
+    @classmethod
+    def _image(cls, name: str) -> str:
+        if not _IMAGE.fullmatch(name):
+            raise ValueError(f'"{name}" is not a container image; write it as registry.k8s.io/kubectl:v1.36.0')
+        return name
+
+    @model_validator(mode="after")
+    def _two_workloads(self) -> Self:
+        if self.prefill_workload == self.decode_workload:
+            raise ValueError(f'both workloads are "{self.prefill_workload}"; give each role its own')
+        return self

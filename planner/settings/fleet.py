@@ -1,0 +1,109 @@
+"""The settings of the fleet: its nodes, the units they form, and the engine that serves on them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+
+Overlap = Literal["auto", "on", "off"]
+
+
+class UnitSettings(Closed):
+    """One kind of deployment unit: the smallest group of nodes that serves its role."""
+
+    nodes: PositiveCount
+    """Nodes of one unit."""
+    tokens_per_s_per_node: PositiveFloat
+    """Tokens per second of one serving node: input (cache hits included) for prefill, output for decode."""
+
+
+class UnitCounts(Closed):
+    """A number of units of each role."""
+
+    prefill: Count
+    """Prefill units."""
+    decode: Count
+    """Decode units."""
+
+
+class EngineSettings(Closed):
+    """What serves, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
+
+    hardware: str
+    """Kind of node that the model computes with: a built-in name or the path of a TOML file."""
+    model: str
+    """Model that is served: a built-in name or the path of a TOML file."""
+    weights: WeightDtype
+    """Number format of the weights."""
+    kv: CacheDtype
+    """Number format of the KV cache."""
+    redundant_experts: Count
+    """Further copies of routed experts in each unit."""
+    tensor_parallel: PositiveCount
+    """GPUs that share attention and dense layers."""
+    rows_per_stream: Annotated[float, Field(ge=1, le=2)]
+    """Tokens computed per stream and step, 1 to 2: 2 with one draft token."""
+    accepted: Annotated[float, Field(ge=1, le=2)]
+    """Tokens that a stream gains per step, 1 to 2: above 1 with a draft token."""
+    overlap: Overlap
+    """Two micro-batches that overlap computing and exchange: on, off, or what is faster at each batch."""
+    reserve_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Memory per GPU that is neither weights nor KV cache, GB."""
+    block_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Tokens of a KV page; 1 for none."""
+    balancer: str
+    """Who sends requests to GPUs; how far their KV is out of balance was measured for each."""
+    kv_imbalance: Annotated[float, Field(ge=1, le=1000)] | None = None
+    """Largest over mean of GPUs' KV, their streams then being even; left out: both as measured for the balancer."""
+    expert_imbalance: Annotated[float, Field(ge=1, le=1000)]
+    """Largest over mean of the tokens that GPUs' experts get, at least 1."""
+    dispatch_imbalance: Annotated[float, Field(ge=1, le=1000)]
+    """Largest over mean of what GPUs with as many streams send; times the streams' imbalance, measured per balancer."""
+    prefill_balance: Annotated[float, Field(ge=0.001, le=1)]
+    """Share of the balanced prefill rate that the fleet reaches, 0.001 to 1."""
+    prefill_utilisation: Annotated[float, Field(ge=0.001, le=1)]
+    """Free factor: the use of the modelled prefill rate that plans count on. A replay takes the whole rate."""
+    calibration: str | None = None
+    """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""
+
+
+class FleetSettings(Closed):
+    """The nodes owned, how they form units, and how fast units come and go."""
+
+    nodes: PositiveCount
+    """Nodes of the whole fleet, serving and training."""
+    node_type: str
+    """Kind of node, named in reports."""
+    gpus_per_node: PositiveCount
+    """GPUs of one node, for prices per GPU-hour."""
+    capacity: Literal["observed", "modelled"]
+    """Where unit capacities come from: observed, the throughput in the fields below; modelled, from the hardware up."""
+    prefill: UnitSettings
+    """The prefill unit."""
+    decode: UnitSettings
+    """The decode unit."""
+    base: UnitCounts
+    """Units that a serving fleet cannot do without."""
+    step: UnitCounts
+    """Units that scale together: one scaling step."""
+    start_up_s: Count
+    """Seconds from joining inference until a unit serves: weights, warm-up."""
+    drain_deadline_s: Count
+    """Seconds that a leaving unit may take to finish its streams before they are handed over."""
+    engine: EngineSettings
+    """What serves, where capacity is modelled."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        base = self.base.prefill * self.prefill.nodes + self.base.decode * self.decode.nodes
+        if self.base.prefill < 1 or self.base.decode < 1:
+            raise ValueError("base needs at least one prefill and one decode unit; raise base.prefill or base.decode")
+        if base > self.nodes:
+            raise ValueError(
+                f"the base units need {base} nodes and the fleet has {self.nodes}; "
+                "raise nodes, or lower base.prefill or base.decode"
+            )
+        if self.step.prefill + self.step.decode < 1:
+            raise ValueError("step holds no unit; give step.prefill or step.decode at least 1")
+        return self

@@ -1,0 +1,158 @@
+"""Measured and simulated numbers that the capacity model is held against, or that it takes over."""
+
+from pydantic import Field
+
+from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.settings.profile import Lognormal
+
+
+class DecodePoint(Closed):
+    """A published decode step."""
+
+    name: str
+    """What was measured, in a few words."""
+    source: str
+    """Who published it."""
+    hardware: str
+    """Kind of node: a built-in name."""
+    model: str
+    """Model: a built-in name."""
+    streams: PositiveFloat
+    """Streams per GPU."""
+    kv_tokens: PositiveFloat
+    """Mean KV length of a stream, tokens."""
+    expert_parallel: PositiveCount
+    """GPUs that share the experts: one unit."""
+    redundant_experts: Count
+    """Further copies of routed experts in the unit."""
+    rows_per_stream: PositiveFloat
+    """Tokens computed per stream and step."""
+    overlap: bool
+    """Whether two micro-batches overlapped computing and exchange."""
+    step_ms: PositiveFloat
+    """Time of the step, ms."""
+
+
+class DecodePoints(Closed):
+    """Published decode steps in a file."""
+
+    point: tuple[DecodePoint, ...]
+    """The steps."""
+
+
+class PrefillPoint(Closed):
+    """A published prefill rate of prompts without cache hits."""
+
+    name: str
+    """What was measured, in a few words."""
+    source: str
+    """Who published it."""
+    hardware: str
+    """Kind of node: a built-in name."""
+    model: str
+    """Model: a built-in name."""
+    prompt_tokens: PositiveCount
+    """Length of every prompt, tokens."""
+    expert_parallel: PositiveCount
+    """GPUs that share the experts: one unit."""
+    redundant_experts: Count
+    """Further copies of routed experts in the unit."""
+    tokens_per_s_per_node: PositiveFloat
+    """Input tokens per second and node."""
+
+
+class PrefillPoints(Closed):
+    """Published prefill rates in a file."""
+
+    point: tuple[PrefillPoint, ...]
+    """The rates."""
+
+
+class BalancerRow(Closed):
+    """Simulated imbalance of a request balancer over the GPUs of a decode unit, largest over mean."""
+
+    balancer: str
+    """The balancer."""
+    ranks: PositiveCount
+    """GPUs of the unit that hold KV of their own."""
+    streams: PositiveFloat
+    """Mean streams per GPU."""
+    kv: PositiveFloat
+    """Imbalance of KV tokens, mean over time."""
+    count: PositiveFloat
+    """Imbalance of streams, mean over time."""
+    kv_p99: PositiveFloat
+    """Imbalance of KV tokens, 99th percentile over time."""
+    count_p99: PositiveFloat
+    """Imbalance of streams, 99th percentile over time."""
+
+
+class DrawnPopulation(Closed):
+    """Lengths of requests, drawn once for all rows."""
+
+    requests: PositiveCount
+    """Requests drawn."""
+    seed: Count
+    """Seed of the draw."""
+    input: Lognormal
+    """Input tokens of a request."""
+    output: Lognormal
+    """Output tokens of a request."""
+
+
+class BalancerRows(Closed):
+    """Simulated imbalances in a file, and how they were simulated."""
+
+    steps: PositiveCount
+    """Decode steps simulated for each row, after the warm-up."""
+    seeds: PositiveCount
+    """Seeds that each row is the mean of."""
+    population: DrawnPopulation
+    """Lengths of the requests that were drawn."""
+    standard_error: dict[str, dict[str, float]]
+    """By balancer and column: the largest standard error of its means over the seeds."""
+    rows: tuple[BalancerRow, ...]
+    """The imbalances."""
+
+
+class CalibrationFile(Closed):
+    """What `planner capacity fit` writes: fitted overheads, where they hold, and how well they meet the points."""
+
+    model: str
+    """Model that was measured."""
+    hardware: str
+    """Kind of node that was measured."""
+    weights: WeightDtype
+    """Number format of the weights."""
+    kv: CacheDtype
+    """Number format of the KV cache."""
+    gpus: PositiveCount
+    """GPUs of the measured unit."""
+    tensor_parallel: PositiveCount
+    """GPUs that shared attention and dense layers."""
+    redundant_experts: Count
+    """Further copies of routed experts in the unit."""
+    points: PositiveCount
+    """Measurements that were fitted."""
+    source: str
+    """Where they come from, "kind: source"."""
+    rms: float = Field(ge=0)
+    """Root mean square of the relative errors of the fit, a ratio."""
+    left_out_rms: float = Field(ge=0)
+    """The same where each point is predicted from a fit to the others, a ratio."""
+    kernel_factor: float = Field(ge=0)
+    """Fitted time of kernels over what the catalogue's speeds give, a ratio."""
+    layer_us: float = Field(ge=0)
+    """Fitted overhead per layer and micro-batch, microseconds."""
+    row_us: float = Field(ge=0)
+    """Fitted overhead per layer and row, microseconds."""
+    host_us: float = Field(ge=0)
+    """Overhead per step of sampling and scheduling, microseconds; assumed."""
+    least_streams: PositiveFloat
+    """Fewest streams per GPU that were measured."""
+    most_streams: PositiveFloat
+    """Most streams per GPU that were measured."""
+    least_kv_tokens: PositiveFloat
+    """Shortest mean KV length that was measured, tokens."""
+    most_kv_tokens: PositiveFloat
+    """Longest mean KV length that was measured, tokens."""

@@ -1,0 +1,147 @@
+"""Load profiles as data: what a day holds, how its load moves, what requests look like, what was published of it."""
+
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
+from planner.units import S_PER_HOUR
+
+
+class Totals(Closed):
+    """What one day holds."""
+
+    requests: PositiveCount
+    """Requests."""
+    input_tokens: PositiveCount
+    """Input tokens, cache hits included."""
+    cached_input_tokens: Count
+    """Input tokens found in the KV cache; at most input_tokens."""
+    output_tokens: PositiveCount
+    """Output tokens."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cached_input_tokens > self.input_tokens:
+            raise ValueError("cached_input_tokens exceeds input_tokens; cached tokens are part of the input")
+        return self
+
+
+class Shape(Closed):
+    """Hourly load in a CSV beside the profile."""
+
+    file: str
+    """CSV with a row for each of the day's 24 hours, beside the profile."""
+    time_column: str
+    """Column with the hour's start, ISO-8601 with offset."""
+    load_column: str
+    """Column with the hour's load in any unit, above 0."""
+
+
+class Lognormal(Closed):
+    """A lognormal length, cut at max; mu and sigma are of the natural logarithm of tokens."""
+
+    mu: Annotated[float, Field(allow_inf_nan=False)]
+    """Mean of the logarithm."""
+    sigma: PositiveFloat
+    """Standard deviation of the logarithm."""
+    max: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Longest length, tokens."""
+
+
+class CachedShare(Closed):
+    """Beta distribution of the cached share of a follow-up's input."""
+
+    alpha: PositiveFloat
+    """First shape parameter."""
+    beta: PositiveFloat
+    """Second shape parameter."""
+
+
+class Population(Closed):
+    """The distribution of requests."""
+
+    input: Lognormal
+    """Input tokens of a request."""
+    output: Lognormal
+    """Output tokens of a request."""
+    correlation: Annotated[float, Field(gt=-1, lt=1)]
+    """Correlation of the logarithms of input and output."""
+    follow_up_share: Share
+    """Share of the requests that find part of their input in the KV cache."""
+    cached_share: CachedShare
+    """How large that part is."""
+    block_tokens: PositiveCount
+    """Tokens of a cache block; hits are whole blocks."""
+
+
+class Published(Closed):
+    """What was published of a day's outcome."""
+
+    nodes_file: str
+    """CSV with interval_start and inference_nodes, beside the profile."""
+    peak_nodes: PositiveCount
+    """Most nodes of inference."""
+    mean_nodes: PositiveFloat
+    """Mean nodes of inference."""
+    cost_usd: PositiveFloat
+    """Cost of inference, USD."""
+    revenue_usd: PositiveFloat
+    """Theoretical revenue, USD."""
+    margin_ratio: float
+    """Margin over cost, a ratio."""
+    cache_hit_ratio: Share
+    """Share of the input tokens found in the KV cache."""
+    input_tokens: PositiveCount
+    """Input tokens, cache hits included."""
+    cached_input_tokens: Count
+    """Input tokens found in the KV cache."""
+    output_tokens: PositiveCount
+    """Output tokens."""
+    kv_tokens_per_output_token: PositiveFloat
+    """Mean KV length of an output token, tokens."""
+    input_tokens_per_s_per_prefill_node: PositiveFloat
+    """Throughput of a prefill node, cache hits included, tokens/s."""
+    output_tokens_per_s_per_decode_node: PositiveFloat
+    """Throughput of a decode node, tokens/s."""
+
+
+class ProfileFile(Closed):
+    """The TOML file of a profile."""
+
+    name: str
+    """Short name."""
+    description: str
+    """One line on the day that it describes."""
+    source: str
+    """Where it comes from."""
+    licence: str
+    """Licence of the numbers."""
+    timezone: str
+    """IANA zone of local times."""
+    start: AwareDatetime
+    """Start of the day, with offset."""
+    cell_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
+    """Seconds of a cell of even load: whole minutes that divide an hour."""
+    totals: Totals
+    """What the day holds."""
+    shape: Shape
+    """How its load moves from hour to hour."""
+    population: Population
+    """What single requests look like."""
+    published: Published | None = None
+    """What was published of the day's outcome; left out: nothing."""
+    provenance: dict[str, str]
+    """Where each value comes from, by field: "kind: source"."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return known_zone(name)
+
+    @field_validator("cell_s")
+    @classmethod
+    def _divides_hour(cls, cell_s: int) -> int:
+        if S_PER_HOUR % cell_s:
+            raise ValueError(f"{cell_s} does not divide an hour; use 900")
+        return cell_s

@@ -1,0 +1,102 @@
+"""The settings of replays: balancers, queues and failures."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
+
+BalancerName = Literal[
+    "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
+]
+
+
+class ReplaySettings(Closed):
+    """How every request is replayed: balancers, queues, and what is simulated around the counted window."""
+
+    prefill_balancer: BalancerName
+    """Who sends requests to prefill units."""
+    decode_balancer: BalancerName
+    """Who sends requests to decode units; they keep no prefixes, so not prefix-aware."""
+    ranks: Literal["measured", "exact"]
+    """Whether the GPUs of a decode unit enter by the measured imbalance, or are kept one by one."""
+    queue_mode: Literal["at-once", "window", "depth"]
+    """When a prefill pass starts: at once, after a collection window, or with a batch by queue depth."""
+    window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Collection window of mode window, ms."""
+    depth_rules: str
+    """Largest passes of mode depth, waiting:requests, ascending from 0 waiting, for example 0:4,10:16,50:32."""
+    pass_tokens_per_gpu: PositiveCount
+    """Tokens of a prefill pass at most, per GPU of the unit."""
+    chunk_tokens: PositiveCount
+    """Tokens of one prompt in a pass at most; the rest goes on in the next."""
+    queue_limit: Count
+    """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
+    timeout_s: PositiveFloat | None = None
+    """Longest wait until prefill begins, seconds; beyond it a request is rejected. Left out: no limit."""
+    retries: Annotated[int, Field(ge=0, le=1000)]
+    """How often a rejected request comes again; 0 for never."""
+    retry_after_s: PositiveFloat
+    """Seconds after its rejection until it comes again."""
+    hits: Literal["trace", "routed"]
+    """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
+    have, with room for all; for traces with prefix blocks."""
+    warm_up_s: Annotated[int, Field(ge=1800)]
+    """Seconds simulated before the counted window, at least 1800, so that an empty start flatters nothing."""
+    cool_down_s: Count
+    """Seconds simulated after the counted window, so that its long streams end under load."""
+    seed: Count
+    """Seed of random balancers."""
+
+    @field_validator("decode_balancer")
+    @classmethod
+    def _without_prefixes(cls, name: BalancerName) -> BalancerName:
+        if name == "prefix-aware":
+            raise ValueError("decode units keep no prefixes to be aware of; take two-key or another balancer")
+        return name
+
+    @field_validator("depth_rules")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        parse_depth_rules(text)
+        return text
+
+    @property
+    def depths(self) -> tuple[tuple[int, int], ...]:
+        """The depth rules, parsed: waiting requests, largest pass."""
+        return parse_depth_rules(self.depth_rules)
+
+
+def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
+    """Read the rules of queue mode depth.
+
+    Args:
+        text: waiting:requests pairs, ascending from 0 waiting, for example "0:4,10:16,50:32".
+
+    Returns:
+        Pairs of waiting requests from which a rule holds, and requests of the largest pass.
+
+    Raises:
+        ValueError: the text is not such pairs, they do not ascend from 0, or a pass holds no request.
+    """
+    try:
+        rules = tuple((int(depth), int(batch)) for depth, batch in (part.split(":") for part in text.split(",")))
+    except ValueError as error:
+        raise ValueError(
+            f'"{text}" is not a list of depth rules; write waiting:requests, for example 0:4,10:16,50:32'
+        ) from error
+    depths = [depth for depth, _ in rules]
+    if depths[0] != 0 or depths != sorted(set(depths)) or min(batch for _, batch in rules) < 1:
+        raise ValueError(f'depth rules "{text}" do not ascend from 0 with passes of at least 1; correct them')
+    return rules
+
+
+class FailureSettings(Closed):
+    """How often nodes fail in a replay, and how long their unit is gone; a node takes its whole unit down."""
+
+    per_node_per_day: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Failures of a serving node per day: 24 over its MTBF in hours. Left out: none in replays."""
+    repair_s: Count
+    """Seconds from a failure until the unit's nodes are whole again, repaired or replaced; then the unit starts up."""
+    seed: Count
+    """Seed of the failures."""

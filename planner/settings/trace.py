@@ -1,0 +1,70 @@
+"""The settings of traces: which requests to plan for."""
+
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
+
+
+class TraceSettings(Closed):
+    """Which requests to plan for: a stored trace by name, or one drawn from a load profile."""
+
+    name: str | None = None
+    """A stored trace to use. Leave out to use the trace drawn from the profile and the fields below."""
+    profile: str | None = None
+    """Load profile that the synthetic trace is drawn from: a built-in name or the path of a TOML file."""
+    seed: Count = 1
+    """Seed of every random draw."""
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the requests that is stored: one over a whole number; every row stands for 1/scale requests."""
+    days: PositiveCount = 1
+    """Days to draw, each following the profile's daily shape."""
+    demand_factor: PositiveFloat = 1.0
+    """Multiplies the profile's totals: requests and tokens."""
+    growth_per_day: Annotated[float, Field(gt=-1, allow_inf_nan=False)] = 0.0
+    """Growth of the load from one day to the next, compounding; 0.01 is one per cent a day."""
+    weekday_factors: tuple[PositiveFloat, ...] = (1.0,) * 7
+    """Load factor of each local weekday, Monday first."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of the log of the load, day to day and quarter-hour to quarter-hour; 0 for none."""
+    start_at: AwareDatetime | None = None
+    """Draw only from this moment on; a multiple of the profile's cell (15 min), with offset."""
+    end_at: AwareDatetime | None = None
+    """Draw only up to this moment; a multiple of the profile's cell (15 min), with offset."""
+
+    @field_validator("weekday_factors", mode="before")
+    @classmethod
+    def _split(cls, factors: object) -> object:
+        return tuple(factors.split(",")) if isinstance(factors, str) else factors
+
+    @field_validator("weekday_factors")
+    @classmethod
+    def _seven(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if len(factors) != 7:
+            raise ValueError(f"has {len(factors)} numbers; give seven, Monday first")
+        return factors
+
+    @field_validator("scale")
+    @classmethod
+    def _one_over_whole(cls, scale: float) -> float:
+        weight = round(1 / scale)
+        if abs(scale * weight - 1) > 1e-3:
+            raise ValueError(
+                f"{scale:g} is not one over a whole number; "
+                f"use {1 / weight:.6g} (1/{weight}) or {1 / (weight + 1):.6g} (1/{weight + 1})"
+            )
+        return 1 / weight
+
+    @model_validator(mode="after")
+    def _some_trace(self) -> Self:
+        if self.name is None and self.profile is None:
+            raise ValueError("neither name nor profile is given; give one of them")
+        if self.start_at and self.end_at and self.start_at >= self.end_at:
+            raise ValueError("start_at is not before end_at; exchange them")
+        return self
+
+    @property
+    def weight(self) -> int:
+        """Real requests per stored row."""
+        return round(1 / self.scale)

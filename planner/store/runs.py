@@ -1,0 +1,20 @@
+"""The rows of a run, in whatever tables they are."""
+
+from planner.store.database import Session
+from planner.store.tables import TABLES
+
+_OUTLIVE_RUNS = ("job_run", "plan_actual")
+"""The ledger of nights and their plans against actuals name a run, and stay when it is deleted."""
+
+RUN_TABLES = tuple(
+    table.name
+    for table in TABLES
+    if table.name not in _OUTLIVE_RUNS and any(column.name == "run_id" for column in table.columns)
+)
+"""Tables whose rows are part of the run that they name."""
+
+
+def delete_run_rows(session: Session, run_id: str) -> None:
+    """Delete a run: its rows in every table."""
+    for table in RUN_TABLES:
+        session.connection.execute(f"DELETE FROM {table} WHERE run_id = $run_id", {"run_id": run_id})

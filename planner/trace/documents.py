@@ -1,0 +1,174 @@
+"""The documents of stored traces: what the trace commands print as JSON, and the account that an import gives."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from planner.documents import Document, Maybe, Time
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthCoverage(Document):
+    """How much of an imported demand per window has known lengths."""
+
+    requests: int
+    """Requests that the windows count."""
+    requests_with_lengths: int
+    """Requests whose tokens are counted too."""
+    request_share: float | None
+    """Share of the requests whose tokens are counted; null where there are no requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCoverage(LengthCoverage):
+    """The same of demand that is given client by client, with the tokens expected of the known lengths."""
+
+    clients: int
+    clients_with_lengths: int
+    expected_input_tokens: float
+    """Expected input tokens of the requests with lengths, before rounding."""
+    expected_output_tokens: float
+    """Expected output tokens of the requests with lengths, before rounding."""
+    expected_images: Maybe[float] = None
+    """Expected images; left out where no client sends any."""
+    expected_image_tokens: Maybe[float] = None
+    """Expected tokens of the images, which the input tokens do not include."""
+
+
+Coverage = ClientCoverage | LengthCoverage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSummary(Document):
+    """A stored trace in a few figures; requests and tokens are real ones, the sample weight applied."""
+
+    trace: str
+    """Name that the trace is stored under."""
+    origin: str
+    """synthetic, import, or windows: imported demand per window, without requests."""
+    format: str | None
+    """Log format that it was imported from; null where it was drawn from a profile."""
+    profile: str | None
+    """Load profile that it was drawn from; null where it was imported."""
+    sample_weight: int
+    """Real requests that each stored row stands for."""
+    rows: int
+    """Stored rows; of windows, the requests that they count."""
+    requests: int
+    input_tokens: int
+    """Input tokens, those found in the KV cache included."""
+    cached_input_tokens: int
+    output_tokens: int
+    first_arrival: Time
+    last_arrival: Time
+    timezone: str
+    """IANA zone of the times."""
+    block_tokens: int | None
+    """Tokens of a prefix block; null where the trace has no blocks."""
+    created_at: Time
+    """When it was stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportAccount(TraceSummary):
+    """What an import made: the stored trace, and the rows that were read, imported and rejected."""
+
+    rows_read: int
+    rows_imported: int
+    rows_rejected: int
+    rejects: dict[str, int]
+    """Rejected rows by reason."""
+    coverage: Coverage | None
+    """How much of a demand per window has lengths; null for a log of requests."""
+    known_as: str | None
+    """Trace that the same files with the same options made before; if it has the name asked for, nothing was read."""
+    skipped: tuple[str, ...]
+    """Names of files in the folders given that are not logs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLengths(Document):
+    """Tokens per request of one kind, over the stored rows."""
+
+    field: str
+    """input_tokens, cached_input_tokens or output_tokens."""
+    mean: float
+    p50: int
+    p90: int
+    p95: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRows(Document):
+    """The rows that an import rejected for one reason."""
+
+    reason: str
+    rejected: int
+    """Rows."""
+    first_file: str
+    """File of the first of them."""
+    first_line: int
+    """Line of the first of them, from 1; a row where the file is Parquet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceHour(Document):
+    """The demand of one local hour."""
+
+    start: Time
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceDescription(TraceSummary):
+    """All that `planner trace show` tells of a stored trace."""
+
+    cache_hit_ratio: float | None
+    """Share of the input tokens that were found in the KV cache; null where there are none."""
+    kv_tokens_per_output_token: float | None
+    """Mean KV length behind an output token; null where there is no output."""
+    kv_standard_error: float | None
+    """Sampling error of kv_tokens_per_output_token, one standard deviation, in tokens."""
+    peak_to_mean_hour: float | None
+    """Output tokens of the busiest hour over those of the mean hour."""
+    lengths: tuple[TokenLengths, ...]
+    """Distribution of tokens per request; empty for demand per window."""
+    coverage: Coverage | None
+    """How much of a demand per window has lengths; null for a trace of requests."""
+    rows_read: int
+    rows_rejected: int
+    rejects: tuple[RejectedRows, ...]
+    hours_left_out: int
+    """Hours that the trace spans where they are too many to list; 0 where they are listed."""
+    hours: tuple[TraceHour, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceExport(Document):
+    """A trace that was written to a file."""
+
+    trace: str
+    out: str
+    """The file."""
+    rows: int
+    format: str
+    import_command: Annotated[str, Field(serialization_alias="import")]
+    """Command that reads the file back."""
+    left_out: tuple[str, ...]
+    """What the trace has and the format cannot carry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceDeletion(Document):
+    """A trace that was deleted."""
+
+    trace: str
+    deleted: bool
+    runs_kept: tuple[str, ...]
+    """Ids of the runs made from it, which stay."""

@@ -1,0 +1,179 @@
+"""Imports of requests: what readers made of the logs, in arrival order and with cache hits, as a stored trace."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from planner.errors import TraceError
+from planner.store.staging import RequestCounts, Staging
+from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
+from planner.trace import stored as catalogue
+from planner.trace.describe import account
+from planner.trace.documents import ImportAccount
+from planner.trace.imports.job import BATCH_ROWS, SPOOL_BYTES, ImportJob, check_rows, rejects_of, settings_of
+from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
+from planner.trace.spool import Spool
+from planner.trace.stored import Draft
+
+_PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
+_CLOCK_US = 9_214_646_400_000_000
+"""Moments that readers take lie before 2262, and not as long before 1970."""
+_LONE_SPOOL_BYTES = 1 << 30
+"""Where nothing else is held: 50 million plain requests stay in memory, and the process under 2 GB."""
+_MOST_CLASSES = 32_767
+"""What the type of class_id holds."""
+
+
+def store(stage: Staging, job: ImportJob) -> ImportAccount:
+    """What was parsed becomes a stored trace, with what was refused."""
+    with _requests_of(stage, job) as (counts, requests, blocks):
+        assert requests.first_arrival_us is not None
+        assert requests.last_arrival_us is not None
+        refused = counts.rows_rejected > 0
+        with rejects_of(stage, job, job.names, any_refused=refused) as rejects:
+            draft = Draft(
+                name=job.name,
+                origin="import",
+                format=job.reader.name,
+                settings=settings_of(job),
+                settings_digest=job.digest,
+                timezone=job.options.timezone,
+                sample_weight=counts.sample_weight,
+                window_us=(requests.first_arrival_us, requests.last_arrival_us + 1),
+                created_at=job.now,
+                planner_version=job.version,
+                block_tokens=(job.reader.block_tokens or counts.block_tokens) if blocks.rows else None,
+                rows_read=counts.rows_read,
+                classes=_classes(stage, job) if counts.has_class else (),
+                rejects=rejects,
+            )
+            trace = catalogue.add(job.store, draft, requests, blocks if blocks.rows else None)
+        return account(trace, stage.reasons() if refused else {})
+
+
+def _classes(stage: Staging, job: ImportJob) -> tuple[str, ...]:
+    classes = tuple(stage.classes())
+    if len(classes) > _MOST_CLASSES:
+        raise TraceError(
+            f"{job.names[0]}: has {len(classes):,} classes, and {_MOST_CLASSES:,} is the limit; leave the class out"
+        )
+    return classes
+
+
+def _check_counts(counts: RequestCounts, stage: Staging, job: ImportJob) -> None:
+    check_rows(counts, stage, job, job.names)
+    if counts.largest_sample_weight != counts.sample_weight:
+        raise TraceError(f"{job.names[0]}: sample_weight differs from row to row; a trace has one, so split the file")
+    if counts.smallest_block_tokens != counts.block_tokens:
+        raise TraceError(f"{job.names[0]}: block_tokens differs from row to row; a trace has one, so split the file")
+    if counts.has_blocks and not (job.reader.block_tokens or counts.block_tokens):
+        raise TraceError(f"{job.names[0]}: has block_ids and no block_tokens; add the column with their size in tokens")
+
+
+@contextmanager
+def _requests_of(stage: Staging, job: ImportJob) -> Iterator[tuple[RequestCounts, Spool, Spool]]:
+    """Counts, and requests with their blocks in arrival order.
+
+    Plain requests that come in order are taken in one pass; for all others everything is counted first, then sorted.
+    """
+    folder = job.store.path.parent
+    room = _LONE_SPOOL_BYTES if stage.in_place else SPOOL_BYTES
+    with Spool(_PLAIN_SCHEMA, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+        plain = _spool_plain(stage, requests)
+        if plain is not None:
+            check_rows(plain, stage, job, job.names)
+            yield plain, requests, blocks
+            return
+    counts = stage.request_counts()
+    _check_counts(counts, stage, job)
+    if counts.has_class:
+        _classes(stage, job)
+    schema = _request_schema(counts)
+    with Spool(schema, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+        columns = [*schema.names, "block_ids"] if counts.has_blocks else schema.names
+        stream = stage.requests(columns, BATCH_ROWS, numbered_sessions=counts.numbered_sessions)
+        _spool(stream, requests, blocks, job)
+        yield counts, requests, blocks
+
+
+def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
+    """Take requests as they come; None where they have classes and so on, or one comes before the one it follows."""
+    rows_read = 0
+    for batch in stage.plain_requests(BATCH_ROWS):
+        if pc.any(batch.column("more")).as_py():
+            return None
+        rows_read += batch.num_rows
+        if pc.any(batch.column("refused")).as_py():
+            batch = batch.filter(pc.invert(batch.column("refused")))
+        if batch.num_rows:
+            plain = _checked(batch, requests.last_arrival_us)
+            if plain is None:
+                return None
+            requests.write(plain)
+    return RequestCounts(rows_read=rows_read, rows_imported=requests.rows)
+
+
+def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
+    """The numbers of plain requests; None where one comes too early or one is none that a request can have."""
+    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names):
+        return None
+    arrivals, inputs, hits, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names)
+    ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
+    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US:
+        return None
+    if min(hits.min(), outputs.min()) < 0 or (hits > inputs).any():
+        return None
+    return pa.record_batch([pa.array(column) for column in (arrivals, inputs, hits, outputs)], schema=_PLAIN_SCHEMA)
+
+
+def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: ImportJob) -> None:
+    """Take the sorted requests out of the staging area; compute cache hits where the format has none."""
+    hits = _Hits(PrefixCache(job.options.cache_blocks))
+    block_tokens = job.reader.block_tokens
+    for batch in stream:
+        fields = {name: batch.column(name) for name in batch.schema.names}
+        if "block_ids" in fields:
+            ids = fields.pop("block_ids")
+            if block_tokens:
+                prompts = (fields["arrival_us"], ids, fields["input_tokens"])
+                rows = zip(*(column.to_pylist() for column in prompts), strict=True)
+                hit = [cached_tokens(hits.of(at_us, own or []), block_tokens, tokens) for at_us, own, tokens in rows]
+                fields["cached_input_tokens"] = pa.array(hit, pa.int64())
+            blocks.write(_blocks(ids, requests.rows))
+        schema = requests.schema
+        requests.write(pa.record_batch([fields[item.name].cast(item.type) for item in schema], schema=schema))
+
+
+class _Hits:
+    """Blocks that requests find. Those that arrive at the same time do not find each other's."""
+
+    def __init__(self, cache: PrefixCache) -> None:
+        self._cache = cache
+        self._arriving: list[list[int]] = []
+        self._at_us: int | None = None
+
+    def of(self, at_us: int, block_ids: list[int]) -> int:
+        """Leading blocks that the next request finds. at_us: its arrival, not before the one of the last."""
+        if at_us != self._at_us:
+            for blocks in self._arriving:
+                self._cache.add(blocks)
+            self._arriving, self._at_us = [], at_us
+        self._arriving.append(block_ids)
+        return self._cache.count_hits(block_ids)
+
+
+def _blocks(ids: pa.Array, first: int) -> pa.RecordBatch:
+    """Lists of block ids, one per request from number `first`, as rows of BLOCK_SCHEMA."""
+    lengths = pc.fill_null(pc.list_value_length(ids), 0).to_numpy()
+    sequence = np.repeat(np.arange(first, first + len(ids)), lengths)
+    position = np.arange(len(sequence)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    flat = pc.list_flatten(ids).cast(pa.int64())
+    return pa.record_batch([pa.array(sequence), pa.array(position.astype(np.int32)), flat], schema=BLOCK_SCHEMA)
+
+
+def _request_schema(counts: RequestCounts) -> pa.Schema:
+    absent = {"class_id": not counts.has_class, "session_id": not counts.has_session}
+    return pa.schema([item for item in REQUEST_SCHEMA if not absent.get(item.name)])

@@ -1,0 +1,78 @@
+"""Schedules to export, made by hand."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from planner.catalogue.scenarios import load_scenario
+from planner.core.demand import Grid
+from planner.export.formats.schedule import Charge, ExportSchedule, LentWindow, RoleUnits
+from planner.units import to_us
+
+EXPORT = load_scenario().scenario.export
+
+
+def schedule(
+    prefill: list[int],
+    decode: list[int] | None = None,
+    *,
+    start: datetime = datetime(2026, 6, 1, tzinfo=UTC),
+    zone: str = "UTC",
+    interval_s: int = 3600,
+    lent: tuple[LentWindow, ...] = (),
+    **export: str,
+) -> ExportSchedule:
+    """A schedule of two roles, of 4 and 18 nodes a unit."""
+    grid = Grid(to_us(start), interval_s, len(prefill))
+    return ExportSchedule(
+        run_id="run-00001",
+        scenario="small",
+        policy="fixed",
+        zone=ZoneInfo(zone),
+        grid=grid,
+        prefill=RoleUnits("prefill", "prefill", 4, np.array(prefill)),
+        decode=RoleUnits("decode", "decode", 18, np.array(decode or [2] * len(prefill))),
+        training_nodes=np.zeros(len(prefill), np.int64),
+        lent=lent,
+        charges=(),
+        node_type="H800",
+        gpus_per_node=8,
+        drain_deadline_s=120,
+        settings=EXPORT.model_copy(update=export),
+    )
+
+
+def small(**export: str) -> ExportSchedule:
+    """A day of six steps and two training windows, costing 16 USD per node-hour."""
+    start = datetime(2026, 6, 1, 4, tzinfo=UTC)
+    prefill = [29] * 12 + [20] * 2 + [8] * 6 + [20, 26, 29, 29]
+    decode = [9] * 12 + [6] * 2 + [2] * 6 + [6, 8, 9, 9]
+    at = [to_us(start + timedelta(hours=hour)) for hour in range(25)]
+    plan = schedule(
+        prefill,
+        decode,
+        start=start,
+        zone="Asia/Shanghai",
+        lent=(LentWindow(at[12], at[20], 90), LentWindow(at[14], at[20], 120)),
+        **export,
+    )
+    held = [4 * p + 18 * d for p, d in zip(prefill, decode, strict=True)]
+    lent = [0] * 12 + [90] * 2 + [210] * 6 + [0] * 4
+    charges = [
+        Charge(
+            start_us=at[hour],
+            end_us=at[hour + 1],
+            use=use,
+            node_s=nodes * 3600,
+            cost_usd_micros=nodes * 16_000_000,
+        )
+        for hour in range(24)
+        for use, nodes in (
+            ("inference", held[hour]),
+            ("training", lent[hour]),
+            ("idle", 278 - held[hour] - lent[hour]),
+        )
+    ]
+    return replace(plan, charges=tuple(charges))
