@@ -23,6 +23,7 @@ from planner.settings.measurements import (
 )
 from planner.settings.models import Model
 from planner.settings.pricing_rules import PricingRule
+from planner.settings.scenario import EconomicsSettings
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.settings.workloads import BatchingFile, Mix, WorkloadFile
@@ -160,6 +161,11 @@ def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
     if name not in rates.rates:
         raise UsageError(f'GPU rates "{rates.name}" have no rate "{name}"; use one of {", ".join(rates.rates)}')
     return rates.rates[name]
+
+
+def scenario_gpu_rate(economics: EconomicsSettings) -> GpuRate:
+    """The rate that prices the fleet of a scenario. Raises UsageError."""
+    return gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
 
 
 def describe(error: ValidationError) -> list[str]:

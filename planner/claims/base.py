@@ -8,7 +8,7 @@ from typing import Literal
 from planner.capacity.engines import decode_engine as decode_engine_of
 from planner.capacity.engines import prefill_of
 from planner.catalogue.claims import Overlay
-from planner.catalogue.read import gpu_rate, gpu_rates
+from planner.catalogue.read import scenario_gpu_rate
 from planner.claims.day import Day, published_day
 from planner.core.fleet.engine import Engine
 from planner.documents import Document
@@ -62,8 +62,7 @@ class ClaimCase:
     @property
     def usd_per_gpu_hour(self) -> float:
         """The GPU rate that the default scenario plans with."""
-        economics = self.default.economics
-        return gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate).usd_per_gpu_hour
+        return scenario_gpu_rate(self.default.economics).usd_per_gpu_hour
 
     @property
     def usd_per_node_hour(self) -> float:

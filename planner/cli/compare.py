@@ -1,13 +1,18 @@
 """planner compare."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+
+if TYPE_CHECKING:
+    from planner.studies.compare.document import ComparedPolicy, ComparisonBound, ComparisonDocument, EqualShortfall
+    from planner.studies.compare.losses import PolicyLosses
 
 
 def compare(
@@ -39,18 +44,18 @@ def compare(
 ) -> None:
     """Policies side by side on one demand, with the bound that none can beat.
 
-    Every policy's nodes, cost, shortfall and scale actions as it is set, and its node-hours once it is tuned to the
-    shortfall that slo.max_shortfall_ratio allows; that is what ranks them. All runs are stored.
+    Every policy's nodes, cost, shortfall and scale actions as configured, and its node-hours once it is tuned to the
+    shortfall that slo.max_shortfall_ratio allows, by which they are ranked. All runs are stored.
     """
-    from planner.studies.compare import attainments, store_comparison
-    from planner.studies.compare import compare as run_compare
+    from planner.studies.compare.candidates import compare as run_compare
+    from planner.studies.compare.store import measure_attainment, store_comparison
 
     flags = [] if trace is None else [f"trace.name={trace}"]
     loaded = scenario_of(scenario, [*(sets or []), *flags]).scenario
     names = [name.strip() for name in policies.split(",") if name.strip()] if policies is not None else []
     store = store_at(db)
     with progress_bar("drawing requests") as progress:
-        found = run_compare(
+        comparison = run_compare(
             store,
             loaded,
             names,
@@ -60,44 +65,28 @@ def compare(
             clock=time.perf_counter,
             progress=progress,
         )
-    felt = None
+    attainment = None
     if with_replay:
         with progress_bar("replaying") as progress:
-            felt = attainments(store, found, now=now(), clock=time.perf_counter, progress=progress)
-    told = store_comparison(store, found, now=now(), attainment=felt)
+            attainment = measure_attainment(store, comparison, now=now(), clock=time.perf_counter, progress=progress)
+    document = store_comparison(store, comparison, now=now(), attainment=attainment)
     if out is not None:
         from planner.report.compare_page import write_compare_page
 
-        files = write_compare_page(told, found.plans, found.demand.grid, loaded.zone, out)
-        told |= {"page": str(out / "index.html"), "files": [str(file) for file in files]}
+        files = write_compare_page(document, comparison.plans, comparison.demand.grid, loaded.zone, out)
+        document = replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
     if as_json:
-        print_json(told)
+        print_json(document)
     else:
-        _print(told)
+        _print(document)
 
 
-def _print(told: dict[str, Any]) -> None:
-    bound, allowed = told["bound"], told["max_shortfall_ratio"]
+def _print(document: "ComparisonDocument") -> None:
     print_line(
-        f"{told['comparison_id']}: {told['scenario']}, trace {told['trace']}, {told['intervals']:,} intervals of "
-        f"{told['interval_s'] // 60} min; ranked by node-hours at {allowed:.2%} shortfall"
+        f"{document.comparison_id}: {document.scenario}, trace {document.trace}, {document.intervals:,} intervals of "
+        f"{document.interval_s // 60} min; ranked by node-hours at {document.max_shortfall_ratio:.2%} shortfall"
     )
-    rows = [
-        (
-            row["policy"],
-            f"{row['mean_nodes']:,.1f}",
-            row["peak_nodes"],
-            usd(row["cost_usd"]),
-            percent(row["shortfall_ratio"], 3),
-            row["scale_actions"],
-            f"{row['wasted_node_hours']:,.0f}",
-            f"{row['training_node_hours']:,.0f}",
-            _gap(row["gap_to_bound"]),
-            *_level(row["at_equal_shortfall"]),
-            *([] if row["slo"] is None else [percent(row["slo"]["ttft_attainment"])]),
-        )
-        for row in told["policies"]
-    ]
+    replayed = document.policies[0].slo is not None
     heads = (
         "<policy",
         "mean nodes",
@@ -111,39 +100,59 @@ def _print(told: dict[str, Any]) -> None:
         "at utilisation",
         "node-hours",
         "over bound",
-        *([] if told["policies"][0]["slo"] is None else ["TTFT in time"]),
+        *(["TTFT in time"] if replayed else []),
     )
-    print_table(heads, rows)
-    if bound["node_hours"] is None:
-        print_line(f"no bound: {bound['status']}; {bound['cure']}")
+    print_table(heads, [_row(policy) for policy in document.policies])
+    _print_bound(document.bound)
+    for policy in document.policies:
+        print_line(f"  {policy.policy}: {_losses(policy.loses)}")
+    for note in document.notes:
+        print_line(f"  {note}")
+    if document.page is not None and document.files is not None:
+        print_line(f"{document.page}: {len(document.files)} files")
+
+
+def _row(policy: "ComparedPolicy") -> tuple[str | int, ...]:
+    return (
+        policy.policy,
+        f"{policy.mean_nodes:,.1f}",
+        policy.peak_nodes,
+        usd(policy.cost_usd),
+        percent(policy.shortfall_ratio, 3),
+        policy.scale_actions,
+        f"{policy.wasted_node_hours:,.0f}",
+        f"{policy.training_node_hours:,.0f}",
+        _gap(policy.gap_to_bound),
+        *_tuned(policy.at_equal_shortfall),
+        *([] if policy.slo is None else [percent(policy.slo.ttft_attainment)]),
+    )
+
+
+def _print_bound(bound: "ComparisonBound") -> None:
+    if bound.node_hours is None:
+        print_line(f"no bound: {bound.status}; {bound.cure}")
     else:
         print_line(
-            f"no policy within the allowance takes under {bound['node_hours']:,.1f} node-hours "
-            f"({usd(bound['cost_usd'])}): {bound['status']}, gap {percent(bound['gap'], 2)}, {bound['seconds']:.1f} s"
+            f"no policy within the allowance takes under {bound.node_hours:,.1f} node-hours "
+            f"({usd(bound.cost_usd)}): {bound.status}, gap {percent(bound.gap, 2)}, {bound.seconds:.1f} s"
         )
-    for row in told["policies"]:
-        print_line(f"  {row['policy']}: {_loses(row['loses'])}")
-    for note in told["notes"]:
-        print_line(f"  {note}")
-    if "page" in told:
-        print_line(f"{told['page']}: {len(told['files'])} files")
 
 
 def _gap(gap: float | None) -> str:
     return "-" if gap is None else f"{gap:+.1%}"
 
 
-def _level(level: dict[str, Any] | None) -> tuple[str, str, str]:
-    if level is None:
+def _tuned(tuned: "EqualShortfall | None") -> tuple[str, str, str]:
+    if tuned is None:
         return "none", "-", "-"
-    share = level["target_utilisation"]
-    return "-" if share is None else f"{share:.1%}", f"{level['node_hours']:,.1f}", _gap(level["gap_to_bound"])
+    share = tuned.target_utilisation
+    return "-" if share is None else f"{share:.1%}", f"{tuned.node_hours:,.1f}", _gap(tuned.gap_to_bound)
 
 
-def _loses(loses: dict[str, Any]) -> str:
+def _losses(losses: "PolicyLosses") -> str:
     parts = []
-    if loses["dearest_hour"] is not None:
-        parts.append(f"{loses['dearest_nodes']:,.1f} nodes above the best schedule at {loses['dearest_hour']}")
-    if loses["shortest_hour"] is not None:
-        parts.append(f"{loses['shortest_hour_tokens']:,} tokens short at {loses['shortest_hour']}")
+    if losses.dearest_hour is not None:
+        parts.append(f"{losses.dearest_nodes:,.1f} nodes above the best schedule at {losses.dearest_hour}")
+    if losses.shortest_hour is not None:
+        parts.append(f"{losses.shortest_hour_tokens:,} tokens short at {losses.shortest_hour}")
     return "; ".join(parts) or "loses nowhere to the best schedule"

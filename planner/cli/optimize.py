@@ -2,12 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+
+if TYPE_CHECKING:
+    from planner.studies.bound.document import BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
 
 
 def optimize(
@@ -20,10 +23,13 @@ def optimize(
         Path | None, typer.Option("--save", metavar="FILE", help="Write the first objective's schedule as CSV.")
     ] = None,
     min_up: Annotated[
-        int, typer.Option("--min-up", metavar="S", min=0, help="Schedules keep a started unit so long.")
+        int, typer.Option("--min-up", metavar="S", min=0, help="Schedules keep a started unit for at least this long.")
     ] = 0,
     min_down: Annotated[
-        int, typer.Option("--min-down", metavar="S", min=0, help="Schedules keep a stopped unit away so long.")
+        int,
+        typer.Option(
+            "--min-down", metavar="S", min=0, help="Schedules keep a stopped unit off for at least this long."
+        ),
     ] = 0,
     start_cost: Annotated[
         float, typer.Option("--start-cost", metavar="USD", min=0, max=1e9, help="Dollars per unit that starts.")
@@ -40,81 +46,95 @@ def optimize(
     Exit code 3: no schedule is within slo.max_shortfall_ratio.
     """
     from planner.errors import LimitMissed, UsageError
-    from planner.studies.bound import OBJECTIVES, Further, bounds, save_timetable
+    from planner.studies.bound.document import describe_bound
+    from planner.studies.bound.run import OBJECTIVES, ScheduleLimits, bounds
+    from planner.studies.bound.timetable import save_timetable
 
-    wanted = OBJECTIVES if objective == "both" else tuple(one for one in OBJECTIVES if one == objective)
+    wanted = OBJECTIVES if objective == "both" else tuple(each for each in OBJECTIVES if each == objective)
     if not wanted:
         raise UsageError(f'--objective: no objective "{objective}"; use {", ".join(OBJECTIVES)} or both')
     loaded = scenario_of(scenario, sets, what_if).scenario
     with progress_bar("drawing requests") as progress:
-        found = bounds(
+        bound = bounds(
             store_at(db),
             loaded,
             wanted,
-            further=Further(min_up, min_down, start_cost),
+            limits=ScheduleLimits(min_up_s=min_up, min_down_s=min_down, start_usd=start_cost),
             time_limit_s=time_limit,
             now=now(),
             clock=time.perf_counter,
             progress=progress,
         )
-    if save and found.first.cure is None:
-        save_timetable(found, save)
-    document = found.document()
+    if save and bound.first.cure is None:
+        save_timetable(bound, save)
+    document = describe_bound(bound)
     if as_json:
         print_json(document)
     else:
         _print(document)
-        if save and document["timetable"]:
-            if document["schedule"]["drain"] != document["timetable"]["drain"]:
-                print_line(f"  {save}: the best that drains before boundaries: {_account(document['timetable'])}")
-            print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
-    if found.first.cure is not None:
-        raise LimitMissed(found.first.cure)
+        if save:
+            _print_timetable(document, save)
+    if bound.first.cure is not None:
+        raise LimitMissed(bound.first.cure)
 
 
-def _print(found: dict[str, Any]) -> None:
-    policy = found["policy"]
+def _print(document: "BoundDocument") -> None:
+    policy = document.policy
     print_line(
-        f"{found['scenario']}, trace {found['trace']}: {found['intervals']} intervals, "
-        f"at most {percent(found['max_shortfall_ratio'], 3)} of tokens short"
+        f"{document.scenario}, trace {document.trace}: {document.intervals} intervals, "
+        f"at most {percent(document.max_shortfall_ratio, 3)} of tokens short"
     )
-    rows = []
-    for one in found["objectives"]:
-        key, schedule = (
-            ("node_hours", one["schedule"]) if one["objective"] == "node-hours" else ("cost_usd", one["schedule"])
-        )
-        rows.append(
-            (
-                "node-hours of inference" if key == "node_hours" else "cost less value of training",
-                _amount(key, one["lp_bound"]),
-                _amount(key, one["bound"]),
-                _amount(key, schedule[key] if schedule else None),
-                percent(one["gap"], 3),
-                one["status"],
-                _amount(key, policy[key]),
-                percent(policy["gaps_to_bound"][one["objective"]]),
-            )
-        )
-    heads = ("<least", "relaxed", "bound", "schedule", "gap", "<status", policy["policy"], "above bound")
+    rows = [_row(objective, policy, policy.gaps_to_bound[objective.objective]) for objective in document.objectives]
+    heads = ("<least", "relaxed", "bound", "schedule", "gap", "<status", policy.policy, "above bound")
     print_table(heads, rows)
-    for one in found["objectives"]:
-        if one["schedule"]:
-            print_line(f"  least {one['objective']}: {_account(one['schedule'])}")
-    beyond = "" if policy["within_allowance"] else ", over the allowance: the bound is not for it"
-    print_line(f"  {policy['policy']}: {_account(policy)}{beyond}")
-    for note in found["notes"]:
+    for objective in document.objectives:
+        if objective.schedule:
+            print_line(f"  least {objective.objective}: {_account(objective.schedule)}")
+    beyond = "" if policy.within_allowance else ", over the allowance: the bound does not apply to it"
+    print_line(f"  {policy.policy}: {_account(policy)}{beyond}")
+    for note in document.notes:
         print_line(f"  note: {note}")
-    spent = ", ".join(f"{one['seconds']:.2f} s, relaxed {one['lp_seconds']:.2f} s" for one in found["objectives"])
-    print_line(f"  time: {spent}")
+    times = ", ".join(f"{each.seconds:.2f} s, relaxed {each.lp_seconds:.2f} s" for each in document.objectives)
+    print_line(f"  time: {times}")
 
 
-def _account(figures: dict[str, Any]) -> str:
+def _row(
+    objective: "NodeHoursBound | CostBound", policy: "ReplayedFigures", above: float | None
+) -> tuple[str | float | None, ...]:
+    """What is known of an objective, and where the policy lies, in hours or dollars."""
+    by_hours, schedule = objective.objective == "node-hours", objective.schedule
+
+    def amount(value: float | None) -> str:
+        return "-" if value is None else f"{value:,.2f}" if by_hours else usd(value)
+
+    def value(figures: "ReplayedFigures") -> float:
+        return figures.node_hours if by_hours else figures.cost_usd
+
     return (
-        f"{figures['node_hours']:,.2f} node-hours, {usd(figures['cost_usd'])} net, "
-        f"{figures['useful_training_node_hours']:,.2f} useful training node-hours, peak {figures['peak_nodes']} nodes, "
-        f"{percent(figures['shortfall_ratio'], 3)} short"
+        "node-hours of inference" if by_hours else "cost less value of training",
+        amount(objective.lp_bound),
+        amount(objective.bound),
+        amount(value(schedule) if schedule else None),
+        percent(objective.gap, 3),
+        objective.status,
+        amount(value(policy)),
+        percent(above),
     )
 
 
-def _amount(key: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}" if key == "node_hours" else usd(value)
+def _print_timetable(document: "BoundDocument", save: Path) -> None:
+    """What was saved, and how to plan with it."""
+    schedule, timetable = document.schedule, document.timetable
+    if schedule is None or timetable is None:
+        return
+    if schedule.drain != timetable.drain:
+        print_line(f"  {save}: the best that drains before boundaries: {_account(timetable)}")
+    print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
+
+
+def _account(figures: "ReplayedFigures") -> str:
+    return (
+        f"{figures.node_hours:,.2f} node-hours, {usd(figures.cost_usd)} net, "
+        f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak {figures.peak_nodes} nodes, "
+        f"{percent(figures.shortfall_ratio, 3)} short"
+    )

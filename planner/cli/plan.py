@@ -142,13 +142,13 @@ def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, a
 
     Quantity by quantity, with the kind of each: input, inferred, fitted or emergent.
     """
-    from planner.studies.reference import NOTES, reference_rows
+    from planner.studies.reference import compare_with_published
 
     loaded = scenario_of(scenario, sets)
     with progress_bar("drawing requests") as progress:
-        rows = reference_rows(store_at(db), loaded.scenario, now=now(), progress=progress)
+        document = compare_with_published(store_at(db), loaded.scenario, now=now(), progress=progress)
     if as_json:
-        print_json({"scenario": loaded.scenario.name, "rows": [row.document() for row in rows], "notes": NOTES})
+        print_json(document)
         return
     table = [
         (
@@ -158,10 +158,10 @@ def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, a
             f"{row.relative_error:+.3%}",
             row.kind,
         )
-        for row in rows
+        for row in document.rows
     ]
     print_table(("<quantity", "computed", "published", "difference", "<kind"), table)
-    for note in NOTES:
+    for note in document.notes:
         print_line(f"  {note}")
     if loaded.origins:
         warn(f"overridden: {', '.join(sorted(loaded.origins))}")

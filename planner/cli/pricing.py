@@ -1,11 +1,16 @@
 """planner pricing."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+
+if TYPE_CHECKING:
+    from planner.studies.pricing.bases import Basis
+    from planner.studies.pricing.document import LevelDocument, PricingDocument
 
 _MOST_HOURS = 48
 
@@ -23,19 +28,21 @@ def pricing(
         float, typer.Option("--shift", metavar="S", help="Share of demand that may move within 24 h. Assumed.")
     ] = 0.0,
     sensitivity: Annotated[
-        float, typer.Option("--sensitivity", metavar="G", help="It goes where price ** -G is high. Assumed.")
+        float, typer.Option("--sensitivity", metavar="G", help="It moves to where price ** -G is high. Assumed.")
     ] = 1.0,
     utilisation: Annotated[
         str | None,
         typer.Option(
             "--utilisation",
             metavar="U",
-            help="What a rule means by it: load-over-peak, nodes-over-fleet or load-per-node.",
+            help="What the rule means by utilisation: load-over-peak, nodes-over-fleet or load-per-node.",
         ),
     ] = None,
     ramp: Annotated[
         float | None,
-        typer.Option("--ramp", metavar="W", help="Width of utilisation over which a step's price moves, not jumps."),
+        typer.Option(
+            "--ramp", metavar="W", help="Width of utilisation over which a step's price slopes instead of jumping."
+        ),
     ] = None,
     sets: Sets = None,
     db: Db = None,
@@ -43,110 +50,113 @@ def pricing(
 ) -> None:
     """Dynamic prices: by the clock or by utilisation, against list prices.
 
-    What a rule earns at the same volume, what customers do about it, and the plan for that: nodes, cost, training,
-    shortfall. Where prices follow utilisation and demand answers, both are iterated until they agree, or it is said
-    that they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
+    What a rule earns at the same volume, how customers respond, and the plan for that: nodes, cost, training,
+    shortfall. Where prices follow utilisation and demand responds, both are iterated until they agree, and a note says
+    where they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
     """
     from planner.core.economics.dynamic_pricing import Response
     from planner.errors import LimitMissed
-    from planner.studies.pricing.market import price, rule_of
-    from planner.studies.pricing.summary import document, missed
+    from planner.studies.pricing.document import describe_pricing
+    from planner.studies.pricing.market import price
+    from planner.studies.pricing.rules import choose_rule
 
     response = Response(elasticity, shift, sensitivity)
-    chosen = rule_of(rule, utilisation, ramp)
+    chosen = choose_rule(rule, utilisation, ramp)
     loaded = scenario_of(scenario, sets)
     with progress_bar("drawing requests, settling prices") as progress:
         priced = price(store_at(db), loaded.scenario, chosen, response, now=now(), progress=progress)
-    found = document(priced)
+    document = describe_pricing(priced)
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        _print(found)
-    limits = missed(priced)
-    if limits:
-        raise LimitMissed("; ".join(limits) + "; change the rule, the plan, or the limit")
+        _print(document)
+    if document.missed_limits:
+        raise LimitMissed("; ".join(document.missed_limits) + "; change the rule, the plan, or the limit")
 
 
-def _print(found: dict[str, Any]) -> None:
-    rule = found["rule"]
-    print_line(f"{rule['name']} on {found['scenario']}, {found['policy']}: {rule['description']}")
-    print_line(f"  {rule['provenance']}: {rule['source']}")
-    for line in found["prices"]:
+def _print(document: "PricingDocument") -> None:
+    rule, meaning = document.rule, document.utilisation
+    print_line(f"{rule.name} on {document.scenario}, {document.policy}: {rule.description}")
+    print_line(f"  {rule.provenance}: {rule.source}")
+    for line in document.prices:
         print_line(f"  {line}")
-    meaning = found["utilisation"]
-    print_line(
-        f"  utilisation is {meaning['definition']}: {meaning['meaning']}; load is what tokens earn at list price"
-    )
+    print_line(f"  utilisation is {meaning.definition}: {meaning.meaning}; load is what tokens earn at list price")
     print_line()
-    _print_levels(found["levels"])
-    _print_bases(found)
-    _print_hours(found)
-    for note in found["notes"]:
+    _print_levels(document.levels)
+    _print_bases(document.bases)
+    _print_hours(document)
+    for note in document.notes:
         print_line(f"  note: {note}")
 
 
-def _print_levels(levels: list[dict[str, Any]]) -> None:
+def _print_levels(levels: "Sequence[LevelDocument]") -> None:
     """The totals, a column per way to price."""
-    from planner.studies.pricing.summary import TITLES
+    from planner.studies.pricing.levels import TITLES
 
-    rows = [
-        ("revenue", [usd(each["revenue_usd"]) for each in levels]),
-        ("  over list prices", [percent_change(each["revenue_change_ratio"]) for each in levels]),
-        ("cost of inference", [usd(each["cost_usd"]) for each in levels]),
-        ("  over list prices", [percent_change(each["cost_change_ratio"]) for each in levels]),
-        ("margin", [percent(each["margin_ratio"]) for each in levels]),
-        ("nodes, mean", [f"{each['mean_nodes']:,.2f}" for each in levels]),
-        ("nodes, peak", [f"{each['peak_nodes']:,}" for each in levels]),
-        ("node-hours", [f"{each['node_hours']:,.1f}" for each in levels]),
-        ("training node-hours", [f"{each['training_node_hours']:,.1f}" for each in levels]),
-        ("input tokens, B", [f"{each['input_tokens'] / 1e9:,.2f}" for each in levels]),
-        ("output tokens, B", [f"{each['output_tokens'] / 1e9:,.2f}" for each in levels]),
-        ("shortfall tokens", [f"{each['shortfall_tokens']:,}" for each in levels]),
-    ]
-    print_table(("<", *(TITLES[each["level"]] for each in levels)), [(label, *cells) for label, cells in rows])
+    figures: tuple[tuple[str, Callable[[LevelDocument], str]], ...] = (
+        ("revenue", lambda level: usd(level.revenue_usd)),
+        ("  over list prices", lambda level: percent_change(level.revenue_change_ratio)),
+        ("cost of inference", lambda level: usd(level.cost_usd)),
+        ("  over list prices", lambda level: percent_change(level.cost_change_ratio)),
+        ("margin", lambda level: percent(level.margin_ratio)),
+        ("nodes, mean", lambda level: f"{level.mean_nodes:,.2f}"),
+        ("nodes, peak", lambda level: f"{level.peak_nodes:,}"),
+        ("node-hours", lambda level: f"{level.node_hours:,.1f}"),
+        ("training node-hours", lambda level: f"{level.training_node_hours:,.1f}"),
+        ("input tokens, B", lambda level: billions(level.input_tokens)),
+        ("output tokens, B", lambda level: billions(level.output_tokens)),
+        ("shortfall tokens", lambda level: f"{level.shortfall_tokens:,}"),
+    )
+    rows = [(label, *map(figure, levels)) for label, figure in figures]
+    print_table(("<", *(TITLES[level.level] for level in levels)), rows)
 
 
-def _print_bases(found: dict[str, Any]) -> None:
+def _print_bases(bases: "Sequence[Basis]") -> None:
     """The rule on published hours and on the plan's own, prices set once, nothing planned anew."""
     rows = [
         (
-            basis["on"],
-            basis["utilisation"] or "-",
-            *(percent_change(change["revenue_change_ratio"]) for change in basis["revenue_changes"]),
-            percent_change(basis["filled_revenue_change_ratio"]),
-            percent_change(basis["filled_nodes_change_ratio"]),
+            basis.on,
+            basis.utilisation or "-",
+            *(percent_change(change.revenue_change_ratio) for change in basis.revenue_changes),
+            percent_change(basis.filled_revenue_change_ratio),
+            percent_change(basis.filled_nodes_change_ratio),
         )
-        for basis in found["bases"]
+        for basis in bases
     ]
-    elasticities = [change["elasticity"] for change in found["bases"][0]["revenue_changes"]]
+    elasticities = [change.elasticity for change in bases[0].revenue_changes]
     heads = ["same volume" if not each else f"elasticity {each:g}" for each in elasticities]
     columns = ("<revenue over list prices, on", "<utilisation", *heads, "cheap hours filled", "node-hours for it")
     print_table(columns, rows)
 
 
-def _print_hours(found: dict[str, Any]) -> None:
-    from planner.studies.pricing.summary import TITLES
+def _print_hours(document: "PricingDocument") -> None:
+    from planner.studies.pricing.levels import TITLES
 
-    hours = found["hours"]
+    hours = document.hours
     rows = [
         (
-            f"{hour['start'][:10]} {hour['start'][11:16]}{hour['start'][19:]}",
-            f"{hour['price_ratio']:.3f}",
-            percent(hour["utilisation_before"]),
-            percent(hour["utilisation"]),
-            percent_change(hour["load_change_ratio"]),
-            hour["mean_nodes_before"],
-            hour["mean_nodes"],
-            usd(hour["revenue_usd_before"]),
-            usd(hour["revenue_usd"]),
+            hour.start.isoformat(" ", "minutes"),
+            f"{hour.price_ratio:.3f}",
+            percent(hour.utilisation_before),
+            percent(hour.utilisation),
+            percent_change(hour.load_change_ratio),
+            hour.mean_nodes_before,
+            hour.mean_nodes,
+            usd(hour.revenue_usd_before),
+            usd(hour.revenue_usd),
         )
         for hour in hours[:_MOST_HOURS]
     ]
     heads = ("utilisation", "with rule", "load", "nodes", "with rule", "revenue", "with rule")
-    print_line(f"by the hour, at list prices and with {TITLES[found['hours_of']]}")
+    print_line(f"by the hour, at list prices and with {TITLES[document.hours_of]}")
     print_table(("<hour", "price", *heads), rows)
     if len(hours) > _MOST_HOURS:
         print_line(f"{len(hours) - _MOST_HOURS} further hours: --json has them")
+
+
+def billions(tokens: int) -> str:
+    """A number of tokens in billions for people."""
+    return f"{tokens / 1e9:,.2f}"
 
 
 def percent_change(ratio: float | None) -> str:

@@ -1,14 +1,20 @@
 """planner sweep."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
-_SHOWN = ("cost_usd", "shortfall_ratio")
+if TYPE_CHECKING:
+    from planner.studies.sweep.case import Metric
+    from planner.studies.sweep.document import SweepDocument, SweepParameter, SweptPolicy
+
+_SHOWN: "tuple[Metric, ...]" = ("cost_usd", "shortfall_ratio")
 """Metrics whose tornado is printed; --json and the page have all."""
 
 
@@ -21,7 +27,7 @@ def sweep(
         typer.Option(
             "--vary",
             metavar="PATH=LOW:HIGH",
-            help="Another range of an uncertain value, or a further one; PATH=base keeps it. May be repeated.",
+            help="Range of an uncertain value, in place of its own or added; PATH=base fixes it. May be repeated.",
         ),
     ] = None,
     policies: Annotated[
@@ -35,16 +41,16 @@ def sweep(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Say how sure a plan's figures are, and what they hang on.
+    """Show how certain a plan's figures are, and what they depend on.
 
     Plans the scenario at sampled values of everything in sweep.vary: demand, noise, cache hits, start-up, GPU price,
     nodes down; then with one value at a time at the ends of its range. Prints quantiles, the share of cases that hold
     slo.max_shortfall_ratio, and what matters most for cost and shortfall. Stores every case (table sweep_case).
     """
     from planner.files import version
-    from planner.studies.sweep.run import case_frame, save
+    from planner.studies.sweep.document import describe_sweep
     from planner.studies.sweep.run import sweep as run_sweep
-    from planner.studies.sweep.summary import document
+    from planner.studies.sweep.store import case_frame, save_sweep
 
     loaded = scenario_of(scenario, sets).scenario
     store = store_at(db)
@@ -60,16 +66,16 @@ def sweep(
             progress=progress,
             drawing=drawing,
         )
-    found = document(done, save(store, done, now=now(), version=version()))
+    document = describe_sweep(done, save_sweep(store, done, now=now(), version=version()))
     if out is not None:
         from planner.report.sweep_page import write_sweep_page
 
-        files = write_sweep_page(found, case_frame(done), out)
-        found |= {"page": str(out / "index.html"), "files": [str(file) for file in files]}
+        files = write_sweep_page(document, case_frame(done), out)
+        document = replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        _print(found)
+        _print(document)
 
 
 def _names(policies: str | None) -> list[str]:
@@ -77,66 +83,70 @@ def _names(policies: str | None) -> list[str]:
 
     names = [] if policies is None else [name.strip() for name in policies.split(",")]
     if not all(names):
-        raise UsageError(f'--policies "{policies}": write names with a comma between, for example night-training,slo')
+        raise UsageError(f'--policies "{policies}": separate names with commas, for example night-training,slo')
     return names
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(document: "SweepDocument") -> None:
     print_line(
-        f"{found['sweep_id']}: {found['scenario']} on trace {found['trace']}, "
-        f"{found['cases']:,} cases for each policy, seed {found['seed']}"
+        f"{document.sweep_id}: {document.scenario} on trace {document.trace}, "
+        f"{document.cases:,} cases for each policy, seed {document.seed}"
     )
     print_line()
-    _print_parameters(found["parameters"])
-    for each in found["policies"]:
-        print_line(each["policy"])
-        _print_quantiles(each)
-        for name, held in each["attainment"].items():
+    _print_parameters(document.parameters)
+    for policy in document.policies:
+        print_line(policy.policy)
+        _print_quantiles(policy)
+        for name, met in policy.attainment.limits:
             print_line(
-                f"  {held['cases_met']:,} of {held['cases']:,} cases ({percent(held['ratio'])}, "
-                f"standard error {percent(held['standard_error'])}) hold {name} {held['limit']:g}"
+                f"  {met.cases_met:,} of {met.cases:,} cases ({percent(met.ratio)}, "
+                f"standard error {percent(met.standard_error)}) hold {name} {met.limit:g}"
             )
         print_line()
         for metric in _SHOWN:
-            _print_tornado(each, metric)
-    for note in found["notes"]:
+            _print_tornado(policy, metric)
+    for note in document.notes:
         print_line(f"  note: {note}")
-    if "page" in found:
-        print_line(f"{found['page']}: {len(found['files'])} files")
+    if document.page is not None and document.files is not None:
+        print_line(f"{document.page}: {len(document.files)} files")
 
 
-def _print_parameters(parameters: list[dict[str, Any]]) -> None:
+def _print_parameters(parameters: "Sequence[SweepParameter]") -> None:
     rows = [
-        (each["parameter"], _short(each["base"]), _short(each["low"]), _short(each["high"]), each["law"], each["kind"])
+        (each.parameter, _short(each.base), _short(each.low), _short(each.high), each.law, each.kind)
         for each in parameters
     ]
     print_table(("<uncertain", "scenario", "low", "high", "<law", "<kind"), rows)
 
 
-def _print_quantiles(policy: dict[str, Any]) -> None:
+def _print_quantiles(policy: "SweptPolicy") -> None:
+    heads = ("p5", "p25", "p50", "p75", "p95", "mean")
     rows = [
-        (metric.replace("_", " "), *(_shown(metric, value) for value in (policy["base"][metric], *quantiles.values())))
-        for metric, quantiles in policy["quantiles"].items()
+        (
+            metric.replace("_", " "),
+            *(_shown(metric, value) for value in (policy.base.value(metric), each.p5, each.p25, each.p50)),
+            *(_shown(metric, value) for value in (each.p75, each.p95, each.mean)),
+        )
+        for metric, each in policy.quantiles.items()
         # the ratio says the same in fewer digits
         if metric != "shortfall_tokens"
     ]
-    names = list(next(iter(policy["quantiles"].values())))
-    print_table(("<", "scenario", *names), rows)
+    print_table(("<", "scenario", *heads), rows)
 
 
-def _print_tornado(policy: dict[str, Any], metric: str) -> None:
+def _print_tornado(policy: "SweptPolicy", metric: "Metric") -> None:
     rows = [
         (
-            bar["parameter"],
-            "chance" if bar["method"] == "seeds" else f"{_short(bar['from'])} to {_short(bar['to'])}",
-            _shown(metric, bar["low"]),
-            _shown(metric, bar["high"]),
-            _shown(metric, bar["swing"]),
+            bar.parameter,
+            "chance" if bar.method == "seeds" else f"{_short(bar.from_)} to {_short(bar.to)}",
+            _shown(metric, bar.low),
+            _shown(metric, bar.high),
+            _shown(metric, bar.swing),
             # adding zero turns a minus zero, which rounding leaves, into plain zero
-            "-" if bar["rank_correlation"] is None else f"{round(bar['rank_correlation'], 2) + 0.0:+.2f}",
+            "-" if bar.rank_correlation is None else f"{round(bar.rank_correlation, 2) + 0.0:+.2f}",
         )
-        for bar in policy["tornado"]
-        if bar["metric"] == metric
+        for bar in policy.tornado
+        if bar.metric == metric
     ]
     heads = (f"<{metric.replace('_', ' ')}: one at a time", "<from, to", "low end", "high end", "swing", "rank corr.")
     print_table(heads, rows)

@@ -58,8 +58,6 @@ def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, tr
     planned = _replay_actual(run, actual, scenario)
     prepared = resolve(_with_oracle(scenario), trace, actual)
     needed = decide(prepared).plan
-    missed_input, missed_output = _shortfall(planned)
-    needed_input, needed_output = _shortfall(needed)
     within = (actual.input_tokens <= forecast["planned_input_tokens"].to_numpy()) & (
         actual.output_tokens <= forecast["planned_output_tokens"].to_numpy()
     )
@@ -78,13 +76,13 @@ def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, tr
         input_error_tokens=_error_tokens(forecast["input_tokens"], actual.input_tokens),
         output_error_tokens=_error_tokens(forecast["output_tokens"], actual.output_tokens),
         intervals_within_quantile=int(within.sum()),
-        shortfall_tokens=int(missed_input.sum() + missed_output.sum()),
-        needed_shortfall_tokens=int(needed_input.sum() + needed_output.sum()),
+        shortfall_tokens=int(planned.shortfall_tokens.sum()),
+        needed_shortfall_tokens=int(needed.shortfall_tokens.sum()),
         excess_cost_usd_micros=_excess_cost(planned, needed, prepared.prices, scenario.fleet.gpus_per_node),
         shortfall_revenue_usd_micros=_lost_revenue(
             actual,
-            np.maximum(missed_input - needed_input, 0),
-            np.maximum(missed_output - needed_output, 0),
+            np.maximum(planned.shortfall_input_tokens - needed.shortfall_input_tokens, 0),
+            np.maximum(planned.shortfall_output_tokens - needed.shortfall_output_tokens, 0),
             prepared.prices,
         ),
     )
@@ -118,14 +116,6 @@ def _with_oracle(scenario: Scenario) -> Scenario:
     policy = scenario.policy.model_copy(update={**plain, **spare})
     training = scenario.training.model_copy(update={"jobs": None})
     return scenario.model_copy(update={"policy": policy, "training": training})
-
-
-def _shortfall(plan: IntervalPlan) -> tuple[Ints, Ints]:
-    """Input and output tokens beyond the capacity, per interval."""
-    return (
-        plan.steady_shortfall_input_tokens + plan.start_up_shortfall_input_tokens,
-        plan.steady_shortfall_output_tokens + plan.start_up_shortfall_output_tokens,
-    )
 
 
 def _excess_cost(planned: IntervalPlan, needed: IntervalPlan, prices: Prices, gpus_per_node: int) -> int:

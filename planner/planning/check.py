@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.capacity.engines import decode_engine, prefill_engine
-from planner.catalogue.read import gpu_rate, gpu_rates, job_list, price_sheet
+from planner.catalogue.read import job_list, price_sheet, scenario_gpu_rate
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy import Given, Known, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
@@ -27,7 +27,7 @@ def check(scenario: Scenario) -> list[str]:
     attempts: tuple[Callable[[], object], ...] = (
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
         lambda: _policy(scenario),
-        lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
+        lambda: scenario_gpu_rate(economics),
         lambda: price_sheet(economics.price_sheet),
         lambda: price_sheet(economics.other_price_sheet),
         lambda: jobs_named(scenario),

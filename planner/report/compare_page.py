@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -12,6 +11,7 @@ from planner.core.demand import Grid
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
+from planner.studies.compare.document import ComparisonDocument
 from planner.units import S_PER_DAY, iso
 
 _WIDTH = 900
@@ -20,59 +20,58 @@ _DAYS_SHOWN = 3
 
 
 def write_compare_page(
-    told: dict[str, Any], plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo, folder: Path
+    document: ComparisonDocument, plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo, folder: Path
 ) -> list[Path]:
     """Write the page, charts as SVG and PNG and tables as CSV into a folder; returns the files. Raises PlannerError.
 
-    told: the document of the comparison. plans: by policy.
+    plans: by policy.
     """
-    drawn = [trade_chart(told), nodes_chart(plans, grid, zone)]
+    drawn = [trade_chart(document), nodes_chart(plans, grid, zone)]
     context = {
-        "told": told,
+        "comparison": document,
         "start": iso(grid.start_us, zone),
         "end": iso(grid.end_us, zone),
         "minutes": grid.interval_s // 60,
     }
-    tables = {chart.name: chart.table for chart in drawn} | {"policies": policy_table(told)}
+    tables = {chart.name: chart.table for chart in drawn} | {"policies": policy_table(document)}
     return write_page("compare.html.j2", folder, drawn, tables, context)
 
 
-def policy_table(told: dict[str, Any]) -> pl.DataFrame:
-    """A row per policy: as it is set, and at equal shortfall."""
+def policy_table(document: ComparisonDocument) -> pl.DataFrame:
+    """A row per policy: as configured, and at equal shortfall."""
     rows = []
-    for row in told["policies"]:
-        level = row["at_equal_shortfall"] or {}
+    for row in document.policies:
+        tuned = row.at_equal_shortfall
         rows.append(
             {
-                "policy": row["policy"],
-                "tuned_node_hours": level.get("node_hours"),
-                "tuned_over_bound_%": _percent(level.get("gap_to_bound")),
-                "tuned_utilisation_%": _percent(level.get("target_utilisation")),
-                "cost_usd": row["cost_usd"],
-                "shortfall_%": 100 * row["shortfall_ratio"],
-                "over_bound_%": _percent(row["gap_to_bound"]),
-                "mean_nodes": row["mean_nodes"],
-                "peak_nodes": row["peak_nodes"],
-                "scale_actions": row["scale_actions"],
-                "wasted_node_hours": row["wasted_node_hours"],
-                "training_node_hours": row["training_node_hours"],
-                "run": row["run_id"],
+                "policy": row.policy,
+                "tuned_node_hours": tuned.node_hours if tuned else None,
+                "tuned_over_bound_%": _percent(tuned.gap_to_bound if tuned else None),
+                "tuned_utilisation_%": _percent(tuned.target_utilisation if tuned else None),
+                "cost_usd": row.cost_usd,
+                "shortfall_%": 100 * row.shortfall_ratio,
+                "over_bound_%": _percent(row.gap_to_bound),
+                "mean_nodes": row.mean_nodes,
+                "peak_nodes": row.peak_nodes,
+                "scale_actions": row.scale_actions,
+                "wasted_node_hours": row.wasted_node_hours,
+                "training_node_hours": row.training_node_hours,
+                "run": row.run_id,
             }
         )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def trade_chart(told: dict[str, Any]) -> Chart:
-    """Cost against shortfall: each policy as it is set and tuned to the allowance, and the bound."""
+def trade_chart(document: ComparisonDocument) -> Chart:
+    """Cost against shortfall: each policy as configured and tuned to the allowance, and the bound."""
     points = []
-    for row in told["policies"]:
-        points.append((row["policy"], "as it is set", row["cost_usd"], 100 * row["shortfall_ratio"]))
-        level = row["at_equal_shortfall"]
-        if level is not None:
-            short = 100 * level["shortfall_ratio"]
-            points.append((row["policy"], "at the allowed shortfall", level["cost_usd"], short))
+    for row in document.policies:
+        points.append((row.policy, "as configured", row.cost_usd, 100 * row.shortfall_ratio))
+        tuned = row.at_equal_shortfall
+        if tuned is not None:
+            points.append((row.policy, "at the allowed shortfall", tuned.cost_usd, 100 * tuned.shortfall_ratio))
     frame = pl.DataFrame(points, ["policy", "setting", "cost_usd", "shortfall_percent"], orient="row")
-    layers: list[Any] = [
+    layers: list[alt.Chart] = [
         alt.Chart(inline_values(frame), width=_WIDTH, height=320)
         .mark_point(size=90, filled=True)
         .encode(
@@ -83,7 +82,7 @@ def trade_chart(told: dict[str, Any]) -> Chart:
             tooltip=["policy:N", "setting:N", "cost_usd:Q", "shortfall_percent:Q"],
         )
     ]
-    least, allowed = told["bound"]["cost_usd"], told["max_shortfall_ratio"]
+    least, allowed = document.bound.cost_usd, document.max_shortfall_ratio
     description = f"Cost of each policy against its shortfall; {allowed:.2%} of tokens are allowed."
     if least is not None:
         line = pl.DataFrame({"cost_usd": [least]})

@@ -1,20 +1,25 @@
 """The page of a sweep: quantiles, what matters most, how outcomes spread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import altair as alt
 import polars as pl
 
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
+from planner.studies.sweep.case import Metric
+from planner.studies.sweep.document import SweepDocument
+
+T = TypeVar("T")
 
 _WIDTH = 620
 _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7", "#8a939b")
 _DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [12, 4])
 _LOW, _HIGH = "#8fb3c4", "#0b4f6c"
-_SHOWN = {
+_SHOWN: dict[Metric, tuple[str, str]] = {
     "cost_usd": ("cost of inference, US dollars", "$,.0f"),
     "shortfall_ratio": ("shortfall, share of tokens", ".1%"),
 }
@@ -23,24 +28,24 @@ _POINTS = 201
 """Quantiles that a curve of the spread is drawn through."""
 
 
-def write_sweep_page(found: Mapping[str, Any], cases: pl.DataFrame, folder: Path) -> list[Path]:
+def write_sweep_page(sweep: SweepDocument, cases: pl.DataFrame, folder: Path) -> list[Path]:
     """Write the page, charts as SVG and PNG and tables as CSV into a folder; returns the files. Raises PlannerError.
 
-    found: the sweep's document. cases: a row per case, as in the table sweep_case.
+    cases: a row per case, as in the table sweep_case.
     """
-    drawn = [tornado_chart(found), spread_chart(found, cases)]
+    drawn = [tornado_chart(sweep), spread_chart(sweep, cases)]
     tables = {chart.name: chart.table for chart in drawn} | {
-        "parameters": _parameters(found),
-        "quantiles": quantile_table(found),
-        "attainment": _attainment(found),
+        "parameters": _parameters(sweep),
+        "quantiles": quantile_table(sweep),
+        "attainment": _attainment(sweep),
         "cases": cases,
     }
-    return write_page("sweep.html.j2", folder, drawn, tables, {"found": found})
+    return write_page("sweep.html.j2", folder, drawn, tables, {"sweep": sweep})
 
 
-def tornado_chart(found: Mapping[str, Any]) -> Chart:
+def tornado_chart(sweep: SweepDocument) -> Chart:
     """What each uncertain value does by itself to cost and to shortfall, the widest first; of the first policy."""
-    frame = pl.DataFrame(found["tornado"], infer_schema_length=None)
+    frame = pl.DataFrame(map(asdict, sweep.tornado), infer_schema_length=None).rename({"from_": "from"})
     panels = []
     for metric, (title, axis) in _SHOWN.items():
         bars = frame.filter(pl.col("metric") == metric)
@@ -69,16 +74,16 @@ def tornado_chart(found: Mapping[str, Any]) -> Chart:
     widest = {metric: frame.filter(pl.col("metric") == metric).head(1).to_dicts()[0]["parameter"] for metric in _SHOWN}
     description = (
         f"Each uncertain value from the low to the high end of its range, all others as in the scenario, for "
-        f"{found['policy']}; the line is the scenario. Cost depends most on {widest['cost_usd']}, shortfall on "
+        f"{sweep.policy}; the line is the scenario. Cost depends most on {widest['cost_usd']}, shortfall on "
         f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
     )
     table = _in_per_cent(frame, ("base", "low", "high", "swing"))
     return finish_chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
 
 
-def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
+def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
     """Which share of the sampled cases stays below a cost and below a shortfall, for every policy."""
-    names = [each["policy"] for each in found["policies"]]
+    names = [each.policy for each in sweep.policies]
     shares = [step / (_POINTS - 1) for step in range(_POINTS)]
     sampled = cases.filter(pl.col("role") == "sample").with_columns(
         cost_usd=pl.col("cost_usd_micros") / 1e6,
@@ -87,16 +92,10 @@ def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
         .otherwise(0.0),
     )
     frame = pl.concat(
-        pl.DataFrame(
-            {
-                "policy": [name] * _POINTS,
-                "share_of_cases": shares,
-                **{
-                    metric: [values.quantile(share, "linear") for share in shares]
-                    for metric in _SHOWN
-                    for values in (sampled.filter(pl.col("policy") == name)[metric],)
-                },
-            }
+        pl.DataFrame({"policy": [name] * _POINTS, "share_of_cases": shares}).with_columns(
+            pl.Series(metric, [values.quantile(share, "linear") for share in shares])
+            for metric in _SHOWN
+            for values in (sampled.filter(pl.col("policy") == name)[metric],)
         )
         for name in names
     )
@@ -113,22 +112,20 @@ def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
         .properties(width=_WIDTH, height=200)
         for metric, (title, axis) in _SHOWN.items()
     ]
-    held = ", ".join(
-        f"{each['policy']} {each['attainment']['max_shortfall_ratio']['ratio']:.0%}" for each in found["policies"]
-    )
+    held = ", ".join(f"{each.policy} {each.attainment.max_shortfall_ratio.ratio:.0%}" for each in sweep.policies)
     description = (
-        f"Share of the {found['cases']:,} sampled cases whose cost and whose shortfall are at most a value. "
+        f"Share of the {sweep.cases:,} sampled cases whose cost and whose shortfall are at most a value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
     return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
 
 
-def quantile_table(found: Mapping[str, Any]) -> pl.DataFrame:
+def quantile_table(sweep: SweepDocument) -> pl.DataFrame:
     """A row per policy and metric: the scenario's own figure, quantiles and mean of the samples."""
     rows = [
-        {"policy": each["policy"], "metric": metric, "scenario": each["base"][metric], **quantiles}
-        for each in found["policies"]
-        for metric, quantiles in each["quantiles"].items()
+        {"policy": each.policy, "metric": metric, "scenario": each.base.value(metric), **asdict(quantiles)}
+        for each in sweep.policies
+        for metric, quantiles in each.quantiles.items()
     ]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return _in_per_cent(frame, frame.columns[2:])
@@ -142,25 +139,25 @@ def _in_per_cent(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(*(pl.col(column) * factor for column in columns), metric=name)
 
 
-def _parameters(found: Mapping[str, Any]) -> pl.DataFrame:
+def _parameters(sweep: SweepDocument) -> pl.DataFrame:
     """The ranges; numbers as text, since some are small and some are not."""
     numbers = ("low", "high", "base")
     rows = [
-        {name: f"{value:.5g}" if name in numbers and value is not None else value for name, value in each.items()}
-        for each in found["parameters"]
+        {name: f"{value:.5g}" if name in numbers and value is not None else value for name, value in vars(each).items()}
+        for each in sweep.parameters
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _attainment(found: Mapping[str, Any]) -> pl.DataFrame:
+def _attainment(sweep: SweepDocument) -> pl.DataFrame:
     rows = [
-        {"policy": each["policy"], "limit_on": name, **held}
-        for each in found["policies"]
-        for name, held in each["attainment"].items()
+        {"policy": each.policy, "limit_on": name, **asdict(met)}
+        for each in sweep.policies
+        for name, met in each.attainment.limits
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _turn(values: tuple[Any, ...], names: list[str]) -> list[Any]:
+def _turn(values: Sequence[T], names: list[str]) -> list[T]:
     """A value for each name, from the beginning again where there are more names."""
     return [values[index % len(values)] for index in range(len(names))]

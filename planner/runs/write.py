@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 import polars as pl
 
@@ -13,6 +12,7 @@ from planner.runs.frames import plan_frames
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import resolve_run
 from planner.store import Session, Store
+from planner.store.rows import frame_of
 from planner.store.runs import delete_run_rows
 
 
@@ -56,28 +56,41 @@ def save_plan(
     return run_id
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """A row of the table policy_comparison, without ids and the time."""
+
+    policy: str
+    node_hours: float
+    cost_usd: float
+    shortfall_ratio: float
+    scale_actions: int
+    wasted_node_hours: float
+    gap_to_bound: float | None
+    level_utilisation: float | None
+    level_node_hours: float | None
+    level_gap_to_bound: float | None
+    ttft_attainment: float | None
+    tpot_attainment: float | None
+    bound_node_hours: float | None
+    bound_status: str
+
+
 def save_comparison(
-    store: Store, outcomes: Mapping[str, PlanOutcome], rows: Sequence[Mapping[str, Any]], *, now: datetime, version: str
+    store: Store, outcomes: Mapping[str, PlanOutcome], rows: Sequence[ComparisonRow], *, now: datetime, version: str
 ) -> tuple[str, dict[str, str]]:
     """Store the plans of several policies and their comparison in one transaction; its id, and run_ids by policy.
 
-    outcomes: by the policy of `rows`, which are those of policy_comparison without ids.
+    outcomes: by the policy of `rows`.
     """
     runs = {name: _run_rows(outcome, now=now, version=version, kind="compare") for name, outcome in outcomes.items()}
     with store.write() as session:
         comparison_id = f"cmp-{session.next_number('comparison_sequence'):05d}"
         run_ids = {name: _put_run(session, frames) for name, frames in runs.items()}
-        table = pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
-        ids = pl.Series("run_id", [run_ids[row["policy"]] for row in rows])
-        session.append(
-            "policy_comparison",
-            table.with_columns(
-                ids,
-                comparison_id=pl.lit(comparison_id),
-                created_at=pl.lit(now),
-                **{name: pl.col(name).cast(pl.Float64) for name in table.columns if table[name].dtype == pl.Null},
-            ),
-        )
+        ids = pl.Series("run_id", [run_ids[row.policy] for row in rows])
+        frame = frame_of(ComparisonRow, rows)
+        frame = frame.with_columns(ids, comparison_id=pl.lit(comparison_id), created_at=pl.lit(now))
+        session.append("policy_comparison", frame)
     return comparison_id, run_ids
 
 

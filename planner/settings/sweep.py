@@ -9,7 +9,7 @@ from planner.settings.closed import Closed
 Law = Literal["uniform", "log-uniform", "triangular"]
 
 
-class Range(Closed):
+class SweepRange(Closed):
     """One uncertain value."""
 
     path: str
@@ -45,12 +45,12 @@ class Range(Closed):
 class SweepSettings(Closed):
     """What `planner sweep` varies."""
 
-    vary: tuple[Range, ...]
+    vary: tuple[SweepRange, ...]
     """Uncertain values: tables of path, law, low, high, relative and provenance."""
 
     @field_validator("vary")
     @classmethod
-    def _once(cls, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    def _once(cls, ranges: tuple[SweepRange, ...]) -> tuple[SweepRange, ...]:
         paths = [each.path for each in ranges]
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice:

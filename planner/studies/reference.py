@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from planner.capacity.engines import Modelled, with_capacity
 from planner.core.economics.ledger import margin_ratio
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.planning.capacity import modelled_capacity
 from planner.planning.plan import plan
@@ -28,41 +29,57 @@ NOTES = (
     "and the night intervals",
     "where the policy does not look at the demand, nodes and cost are inputs too",
     "the published timeline is on a 15-minute grid; at other intervals it is not compared interval by interval",
-    "rows that begin with modelled are of a second plan, whose capacities come from the hardware up instead of from "
-    "what was observed; its prefill level is reproduced by a free factor, not predicted; its two capacities stand "
+    "rows that begin with modelled belong to a second plan, whose capacities are computed from the hardware up instead "
+    "of observed; its prefill level is reproduced by a free factor, not predicted; its two capacities stand "
     "beside the least that nodes must have done in the busiest quarter-hour, computed from what was published",
     "revenue differs from the published figure because the published token totals are rounded",
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One quantity, computed and published. relative_error: (computed - published) / published."""
+@dataclass(frozen=True, kw_only=True)
+class ReferenceRow(Document):
+    """One quantity, computed and published."""
 
     quantity: str
-    computed: float
-    published: float
+    """Its name, ending in its unit."""
+    computed: int | float
+    published: int | float
+    relative_error: float
+    """(computed - published) / published."""
     kind: Kind
-
-    @property
-    def relative_error(self) -> float:
-        return (self.computed - self.published) / self.published
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "quantity": self.quantity,
-            "computed": self.computed,
-            "published": self.published,
-            "relative_error": self.relative_error,
-            "kind": self.kind,
-        }
+    """Whether the quantity was given, fitted, inferred, or follows from the rule."""
 
 
-def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> list[Row]:
+@dataclass(frozen=True, kw_only=True)
+class ReferenceDocument(Document):
+    """A scenario, computed and compared with what was published of it."""
+
+    scenario: str
+    rows: tuple[ReferenceRow, ...]
+    notes: tuple[str, ...]
+
+
+def compare_with_published(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
+) -> ReferenceDocument:
     """Plan the scenario without storing a run, and compare it with its profile's published figures.
 
     Draws the trace if it is not stored. Raises UsageError where the profile has no published figures.
     """
+    rows = reference_rows(store, scenario, now=now, progress=progress)
+    return ReferenceDocument(scenario=scenario.name, rows=tuple(rows), notes=NOTES)
+
+
+def row(quantity: str, computed: float, published: float, kind: Kind) -> ReferenceRow:
+    """A quantity, with its relative error."""
+    error = (computed - published) / published
+    return ReferenceRow(quantity=quantity, computed=computed, published=published, relative_error=error, kind=kind)
+
+
+def reference_rows(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
+) -> list[ReferenceRow]:
+    """Every quantity of a scenario, computed and published. Raises UsageError where none were published."""
     if scenario.trace.profile is None or scenario.trace.name is not None:
         raise UsageError("reference compares the trace of a profile; give trace.profile and leave out trace.name")
     profile = load_profile(scenario.trace.profile)
@@ -81,24 +98,24 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
         *_money_rows(outcome, published),
         *_capacity_rows(scenario, capacity),
         *(
-            replace(row, quantity=f"modelled_{row.quantity}")
-            for row in (*_node_rows(modelled, published, profile), *_money_rows(modelled, published))
-            if row.kind == "emergent" and row.quantity != "revenue_usd"
+            replace(each, quantity=f"modelled_{each.quantity}")
+            for each in (*_node_rows(modelled, published, profile), *_money_rows(modelled, published))
+            if each.kind == "emergent" and each.quantity != "revenue_usd"
         ),
     ]
 
 
-def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[Row]:
+def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[ReferenceRow]:
     """Modelled capacity of a node beside the observed one: the least that a node must be able to do at the peak."""
     fleet = scenario.fleet
     return [
-        Row(
+        row(
             "modelled_decode_capacity_tokens_per_s_per_node",
             capacity.decode_tokens_per_s,
             fleet.decode.tokens_per_s_per_node,
             "emergent",
         ),
-        Row(
+        row(
             "modelled_prefill_capacity_tokens_per_s_per_node",
             capacity.prefill_tokens_per_s,
             fleet.prefill.tokens_per_s_per_node,
@@ -107,19 +124,19 @@ def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[Row]:
     ]
 
 
-def _load_rows(outcome: PlanOutcome, published: Published, kv: float) -> list[Row]:
+def _load_rows(outcome: PlanOutcome, published: Published, kv: float) -> list[ReferenceRow]:
     demand = outcome.demand
     total_input, cached = int(demand.input_tokens.sum()), int(demand.cached_input_tokens.sum())
     return [
-        Row("input_tokens", total_input, published.input_tokens, "input"),
-        Row("cached_input_tokens", cached, published.cached_input_tokens, "input"),
-        Row("output_tokens", int(demand.output_tokens.sum()), published.output_tokens, "input"),
-        Row("cache_hit_ratio", cached / total_input, published.cache_hit_ratio, "input"),
-        Row("kv_tokens_per_output_token", kv, published.kv_tokens_per_output_token, "fitted"),
+        row("input_tokens", total_input, published.input_tokens, "input"),
+        row("cached_input_tokens", cached, published.cached_input_tokens, "input"),
+        row("output_tokens", int(demand.output_tokens.sum()), published.output_tokens, "input"),
+        row("cache_hit_ratio", cached / total_input, published.cache_hit_ratio, "input"),
+        row("kv_tokens_per_output_token", kv, published.kv_tokens_per_output_token, "fitted"),
     ]
 
 
-def _node_rows(outcome: PlanOutcome, published: Published, profile: Profile) -> list[Row]:
+def _node_rows(outcome: PlanOutcome, published: Published, profile: Profile) -> list[ReferenceRow]:
     plan, demand, fleet = outcome.plan, outcome.demand, outcome.scenario.fleet
     prefill_node_s = int(plan.prefill_units.sum()) * fleet.prefill.nodes * plan.grid.interval_s
     decode_node_s = int(plan.decode_units.sum()) * fleet.decode.nodes * plan.grid.interval_s
@@ -127,17 +144,17 @@ def _node_rows(outcome: PlanOutcome, published: Published, profile: Profile) -> 
     timeline = profile.published_nodes()
     kind = _kind(outcome)
     return [
-        Row("peak_nodes", int(plan.inference_nodes.max()), published.peak_nodes, "input"),
-        Row("trough_nodes", int(plan.inference_nodes.min()), min(timeline.values()), "inferred"),
-        Row("mean_nodes", node_hours / (plan.grid.length_s / S_PER_HOUR), published.mean_nodes, kind),
-        Row("node_hours", node_hours, sum(timeline.values()) * _spacing_s(timeline) / S_PER_HOUR, kind),
-        Row(
+        row("peak_nodes", int(plan.inference_nodes.max()), published.peak_nodes, "input"),
+        row("trough_nodes", int(plan.inference_nodes.min()), min(timeline.values()), "inferred"),
+        row("mean_nodes", node_hours / (plan.grid.length_s / S_PER_HOUR), published.mean_nodes, kind),
+        row("node_hours", node_hours, sum(timeline.values()) * _spacing_s(timeline) / S_PER_HOUR, kind),
+        row(
             "input_tokens_per_s_per_prefill_node",
             int(demand.input_tokens.sum()) / prefill_node_s,
             published.input_tokens_per_s_per_prefill_node,
             kind,
         ),
-        Row(
+        row(
             "output_tokens_per_s_per_decode_node",
             int(demand.output_tokens.sum()) / decode_node_s,
             published.output_tokens_per_s_per_decode_node,
@@ -158,7 +175,7 @@ def _spacing_s(timeline: Mapping[int, int]) -> int:
     return (second - first) // US_PER_S
 
 
-def _interval_rows(outcome: PlanOutcome, timeline: Mapping[int, int]) -> list[Row]:
+def _interval_rows(outcome: PlanOutcome, timeline: Mapping[int, int]) -> list[ReferenceRow]:
     """Intervals with the published nodes, over all and outside the day window; none on another grid."""
     if outcome.plan.grid.interval_s != _spacing_s(timeline):
         return []
@@ -172,15 +189,15 @@ def _interval_rows(outcome: PlanOutcome, timeline: Mapping[int, int]) -> list[Ro
             if name == "intervals_equal_to_published" or not by_day:
                 counts[0] += int(nodes) == timeline[int(start)]
                 counts[1] += 1
-    return [Row(name, equal, compared, _kind(outcome)) for name, (equal, compared) in same.items() if compared]
+    return [row(name, equal, compared, _kind(outcome)) for name, (equal, compared) in same.items() if compared]
 
 
-def _money_rows(outcome: PlanOutcome, published: Published) -> list[Row]:
+def _money_rows(outcome: PlanOutcome, published: Published) -> list[ReferenceRow]:
     cost, earned = sum(outcome.costs.inference), sum(outcome.revenue.theoretical)
     margin = margin_ratio(cost, earned)
     assert margin is not None, "the floor holds nodes, and nodes cost something"
     return [
-        Row("cost_usd", usd(cost), published.cost_usd, _kind(outcome)),
-        Row("revenue_usd", usd(earned), published.revenue_usd, "emergent"),
-        Row("margin_ratio", margin, published.margin_ratio, _kind(outcome)),
+        row("cost_usd", usd(cost), published.cost_usd, _kind(outcome)),
+        row("revenue_usd", usd(earned), published.revenue_usd, "emergent"),
+        row("margin_ratio", margin, published.margin_ratio, _kind(outcome)),
     ]

@@ -12,7 +12,8 @@ from planner.errors import UsageError
 from planner.planning.decide import decide
 from planner.planning.prepare import resolve
 from planner.store import Store
-from planner.studies.compare import Comparison, compare, figures, variant, wasted_node_s
+from planner.studies.compare.candidates import Comparison, compare, variant
+from planner.studies.compare.figures import compute_figures, wasted_node_s
 from tests.conftest import NOW, Cli
 
 SMALL = ("interval_s=3600", "trace.scale=0.0001", "trace.noise=0.05")
@@ -58,23 +59,23 @@ def test_no_policy_within_the_allowance_beats_the_bound(store: Store) -> None:
     allowed = found.scenario.slo.max_shortfall_ratio
     assert found.bound.bound is not None
     for candidate in found.candidates:
-        plans = [candidate.figures, *([candidate.level.figures] if candidate.level else [])]
+        plans = [candidate.figures, *([candidate.tuned.figures] if candidate.tuned else [])]
         for plan in plans:
             assert plan.shortfall_ratio > allowed or plan.node_hours >= found.bound.bound * (1 - 1e-9)
 
 
 def test_tuned_policies_come_as_near_to_the_allowance_as_they_can(store: Store) -> None:
     (found,) = compared(store, "reactive").candidates
-    assert found.level is not None
-    assert found.level.target_utilisation is not None
+    assert found.tuned is not None
+    assert found.tuned.target_utilisation is not None
     allowed = found.outcome.scenario.slo.max_shortfall_ratio
-    assert found.level.figures.shortfall_ratio <= allowed
-    further = found.level.target_utilisation + 0.01
+    assert found.tuned.figures.shortfall_ratio <= allowed
+    further = found.tuned.target_utilisation + 0.01
     (beyond,) = compared(
         store, "reactive", settings=(*SMALL, f"policy.target_utilisation={min(further, 1.0)}"), level=False
     ).candidates
     assert further > 1 or beyond.figures.shortfall_ratio > allowed
-    dearer = found.level.figures.node_hours > found.figures.node_hours
+    dearer = found.tuned.figures.node_hours > found.figures.node_hours
     assert dearer == (found.figures.shortfall_ratio > allowed)
 
 
@@ -112,7 +113,7 @@ def test_changes_of_a_roles_units_are_counted(store: Store) -> None:
         for units in (plan.prefill_units.tolist(), plan.decode_units.tolist())
         for index in range(1, plan.grid.count)
     )
-    assert night.figures == figures(night.outcome)
+    assert night.figures == compute_figures(night.outcome)
 
 
 def test_forecasts_join_once_there_is_history(cli: Cli) -> None:

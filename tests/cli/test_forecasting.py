@@ -16,8 +16,8 @@ from planner.core.forecast.history import Stretch, joined
 from planner.core.forecast.naive import SeasonalNaive
 from planner.errors import UsageError
 from planner.store import Store
-from tests.cli.test_report import browsed
 from tests.conftest import Cli
+from tests.helpers.browser import browsed
 
 HOUR_US = 3_600_000_000
 DRAWN = tuple(

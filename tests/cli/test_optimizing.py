@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from planner.catalogue.scenarios import load_scenario
-from planner.documents import to_json
 from planner.errors import UsageError
 from planner.planning.decide import decide
 from planner.planning.prepare import ensure_trace, resolve
 from planner.store import Store
-from planner.studies.bound import Bound, bounds, bounds_of, save_timetable
+from planner.studies.bound.run import ScenarioBound, bounds, bounds_of
+from planner.studies.bound.timetable import save_timetable
 from planner.trace.demand import binned
 from tests.conftest import NOW, SMALL, Cli, minute_log
 
@@ -58,11 +58,11 @@ def test_every_policy_lies_above_the_bound(planned: Store) -> None:
     trace = ensure_trace(planned, loaded[0], now=NOW)
     with planned.read() as session:
         demand = binned(session, trace, loaded[0].interval_s, loaded[0].zone)
-    bound = to_json(bounds_of(loaded[0], demand, time_limit_s=5, clock=time.perf_counter).document())
-    assert {"node_hours", "status", "gap", "seconds"} <= bound.keys()
+    bound = bounds_of(loaded[0], demand, time_limit_s=5, clock=time.perf_counter).bound
+    assert bound is not None
     for scenario in loaded:
         plan = decide(resolve(scenario, trace, demand)).plan
-        assert int(plan.inference_node_s.sum()) / 3600 >= bound["node_hours"]
+        assert int(plan.inference_node_s.sum()) / 3600 >= bound
 
 
 def test_both_objectives_are_shown_with_the_policy_beside_them(cli: Cli, minutes: list[str]) -> None:
@@ -114,7 +114,7 @@ def test_what_cannot_be_meant_is_one_line_with_the_cure(
     assert len(done.err.splitlines()) == 1
 
 
-def bounded(store: Store, *overrides: str) -> Bound:
+def bounded(store: Store, *overrides: str) -> ScenarioBound:
     scenario = load_scenario(None, [*SMALL, "trace.name=minutes", *overrides]).scenario
     return bounds(store, scenario, ["node-hours"], now=NOW, clock=time.perf_counter)
 

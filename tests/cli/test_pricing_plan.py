@@ -120,7 +120,7 @@ def test_a_rule_that_jumps_does_not_settle_and_nothing_stands_in_for_it(planned:
     assert list(levels(found)) == ["list", "same-volume", "responding"]
     assert found["hours_of"] == "responding"
     (note,) = [note for note in found["notes"] if "DO NOT SETTLE" in note]
-    assert "set once, by the utilisation at list prices" in note
+    assert "set once, from the utilisation at list prices" in note
 
 
 def test_without_an_answer_prices_and_volumes_do_not_depend_on_each_other(planned: Store, cli: Cli) -> None:

@@ -3,10 +3,7 @@
 import json
 import os
 import re
-import subprocess
-import threading
 import xml.etree.ElementTree as ET
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -21,22 +18,12 @@ from planner.runs.read import RunView, load_run, read_run
 from planner.store import Store
 from planner.trace.synthetic.profile import load_profile
 from tests.conftest import NOW, SMALL, Cli, minute_log
+from tests.helpers.browser import browsed
 
 CHARTS = ("nodes", "economics", "demand", "waterfall")
 TABLES = (*CHARTS, "training_windows", "provenance")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "page.html"
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--virtual-time-budget=20000",
-)
 
 
 @pytest.fixture
@@ -154,40 +141,6 @@ def test_no_time_comes_twice_on_a_chart_where_the_clock_changes(cli: Cli, tmp_pa
     for rows in spec["datasets"].values():
         times = [row["local_time"] for row in rows]
         assert times == sorted(set(times))
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def browsed(chromium: str, page: Path, profile: Path) -> tuple[str, str, list[str]]:
-    """The page as the browser built it, what it logged, and what it asked its server for."""
-    asked: list[str] = []
-    handler = type("Handler", (_Quiet,), {"asked": asked})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: handler(*args, directory=str(page.parent)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_port}/{page.name}"
-        done = subprocess.run(
-            [chromium, *FLAGS, "--enable-logging=stderr", "--v=0", f"--user-data-dir={profile}", "--dump-dom", address],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    return done.stdout, done.stderr, asked
 
 
 def test_a_real_browser_draws_every_chart_offline_without_an_error(run: RunView, tmp_path: Path, chromium: str) -> None:

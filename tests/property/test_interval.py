@@ -69,6 +69,9 @@ def test_shortfall_is_steady_beyond_the_target_and_start_up_beyond_what_serves()
     assert plan.steady_shortfall_output_tokens.tolist() == [0, 0]
     assert plan.start_up_shortfall_input_tokens.tolist() == [0, 100]
     assert plan.start_up_shortfall_output_tokens.tolist() == [0, 50]
+    assert plan.shortfall_input_tokens.tolist() == [100, 200]
+    assert plan.shortfall_output_tokens.tolist() == [0, 50]
+    assert plan.shortfall_tokens.tolist() == [100, 250]
 
 
 def test_a_policy_that_knew_too_late_drains_from_the_boundary_on_and_pays_for_it() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.optimum import Objective, Optimum, Problem, optimise, shortfall
+from planner.core.optimum import Objective, Optimum, Problem, optimise
 from planner.core.optimum.program import Program, phases
 from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
 from planner.core.optimum.solver import relaxation
@@ -69,7 +69,7 @@ def brute_force(found: Problem, objective: Objective, *, ahead: bool) -> float:
     least = math.inf
     for targets in itertools.product(combinations(found), repeat=found.count):
         plan = found.replay(targets, ahead=ahead)
-        if sum(int(tokens.sum()) for tokens in shortfall(plan)) <= found.allowed_tokens:
+        if int(plan.shortfall_tokens.sum()) <= found.allowed_tokens:
             least = min(least, found.in_units(found.value(plan, objective), objective))
     return least
 
@@ -275,7 +275,7 @@ def test_minimum_times_and_the_cost_of_starts_agree_with_brute_force() -> None:
         least = math.inf
         for targets in itertools.product(combinations(found), repeat=found.count):
             plan = found.replay(targets, ahead=True)
-            missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
+            missing = int(plan.shortfall_tokens.sum())
             if missing <= found.allowed_tokens and stays(found, targets):
                 least = min(least, found.in_units(found.value(plan, "cost"), "cost"))
                 assert keeps_times(found, targets)
@@ -331,7 +331,7 @@ def test_no_random_schedule_that_the_replay_accepts_is_under_the_bound(
     held = repair(HALF_HOUR, targets, ahead=ahead)
     assume(held is not None)
     plan = HALF_HOUR.replay(held, ahead=ahead)
-    assert sum(int(tokens.sum()) for tokens in shortfall(plan)) <= HALF_HOUR.allowed_tokens
+    assert int(plan.shortfall_tokens.sum()) <= HALF_HOUR.allowed_tokens
     for objective in get_args(Objective):
         value = HALF_HOUR.in_units(HALF_HOUR.value(plan, objective), objective)
         assert value >= least_of_the_half_hour(objective)
@@ -348,7 +348,7 @@ def test_a_replayed_schedule_is_a_solution_of_its_program_and_worth_no_less(
 ) -> None:
     found = problem([(2100, 1300)] * len(chosen), f"fleet.start_up_s={start_s}", f"fleet.drain_deadline_s={drain_s}")
     plan = found.replay([Units(*pair) for pair in chosen], ahead=ahead)
-    missing = sum(int(tokens.sum()) for tokens in shortfall(plan))
+    missing = int(plan.shortfall_tokens.sum())
     found = replace(found, max_shortfall_ratio=missing / found.tokens if missing else 0.0)
     program = Program(found, "node-hours", ahead=ahead)
     if start_s + drain_s <= INTERVAL_S:  # otherwise units that never serve are struck out

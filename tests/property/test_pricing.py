@@ -15,7 +15,7 @@ from planner.catalogue.claims import overlay
 from planner.catalogue.read import names, price_sheet, pricing_rule
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
-    Prices,
+    IntervalPrices,
     Response,
     Sale,
     clock_prices,
@@ -298,7 +298,7 @@ def test_an_answer_that_cannot_be_meant_is_refused(field: str, value: float) -> 
 # what is earned
 
 
-def sales(demand: Demand, prices: list[Prices], other_share: float) -> list[Sale]:
+def sales(demand: Demand, prices: list[IntervalPrices], other_share: float) -> list[Sale]:
     other = round(other_share * PPM)
     shares = (PPM - other, other)
     return [Sale(part, rates, asked, demand) for part, rates, asked in zip(shares, (R1, V3), prices, strict=True)]

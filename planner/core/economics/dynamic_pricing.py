@@ -31,7 +31,7 @@ _LEAST_DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
-class Prices:
+class IntervalPrices:
     """Price of every interval over the list price: weight / scale."""
 
     weight: tuple[int, ...]
@@ -43,17 +43,17 @@ class Prices:
         return np.array(self.weight, np.float64) / self.scale
 
 
-def list_prices(count: int) -> Prices:
+def list_prices(count: int) -> IntervalPrices:
     """The list price in every interval."""
-    return Prices((PPM,) * count, PPM)
+    return IntervalPrices((PPM,) * count, PPM)
 
 
-def exact_prices(ratios: ArrayLike) -> Prices:
+def exact_prices(ratios: ArrayLike) -> IntervalPrices:
     """Ratios in whole millionths."""
-    return Prices(tuple(ppm(float(ratio)) for ratio in np.asarray(ratios, np.float64)), PPM)
+    return IntervalPrices(tuple(ppm(float(ratio)) for ratio in np.asarray(ratios, np.float64)), PPM)
 
 
-def clock_prices(rule: PricingRule, grid: Grid) -> Prices:
+def clock_prices(rule: PricingRule, grid: Grid) -> IntervalPrices:
     """Prices of a rule by the clock; an interval partly in a window has the mean price of its minutes."""
     week = [PPM] * MINUTES_PER_WEEK
     for window in rule.windows:
@@ -62,14 +62,14 @@ def clock_prices(rule: PricingRule, grid: Grid) -> Prices:
     minutes = replace(grid, interval_s=60, count=grid.length_s // 60).local_starts(ZoneInfo(rule.timezone))
     asked = [week[at.weekday() * MINUTES_PER_DAY + at.hour * 60 + at.minute] for at in minutes]
     each = grid.interval_s // 60
-    return Prices(tuple(sum(asked[first : first + each]) for first in range(0, len(asked), each)), PPM * each)
+    return IntervalPrices(tuple(sum(asked[first : first + each]) for first in range(0, len(asked), each)), PPM * each)
 
 
-def sheet_prices(rates: TokenRates, grid: Grid) -> Prices:
+def sheet_prices(rates: TokenRates, grid: Grid) -> IntervalPrices:
     """Prices with the discount that a price sheet states; an interval partly in it has the mean price."""
     off = PPM - rates.off_peak_ratio_ppm
     seconds = rates.off_peak_s(grid.local_starts(UTC), grid.interval_s)
-    return Prices(tuple(PPM * grid.interval_s - off * inside for inside in seconds), PPM * grid.interval_s)
+    return IntervalPrices(tuple(PPM * grid.interval_s - off * inside for inside in seconds), PPM * grid.interval_s)
 
 
 def price_steps(rule: PricingRule) -> list[PriceRule]:
@@ -194,7 +194,7 @@ class Sale:
 
     share_ppm: int
     rates: TokenRates
-    prices: Prices
+    prices: IntervalPrices
     demand: Demand
 
 

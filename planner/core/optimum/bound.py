@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.core.fleet.deployment import Units
 from planner.core.optimum.documents import Status
-from planner.core.optimum.problem import Objective, Problem, shortfall
+from planner.core.optimum.problem import Objective, Problem
 from planner.core.optimum.program import Program
 from planner.core.optimum.results import ClassBound, FeasibleSchedule, Optimum
 from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
@@ -173,7 +173,7 @@ def _schedule(
         ahead=ahead,
         value=problem.in_units(problem.value(plan, objective), objective),
         plan=plan,
-        shortfall_tokens=sum(int(tokens.sum()) for tokens in shortfall(plan)),
+        shortfall_tokens=int(plan.shortfall_tokens.sum()),
     )
 
 

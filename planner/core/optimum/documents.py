@@ -43,27 +43,3 @@ class ProofDocument(Document):
     """The bound by class of policies; the least of them is the bound on every policy."""
     cure: str | None
     """What a problem that no schedule solves lacks, and where; null where there is a schedule."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimumDocument(ProofDocument):
-    """What is proven of an objective, and the value of the best schedule found."""
-
-    schedule: float | None
-    """The value of the best schedule, in the objective's unit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeHoursOptimumDocument(OptimumDocument):
-    """The optimum of node-hours."""
-
-    node_hours: float | None
-    """The bound, in node-hours of inference."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostOptimumDocument(OptimumDocument):
-    """The optimum of cost."""
-
-    cost_usd: float | None
-    """The bound, in dollars, less the value of useful training."""

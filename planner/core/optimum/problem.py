@@ -141,11 +141,3 @@ class Problem:
         """Charged node-seconds in the objective's unit: hours, or dollars."""
         hours = node_s / S_PER_HOUR
         return hours if objective == "node-hours" else hours * self.node_hour_micros / MICROS_PER_USD
-
-
-def shortfall(plan: IntervalPlan) -> tuple[Ints, Ints]:
-    """Input and output tokens that a plan does not serve in time, (count,) each."""
-    return (
-        plan.steady_shortfall_input_tokens + plan.start_up_shortfall_input_tokens,
-        plan.steady_shortfall_output_tokens + plan.start_up_shortfall_output_tokens,
-    )

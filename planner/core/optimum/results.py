@@ -4,14 +4,7 @@ import math
 from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.documents import (
-    ClassBoundDocument,
-    CostOptimumDocument,
-    NodeHoursOptimumDocument,
-    OptimumDocument,
-    ProofDocument,
-    Status,
-)
+from planner.core.optimum.documents import ClassBoundDocument, ProofDocument, Status
 from planner.core.optimum.problem import Objective
 from planner.core.replay.intervals.plan import IntervalPlan
 
@@ -102,13 +95,6 @@ class Optimum:
             ),
             cure=self.cure,
         )
-
-    def document(self) -> OptimumDocument:
-        """The proof with the value of the best schedule, and the bound under the objective's own key."""
-        proof, value = vars(self.proof), self.schedule.value if self.schedule else None
-        if self.objective == "node-hours":
-            return NodeHoursOptimumDocument(**proof, schedule=value, node_hours=self.bound)
-        return CostOptimumDocument(**proof, schedule=value, cost_usd=self.bound)
 
 
 def gap(value: float, bound: float | None) -> float | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from planner.core.fleet.deployment import Units
-from planner.core.optimum.problem import Problem, shortfall
+from planner.core.optimum.problem import Problem
 
 Missing = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """Tokens that fall short, by role and interval."""
@@ -128,7 +128,8 @@ def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
 
 
 def _missing(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> Missing:
-    return np.stack(shortfall(problem.replay(targets, ahead=ahead)))
+    plan = problem.replay(targets, ahead=ahead)
+    return np.stack([plan.shortfall_input_tokens, plan.shortfall_output_tokens])
 
 
 def _raised(problem: Problem, targets: list[Units], role: int, first: int, last: int) -> list[Units] | None:

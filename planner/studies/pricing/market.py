@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from planner.catalogue.read import describe, price_sheet, pricing_rule
+from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
-    Prices,
+    IntervalPrices,
     Response,
     Sale,
     Settled,
@@ -26,7 +24,7 @@ from planner.core.economics.dynamic_pricing import (
     utilisation,
     utilisation_prices,
 )
-from planner.core.economics.ledger import list_revenue, margin_ratio
+from planner.core.economics.ledger import list_revenue
 from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.errors import UsageError
 from planner.planning.check import require
@@ -37,14 +35,8 @@ from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import PriceSheet
 from planner.store import Store
-from planner.units import S_PER_HOUR, Floats, Progress, usd
-
-DEFINITIONS: dict[Utilisation, str] = {
-    "load-over-peak": "load over the largest load at the same prices",
-    "nodes-over-fleet": "nodes that inference holds over the nodes of the fleet",
-    "load-per-node": "load per node that inference holds, over its largest value at the same prices",
-}
-"""What utilisation may mean; load is what the tokens earn at list price."""
+from planner.studies.pricing.levels import LevelName, PriceLevel
+from planner.units import Floats, Progress
 
 MOST_ITERATIONS = 200
 """Assumed: rules without jumps settled within 112 wherever tried, up to elasticity -3 and slopes of 15."""
@@ -85,20 +77,20 @@ class Market:
         """Utilisation of every interval of a plan."""
         return utilisation(definition, self.load(outcome.demand), held_nodes(outcome), self.scenario.fleet.nodes)
 
-    def clock(self, grid: Grid) -> list[Prices]:
+    def clock(self, grid: Grid) -> list[IntervalPrices]:
         """Prices on a grid for each kind of customers, for a rule that goes by the clock."""
         if self.rule.kind == "time":
             return [clock_prices(self.rule, grid)] * len(self.customers)
         return [sheet_prices(each.rates, grid) for each in self.customers]
 
     @cached_property
-    def first_prices(self) -> list[Prices]:
+    def first_prices(self) -> list[IntervalPrices]:
         """Prices by the clock, or by the utilisation of the plan at list prices."""
         if self.rule.kind != "utilisation":
             return self.clock(self.base.demand.grid)
         return self.alike(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
 
-    def alike(self, ratios: Floats) -> list[Prices]:
+    def alike(self, ratios: Floats) -> list[IntervalPrices]:
         """The same prices for all customers."""
         return [exact_prices(ratios)] * len(self.customers)
 
@@ -114,48 +106,32 @@ class Market:
         if self.definition == "load-over-peak":
             shares = utilisation(self.definition, self.load(demand), held_nodes(self.base), self.scenario.fleet.nodes)
         else:
-            shares = self.utilisation(self.planned(demand), self.definition)
+            shares = self.utilisation(self.plan_for(demand), self.definition)
         return utilisation_prices(self.rule, shares)
 
-    def planned(self, demand: Demand) -> PlanOutcome:
+    def plan_for(self, demand: Demand) -> PlanOutcome:
         """The scenario's plan for another demand."""
         return plan(self.prepared.for_demand(demand))
 
-
-@dataclass(frozen=True)
-class Level:
-    """One way to price, with what it leads to. revenue: micro-dollars per interval. ratio: mean price over list."""
-
-    name: str
-    prices: tuple[Prices, ...]
-    outcome: PlanOutcome
-    revenue: list[int]
-    ratio: Floats
-    shares: Floats
-
-    def summary(self) -> dict[str, Any]:
-        """Totals, named as those of a plan."""
-        plan, demand, cost = self.outcome.plan, self.outcome.demand, sum(self.outcome.costs.inference)
-        tokens = int(demand.input_tokens.sum() + demand.output_tokens.sum())
-        steady = int(plan.steady_shortfall_input_tokens.sum() + plan.steady_shortfall_output_tokens.sum())
-        start_up = int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
-        node_s = int(plan.inference_node_s.sum())
-        return {
-            "revenue_usd": usd(sum(self.revenue)),
-            "cost_usd": usd(cost),
-            "margin_ratio": margin_ratio(cost, sum(self.revenue)),
-            "peak_nodes": int(plan.inference_nodes.max()),
-            "mean_nodes": node_s / demand.grid.length_s,
-            "node_hours": node_s / S_PER_HOUR,
-            "training_node_hours": int((plan.training_node_s + plan.restoring_node_s).sum()) / S_PER_HOUR,
-            "useful_training_node_hours": int(plan.training_node_s.sum()) / S_PER_HOUR,
-            "requests": int(demand.requests.sum()),
-            "input_tokens": int(demand.input_tokens.sum()),
-            "cached_input_tokens": int(demand.cached_input_tokens.sum()),
-            "output_tokens": int(demand.output_tokens.sum()),
-            "shortfall_tokens": steady + start_up,
-            "shortfall_ratio": (steady + start_up) / tokens if tokens else 0.0,
-        }
+    def level(self, name: LevelName, prices: Sequence[IntervalPrices], *, answered: bool) -> PriceLevel:
+        """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
+        outcome, alone = self.base, [self.base.demand] * len(prices)
+        if answered:
+            alone, demand = self.demand_at([each.ratio for each in prices])
+            outcome = self.plan_for(demand)
+        sales = [
+            Sale(each.share_ppm, each.rates, asked, demand)
+            for each, asked, demand in zip(self.customers, prices, alone, strict=True)
+        ]
+        shares = [each.share_ppm / PPM for each in self.customers]
+        return PriceLevel(
+            name=name,
+            prices=tuple(prices),
+            outcome=outcome,
+            revenue=income(sales, self.scenario.economics.unpaid_share),
+            price_ratio=np.average([each.ratio for each in prices], axis=0, weights=shares),
+            utilisation=self.utilisation(outcome, self.definition),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,32 +142,13 @@ class Priced:
     """
 
     market: Market
-    levels: tuple[Level, ...]
+    levels: tuple[PriceLevel, ...]
     settled: Settled | None
 
     @property
-    def last(self) -> Level:
+    def last(self) -> PriceLevel:
         """What the hours are shown of: prices that follow, if they settled."""
         return self.levels[-1]
-
-
-def rule_of(name: str, definition: str | None, ramp: float | None) -> PricingRule:
-    """A rule by built-in name or path; definition of utilisation and ramp replace its own. Raises UsageError."""
-    rule = pricing_rule(name)
-    if definition is None and ramp is None:
-        return rule
-    if rule.kind != "utilisation":
-        raise UsageError(
-            f"--utilisation and --ramp are for rules by utilisation, and {rule.name} is not one; leave them out"
-        )
-    if definition is not None and definition not in DEFINITIONS:
-        raise UsageError(f'--utilisation "{definition}" is not known; give one of {", ".join(DEFINITIONS)}')
-    changes = {"utilisation": definition, "ramp": ramp}
-    given = {field: value for field, value in changes.items() if value is not None}
-    try:
-        return PricingRule.model_validate({**rule.model_dump(), **given})
-    except ValidationError as error:
-        raise UsageError(f"--ramp is {ramp:g}: {'; '.join(describe(error)).removeprefix('ramp: ')}") from error
 
 
 def price(
@@ -205,7 +162,7 @@ def price(
 ) -> Priced:
     """Plan the scenario at list prices and under a rule. Nothing is stored but a drawn trace.
 
-    progress: told about drawing, and about iterations towards prices that follow the utilisation they lead to.
+    progress: called while requests are drawn, and for iterations towards prices that follow their own utilisation.
     Raises UsageError.
     """
     require(scenario)
@@ -220,15 +177,15 @@ def price(
         definition=rule.utilisation or "load-over-peak",
     )
     at_list = [list_prices(prepared.demand.grid.count)] * len(customers)
-    levels = [level(market, "list", at_list, answered=False)]
-    levels.append(level(market, "same-volume", market.first_prices, answered=False))
+    levels = [market.level("list", at_list, answered=False)]
+    levels.append(market.level("same-volume", market.first_prices, answered=False))
     settled = None
     if response.active:
-        levels.append(level(market, "responding", market.first_prices, answered=True))
+        levels.append(market.level("responding", market.first_prices, answered=True))
         if rule.kind == "utilisation":
-            settled = _settled(market, progress)
+            settled = _settle(market, progress)
             if settled.converged:
-                levels.append(level(market, "following", market.alike(settled.prices), answered=True))
+                levels.append(market.level("following", market.alike(settled.prices), answered=True))
     return Priced(market, tuple(levels), settled)
 
 
@@ -246,29 +203,7 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     return tuple(Customers(share, sheet) for share, sheet in sheets)
 
 
-def level(market: Market, name: str, prices: Sequence[Prices], *, answered: bool) -> Level:
-    """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
-    base, outcome = market.base, market.base
-    alone = [base.demand] * len(prices)
-    if answered:
-        alone, demand = market.demand_at([each.ratio for each in prices])
-        outcome = market.planned(demand)
-    sales = [
-        Sale(each.share_ppm, each.rates, asked, demand)
-        for each, asked, demand in zip(market.customers, prices, alone, strict=True)
-    ]
-    shares = [each.share_ppm / PPM for each in market.customers]
-    return Level(
-        name,
-        tuple(prices),
-        outcome,
-        income(sales, market.scenario.economics.unpaid_share),
-        np.average([each.ratio for each in prices], axis=0, weights=shares),
-        market.utilisation(outcome, market.definition),
-    )
-
-
-def _settled(market: Market, progress: Progress | None) -> Settled:
+def _settle(market: Market, progress: Progress | None) -> Settled:
     done = 0
 
     def follow(ratios: Floats) -> Floats:

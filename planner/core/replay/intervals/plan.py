@@ -48,9 +48,35 @@ class IntervalPlan:
     windows: tuple[LentWindow, ...]
 
     @property
+    def units(self) -> list[Units]:
+        """Units that serve, start or drain in every interval: its target, raised to the floor."""
+        pairs = zip(self.prefill_units.tolist(), self.decode_units.tolist(), strict=True)
+        return [Units(prefill, decode) for prefill, decode in pairs]
+
+    @property
     def inference_node_s(self) -> Ints:
         """Node-seconds that inference holds, and that cost: serving, starting and draining."""
         return self.serving_node_s + self.starting_node_s + self.draining_node_s
+
+    @property
+    def lent_node_s(self) -> Ints:
+        """Node-seconds lent to training: useful, and restoring."""
+        return self.training_node_s + self.restoring_node_s
+
+    @property
+    def shortfall_input_tokens(self) -> Ints:
+        """Input tokens beyond the capacity, steady and while units start."""
+        return self.steady_shortfall_input_tokens + self.start_up_shortfall_input_tokens
+
+    @property
+    def shortfall_output_tokens(self) -> Ints:
+        """Output tokens beyond the capacity, steady and while units start."""
+        return self.steady_shortfall_output_tokens + self.start_up_shortfall_output_tokens
+
+    @property
+    def shortfall_tokens(self) -> Ints:
+        """Tokens of either kind beyond the capacity."""
+        return self.shortfall_input_tokens + self.shortfall_output_tokens
 
 
 def replay_intervals(

@@ -1,0 +1,33 @@
+"""The best schedule of a bound as a timetable that `planner plan` follows."""
+
+import csv
+from pathlib import Path
+
+from planner.errors import PlannerError, UsageError
+from planner.files import whole
+from planner.studies.bound.run import ScenarioBound
+
+
+def save_timetable(bound: ScenarioBound, path: Path) -> None:
+    """Write the first objective's best schedule that drains before boundaries, whole or not at all.
+
+    Raises PlannerError.
+    """
+    schedule = bound.first.timetable
+    if schedule is None:
+        raise PlannerError(f"{path}: there is no schedule to write: the search found none; raise --time-limit")
+    starts = bound.problem.demand.grid.local_starts(bound.scenario.zone)
+    walls = [start.replace(tzinfo=None) for start in starts]
+    if len(set(walls)) < len(walls):
+        raise UsageError(
+            f"{path}: the clock of {bound.scenario.timezone} goes back within the plan, so a timetable in local time "
+            "would be ambiguous; plan with --set timezone=UTC"
+        )
+    try:
+        with whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("interval_start", "prefill_units", "decode_units"))
+            for wall, units in zip(walls, schedule.targets, strict=True):
+                writer.writerow((wall.isoformat(timespec="minutes"), units.prefill, units.decode))
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another file with --save") from error

@@ -1,0 +1,86 @@
+"""Planning many cases in several processes, with the same outcomes whatever their number."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from planner.errors import PlannerError
+from planner.studies.sweep.base import SweepBase
+from planner.studies.sweep.case import CaseOutcome, SweepCase, run_cases
+from planner.units import Progress
+
+_CHUNK = 10
+"""Cases that a process plans before it reports."""
+_CASES_PER_WORKER = 100
+"""Fewer are planned sooner than a process starts."""
+
+
+def run_all(
+    base: SweepBase, cases: Sequence[SweepCase], *, workers: int | None = None, progress: Progress | None = None
+) -> list[CaseOutcome]:
+    """Plan all cases, in processes where there are many. progress: cases done, and in all. Raises UsageError."""
+    chunks = [cases[first : first + _CHUNK] for first in range(0, len(cases), _CHUNK)]
+    if workers is None:
+        workers = min(_processors(), len(cases) // _CASES_PER_WORKER)
+    if workers < 2:
+        outcomes = []
+        for chunk in chunks:
+            outcomes += run_cases(base, chunk)
+            if progress is not None:
+                progress(len(outcomes), len(cases))
+        return outcomes
+    return _in_processes(base, chunks, workers, progress)
+
+
+def _processors() -> int:
+    # what this process may use, where the system tells
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_processes(
+    base: SweepBase, chunks: Sequence[Sequence[SweepCase]], workers: int, progress: Progress | None
+) -> list[CaseOutcome]:
+    if base.profile is not None:
+        # solved here once: another process might round the smoothed shape in another way
+        _ = base.profile.cell_share
+    # a fork would copy locks that threads of polars may hold
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    done = 0
+    try:
+        with _quiet_children():
+            places = {pool.submit(run_cases, base, chunk): place for place, chunk in enumerate(chunks)}
+        for future in as_completed(places):
+            done += len(future.result())
+            if progress is not None:
+                progress(done, sum(map(len, chunks)))
+    except BrokenProcessPool as error:
+        raise PlannerError(
+            "a process that planned cases ended, perhaps because memory ran out; run fewer --cases, or free memory"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    ordered = sorted(places, key=lambda future: places[future])
+    return [outcome for future in ordered for outcome in future.result()]
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Processes started inside use one thread of polars each, and leave Ctrl-C to this one."""
+    before = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        if before is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = before
