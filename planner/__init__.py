@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from planner.runs.results import RunView, plan_document
     from planner.settings.scenario import Scenario
     from planner.store import Store
-    from planner.studies.replay.run import replay, store_replay
+    from planner.studies.replay.run import replay
+    from planner.studies.replay.store import store_replay
 
 _HOMES = {
     "PlannerError": "planner.errors",
@@ -35,7 +36,7 @@ _HOMES = {
     "plan": "planner.planning.pipeline",
     "plan_document": "planner.runs.results",
     "replay": "planner.studies.replay.run",
-    "store_replay": "planner.studies.replay.run",
+    "store_replay": "planner.studies.replay.store",
     "version": "planner.planning.pipeline",
     "write_report": "planner.report.write",
 }

@@ -7,9 +7,10 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import SERIES, BackTest, Tested
 from planner.report.drawing import Chart, finished, inline_values
-from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, iso
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
 _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
@@ -120,7 +121,9 @@ def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
     grid = test.demand.grid
     past = min(grid.count, _DAYS_SHOWN * S_PER_DAY // grid.interval_s)
     starts = grid.end_us + np.arange(-past, test.horizon) * grid.interval_s * US_PER_S
-    columns: dict[str, Any] = {"interval_start": [from_us(int(start), zone).isoformat() for start in starts]}
+    columns: dict[str, list[str] | Floats] = {
+        "interval_start": [from_us(int(start), zone).isoformat() for start in starts]
+    }
     for each in test.of(test.best()).values():
         name = each.series.removesuffix("_tokens")
         actual = getattr(test.demand, each.series)[grid.count - past :].astype(np.float64)
@@ -128,7 +131,7 @@ def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
         columns[f"{name}_tokens_per_s"] = np.concatenate([actual, unknown]) / grid.interval_s
         rows = {"forecast": np.concatenate([each.before[grid.count - past :], each.ahead])}
         rows |= {
-            f"q{100 * share:g}": np.concatenate([np.full(past, np.nan), values])
+            quantile_name(share): np.concatenate([np.full(past, np.nan), values])
             for share, values in each.quantiles.items()
         }
         columns |= {f"{name}_{key}_tokens_per_s": values / grid.interval_s for key, values in rows.items()}

@@ -22,7 +22,8 @@ from planner.runs.results import PlanOutcome, save_comparison
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.bound import TIME_LIMIT_S, bounds_of
-from planner.studies.replay.run import replay, store_replay
+from planner.studies.replay.run import replay
+from planner.studies.replay.store import store_replay
 from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR, Progress, usd
@@ -421,11 +422,11 @@ def attainments(
     measured = {}
     for candidate in found.candidates:
         done = replay(store, candidate.outcome.scenario, now=now, clock=clock, progress=progress)
-        run_id, told = store_replay(store, done, now=now)
+        run_id, document = store_replay(store, done, now=now)
         measured[candidate.name] = {
-            **told["slo"],
+            **vars(document.slo),
             "run_id": run_id,
-            "window_start": told["window_start"],
-            "window_end": told["window_end"],
+            "window_start": document.window_start.isoformat(),
+            "window_end": document.window_end.isoformat(),
         }
     return measured
