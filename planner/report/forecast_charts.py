@@ -1,6 +1,5 @@
 """Charts of a forecast: what was and what is expected with its quantiles; errors by how far ahead."""
 
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -43,14 +42,14 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     description = (
         f"Token rates of the last days (solid) and as {method} forecasts them {hours:g} h ahead (dashed), until "
         f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
-        "what past errors make of the forecast, and the light one up to the 0.99 quantile, where both are known."
+        "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has all."
     return finished("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> Any:
+def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
@@ -110,8 +109,8 @@ def error_chart(test: BackTest) -> Chart:
         for series in SERIES
     ]
     description = (
-        f"Sum of misses over the sum of what came, by how far ahead the forecast was made, for "
-        f"{', '.join(names)}; over all intervals from {test.first:,} intervals of history on."
+        f"Sum of absolute errors over the sum of actuals, by how far ahead the forecast was made, for "
+        f"{', '.join(names)}; over all intervals after the first {test.first:,}."
     )
     return finished("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
 

@@ -109,7 +109,7 @@ def count_requests(results: StageResults, hour: int | None, classes: slice = _EV
     )
 
 
-def attainment(results: StageResults, hour: int | None, classes: slice = _EVERY) -> SloAttainment:
+def measure_attainment(results: StageResults, hour: int | None, classes: slice = _EVERY) -> SloAttainment:
     """Attainment of the targets in an hour or in the whole window, by some classes."""
     prefill, decode = results.tallies(hour, classes)
     # who was refused, or is not done at the end though its time has passed, is not within target either
@@ -121,7 +121,7 @@ def attainment(results: StageResults, hour: int | None, classes: slice = _EVERY)
     )
 
 
-def quality(results: StageResults, hour: int | None, classes: slice = _EVERY) -> ServiceQuality:
+def measure_quality(results: StageResults, hour: int | None, classes: slice = _EVERY) -> ServiceQuality:
     """Latencies, goodput and hits of an hour or of the whole window, and of some classes."""
     prefill, decode = results.tallies(hour, classes)
     latencies = {name: counted[_rows(hour), classes].sum(axis=(0, 1)) for name, counted in results.histograms.items()}
@@ -135,7 +135,7 @@ def quality(results: StageResults, hour: int | None, classes: slice = _EVERY) ->
     )
 
 
-def by_class(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
+def summarise_classes(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
     """What users of every class got over the window. names: by number of the class."""
     rows = []
     for number in range(results.span.classes):
@@ -145,14 +145,14 @@ def by_class(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayCla
                 class_id=number,
                 name=names.get(number),
                 **vars(count_requests(results, None, own)),
-                **vars(quality(results, None, own)),
-                slo=attainment(results, None, own),
+                **vars(measure_quality(results, None, own)),
+                slo=measure_attainment(results, None, own),
             )
         )
     return tuple(rows)
 
 
-def unit_use(results: StageResults, hour: int | None) -> UnitUse:
+def measure_use(results: StageResults, hour: int | None) -> UnitUse:
     """What units did in the minutes of an hour or of the whole window."""
     minutes = results.minutes(hour)
     p, d = results.prefill.minutes[minutes], results.decode.minutes[minutes]
@@ -179,7 +179,7 @@ def kv_peak_ratio(results: StageResults) -> float:
     return most / results.service.kv_capacity_tokens
 
 
-def tokens_delivered(results: StageResults, hour: int | None) -> float:
+def count_tokens(results: StageResults, hour: int | None) -> float:
     """Output tokens of an hour of the window or of the whole, first tokens included.
 
     A minute that is only in part in the hour gives as much of its other tokens, so that hours add up to the whole.
@@ -214,7 +214,7 @@ def missed_limits(slo: SloSettings, attained: float | None) -> tuple[str, ...]:
     return (f"{attained:.2%} of requests are within both targets and slo.min_attainment asks for {least:.2%}",)
 
 
-def load_imbalance(results: StageResults, *, exact: bool, table: float | None) -> LoadImbalance:
+def measure_imbalance(results: StageResults, *, exact: bool, table: float | None) -> LoadImbalance:
     """How uneven the load of units was while requests were counted.
 
     exact: whether the GPUs of decode units were replayed one by one. table: what the balancer's table has for them.
@@ -237,7 +237,7 @@ def load_imbalance(results: StageResults, *, exact: bool, table: float | None) -
     return LoadImbalance(**figures, rank_kv_imbalance_table=table)
 
 
-def drains(results: StageResults, role: str) -> tuple[float, ...]:
+def drain_times_s(results: StageResults, role: str) -> tuple[float, ...]:
     """Seconds that units of a role took from taking no more work to being empty, in the order of units."""
     stage = results.prefill if role == "prefill" else results.decode
     there = results.lives[role].serve_us <= results.span.end_us

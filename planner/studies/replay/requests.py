@@ -30,7 +30,7 @@ class WindowRows:
     session_rows: int
 
 
-def whole_trace(
+def ensure_whole_trace(
     store: Store, scenario: Scenario, trace: TraceInfo, window: Window, *, now: datetime, progress: Progress | None
 ) -> TraceInfo:
     """The trace with every request of the window: as stored, or drawn anew at full scale from its profile.
@@ -50,7 +50,7 @@ def whole_trace(
     return ensure_trace(store, scenario.model_copy(update={"trace": settings}), now=now, progress=progress)
 
 
-def rows_of(session: Session, trace: TraceInfo, window: Window) -> WindowRows:
+def count_rows(session: Session, trace: TraceInfo, window: Window) -> WindowRows:
     """How many requests a window has, warm-up and cool-down included."""
     (rows,) = session.records("trace_window_rows", WindowRows, **_params(trace, window))
     return rows
@@ -83,14 +83,14 @@ def requests_of(session: Session, trace: TraceInfo, window: Window, *, blocks: b
         )
 
 
-def keeping(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Requests]:
+def keep_chunks(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Requests]:
     """The same chunks, each of which is appended to a list as it passes."""
     for requests in batches:
         kept.append(requests)
         yield requests
 
 
-def concatenated(chunks: list[Requests]) -> Requests:
+def concatenate(chunks: list[Requests]) -> Requests:
     """Chunks as one, without their blocks."""
     return Requests(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _COLUMNS})
 

@@ -29,12 +29,12 @@ from planner.store import Store
 from planner.studies.replay.account import StageResults
 from planner.studies.replay.requests import (
     class_names,
-    concatenated,
-    keeping,
+    concatenate,
+    count_rows,
+    ensure_whole_trace,
+    keep_chunks,
     needs_blocks,
     requests_of,
-    rows_of,
-    whole_trace,
 )
 from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
 from planner.studies.replay.stages import compile_kernels, run_stages
@@ -116,11 +116,11 @@ def replay(
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
     window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
-    trace = whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
+    trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     service = service_of(scenario.fleet, scenario.replay, kv_tokens)
     lives = {role: window_lives(outcome, role, window, spares) for role in ROLES}
     with store.read() as session:
-        classes, rows = class_names(session, trace), rows_of(session, trace, window)
+        classes, rows = class_names(session, trace), count_rows(session, trace, window)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
         span = _span_of(scenario, window, len(classes))
         kept_rows = _rows_to_keep(rows.row_count) if keep else 0
@@ -131,7 +131,7 @@ def replay(
         kept: list[Requests] = []
         batches = requests_of(session, trace, window, blocks=needs_blocks(rules, trace))
         begin = clock()
-        run_stages(keeping(batches, kept) if keep else batches, prefill, decode, rows.row_count, progress)
+        run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, rows.row_count, progress)
         wall_s = clock() - begin
     return Replayed(
         outcome=outcome,
@@ -149,7 +149,7 @@ def replay(
         simulated=rows.row_count,
         wall_s=wall_s,
         classes=classes,
-        requests=concatenated(kept) if keep else None,
+        requests=concatenate(kept) if keep else None,
     )
 
 

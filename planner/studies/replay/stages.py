@@ -72,17 +72,17 @@ def run_stages(
 
 
 def compile_kernels(service: Service, rules: QueueRules) -> None:
-    """Have the kernels compiled, by a replay of one request: that takes a minute once, and is no time of a replay."""
+    """Compile the kernels by a replay of one request: a minute once, which is not to count as time of a replay."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
     span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
     prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
-    one = np.ones(1, np.int64)
+    zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
     request = Requests(
-        arrival_us=0 * one,
+        arrival_us=zero,
         input_tokens=one,
-        cached_input_tokens=0 * one,
+        cached_input_tokens=zero,
         output_tokens=2 * one,
-        class_id=0 * one,
+        class_id=zero,
         session_id=-one,
     )
     for handed in (prefill.feed(request), prefill.finish()):

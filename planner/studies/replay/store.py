@@ -33,9 +33,11 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, R
         StoreError: The store cannot be written, or another process holds it.
     """
     results, scenario = done.results, done.outcome.scenario
-    use, exact = account.unit_use(results, None), scenario.replay.ranks == "exact"
+    use, exact = account.measure_use(results, None), scenario.replay.ranks == "exact"
     arrivals = account.count_arrivals(results)
-    imbalance = account.load_imbalance(results, exact=exact, table=table_imbalance(scenario.fleet, use.streams_per_gpu))
+    imbalance = account.measure_imbalance(
+        results, exact=exact, table=table_imbalance(scenario.fleet, use.streams_per_gpu)
+    )
     tables = {"replay_run": _run_row(done, arrivals, imbalance), **replay_tables(results)}
     if done.requests is not None:
         tables["replay_request"] = request_rows(results, done.requests)

@@ -22,7 +22,7 @@ def summarise(
 ) -> ReplayDocument:
     """The document of a replay that is stored as a run. arrivals, use, imbalance: of the whole window."""
     results, scenario, window = done.results, done.outcome.scenario, done.results.window
-    settings, slo = scenario.replay, account.attainment(results, None)
+    settings, slo = scenario.replay, account.measure_attainment(results, None)
     return ReplayDocument(
         run_id=run_id,
         scenario=scenario.name,
@@ -45,16 +45,16 @@ def summarise(
         simulated_requests=done.simulated,
         wall_s=done.wall_s,
         requests_per_s=account.ratio(done.simulated, done.wall_s),
-        **vars(account.quality(results, None)),
+        **vars(account.measure_quality(results, None)),
         **vars(use),
         **vars(_delivery_cost(done, None)),
         slo=slo,
         kv_peak_ratio=account.kv_peak_ratio(results),
         imbalance=imbalance,
-        drain_s=account.drains(results, "decode"),
-        prefill_drain_s=account.drains(results, "prefill"),
+        drain_s=account.drain_times_s(results, "decode"),
+        prefill_drain_s=account.drain_times_s(results, "prefill"),
         missed_limits=account.missed_limits(scenario.slo, slo.both_attainment),
-        classes=account.by_class(results, done.classes),
+        classes=account.summarise_classes(results, done.classes),
         hours=tuple(_hour(done, number) for number in range(results.span.hours)),
     )
 
@@ -64,9 +64,9 @@ def _hour(done: Replayed, number: int) -> ReplayHour:
     return ReplayHour(
         start=from_us(results.window.from_us + number * US_PER_HOUR, results.zone),
         **vars(account.count_requests(results, number)),
-        **vars(account.attainment(results, number)),
-        **vars(account.quality(results, number)),
-        **vars(account.unit_use(results, number)),
+        **vars(account.measure_attainment(results, number)),
+        **vars(account.measure_quality(results, number)),
+        **vars(account.measure_use(results, number)),
         **vars(_delivery_cost(done, number)),
     )
 
@@ -76,7 +76,7 @@ def _delivery_cost(done: Replayed, hour: int | None) -> DeliveryCost:
     window = done.results.window
     start_us = window.from_us + (hour or 0) * US_PER_HOUR
     end_us = window.to_us if hour is None else min(start_us + US_PER_HOUR, window.to_us)
-    cost_usd, tokens = _cost_usd(done.outcome, start_us, end_us), account.tokens_delivered(done.results, hour)
+    cost_usd, tokens = _cost_usd(done.outcome, start_us, end_us), account.count_tokens(done.results, hour)
     return DeliveryCost(
         cost_usd=cost_usd,
         output_tokens=tokens,

@@ -12,7 +12,7 @@ from planner.core.replay.requests.window import Window, window_of
 from planner.runs.results import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.replay.account import attainment, count_arrivals, count_failures
+from planner.studies.replay.account import count_arrivals, count_failures, measure_attainment
 from planner.studies.replay.document import Arrivals, FailureCounts, FailuresByRole, SloAttainment
 from planner.studies.replay.rules import NO_SPARES, window_lives
 from planner.studies.replay.run import Replayed, replay
@@ -33,8 +33,8 @@ class UnitNeed:
 
 
 @dataclass(frozen=True)
-class _Fare:
-    """How the requests of a replay fared."""
+class _Outcome:
+    """What became of the requests of a replay."""
 
     failures: FailuresByRole
     arrivals: Arrivals
@@ -62,7 +62,7 @@ class _Replays:
         self._now, self._clock, self._progress = now, clock, progress
         scenario = need.outcome.scenario
         self._window: Window = window_of(need.outcome.demand, scenario.replay, start, end, whole=False)
-        self._fares: dict[bytes, _Fare] = {}
+        self._outcomes: dict[bytes, _Outcome] = {}
 
     def draw(self, per_node_per_day: float, spares: Units, seed: int) -> DrawReplay:
         """The window with a draw of failures at some rate, and with some units beyond the plan's."""
@@ -71,15 +71,15 @@ class _Replays:
         outcome = replace(need.outcome, scenario=failing)
         prefill, decode = (window_lives(outcome, role, window, spares) for role in ROLES)
         key = b"".join(column.tobytes() for each in (prefill, decode) for column in (each.serve_us, each.fail_us))
-        if key not in self._fares:
-            self._fares[key] = _fare(self._replay(failing, spares))
-        fare, needed = self._fares[key], (need.roles["prefill"].needed, need.roles["decode"].needed)
+        if key not in self._outcomes:
+            self._outcomes[key] = _outcome(self._replay(failing, spares))
+        drawn, needed = self._outcomes[key], (need.roles["prefill"].needed, need.roles["decode"].needed)
         return DrawReplay(
             seed=seed,
             covered=covered(prefill, decode, needed, *window.span_us[:2]),
-            failures=fare.failures,
-            **vars(fare.arrivals),
-            **vars(fare.slo),
+            failures=drawn.failures,
+            **vars(drawn.arrivals),
+            **vars(drawn.slo),
         )
 
     def _replay(self, scenario: Scenario, spares: Units) -> Replayed:
@@ -127,9 +127,9 @@ def with_failures_of(scenario: Scenario, per_node_per_day: float, seed: int) -> 
     return scenario.model_copy(update={"failures": failures})
 
 
-def _fare(done: Replayed) -> _Fare:
+def _outcome(done: Replayed) -> _Outcome:
     results = done.results
-    return _Fare(count_failures(results), count_arrivals(results), attainment(results, None))
+    return _Outcome(count_failures(results), count_arrivals(results), measure_attainment(results, None))
 
 
 def _check(spares: Units, draws: Sequence[DrawReplay]) -> ReplayCheck:
