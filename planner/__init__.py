@@ -16,29 +16,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.catalogue.scenarios import load_scenario
+    from planner.documents import to_json
     from planner.errors import PlannerError
-    from planner.planning.pipeline import check, load_run, plan, version
+    from planner.files import version
+    from planner.planning.check import check
+    from planner.planning.plan import plan_and_store as plan
     from planner.report.write import write_report
-    from planner.runs.results import RunView, plan_document
+    from planner.runs.documents import plan_document
+    from planner.runs.read import RunView, load_run
     from planner.settings.scenario import Scenario
     from planner.store import Store
     from planner.studies.replay.run import replay
     from planner.studies.replay.store import store_replay
 
 _HOMES = {
-    "PlannerError": "planner.errors",
-    "RunView": "planner.runs.results",
-    "Scenario": "planner.settings.scenario",
-    "Store": "planner.store",
-    "check": "planner.planning.pipeline",
-    "load_run": "planner.planning.pipeline",
-    "load_scenario": "planner.catalogue.scenarios",
-    "plan": "planner.planning.pipeline",
-    "plan_document": "planner.runs.results",
-    "replay": "planner.studies.replay.run",
-    "store_replay": "planner.studies.replay.store",
-    "version": "planner.planning.pipeline",
-    "write_report": "planner.report.write",
+    "PlannerError": "planner.errors:PlannerError",
+    "RunView": "planner.runs.read:RunView",
+    "Scenario": "planner.settings.scenario:Scenario",
+    "Store": "planner.store:Store",
+    "check": "planner.planning.check:check",
+    "load_run": "planner.runs.read:load_run",
+    "load_scenario": "planner.catalogue.scenarios:load_scenario",
+    "plan": "planner.planning.plan:plan_and_store",
+    "plan_document": "planner.runs.documents:plan_document",
+    "replay": "planner.studies.replay.run:replay",
+    "store_replay": "planner.studies.replay.store:store_replay",
+    "to_json": "planner.documents:to_json",
+    "version": "planner.files:version",
+    "write_report": "planner.report.write:write_report",
 }
 
 __all__ = [
@@ -53,6 +58,7 @@ __all__ = [
     "plan_document",
     "replay",
     "store_replay",
+    "to_json",
     "version",
     "write_report",
 ]
@@ -61,4 +67,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'planner' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, leaf = _HOMES[name].partition(":")
+    return getattr(import_module(module), leaf)

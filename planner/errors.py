@@ -1,7 +1,7 @@
-"""What can go wrong for a reason the user can mend. Everything else is a defect and keeps its traceback.
+"""What can go wrong for a reason that the user can put right. Everything else is a defect and keeps its traceback.
 
 PlannerError                exit 1, one line that names the thing and the cure
-├── UsageError              exit 2: an argument or a setting that cannot be meant
+├── UsageError              exit 2: an invalid argument or setting
 │   └── ScenarioError       exit 2: every problem of a scenario at once
 ├── StoreError              the DuckDB file
 │   ├── StoreMissing        there is no store yet
@@ -24,7 +24,7 @@ class PlannerError(Exception):
 
 
 class UsageError(PlannerError):
-    """An argument or setting that cannot be meant."""
+    """An invalid argument or setting."""
 
     exit_code = 2
 

@@ -1,14 +1,20 @@
 """Files: the shipped data folders, and files that appear whole or not at all.
 
 The shipped folders are `sql/`, `traces/` and `reports/`: a wheel carries them inside the package, a checkout at its top
-level.
+level. And which version was installed.
 """
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version as installed_version
 from importlib.resources import files
 from pathlib import Path
+
+
+def version() -> str:
+    """The installed version of planner, as it is stored with traces and runs."""
+    return installed_version("inference-planner")
 
 
 def shipped(folder: str) -> Path:

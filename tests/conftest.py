@@ -100,10 +100,10 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def _planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the default trace and one default plan, made once."""
-    from planner.planning import pipeline
+    from planner.planning.plan import plan_and_store
 
     path = tmp_path_factory.mktemp("planned") / "planner.duckdb"
-    pipeline.plan(Store(path), load_scenario().scenario, now=NOW)
+    plan_and_store(Store(path), load_scenario().scenario, now=NOW)
     return path
 
 

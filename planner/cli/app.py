@@ -73,7 +73,7 @@ hear of it only at the end of a query, where another of its threads does all the
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from planner.planning.pipeline import version
+        from planner.files import version
 
         typer.echo(f"planner {version()}")
         raise typer.Exit

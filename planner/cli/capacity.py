@@ -319,7 +319,7 @@ def study_of(
     db: Path | None = None,
 ) -> "Study":
     """The study that the options ask for. Raises UsageError."""
-    from planner.planning.pipeline import trace_workload
+    from planner.planning.capacity import trace_workload
     from planner.studies.capacity.overview import study_of_names
 
     given = {"weights": weights, "kv": kv}

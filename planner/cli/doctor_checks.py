@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import PlannerError
 from planner.files import shipped
-from planner.planning.pipeline import check
+from planner.planning.check import check
 from planner.store import Store, named_queries
 from planner.trace import stored as catalogue
 

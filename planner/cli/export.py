@@ -31,7 +31,7 @@ def export(
     """
     from planner.catalogue.scenarios import with_table
     from planner.export.run import check_format, export_run, put
-    from planner.planning.pipeline import load_run
+    from planner.runs.read import load_run
 
     check_format(to)
     days = _date(day, "--day"), _date(begin, "--begin")
@@ -40,7 +40,7 @@ def export(
     if out is not None:
         put(out, document.text)
     if as_json:
-        found = {"run_id": run.record["run_id"], "to": to, "out": out and str(out), "summary": document.summary}
+        found = {"run_id": run.record.run_id, "to": to, "out": out and str(out), "summary": document.summary}
         print_json({**found, "notes": document.notes, **({} if out else {"text": document.text})})
         return
     for note in document.notes:
@@ -48,7 +48,7 @@ def export(
     if out is None:
         print_line(document.text.rstrip("\n"))
     else:
-        print_line(f"{out}: {document.summary} of {run.record['run_id']}")
+        print_line(f"{out}: {document.summary} of {run.record.run_id}")
 
 
 def _date(text: str | None, option: str) -> date | None:

@@ -16,13 +16,13 @@ def print_jobs(view: "JobsView", zone: tzinfo, run_id: str) -> None:
     s = view.summary
     print_line()
     print_line(
-        f"training jobs of {s['job_list']}, {s['placement']}: {s['finished']} of {s['jobs']} finished, "
-        f"{s['deadlines_met']} deadlines met, {s['deadlines_missed']} missed; worth {usd(s['value_usd'])}"
+        f"training jobs of {s.job_list}, {s.placement}: {s.finished} of {s.jobs} finished, "
+        f"{s.deadlines_met} deadlines met, {s.deadlines_missed} missed; worth {usd(s.value_usd)}"
     )
     print_line(
-        f"  of {s['lent_node_hours']:,.2f} lent node-hours {s['useful_node_hours']:,.2f} useful, "
-        f"{s['lost_node_hours']:,.2f} lost in {s['call_backs']} call-backs, {s['restarting_node_hours']:,.2f} loading, "
-        f"{s['unused_node_hours']:,.2f} unused"
+        f"  of {s.lent_node_hours:,.2f} lent node-hours {s.useful_node_hours:,.2f} useful, "
+        f"{s.lost_node_hours:,.2f} lost in {s.call_backs} call-backs, {s.restarting_node_hours:,.2f} loading, "
+        f"{s.unused_node_hours:,.2f} unused"
     )
     jobs = view.jobs.to_dicts()
     rows = [

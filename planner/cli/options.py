@@ -66,12 +66,12 @@ def moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f'"{text}" is no time; write it like 2025-02-27T22:00+08:00') from error
-    if found.tzinfo is None:
-        raise UsageError(f'"{text}" has no offset; write it like {text}+08:00 or {text}Z')
-    return found
+        raise UsageError(f'"{text}" is not a time; write it as 2025-02-27T22:00+08:00') from error
+    if time.tzinfo is None:
+        raise UsageError(f'"{text}" has no offset; write it as {text}+08:00 or {text}Z')
+    return time
 
 
 def now() -> datetime:

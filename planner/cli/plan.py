@@ -1,6 +1,6 @@
 """planner plan, planner reference."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,8 @@ from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scena
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 
 if TYPE_CHECKING:
-    from planner.runs.results import RunView
+    from planner.runs.figures import RunSummary
+    from planner.runs.read import RunView
 
 _MOST_HOURS = 48
 
@@ -36,16 +37,18 @@ def plan(
     scenario's trace if it is not stored yet, plans, stores the run and prints it.
     Exit code 3: the plan is stored and misses a limit that the scenario states.
     """
-    from planner.planning import pipeline
-    from planner.runs.results import check_limits, plan_document
+    from planner.planning.plan import plan_and_store
+    from planner.runs.documents import plan_document
+    from planner.runs.limits import check_limits
+    from planner.runs.read import load_run
 
     flags = [f"policy.name={policy}"] if policy else []
     flags += [f"trace.name={trace}"] if trace else []
     loaded = scenario_of(scenario, [*(sets or []), *flags], what_if)
     store = store_at(db)
     with progress_bar("drawing requests") as progress:
-        run_id = pipeline.plan(store, loaded.scenario, now=now(), progress=progress)
-    run = pipeline.load_run(store, run_id)
+        run_id = plan_and_store(store, loaded.scenario, now=now(), progress=progress)
+    run = load_run(store, run_id)
     if as_json:
         print_json(plan_document(run))
     else:
@@ -57,11 +60,11 @@ def print_plan(run: "RunView") -> None:
     """The plan for people: the figures, the notes, a row per hour."""
     s = run.summary
     zone = run.scenario.zone
-    print_line(f"{s['run_id']}: {s['scenario']}, {s['policy']} on trace {s['trace']}")
+    print_line(f"{s.run_id}: {s.scenario}, {s.policy} on trace {s.trace}")
     print_line()
     for label, text in _figures(s):
         print_line(f"  {label:<22}{text}")
-    for note in run.record["notes"]:
+    for note in run.record.notes:
         print_line(f"  note: {note}")
     print_line()
     hours = run.hours.to_dicts()
@@ -94,44 +97,42 @@ def print_plan(run: "RunView") -> None:
         rows,
     )
     if len(hours) > _MOST_HOURS:
-        print_line(
-            f"{len(hours) - _MOST_HOURS} further hours: planner sql --name run_hours --param run_id={s['run_id']}"
-        )
+        print_line(f"{len(hours) - _MOST_HOURS} further hours: planner sql --name run_hours --param run_id={s.run_id}")
     if run.jobs:
-        print_jobs(run.jobs, zone, s["run_id"])
+        print_jobs(run.jobs, zone, s.run_id)
 
 
-def _figures(s: "Any") -> list[tuple[str, str]]:
+def _figures(s: "RunSummary") -> list[tuple[str, str]]:
     return [
         (
             "inference nodes",
-            f"peak {s['peak_nodes']}, mean {s['mean_nodes']:,.2f}, {s['node_hours']:,.1f} node-hours",
+            f"peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}, {s.node_hours:,.1f} node-hours",
         ),
         (
             "lent to training",
-            f"{s['training_node_hours']:,.1f} node-hours, {s['useful_training_node_hours']:,.1f} of them useful; "
-            f"idle {s['idle_node_hours']:,.1f}",
+            f"{s.training_node_hours:,.1f} node-hours, {s.useful_training_node_hours:,.1f} of them useful; "
+            f"idle {s.idle_node_hours:,.1f}",
         ),
         (
             "cost of inference",
-            f"{usd(s['cost_usd'])} of {usd(s['fleet_cost_usd'])} for the whole fleet; "
-            f"training {usd(s['training_cost_usd'])}, idle {usd(s['idle_cost_usd'])}",
+            f"{usd(s.cost_usd)} of {usd(s.fleet_cost_usd)} for the whole fleet; "
+            f"training {usd(s.training_cost_usd)}, idle {usd(s.idle_cost_usd)}",
         ),
         (
             "revenue",
-            f"{usd(s['revenue_usd'])} theoretical (margin {percent(s['margin_ratio'])}), "
-            f"{usd(s['expected_revenue_usd'])} expected",
+            f"{usd(s.revenue_usd)} theoretical (margin {percent(s.margin_ratio)}), "
+            f"{usd(s.expected_revenue_usd)} expected",
         ),
         (
             "demand",
-            f"{s['requests']:,} requests, {s['input_tokens']:,} input tokens "
-            f"({percent(s['cache_hit_ratio'], 2)} cached), "
-            f"{s['output_tokens']:,} output tokens",
+            f"{s.requests:,} requests, {s.input_tokens:,} input tokens "
+            f"({percent(s.cache_hit_ratio, 2)} cached), "
+            f"{s.output_tokens:,} output tokens",
         ),
         (
             "shortfall",
-            f"steady {s['steady_shortfall_tokens']:,}, start-up {s['start_up_shortfall_tokens']:,} tokens "
-            f"({percent(s['shortfall_ratio'], 3)})",
+            f"steady {s.steady_shortfall_tokens:,}, start-up {s.start_up_shortfall_tokens:,} tokens "
+            f"({percent(s.shortfall_ratio, 3)})",
         ),
     ]
 

@@ -20,15 +20,15 @@ def report(
 
     One self-contained HTML page, PNG and SVG of every chart, CSV of every table.
     """
-    from planner.planning.pipeline import load_run
-    from planner.report.write import write_report
+    from planner.report.write import ReportFiles, write_report
+    from planner.runs.read import load_run
 
     run = load_run(reading_at(db), run_id)
-    folder = out or Path("out") / str(run.summary["run_id"])
+    folder = out or Path("out") / run.summary.run_id
     files = write_report(run, folder)
     page = folder / "index.html"
     if as_json:
-        print_json({"run_id": run.summary["run_id"], "page": str(page), "files": [str(file) for file in files]})
+        print_json(ReportFiles(run_id=run.summary.run_id, page=str(page), files=[str(file) for file in files]))
     else:
         print_line(f"{page}: {len(files)} files in {folder}")
     if open_:

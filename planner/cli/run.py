@@ -13,24 +13,25 @@ app = typer.Typer(help="Stored runs.", rich_markup_mode=None)
 @app.command("list")
 def list_(db: Db = None, as_json: Json = False) -> None:
     """Every run with its main figures."""
-    with reading_at(db).read() as session:
-        runs = session.rows("run_list")
+    from planner.runs.read import list_runs
+
+    runs = list_runs(reading_at(db))
     if as_json:
         print_json(runs)
         return
     rows = [
         (
-            r["run_id"],
-            r["created_at"].strftime("%Y-%m-%d %H:%M"),
-            r["scenario"],
-            r["policy"],
-            r["peak_nodes"],
-            r["mean_nodes"],
-            usd(r["cost_usd"]),
-            usd(r["revenue_usd"]),
-            percent(r["shortfall_ratio"], 3),
+            run.run_id,
+            run.created_at.strftime("%Y-%m-%d %H:%M"),
+            run.scenario,
+            run.policy,
+            run.peak_nodes,
+            run.mean_nodes,
+            usd(run.cost_usd),
+            usd(run.revenue_usd),
+            percent(run.shortfall_ratio, 3),
         )
-        for r in runs
+        for run in runs
     ]
     print_table(
         ("<run", "<stored (UTC)", "<scenario", "<policy", "peak", "mean", "cost", "revenue", "shortfall"),
@@ -42,8 +43,8 @@ def list_(db: Db = None, as_json: Json = False) -> None:
 def show(run_id: RunId = None, db: Db = None, as_json: Json = False) -> None:
     """One run as `planner plan` printed it."""
     from planner.cli.plan import print_plan
-    from planner.planning.pipeline import load_run
-    from planner.runs.results import plan_document
+    from planner.runs.documents import plan_document
+    from planner.runs.read import load_run
 
     run = load_run(reading_at(db), run_id)
     if as_json:
@@ -60,19 +61,19 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What differs between two runs: settings, figures, intervals."""
-    from planner.planning.pipeline import load_run
-    from planner.runs.results import diff_runs
+    from planner.runs.diff import diff_runs
+    from planner.runs.read import load_run
 
     store = reading_at(db)
-    document = diff_runs(load_run(store, one), load_run(store, two))
+    difference = diff_runs(load_run(store, one), load_run(store, two))
     if as_json:
-        print_json(document)
+        print_json(difference)
         return
-    for part in ("settings", "figures"):
-        rows = [(key, *map(_figure, values)) for key, values in document[part].items()]
+    for part, changes in (("settings", difference.settings), ("figures", difference.figures)):
+        rows = [(name, *map(_figure, values)) for name, values in changes.items()]
         print_table((f"<{part}", one, two), rows or [("no difference", "", "")])
-    other, compared = document["intervals_with_other_nodes"], document["intervals_compared"]
-    if document["same_intervals"]:
+    if difference.same_intervals:
+        other, compared = difference.intervals_with_other_nodes, difference.intervals_compared
         print_line(f"{other} of {compared} common intervals have other nodes")
     else:
         print_line("intervals differ in length and are not compared")
@@ -83,11 +84,12 @@ def delete(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run.")], db: Db = None, as_json: Json = False
 ) -> None:
     """Delete a run and all its rows."""
-    from planner.runs.results import delete_run
+    from planner.runs.documents import RunDeleted
+    from planner.runs.write import delete_run
 
     delete_run(store_at(db), run_id)
     if as_json:
-        print_json({"run_id": run_id, "deleted": True})
+        print_json(RunDeleted(run_id=run_id))
     else:
         print_line(f"{run_id}: deleted")
 

@@ -36,7 +36,7 @@ def init(
 def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
     """Check a scenario and print all its problems at once."""
     from planner.errors import ScenarioError, UsageError
-    from planner.planning.pipeline import check
+    from planner.planning.check import check
 
     try:
         loaded = scenario_of(scenario, sets)

@@ -51,7 +51,7 @@ def sql(
     if name is not None:
         named = named_query(name)
         if "run_id" in named.used:
-            from planner.planning.pipeline import find_run
+            from planner.runs.read import find_run
 
             given = values.get("run_id")
             values["run_id"] = find_run(store, None if given is None else str(given))

@@ -41,7 +41,7 @@ def sweep(
     nodes down; then with one value at a time at the ends of its range. Prints quantiles, the share of cases that hold
     slo.max_shortfall_ratio, and what matters most for cost and shortfall. Stores every case (table sweep_case).
     """
-    from planner.planning.pipeline import version
+    from planner.files import version
     from planner.studies.sweep.run import case_frame, save
     from planner.studies.sweep.run import sweep as run_sweep
     from planner.studies.sweep.summary import document

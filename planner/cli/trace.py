@@ -46,7 +46,7 @@ def generate(
 
     from planner.catalogue.read import describe
     from planner.errors import UsageError
-    from planner.planning.pipeline import version
+    from planner.files import version
     from planner.settings.scenario import TraceSettings
     from planner.trace.synthetic import build
     from planner.trace.synthetic.profile import load_profile
@@ -117,7 +117,7 @@ def import_(
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
-    from planner.planning.pipeline import version
+    from planner.files import version
     from planner.trace.imports.importer import import_trace
 
     read = _import_options(timezone, start, time_unit, cache, columns or [], strict)

@@ -17,7 +17,7 @@ from planner.export.formats.keda import keda
 from planner.export.formats.schedule import Charge, Document, Lent, Role, Schedule
 from planner.export.formats.slurm import merged, slurm
 from planner.files import whole
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, from_us, to_us
 
@@ -62,7 +62,7 @@ def export_run(
 def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Schedule:
     """What writers need of a run. day: as in export_run. Raises UsageError."""
     frame, fleet = run.intervals, scenario.fleet
-    interval_s = int(run.record["interval_s"])
+    interval_s = run.record.interval_s
     if day is not None:
         frame = _one_day(frame, scenario, day)
     starts = frame["interval_start"].dt.epoch("us")
@@ -76,9 +76,9 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Sc
         for row in run.training.to_dicts()
     ]
     return Schedule(
-        run_id=str(run.record["run_id"]),
+        run_id=run.record.run_id,
         scenario=scenario.name,
-        policy=str(run.record["policy"]),
+        policy=run.record.policy,
         zone=scenario.zone,
         grid=grid,
         prefill=_role(frame, "prefill", scenario.export.prefill_workload, fleet.prefill.nodes),

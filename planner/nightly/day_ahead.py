@@ -12,8 +12,9 @@ from planner.core.forecast import forecaster, rolling_quantiles
 from planner.core.forecast.base import DAYS_PER_WEEK
 from planner.core.forecast.history import COUNTED
 from planner.errors import UsageError
-from planner.planning import pipeline
-from planner.runs.results import PlanOutcome
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare_ahead
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored as catalogue
@@ -174,13 +175,7 @@ def _by_slot(values: Ints, places: Ints, slots: int) -> Floats:
 
 def plan_ahead(store: Store, scenario: Scenario, trace: TraceInfo, expected: Expected) -> PlanOutcome:
     """The plan for an expected demand; nothing is stored. trace: of the newest log. Raises UsageError, RunError."""
-    problems = pipeline.check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    with store.read() as session:
-        sized = pipeline.sized(session, scenario, trace)
-        limits = pipeline.slo_limits(session, sized, trace)
-    return pipeline.compute_plan(sized, trace, expected.demand, expected.notes, limits=limits, expected=True)
+    return plan(prepare_ahead(store, scenario, trace, expected.demand, expected.notes))
 
 
 def forecast_rows(expected: Expected) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
 from planner.export.run import WRITERS
 from planner.nightly.day_ahead import check_intervals
-from planner.planning.pipeline import check
+from planner.planning.check import check
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
 from planner.settings.scenario import Scenario, known_zone
 from planner.trace.imports.prometheus import is_server

@@ -8,9 +8,9 @@ from typing import Any
 
 from planner.core.demand import Demand
 from planner.errors import TraceError
+from planner.files import version
 from planner.nightly.day_ahead import day_demand, day_us, longest_silence
 from planner.nightly.jobs_file import Job
-from planner.planning.pipeline import version
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored as catalogue

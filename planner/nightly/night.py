@@ -13,15 +13,17 @@ import polars as pl
 
 from planner.errors import PlannerError, RunError, TraceError, UsageError
 from planner.export.run import export_run, put
+from planner.files import version
 from planner.nightly.dates import ONE_DAY
 from planner.nightly.day_ahead import day_demand, expected_demand, forecast_rows, history, plan_ahead
 from planner.nightly.jobs_file import ExportFile, Job
 from planner.nightly.ledger import Claim
 from planner.nightly.logs import Logs
 from planner.nightly.plan_vs_actual import DAYS, against_actual, beyond_band, drifted
-from planner.planning.pipeline import version
 from planner.report.write import write_report
-from planner.runs.results import Nightly, RunView, delete_run, load_run, missed_limits, save_plan
+from planner.runs.limits import missed_limits
+from planner.runs.read import RunView, read_run
+from planner.runs.write import Nightly, delete_run, save_plan
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace import stored as catalogue
@@ -132,7 +134,7 @@ class Night:
 
     def _compare_day(self, day: date, name: str, run_id: str) -> None:
         with self.store.read() as session:
-            run = load_run(session, run_id)
+            run = read_run(session, run_id)
             earlier = session.rows("plan_actual_days", job=self.job.name)
             trace = catalogue.by_name(session, name)
             forecast = session.frame("run_forecast", run_id=run_id)
@@ -174,7 +176,7 @@ class Night:
             nightly = Nightly(self.planned_day, forecast_rows(expected), self.claim.check, self.claim.planned)
             save_plan(self.store, outcome, now=self.clock(), version=version(), nightly=nightly)
         run = self._run
-        run_id, peak = run.summary["run_id"], run.summary["peak_nodes"]
+        run_id, peak = run.summary.run_id, run.summary.peak_nodes
         self.log("planned", run_id=run_id, day=self.planned_day, peak_nodes=peak)
         return missed_limits(run)
 
@@ -183,7 +185,7 @@ class Night:
         """The night's plan, stored by this attempt or an earlier one."""
         with self.store.read() as session:
             (row,) = session.rows("job_run_of", job=self.job.name, logical_date=self.day)
-            return load_run(session, row["run_id"])
+            return read_run(session, row["run_id"])
 
     @property
     def _logs(self) -> Logs:

@@ -14,8 +14,9 @@ from planner.core.economics.ledger import costs, list_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
-from planner.planning import pipeline
-from planner.runs.results import RunView
+from planner.planning.decide import decide
+from planner.planning.prepare import resolve
+from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
 from planner.units import TOKENS_PER_PRICE, Ints, round_half_up
@@ -32,7 +33,7 @@ def against_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, trace: 
     """
     scenario = run.scenario
     planned = _met(run, actual, scenario)
-    needed = pipeline.compute_plan(_oracle(scenario), trace, actual).plan
+    needed = decide(resolve(_oracle(scenario), trace, actual)).plan
     missed_input, missed_output = _shortfall(planned)
     needed_input, needed_output = _shortfall(needed)
     within = (actual.input_tokens <= forecast["planned_input_tokens"].to_numpy()) & (
@@ -43,7 +44,7 @@ def against_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, trace: 
         for name in ("input_tokens", "output_tokens")
     }
     return {
-        "run_id": str(run.record["run_id"]),
+        "run_id": str(run.record.run_id),
         "intervals": actual.grid.count,
         "planned_node_s": int(planned.inference_node_s.sum()),
         "needed_node_s": int(needed.inference_node_s.sum()),

@@ -21,8 +21,8 @@ def known_demand(demand: Demand) -> list[Seen]:
     return [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
 
 
-def told(scenario: Scenario, policy: Policy, *, expected: bool = False) -> str:
-    """What the policy is allowed to see, as it is stored. expected: whether the demand itself is a forecast."""
+def source_seen(scenario: Scenario, policy: Policy, *, expected: bool = False) -> str:
+    """What the policy may see, as stored runs name it. expected: whether the demand itself is a forecast."""
     if expected and policy.sight != Sight.NOTHING:
         return "forecast"
     other = {Sight.NOTHING: "none", Sight.OBSERVED: "previous", Sight.TRACE: "trace"}
@@ -42,29 +42,31 @@ def visible(
         return [()] * grid.count
     if scenario.policy.demand_source == "forecast" and not expected:
         return _forecast(scenario, demand, lead)
-    known = known_demand(demand)
+    actual = known_demand(demand)
     if scenario.policy.demand_source == "previous" and not expected:
-        # what was is all that is known of what comes
-        return [(), *((before,) * lead for before in known[:-1])]
-    told = known if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
-    return [tuple(told[index : index + lead]) for index in range(grid.count)]
+        # the interval before is all that is known of those to come
+        return [(), *((before,) * lead for before in actual[:-1])]
+    seen = actual if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
+    return [tuple(seen[index : index + lead]) for index in range(grid.count)]
 
 
 def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen, ...]]:
     """Quantiles of forecasts that were made an interval before, so that units may drain in time; nothing before the
     first."""
     settings = scenario.forecast
-    found = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
-    rows = zip(found.input_tokens[:-1, 1:].tolist(), found.output_tokens[:-1, 1:].tolist(), strict=True)
+    forecasts = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
+    rows = zip(forecasts.input_tokens[:-1, 1:].tolist(), forecasts.output_tokens[:-1, 1:].tolist(), strict=True)
     seen = [
-        () if index < found.first_known else tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True))
+        ()
+        if index < forecasts.first_known
+        else tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True))
         for index, row in enumerate(rows)
     ]
     return [(), *seen]
 
 
 def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
-    """Intervals of which nothing is told."""
+    """How many intervals nothing is known of."""
     return int(np.sum([not ahead for ahead in coming]))
 
 

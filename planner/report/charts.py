@@ -1,6 +1,6 @@
 """The charts of a plan: Vega-Lite specifications made by Altair, each with a title, a description and its table.
 
-Lines differ by dash as well as by colour and areas by lightness, so that they can be told apart in black and
+Lines differ by dash as well as by colour and areas by lightness, so that they stay distinct in black and
 white. Times are local wall-clock times on a UTC scale, with the zone in the axis title: they look the same in
 every browser.
 """
@@ -12,14 +12,14 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.local_time import local_times
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
 _MOST_POINTS = 2_000
-"""Above this many intervals lines are drawn by hour: more could not be told apart, and pages stay small."""
+"""Above this many intervals lines are drawn by hour: more would blur together, and pages stay small."""
 
 
 def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
@@ -81,8 +81,8 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     )
     s = run.summary
     description = (
-        f"Nodes that inference holds over time: peak {s['peak_nodes']}, mean {s['mean_nodes']:,.2f}. "
-        f"Above the line, in grey, the nodes lent to training: {s['training_node_hours']:,.0f} node-hours."
+        f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
+        f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
     )
     if has_published:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
@@ -121,8 +121,8 @@ def economics_chart(run: RunView) -> Chart:
     )
     s = run.summary
     description = (
-        f"Per hour, theoretical revenue as light bars ({_dollars(s['revenue_usd'])} in all), expected revenue as lines "
-        f"({_dollars(s['expected_revenue_usd'])}) and the cost of inference as dark bars ({_dollars(s['cost_usd'])})."
+        f"Per hour, theoretical revenue as light bars ({_dollars(s.revenue_usd)} in all), expected revenue as lines "
+        f"({_dollars(s.expected_revenue_usd)}) and the cost of inference as dark bars ({_dollars(s.cost_usd)})."
     )
     layers = bars("revenue_usd", names[0]) + bars("cost_usd", names[1]) + ticks
     return _chart("economics", "Cost and revenue per hour", description, layers, run, frame)
@@ -130,7 +130,7 @@ def economics_chart(run: RunView) -> Chart:
 
 def demand_chart(run: RunView) -> Chart:
     """Token rates demanded against those the serving nodes carry, for prefill and for decode."""
-    seconds = run.record["interval_s"]
+    seconds = run.record.interval_s
     roles = (
         ("prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
         ("decode, output tokens", "output_tokens", "decode_serving_tokens"),
@@ -172,7 +172,7 @@ def demand_chart(run: RunView) -> Chart:
     s = run.summary
     description = (
         "Token rates demanded (solid) and carried by the serving nodes (dashed), for prefill and decode. "
-        f"Demand beyond capacity: {s['shortfall_tokens']:,} tokens, {s['shortfall_ratio']:.3%} of all."
+        f"Demand beyond capacity: {s.shortfall_tokens:,} tokens, {s.shortfall_ratio:.3%} of all."
     )
     return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
 
@@ -219,7 +219,7 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
-    return finished(name, title, description, layers, local_times(frame, run.scenario.zone))
+    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
@@ -227,7 +227,7 @@ def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:
 
     Where it is long it is drawn by hour: the most that is demanded and held, the least that serves and trains.
     """
-    step = pl.duration(seconds=run.record["interval_s"])
+    step = pl.duration(seconds=run.record.interval_s)
     last = frame.tail(1).with_columns(pl.col("interval_start") + step)
     closed = pl.concat([frame, last])
     if frame.height > _MOST_POINTS:
@@ -258,7 +258,7 @@ def _time(run: RunView) -> alt.X:
     """
     start, end = (run.intervals["interval_start"][index].astimezone(run.scenario.zone) for index in (0, -1))
     offset = start.strftime("%z")
-    title = f"local time, {run.record['timezone']} (UTC{offset[:3]}:{offset[3:]})"
+    title = f"local time, {run.record.timezone} (UTC{offset[:3]}:{offset[3:]})"
     if end.utcoffset() != start.utcoffset():
         title += " as at the start; the clock changes on the way"
     span = end - start

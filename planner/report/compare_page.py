@@ -10,7 +10,7 @@ import polars as pl
 
 from planner.core.demand import Grid
 from planner.core.replay.intervals.plan import IntervalPlan
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
 from planner.units import S_PER_DAY, iso
 
@@ -91,7 +91,7 @@ def trade_chart(told: dict[str, Any]) -> Chart:
             alt.Chart(inline_values(line)).mark_rule(strokeDash=[6, 4], color="#555").encode(y=alt.Y("cost_usd:Q"))
         )
         description += f" No policy within the allowance costs less than the dashed line, {least:,.0f} USD."
-    return finished("trade", "Cost against shortfall", description, alt.layer(*layers), frame)
+    return finish_chart("trade", "Cost against shortfall", description, alt.layer(*layers), frame)
 
 
 def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -> Chart:
@@ -127,7 +127,7 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
     description = "Nodes that inference holds under each policy, and under the best schedule that was found."
     if grid.count > shown:
         description += f" The last {_DAYS_SHOWN} days are drawn; the table has all."
-    return finished("nodes", "Nodes over time", description, drawn, frame)
+    return finish_chart("nodes", "Nodes over time", description, drawn, frame)
 
 
 def _percent(ratio: float | None) -> float | None:

@@ -36,7 +36,7 @@ class Chart:
     table: pl.DataFrame
 
 
-def finished(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame) -> Chart:
+def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame) -> Chart:
     """A chart of what Altair drew. table: its figures."""
     described = drawn.properties(title=title, description=description, background="white").configure(**CONFIG)
     spec = described.to_dict()
@@ -45,6 +45,7 @@ def finished(name: str, title: str, description: str, drawn: Any, table: pl.Data
 
 
 def inline_values(frame: pl.DataFrame) -> alt.InlineData:
+    """The rows of a frame inside the specification, times as UTC."""
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return alt.InlineData(
         values=frame.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name in times).to_dicts()

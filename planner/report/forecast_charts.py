@@ -8,7 +8,7 @@ import polars as pl
 
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import SERIES, BackTest, Tested
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
@@ -46,7 +46,7 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     )
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has all."
-    return finished("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
+    return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
 def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChart | alt.FacetChart:
@@ -112,7 +112,7 @@ def error_chart(test: BackTest) -> Chart:
         f"Sum of absolute errors over the sum of actuals, by how far ahead the forecast was made, for "
         f"{', '.join(names)}; over all intervals after the first {test.first:,}."
     )
-    return finished("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
+    return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
 
 
 def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:

@@ -6,16 +6,16 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.jobs import JobsView
 from planner.runs.local_time import local_times
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
 _WIDTH = 800
 _COLORS = {"useful": "#0b4f6c", "loading": "#8fb3c4", "lost": "#c8553d", "unused": "#d9dee3"}
 _MOST_SEGMENTS = 1_500
-"""Bars drawn at most: more could not be told apart, and pages stay small."""
+"""Bars drawn at most: more would blur together, and pages stay small."""
 _MOST_INTERVALS = 1_000
 _LEAST_GPUS = 1e-6
 """Less is the rounding of a sum, and not drawn."""
@@ -46,14 +46,16 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     s = jobs.summary
     description = (
         "Above, when each training job held nodes; below, the GPUs of all lent nodes by use, as means. "
-        f"Of {s['lent_node_hours']:,.0f} lent node-hours {s['useful_node_hours']:,.1f} were useful, "
-        f"{s['lost_node_hours']:,.1f} lost when inference called nodes back, {s['restarting_node_hours']:,.1f} spent "
-        f"on loading and {s['unused_node_hours']:,.1f} unused; {s['finished']} of {s['jobs']} jobs finished."
+        f"Of {s.lent_node_hours:,.0f} lent node-hours {s.useful_node_hours:,.1f} were useful, "
+        f"{s.lost_node_hours:,.1f} lost when inference called nodes back, {s.restarting_node_hours:,.1f} spent "
+        f"on loading and {s.unused_node_hours:,.1f} unused; {s.finished} of {s.jobs} jobs finished."
     )
     if bars.height > _MOST_SEGMENTS:
         description += f" The {_MOST_SEGMENTS:,} largest bars are drawn."
     title = "Training jobs"
-    return finished("jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone))
+    return finish_chart(
+        "jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone)
+    )
 
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:
@@ -87,7 +89,7 @@ def _bars(segments: pl.DataFrame) -> pl.DataFrame:
 def _gpus_by_use(run: RunView, bars: pl.DataFrame) -> pl.DataFrame:
     """Mean GPUs of lent nodes by what they did, one upon the other, interval by interval, or by hour in long plans."""
     start_us, per_node = _us(run.intervals["interval_start"])[0], run.scenario.fleet.gpus_per_node
-    bin_s = int(run.record["interval_s"])
+    bin_s = run.record.interval_s
     count = run.intervals.height
     if count > _MOST_INTERVALS:
         count, bin_s = -(-count * bin_s // S_PER_HOUR), S_PER_HOUR
@@ -125,10 +127,10 @@ def _us(times: pl.Series) -> list[int]:
 def _time(run: RunView) -> alt.X:
     """Local time at the offset of the plan's start, over the whole plan, on a UTC scale."""
     start, end = (run.intervals["interval_start"][index] for index in (0, -1))
-    edges = _local(run, pl.DataFrame({"at": [start, end + timedelta(seconds=int(run.record["interval_s"]))]}))
+    edges = _local(run, pl.DataFrame({"at": [start, end + timedelta(seconds=run.record.interval_s)]}))
     return alt.X(
         "from:T",
-        title=f"local time, {run.record['timezone']}",
+        title=f"local time, {run.record.timezone}",
         scale=alt.Scale(type="utc", domain=edges["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list(), nice=False),
         axis=alt.Axis(format="%H:%M" if (end - start).days < 2 else "%d %b", labelOverlap=True),
     )

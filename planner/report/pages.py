@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import vl_convert
@@ -37,7 +37,7 @@ def write_page(
         for chart in drawn if pictures else ():
             spec = json.dumps(chart.spec)
             files.append(
-                _put(folder / f"{chart.name}.svg", _described(chart, vl_convert.vegalite_to_svg(spec)).encode())
+                _put(folder / f"{chart.name}.svg", _with_description(chart, vl_convert.vegalite_to_svg(spec)).encode())
             )
             files.append(_put(folder / f"{chart.name}.png", vl_convert.vegalite_to_png(spec, scale=2)))
         for name, table in tables.items():
@@ -49,16 +49,16 @@ def write_page(
 
 def environment() -> Environment:
     """What fills the templates in reports/: everything escaped, and nothing left out silently."""
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader(shipped("reports")),
         autoescape=select_autoescape(default_for_string=True, default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["number"] = _number
-    found.filters["label"] = _label
-    return found
+    templates.filters["number"] = _number
+    templates.filters["label"] = _label
+    return templates
 
 
 def _page(
@@ -71,27 +71,37 @@ def _page(
         .render(
             **context,
             charts=drawn,
-            tables={name: _rows(table) for name, table in tables.items()},
+            tables={name: _shown_table(table) for name, table in tables.items()},
             specs=specs,
             bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
         )
     )
 
 
-def _described(chart: Chart, svg: str) -> str:
+def _with_description(chart: Chart, svg: str) -> str:
     """The picture with its title and description for screen readers."""
     head, _, rest = svg.partition(">")
     words = f"<title>{escape(chart.title)}</title><desc>{escape(chart.description)}</desc>"
     return f'{head} role="img">{words}{rest}'
 
 
-def _rows(table: pl.DataFrame) -> dict[str, Any]:
-    return {
-        "columns": table.columns,
-        "numeric": [kind.is_numeric() for kind in table.dtypes],
-        "rows": table.head(_MOST_TABLE_ROWS).rows(),
-        "left_out": max(0, table.height - _MOST_TABLE_ROWS),
-    }
+@dataclass(frozen=True)
+class ShownTable:
+    """A table as templates show it: its first rows, which columns are numbers, how many rows are left out."""
+
+    columns: list[str]
+    numeric: list[bool]
+    rows: list[tuple[object, ...]]
+    left_out: int
+
+
+def _shown_table(table: pl.DataFrame) -> ShownTable:
+    return ShownTable(
+        columns=table.columns,
+        numeric=[kind.is_numeric() for kind in table.dtypes],
+        rows=table.head(_MOST_TABLE_ROWS).rows(),
+        left_out=max(0, table.height - _MOST_TABLE_ROWS),
+    )
 
 
 def _number(value: object) -> str:

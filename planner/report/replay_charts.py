@@ -3,9 +3,9 @@
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.runs.local_time import local_times
-from planner.runs.results import ReplayView, RunView
+from planner.runs.read import ReplayView, RunView
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#8fb3c4", "#d9dee3"
@@ -40,10 +40,10 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
             )
         )
     description = (
-        f"Latency of {replay.summary['completed']:,} completed requests: the line is the median, the dark bar reaches "
+        f"Latency of {replay.summary.completed:,} completed requests: the line is the median, the dark bar reaches "
         "to the 90th and the light one to the 99th percentile."
     )
-    return finished(
+    return finish_chart(
         "latency", "What users felt", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
     )
 
@@ -70,7 +70,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         "per further token. Requests that were rejected, or had not finished at the end though their time had passed, "
         "were not in time."
     )
-    return finished(
+    return finish_chart(
         "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)
     )
 
@@ -97,9 +97,9 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
     ]
     description = (
         "Requests waiting for prefill and for decode, and streams and tokens of KV per decode unit: means over each "
-        f"minute, warm-up and cool-down included. At most {replay.summary['kv_peak_ratio']:.0%} of a unit's KV memory "
+        f"minute, warm-up and cool-down included. At most {replay.summary.kv_peak_ratio:.0%} of a unit's KV memory "
         "was in use while requests were counted."
     )
-    return finished(
+    return finish_chart(
         "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)
     )

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finished, inline_values
+from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
 
 _WIDTH = 620
@@ -73,7 +73,7 @@ def tornado_chart(found: Mapping[str, Any]) -> Chart:
         f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
     )
     table = _in_per_cent(frame, ("base", "low", "high", "swing"))
-    return finished("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
+    return finish_chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
 
 
 def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
@@ -120,7 +120,7 @@ def spread_chart(found: Mapping[str, Any], cases: pl.DataFrame) -> Chart:
         f"Share of the {found['cases']:,} sampled cases whose cost and whose shortfall are at most a value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
-    return finished("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
+    return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
 
 
 def quantile_table(found: Mapping[str, Any]) -> pl.DataFrame:

@@ -1,18 +1,32 @@
 """A report: one self-contained HTML page, PNG and SVG of every chart, CSV of every table."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from planner.catalogue.scenarios import field_paths, shown, value_at
+from planner.documents import Document
 from planner.errors import PlannerError
 from planner.report.charts import charts
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
+from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
-from planner.runs.results import RunView, missed_limits
+from planner.runs.read import RunView
 from planner.trace.synthetic.profile import load_profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles(Document):
+    """The files of a report that was written."""
+
+    run_id: str
+    page: str
+    """Path of the page."""
+    files: list[str]
+    """Paths of all files, the page among them."""
 
 
 def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[Path]:
@@ -37,10 +51,10 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
 
 def _published_nodes(run: RunView) -> dict[int, int]:
     """The published timeline of the profile that the plan's trace was drawn from."""
-    if run.record["profile"] is None:
+    if run.record.profile is None:
         return {}
     try:
-        return load_profile(str(run.record["profile"])).published_nodes()
+        return load_profile(run.record.profile).published_nodes()
     except PlannerError:
         # the profile may have been moved since; the run's own figures do not need it
         return {}

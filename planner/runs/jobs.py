@@ -1,27 +1,113 @@
-"""The account of a plan's training jobs: rows for the store, and the document for people and programs."""
+"""The training jobs of a run: rows for the store, and the document for people and programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
-from typing import Any
+from datetime import datetime, tzinfo
+from itertools import groupby
+from operator import itemgetter
 
 import polars as pl
 
 from planner.core.demand import Grid
 from planner.core.replay.jobs.outcome import JobsPlan
-from planner.runs.local_time import local_times
+from planner.documents import Document, Time
 from planner.store import Session
 from planner.units import S_PER_HOUR, US_PER_S
 
 _TIME = pl.Datetime("us", "UTC")
-_PARTS = ("useful_gpu_s", "lost_gpu_s", "restarting_gpu_s")
+_JOB_TIMES = ("release_at", "deadline_at", "first_start_at", "finished_at")
+_SEGMENT_TIMES = ("start_at", "end_at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsFigures(Document):
+    """Where the lent node-hours went, and how many jobs were done."""
+
+    job_list: str
+    placement: str
+    """The rule by which jobs are placed on lent nodes."""
+    finished: int
+    unfinished: int
+    not_started: int
+    deadlines_met: int
+    deadlines_missed: int
+    call_backs: int
+    """How often inference took nodes from a job."""
+    lent_node_hours: float
+    useful_node_hours: float
+    """Progress that was kept."""
+    lost_node_hours: float
+    """Progress since the last checkpoint, lost when nodes were called back."""
+    restarting_node_hours: float
+    """Loading, at every start."""
+    unused_node_hours: float
+    """Lent, and held by no job."""
+    value_usd: float
+    """Worth of the progress that was kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsAccount(JobsFigures):
+    """A row of the view training_account."""
+
+    jobs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSegmentDocument(Document):
+    """A time in which a job held nodes without a break."""
+
+    start: Time
+    end: Time
+    ending: str
+    """Why it ended: finished, called back, or the end of the plan."""
+    node_slots: list[int]
+    """Which of the lent nodes it held."""
+    useful_gpu_hours: float
+    lost_gpu_hours: float
+    restarting_gpu_hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDocument(Document):
+    """A training job: what it asked for, held, kept and lost."""
+
+    job: str
+    gpus: int
+    preemptible: bool
+    """Whether inference may take its nodes."""
+    release: Time
+    """From when on it may start."""
+    deadline: Time | None
+    first_start: Time | None
+    finished: Time | None
+    status: str
+    deadline_met: bool | None
+    """Null without a deadline, or where the plan ends before it."""
+    call_backs: int
+    work_gpu_hours: float
+    """Progress that it asks for."""
+    useful_gpu_hours: float
+    lost_gpu_hours: float
+    restarting_gpu_hours: float
+    value_usd: float
+    reason: str
+    """Why it is not finished; empty where it is."""
+    segments: list[JobSegmentDocument]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsDocument(JobsFigures):
+    """The training jobs of a plan: where the lent node-hours went, and every job."""
+
+    jobs: list[JobDocument]
 
 
 @dataclass(frozen=True)
 class JobsView:
     """Stored training jobs of a run: the account of lent node-hours, a row per job, a row per segment and node."""
 
-    summary: Mapping[str, Any]
+    summary: JobsAccount
     jobs: pl.DataFrame
     segments: pl.DataFrame
 
@@ -32,92 +118,108 @@ def job_frames(plan: JobsPlan, grid: Grid, gpus_per_node: int) -> dict[str, pl.D
     def at(moment_s: int | None) -> int | None:
         return None if moment_s is None else grid.start_us + moment_s * US_PER_S
 
-    jobs = [
-        {
-            "job_index": index,
-            "job": one.job.name,
-            "gpus": one.job.gpus,
-            "preemptible": one.job.preemptible,
-            "release_at": at(one.job.release_s),
-            "deadline_at": at(one.job.deadline_s),
-            "first_start_at": at(one.segments[0].start_s) if one.segments else None,
-            "finished_at": at(one.finished_s),
-            "status": one.status,
-            "deadline_met": one.deadline_met,
-            "call_backs": one.call_backs,
-            "work_gpu_s": one.job.work_s * one.job.gpus,
-            "useful_gpu_s": one.useful_gpu_s,
-            "lost_gpu_s": one.lost_gpu_s,
-            "restarting_gpu_s": one.restarting_gpu_s,
-            "value_usd_micros": one.value_micros,
-            "reason": one.reason,
-        }
-        for index, one in enumerate(plan.outcomes)
-    ]
-    segments = [
-        {
-            "job_index": index,
-            "segment_index": number,
-            "node_slot": slot,
-            "gpus": (gpus := min(one.job.gpus, gpus_per_node)),
-            "start_at": at(segment.start_s),
-            "end_at": at(segment.end_s),
-            "restarting_gpu_s": segment.restarting_s * gpus,
-            "useful_gpu_s": segment.kept_s * gpus,
-            "lost_gpu_s": segment.lost_s * gpus,
-            "ending": segment.ending,
-        }
-        for index, one in enumerate(plan.outcomes)
-        for number, segment in enumerate(one.segments)
-        for slot in segment.slots
-    ]
+    jobs = pl.DataFrame(
+        [
+            {
+                "job_index": index,
+                "job": outcome.job.name,
+                "gpus": outcome.job.gpus,
+                "preemptible": outcome.job.preemptible,
+                "release_at": at(outcome.job.release_s),
+                "deadline_at": at(outcome.job.deadline_s),
+                "first_start_at": at(outcome.segments[0].start_s) if outcome.segments else None,
+                "finished_at": at(outcome.finished_s),
+                "status": outcome.status,
+                "deadline_met": outcome.deadline_met,
+                "call_backs": outcome.call_backs,
+                "work_gpu_s": outcome.job.work_s * outcome.job.gpus,
+                "useful_gpu_s": outcome.useful_gpu_s,
+                "lost_gpu_s": outcome.lost_gpu_s,
+                "restarting_gpu_s": outcome.restarting_gpu_s,
+                "value_usd_micros": outcome.value_micros,
+                "reason": outcome.reason,
+            }
+            for index, outcome in enumerate(plan.outcomes)
+        ],
+        schema_overrides={"deadline_met": pl.Boolean, **dict.fromkeys(_JOB_TIMES, pl.Int64)},
+    )
+    segments = pl.DataFrame(
+        [
+            {
+                "job_index": index,
+                "segment_index": number,
+                "node_slot": slot,
+                "gpus": (gpus := min(outcome.job.gpus, gpus_per_node)),
+                "start_at": at(segment.start_s),
+                "end_at": at(segment.end_s),
+                "restarting_gpu_s": segment.restarting_s * gpus,
+                "useful_gpu_s": segment.kept_s * gpus,
+                "lost_gpu_s": segment.lost_s * gpus,
+                "ending": segment.ending,
+            }
+            for index, outcome in enumerate(plan.outcomes)
+            for number, segment in enumerate(outcome.segments)
+            for slot in segment.slots
+        ],
+        schema_overrides=dict.fromkeys(_SEGMENT_TIMES, pl.Int64),
+    )
     return {
-        "training_job": _frame(jobs, ("release_at", "deadline_at", "first_start_at", "finished_at")),
-        "training_job_run": _frame(segments, ("start_at", "end_at")),
+        "training_job": _with_times(jobs, _JOB_TIMES),
+        "training_job_run": _with_times(segments, _SEGMENT_TIMES),
     }
 
 
-def _frame(rows: list[dict[str, Any]], times: tuple[str, ...]) -> pl.DataFrame:
-    """Rows whose times are UTC epoch microseconds; an empty frame for none."""
-    if not rows:
-        return pl.DataFrame()
-    kinds: dict[str, Any] = dict.fromkeys(times, pl.Int64)
-    if "deadline_met" in rows[0]:
-        kinds["deadline_met"] = pl.Boolean
-    return pl.DataFrame(rows, schema_overrides=kinds).with_columns(pl.col(times).cast(_TIME))
+def _with_times(rows: pl.DataFrame, times: tuple[str, ...]) -> pl.DataFrame:
+    """Rows whose UTC epoch microseconds are times; an empty frame stays as it is."""
+    return rows.with_columns(pl.col(times).cast(_TIME)) if rows.height else pl.DataFrame()
 
 
 def load_jobs(session: Session, run_id: str) -> JobsView | None:
     """The training jobs of a stored run; None for a run that names none."""
-    rows = session.rows("run_training_account", run_id=run_id)
-    if not rows:
+    accounts = session.records("run_training_account", JobsAccount, run_id=run_id)
+    if not accounts:
         return None
-    return JobsView(rows[0], session.frame("run_jobs", run_id=run_id), session.frame("run_job_segments", run_id=run_id))
+    return JobsView(
+        accounts[0], session.frame("run_jobs", run_id=run_id), session.frame("run_job_segments", run_id=run_id)
+    )
 
 
-def jobs_document(view: JobsView | None, zone: tzinfo) -> dict[str, Any] | None:
-    """The account and every job with its segments, JSON-ready; times are ISO-8601 with offset."""
+def jobs_document(view: JobsView | None, zone: tzinfo) -> JobsDocument | None:
+    """The account and every job with its segments; times are local."""
     if view is None:
         return None
-    together: dict[tuple[int, int], dict[str, Any]] = {}
-    for row in local_times(view.segments, zone).to_dicts():
-        found = together.setdefault(
-            (row["job_index"], row["segment_index"]),
-            {"start": row["start_at"], "end": row["end_at"], "ending": row["ending"], "node_slots": []}
-            | dict.fromkeys(_PARTS, 0),
+    segments = _segments_by_job(view.segments, zone)
+    jobs = []
+    for row in view.jobs.to_dicts():
+        index = row.pop("job_index")
+        release, deadline, first_start, finished = (_local(row.pop(name), zone) for name in _JOB_TIMES)
+        times = {"release": release, "deadline": deadline, "first_start": first_start, "finished": finished}
+        jobs.append(JobDocument(**{**row, **times}, segments=segments.get(index, [])))
+    return JobsDocument(**{name: value for name, value in vars(view.summary).items() if name != "jobs"}, jobs=jobs)
+
+
+def _segments_by_job(segments: pl.DataFrame, zone: tzinfo) -> dict[int, list[JobSegmentDocument]]:
+    """The segments of every job, by its index; rows of their nodes, which stand in order, are summed."""
+    by_job: dict[int, list[JobSegmentDocument]] = {}
+    for (job, _), nodes in groupby(segments.to_dicts(), itemgetter("job_index", "segment_index")):
+        rows = list(nodes)
+        by_job.setdefault(job, []).append(
+            JobSegmentDocument(
+                start=rows[0]["start_at"].astimezone(zone),
+                end=rows[0]["end_at"].astimezone(zone),
+                ending=rows[0]["ending"],
+                node_slots=[row["node_slot"] for row in rows],
+                useful_gpu_hours=_hours(rows, "useful_gpu_s"),
+                lost_gpu_hours=_hours(rows, "lost_gpu_s"),
+                restarting_gpu_hours=_hours(rows, "restarting_gpu_s"),
+            )
         )
-        found["node_slots"].append(row["node_slot"])
-        for part in _PARTS:
-            found[part] += row[part]
-    by_job: dict[int, list[dict[str, Any]]] = {}
-    for (index, _), found in together.items():
-        hours = {part.replace("gpu_s", "gpu_hours"): found.pop(part) / S_PER_HOUR for part in _PARTS}
-        by_job.setdefault(index, []).append(found | hours)
-    jobs = [
-        {
-            **{key.removesuffix("_at"): value for key, value in row.items() if key != "job_index"},
-            "segments": by_job.get(row["job_index"], []),
-        }
-        for row in local_times(view.jobs, zone).to_dicts()
-    ]
-    return {**{key: value for key, value in view.summary.items() if key != "jobs"}, "jobs": jobs}
+    return by_job
+
+
+def _hours(rows: Sequence[Mapping[str, int]], column: str) -> float:
+    return sum(row[column] for row in rows) / S_PER_HOUR
+
+
+def _local(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    return None if moment is None else moment.astimezone(zone)

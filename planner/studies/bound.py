@@ -15,11 +15,11 @@ from planner.core.optimum import Objective, Optimum, Problem, Schedule, gap, opt
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import PlannerError, UsageError
 from planner.files import whole
-from planner.planning.pipeline import check, compute_plan, ensure_trace, sized
-from planner.runs.results import PlanOutcome
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.trace.demand import binned
 from planner.units import S_PER_HOUR, Progress
 
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -182,14 +182,9 @@ def bounds(
     progress: Progress | None = None,
 ) -> Bound:
     """Bounds of a scenario on its trace, drawn if it is not stored yet, and its own policy. Raises UsageError."""
-    problems = check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        scenario = sized(session, scenario, trace)
-    policy = compute_plan(scenario, trace, demand)
+    prepared = prepare(store, scenario, now=now, progress=progress)
+    scenario, demand = prepared.scenario, prepared.demand
+    policy = plan(prepared)
     held = zip(policy.plan.prefill_units.tolist(), policy.plan.decode_units.tolist(), strict=True)
     starts = [Units(*units) for units in held]
     optima: list[Optimum] = []
@@ -200,7 +195,7 @@ def bounds(
                 scenario, demand, objective, starts=known, further=further, time_limit_s=time_limit_s, clock=clock
             )
         )
-    return Bound(scenario, trace.name, problem_of(scenario, demand, further), tuple(optima), policy)
+    return Bound(scenario, prepared.trace.name, problem_of(scenario, demand, further), tuple(optima), policy)
 
 
 def save_timetable(bound: Bound, path: Path) -> None:

@@ -17,8 +17,13 @@ from planner.core.optimum import Optimum, gap
 from planner.core.policy import POLICIES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
-from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized, slo_limits, version
-from planner.runs.results import PlanOutcome, save_comparison
+from planner.files import version
+from planner.planning.capacity import with_modelled_capacity
+from planner.planning.check import check
+from planner.planning.plan import plan
+from planner.planning.prepare import Prepared, ensure_trace, prepare_on
+from planner.runs.outcome import PlanOutcome
+from planner.runs.write import save_comparison
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.bound import TIME_LIMIT_S, bounds_of
@@ -133,16 +138,15 @@ def compare(
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        sampling = sampling_notes(session, trace, demand.grid)
-        variants, left_out = _variants(scenario, demand, names)
-        ready = {name: (sized(session, own, trace), slo_limits(session, own, trace)) for name, own in variants.items()}
-        scenario = sized(session, scenario, trace)
+        scenarios, left_out = _variants(scenario, demand, names)
+        variants = {name: prepare_on(session, own, trace, demand) for name, own in scenarios.items()}
+        scenario = with_modelled_capacity(session, scenario, trace)
     candidates = []
-    for name, (own, limits) in ready.items():
+    for name, prepared in variants.items():
         begin = clock()
-        outcome = compute_plan(own, trace, demand, sampling, limits=limits)
+        outcome = plan(prepared)
         seconds = clock() - begin
-        tuned = _level(outcome) if level else None
+        tuned = _level(prepared, outcome) if level else None
         candidates.append(Candidate(name, outcome, figures(outcome), tuned, seconds))
     starts = [_targets(candidate.outcome) for candidate in candidates]
     bound = bounds_of(scenario, demand, "node-hours", starts=starts, time_limit_s=time_limit_s, clock=clock)
@@ -211,7 +215,7 @@ def wasted_node_s(outcome: PlanOutcome) -> NDArray[np.float64]:
     return found
 
 
-def _level(outcome: PlanOutcome) -> Level | None:
+def _level(prepared: Prepared, outcome: PlanOutcome) -> Level | None:
     """The cheapest that the policy can be within the allowed shortfall, by its target utilisation."""
     allowed = outcome.scenario.slo.max_shortfall_ratio
     own = figures(outcome)
@@ -219,10 +223,7 @@ def _level(outcome: PlanOutcome) -> Level | None:
         return Level(None, own) if own.shortfall_ratio <= allowed else None
 
     def at(utilisation: float) -> Figures:
-        settings = outcome.scenario.policy.model_copy(update={"target_utilisation": utilisation})
-        return figures(
-            compute_plan(outcome.scenario.model_copy(update={"policy": settings}), outcome.trace, outcome.demand)
-        )
+        return figures(plan(prepared.at_utilisation(utilisation)))
 
     best: Level | None = None
     low, high = UTILISATIONS

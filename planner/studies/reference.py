@@ -8,11 +8,12 @@ from typing import Any, Literal
 from planner.capacity.engines import Modelled, with_capacity
 from planner.core.economics.ledger import margin_ratio
 from planner.errors import UsageError
-from planner.planning.pipeline import compute_plan, ensure_trace, modelled_capacity, slo_limits
-from planner.runs.results import PlanOutcome
+from planner.planning.capacity import modelled_capacity
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.trace.demand import binned
 from planner.trace.synthetic.profile import Profile, Published, load_profile
 from planner.units import S_PER_HOUR, US_PER_S, Progress, from_us, usd
 
@@ -67,15 +68,12 @@ def reference_rows(store: Store, scenario: Scenario, *, now: datetime, progress:
     published = profile.settings.published
     if published is None:
         raise UsageError(f'profile "{profile.name}" has no published figures; use one with a [published] table')
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        capacity = modelled_capacity(session, scenario, trace)
-        limits = slo_limits(session, scenario, trace)
     observed = scenario.model_copy(update={"fleet": scenario.fleet.model_copy(update={"capacity": "observed"})})
-    outcome, modelled = (
-        compute_plan(each, trace, demand, limits=limits) for each in (observed, with_capacity(observed, capacity))
-    )
+    prepared = prepare(store, observed, now=now, progress=progress)
+    with store.read() as session:
+        capacity = modelled_capacity(session, scenario, prepared.trace)
+    outcome = plan(prepared)
+    modelled = plan(replace(prepared, scenario=with_capacity(observed, capacity)))
     return [
         *_load_rows(outcome, published, capacity.workload.kv_tokens),
         *_node_rows(outcome, published, profile),

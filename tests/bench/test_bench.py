@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from planner.catalogue.scenarios import load_scenario
-from planner.planning import pipeline
+from planner.planning.plan import plan
+from planner.planning.prepare import ensure_trace, resolve
 from planner.settings.scenario import TraceSettings
 from planner.store import Store
 from planner.trace.demand import binned
@@ -58,7 +59,7 @@ def conftest_now():  # type: ignore[no-untyped-def]
 def test_binning_costs_at_most_four_plain_sums(drawn: Store, benchmark) -> None:  # type: ignore[no-untyped-def]
     scenario = load_scenario(None, ["trace.name=bench"]).scenario
     with drawn.read() as session:
-        trace = pipeline.ensure_trace(drawn, scenario, now=conftest_now())
+        trace = ensure_trace(drawn, scenario, now=conftest_now())
         columns = ("arrival_us", "input_tokens", "cached_input_tokens", "output_tokens")
         plain = f"SELECT {', '.join(f'sum({name})' for name in columns)} FROM trace_data.request_1"
         sums = seconds(lambda: session.connection.execute(plain).fetchall(), 7)
@@ -102,11 +103,11 @@ def test_generating_costs_at_most_two_and_a_half_bulk_loads(tmp_path: Path, benc
 
 def test_where_a_plan_spends_its_time(drawn: Store, benchmark) -> None:  # type: ignore[no-untyped-def]
     scenario = load_scenario(None, ["trace.name=bench"]).scenario
-    trace = pipeline.ensure_trace(drawn, scenario, now=conftest_now())
+    trace = ensure_trace(drawn, scenario, now=conftest_now())
     with drawn.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-    taken = seconds(lambda: pipeline.compute_plan(scenario, trace, demand), 20)
-    benchmark.pedantic(lambda: pipeline.compute_plan(scenario, trace, demand), rounds=5)
+    taken = seconds(lambda: plan(resolve(scenario, trace, demand)), 20)
+    benchmark.pedantic(lambda: plan(resolve(scenario, trace, demand)), rounds=5)
     print(f"\ndeciding, replaying and pricing {demand.grid.count} intervals: {taken * 1e3:.1f} ms")
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
-from planner.planning.pipeline import compute_plan
+from planner.planning.decide import decide
+from planner.planning.prepare import resolve
 from planner.store import Store
 from planner.studies.compare import Comparison, compare, figures, variant, wasted_node_s
 from tests.conftest import NOW, Cli
@@ -135,7 +136,7 @@ def test_a_forecasting_policy_sees_no_future(store: Store) -> None:
     tokens = {name: getattr(demand, name).copy() for name in ("input_tokens", "cached_input_tokens", "output_tokens")}
     for values in tokens.values():
         values[last] //= 10
-    cut = compute_plan(scenario, whole.outcome.trace, replace(demand, **tokens)).plan
+    cut = decide(resolve(scenario, whole.outcome.trace, replace(demand, **tokens))).plan
     before = slice(0, demand.grid.count - 5)
     for name in ("prefill_units", "decode_units"):
         assert getattr(cut, name)[before].tolist() == getattr(whole.outcome.plan, name)[before].tolist()

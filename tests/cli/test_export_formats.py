@@ -29,8 +29,8 @@ from planner.export.formats.focus import COLUMNS, focus
 from planner.export.formats.schedule import Charge, Lent, Schedule
 from planner.export.formats.slurm import slurm
 from planner.export.run import WRITERS, schedule_of
-from planner.planning import pipeline
-from planner.runs.results import load_run
+from planner.planning.plan import plan_and_store
+from planner.runs.read import load_run, read_run
 from planner.store import Store
 from planner.units import US_PER_S, to_us
 from tests.conftest import NOW, SMALL, Cli, minute_log
@@ -140,11 +140,11 @@ def test_focus_rows_hold_to_focus_1_2_and_say_that_they_are_simulated() -> None:
 
 
 def test_focus_costs_sum_to_what_the_ledger_says(planned: Store) -> None:
-    run = pipeline.load_run(planned)
+    run = load_run(planned)
     rows = focus_rows(focus(schedule_of(run, run.scenario)).text)
     for use, column in (("inference", "cost_usd"), ("training", "training_cost_usd"), ("idle", "idle_cost_usd")):
         total = sum(Fraction(row["BilledCost"]) for row in rows if row["SubAccountId"] == use)
-        assert float(total) == run.summary[column]
+        assert float(total) == getattr(run.summary, column)
     gpu_hours = sum(Fraction(row["ConsumedQuantity"]) for row in rows)
     assert gpu_hours == 278 * 8 * 24
     assert {row["ListUnitPrice"] for row in rows} == {"2"}
@@ -290,7 +290,7 @@ def test_without_a_store_or_training_there_is_one_line_too(cli: Cli, store: Stor
     log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100)])
     cli("trace", "import", str(log), "--format", "csv", "--name", "three")
     scenario = load_scenario(None, [*SMALL, "trace.name=three", "training.lend=false"]).scenario
-    pipeline.plan(store, scenario, now=NOW)
+    plan_and_store(store, scenario, now=NOW)
     none = cli("export", "--to", "slurm")
     assert (none.code, none.out) == (1, "")
     assert "lends no nodes to training" in none.err
@@ -439,6 +439,6 @@ def test_help_says_what_there_is(cli: Cli) -> None:
 def test_writers_are_pure(planned: Store) -> None:
     """The same run gives the same bytes."""
     with planned.read() as session:
-        run = load_run(session)
+        run = read_run(session)
     for write in WRITERS.values():
         assert write(schedule_of(run, run.scenario)) == write(schedule_of(run, run.scenario))

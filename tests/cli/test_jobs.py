@@ -15,7 +15,8 @@ from planner.catalogue import read as catalogue
 from planner.core.demand import Grid
 from planner.core.replay.intervals.lending import Window
 from planner.core.replay.jobs.outcome import JobOutcome, JobsPlan, jobs_of, run_jobs
-from planner.planning import pipeline
+from planner.planning.plan import plan_and_store
+from planner.runs.read import load_run
 from planner.settings.training_jobs import JobList, TrainingJob
 from planner.store import Store
 from planner.units import to_us
@@ -390,16 +391,14 @@ def test_the_drawn_gpu_hours_are_the_stored_ones(planned: Store) -> None:
     from planner.catalogue.scenarios import load_scenario
     from planner.report.job_charts import job_charts
 
-    run = pipeline.load_run(
-        planned, pipeline.plan(planned, load_scenario(None, ["training.jobs=mixed"]).scenario, now=NOW)
-    )
+    run = load_run(planned, plan_and_store(planned, load_scenario(None, ["training.jobs=mixed"]).scenario, now=NOW))
     assert run.jobs is not None
     (chart,) = job_charts(run, run.jobs)
     drawn = [row for rows in chart.spec["datasets"].values() for row in rows if "above" in row]
     names = {"useful": "useful", "lost": "lost", "loading": "restarting", "unused": "unused"}
     for state, name in names.items():
         gpu_hours = sum((row["above"] - row["below"]) / 4 for row in drawn if row["state"] == state)
-        assert gpu_hours == pytest.approx(run.jobs.summary[f"{name}_node_hours"] * 8), state
+        assert gpu_hours == pytest.approx(getattr(run.jobs.summary, f"{name}_node_hours") * 8), state
     assert chart.table.height == run.jobs.segments.height
 
 
@@ -411,7 +410,7 @@ def test_the_specification_stays_small_for_many_jobs_over_many_days(planned: Sto
     Path("many.toml").write_text(f'name = "many"\n{jobs}')
     sets = ("trace.days=14", "trace.scale=0.0002", "training.jobs=many.toml")
     assert cli("plan", *(word for item in sets for word in ("--set", item))).code == 0
-    run = pipeline.load_run(planned)
+    run = load_run(planned)
     assert run.jobs is not None
     (chart,) = job_charts(run, run.jobs)
     assert len(json.dumps(chart.spec)) < 1_500_000

@@ -8,7 +8,8 @@ import pytest
 
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
-from planner.planning import pipeline
+from planner.planning.decide import decide
+from planner.planning.prepare import ensure_trace, resolve
 from planner.store import Store
 from planner.studies.bound import Bound, bounds, bounds_of, save_timetable
 from planner.trace.demand import binned
@@ -53,13 +54,13 @@ def test_every_policy_lies_above_the_bound(planned: Store) -> None:
             ("timetable", "trace"),
         )
     ]
-    trace = pipeline.ensure_trace(planned, loaded[0], now=NOW)
+    trace = ensure_trace(planned, loaded[0], now=NOW)
     with planned.read() as session:
         demand = binned(session, trace, loaded[0].interval_s, loaded[0].zone)
     bound = bounds_of(loaded[0], demand, time_limit_s=5, clock=time.perf_counter).document()
     assert {"node_hours", "status", "gap", "seconds"} <= bound.keys()
     for scenario in loaded:
-        plan = pipeline.compute_plan(scenario, trace, demand).plan
+        plan = decide(resolve(scenario, trace, demand)).plan
         assert int(plan.inference_node_s.sum()) / 3600 >= bound["node_hours"]
 
 

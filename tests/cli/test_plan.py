@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from planner.catalogue.scenarios import load_scenario
-from planner.planning import pipeline
-from planner.runs.results import load_run
+from planner.planning.plan import plan_and_store
+from planner.runs.read import read_run
 from planner.store import Store
 from tests.conftest import NOW, SMALL, Cli, Result, minute_log
 
 
 def figures(store: Store, *overrides: str) -> dict[str, object]:
-    run_id = pipeline.plan(store, load_scenario(None, overrides).scenario, now=NOW)
+    run_id = plan_and_store(store, load_scenario(None, overrides).scenario, now=NOW)
     with store.read() as session:
-        return dict(load_run(session, run_id).summary)
+        return vars(read_run(session, run_id).summary)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 99])

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from planner.catalogue.scenarios import load_scenario, to_toml
-from planner.planning import pipeline
-from planner.runs.results import PlanOutcome
+from planner.planning.capacity import policy_limits
+from planner.planning.plan import plan
+from planner.planning.prepare import ensure_trace, prepare
+from planner.runs.outcome import PlanOutcome
 from planner.store import Store
-from planner.trace.demand import binned
 from tests.conftest import NOW, Cli, small_scenario
 from tests.unit.test_policy import MADE
 
@@ -24,11 +25,7 @@ def planned_by(cli: Cli, name: str, *sets: str) -> Any:
 def outcome_of(store: Store, name: str, *sets: str) -> PlanOutcome:
     """A plan that is not stored."""
     scenario = load_scenario(None, [f"policy.name={name}", *sets]).scenario
-    trace = pipeline.ensure_trace(store, scenario, now=NOW)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        limits = pipeline.slo_limits(session, scenario, trace)
-    return pipeline.compute_plan(scenario, trace, demand, limits=limits)
+    return plan(prepare(store, scenario, now=NOW))
 
 
 SHORTFALLS = [f"{kind}_shortfall_{tokens}_tokens" for kind in ("steady", "start_up") for tokens in ("input", "output")]
@@ -62,8 +59,8 @@ def test_no_policy_without_shortfall_needs_fewer_node_hours_than_the_oracle(
     lacking = {name: sum(int(getattr(plan, column).sum()) for column in SHORTFALLS) for name, plan in found.items()}
     assert lacking["oracle"] == 0
     assert sum(not tokens for tokens in lacking.values()) >= 2
-    for name, plan in found.items():
-        assert lacking[name] or found["oracle"].inference_node_s.sum() <= plan.inference_node_s.sum()
+    for name, planned in found.items():
+        assert lacking[name] or found["oracle"].inference_node_s.sum() <= planned.inference_node_s.sum()
 
 
 def test_a_policy_that_sees_only_the_interval_before_says_so(planned: Store, cli: Cli) -> None:
@@ -114,9 +111,9 @@ def test_a_balancer_that_does_not_look_at_queues_needs_more_prefill_units(planne
     found = {}
     for balancer in ("two-key", "random"):
         scenario = load_scenario(None, ["policy.name=slo", f"replay.prefill_balancer={balancer}"]).scenario
-        trace = pipeline.ensure_trace(planned, scenario, now=NOW)
+        trace = ensure_trace(planned, scenario, now=NOW)
         with planned.read() as session:
-            limits = pipeline.slo_limits(session, scenario, trace)
+            limits = policy_limits(session, scenario, trace)
         assert limits is not None
         found[balancer] = limits.input_tokens_per_s
     assert found["random"] < found["two-key"]

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from planner.catalogue.scenarios import field_paths, load_scenario
-from planner.planning import pipeline
+from planner.planning.plan import plan_and_store
 from planner.report.charts import charts
 from planner.report.write import write_report
-from planner.runs.results import RunView, load_run
+from planner.runs.read import RunView, load_run, read_run
 from planner.store import Store
 from planner.trace.synthetic.profile import load_profile
 from tests.conftest import NOW, SMALL, Cli, minute_log
@@ -41,7 +41,7 @@ FLAGS = (
 @pytest.fixture
 def run(planned: Store) -> RunView:
     with planned.read() as session:
-        return load_run(session)
+        return read_run(session)
 
 
 def test_a_report_is_a_page_and_a_picture_and_a_table_of_everything(run: RunView, tmp_path: Path) -> None:
@@ -72,13 +72,13 @@ def test_tables_hold_the_figures_of_the_run(run: RunView, tmp_path: Path) -> Non
     write_report(run, tmp_path / "r")
     nodes = pl.read_csv(tmp_path / "r" / "nodes.csv")
     assert nodes.height == 96
-    assert nodes["inference_nodes"].mean() == run.summary["mean_nodes"]
+    assert nodes["inference_nodes"].mean() == run.summary.mean_nodes
     assert nodes["published_nodes"].mean() == 226.75
     assert nodes["interval_start"][0] == "2025-02-27T12:00:00+08:00"
     hours = pl.read_csv(tmp_path / "r" / "economics.csv")
-    assert hours["cost_usd"].sum() == pytest.approx(run.summary["cost_usd"])
+    assert hours["cost_usd"].sum() == pytest.approx(run.summary.cost_usd)
     demand = pl.read_csv(tmp_path / "r" / "demand.csv")
-    assert demand["input_tokens_per_s"].sum() * 900 == pytest.approx(run.summary["input_tokens"])
+    assert demand["input_tokens_per_s"].sum() * 900 == pytest.approx(run.summary.input_tokens)
 
 
 def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_the_page_names_no_outside_address_but_in_the_drawing_library(run: RunVi
 def test_what_users_name_cannot_break_out_of_the_page(planned: Store, tmp_path: Path) -> None:
     hostile = "</script><script>alert(1)</script>"
     scenario = load_scenario(None, [f"name={hostile}", f"description={hostile}"]).scenario
-    pipeline.plan(planned, scenario, now=NOW)
+    plan_and_store(planned, scenario, now=NOW)
     with planned.read() as session:
-        write_report(load_run(session), tmp_path / "r")
+        write_report(read_run(session), tmp_path / "r")
     assert "<script>alert" not in (tmp_path / "r" / "index.html").read_text()
 
 
@@ -148,7 +148,7 @@ def test_no_time_comes_twice_on_a_chart_where_the_clock_changes(cli: Cli, tmp_pa
     cli("trace", "import", "l.csv", "--format", "csv", "--name", "dst")
     sets = [word for override in (*SMALL, "timezone=Europe/Berlin") for word in ("--set", override)]
     assert cli("plan", "--trace", "dst", *sets).code == 0
-    spec = charts(pipeline.load_run(store), {})[0].spec
+    spec = charts(load_run(store), {})[0].spec
     assert "the clock changes on the way" in json.dumps(spec)
     for rows in spec["datasets"].values():
         times = [row["local_time"] for row in rows]
@@ -217,8 +217,8 @@ def test_the_page_of_a_small_plan_is_the_golden_one(
     log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100), (2000, 0)])
     cli("trace", "import", str(log), "--format", "csv", "--name", "four")
     scenario = load_scenario(None, [*SMALL, "trace.name=four"]).scenario
-    monkeypatch.setattr(pipeline, "version", lambda: "0.0.0")
-    run = pipeline.load_run(store, pipeline.plan(store, scenario, now=NOW))
+    monkeypatch.setattr("planner.planning.plan.version", lambda: "0.0.0")
+    run = load_run(store, plan_and_store(store, scenario, now=NOW))
     monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
     write_report(run, tmp_path / "r")
     page = (tmp_path / "r" / "index.html").read_text()
@@ -231,7 +231,7 @@ def test_chart_specifications_stay_small_for_long_plans(planned: Store, cli: Cli
     arguments = ("--set", "trace.days=28", "--set", "trace.scale=0.0002", "--set", "interval_s=900")
     assert cli("plan", *arguments).code == 0
     with planned.read() as session:
-        run = load_run(session)
+        run = read_run(session)
     for chart in charts(run, {}):
         assert len(json.dumps(chart.spec)) < 1_500_000
     nodes = charts(run, {})[0]

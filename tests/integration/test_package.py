@@ -26,6 +26,7 @@ EXPORTED = {
     "plan_document",
     "replay",
     "store_replay",
+    "to_json",
     "version",
     "write_report",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import planner
 from planner.report.charts import node_chart
-from planner.runs.results import load_run
+from planner.runs.read import read_run
 from planner.store import Store
 from planner.trace.synthetic.profile import load_profile
 
@@ -56,5 +56,5 @@ def test_the_notebook_lines_run(tmp_path: Path, planned: Store) -> None:
 
 def test_the_picture_is_of_the_plan_that_the_text_describes(planned: Store) -> None:
     with planned.read() as session:
-        chart = node_chart(load_run(session), load_profile("deepseek-2025-02-27").published_nodes())
+        chart = node_chart(read_run(session), load_profile("deepseek-2025-02-27").published_nodes())
     assert chart.description in PICTURE.read_text().replace("&#39;", "'")

@@ -38,7 +38,7 @@ from planner.nightly.metrics import Health, health_document, metrics_text
 from planner.nightly.night import report_folder
 from planner.nightly.notify import notify
 from planner.nightly.service import NextDue, _look, serve
-from planner.runs.results import RunView
+from planner.runs.read import RunView
 from planner.store import Store, publish, published_path, readable
 from planner.trace import stored as catalogue
 from planner.trace.imports.job import ImportOptions
@@ -65,7 +65,7 @@ def _plain_outputs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
     def write(run: RunView, folder: Path, **_: object) -> None:
         folder.mkdir(parents=True)
-        (folder / "index.html").write_text(str(run.summary["run_id"]))
+        (folder / "index.html").write_text(str(run.summary.run_id))
 
     if "real_outputs" not in request.fixturenames:
         monkeypatch.setattr("planner.nightly.night.write_report", write)

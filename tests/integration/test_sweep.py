@@ -18,8 +18,10 @@ from planner.catalogue.scenarios import load_scenario, number_kind
 from planner.core.demand import Demand, Grid
 from planner.core.sensitivity import Law, latin_hypercube, quantiles, rank_correlation, seeds, tornado
 from planner.errors import PlannerError, UsageError
-from planner.planning import pipeline
-from planner.runs.results import load_run
+from planner.planning.decide import decide
+from planner.planning.plan import plan_and_store
+from planner.planning.prepare import ensure_trace, resolve
+from planner.runs.read import read_run
 from planner.settings.scenario import Scenario
 from planner.settings.sweep import Range
 from planner.store import Store
@@ -54,7 +56,7 @@ FOUR = [(600, 100), (700, 1250), (100, 100), (2000, 0)]
 def study_on(store: Store, *sets: str) -> Study:
     """The base of a sweep over a scenario."""
     scenario = load_scenario(None, sets).scenario
-    trace = pipeline.ensure_trace(store, scenario, now=NOW)
+    trace = ensure_trace(store, scenario, now=NOW)
     return study_of(store, scenario, trace, (scenario.policy.name,))[0]
 
 
@@ -67,10 +69,10 @@ def four_minutes(cli: Cli, *sets: str) -> Scenario:
 
 def plan_figures(store: Store, *sets: str) -> dict[str, Any]:
     """The figures of `planner plan`, which draws its trace and counts its rows."""
-    run_id = pipeline.plan(store, load_scenario(None, sets).scenario, now=NOW)
+    run_id = plan_and_store(store, load_scenario(None, sets).scenario, now=NOW)
     with store.read() as session:
-        summary = load_run(session, run_id).summary
-    return {name: summary[name] for name in FIGURES}
+        summary = read_run(session, run_id).summary
+    return {name: getattr(summary, name) for name in FIGURES}
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
@@ -200,15 +202,15 @@ def test_a_policy_inside_a_case_sees_what_its_demand_source_tells(planned: Store
 def test_an_imported_trace_is_taken_times_level(cli: Cli, store: Store) -> None:
     scenario = four_minutes(cli)
     store = Store("planner.duckdb")
-    trace = pipeline.ensure_trace(store, scenario, now=NOW)
+    trace = ensure_trace(store, scenario, now=NOW)
     study, notes = study_of(store, scenario, trace, ("night-training",))
     assert not study.by_cells
     assert any("latencies are not modelled: " in note for note in notes)
     assert any("the stored demand of every interval times level and noise" in note for note in notes)
-    pipeline.plan(store, scenario, now=NOW)
+    plan_and_store(store, scenario, now=NOW)
     with store.read() as session:
-        summary = load_run(session).summary
-    assert figures(at(study)) == {name: summary[name] for name in FIGURES}
+        summary = read_run(session).summary
+    assert figures(at(study)) == {name: getattr(summary, name) for name in FIGURES}
     # twice as much: 1200, 1400, 200, 4000 input and 200, 2500, 200, 0 output against 2400 of the full fleet in a minute
     double = at(study, trace__demand_factor=2.0)
     assert double.demanded_tokens == 2 * at(study).demanded_tokens == 2 * 4850
@@ -223,7 +225,7 @@ def start_up_shortfall(study: Study) -> int:
         input_tokens=2 * study.demand.input_tokens,
         output_tokens=2 * study.demand.output_tokens,
     )
-    plan = pipeline.decided(study.scenario, study.trace, doubled).plan
+    plan = decide(resolve(study.scenario, study.trace, doubled)).plan
     return int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
 
 
@@ -277,7 +279,7 @@ def test_hits_change_what_prefill_carries_and_what_input_earns(planned: Store) -
     units = fleet.model_copy(
         update={"prefill": fleet.prefill.model_copy(update={"tokens_per_s_per_node": 81_672.0 * 1.75})}
     )
-    plan = pipeline.decided(study.scenario.model_copy(update={"fleet": units}), study.trace, study.demand).plan
+    plan = decide(resolve(study.scenario.model_copy(update={"fleet": units}), study.trace, study.demand)).plan
     assert more.shortfall_tokens == pytest.approx(
         int(plan.steady_shortfall_output_tokens.sum() + plan.start_up_shortfall_output_tokens.sum()), rel=1e-9
     )
@@ -291,7 +293,7 @@ def test_a_unit_serves_while_all_its_nodes_are_up(cli: Cli) -> None:
     """Half of the nodes down: prefill units of one node keep a half of the capacity, decode units of two a quarter."""
     scenario = four_minutes(cli, "policy.name=fixed")
     store = Store("planner.duckdb")
-    study = study_of(store, scenario, pipeline.ensure_trace(store, scenario, now=NOW), ("fixed",))[0]
+    study = study_of(store, scenario, ensure_trace(store, scenario, now=NOW), ("fixed",))[0]
     assert at(study).shortfall_tokens == 0
     # four units of each role: 2400 input and 2400 output tokens a minute, all serving
     assert at(study, **{NODES_DOWN: 0.1}).shortfall_tokens == 0
@@ -310,7 +312,7 @@ def test_latencies_are_kept_by_units_that_serve_below_their_limits(planned: Stor
     free = replace(study.limits, input_tokens_per_s=1e9, output_tokens_per_s=1e9)
     assert at(replace(study, limits=free)).metrics()["latency_met_ratio"] == 1.0
     # a decode unit that carries what it is planned for keeps the targets in all intervals but those of more use
-    plan = pipeline.decided(study.scenario, study.trace, study.demand).plan
+    plan = decide(resolve(study.scenario, study.trace, study.demand)).plan
     fleet = study.scenario.fleet.decode
     most = fleet.tokens_per_s_per_node * fleet.nodes
     tight = replace(free, output_tokens_per_s=0.96 * most)

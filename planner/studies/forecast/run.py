@@ -8,7 +8,7 @@ from planner.core.demand import Demand
 from planner.core.forecast import BUILT_IN
 from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.history import Stretch, joined
-from planner.planning.pipeline import ensure_trace
+from planner.planning.prepare import ensure_trace
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.trace.demand import binned

@@ -29,13 +29,14 @@ from planner.core.economics.dynamic_pricing import (
 from planner.core.economics.ledger import list_revenue, margin_ratio
 from planner.core.economics.prices import PPM, TokenRates, ppm
 from planner.errors import UsageError
-from planner.planning.pipeline import check, compute_plan, ensure_trace, sampling_notes, sized
-from planner.runs.results import PlanOutcome
+from planner.planning.check import require
+from planner.planning.plan import plan
+from planner.planning.prepare import Prepared, prepare
+from planner.runs.outcome import PlanOutcome
 from planner.settings.pricing_rules import PricingRule, Utilisation
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import PriceSheet
 from planner.store import Store
-from planner.trace.demand import binned
 from planner.units import S_PER_HOUR, Floats, Progress, usd
 
 DEFINITIONS: dict[Utilisation, str] = {
@@ -61,10 +62,11 @@ class Customers:
         return TokenRates.of(self.sheet)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Market:
     """A scenario's plan at list prices, its customers, the rule, and how they answer to it."""
 
+    prepared: Prepared
     base: PlanOutcome
     customers: tuple[Customers, ...]
     rule: PricingRule
@@ -117,7 +119,7 @@ class Market:
 
     def planned(self, demand: Demand) -> PlanOutcome:
         """The scenario's plan for another demand."""
-        return compute_plan(self.scenario, self.base.trace, demand)
+        return plan(self.prepared.for_demand(demand))
 
 
 @dataclass(frozen=True)
@@ -206,18 +208,18 @@ def price(
     progress: told about drawing, and about iterations towards prices that follow the utilisation they lead to.
     Raises UsageError.
     """
-    problems = check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
+    require(scenario)
     customers = customers_of(scenario, rule)
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        sampling = sampling_notes(session, trace, demand.grid)
-        scenario = sized(session, scenario, trace)
-    base = compute_plan(scenario, trace, demand, sampling)
-    market = Market(base, customers, rule, response, rule.utilisation or "load-over-peak")
-    at_list = [list_prices(demand.grid.count)] * len(customers)
+    prepared = prepare(store, scenario, now=now, progress=progress)
+    market = Market(
+        prepared=prepared,
+        base=plan(prepared),
+        customers=customers,
+        rule=rule,
+        response=response,
+        definition=rule.utilisation or "load-over-peak",
+    )
+    at_list = [list_prices(prepared.demand.grid.count)] * len(customers)
     levels = [level(market, "list", at_list, answered=False)]
     levels.append(level(market, "same-volume", market.first_prices, answered=False))
     settled = None

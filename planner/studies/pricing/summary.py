@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from planner.core.demand import Grid, local_hour_us
 from planner.core.economics.dynamic_pricing import utilisation, utilisation_prices
 from planner.core.economics.ledger import list_revenue
 from planner.core.economics.load_pricing import fill_quiet_hours, revenue_change
-from planner.runs.results import limits_missed
+from planner.runs.limits import limits_missed
 from planner.settings.pricing_rules import Utilisation
 from planner.studies.pricing.market import DEFINITIONS, Level, Market, Priced, held_nodes
 from planner.trace.synthetic.profile import Profile, load_profile
@@ -300,7 +301,7 @@ def _policy_notes(market: Market) -> list[str]:
 
 def missed(priced: Priced) -> list[str]:
     """The limits of the scenario that the plan under the rule misses, one line each."""
-    return limits_missed(priced.market.scenario, priced.last.summary())
+    return limits_missed(priced.market.scenario, SimpleNamespace(**priced.last.summary()))
 
 
 def _level_document(each: Level, before: Level) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from planner.core.replay.requests.model import QueueRules, Requests
 from planner.core.replay.requests.window import Window
 from planner.errors import UsageError
-from planner.planning.pipeline import ensure_trace
+from planner.planning.prepare import ensure_trace
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace.stored import TraceInfo

@@ -9,7 +9,7 @@ from planner.core.replay.requests.failures import UnitFailures, with_failures, w
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import Window
 from planner.errors import UsageError
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import ReplaySettings, Scenario
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_DAY, US_PER_S

@@ -13,17 +13,11 @@ from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.window import Window, window_of
 from planner.errors import RunError, UsageError
-from planner.planning.pipeline import (
-    check,
-    compute_plan,
-    ensure_trace,
-    load_run,
-    modelled_capacity,
-    sampling_notes,
-    sized,
-    slo_limits,
-)
-from planner.runs.results import PlanOutcome, RunView
+from planner.planning.capacity import modelled_capacity
+from planner.planning.plan import plan
+from planner.planning.prepare import prepare
+from planner.runs.outcome import PlanOutcome
+from planner.runs.read import RunView, load_run
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import StageResults
@@ -38,7 +32,6 @@ from planner.studies.replay.requests import (
 )
 from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
 from planner.studies.replay.stages import compile_kernels, run_stages
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.units import Clock, Progress
 
@@ -180,17 +173,10 @@ def plan_of(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> tuple[PlanOutcome, float]:
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    problems = check(scenario)
-    if problems:
-        raise UsageError("; ".join(problems))
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    prepared = prepare(store, scenario, now=now, progress=progress)
     with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        capacity = modelled_capacity(session, scenario, trace)
-        sampling = sampling_notes(session, trace, demand.grid)
-        scenario = sized(session, scenario, trace)
-        limits = slo_limits(session, scenario, trace)
-    return compute_plan(scenario, trace, demand, sampling, limits=limits), capacity.workload.kv_tokens
+        capacity = modelled_capacity(session, scenario, prepared.trace)
+    return plan(prepared), capacity.workload.kv_tokens
 
 
 def is_run(name: str) -> bool:
@@ -207,7 +193,7 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
                 f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "
                 "set replay.* and failures.* fields only, or replay its scenario"
             )
-    return stored_scenario(planned.record["settings"], overrides), planned
+    return stored_scenario(planned.record.settings, overrides), planned
 
 
 def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
@@ -215,6 +201,6 @@ def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
     columns = ("prefill_units", "decode_units", "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
         raise RunError(
-            f"{planned.record['run_id']} was planned by planner {planned.record['planner_version']}, and this version "
+            f"{planned.record.run_id} was planned by planner {planned.record.planner_version}, and this version "
             "makes a different plan of its scenario; plan the scenario again"
         )

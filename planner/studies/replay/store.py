@@ -6,8 +6,8 @@ from datetime import datetime
 import polars as pl
 
 from planner.capacity.units import table_imbalance
-from planner.planning.pipeline import version
-from planner.runs.results import save_plan
+from planner.files import version
+from planner.runs.write import save_plan
 from planner.store import Store
 from planner.studies.replay import account
 from planner.studies.replay.document import Arrivals, LoadImbalance, ReplayDocument

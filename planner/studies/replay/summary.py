@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.studies.replay import account
 from planner.studies.replay.document import (
     Arrivals,

@@ -9,7 +9,7 @@ from planner.core.fleet.deployment import Units
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import Role, UnitFailures, covered
 from planner.core.replay.requests.window import Window, window_of
-from planner.runs.results import PlanOutcome
+from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import count_arrivals, count_failures, measure_attainment

@@ -18,7 +18,9 @@ from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import PlannerError, UsageError
-from planner.planning.pipeline import decided, earned, spent
+from planner.planning.decide import decide
+from planner.planning.prepare import Prepared
+from planner.planning.price import costs_of, revenue_of
 from planner.settings.scenario import FleetSettings, Scenario, TraceSettings
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.cells import cells_of, demand_of, log_noise
@@ -105,6 +107,7 @@ class Study:
     scenario: with the capacities to plan with. demand: of the stored trace. profile: what the trace was drawn from;
     None for an imported one. settings: what its demand comes from, at the base. by_cells: whether the profile's cells
     give the stored demand exactly, so that a case's demand is that of a trace drawn for it. limits: of base units.
+    prepared: the base under every policy of the sweep.
     """
 
     scenario: Scenario
@@ -114,7 +117,7 @@ class Study:
     settings: TraceSettings
     by_cells: bool
     limits: LatencyLimits | None
-    gpu_usd_per_hour: float
+    prepared: Mapping[str, Prepared]
 
     @cached_property
     def tree(self) -> dict[str, Any]:
@@ -123,6 +126,11 @@ class Study:
             **self.scenario.model_dump(exclude={"provenance"}),
             "trace": self.settings.model_dump(),
         }
+
+    @property
+    def gpu_usd_per_hour(self) -> float:
+        """Price of a GPU-hour."""
+        return self.prepared[self.scenario.policy.name].prices.gpu.usd_per_gpu_hour
 
     @cached_property
     def hit_ratio(self) -> float:
@@ -157,7 +165,8 @@ def run_case(study: Study, case: Case) -> Outcome:
     limits = study.limits and LatencyLimits(
         study.limits.input_tokens_per_s * able[0], study.limits.output_tokens_per_s * able[1]
     )
-    plan = decided(scenario, study.trace, demand, limits).plan
+    prepared = replace(study.prepared[case.policy], scenario=scenario, demand=demand, limits=limits)
+    plan = decide(prepared).plan
     shortfall = sum(
         int(getattr(plan, f"{kind}_shortfall_{tokens}_tokens").sum())
         for kind in ("steady", "start_up")
@@ -170,8 +179,8 @@ def run_case(study: Study, case: Case) -> Outcome:
         inference_node_s=int(plan.inference_node_s.sum()),
         training_node_s=int((plan.training_node_s + plan.restoring_node_s).sum()),
         useful_training_node_s=int(plan.training_node_s.sum()),
-        cost_usd_micros=sum(spent(scenario, plan, _number(case, GPU_PRICE, study.gpu_usd_per_hour)).inference),
-        revenue_usd_micros=sum(earned(scenario, demand).theoretical),
+        cost_usd_micros=sum(costs_of(scenario, plan, _number(case, GPU_PRICE, study.gpu_usd_per_hour)).inference),
+        revenue_usd_micros=sum(revenue_of(scenario.economics, prepared.prices, demand).theoretical),
         demanded_tokens=int(demand.input_tokens.sum() + demand.output_tokens.sum()),
         shortfall_tokens=shortfall,
         requests=int(demand.requests.sum()),

@@ -15,23 +15,18 @@ from datetime import datetime
 import polars as pl
 from pydantic import ValidationError
 
-from planner.capacity.units import LatencyLimits, latency_limits, prompts_of
+from planner.capacity.units import LatencyLimits
 from planner.catalogue.read import describe
 from planner.catalogue.scenarios import field_paths, number_kind, value_at
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.sensitivity import Law, latin_hypercube, seeds
 from planner.errors import PlannerError, ScenarioError, UsageError
+from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
+from planner.planning.check import require
 from planner.planning.foresight import drawn_from
-from planner.planning.pipeline import (
-    check,
-    ensure_trace,
-    modelled_workload,
-    sampling_notes,
-    sized,
-    slo_limits,
-    usd_per_gpu_hour,
-)
+from planner.planning.notes import sampling_notes
+from planner.planning.prepare import ensure_trace, resolve
 from planner.settings.scenario import Scenario, TraceSettings
 from planner.settings.sweep import Range
 from planner.store import Session, Store
@@ -144,10 +139,7 @@ def sweep(
         raise UsageError(f"--seed {seed}: give 0 or more")
     names = tuple(dict.fromkeys(policies)) or (scenario.policy.name,)
     ranges = ranges_of(scenario, vary)
-    for name in names:
-        problems = check(_with_policy(scenario, name))
-        if problems:
-            raise UsageError("; ".join(problems))
+    require(*(_with_policy(scenario, name) for name in names))
     trace = ensure_trace(store, scenario, now=now, progress=drawing)
     study, notes = study_of(store, scenario, trace, names)
     parameters, further = parameters_of(study, ranges)
@@ -165,7 +157,7 @@ def study_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Seque
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
         notes = list(sampling_notes(session, trace, demand.grid))
-        scenario = sized(session, scenario, trace)
+        scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
     profile, settings, by_cells = _source(scenario, trace, demand)
     if by_cells:
@@ -178,7 +170,20 @@ def study_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Seque
             "drawn traces, on top of what is stored"
         )
     notes += why
-    return Study(scenario, trace, demand, profile, settings, by_cells, limits, usd_per_gpu_hour(scenario)), notes
+    base = Study(
+        scenario=scenario,
+        trace=trace,
+        demand=demand,
+        profile=profile,
+        settings=settings,
+        by_cells=by_cells,
+        limits=limits,
+        prepared={
+            name: resolve(_with_policy(scenario, name), trace, demand)
+            for name in dict.fromkeys((scenario.policy.name, *policies))
+        },
+    )
+    return base, notes
 
 
 def _source(scenario: Scenario, trace: TraceInfo, demand: Demand) -> tuple[Profile | None, TraceSettings, bool]:
@@ -205,13 +210,11 @@ def _limits(
 ) -> tuple[LatencyLimits | None, list[str]]:
     """What units do within the latency targets, or why that is not known. Raises UsageError for a policy that asks."""
     for name in policies:
-        limits = slo_limits(session, _with_policy(scenario, name), trace)
+        limits = policy_limits(session, _with_policy(scenario, name), trace)
         if limits is not None:
             return limits, [_latency_note(scenario, limits)]
     try:
-        kv_tokens = modelled_workload(session, trace).kv_tokens
-        prompts = prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id))
-        limits = latency_limits(scenario, kv_tokens, prompts)
+        limits = modelled_limits(session, scenario, trace)
         return limits, [_latency_note(scenario, limits)]
     except UsageError as error:
         return None, [f"latencies are not modelled: {error}"]

@@ -1,0 +1,73 @@
+"""Whether a scenario can be planned: what only the files behind it show."""
+
+from collections.abc import Callable
+
+from planner.capacity.engines import decode_engine, prefill_engine
+from planner.catalogue.read import gpu_rate, gpu_rates, job_list, price_sheet
+from planner.core.fleet.deployment import Deployment
+from planner.core.policy import Given, Known, make_policy, policies_in
+from planner.core.replay.jobs.outcome import check_jobs
+from planner.errors import UsageError
+from planner.planning.timetable import read_timetable
+from planner.settings.scenario import Scenario
+from planner.settings.training_jobs import JobList
+from planner.trace.synthetic.profile import load_profile
+
+
+def check(scenario: Scenario) -> list[str]:
+    """Check what only the files behind a scenario show.
+
+    Args:
+        scenario: A scenario whose own fields are valid.
+
+    Returns:
+        The problems, one line each with its cure; empty where the scenario can be planned.
+    """
+    economics = scenario.economics
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
+        lambda: _policy(scenario),
+        lambda: gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate),
+        lambda: price_sheet(economics.price_sheet),
+        lambda: price_sheet(economics.other_price_sheet),
+        lambda: jobs_named(scenario),
+        lambda: _engines(scenario),
+    )
+    problems = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except UsageError as error:
+            problems.append(str(error))
+    return problems
+
+
+def require(*scenarios: Scenario) -> None:
+    """Raises UsageError with every problem where one of the scenarios cannot be planned."""
+    problems = [problem for scenario in scenarios for problem in check(scenario)]
+    if problems:
+        raise UsageError("; ".join(dict.fromkeys(problems)))
+
+
+def jobs_named(scenario: Scenario) -> JobList | None:
+    """The training jobs that a scenario names; None where it names none. Raises UsageError."""
+    if scenario.training.jobs is None:
+        return None
+    jobs = job_list(scenario.training.jobs)
+    check_jobs(jobs, scenario.fleet)
+    return jobs
+
+
+def _policy(scenario: Scenario) -> None:
+    """Make the policy, with stand-ins for what it learns from a trace. Raises UsageError."""
+    entries, notes = read_timetable(scenario)
+    given = Given(entries, notes, meets=lambda *_: True, known=Known((), scenario.interval_s))
+    make_policy(scenario.policy, Deployment(scenario.fleet), given)
+
+
+def _engines(scenario: Scenario) -> None:
+    """Raises UsageError where the model cannot be served as a scenario that models its units says."""
+    fleet = scenario.fleet
+    if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
+        prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+        decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)

@@ -1,0 +1,38 @@
+"""From what is prepared to the units of every interval, and what becomes of them; nothing is priced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.core.fleet.deployment import Deployment
+from planner.core.policy import Given, Known, Policy, Seen, decide_all, make_policy
+from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
+from planner.planning.foresight import known_demand, visible
+from planner.planning.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a policy decided, and what becomes of it. coming: what it saw of every interval and those after it."""
+
+    policy: Policy
+    coming: Sequence[tuple[Seen, ...]]
+    plan: IntervalPlan
+
+
+def decide(prepared: Prepared) -> Decided:
+    """Ask the policy interval by interval, and replay its targets. Raises UsageError, RunError."""
+    scenario, demand, limits = prepared.scenario, prepared.demand, prepared.limits
+    deployment, grid = Deployment(scenario.fleet), demand.grid
+    seen = known_demand(demand)
+    given = Given(
+        timetable=prepared.timetable,
+        timetable_notes=prepared.timetable_notes,
+        meets=limits.meets if limits else None,
+        known=Known(seen, grid.interval_s),
+    )
+    policy = make_policy(scenario.policy, deployment, given)
+    coming = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *seen[:-1]], coming)
+    floor = deployment.floor(scenario.policy.floor_nodes)
+    plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
+    return Decided(policy, coming, plan)

@@ -1,0 +1,77 @@
+"""Plans: decided, replayed interval by interval, priced, and stored."""
+
+from datetime import datetime
+
+from planner.capacity.units import latency_notes
+from planner.core.replay.intervals.plan import IntervalPlan
+from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
+from planner.files import version
+from planner.planning.decide import decide
+from planner.planning.foresight import source_seen
+from planner.planning.inputs import inputs_of
+from planner.planning.notes import job_notes, plan_notes, sight_notes
+from planner.planning.prepare import Prepared, prepare
+from planner.planning.price import costs_of, revenue_of
+from planner.runs.outcome import PlanOutcome
+from planner.runs.write import save_plan
+from planner.settings.scenario import Scenario
+from planner.store import Store
+from planner.units import Progress
+
+
+def plan(prepared: Prepared) -> PlanOutcome:
+    """Decide, replay and price what is prepared; nothing is stored. Raises UsageError, RunError."""
+    scenario, prices, expected = prepared.scenario, prepared.prices, prepared.expected
+    decided = decide(prepared)
+    policy, intervals = decided.policy, decided.plan
+    jobs = _run_jobs(prepared, intervals, known=policy.ahead)
+    return PlanOutcome(
+        scenario=scenario,
+        trace=prepared.trace,
+        policy=policy.name,
+        demand_source=source_seen(scenario, policy, expected=expected),
+        demand=prepared.demand,
+        plan=intervals,
+        costs=costs_of(scenario, intervals, prices.gpu.usd_per_gpu_hour),
+        revenue=revenue_of(scenario.economics, prices, prepared.demand),
+        notes=(
+            *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
+            *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),
+            *(() if expected else sight_notes(scenario, policy, decided.coming)),
+            *job_notes(prepared.jobs, jobs),
+            *prepared.notes,
+        ),
+        inputs=inputs_of(prepared),
+        jobs=jobs,
+    )
+
+
+def plan_and_store(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> str:
+    """Plan a scenario and store the run: the main job.
+
+    Args:
+        store: Where traces and runs are; it is made if it is not there.
+        scenario: What to plan, from `planner.load_scenario`.
+        now: When the run is stored, with a time zone.
+        progress: Called with the requests drawn and their total where the trace has to be drawn.
+
+    Returns:
+        The id of the run, such as "run-00001".
+
+    Raises:
+        UsageError: The scenario cannot be planned; the text names every problem.
+        TraceError: The trace that it names cannot be found or read.
+        RunError: The plan cannot be made.
+        StoreError: The store cannot be used.
+    """
+    outcome = plan(prepare(store, scenario, now=now, progress=progress))
+    return save_plan(store, outcome, now=now, version=version())
+
+
+def _run_jobs(prepared: Prepared, intervals: IntervalPlan, *, known: bool) -> JobsPlan | None:
+    """What becomes of the training jobs. known: whether windows are known before they begin."""
+    if prepared.jobs is None:
+        return None
+    scenario, grid = prepared.scenario, intervals.grid
+    jobs = jobs_of(prepared.jobs, scenario.training, grid, scenario.zone)
+    return run_jobs(jobs, intervals.windows, grid, scenario.fleet, scenario.training, known=known)

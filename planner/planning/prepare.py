@@ -1,0 +1,155 @@
+"""The one way from a scenario to what a plan is made of: files checked, the trace there, everything resolved once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from planner.capacity.units import LatencyLimits
+from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
+from planner.core.demand import Demand
+from planner.core.policy import Entry
+from planner.files import version
+from planner.planning.capacity import policy_limits, with_modelled_capacity
+from planner.planning.check import jobs_named, require
+from planner.planning.notes import sampling_notes
+from planner.planning.timetable import read_timetable
+from planner.settings.scenario import EconomicsSettings, Scenario
+from planner.settings.sheets import GpuRate, PriceSheet
+from planner.settings.training_jobs import JobList
+from planner.store import Session, Store
+from planner.trace import stored
+from planner.trace.demand import binned
+from planner.trace.stored import TraceInfo
+from planner.trace.synthetic import build
+from planner.trace.synthetic.profile import load_profile
+from planner.units import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """The prices that a scenario names. gpu_rates: name of the sheet that the rate of a GPU stands in."""
+
+    gpu_rates: str
+    gpu: GpuRate
+    tokens: PriceSheet
+    other_tokens: PriceSheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """All that a plan is made of.
+
+    Attributes:
+        scenario: With the capacities to plan with.
+        trace: The stored trace.
+        demand: What is planned for: the trace's demand, or a forecast.
+        prices: Of GPUs and tokens.
+        jobs: Training jobs; None where the scenario names none.
+        timetable: Entries of the timetable that the policy follows.
+        timetable_notes: What the reader should know of it.
+        limits: What units do within the latency targets, for the policy slo; None for others.
+        notes: What the reader should know of the demand.
+        expected: Whether the demand is a forecast, and the policy sees that.
+    """
+
+    scenario: Scenario
+    trace: TraceInfo
+    demand: Demand
+    prices: Prices
+    jobs: JobList | None
+    timetable: Sequence[Entry] = ()
+    timetable_notes: tuple[str, ...] = ()
+    limits: LatencyLimits | None = None
+    notes: tuple[str, ...] = ()
+    expected: bool = False
+
+    def for_demand(self, demand: Demand) -> "Prepared":
+        """The same for another demand, without the notes on the trace's own."""
+        return replace(self, demand=demand, notes=())
+
+    def at_utilisation(self, target: float) -> "Prepared":
+        """The same with another target utilisation of the policy, without the notes on the demand."""
+        policy = self.scenario.policy.model_copy(update={"target_utilisation": target})
+        return replace(self, scenario=self.scenario.model_copy(update={"policy": policy}), notes=())
+
+
+def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> Prepared:
+    """Prepare the plan of a scenario: check its files, draw its trace if it is not stored, resolve what it names.
+
+    Raises UsageError with every problem of the scenario, TraceError.
+    """
+    require(scenario)
+    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    with store.read() as session:
+        return prepare_on(session, scenario, trace, binned(session, trace, scenario.interval_s, scenario.zone))
+
+
+def prepare_variants(store: Store, prepared: Prepared, variants: Mapping[str, Scenario]) -> dict[str, Prepared]:
+    """Prepare other scenarios for the same trace and demand, by name. They were checked. Raises UsageError."""
+    with store.read() as session:
+        return {
+            name: prepare_on(session, scenario, prepared.trace, prepared.demand) for name, scenario in variants.items()
+        }
+
+
+def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+    """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
+    notes = sampling_notes(session, trace, demand.grid)
+    scenario = with_modelled_capacity(session, scenario, trace)
+    limits = policy_limits(session, scenario, trace)
+    return replace(resolve(scenario, trace, demand), limits=limits, notes=notes)
+
+
+def prepare_ahead(
+    store: Store, scenario: Scenario, trace: TraceInfo, forecast: Demand, notes: tuple[str, ...]
+) -> Prepared:
+    """Prepare the plan of a forecast demand. trace: that tells what requests are like. Raises UsageError."""
+    require(scenario)
+    with store.read() as session:
+        scenario = with_modelled_capacity(session, scenario, trace)
+        limits = policy_limits(session, scenario, trace)
+    return replace(resolve(scenario, trace, forecast), limits=limits, notes=notes, expected=True)
+
+
+def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+    """What a scenario names, found: prices, jobs, timetable. Its capacities are planned with as they are.
+
+    Raises UsageError.
+    """
+    entries, notes = read_timetable(scenario)
+    return Prepared(
+        scenario=scenario,
+        trace=trace,
+        demand=demand,
+        prices=prices_named(scenario.economics),
+        jobs=jobs_named(scenario),
+        timetable=entries,
+        timetable_notes=notes,
+    )
+
+
+def prices_named(economics: EconomicsSettings) -> Prices:
+    """The prices that a scenario names. Raises UsageError."""
+    rates = gpu_rates(economics.gpu_rates)
+    return Prices(
+        gpu_rates=rates.name,
+        gpu=gpu_rate(rates, economics.gpu_rate),
+        tokens=price_sheet(economics.price_sheet),
+        other_tokens=price_sheet(economics.other_price_sheet),
+    )
+
+
+def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> TraceInfo:
+    """The trace that the scenario names, or the one it describes, drawn if it is not stored yet.
+
+    Raises TraceError, UsageError.
+    """
+    settings = scenario.trace
+    if settings.name is not None:
+        with store.read() as session:
+            return stored.by_name(session, settings.name)
+    assert settings.profile is not None, "the model asks for a name or a profile"
+    profile = load_profile(settings.profile)
+    return build.find(store, profile, settings) or build.generate(
+        store, profile, settings, name=None, now=now, version=version(), progress=progress
+    )

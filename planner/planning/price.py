@@ -1,0 +1,31 @@
+"""What a plan costs, and what its demand earns."""
+
+from planner.core.demand import Demand
+from planner.core.economics.ledger import Costs, Revenue, RevenueTerms, costs, revenue
+from planner.core.economics.prices import TokenRates, node_hour_micros
+from planner.core.replay.intervals.plan import IntervalPlan
+from planner.planning.prepare import Prices
+from planner.settings.scenario import EconomicsSettings, Scenario
+
+
+def costs_of(scenario: Scenario, plan: IntervalPlan, usd_per_gpu_hour: float) -> Costs:
+    """What a plan costs at a price of a GPU-hour."""
+    return costs(
+        plan.inference_node_s,
+        plan.training_node_s + plan.restoring_node_s,
+        scenario.fleet.nodes * plan.grid.interval_s,
+        node_hour_micros(usd_per_gpu_hour, scenario.fleet.gpus_per_node),
+        scenario.economics.training_rate_ratio,
+    )
+
+
+def revenue_of(economics: EconomicsSettings, prices: Prices, demand: Demand) -> Revenue:
+    """What the demanded tokens earn."""
+    terms = RevenueTerms(
+        rates=TokenRates.of(prices.tokens),
+        other_rates=TokenRates.of(prices.other_tokens),
+        other_share=economics.other_share,
+        off_peak=economics.off_peak,
+        unpaid_share=economics.unpaid_share,
+    )
+    return revenue(demand, terms)

@@ -1,0 +1,122 @@
+"""A stored plan as a document: figures, notes, and a row per local hour."""
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Literal
+
+import polars as pl
+
+from planner.documents import Document, Time
+from planner.runs.figures import RunSummary
+from planner.runs.jobs import JobsDocument, jobs_document
+from planner.runs.limits import missed_limits
+from planner.runs.read import RunView
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaterfallStep(Document):
+    """A step from theoretical to expected revenue."""
+
+    step: str
+    amount_usd: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingWindowDocument(Document):
+    """A time in which nodes are lent to training without a break."""
+
+    start: Time
+    end: Time
+    nodes: int
+    training_node_hours: float
+    """Restoring included."""
+    useful_training_node_hours: float
+    """Without restoring."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanHour(Document):
+    """A local clock hour of a plan."""
+
+    start: Time
+    mean_nodes: float
+    peak_nodes: int
+    node_hours: float
+    """Node-hours that inference holds."""
+    training_node_hours: float
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    """Cost of the nodes that inference holds."""
+    revenue_usd: float
+    """What all demanded tokens earn at list prices."""
+    expected_revenue_usd: float
+    fleet_cost_usd: float
+    """Cost of all nodes that are owned."""
+    shortfall_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanDocument(RunSummary):
+    """A plan: its figures, its notes, what it lends to training, and a row per local hour."""
+
+    timezone: str
+    """IANA name of the zone of local times."""
+    notes: list[str]
+    missed_limits: list[str]
+    """The limits of the scenario that the plan misses; the command exits 3 where there are any."""
+    waterfall: list[WaterfallStep]
+    """From theoretical to expected revenue."""
+    training_windows: list[TrainingWindowDocument]
+    jobs: JobsDocument | None
+    """The training jobs; null where the scenario names none."""
+    hours: list[PlanHour]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDeleted(Document):
+    """A run that was deleted, with all its rows."""
+
+    run_id: str
+    deleted: Literal[True] = True
+
+
+def plan_document(run: RunView) -> PlanDocument:
+    """A stored plan as the document that `planner plan --json` prints.
+
+    Args:
+        run: The stored run.
+
+    Returns:
+        Its figures (tokens, USD, node-hours), notes, training windows, jobs and hours; times are local with offset.
+        `planner.to_json` makes plain dicts of it.
+
+    Raises:
+        RunError: The run was stored by another version of planner, with other settings.
+    """
+    zone = run.scenario.zone
+    return PlanDocument(
+        **vars(run.summary),
+        timezone=run.record.timezone,
+        notes=list(run.record.notes),
+        missed_limits=missed_limits(run),
+        waterfall=[WaterfallStep(**row) for row in run.waterfall.select("step", "amount_usd").to_dicts()],
+        training_windows=_training_windows(run.training, zone),
+        jobs=jobs_document(run.jobs, zone),
+        hours=[
+            PlanHour(start=start.astimezone(zone), **row)
+            for start, row in zip(run.hours["hour_start"], run.hours.drop("hour_start").to_dicts(), strict=True)
+        ],
+    )
+
+
+def _training_windows(windows: pl.DataFrame, zone: tzinfo) -> list[TrainingWindowDocument]:
+    columns = ("nodes", "training_node_hours", "useful_training_node_hours")
+    return [
+        TrainingWindowDocument(start=start.astimezone(zone), end=end.astimezone(zone), **row)
+        for start, end, row in zip(
+            windows["window_start"], windows["window_end"], windows.select(columns).to_dicts(), strict=True
+        )
+    ]

@@ -1,0 +1,40 @@
+"""A finished plan, before it is stored."""
+
+from dataclasses import dataclass
+
+from planner.core.demand import Demand
+from planner.core.economics.ledger import Costs, Revenue
+from planner.core.replay.intervals.plan import IntervalPlan
+from planner.core.replay.jobs.outcome import JobsPlan
+from planner.settings.scenario import Scenario
+from planner.trace.stored import TraceInfo
+
+
+@dataclass(frozen=True)
+class Input:
+    """A number that a plan depends on and that stands in no scenario field. kind: as in Scenario.provenance."""
+
+    name: str
+    value: str
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOutcome:
+    """A finished plan, before it is stored. demand_source: what the policy saw, or none.
+
+    jobs: None where the scenario names no training jobs.
+    """
+
+    scenario: Scenario
+    trace: TraceInfo
+    policy: str
+    demand_source: str
+    demand: Demand
+    plan: IntervalPlan
+    costs: Costs
+    revenue: Revenue
+    notes: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    jobs: JobsPlan | None = None

@@ -1,0 +1,138 @@
+"""Stored runs, read whole."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from planner.catalogue.scenarios import stored_scenario
+from planner.errors import RunError, ScenarioError
+from planner.runs.figures import ReplayRecord, RunFigures, RunRecord, RunSummary
+from planner.runs.jobs import JobsView, load_jobs
+from planner.runs.outcome import Input
+from planner.settings.scenario import Scenario
+from planner.store import Session, Store
+
+
+@dataclass(frozen=True)
+class ReplayView:
+    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class."""
+
+    summary: ReplayRecord
+    percentiles: pl.DataFrame
+    minutes: pl.DataFrame
+    attainment: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """A stored run, read whole.
+
+    Attributes:
+        record: The row of the run, with its scenario as JSON.
+        summary: All figures of the run.
+        intervals: A row per interval: demand, units and nodes, node-seconds by state, tokens short.
+        hours: A row per local hour: nodes, cost and revenue in USD, tokens.
+        waterfall: The steps from theoretical to expected revenue, USD.
+        training: A row per training window: start, end, nodes, node-hours.
+        replay: What a replay measured; None for a run that is a plan only.
+        jobs: The training jobs; None where the scenario names none.
+    """
+
+    record: RunRecord
+    summary: RunSummary
+    intervals: pl.DataFrame
+    hours: pl.DataFrame
+    waterfall: pl.DataFrame
+    training: pl.DataFrame
+    replay: ReplayView | None
+    jobs: JobsView | None = None
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        try:
+            return stored_scenario(self.record.settings)
+        except ScenarioError as error:
+            raise RunError(
+                f"{self.record.run_id} was stored by another version of planner, with other settings; plan again"
+            ) from error
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The numbers from other files that the plan depends on."""
+        return [Input(**item) for item in json.loads(self.record.inputs)]
+
+
+def load_run(store: Store, run_id: str | None = None) -> RunView:
+    """Read a stored run.
+
+    Args:
+        store: Where it is stored.
+        run_id: Its id, such as "run-00001"; None for the newest.
+
+    Returns:
+        The run with its figures, intervals and hours.
+
+    Raises:
+        RunError: There is no such run, or none at all.
+        StoreError: The store is missing, in use, or not one of ours.
+    """
+    with store.read() as session:
+        return read_run(session, run_id)
+
+
+def find_run(store: Store, run_id: str | None) -> str:
+    """That run_id, or the newest. Raises RunError, StoreError."""
+    with store.read() as session:
+        return resolve_run(session, run_id)
+
+
+def list_runs(store: Store) -> list[RunFigures]:
+    """Every stored run with its main figures, newest last. Raises StoreError."""
+    with store.read() as session:
+        return session.records("run_list", RunFigures)
+
+
+def resolve_run(session: Session, run_id: str | None) -> str:
+    """The run of that id, or the newest. Raises RunError."""
+    if run_id is None:
+        latest = session.rows("run_latest")
+        if not latest:
+            raise RunError("no run is stored; make one with `planner plan`")
+        return str(latest[0]["run_id"])
+    if not session.rows("run_record", run_id=run_id):
+        stored = [figures.run_id for figures in session.records("run_list", RunFigures)]
+        cure = f"the newest are {', '.join(stored[-5:])}" if stored else "make one with `planner plan`"
+        raise RunError(f'no run "{run_id}"; {cure}')
+    return run_id
+
+
+def read_run(session: Session, run_id: str | None = None) -> RunView:
+    """A stored run; the newest without an id. Raises RunError."""
+    name = resolve_run(session, run_id)
+    (record,) = session.records("run_record", RunRecord, run_id=name)
+    (summary,) = session.records("run_summary_of", RunSummary, run_id=name)
+    return RunView(
+        record=record,
+        summary=summary,
+        intervals=session.frame("run_intervals", run_id=name),
+        hours=session.frame("run_hours", run_id=name),
+        waterfall=session.frame("run_waterfall", run_id=name),
+        training=session.frame("run_training", run_id=name),
+        replay=_replay_of(session, name),
+        jobs=load_jobs(session, name),
+    )
+
+
+def _replay_of(session: Session, run_id: str) -> ReplayView | None:
+    records = session.records("replay_summary", ReplayRecord, run_id=run_id)
+    if not records:
+        return None
+    return ReplayView(
+        summary=records[0],
+        percentiles=session.frame("replay_percentiles", run_id=run_id),
+        minutes=session.frame("replay_minutes", run_id=run_id),
+        attainment=session.frame("replay_attainment", run_id=run_id),
+    )

@@ -1,0 +1,137 @@
+"""Storing runs: the only writer of run tables."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from planner.runs.frames import plan_frames
+from planner.runs.outcome import PlanOutcome
+from planner.runs.read import resolve_run
+from planner.store import Session, Store
+
+_RUN_TABLES = ("demand_interval", "plan_interval", "ledger_interval", "revenue_step", "training_window")
+_FORECAST_TABLES = ("forecast_interval",)
+_REPLAY_TABLES = (
+    "replay_run",
+    "replay_interval",
+    "latency_histogram",
+    "replay_minute",
+    "replay_unit",
+    "replay_request",
+)
+_JOB_TABLES = ("training_job", "training_job_run")
+
+
+@dataclass(frozen=True)
+class Nightly:
+    """What a nightly plan is stored with, in the same transaction.
+
+    day: that it plans. forecast: rows of forecast_interval without run_id. claimed: raises where the night is no
+    longer its own; planned: notes the run in the ledger.
+    """
+
+    day: date
+    forecast: pl.DataFrame
+    claimed: Callable[[Session], None]
+    planned: Callable[[Session, str], None]
+
+
+def save_plan(
+    store: Store,
+    outcome: PlanOutcome,
+    *,
+    now: datetime,
+    version: str,
+    replay: Mapping[str, pl.DataFrame] | None = None,
+    nightly: Nightly | None = None,
+) -> str:
+    """Store a plan, and what a replay of it measured, in one transaction; returns the run_id.
+
+    replay: rows of the replay's tables without run_id. nightly: what a nightly plan is stored with.
+    """
+    kind = "nightly" if nightly else "plan" if replay is None else "replay"
+    rows = {**_run_rows(outcome, now=now, version=version, kind=kind), **(replay or {})}
+    if nightly is None:
+        with store.write() as session:
+            return _put_run(session, rows)
+    rows["run"] = rows["run"].with_columns(logical_date=pl.lit(nightly.day))
+    with store.write() as session:
+        nightly.claimed(session)
+        run_id = _put_run(session, {**rows, "forecast_interval": nightly.forecast})
+        nightly.planned(session, run_id)
+    return run_id
+
+
+def save_comparison(
+    store: Store, outcomes: Mapping[str, PlanOutcome], rows: Sequence[Mapping[str, Any]], *, now: datetime, version: str
+) -> tuple[str, dict[str, str]]:
+    """Store the plans of several policies and their comparison in one transaction; its id, and run_ids by policy.
+
+    outcomes: by the policy of `rows`, which are those of policy_comparison without ids.
+    """
+    runs = {name: _run_rows(outcome, now=now, version=version, kind="compare") for name, outcome in outcomes.items()}
+    with store.write() as session:
+        comparison_id = f"cmp-{session.next_number('comparison_sequence'):05d}"
+        run_ids = {name: _put_run(session, frames) for name, frames in runs.items()}
+        table = pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
+        ids = pl.Series("run_id", [run_ids[row["policy"]] for row in rows])
+        session.append(
+            "policy_comparison",
+            table.with_columns(
+                ids,
+                comparison_id=pl.lit(comparison_id),
+                created_at=pl.lit(now),
+                **{name: pl.col(name).cast(pl.Float64) for name in table.columns if table[name].dtype == pl.Null},
+            ),
+        )
+    return comparison_id, run_ids
+
+
+def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -> dict[str, pl.DataFrame]:
+    """The rows of a run in all tables, without run_id."""
+    frames = plan_frames(outcome)
+    digest = hashlib.sha256()
+    for name in frames:
+        digest.update(frames[name].write_csv().encode())
+    record = {
+        "created_at": now,
+        "kind": kind,
+        "scenario": outcome.scenario.name,
+        "settings": outcome.scenario.model_dump_json(),
+        "trace_id": outcome.trace.trace_id,
+        "trace": outcome.trace.name,
+        "profile": outcome.trace.profile,
+        "policy": outcome.policy,
+        "demand_source": outcome.demand_source,
+        "interval_s": outcome.demand.grid.interval_s,
+        "timezone": outcome.scenario.timezone,
+        "seed": json.loads(outcome.trace.settings).get("seed"),
+        "notes": list(outcome.notes),
+        "inputs": json.dumps([vars(item) for item in outcome.inputs]),
+        "result_digest": digest.hexdigest(),
+        "planner_version": version,
+    }
+    run = pl.DataFrame([record], schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64})
+    return {"run": run, **frames}
+
+
+def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:
+    """Append the rows of a run under the next run_id, and return it."""
+    run_id = f"run-{session.next_number('run_sequence'):05d}"
+    for name, frame in frames.items():
+        if frame.height:
+            session.append(name, frame.with_columns(run_id=pl.lit(run_id)))
+    return run_id
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Delete a run and all its rows. Raises RunError."""
+    with store.write() as session:
+        found = resolve_run(session, run_id)
+        for table in ("run", "policy_comparison", *_RUN_TABLES, *_JOB_TABLES, *_FORECAST_TABLES, *_REPLAY_TABLES):
+            session.execute(f"run_delete_{table}", run_id=found)
