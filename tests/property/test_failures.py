@@ -23,12 +23,12 @@ from planner.core.replay.requests.model import Lives, QueueRules, Requests, Serv
 from planner.core.replay.requests.stages import DecodeStage
 from planner.errors import UsageError
 from planner.settings.replay import BalancerName
-from planner.studies.replay.run import unit_failures
-from planner.studies.resilience import PER_NODE_PER_DAY
-from tests.cli.test_replay import EVENING, SETS
+from planner.studies.replay.rules import unit_failures
+from planner.studies.resilience.run import PER_NODE_PER_DAY
 from tests.conftest import Cli
 from tests.helpers.replay_engine import SERVICE, busy_case, compare, run, units
 from tests.helpers.replay_units import Outcome
+from tests.helpers.replays import EVENING, SETS
 
 HOUR = 3600e6
 FAILING = ("--set", "failures.per_node_per_day=20", "--set", "failures.repair_s=900")
@@ -484,8 +484,8 @@ def test_where_nothing_fails_in_a_replay_that_is_said(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--target", "1"), "--target 1 is no share of the time; give one between 0 and 1"),
-        (("--target", "nan"), "is no share of the time"),
+        (("--target", "1"), "--target 1 is not a share of the time; give a number between 0 and 1"),
+        (("--target", "nan"), "is not a share of the time"),
         (("--target", "often"), "--target"),
         (("--seeds", "0", "--replay"), "--seeds"),
         (("--seeds", "3"), "add --replay"),

@@ -54,6 +54,11 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
     return result
 
 
+def quantile_name(share: float) -> str:
+    """Name of a quantile in keys and columns: q90 of 0.9."""
+    return f"q{100 * share:g}"
+
+
 def _at_rank(*pools: Sequence[float], share: float) -> float:
     """The error at the share's rank in the first of the sorted pools that holds so many; nan if none does."""
     for held in pools:
