@@ -329,7 +329,7 @@ def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--from", "yesterday"), "write it like"),
+        (("--from", "yesterday"), "write it as"),
         (("--from", "2025-02-27T20:00"), "has no offset"),
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T19:00+08:00"), "window is empty"),

@@ -23,7 +23,7 @@ from planner.studies.replay.document import (
     LatencySummary,
     LoadImbalance,
     ReplayClass,
-    RequestCounts,
+    RequestOutcomes,
     ServiceQuality,
     SloAttainment,
     UnitUse,
@@ -99,10 +99,10 @@ def count_arrivals(results: StageResults) -> Arrivals:
     )
 
 
-def count_requests(results: StageResults, hour: int | None, classes: slice = _EVERY) -> RequestCounts:
+def count_requests(results: StageResults, hour: int | None, classes: slice = _EVERY) -> RequestOutcomes:
     """Requests of an hour or of the whole window, and of some classes."""
     prefill, decode = results.tallies(hour, classes)
-    return RequestCounts(
+    return RequestOutcomes(
         requests=int(prefill["arrived"].sum()),
         completed=int(decode["completed"].sum()),
         rejected=int(prefill["full"].sum() + prefill["late"].sum()),

@@ -53,7 +53,7 @@ class Arrivals(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestCounts(Document):
+class RequestOutcomes(Document):
     """Requests by what became of them."""
 
     requests: int
@@ -125,12 +125,12 @@ class ReplayHourStart(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayHour(DeliveryCost, UnitUse, ServiceQuality, SloAttainment, RequestCounts, ReplayHourStart):
+class ReplayHour(DeliveryCost, UnitUse, ServiceQuality, SloAttainment, RequestOutcomes, ReplayHourStart):
     """One hour of the counted window, by arrival; the last one may be shorter."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestClass(Document):
+class TrafficClass(Document):
     """A class of requests: a model, tier or tenant."""
 
     class_id: int
@@ -140,7 +140,7 @@ class RequestClass(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayClass(ServiceQuality, RequestCounts, RequestClass):
+class ReplayClass(ServiceQuality, RequestOutcomes, TrafficClass):
     """One class of requests over the counted window."""
 
     slo: SloAttainment

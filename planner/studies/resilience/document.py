@@ -7,7 +7,7 @@ from planner.studies.replay.document import Arrivals, FailuresByRole, SloAttainm
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpareUnits(Document):
+class SpareUnitCounts(Document):
     """Spare units of each role."""
 
     prefill: int
@@ -79,7 +79,7 @@ class DrawReplay(SloAttainment, Arrivals, FailureDraw):
 class ReplayCheck(Document):
     """Replays of the window with some draws of failures: shares are means over the draws."""
 
-    spare_units: SpareUnits
+    spare_units: SpareUnitCounts
     """Units beyond the plan's."""
     covered: float
     """Share of the window in which the needed units of both roles served."""

@@ -16,7 +16,7 @@ from planner.studies.replay.account import count_arrivals, count_failures, measu
 from planner.studies.replay.document import Arrivals, FailureCounts, FailuresByRole, SloAttainment
 from planner.studies.replay.rules import NO_SPARES, window_lives
 from planner.studies.replay.run import Replayed, replay
-from planner.studies.resilience.document import DrawReplay, ReplayCheck, ReplayChecks, SpareUnits
+from planner.studies.resilience.document import DrawReplay, ReplayCheck, ReplayChecks, SpareUnitCounts
 from planner.units import Clock, Progress
 
 
@@ -136,7 +136,7 @@ def _check(spares: Units, draws: Sequence[DrawReplay]) -> ReplayCheck:
     """Means over draws, the least of both targets, and all failures."""
     both = [draw.both_attainment for draw in draws if draw.both_attainment is not None]
     return ReplayCheck(
-        spare_units=SpareUnits(prefill=spares.prefill, decode=spares.decode),
+        spare_units=SpareUnitCounts(prefill=spares.prefill, decode=spares.decode),
         covered=fmean(draw.covered for draw in draws),
         ttft_attainment=_mean([draw.ttft_attainment for draw in draws]),
         tpot_attainment=_mean([draw.tpot_attainment for draw in draws]),

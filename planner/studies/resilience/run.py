@@ -5,13 +5,13 @@ from math import inf
 
 import numpy as np
 
+from planner.catalogue.read import scenario_gpu_rate
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Units
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, fewest_spares
 from planner.core.replay.requests.window import counted_window
 from planner.errors import UsageError
-from planner.planning.prepare import prices_named
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.rules import NO_SPARES, unit_failures
@@ -158,5 +158,5 @@ def _attainment(need: UnitNeed, spares: Units) -> float:
 
 def _cost_usd_per_day(scenario: Scenario, nodes: int) -> float:
     """What nodes cost around the clock, at the scenario's price."""
-    hourly = node_hour_micros(prices_named(scenario.economics).gpu.usd_per_gpu_hour, scenario.fleet.gpus_per_node)
+    hourly = node_hour_micros(scenario_gpu_rate(scenario.economics).usd_per_gpu_hour, scenario.fleet.gpus_per_node)
     return usd(24 * nodes * hourly)
