@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from planner.runs.read import RunView, load_run
     from planner.settings.scenario import Scenario
     from planner.store import Store
-    from planner.studies.replay.run import replay, store_replay
+    from planner.studies.replay.run import replay
+    from planner.studies.replay.store import store_replay
 
 _HOMES = {
     "PlannerError": "planner.errors:PlannerError",
@@ -39,7 +40,7 @@ _HOMES = {
     "plan": "planner.planning.plan:plan_and_store",
     "plan_document": "planner.runs.documents:plan_document",
     "replay": "planner.studies.replay.run:replay",
-    "store_replay": "planner.studies.replay.run:store_replay",
+    "store_replay": "planner.studies.replay.store:store_replay",
     "to_json": "planner.documents:to_json",
     "version": "planner.files:version",
     "write_report": "planner.report.write:write_report",

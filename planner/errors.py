@@ -2,7 +2,8 @@
 
 PlannerError                exit 1, one line that names the thing and the cure
 ├── UsageError              exit 2: an invalid argument or setting
-│   └── ScenarioError       exit 2: every problem of a scenario at once
+│   ├── ScenarioError       exit 2: every problem of a scenario at once
+│   └── CannotServe         exit 2: a unit that cannot serve, and which limit keeps it from serving
 ├── StoreError              the DuckDB file
 │   ├── StoreMissing        there is no store yet
 │   ├── StoreLocked         another process holds it
@@ -15,6 +16,7 @@ PlannerError                exit 1, one line that names the thing and the cure
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class PlannerError(Exception):
@@ -39,6 +41,23 @@ class ScenarioError(UsageError):
         self.source = source
         self.problems = tuple(problems)
         super().__init__(f"{source}: " + "; ".join(self.problems))
+
+
+ServingObstacle = Literal["memory", "target", "imbalance"]
+"""What keeps a unit from serving: the model or one stream exceeds its memory, no batch meets the time per output token,
+or the imbalance of its balancer is not measured for its size."""
+
+
+class CannotServe(UsageError):
+    """A deployment unit that cannot serve what is asked of it."""
+
+    def __init__(self, text: str, reason: ServingObstacle) -> None:
+        # both are arguments of the exception, so that it comes whole out of a worker process
+        super().__init__(text, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StoreError(PlannerError):

@@ -1,9 +1,7 @@
 """Engines from settings and catalogue, and the capacities of units modelled with them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,44 +11,76 @@ from planner.core.fleet.decode import Imbalance
 from planner.core.fleet.engine import Engine, Overheads, Validity
 from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
-from planner.errors import UsageError
+from planner.documents import Document
+from planner.errors import CannotServe, UsageError
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
-from planner.settings.scenario import EngineSettings, FleetSettings, Scenario
+from planner.settings.scenario import CacheDtype, EngineSettings, FleetSettings, Scenario, WeightDtype
 from planner.units import Floats
 
 FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
 """Model and node of the published steps that overheads were fitted to."""
 
 
-@dataclass(frozen=True)
-class Workload:
-    """What requests ask of a fleet per token; tokens unless said otherwise.
+@dataclass(frozen=True, kw_only=True)
+class WorkloadRow:
+    """The columns of the query trace_workload, as those of Workload; None where a trace asks for nothing."""
 
-    kv_tokens: mean KV length of an output token. hit_ratio: share of input found in the cache. missed_context_tokens:
-    mean attention context of missed tokens. input_tokens, output_tokens: mean per request.
-    """
+    kv_tokens: float | None
+    hit_ratio: float | None
+    missed_context_tokens: float | None
+    input_tokens: float | None
+    output_tokens: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(Document):
+    """What requests ask of a fleet per token."""
 
     kv_tokens: float
+    """Mean KV length of an output token."""
     hit_ratio: float
+    """Share of input found in the cache."""
     missed_context_tokens: float
+    """Mean attention context of missed tokens."""
     input_tokens: float
+    """Mean per request."""
     output_tokens: float
+    """Mean per request."""
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any], trace: str) -> "Workload":
+    def of_row(cls, row: WorkloadRow, trace: str) -> "Workload":
         """From the query trace_workload. Raises UsageError where a trace asks for nothing to model."""
-        if any(value is None for value in row.values()):
+        figures = {name: value for name, value in vars(row).items() if value is not None}
+        if len(figures) < len(fields(row)):
             raise UsageError(
-                f"trace {trace} has no output or no missed input tokens; fleet.capacity has to be observed"
+                f"trace {trace} has no output tokens or no missed input tokens; set fleet.capacity to observed"
             )
-        return cls(**{name: float(value) for name, value in row.items()})
+        return cls(**figures)
 
     @classmethod
     def named(cls, name: str) -> "Workload":
         """From the catalogue, or a TOML file. Raises UsageError."""
-        found = workload(name)
-        return cls(**{item.name: getattr(found, item.name) for item in fields(cls)})
+        file = workload(name)
+        return cls(**{item.name: getattr(file, item.name) for item in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedEngine(Document):
+    """What a calibration holds for: fields of a calibration file."""
+
+    model: str
+    hardware: str
+    weights: WeightDtype
+    """Number format of the weights."""
+    kv: CacheDtype
+    """Number format of the KV cache."""
+    gpus: int
+    """Of the decode unit."""
+    tensor_parallel: int
+    """GPUs that share attention and dense layers."""
+    redundant_experts: int
+    """Further copies of routed experts in the unit."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +135,16 @@ def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
     return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
 
 
+def prefill_of(fleet: FleetSettings) -> Engine:
+    """The engine of a fleet's prefill unit. Raises UsageError."""
+    return prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+
+
+def decode_of(fleet: FleetSettings) -> tuple[Engine, ImbalanceAt]:
+    """The engine of a fleet's decode unit, and how far out of balance its ranks are. Raises UsageError."""
+    return balanced_engine(fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node))
+
+
 def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> float:
     """Input tokens without cache hits that a prefill node computes per second, at a mean context. Raises UsageError."""
     rate = missed_tokens_per_s_per_node(
@@ -115,16 +155,16 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
 
 def notes(settings: EngineSettings) -> list[str]:
     """What modelled figures rest on."""
-    found = [
+    of_prefill = [
         f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to what "
         "was observed of deepseek-r1 on H800; its level is reproduced, not predicted"
     ]
     if settings.calibration is not None:
-        return [*found, f"decode: calibrated by {settings.calibration}"]
+        return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
     if (model(settings.model).name, hardware(settings.hardware).name) in FITTED_ON:
-        return found
+        return of_prefill
     return [
-        *found,
+        *of_prefill,
         "decode: overheads were fitted to deepseek-r1 on H800 and H100, and are assumed to hold for other models and "
         "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
     ]
@@ -133,8 +173,8 @@ def notes(settings: EngineSettings) -> list[str]:
 def _fitting(engine: Engine, role: str) -> Engine:
     try:
         _ = engine.kv_gb
-    except UsageError as error:
-        raise UsageError(f"{role} unit: {error}") from error
+    except CannotServe as error:
+        raise CannotServe(f"{role} unit: {error}", error.reason) from error
     return engine
 
 
@@ -142,7 +182,7 @@ def _engine(settings: EngineSettings, gpus: int) -> Engine:
     served, node = model(settings.model), hardware(settings.hardware)
     if gpus < 1 or gpus % settings.tensor_parallel:
         raise UsageError(
-            f"a unit of {gpus} GPUs holds no whole groups of {settings.tensor_parallel} (tensor_parallel); "
+            f"a unit of {gpus} GPUs does not consist of whole groups of {settings.tensor_parallel} (tensor_parallel); "
             "give a multiple of it"
         )
     return Engine(
@@ -164,7 +204,7 @@ def _engine(settings: EngineSettings, gpus: int) -> Engine:
 def balanced_engine(settings: EngineSettings, engine: Engine) -> tuple[Engine, ImbalanceAt]:
     """A decode engine and its imbalance, valid only where that was measured. Raises UsageError."""
     imbalance_at, measured = imbalance_of(settings, ranks_of(engine))
-    return replace(engine, validity=_both(engine.validity, measured)), imbalance_at
+    return replace(engine, validity=_overlap(engine.validity, measured)), imbalance_at
 
 
 def imbalance_of(settings: EngineSettings, ranks: int) -> tuple[ImbalanceAt, Validity]:
@@ -204,10 +244,10 @@ def model_capacity(fleet: FleetSettings, tpot_ms: float, workload: Workload) -> 
     gpus = hardware(settings.hardware).gpus_per_node
     if gpus != fleet.gpus_per_node:
         raise UsageError(
-            f"fleet.gpus_per_node is {fleet.gpus_per_node} and {settings.hardware} has {gpus}; set them to the same"
+            f"fleet.gpus_per_node is {fleet.gpus_per_node}, but {settings.hardware} has {gpus}; set both to the same"
         )
-    prefill = prefill_engine(settings, fleet.prefill.nodes * gpus)
-    decode, imbalance_at = balanced_engine(settings, decode_engine(settings, fleet.decode.nodes * gpus))
+    prefill = prefill_of(fleet)
+    decode, imbalance_at = decode_of(fleet)
     missed = missed_rate(settings, prefill, workload.missed_context_tokens)
     return Modelled(
         workload=workload,
@@ -239,38 +279,47 @@ def with_capacity(scenario: Scenario, modelled: Modelled) -> Scenario:
     )
 
 
-def fitted_to(engine: Engine, gpus: int) -> dict[str, str | int]:
-    """What a calibration holds for: fields of a calibration file."""
-    return {
-        "model": engine.model.name,
-        "hardware": engine.hardware.name,
-        "weights": engine.weights,
-        "kv": engine.kv,
-        "gpus": gpus,
-        "tensor_parallel": engine.tensor_parallel,
-        "redundant_experts": engine.redundant_experts,
-    }
-
-
-def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> Engine:
-    found = calibration(Path(str(settings.calibration)))
-    for what, used in fitted_to(engine, gpus).items():
-        if (fitted := getattr(found, what)) != used:
-            raise UsageError(
-                f"{settings.calibration}: was fitted to {what} {fitted} and {used} is asked for; fit it anew, or set "
-                "the engine as it was measured"
-            )
-    return replace(
-        engine,
-        overheads=Overheads(found.layer_us, found.row_us, found.host_us, found.kernel_factor),
-        validity=Validity(found.most_streams, found.most_kv_tokens, found.least_streams, found.least_kv_tokens),
+def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
+    """What a calibration of an engine on so many GPUs holds for."""
+    return FittedEngine(
+        model=engine.model.name,
+        hardware=engine.hardware.name,
+        weights=engine.weights,
+        kv=engine.kv,
+        gpus=gpus,
+        tensor_parallel=engine.tensor_parallel,
+        redundant_experts=engine.redundant_experts,
     )
 
 
-def _both(one: Validity, other: Validity) -> Validity:
+def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> Engine:
+    file, asked = calibration(Path(str(settings.calibration))), fitted_to(engine, gpus)
+    for each in fields(asked):
+        fitted, used = getattr(file, each.name), getattr(asked, each.name)
+        if fitted != used:
+            raise UsageError(
+                f"{settings.calibration}: was fitted to {each.name} {fitted}, but {used} is asked for; fit it again, "
+                "or set the engine as it was measured"
+            )
+    return replace(
+        engine,
+        overheads=Overheads(
+            layer_us=file.layer_us, row_us=file.row_us, host_us=file.host_us, kernel_factor=file.kernel_factor
+        ),
+        validity=Validity(
+            most_streams=file.most_streams,
+            most_kv_tokens=file.most_kv_tokens,
+            least_streams=file.least_streams,
+            least_kv_tokens=file.least_kv_tokens,
+        ),
+    )
+
+
+def _overlap(one: Validity, other: Validity) -> Validity:
+    """Where both are valid."""
     return Validity(
-        min(one.most_streams, other.most_streams),
-        min(one.most_kv_tokens, other.most_kv_tokens),
-        max(one.least_streams, other.least_streams),
-        max(one.least_kv_tokens, other.least_kv_tokens),
+        most_streams=min(one.most_streams, other.most_streams),
+        most_kv_tokens=min(one.most_kv_tokens, other.most_kv_tokens),
+        least_streams=max(one.least_streams, other.least_streams),
+        least_kv_tokens=max(one.least_kv_tokens, other.least_kv_tokens),
     )

@@ -1,86 +1,86 @@
-"""What one unit of each role does in a replay: speeds from the engine, tabulated by streams; lives from a plan.
+"""What one unit of each role does in a replay: speeds from the engine, tabulated by streams; lives from a plan."""
 
-And the most that a unit does within the latency targets, as modelled without replaying.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from planner.capacity.engines import balanced_engine, decode_engine, prefill_engine
+from planner.capacity.engines import decode_of, prefill_of
 from planner.core.fleet.decode import step_lines
-from planner.core.fleet.deployment import Units
-from planner.core.fleet.engine import GB
-from planner.core.fleet.operating import operating_point
+from planner.core.fleet.engine import GB, Engine
+from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.shapes import kv_bytes_per_token
-from planner.core.fleet.waiting import PrefillUnit, Prompts, largest_rate, ttft
-from planner.core.policy import Seen
 from planner.core.replay.intervals.lifetimes import Life
 from planner.core.replay.requests.model import Lives, Service, StepTables
-from planner.errors import UsageError
-from planner.settings.scenario import FleetSettings, ReplaySettings, Scenario
-from planner.units import US_PER_S
-
-TTFT_SHARE = 0.99
-"""Share of requests whose first token has to come in time for the policy slo; assumed: the 99th percentile."""
+from planner.settings.scenario import FleetSettings, ReplaySettings
+from planner.units import US_PER_S, Floats
 
 
 def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -> Service:
     """A prefill and a decode unit of a fleet. kv_tokens: mean KV length, at which batches overlap or not as is faster.
 
-    Raises UsageError where the engine cannot be.
+    Raises UsageError where the engine's parts do not go together, or the model does not fit.
     """
-    settings = fleet.engine
-    gpus = fleet.gpus_per_node
-    prefill = prefill_engine(settings, fleet.prefill.nodes * gpus)
-    decode, imbalance_at = balanced_engine(settings, decode_engine(settings, fleet.decode.nodes * gpus))
-    decode_gpus = fleet.decode.nodes * gpus
-    # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
-    ranks = fleet.prefill.nodes * gpus // prefill.tensor_parallel
+    prefill, (decode, imbalance_at) = prefill_of(fleet), decode_of(fleet)
+    prefill_gpus, decode_gpus = (unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode))
     none, one = (float(us_per_missed_token(prefill, context)) for context in (0.0, 1.0))
     bytes_each = kv_bytes_per_token(decode.model, decode.kv)
-    room = decode.kv_gb * GB / (float(decode.kv_bytes_per_stream(1e6)) / 1e6) * decode_gpus
-    most = int(decode.validity.most_streams * decode_gpus)
-    # below the fewest streams that are known a step takes as long as with these: never less than it would
-    per_gpu = np.maximum(np.arange(1, most + 1) / decode_gpus, max(decode.validity.least_streams, 1 / decode_gpus))
-    imbalance = imbalance_at(per_gpu)
-    if replay.ranks == "exact":
-        imbalance = replace(imbalance, kv=1.0)
-    lines = step_lines(decode, per_gpu, kv_tokens, imbalance)
+    # a long stream, so that its last half-used page does not count
+    bytes_held = float(decode.kv_bytes_per_stream(1e6)) / 1e6
+    steps = _step_tables(decode, imbalance_at, decode_gpus, kv_tokens, even_kv=replay.ranks == "exact")
     return Service(
-        prefill_ranks=ranks,
+        # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
+        prefill_ranks=prefill_gpus // prefill.tensor_parallel,
         # how far units are used comes out of the replay; the factor on plans is that use, not a loss
-        prefill_share=settings.prefill_balance,
+        prefill_share=fleet.engine.prefill_balance,
         missed_us=none,
         context_us=one - none,
         pass_us=prefill.model.layers * prefill.overheads.layer_us,
-        pass_tokens=replay.pass_tokens_per_gpu * fleet.prefill.nodes * gpus,
+        pass_tokens=replay.pass_tokens_per_gpu * prefill_gpus,
         chunk_tokens=replay.chunk_tokens,
         kv_us_per_token=bytes_each / (decode.hardware.nic_gb_s * GB) * US_PER_S / decode.tensor_parallel,
-        kv_capacity_tokens=room,
-        most_streams=most,
-        steps=StepTables(
-            *(
-                np.concatenate([column[:1], column])
-                for column in (
-                    lines.low_us,
-                    lines.low_us_per_token / decode_gpus,
-                    lines.high_us,
-                    lines.high_us_per_token / decode_gpus,
-                )
-            )
-        ),
+        kv_capacity_tokens=decode.kv_gb * GB / bytes_held * decode_gpus,
+        most_streams=len(steps.low_us) - 1,
+        steps=steps,
     )
+
+
+def _step_tables(
+    engine: Engine, imbalance_at: ImbalanceAt, gpus: int, kv_tokens: float, *, even_kv: bool
+) -> StepTables:
+    """Time of a decode step by the streams of a unit on so many GPUs, up to the most for which the model is valid.
+
+    even_kv: leave out the imbalance of KV, as where the replay finds it itself, rank by rank.
+    """
+    most = int(engine.validity.most_streams * gpus)
+    # Of all that a step does, the attention core alone grows with the KV tokens K of a GPU, in proportion to them. In a
+    # layer with experts it stands in a max() with the combine: while the combine takes longer, only the dense layers
+    # grow with K (the low line, the flatter one), and where the core takes longer, all do (the high line). So a step
+    # with n streams is exactly the larger of two lines in K, and four numbers for each n stand for the whole model in
+    # the kernels. Below the fewest streams for which the model is valid, a step is taken to last as long as with these,
+    # which is never less than it would.
+    streams = np.maximum(np.arange(1, most + 1) / gpus, max(engine.validity.least_streams, 1 / gpus))
+    imbalance = imbalance_at(streams)
+    if even_kv:
+        imbalance = replace(imbalance, kv=1.0)
+    lines = step_lines(engine, streams, kv_tokens, imbalance)
+    # lines are in the KV tokens of a GPU, tables in those of the unit; no step has 0 streams: that row repeats the next
+    return StepTables(
+        low_us=_from_zero(lines.low_us),
+        low_us_per_token=_from_zero(lines.low_us_per_token / gpus),
+        high_us=_from_zero(lines.high_us),
+        high_us_per_token=_from_zero(lines.high_us_per_token / gpus),
+    )
+
+
+def _from_zero(column: Floats) -> Floats:
+    return np.concatenate([column[:1], column])
 
 
 def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> float | None:
     """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None where it was not."""
-    _, imbalance_at = balanced_engine(
-        fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
-    )
+    _, imbalance_at = decode_of(fleet)
     return None if streams_per_gpu is None else float(np.asarray(imbalance_at(np.array([streams_per_gpu])).kv).item())
 
 
@@ -102,92 +102,3 @@ def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s
     serve = np.where(serve <= 0, -np.inf, serve)
     times = [(column - origin_s) * US_PER_S for column in (serve, drain, gone)]
     return Lives(np.maximum(times[0], 0.0), np.maximum(times[1], 0.0), np.maximum(times[2], 0.0))
-
-
-UNAWARE = ("random", "round-robin")
-"""Balancers that do not look at queues."""
-
-
-@dataclass(frozen=True)
-class LatencyLimits:
-    """Most tokens per second of a unit of each role at which the latency targets are met, as modelled."""
-
-    input_tokens_per_s: float
-    output_tokens_per_s: float
-
-    def meets(self, units: Units, seen: Seen, seconds: int) -> bool:
-        """Whether units with so many tokens in a time meet the targets: each gets an even share."""
-        return (
-            seen.input_tokens <= units.prefill * self.input_tokens_per_s * seconds
-            and seen.output_tokens <= units.decode * self.output_tokens_per_s * seconds
-        )
-
-
-def prompts_of(rows: Sequence[Mapping[str, Any]]) -> Prompts:
-    """Kinds of prompts from the query trace_prompts."""
-    counts, missed, hit = (
-        np.array([row[name] for row in rows], np.float64) for name in ("requests", "missed_tokens", "hit_tokens")
-    )
-    return Prompts(counts / counts.sum(), missed / counts, hit / counts)
-
-
-def prefill_unit(service: Service, pooled: int) -> PrefillUnit:
-    """A prefill unit for the model of waiting. pooled: units among which a balancer evens queues."""
-    return PrefillUnit(
-        parallel=service.prefill_ranks * service.prefill_share,
-        missed_us=service.missed_us,
-        context_us=service.context_us,
-        pass_us=service.pass_us,
-        pass_tokens=service.pass_tokens,
-        chunk_tokens=service.chunk_tokens,
-        pooled=pooled,
-    )
-
-
-def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> LatencyLimits:
-    """What units do within slo.ttft_ms for 99 of 100 requests, and within slo.tpot_ms per token on average.
-
-    The time per token is that of a step with the streams that Little's law gives for the rate, and their KV, which
-    has to fit; it grows with the rate, so the most is the operating point. kv_tokens: mean KV length of an output
-    token. Raises UsageError where not even an idle unit meets a target.
-    """
-    fleet, slo = scenario.fleet, scenario.slo
-    # a fleet never has fewer than its base units
-    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else fleet.base.prefill
-    unit = prefill_unit(service_of(fleet, scenario.replay, kv_tokens), pooled)
-    target_us = slo.ttft_ms * 1e3
-    prompts_per_s = largest_rate(unit, prompts, target_us, TTFT_SHARE)
-    if not prompts_per_s:
-        alone = ttft(unit, prompts, 1e-3 / unit.load(prompts, 1.0), 20 * target_us).quantile_us(TTFT_SHARE)
-        raise UsageError(
-            f"slo.ttft_ms is {slo.ttft_ms:g} and an idle prefill unit is modelled to take "
-            f"{'far longer' if alone == np.inf else f'{alone / 1e3:,.0f} ms'} for one prompt in a hundred; "
-            "allow more, or take another policy than slo"
-        )
-    decode, imbalance_at = balanced_engine(
-        fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
-    )
-    point = operating_point(decode, kv_tokens, slo.tpot_ms, imbalance_at)
-    return LatencyLimits(prompts_per_s * prompts.input_tokens, point.tokens_per_s_per_node * fleet.decode.nodes)
-
-
-def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
-    """What the policy slo rests on."""
-    fleet, slo, replay = scenario.fleet, scenario.slo, scenario.replay
-    nodes = (
-        f"prefill up to {limits.input_tokens_per_s / fleet.prefill.nodes:,.0f} input tokens/s per node",
-        f"decode up to {limits.output_tokens_per_s / fleet.decode.nodes:,.0f} output tokens/s per node",
-    )
-    notes = [
-        f"slo: 99 % of first tokens within {slo.ttft_ms:g} ms, {nodes[0]}; {slo.tpot_ms:g} ms per token on average, "
-        f"{nodes[1]}: modelled from fleet.engine and the trace's prompts; replay the plan to see",
-    ]
-    if fleet.capacity == "observed":
-        notes.append(
-            "slo: units also carry the demand at the capacities of the scenario, which are observed and not modelled"
-        )
-    if replay.queue_mode != "at-once":
-        notes.append(
-            f"slo: waiting is modelled for the queue mode at-once; with {replay.queue_mode} requests wait longer"
-        )
-    return notes

@@ -3,19 +3,19 @@
 Everything is computed from the preset's own numbers, the catalogue, the published day and the model.
 """
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
-from planner.catalogue.claims import overlay
+from planner.catalogue.claims import Value, overlay
 from planner.catalogue.read import built_in
 from planner.catalogue.scenarios import Preset, load_scenario
 from planner.claims import batching, formats, machines, memory, money, pricing, utilisation
-from planner.claims.base import Case, Figure, Finding, Judge, Verdict
+from planner.claims.base import ClaimCase, Figure, Finding, Judge, Verdict
+from planner.documents import Document
 from planner.errors import UsageError
 
-__all__ = ["FINDINGS", "Figure", "Finding", "Verdict", "document", "finding"]
+__all__ = ["JUDGES", "Figure", "Finding", "JudgedClaim", "Verdict", "judge_claim"]
 
-FINDINGS: dict[str, Judge] = {
+JUDGES: dict[str, Judge] = {
     "a100-fleet": machines.a100_fleet,
     "all-reduce": machines.all_reduce,
     "customer-service": batching.customer_service,
@@ -37,26 +37,40 @@ FINDINGS: dict[str, Judge] = {
 """What judges each preset."""
 
 
-def finding(name: str) -> Finding:
-    """What follows from the model for a preset, and whether its claim can hold. Raises UsageError."""
+@dataclass(frozen=True, kw_only=True)
+class JudgedClaim(Document):
+    """A what-if preset: what was claimed, and what follows from the model."""
+
+    name: str
+    title: str
+    claim: str
+    """What was said, in our words."""
+    source: str
+    """Who said it."""
+    set: dict[str, Value]
+    """Scenario fields that the preset sets, by dotted path."""
+    verdict: Verdict
+    """Whether the claim can hold."""
+    summary: str
+    """The finding in one sentence."""
+    figures: tuple[Figure, ...]
+
+
+def judge_claim(name: str) -> JudgedClaim:
+    """A preset, what follows from the model for it, and whether its claim can hold. Raises UsageError."""
     name = built_in("what_if", name) or name
-    if name not in FINDINGS:
-        raise UsageError(f'no what-if "{name}": give one of {", ".join(FINDINGS)}')
+    if name not in JUDGES:
+        raise UsageError(f'no what-if "{name}": give one of {", ".join(JUDGES)}')
     claim = overlay(name)
     changed = load_scenario(preset=Preset(name, claim.overrides)).scenario
-    return FINDINGS[name](Case(claim, load_scenario().scenario, changed))
-
-
-def document(name: str) -> dict[str, Any]:
-    """A preset and its finding, ready for JSON. Raises UsageError."""
-    found, claim = finding(name), overlay(name)
-    return {
-        "name": claim.name,
-        "title": claim.title,
-        "claim": claim.claim,
-        "source": claim.source,
-        "set": claim.overrides,
-        "verdict": found.verdict,
-        "summary": found.summary,
-        "figures": [asdict(figure) for figure in found.figures],
-    }
+    finding = JUDGES[name](ClaimCase(claim, load_scenario().scenario, changed))
+    return JudgedClaim(
+        name=claim.name,
+        title=claim.title,
+        claim=claim.claim,
+        source=claim.source,
+        set=claim.overrides,
+        verdict=finding.verdict,
+        summary=finding.summary,
+        figures=finding.figures,
+    )

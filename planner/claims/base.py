@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Literal
 
 from planner.capacity.engines import decode_engine as decode_engine_of
-from planner.capacity.engines import prefill_engine as prefill_engine_of
+from planner.capacity.engines import prefill_of
 from planner.catalogue.claims import Overlay
 from planner.catalogue.read import scenario_gpu_rate
 from planner.claims.day import Day, published_day
 from planner.core.fleet.engine import Engine
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.settings.scenario import Scenario
 
@@ -18,13 +19,14 @@ Verdict = Literal["holds", "holds in part", "cannot hold", "cannot be told"]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Document):
     """One number of a finding."""
 
     name: str
     value: float
     unit: str
     meaning: str
+    """What the number is of, or computed from."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Case:
+class ClaimCase:
     """A preset, the default scenario, and that scenario with what the preset sets."""
 
     preset: Overlay
@@ -68,7 +70,7 @@ class Case:
         return self.usd_per_gpu_hour * self.default.fleet.gpus_per_node
 
 
-Judge = Callable[[Case], Finding]
+Judge = Callable[[ClaimCase], Finding]
 
 
 def judged(*, whole: bool, some: bool) -> Verdict:
@@ -86,5 +88,4 @@ def decode_engine(scenario: Scenario) -> Engine:
 
 def prefill_engine(scenario: Scenario) -> Engine:
     """The engine of a scenario's prefill unit."""
-    fleet = scenario.fleet
-    return prefill_engine_of(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
+    return prefill_of(scenario.fleet)

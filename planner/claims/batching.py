@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil, floor, sqrt
 
 from planner.capacity.engines import model_capacity
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged, prefill_engine
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged, prefill_engine
 from planner.core.fleet.batching import DepthRule, batch_at, collect, ridge_tokens
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
@@ -14,7 +14,7 @@ from planner.core.fleet.prefill import us_per_missed_token
 from planner.units import S_PER_HOUR
 
 
-def queue_depth(case: Case) -> Finding:
+def queue_depth(case: ClaimCase) -> Finding:
     """What a decode node does with the batches that the rule chooses, with or without overlap, whichever is faster."""
     engine, published = decode_engine(case.default), case.day.published
     rules = [DepthRule(rule.from_depth, rule.batch) for rule in case.preset.queue_rules]
@@ -41,7 +41,7 @@ def queue_depth(case: Case) -> Finding:
     )
 
 
-def customer_service(case: Case) -> Finding:
+def customer_service(case: ClaimCase) -> Finding:
     """What fits into the latency: decode steps, and the longest prompt of a first token."""
     engine, prefill, day = decode_engine(case.default), prefill_engine(case.default), case.day
     limit_ms = case.number("latency_ms")
@@ -52,23 +52,29 @@ def customer_service(case: Case) -> Finding:
     load = case.number("requests_per_s") / day.requests_per_s
     return Finding(
         "cannot be told",
-        f"It names neither prompt, output nor whether the first token or the answer is meant: {limit_ms:g} ms are "
-        f"{limit_ms / step_ms:.1f} decode steps of {step_ms:.1f} ms, so at the published batch it can hold for a first "
-        f"token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published day's.",
+        f"It states neither prompt nor output length, nor whether it means the first token or the answer: "
+        f"{limit_ms:g} ms are {limit_ms / step_ms:.1f} decode steps of {step_ms:.1f} ms, so at the published batch it "
+        f"can hold for a first token only, and for prompts of at most {prompt} tokens, {share:.0%} of the published "
+        "day's.",
         (
             Figure("decode_step_ms", step_ms, "ms", f"{case.number('streams_per_gpu'):g} streams per GPU"),
             Figure("whole_steps_in_limit", float(floor(limit_ms / step_ms)), "steps", "output tokens that fit"),
             Figure(
-                "longest_prompt_tokens", float(prompt), "tokens", "whose prefill on one GPU takes the limit, no hits"
+                "longest_prompt_tokens",
+                float(prompt),
+                "tokens",
+                "longest whose prefill on one GPU meets the limit, no hits",
             ),
-            Figure("prompts_in_limit", share, "ratio", "requests of the day with inputs at most so long"),
+            Figure("prompts_in_limit", share, "ratio", "requests of the day with inputs no longer than that"),
             Figure("load_over_day", load, "ratio", "requests claimed over the published day's mean"),
-            Figure("claimed_cost_change", case.number("cost_change_ratio"), "ratio", "as claimed; of what is not said"),
+            Figure(
+                "claimed_cost_change", case.number("cost_change_ratio"), "ratio", "as claimed, without saying of what"
+            ),
         ),
     )
 
 
-def warm_starts(case: Case) -> Finding:
+def warm_starts(case: ClaimCase) -> Finding:
     """What short start-ups, merged prompts and narrow weights come to on the published day."""
     day, prefill = case.day, prefill_engine(case.default)
     before, after = case.default.fleet.start_up_s, case.scenario.fleet.start_up_s
@@ -88,9 +94,14 @@ def warm_starts(case: Case) -> Finding:
         f"{read['bf16']:.0f} GB in bf16.",
         (
             Figure("started_nodes", day.started_nodes, "nodes", "that joined inference on the published day"),
-            Figure("saved_node_hours", saved, "node-hours", "shorter start-up of these"),
+            Figure("saved_node_hours", saved, "node-hours", "by the shorter start-up of these nodes"),
             Figure("saved_share", saved / day.node_hours, "ratio", "of the day's node-hours"),
-            Figure("pre_start_intervals", float(ceil(after / case.default.interval_s)), "intervals", "to start ahead"),
+            Figure(
+                "pre_start_intervals",
+                float(ceil(after / case.default.interval_s)),
+                "intervals",
+                "by which nodes have to start ahead",
+            ),
             Figure(
                 "prompts_to_ridge", enough, "requests", "of mean missed input that make experts bound by arithmetic"
             ),
@@ -98,10 +109,10 @@ def warm_starts(case: Case) -> Finding:
                 "collected_requests",
                 collected.batch,
                 "requests",
-                "by a prefill unit in the time that they take to come",
+                "by a prefill unit in the time that they take to arrive",
             ),
             Figure("collection_wait_ms", collected.mean_wait_s * 1e3, "ms", "mean wait for such a batch"),
-            Figure("collection_duty", collected.duty, "ratio", "of the time that the unit then works"),
+            Figure("collection_duty", collected.duty, "ratio", "share of the time that the unit is then busy"),
             *(Figure(f"{name}_gb_per_node", size, "GB", "weights of a prefill node") for name, size in read.items()),
             *(
                 Figure(f"{name}_read_s", size / disk, "s", f"reading them at {disk:g} GB/s")
@@ -112,11 +123,11 @@ def warm_starts(case: Case) -> Finding:
     )
 
 
-def _imbalance(case: Case) -> Imbalance:
+def _imbalance(case: ClaimCase) -> Imbalance:
     return Imbalance(*(case.number(f"{of}_imbalance_ratio") for of in ("kv", "expert", "dispatch")))
 
 
-def _at(case: Case, engine: Engine, streams: int) -> OperatingPoint:
+def _at(case: ClaimCase, engine: Engine, streams: int) -> OperatingPoint:
     """The point of a batch, overlapped or not, whichever has the shorter step."""
     return point_at(engine, streams, case.day.workload.kv_tokens, constant(_imbalance(case)))
 
@@ -132,7 +143,7 @@ def _longest_prompt(engine: Engine, limit_ms: float) -> int:
     return floor((sqrt(fixed**2 + 2 * slope * limit_ms * 1e3) - fixed) / slope)
 
 
-def _prefill_s(case: Case) -> Callable[[float], float]:
+def _prefill_s(case: ClaimCase) -> Callable[[float], float]:
     """Seconds in which a prefill unit works off a number of mean requests."""
     fleet = case.default.fleet
     modelled = model_capacity(fleet, case.default.slo.tpot_ms, case.day.workload)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from planner.capacity.engines import model_capacity
 from planner.catalogue.read import hardware
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged, prefill_engine
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged, prefill_engine
 from planner.core.fleet.calibration import LEAST_POINTS
 from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import Engine
@@ -15,7 +15,7 @@ from planner.settings.scenario import WeightDtype
 _LIMITS = {"tpot": "the time per output token", "memory": "the memory", "validity": "the measured range"}
 
 
-def int8(case: Case) -> Finding:
+def int8(case: ClaimCase) -> Finding:
     """Size of the weights and time of a decode step in int8 against wider formats."""
     engine, context = decode_engine(case.scenario), case.day.workload.kv_tokens
     full = case.number("fp32_bytes_per_weight")
@@ -60,7 +60,7 @@ def int8(case: Case) -> Finding:
     )
 
 
-def tensor_cores(case: Case) -> Finding:
+def tensor_cores(case: ClaimCase) -> Finding:
     """What the claimed factor says about the path without tensor cores, and what it does to decode and prefill."""
     engine, prefill = decode_engine(case.scenario), prefill_engine(case.scenario)
     factor, few = case.number("speed_ratio"), case.number("few_streams_per_gpu")
@@ -104,7 +104,7 @@ def tensor_cores(case: Case) -> Finding:
     )
 
 
-def load_test(case: Case) -> Finding:
+def load_test(case: ClaimCase) -> Finding:
     """What a load test has to find before quantising: which limit binds; and what formats would free."""
     fleet = case.scenario.fleet
     kv_tokens = case.day.workload.kv_tokens

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from planner.capacity.engines import Modelled, model_capacity
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
 from planner.core.fleet.decode import all_reduce_us, step_us
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.shapes import WEIGHT_BYTES, active_parameters, total_parameters
@@ -13,7 +13,7 @@ _MS = 1e3
 """Microseconds of a millisecond."""
 
 
-def a100_fleet(case: Case) -> Finding:
+def a100_fleet(case: ClaimCase) -> Finding:
     """What nodes of A100 and A800 do at the scenario's latency target, and how many the published day would need."""
     engine, published = decode_engine(case.scenario), decode_engine(case.default)
     h800, a100, a800 = (
@@ -68,7 +68,7 @@ def a100_fleet(case: Case) -> Finding:
     )
 
 
-def pruned_70b(case: Case) -> Finding:
+def pruned_70b(case: ClaimCase) -> Finding:
     """The ratio and the size of the claimed FLOPs, and a dense 70 B model beside the served one."""
     served = decode_engine(case.default).model
     dense, moe = _modelled(case, case.scenario), _modelled(case, case.default)
@@ -105,7 +105,7 @@ def pruned_70b(case: Case) -> Finding:
     )
 
 
-def all_reduce(case: Case) -> Finding:
+def all_reduce(case: ClaimCase) -> Finding:
     """All-reduce of a dense model over a node's GPUs: at the batch of the latency target, and at the claimed times."""
     engine, point = decode_engine(case.scenario), _modelled(case, case.scenario).decode
     context, tp = case.day.workload.kv_tokens, engine.tensor_parallel
@@ -142,7 +142,7 @@ def all_reduce(case: Case) -> Finding:
     )
 
 
-def edge_13b(case: Case) -> Finding:
+def edge_13b(case: ClaimCase) -> Finding:
     """Most tokens per second of one stream on an edge module: memory bandwidth over the bytes of the weights."""
     formats: tuple[WeightDtype, ...] = ("bf16", "int8", "int4")
     parameters, bandwidth = case.number("parameters"), case.number("memory_gb_s")
@@ -166,7 +166,7 @@ def edge_13b(case: Case) -> Finding:
     )
 
 
-def _modelled(case: Case, scenario: Scenario) -> Modelled:
+def _modelled(case: ClaimCase, scenario: Scenario) -> Modelled:
     return model_capacity(scenario.fleet, scenario.slo.tpot_ms, case.day.workload)
 
 

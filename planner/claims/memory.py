@@ -2,7 +2,7 @@
 
 from planner.capacity.engines import imbalance_of
 from planner.catalogue.read import model
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
 from planner.core.fleet.batching import single_stream_roofline
 from planner.core.fleet.engine import GB
 from planner.core.fleet.operating import point_at
@@ -10,7 +10,7 @@ from planner.core.fleet.shapes import kv_bytes_per_token
 from planner.settings.models import GroupedAttention
 
 
-def paged_kv(case: Case) -> Finding:
+def paged_kv(case: ClaimCase) -> Finding:
     """KV cache of the context for three kinds of attention, and what pages save at the day's lengths."""
     served, dense = decode_engine(case.default), model("llama-3.1-70b")
     grouped = dense.attention
@@ -42,7 +42,7 @@ def paged_kv(case: Case) -> Finding:
     )
 
 
-def long_context(case: Case) -> Finding:
+def long_context(case: ClaimCase) -> Finding:
     """Decode at the context and the most streams that fit, per node and per stream."""
     engine, context = decode_engine(case.scenario), case.number("context_tokens")
     at, _ = imbalance_of(case.scenario.fleet.engine, engine.expert_parallel)

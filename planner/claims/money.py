@@ -1,14 +1,14 @@
 """Claims about power, electricity and night-time training."""
 
 from planner.catalogue.read import hardware
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
 from planner.claims.day import HOURS
 from planner.core.fleet.operating import request_cost
 from planner.core.fleet.shapes import active_parameters
 from planner.units import S_PER_DAY, S_PER_HOUR
 
 
-def power_per_qps(case: Case) -> Finding:
+def power_per_qps(case: ClaimCase) -> Finding:
     """Watts of one request per second from the claim's own rate, and on the published day."""
     day, node = case.day, decode_engine(case.default).hardware
     own = case.number("gpu_w") / (case.number("requests_per_day") / S_PER_DAY)
@@ -34,7 +34,7 @@ def power_per_qps(case: Case) -> Finding:
     )
 
 
-def electricity_only(case: Case) -> Finding:
+def electricity_only(case: ClaimCase) -> Finding:
     """Energy of a GPU-day in money beside what the GPU's day costs."""
     yuan = case.number("yuan_per_kwh") * case.number("gpu_w") / 1e3 * HOURS
     claimed, rate = case.number("hardware_yuan_per_day"), case.number("yuan_per_usd")
@@ -60,7 +60,7 @@ def electricity_only(case: Case) -> Finding:
     )
 
 
-def nightly_training(case: Case) -> Finding:
+def nightly_training(case: ClaimCase) -> Finding:
     """GPU-hours of the job against those that inference leaves, and the arithmetic that such a job can do."""
     day, served = case.day, decode_engine(case.default)
     gpu_hours = case.number("gpus") * case.number("hours")

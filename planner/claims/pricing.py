@@ -1,12 +1,12 @@
 """The claim about prices that follow the load."""
 
 from planner.catalogue.read import pricing_rule
-from planner.claims.base import Case, Figure, Finding, judged
+from planner.claims.base import ClaimCase, Figure, Finding, judged
 from planner.core.economics import load_pricing as rules
 from planner.core.economics.dynamic_pricing import price_steps
 
 
-def load_pricing(case: Case) -> Finding:
+def load_pricing(case: ClaimCase) -> Finding:
     """What the rule earns on the published day under three definitions of utilisation and several elasticities."""
     day, fleet = case.day, float(case.day.published.peak_nodes)
     load, nodes = day.hourly_load, day.hourly_nodes

@@ -1,6 +1,6 @@
 """Claims about how busy GPUs are."""
 
-from planner.claims.base import Case, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
 from planner.core.fleet.shapes import active_parameters, attention_shape
 
 _TERA = 1e12
@@ -8,7 +8,7 @@ _ROUNDING = 0.005
 """Of a claim in whole per cents."""
 
 
-def utilisation_82(case: Case) -> Finding:
+def utilisation_82(case: ClaimCase) -> Finding:
     """Nodes held over nodes owned, and arithmetic done over the peak of nodes that decode or prefill."""
     day, served, workload = case.day, decode_engine(case.default), case.day.workload
     model, node = served.model, served.hardware

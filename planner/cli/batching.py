@@ -1,13 +1,26 @@
 """planner batching."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.capacity import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of, within
+from planner.cli.capacity.heading import print_notes
+from planner.cli.capacity.options import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of
 from planner.cli.options import Json
 from planner.cli.output import percent, print_json, print_line, print_table
+from planner.cli.ranges import within
 from planner.errors import UsageError
+
+if TYPE_CHECKING:
+    from planner.studies.capacity.batching import (
+        BatchingDocument,
+        DepthRuleRow,
+        OneUser,
+        OneUserMemory,
+        PipelineBubble,
+        PromptCollection,
+    )
 
 _MOST_ROWS = 12
 _LONGEST_MS = 1e6
@@ -49,98 +62,112 @@ def batching(
     Latency against throughput and cost from batch 1 to the memory's cap, collection windows, batches by queue depth,
     pipeline bubbles, and one user on one node against the fleet.
     """
-    from planner.studies.capacity.batching import WINDOWS_MS, batching_study
+    from planner.studies.capacity.batching import WINDOWS_MS, study_batching
 
     study = study_of(
         node, model, weights=weights, kv=kv, gpus=gpus, target=target, kv_tokens=kv_tokens, hit=hit, sets=sets
     )
     compared = WINDOWS_MS if windows is None else _windows(windows)
-    found = batching_study(study, arrivals_per_s=rate, windows_ms=compared, tick_ms=tick, most=most, file=rules)
+    document = study_batching(study, arrivals_per_s=rate, windows_ms=compared, tick_ms=tick, most=most, file=rules)
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        _print(found)
+        _print(document)
 
 
 def _windows(text: str) -> tuple[float, ...]:
     try:
         windows = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise UsageError(f'--windows-ms "{text}" is no list of numbers; write for example 5,10,20') from error
+        raise UsageError(f'--windows-ms "{text}" is not a list of numbers; write, for example, 5,10,20') from error
     if not all(0 <= window <= _LONGEST_MS for window in windows):
         raise UsageError(f'--windows-ms "{text}": give finite numbers of at least 0 ms: 0 to {_LONGEST_MS:g}')
     return windows
 
 
-def _print(found: dict[str, Any]) -> None:
-    print_line(f"{found['model']} on {found['node']}: decode by batch")
-    rows = found["curve"]
+def _print(document: "BatchingDocument") -> None:
+    print_line(f"{document.model} on {document.node}: decode by batch")
+    _print_curve(document)
+    if document.ridge_tokens:
+        print_line(f"from {document.ridge_tokens:,.0f} tokens over all GPUs an expert is bound by arithmetic")
+    _print_collection(document.collection)
+    _print_rules(document.queue_depth_rules)
+    _print_pipelines(document.pipeline_bubbles)
+    _print_user(document.one_user)
+    print_notes(document.notes)
+
+
+def _print_curve(document: "BatchingDocument") -> None:
+    rows = document.curve
     step = max(1, len(rows) // _MOST_ROWS)
-    shown = [*rows[:-1:step], rows[-1]]
+    table = []
+    for row in (*rows[:-1:step], rows[-1]):
+        cells = [
+            f"{row.streams:g}",
+            f"{row.tpot_ms:,.1f}",
+            f"{row.tokens_per_s_per_stream:,.1f}",
+            f"{row.tokens_per_s_per_node:,.0f}",
+            f"${row.usd_per_million_tokens:,.3f}",
+        ]
+        if row.tokens_per_expert is not None:
+            cells += [f"{row.tokens_per_expert:,.1f}", percent(row.idle_expert_probability)]
+        table.append(cells)
     heads = ["streams per GPU", "ms per token", "tok/s per stream", "tok/s per node", "$/M tokens"]
-    experts = "tokens_per_expert" in rows[0]
-    table = [
-        (
-            f"{row['streams']:g}",
-            f"{row['tpot_ms']:,.1f}",
-            f"{row['tokens_per_s_per_stream']:,.1f}",
-            f"{row['tokens_per_s_per_node']:,.0f}",
-            f"${row['usd_per_million_tokens']:,.3f}",
-            *((f"{row['tokens_per_expert']:,.1f}", percent(row["idle_expert_probability"])) if experts else ()),
-        )
-        for row in shown
-    ]
-    print_table([*heads, *(("tokens per expert", "expert idle") if experts else ())], table)
-    if found["ridge_tokens"]:
-        print_line(f"from {found['ridge_tokens']:,.0f} tokens over all GPUs an expert is bound by arithmetic")
-    _print_prefill(found["collection"])
-    _print_rules(found)
-    _print_user(found["one_user"])
-    for note in found["notes"]:
-        print_line(f"  {note}")
+    of_experts = ["tokens per expert", "expert idle"] if rows[0].tokens_per_expert is not None else []
+    print_table([*heads, *of_experts], table)
 
 
-def _print_prefill(collected: dict[str, Any]) -> None:
+def _print_collection(collection: "PromptCollection") -> None:
     print_line(
-        f"prompts collected for one GPU's prefill: {collected['arrivals_per_s']:,.2f} requests/s of "
-        f"{collected['prompt_ms']:,.0f} ms each, at most {collected['largest_batch']} together"
+        f"prompts collected for one GPU's prefill: {collection.arrivals_per_s:,.2f} requests/s of "
+        f"{collection.prompt_ms:,.0f} ms each, at most {collection.largest_batch} together"
     )
     rows = [
-        (f"{row['window_ms']:g}", f"{row['batch']:,.2f}", f"{row['mean_wait_s'] * 1e3:,.1f}", percent(row["duty"]))
-        for row in collected["rows"]
+        (f"{row.window_ms:g}", f"{row.batch:,.2f}", f"{row.mean_wait_s * 1e3:,.1f}", percent(row.duty))
+        for row in collection.rows
     ]
     print_table(("window ms", "batch", "mean wait ms", "busy"), rows)
 
 
-def _print_rules(found: dict[str, Any]) -> None:
+def _print_rules(rules: "Sequence[DepthRuleRow]") -> None:
     rows = [
         (
-            row["from_depth"],
-            f"{row['streams']:g}",
-            "yes" if row["overlap"] else "no",
-            f"{row['tpot_ms']:,.1f}",
-            f"{row['tokens_per_s_per_node']:,.0f}",
-            f"${row['usd_per_million_tokens']:,.2f}",
+            row.from_depth,
+            f"{row.streams:g}",
+            "yes" if row.overlap else "no",
+            f"{row.tpot_ms:,.1f}",
+            f"{row.tokens_per_s_per_node:,.0f}",
+            f"${row.usd_per_million_tokens:,.2f}",
         )
-        for row in found["queue_depth_rules"]
+        for row in rules
     ]
     print_line("decode batch by queue depth")
     heads = ("from requests waiting", "streams per GPU", "<overlap", "ms per token", "tok/s per node", "$/M tokens")
     print_table(heads, rows)
-    for row in found["pipeline_bubbles"]:
+
+
+def _print_pipelines(bubbles: "Sequence[PipelineBubble]") -> None:
+    for each in bubbles:
         print_line(
-            f"a pipeline of {row['stages']} stages with {row['micro_batches']} micro-batches would idle "
-            f"{percent(row['bubble'])} of the time"
+            f"a pipeline of {each.stages} stages with {each.micro_batches} micro-batches would idle "
+            f"{percent(each.bubble)} of the time"
         )
 
 
-def _print_user(user: dict[str, Any]) -> None:
-    print_line(f"one user on one node, weights {user['weights']}: {user['memory']}")
-    if not user["fits"]:
+def _print_user(user: "OneUser | OneUserMemory") -> None:
+    from planner.studies.capacity.batching import OneUser
+
+    print_line(f"one user on one node, weights {user.weights}: {user.memory}")
+    if not isinstance(user, OneUser):
         return
+    speeds, costs, times = user.tokens_per_s, user.usd_per_million_tokens, user.times_the_fleet
     rows = [
-        (name, f"{rate:,.1f}", f"${user['usd_per_million_tokens'][name]:,.2f}", f"{user['times_the_fleet'][name]:,.0f}")
-        for name, rate in user["tokens_per_s"].items()
+        (name, f"{speed:,.1f}", f"${cost:,.2f}", f"{ratio:,.0f}")
+        for name, speed, cost, ratio in (
+            ("roofline", speeds.roofline, costs.roofline, times.roofline),
+            ("modelled", speeds.modelled, costs.modelled, times.modelled),
+            ("reported", speeds.reported, costs.reported, times.reported),
+        )
     ]
     print_table(("<speed", "tokens/s", "$/M tokens", "times the fleet's cost"), rows)
-    print_line(f"  {user['why']}")
+    print_line(f"  {user.why}")

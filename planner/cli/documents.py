@@ -7,24 +7,28 @@ from types import GenericAlias
 from typing import Any
 
 DOCUMENTS: dict[str, tuple[str, ...]] = {
-    "batching": (),
-    "capacity": (),
-    "capacity cache": (),
-    "capacity fit": (),
-    "capacity route": (),
+    "batching": ("planner.studies.capacity.batching:BatchingDocument",),
+    "capacity": (
+        "planner.capacity.documents:CapacityOverview",
+        "planner.capacity.documents:CapacityCurve",
+        "planner.studies.capacity.check:CapacityCheck",
+    ),
+    "capacity cache": ("planner.studies.capacity.disk_cache:DiskCacheSizes",),
+    "capacity fit": ("planner.studies.capacity.fit:DecodeFit",),
+    "capacity route": ("planner.studies.capacity.mixed_fleet:MixRouting",),
     "compare": ("planner.studies.compare.document:ComparisonDocument",),
     "config show": ("planner.catalogue.documents:EffectiveConfig",),
     "doctor": ("planner.cli.doctor_checks:DoctorReport",),
-    "experts": (),
+    "experts": ("planner.studies.capacity.experts:ExpertPlacement",),
     "export": ("planner.export.documents:ExportDocument",),
-    "forecast": (),
+    "forecast": ("planner.studies.forecast.document:ForecastDocument",),
     "optimize": ("planner.studies.bound.document:BoundDocument",),
     "plan": ("planner.runs.documents:PlanDocument",),
     "pricing": ("planner.studies.pricing.document:PricingDocument",),
     "reference": ("planner.studies.reference:ReferenceDocument",),
-    "replay": (),
+    "replay": ("planner.studies.replay.document:ReplayDocument",),
     "report": ("planner.report.write:ReportFiles",),
-    "resilience": (),
+    "resilience": ("planner.studies.resilience.document:ResilienceDocument",),
     "run delete": ("planner.runs.documents:RunDeleted",),
     "run diff": ("planner.runs.diff:RunDifference",),
     "run list": ("planner.runs.figures:RunFigures[]",),
@@ -42,7 +46,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "trace import": ("planner.trace.documents:ImportAccount",),
     "trace list": ("planner.trace.documents:TraceSummary[]",),
     "trace show": ("planner.trace.documents:TraceDescription",),
-    "what-if": (),
+    "what-if": ("planner.claims:JudgedClaim", "planner.claims:JudgedClaim[]"),
 }
 """By command: "module:Class" for each kind of document that it may print, with [] behind it for a list of them."""
 

@@ -3,13 +3,16 @@
 import time
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.capacity import within
 from planner.cli.options import Json
 from planner.cli.output import print_json, print_line, print_table
+from planner.cli.ranges import within
+
+if TYPE_CHECKING:
+    from planner.studies.capacity.experts import ExpertPlacement
 
 _MOST_LAYERS = 12
 _SECONDS = within("give a number of seconds, inf for no limit", 0, inf)
@@ -40,41 +43,36 @@ def experts(
     Hierarchical where the nodes divide the expert groups, so that a group's experts stay on one node; global
     otherwise. Without --load, lognormal loads are drawn.
     """
-    from planner.core.fleet.experts import Layout, document, moves, place, warm_up
-    from planner.studies.capacity.expert_loads import check_size, draw_loads, read_loads, read_slots
+    from planner.core.fleet.experts import Layout
+    from planner.studies.capacity.expert_loads import draw_loads, read_loads
+    from planner.studies.capacity.experts import place_experts
 
-    loads = draw_loads(layers, drawn_experts, sigma, seed) if load is None else read_loads(load)
-    check_size(len(loads), "layers", replicas, "--replicas")
-    layout = Layout(replicas, groups, nodes, gpus)
-    before = read_slots(previous, len(loads), replicas) if previous else None
-    warm_up()
-    begin = time.perf_counter()
-    placement = place(loads, layout, lambda: time.perf_counter() - begin < search_s)
-    seconds = time.perf_counter() - begin
-    found = {
-        **document(placement, loads.shape[1]),
-        "loads": "drawn" if load is None else str(load),
-        "seconds": seconds,
-        "moves": None if before is None else moves(before, placement.slots, gpus),
-    }
+    placement = place_experts(
+        draw_loads(layers, drawn_experts, sigma, seed) if load is None else read_loads(load),
+        Layout(replicas=replicas, groups=groups, nodes=nodes, gpus=gpus),
+        source="drawn" if load is None else str(load),
+        search_s=search_s,
+        previous=previous,
+        clock=time.perf_counter,
+    )
     if as_json:
-        print_json(found)
+        print_json(placement)
     else:
-        _print(found)
+        _print(placement)
 
 
-def _print(found: dict[str, Any]) -> None:
-    layers = found["layers"]
+def _print(placement: "ExpertPlacement") -> None:
+    layers = placement.layers
     print_line(
-        f"{len(layers)} layers of {len(layers[0]['replicas'])} experts, {found['policy']}, loads {found['loads']}"
+        f"{len(layers)} layers of {len(layers[0].replicas)} experts, {placement.policy}, loads {placement.loads}"
     )
     print_line(
-        f"  heaviest GPU over the mean: {found['balance_mean']:.4f} on average, {found['balance_worst']:.4f} at worst; "
-        f"no placement is better than {found['bound_mean']:.4f}; {found['seconds']:.3f} s"
+        f"  heaviest GPU over the mean: {placement.balance_mean:.4f} on average, {placement.balance_worst:.4f} at "
+        f"worst; no placement is better than {placement.bound_mean:.4f}; {placement.seconds:.3f} s"
     )
-    if found["moves"] is not None:
-        print_line(f"  {found['moves']:,} copies have to be loaded that were not on their GPU before")
-    rows = [(number, f"{layer['balance']:.4f}", f"{layer['bound']:.4f}") for number, layer in enumerate(layers)]
+    if placement.moves is not None:
+        print_line(f"  {placement.moves:,} copies have to be loaded that were not on their GPU before")
+    rows = [(number, f"{layer.balance:.4f}", f"{layer.bound:.4f}") for number, layer in enumerate(layers)]
     print_table(("layer", "balance", "bound"), rows[:_MOST_LAYERS])
     if len(rows) > _MOST_LAYERS:
         print_line(f"{len(rows) - _MOST_LAYERS} further layers: --json prints them all, with every slot")

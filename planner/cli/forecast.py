@@ -1,12 +1,18 @@
 """planner forecast."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from planner.studies.forecast.document import ForecastDocument, LeadError, MethodScore
 
 _WEEK_H = 168
 _DAY_S = 86_400
@@ -18,14 +24,14 @@ def forecast(
     scenario: ScenarioName = None,
     trace: Annotated[
         list[str] | None,
-        typer.Option("--trace", metavar="T", help="A stored trace; repeated, traces that follow each other."),
+        typer.Option("--trace", metavar="T", help="A stored trace; repeat it for traces that follow each other."),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
             "--method",
             metavar="M",
-            help="seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: those that need no extra.",
+            help="seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: every one that needs no extra.",
         ),
     ] = "all",
     horizon: Annotated[
@@ -39,16 +45,16 @@ def forecast(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast demand, and say how good forecasts have been.
+    """Forecast demand, and show how good past forecasts would have been.
 
     Every interval of the stored days is forecast from those before it, by each method; then the time after the last
-    interval, by the method that missed the least, with quantiles from its own past errors. Draws the scenario's trace
-    if it is not stored yet; that needs more than one season, for example --set trace.days=14.
+    interval, by the method with the smallest errors, with quantiles from its own past errors. Draws the scenario's
+    trace if it is not stored yet; that needs more than one season, for example --set trace.days=14.
     """
     from planner.core.forecast import BUILT_IN, METHODS
     from planner.errors import UsageError
-    from planner.studies.forecast import document
-    from planner.studies.forecast import forecast as run_forecast
+    from planner.studies.forecast.run import forecast as run_forecast
+    from planner.studies.forecast.summary import summarise
 
     if method not in ("all", *METHODS):
         raise UsageError(f'--method: no forecast method "{method}"; use all or one of {", ".join(METHODS)}')
@@ -65,83 +71,86 @@ def forecast(
             progress=progress,
             drawing=drawing,
         )
-    found = document(done)
+    document = summarise(done)
     if out is not None:
         from planner.report.forecast_page import write_forecast_page
 
         files = write_forecast_page(done.test, done.trace, loaded.zone, out)
-        found |= {"page": str(out / "index.html"), "files": [str(file) for file in files]}
+        document = replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        _print(found)
+        _print(document)
 
 
 def _seconds(hours: float) -> int:
     from planner.errors import UsageError
 
     if not 0 < hours <= 2 * _WEEK_H:
-        raise UsageError(f"--horizon {hours:g}: give hours above 0 and at most {2 * _WEEK_H}")
+        raise UsageError(f"--horizon {hours:g} is out of range; give hours above 0 and at most {2 * _WEEK_H}")
     return max(60, round(hours * 3600))
 
 
-def _print(found: dict[str, Any]) -> None:
-    past, minutes = found["history"], found["interval_s"] // 60
+def _print(document: "ForecastDocument") -> None:
+    history, minutes, horizon_h = document.history, document.interval_s // 60, document.horizon_s / 3600
+    start, end = history.start.isoformat(), history.end.isoformat()
+    print_line(f"trace {document.trace}: {history.intervals:,} intervals of {minutes} min, {start} to {end}")
     print_line(
-        f"trace {found['trace']}: {past['intervals']:,} intervals of {minutes} min, {past['start']} to {past['end']}"
+        f"each of {document.methods[0].intervals:,} intervals from {document.scored_from.isoformat()} on forecast from "
+        f"those before it, up to {horizon_h:g} h ahead, season {document.season}"
     )
-    first = found["methods"][0]
-    print_line(
-        f"each of {first['intervals']:,} intervals from {found['scored_from']} on forecast from those before it, "
-        f"up to {found['horizon_s'] / 3600:g} h ahead, season {found['season']}"
-    )
-    shown = [index for index, lead in enumerate(first["wape_by_lead"]) if _is_shown(index, lead, first)]
-    leads = [f"{_lead(first['wape_by_lead'][index]['lead_s'])} ahead" for index in shown]
-    shares = list(first["coverage"])
+    _print_scores(document.methods)
+    best = document.best
+    print_line(f"least WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
+    print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s")
+    _print_ahead(document)
+    if document.page is not None and document.files is not None:
+        print_line(f"{document.page}: {len(document.files)} files")
+
+
+def _print_scores(methods: "Sequence[MethodScore]") -> None:
+    """A row per method and series: errors over all leads and at some, and how many actuals quantiles covered."""
+    leads = methods[0].wape_by_lead
+    shown = [index for index in range(len(leads)) if _is_shown(index, leads)]
     rows = [
         (
-            each["series"].replace("_", " "),
-            each["method"],
-            percent(each["mape"]),
-            percent(each["wape"]),
-            "-" if each["bias"] is None else f"{each['bias']:+.1%}",
-            *(percent(each["wape_by_lead"][index]["wape"]) for index in shown),
-            *(percent(value) for value in each["coverage"].values()),
+            each.series.replace("_", " "),
+            each.method,
+            percent(each.mape),
+            percent(each.wape),
+            "-" if each.bias is None else f"{each.bias:+.1%}",
+            *(percent(each.wape_by_lead[index].wape) for index in shown),
+            *(percent(share) for share in each.coverage.values()),
         )
-        for each in sorted(found["methods"], key=lambda each: str(each["series"]))
+        for each in sorted(methods, key=lambda each: each.series)
     ]
-    heads = ("<series", "<method", "MAPE", "WAPE", "bias", *leads, *(f"≤ {share}" for share in shares))
-    print_table(heads, rows)
-    best = found["best"]
-    print_line(f"least WAPE: {best['method']} (input {best['input_tokens']}, output {best['output_tokens']})")
-    print_line(f"forecast of the {found['horizon_s'] / 3600:g} h after {past['end']} by {best['method']}, tokens/s")
-    _print_ahead(found, shares)
-    if "page" in found:
-        print_line(f"{found['page']}: {len(found['files'])} files")
+    ahead = (f"{_lead(leads[index].lead_s)} ahead" for index in shown)
+    quantiles = (f"≤ {name}" for name in methods[0].coverage)
+    print_table(("<series", "<method", "MAPE", "WAPE", "bias", *ahead, *quantiles), rows)
 
 
-def _print_ahead(found: dict[str, Any], shares: list[str]) -> None:
+def _print_ahead(document: "ForecastDocument") -> None:
     """A row per hour, or per six hours where that is long."""
-    ahead, step_s = found["forecast"]["intervals"], found["interval_s"]
-    every = max(1, (3600 if found["horizon_s"] <= 2 * _DAY_S else 6 * 3600) // step_s)
+    step_s = document.interval_s
+    every = max(1, (3600 if document.horizon_s <= 2 * _DAY_S else 6 * 3600) // step_s)
     rows = [
         (
-            each["start"][:16].replace("T", " "),
+            f"{each.start:%Y-%m-%d %H:%M}",
             *(
-                "-" if value is None else f"{value / step_s:,.0f}"
-                for name in ("input_tokens", "output_tokens")
-                for value in each[name].values()
+                "-" if tokens is None else f"{tokens / step_s:,.0f}"
+                for expected in (each.input_tokens, each.output_tokens)
+                for tokens in expected.values()
             ),
         )
-        for each in ahead[::every]
+        for each in document.forecast.intervals[::every]
     ]
-    print_table(
-        ("<interval", *(f"{name} {key}".strip() for name in ("input", "output") for key in ("", *shares))), rows
-    )
+    quantiles = list(document.methods[0].coverage)
+    heads = (f"{series} {name}".strip() for series in ("input", "output") for name in ("", *quantiles))
+    print_table(("<interval", *heads), rows)
 
 
-def _is_shown(index: int, lead: dict[str, Any], tested: dict[str, Any]) -> bool:
-    return index in (0, len(tested["wape_by_lead"]) - 1) or lead["lead_s"] in _LEADS_S
+def _is_shown(index: int, leads: "Sequence[LeadError]") -> bool:
+    return index in (0, len(leads) - 1) or leads[index].lead_s in _LEADS_S
 
 
 def _lead(seconds: int) -> str:

@@ -1,12 +1,15 @@
 """planner resilience."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, moment, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+
+if TYPE_CHECKING:
+    from planner.studies.resilience.document import ReplayChecks, ResilienceByRole, ResilienceDocument
 
 
 def resilience(
@@ -20,27 +23,27 @@ def resilience(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="Cover the demand from then on [default: busiest hour]."),
+        typer.Option("--from", metavar="TIME", help="Cover the demand from this time on [default: busiest hour]."),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Cover the demand up to then.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Cover the demand up to this time.")] = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Spare units so that failures of nodes do not show (N+k), and their cost.
+    """Spare units that keep failures of nodes from showing (N+k), and their cost.
 
     Nodes fail at failures.per_node_per_day, or at a published rate, and take their unit down until it is repaired and
     started. From probabilities; --replay runs every request of the window through fleets whose units fail.
     """
     from planner.errors import UsageError
-    from planner.studies.resilience import SEEDS
-    from planner.studies.resilience import resilience as resilience_of
+    from planner.studies.resilience.run import SEEDS
+    from planner.studies.resilience.run import resilience as run_resilience
 
     if seeds is not None and not replays:
-        raise UsageError("--seeds are draws of failures to replay; add --replay")
+        raise UsageError("--seeds is the number of draws of failures to replay; add --replay")
     loaded = scenario_of(scenario, sets).scenario
     with progress_bar("replaying" if replays else "drawing") as progress:
-        found = resilience_of(
+        document = run_resilience(
             store_at(db),
             loaded,
             target=target,
@@ -52,59 +55,64 @@ def resilience(
             progress=progress,
         )
     if as_json:
-        print_json(found)
+        print_json(document)
     else:
-        _print(found)
+        _print(document)
 
 
-def _print(found: dict[str, Any]) -> None:
-    print_line(f"{found['scenario']}, {found['policy']}, {found['window_start']} to {found['window_end']}")
+def _print(document: "ResilienceDocument") -> None:
+    window = f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"
+    print_line(f"{document.scenario}, {document.policy}, {window}")
+    spares = " and ".join(f"{role.spare_units} {name} units" for name, role in document.roles.named)
     lines = (
-        ("a node fails", f"{found['per_node_per_day']:.3g} times a day ({found['rate_source']})"),
-        ("and is gone for", f"{found['repair_s']:,} s of repair, {found['start_up_s']:,} s of start-up"),
-        ("target", f"enough units of both roles in {percent(found['target'], 3)} of the time"),
-        ("without spares", percent(found["attainment_without_spares"], 3)),
+        ("a node fails", f"{document.per_node_per_day:.3g} times a day ({document.rate_source})"),
+        ("and is gone for", f"{document.repair_s:,} s of repair, {document.start_up_s:,} s of start-up"),
+        ("target", f"enough units of both roles in {percent(document.target, 3)} of the time"),
+        ("without spares", percent(document.attainment_without_spares, 3)),
         (
             "with spares",
-            f"{percent(found['attainment'], 3)}: "
-            + " and ".join(f"{role['spare_units']} {name} units" for name, role in found["roles"].items())
-            + f", {found['spare_nodes']:,} nodes, {usd(found['spare_cost_usd_per_day'])} a day",
+            f"{percent(document.attainment, 3)}: {spares}, {document.spare_nodes:,} nodes, "
+            f"{usd(document.spare_cost_usd_per_day)} a day",
         ),
     )
     print_line()
     for label, text in lines:
         print_line(f"  {label:<22}{text}")
-    if found["nodes_beyond_fleet"]:
+    if document.nodes_beyond_fleet:
         print_line(
-            f"  note: the fleet of {found['fleet_nodes']:,} lacks {found['nodes_beyond_fleet']:,} nodes for them"
+            f"  note: the fleet of {document.fleet_nodes:,} lacks {document.nodes_beyond_fleet:,} nodes for them"
         )
+    _print_roles(document.roles)
+    if document.replays is not None:
+        _print_replays(document.replays)
+
+
+def _print_roles(roles: "ResilienceByRole") -> None:
     heads = ("<role", "nodes each", "needed", "planned", "MTBF h", "up", "down, mean", "spare", "enough of the time")
     rows = [
         (
             name,
-            role["unit_nodes"],
-            role["needed_units"],
-            role["planned_units"],
-            "-" if role["mtbf_h"] is None else f"{role['mtbf_h']:,.1f}",
-            percent(role["availability"], 3),
-            f"{role['expected_units_down']:.3f}",
-            each["spare_units"],
-            percent(each["attainment"], 4),
+            role.unit_nodes,
+            role.needed_units,
+            role.planned_units,
+            "-" if role.mtbf_h is None else f"{role.mtbf_h:,.1f}",
+            percent(role.availability, 3),
+            f"{role.expected_units_down:.3f}",
+            each.spare_units,
+            percent(each.attainment, 4),
         )
-        for name, role in found["roles"].items()
-        for each in role["attainment_by_spares"]
+        for name, role in roles.named
+        for each in role.attainment_by_spares
     ]
     print_table(heads, rows)
-    if found["replays"]:
-        _print_replays(found["replays"])
 
 
-def _print_replays(kinds: dict[str, Any]) -> None:
+def _print_replays(replays: "ReplayChecks") -> None:
     heads = (
         "<replays",
         "seeds",
         "units failed",
-        "begun again",
+        "restarted",
         "enough",
         "TTFT met",
         "TPOT met",
@@ -113,21 +121,22 @@ def _print_replays(kinds: dict[str, Any]) -> None:
     )
     rows = [
         (
-            kind.replace("_", " "),
-            len(found["seeds"]),
-            " + ".join(f"{each['units']:,}" for each in found["failures"].values()),
-            " + ".join(f"{each['requests']:,}" for each in found["failures"].values()),
-            percent(found["covered"], 2),
-            percent(found["ttft_attainment"], 2),
-            percent(found["tpot_attainment"], 2),
-            percent(found["both_attainment"], 2),
-            percent(found["worst_both_attainment"], 2),
+            name,
+            len(check.seeds),
+            f"{check.failures.prefill.units:,} + {check.failures.decode.units:,}",
+            f"{check.failures.prefill.requests:,} + {check.failures.decode.requests:,}",
+            percent(check.covered, 2),
+            percent(check.ttft_attainment, 2),
+            percent(check.tpot_attainment, 2),
+            percent(check.both_attainment, 2),
+            percent(check.worst_both_attainment, 2),
         )
-        for kind, found in kinds.items()
+        for name, check in replays.named
     ]
     print_table(heads, rows, "means over seeds; units and requests: prefill + decode, of all seeds")
-    if not any(each["units"] for each in kinds["with_failures"]["failures"].values()):
+    failures = replays.with_failures.failures
+    if not (failures.prefill.units or failures.decode.units):
         print_line(
-            "note: no unit failed in any of these draws, the window is short; give more --seeds, "
-            "or a higher failures.per_node_per_day to see what a failure does"
+            "note: no unit failed in any of these draws, because the window is short; give more --seeds, or a higher "
+            "failures.per_node_per_day to see what a failure does"
         )

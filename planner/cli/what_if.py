@@ -1,11 +1,14 @@
 """planner what-if."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Json
 from planner.cli.output import number, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from planner.claims import JudgedClaim
 
 
 def what_if(
@@ -16,31 +19,30 @@ def what_if(
 
     A claim's settings can be planned with `planner plan --what-if NAME`.
     """
-    from planner.catalogue.read import built_in
-    from planner.claims import FINDINGS, document
+    from planner.claims import JUDGES, judge_claim
 
     if name is not None:
-        found = document(built_in("what_if", name) or name)
+        claim = judge_claim(name)
         if as_json:
-            print_json(found)
+            print_json(claim)
         else:
-            _print(found)
+            _print(claim)
         return
-    documents = [document(known) for known in FINDINGS]
+    claims = [judge_claim(each) for each in JUDGES]
     if as_json:
-        print_json(documents)
+        print_json(claims)
     else:
-        rows = [(each["name"], each["verdict"], each["title"]) for each in documents]
+        rows = [(claim.name, claim.verdict, claim.title) for claim in claims]
         print_table(("<what-if", "<verdict", "<claim"), rows)
 
 
-def _print(found: dict[str, Any]) -> None:
-    print_line(f"{found['name']}: {found['title']}")
-    print_line(f"  claimed by {found['source']}: {found['claim']}")
-    print_line(f"  {found['verdict']}: {found['summary']}")
-    for path, value in found["set"].items():
+def _print(claim: "JudgedClaim") -> None:
+    print_line(f"{claim.name}: {claim.title}")
+    print_line(f"  claimed by {claim.source}: {claim.claim}")
+    print_line(f"  {claim.verdict}: {claim.summary}")
+    for path, value in claim.set.items():
         print_line(f"  sets {path} = {value}")
-    rows = [(f["name"].replace("_", " "), _number(f["value"]), f["unit"], f["meaning"]) for f in found["figures"]]
+    rows = [(each.name.replace("_", " "), _number(each.value), each.unit, each.meaning) for each in claim.figures]
     print_table(("<figure", "value", "<unit", "<meaning"), rows)
 
 

@@ -1,7 +1,7 @@
 """What units do with the requests of a trace: capacities modelled from the hardware up, and latency limits."""
 
-from planner.capacity.engines import Modelled, Workload, model_capacity, with_capacity
-from planner.capacity.units import LatencyLimits, latency_limits, prompts_of
+from planner.capacity.engines import Modelled, Workload, WorkloadRow, model_capacity, with_capacity
+from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, prompts_of
 from planner.core.policy import policies_in
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -17,7 +17,7 @@ def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) ->
 def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
     """What a trace asks for per token. Raises UsageError where it asks for nothing to model, TraceError for windows."""
     stored.check_requests(trace)
-    (row,) = session.rows("trace_workload", trace_id=trace.trace_id)
+    (row,) = session.records("trace_workload", WorkloadRow, trace_id=trace.trace_id)
     return Workload.of_row(row, trace.name)
 
 
@@ -45,4 +45,5 @@ def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Lat
 def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits:
     """What units do within the latency targets, modelled. Raises UsageError."""
     kv_tokens = modelled_workload(session, trace).kv_tokens
-    return latency_limits(scenario, kv_tokens, prompts_of(session.rows("trace_prompts", trace_id=trace.trace_id)))
+    prompts = prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
+    return latency_limits(scenario, kv_tokens, prompts)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import hardware
-from planner.claims import document
+from planner.claims import judge_claim
 from planner.core.demand import Grid
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy import Policy, Seen, Sight
@@ -70,10 +70,10 @@ def _claim_notes(scenario: Scenario) -> list[str]:
     """What was claimed, and whether it can hold, where the scenario takes a claim's settings."""
     if scenario.what_if is None:
         return []
-    claim = document(scenario.what_if)
+    judged = judge_claim(scenario.what_if)
     return [
-        f"what-if {claim['name']}, claimed by {claim['source']}: {claim['claim']}",
-        f"what-if {claim['name']}, {claim['verdict']}: {claim['summary']}",
+        f"what-if {judged.name}, claimed by {judged.source}: {judged.claim}",
+        f"what-if {judged.name}, {judged.verdict}: {judged.summary}",
     ]
 
 

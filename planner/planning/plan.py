@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from planner.capacity.units import latency_notes
+from planner.capacity.latency import latency_notes
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
 from planner.files import version

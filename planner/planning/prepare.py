@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
 from planner.core.demand import Demand
 from planner.core.policy import Entry

@@ -1,15 +1,15 @@
 """Charts of a forecast: what was and what is expected with its quantiles; errors by how far ahead."""
 
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import altair as alt
 import numpy as np
 import polars as pl
 
+from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import SERIES, BackTest, Tested
 from planner.report.drawing import Chart, finish_chart, inline_values
-from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, iso
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
 _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
@@ -42,14 +42,14 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     description = (
         f"Token rates of the last days (solid) and as {method} forecasts them {hours:g} h ahead (dashed), until "
         f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
-        "what past errors make of the forecast, and the light one up to the 0.99 quantile, where both are known."
+        "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has all."
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> Any:
+def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
@@ -109,8 +109,8 @@ def error_chart(test: BackTest) -> Chart:
         for series in SERIES
     ]
     description = (
-        f"Sum of misses over the sum of what came, by how far ahead the forecast was made, for "
-        f"{', '.join(names)}; over all intervals from {test.first:,} intervals of history on."
+        f"Sum of absolute errors over the sum of actuals, by how far ahead the forecast was made, for "
+        f"{', '.join(names)}; over all intervals after the first {test.first:,}."
     )
     return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
 
@@ -120,7 +120,9 @@ def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
     grid = test.demand.grid
     past = min(grid.count, _DAYS_SHOWN * S_PER_DAY // grid.interval_s)
     starts = grid.end_us + np.arange(-past, test.horizon) * grid.interval_s * US_PER_S
-    columns: dict[str, Any] = {"interval_start": [from_us(int(start), zone).isoformat() for start in starts]}
+    columns: dict[str, list[str] | Floats] = {
+        "interval_start": [from_us(int(start), zone).isoformat() for start in starts]
+    }
     for each in test.of(test.best()).values():
         name = each.series.removesuffix("_tokens")
         actual = getattr(test.demand, each.series)[grid.count - past :].astype(np.float64)
@@ -128,7 +130,7 @@ def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
         columns[f"{name}_tokens_per_s"] = np.concatenate([actual, unknown]) / grid.interval_s
         rows = {"forecast": np.concatenate([each.before[grid.count - past :], each.ahead])}
         rows |= {
-            f"q{100 * share:g}": np.concatenate([np.full(past, np.nan), values])
+            quantile_name(share): np.concatenate([np.full(past, np.nan), values])
             for share, values in each.quantiles.items()
         }
         columns |= {f"{name}_{key}_tokens_per_s": values / grid.interval_s for key, values in rows.items()}

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest
 from planner.report.forecast_charts import forecast_charts
 from planner.report.pages import write_page
@@ -43,7 +44,10 @@ def _scores(test: BackTest) -> pl.DataFrame:
             "MAPE_%": _percent(each.score.mape),
             "WAPE_%": _percent(each.score.wape),
             "bias_%": _percent(each.score.bias),
-            **{f"actual_at_most_q{100 * share:g}_%": _percent(value) for share, value in each.score.coverage.items()},
+            **{
+                f"actual_at_most_{quantile_name(share)}_%": _percent(value)
+                for share, value in each.score.coverage.items()
+            },
         }
         for each in test.tested
     ]

@@ -67,7 +67,8 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
     ]
     description = (
         f"Share of requests with a first token within {slo.ttft_ms:,.0f} ms, and with at most {slo.tpot_ms:,.1f} ms "
-        "per further token. Who was rejected, or was not done at the end though the time had passed, was not in time."
+        "per further token. Requests that were rejected, or had not finished at the end though their time had passed, "
+        "were not in time."
     )
     return finish_chart(
         "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)

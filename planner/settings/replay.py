@@ -9,6 +9,7 @@ from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
 BalancerName = Literal[
     "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
 ]
+QueueMode = Literal["at-once", "window", "depth"]
 
 
 class ReplaySettings(Closed):
@@ -20,7 +21,7 @@ class ReplaySettings(Closed):
     """Who sends requests to decode units; they keep no prefixes, so not prefix-aware."""
     ranks: Literal["measured", "exact"]
     """Whether the GPUs of a decode unit enter by the measured imbalance, or are kept one by one."""
-    queue_mode: Literal["at-once", "window", "depth"]
+    queue_mode: QueueMode
     """When a prefill pass starts: at once, after a collection window, or with a batch by queue depth."""
     window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Collection window of mode window, ms."""

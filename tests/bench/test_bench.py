@@ -183,6 +183,8 @@ def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> Non
 def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
     """The busiest hour of the published day with warm-up and cool-down, from the stored table to percentiles."""
     from planner.studies.replay import run as replaying
+    from planner.studies.replay.requests import requests_of
+    from planner.studies.replay.rules import queue_rules
 
     store = Store(tmp_path / "planner.duckdb")
     scenario = load_scenario().scenario
@@ -194,7 +196,7 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
 
     def read() -> None:
         with store.read() as session:
-            for batch in replaying.requests_of(session, done.trace, done.window):
+            for batch in requests_of(session, done.trace, done.results.window):
                 assert len(batch)
 
     def stages() -> tuple[float, float]:
@@ -202,10 +204,10 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
         from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 
         with store.read() as session:
-            chunks = list(replaying.requests_of(session, done.trace, done.window))
-        rules = replaying.queue_rules(scenario.replay, done.trace, sessions=False)
-        prefill = PrefillStage(done.service, done.prefill_lives, rules, done.span)
-        decode = DecodeStage(done.service, done.decode_lives, rules, done.span)
+            chunks = list(requests_of(session, done.trace, done.results.window))
+        rules, results = queue_rules(scenario.replay, done.trace, sessions=False), done.results
+        prefill = PrefillStage(results.service, results.lives["prefill"], rules, results.span)
+        decode = DecodeStage(results.service, results.lives["decode"], rules, results.span)
         begin = time.perf_counter()
         handed = [*(prefill.feed(chunk) for chunk in chunks), prefill.finish()]
         middle = time.perf_counter()

@@ -13,8 +13,9 @@ from planner.capacity.engines import Workload, imbalance_of, model_capacity, wit
 from planner.catalogue.scenarios import load_scenario
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.capacity.overview import over_batch, over_ep, over_hit, over_kv, study_of_names
-from planner.studies.capacity.overview import overview as overview_of
+from planner.studies.capacity.curves import sweep_batch, sweep_ep, sweep_hit, sweep_kv
+from planner.studies.capacity.overview import describe_capacity
+from planner.studies.capacity.study import EngineStudy, make_study
 from tests.conftest import Cli
 
 DAY = Workload.named("deepseek-2025-02-27")
@@ -24,10 +25,8 @@ def scenario(*overrides: str) -> Scenario:
     return load_scenario(None, list(overrides)).scenario
 
 
-def study(**changes: object):  # type: ignore[no-untyped-def]
-    given_ = {"node": "h800", "model_name": "deepseek-r1", "overrides": [], "workload": None}
-    given_ |= {"kv_tokens": None, "hit_ratio": None, "target_ms": None, "decode_gpus": None}
-    return study_of_names(**{**given_, **changes})  # type: ignore[arg-type]
+def study(target_ms: float | None = None) -> EngineStudy:
+    return make_study("h800", "deepseek-r1", [], target_ms=target_ms)
 
 
 def test_the_check_prints_every_published_point(cli: Cli) -> None:
@@ -63,35 +62,36 @@ def test_every_model_runs_on_every_node(cli: Cli, node: str, model: str) -> None
 
 
 def test_a_batch_curve_trades_latency_for_cost() -> None:
-    rows = over_batch(study())
-    assert rows[0]["streams"] == 1
-    latency, cost = ([row[name] for row in rows] for name in ("tpot_ms", "usd_per_million_tokens"))
+    rows = sweep_batch(study())
+    assert rows[0].streams == 1
+    latency, cost = [row.tpot_ms for row in rows], [row.usd_per_million_tokens for row in rows]
     assert latency == sorted(latency)
     assert cost == sorted(cost, reverse=True)
 
 
 def test_a_longer_context_never_raises_the_throughput_at_a_target() -> None:
-    rows = over_kv(study(target_ms=30.0))
-    rates = [row["tokens_per_s_per_node"] for row in rows]
+    rows = sweep_kv(study(target_ms=30.0))
+    rates = [row.tokens_per_s_per_node for row in rows]
     assert rates == sorted(rates, reverse=True)
-    assert rows[0]["streams"] > 0
-    assert (rows[-1]["streams"], rows[-1]["usd_per_million_tokens"]) == (0, None)
+    assert rows[0].streams > 0
+    assert (rows[-1].streams, rows[-1].usd_per_million_tokens) == (0, None)
 
 
 def test_hits_make_input_cheaper() -> None:
-    rows = over_hit(study())
-    assert rows[0]["hit_ratio"] == 0
-    assert rows[0]["tokens_per_s_per_node"] == rows[0]["missed_tokens_per_s_per_node"]
-    costs = [row["usd_per_million_tokens"] for row in rows]
+    rows = sweep_hit(study())
+    assert rows[0].hit_ratio == 0
+    assert rows[0].tokens_per_s_per_node == rows[0].missed_tokens_per_s_per_node
+    costs = [row.usd_per_million_tokens for row in rows]
     assert costs == sorted(costs, reverse=True)
 
 
 def test_an_ep_size_that_cannot_serve_says_why() -> None:
-    rows = {row["ep"]: row for row in over_ep(study())}
-    assert "does not fit H800" in rows[8]["why"]
-    assert rows[144]["tokens_per_s_per_node"] == overview_of(study())["decode"]["tokens_per_s_per_node"]
-    assert rows[144]["redundant_experts"] == 32
-    assert all(row["streams"] == 0 or "limited by" in row["why"] for row in rows.values())
+    rows = {row.ep: row for row in sweep_ep(study())}
+    assert "does not fit H800" in rows[8].why
+    assert rows[8].reason == "memory"
+    assert rows[144].tokens_per_s_per_node == describe_capacity(study()).decode.tokens_per_s_per_node
+    assert rows[144].redundant_experts == 32
+    assert all(row.streams == 0 or ("limited by" in row.why and row.reason is None) for row in rows.values())
 
 
 @pytest.mark.parametrize("what", ["batch", "kv", "hit", "ep"])
@@ -114,7 +114,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--weights", "int3"), "fleet.engine.weights"),
         (("--gpus", "100"), "EP100 does not divide"),
         (("--gpus", "8"), "does not fit H800"),
-        (("--gpus", "0"), "holds no whole groups"),
+        (("--gpus", "0"), "does not consist of whole groups"),
         (("--kv-tokens", "-5"), "kv_tokens must be above 0"),
         (("--tpot-ms", "5"), "no batch of deepseek-r1 on H800 meets 5 ms"),
         (("--tpot-ms", "0"), "above 0 ms"),
@@ -123,7 +123,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--set", "balancer=nope"), '"nope" is not a measured balancer'),
         (("--chart", "x.svg"), "give --sweep"),
         (("--sweep", "kv", "--chart", "x.doc"), "end --chart in .svg, .png or .html"),
-        (("--sweep", "kv", "--chart", "no/x.svg"), "is no folder"),
+        (("--sweep", "kv", "--chart", "no/x.svg"), "is not a folder"),
         (("--model", "llama-3.1-70b", "--sweep", "ep"), "is dense"),
         (("--trace", "nope"), "no store"),
     ],

@@ -24,7 +24,7 @@ def changed(file: str, old: str, new: str) -> str:
 
 
 def refused(result: Result) -> str:
-    """The one line of what cannot be meant."""
+    """The one line of a usage error."""
     assert (result.code, result.out) == (2, "")
     assert result.err.count("\n") == 1
     assert len(result.err) < 400
@@ -47,9 +47,7 @@ def refused(result: Result) -> str:
         (("experts",), "--sigma"),
     ],
 )
-def test_a_number_that_cannot_be_meant_is_refused_by_its_option(
-    cli: Cli, words: tuple[str, ...], option: str, value: str
-) -> None:
+def test_an_invalid_number_is_refused_by_its_option(cli: Cli, words: tuple[str, ...], option: str, value: str) -> None:
     assert option in refused(cli(*words, option, value))
 
 
@@ -96,7 +94,7 @@ def test_the_check_takes_no_other_option(cli: Cli, words: tuple[str, str]) -> No
 
 
 def test_an_option_before_a_subcommand_is_not_passed_over(cli: Cli) -> None:
-    assert "--node, --json: write it after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
+    assert "--node, --json: must be written after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
 
 
 @pytest.mark.parametrize("field", ["weights", "hardware", "model", "redundant_experts", "tensor_parallel"])
@@ -184,22 +182,28 @@ def test_a_table_of_ep_sizes_is_narrow_and_json_has_every_reason_in_full(cli: Cl
     rows = cli("capacity", "--sweep", "ep", "--json").json["rows"]
     assert max(map(len, table)) < 130
     assert [line.endswith("does not fit") for line in table[3:-1]] == ["spread it over" in row["why"] for row in rows]
+    assert [row.get("reason") == "memory" for row in rows] == ["spread it over" in row["why"] for row in rows]
     assert any(line.endswith("limited by tpot") for line in table)
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("words", "shown", "reason"),
     [
-        (("--kv-tokens", "1000000"), "does not fit"),
-        (("--tpot-ms", "5"), "misses target"),
-        (("--node", "own.toml"), "balance not measured"),
+        (("--kv-tokens", "1000000"), "does not fit", "memory"),
+        (("--tpot-ms", "5"), "misses target", "target"),
+        (("--node", "own.toml"), "balance not measured", "imbalance"),
     ],
 )
-def test_a_table_says_in_two_words_why_an_ep_size_cannot_serve(cli: Cli, words: tuple[str, ...], reason: str) -> None:
+def test_a_table_says_in_two_words_why_an_ep_size_cannot_serve(
+    cli: Cli, words: tuple[str, ...], shown: str, reason: str
+) -> None:
     changed("hardware/h800.toml", "gpus_per_node = 8", "gpus_per_node = 16")  # up to EP512
     table = table_of(cli("capacity", "--sweep", "ep", *words).out)
-    assert any(line.endswith(f" -   {reason}") for line in table)
+    assert any(line.endswith(f" -   {shown}") for line in table)
     assert max(map(len, table)) < 130
+    rows = cli("capacity", "--sweep", "ep", *words, "--json").json["rows"]
+    assert reason in [row.get("reason") for row in rows]
+    assert all(("reason" in row) == (row["streams"] == 0) for row in rows)
 
 
 def test_one_user_whom_a_node_has_no_room_for_ends_the_story(cli: Cli) -> None:
@@ -207,6 +211,9 @@ def test_one_user_whom_a_node_has_no_room_for_ends_the_story(cli: Cli) -> None:
     assert shown.code == 0
     assert "does not fit" in shown.out
     assert "times the fleet's cost" not in shown.out
+    user = cli("batching", "--node", "own.toml", "--json").json["one_user"]
+    assert set(user) == {"weights", "fits", "memory"}
+    assert not user["fits"]
 
 
 def test_numbers_that_nobody_can_read_are_printed_in_scientific_form() -> None:

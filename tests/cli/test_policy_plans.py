@@ -104,7 +104,7 @@ def test_latencies_decide_where_slo_is_asked_for(planned: Store, cli: Cli) -> No
 def test_latencies_that_no_fleet_meets_are_refused(planned: Store, cli: Cli) -> None:
     result = cli("plan", "--policy", "slo", "--set", "slo.ttft_ms=500")
     assert result.code == 2
-    assert "slo.ttft_ms is 500 and an idle prefill unit is modelled to take" in result.err
+    assert "slo.ttft_ms is 500, but an idle prefill unit is modelled to take" in result.err
     assert cli("plan", "--policy", "slo", "--set", "slo.tpot_ms=5").code == 2
 
 

@@ -1,6 +1,8 @@
 """Replaying every request through a plan, as people ask for it: windows, figures, what is stored, what is refused."""
 
 import json
+import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,32 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import planner
 from planner.capacity.engines import Workload, balanced_engine, decode_engine
 from planner.capacity.units import lives_of, service_of
 from planner.catalogue.scenarios import load_scenario
 from planner.core.replay.requests.kernels import choice as choice_kernels
 from planner.core.replay.requests.latency import SUB_BUCKETS, bucket_edges_us, quantiles_ms
 from planner.core.replay.requests.model import Lives, Span
+from planner.documents import to_json
 from planner.store import Store
 from planner.studies.replay.account import held_us
-from tests.conftest import Cli
-
-SMALL = (
-    "trace.demand_factor=0.03",
-    "trace.scale=0.01",
-    "fleet.nodes=32",
-    "fleet.decode.nodes=4",
-    "fleet.decode.tokens_per_s_per_node=8000",
-    "fleet.base.prefill=1",
-    "fleet.base.decode=1",
-    "fleet.step.prefill=1",
-    "fleet.step.decode=1",
-    "policy.floor_nodes=8",
-)
-"""The published day at three per cent, on one to four units of either role, of 32 GPUs each."""
-SETS = tuple(word for item in SMALL for word in ("--set", item))
-EVENING = ("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T20:15+08:00")
-NIGHT = ("--from", "2025-02-28T00:00+08:00", "--to", "2025-02-28T00:30+08:00")
+from tests.conftest import NOW, Cli
+from tests.helpers.replays import EVENING, NIGHT, SETS, SMALL
 
 
 def test_a_replay_accounts_for_every_request(cli: Cli, store: Store) -> None:
@@ -86,6 +74,21 @@ def test_the_same_replay_gives_the_same_figures(cli: Cli) -> None:
     one, two = (cli("replay", *SETS, *EVENING, "--json").json for _ in range(2))
     changing = ("run_id", "wall_s", "requests_per_s")
     assert {k: v for k, v in one.items() if k not in changing} == {k: v for k, v in two.items() if k not in changing}
+
+
+def test_a_program_gets_the_document_that_is_printed(cli: Cli, store: Store) -> None:
+    printed = cli("replay", *SETS, *EVENING, "--json").json
+    scenario = load_scenario(None, list(SMALL)).scenario
+    start, end = (datetime.fromisoformat(moment) for moment in EVENING[1::2])
+    done = planner.replay(store, scenario, start=start, end=end, now=NOW, clock=time.perf_counter)
+    run_id, document = planner.store_replay(store, done, now=NOW)
+    assert document.run_id == run_id != printed["run_id"]
+    assert document.window_start == start
+    assert document.hours[0].requests == document.requests == printed["requests"]
+    changing = ("run_id", "wall_s", "requests_per_s")
+    assert {k: v for k, v in to_json(document).items() if k not in changing} == {
+        k: v for k, v in printed.items() if k not in changing
+    }
 
 
 def test_streams_decode_as_fast_as_the_model_says(cli: Cli) -> None:
@@ -210,7 +213,7 @@ def test_a_stored_plan_that_comes_out_otherwise_is_not_replayed(cli: Cli, store:
         session.connection.execute("UPDATE plan_interval SET decode_units = decode_units + 1")
     refused = cli("replay", run_id, *EVENING)
     assert (refused.code, refused.err.count("\n")) == (1, 1)
-    assert "plan the scenario anew" in refused.err
+    assert "makes a different plan of its scenario; plan the scenario again" in refused.err
 
 
 def test_modelled_capacities_are_those_of_the_plan_that_is_replayed(cli: Cli) -> None:
@@ -311,8 +314,8 @@ def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: 
 def test_a_replay_cut_short_says_that_its_latencies_flatter(cli: Cli) -> None:
     late = ("--from", "2025-02-28T11:50+08:00")
     shown = cli("replay", *SETS, *late).out
-    assert "had not ended when the simulation did, so latencies are those of the quicker ones" in shown
-    assert "had not ended" not in cli("replay", *SETS, *EVENING).out
+    assert "had not finished when the simulation ended, so latencies are those of the quicker requests" in shown
+    assert "had not finished" not in cli("replay", *SETS, *EVENING).out
 
 
 def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
@@ -326,7 +329,7 @@ def test_a_deleted_replay_leaves_nothing(cli: Cli, store: Store) -> None:
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--from", "yesterday"), "write it like"),
+        (("--from", "yesterday"), "write it as"),
         (("--from", "2025-02-27T20:00"), "has no offset"),
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--from", "2025-02-27T20:00+08:00", "--to", "2025-02-27T19:00+08:00"), "window is empty"),

@@ -87,7 +87,7 @@ def quantile(
         errors = sorted(
             (series[at + step] - forecasts[at][step]) / size(at)
             for at in range(first, row - step)
-            if not math.isnan(forecasts[at][step]) and size(at) > 0
+            if not math.isnan(forecasts[at][step]) and size(at) > 1e-9  # anything smaller is no demand
         )
         rank = math.ceil(round((len(errors) + 1) * share, 9))
         if rank <= len(errors):

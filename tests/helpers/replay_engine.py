@@ -8,8 +8,9 @@ from math import inf, isnan
 import numpy as np
 
 from planner.core.replay.requests.kernels.layout import FULL, HOUR_US, LATE
-from planner.core.replay.requests.model import BalancerName, Lives, QueueRules, Requests, Service, Span, StepTables
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span, StepTables
 from planner.core.replay.requests.stages import DecodeStage, FirstSizes, PrefillStage, hand_overs
+from planner.settings.replay import BalancerName
 from tests.helpers.replay_cases import Case
 from tests.helpers.replay_reference import Replay
 from tests.helpers.replay_units import Outcome

@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from planner.core.replay.requests.model import BalancerName, Lives, QueueRules, Requests, Service
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service
+from planner.settings.replay import BalancerName
 from tests.helpers.replay_units import (
     DECODE,
     PREFILL,

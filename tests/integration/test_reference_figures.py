@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from planner.store.staging import staging
+from planner.store.staging import ReaderParams, staging
 from planner.trace.imports import servegen
 from tests.conftest import Cli
 
@@ -180,7 +180,7 @@ def test_servegen(shared_traces: Path, where: str, entry: str, field: str) -> No
         for index, client in enumerate(clients):
             batches = list(servegen.batches(client))
             rates += [float(text) * 600 for batch in batches for text in batch.column("rate").to_pylist()]
-            stage.parse("servegen", index, batches, {"start_us": 0})
+            stage.parse("servegen", index, batches, ReaderParams(timezone="UTC", start_us=0, unit_us=1))
         rows = stage.windows()
     count = pl.col("requests").sum()
     hourly = per(rows, 3600, count)
@@ -226,5 +226,5 @@ def test_servegen(shared_traces: Path, where: str, entry: str, field: str) -> No
     wanted = reference(shared_traces, entry)
     if "expected_image_tokens" in wanted:
         coverage = servegen.coverage(rows, clients, 0)
-        found["expected_image_tokens"] = {name: coverage[name] for name in wanted["expected_image_tokens"]}
+        found["expected_image_tokens"] = {name: getattr(coverage, name) for name in wanted["expected_image_tokens"]}
     same(found, wanted)

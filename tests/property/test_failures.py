@@ -19,15 +19,16 @@ from planner.core.replay.requests.failures import (
     with_failures,
     with_spares,
 )
-from planner.core.replay.requests.model import BalancerName, Lives, QueueRules, Requests, Service, Span
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage
 from planner.errors import UsageError
-from planner.studies.replay.run import unit_failures
-from planner.studies.resilience import PER_NODE_PER_DAY
-from tests.cli.test_replay import EVENING, SETS
+from planner.settings.replay import BalancerName
+from planner.studies.replay.rules import unit_failures
+from planner.studies.resilience.run import PER_NODE_PER_DAY
 from tests.conftest import Cli
 from tests.helpers.replay_engine import SERVICE, busy_case, compare, run, units
 from tests.helpers.replay_units import Outcome
+from tests.helpers.replays import EVENING, SETS
 
 HOUR = 3600e6
 FAILING = ("--set", "failures.per_node_per_day=20", "--set", "failures.repair_s=900")
@@ -269,7 +270,7 @@ def test_a_stage_is_never_taken_past_a_failure_unawares() -> None:
 
 
 def test_a_unit_fails_after_it_begins_to_serve() -> None:
-    with pytest.raises(UsageError, match="fails after it begins to serve"):
+    with pytest.raises(UsageError, match="cannot fail before it begins to serve"):
         Lives(np.array([5.0]), np.array([inf]), np.array([inf]), np.array([4.0]))
 
 
@@ -483,12 +484,12 @@ def test_where_nothing_fails_in_a_replay_that_is_said(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--target", "1"), "--target 1 is no share of the time; give one between 0 and 1"),
-        (("--target", "nan"), "is no share of the time"),
+        (("--target", "1"), "--target 1 is not a share of the time; give a number between 0 and 1"),
+        (("--target", "nan"), "is not a share of the time"),
         (("--target", "often"), "--target"),
         (("--seeds", "0", "--replay"), "--seeds"),
         (("--seeds", "3"), "add --replay"),
-        (("--from", "yesterday"), "write it like"),
+        (("--from", "yesterday"), "write it as"),
         (("--from", "2024-02-27T20:00+08:00"), "not inside the plan"),
         (("--set", "failures.per_node_per_day=-1"), "failures.per_node_per_day"),
         (("--set", "failures.repair_s=soon"), "failures.repair_s"),

@@ -228,6 +228,15 @@ def test_no_quantile_is_below_that_of_a_smaller_share(values: list[float], settl
     assert not (np.isnan(low) & ~np.isnan(middle)).any()
 
 
+def test_errors_of_forecasts_of_next_to_nothing_are_not_counted() -> None:
+    series = np.array([5e-324, 0.0, 1.0, 1.0, 1.0])
+    (median,) = rolling_quantiles(series, SeasonalNaive(1).rolling(series, 1), (0.5,))
+    # forecasts of 5e-324 and 0 for the second and third interval have no size to divide by; those of 1 for the fourth
+    # and fifth are right, so the first error, of 0, is known once the fourth interval is
+    assert np.isnan(median[:4]).all()
+    assert median[4:, 0].tolist() == [1.0, 1.0]
+
+
 def test_errors_of_a_method_that_made_do_with_less_are_forgotten() -> None:
     """Weekends are off by half until one weekend is known; from then on the profile is exact, and so its quantile."""
     maker, series = DayOfWeek(Seasons(DAY)), np.tile([100.0] * 5 * DAY + [50.0] * 2 * DAY, 4)

@@ -138,13 +138,13 @@ def test_blocks_that_cannot_be_are_refused() -> None:
         with pytest.raises(UsageError, match=cure):
             hit_curve(np.array(requests), np.array(ids), np.array(tokens), block_tokens)
 
-    refused("blocks of 0 tokens", [0], [1], [4], 0)
+    refused("block_tokens is 0", [0], [1], [4], 0)
     refused("2 block ids come with 1 request numbers", [0], [1, 2], [4])
     refused("negative number", [0], [1], [-4])
     refused("sort them by request", [1, 0], [1, 2], [4, 4])
     refused("requests 0 to 1, and there are input_tokens of 1", [0, 1], [1, 2], [4])
     refused("requests -1 to 0", [-1, 0], [1, 2], [4])
-    with pytest.raises(UsageError, match="a cache of -1 blocks"):
+    with pytest.raises(UsageError, match="a cache cannot hold -1 blocks"):
         curve_of([[1]], [1], 1).ratio_at(-1)
 
 
@@ -250,7 +250,7 @@ def test_figures_that_cannot_be_are_all_named() -> None:
             Disk(0, float("inf")),
         )
     for name in (
-        "hit ratio of 1.5",
+        "hit_ratio is 1.5",
         "input_tokens_per_s is -1",
         "kv_bytes_per_token is nan",
         "capacity_blocks is -2",

@@ -20,7 +20,7 @@ from planner.store import Store
 from planner.store.staging import RowCounts, Staging, staging
 from planner.trace.imports import importer, servegen, sources
 from planner.trace.imports import readers as formats
-from planner.trace.imports.job import ImportOptions
+from planner.trace.imports.job import ImportOptions, params_of
 from planner.trace.imports.parse import parse
 from tests.conftest import NOW
 from tests.helpers.logs import (
@@ -292,7 +292,7 @@ def test_a_mutated_servegen_folder_is_read_or_refused_in_one_line(seed: int, tmp
     with staging("window") as stage, a_refusal_is_one_line(seed):
         clients = servegen.clients_of(path)
         for index, client in enumerate(clients):
-            stage.parse("servegen", index, servegen.batches(client), {"start_us": 0})
+            stage.parse("servegen", index, servegen.batches(client), params_of(OPTIONS))
         check_accounts(stage, "window")
         servegen.coverage(stage.windows(), clients, 0)
 

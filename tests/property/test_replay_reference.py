@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from planner.core.replay.requests.model import BalancerName, Lives, QueueRules, Requests, Service, StepTables
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, StepTables
+from planner.settings.replay import BalancerName
 from tests.helpers.replay_cases import Case, cases
 from tests.helpers.replay_reference import Replay, simulate
 from tests.helpers.replay_units import Outcome, UnitLog

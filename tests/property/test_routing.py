@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.core.fleet.routing import NodePool, RequestClass, Routing, proportional, route
+from planner.documents import to_json
 from planner.errors import UsageError
 
 CHEAP, DEAR = NodePool("cheap", 10, 2.0), NodePool("dear", 10, 5.0)
@@ -114,7 +115,7 @@ def test_a_class_a_trillion_times_smaller_than_another_is_served_in_full() -> No
 
 
 def test_the_document_names_pools_and_classes() -> None:
-    document = json.loads(json.dumps(route(CLASSES, POOLS, NODES, ALL).document()))
+    document = json.loads(json.dumps(to_json(route(CLASSES, POOLS, NODES, ALL).to_document())))
     assert document["usd_per_hour"] == pytest.approx(40.0)
     assert document["pools"][0] == {
         "name": "cheap",
@@ -130,8 +131,8 @@ def test_the_document_names_pools_and_classes() -> None:
         "requests_per_s": 6.0,
         "requests_per_s_by_pool": {"cheap": pytest.approx(2.0), "dear": pytest.approx(4.0)},
     }
-    blind = proportional(CLASSES, POOLS, NODES, ALL).document()
-    assert [pool["shadow_price_usd_per_node_hour"] for pool in blind["pools"]] == [None, None]
+    blind = proportional(CLASSES, POOLS, NODES, ALL).to_document()
+    assert [pool.shadow_price_usd_per_node_hour for pool in blind.pools] == [None, None]
 
 
 def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

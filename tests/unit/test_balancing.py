@@ -256,16 +256,16 @@ def test_imbalance_lies_between_one_and_the_number_of_ranks(
     ("change", "cure"),
     [
         ({"balancer": "luck"}, '"luck" is not a balancer; choose random, round-robin, .*two-key'),
-        ({"ranks": 1}, "2 ranks or more"),
-        ({"streams": 0.0}, "some streams on each"),
-        ({"streams": math.nan}, "some streams on each"),
+        ({"ranks": 1}, "at least 2 ranks"),
+        ({"streams": 0.0}, "more than 0 streams on each"),
+        ({"streams": math.nan}, "more than 0 streams on each"),
         ({"steps": 0}, "at least 1"),
         ({"every": 0}, "at least 1"),
         ({"warm_up": -1}, "warm_up at least 0"),
         ({"input_tokens": np.array([1, 2])}, "as many inputs as outputs"),
-        ({"output_tokens": np.array([0])}, "outputs 1 or more"),
-        ({"input_tokens": np.array([-1])}, "inputs 0 or more"),
-        ({"input_tokens": np.array([], int), "output_tokens": np.array([], int)}, "request lengths"),
+        ({"output_tokens": np.array([0])}, "an output of 1 or more"),
+        ({"input_tokens": np.array([-1])}, "an input of 0 tokens or more"),
+        ({"input_tokens": np.array([], int), "output_tokens": np.array([], int)}, "as many inputs as outputs"),
     ],
 )
 def test_what_cannot_be_simulated_says_why(change: dict[str, Any], cure: str) -> None:

@@ -145,7 +145,7 @@ def test_the_command_tells_the_whole_story(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--windows-ms", "a,b"), "is no list of numbers"),
+        (("--windows-ms", "a,b"), "is not a list of numbers"),
         (("--rate", "0"), "arrivals above 0"),
         (("--rate", "500"), "add nodes"),
         (("--most", "0"), "the largest batch at least 1"),

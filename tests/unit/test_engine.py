@@ -15,7 +15,7 @@ from planner.core.fleet.shapes import (
     kv_bytes_per_token_and_layer,
     total_parameters,
 )
-from planner.errors import UsageError
+from planner.errors import CannotServe, UsageError
 from planner.settings.hardware import Hardware
 from planner.settings.models import GroupedAttention
 
@@ -69,8 +69,11 @@ def test_a_tensor_parallel_group_splits_kv_heads_and_copies_what_it_cannot_split
 
 def test_fp8_weights_of_671_gb_do_not_fit_eight_gpus_and_four_bit_ones_do() -> None:
     eight = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=8)
-    with pytest.raises(UsageError, match=r"does not fit H800: .* GB of weights .* use a smaller number format"):
+    with pytest.raises(
+        CannotServe, match=r"does not fit H800: .* GB of weights .* use a smaller number format"
+    ) as caught:
         _ = eight.kv_gb
+    assert caught.value.reason == "memory"
     assert replace(eight, weights="int4").kv_gb > 0
 
 

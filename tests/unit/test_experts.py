@@ -146,9 +146,9 @@ def test_drawn_loads_and_moves_from_a_previous_placement(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("l.csv", b"a,b\nx,y\n", "is no matrix of numbers"),
-        ("l.npy", b"rubbish", "is no matrix of numbers"),
-        ("l.parquet", b"rubbish", "is no matrix of numbers"),
+        ("l.csv", b"a,b\nx,y\n", "is not a matrix of numbers"),
+        ("l.npy", b"rubbish", "is not a matrix of numbers"),
+        ("l.parquet", b"rubbish", "is not a matrix of numbers"),
         ("l.txt", b"1 2", "give a .csv, .parquet or .npy file"),
     ],
 )
@@ -158,15 +158,15 @@ def test_a_file_that_is_no_matrix_gets_one_line(cli: Cli, name: str, content: by
     assert result.code in (1, 2)
     assert message in result.err
     assert result.err.count("\n") == 1
-    assert "is no file" in cli("experts", "--load", f"missing-{name}").err
+    assert "is not a file" in cli("experts", "--load", f"missing-{name}").err
     Path("p.json").write_text("{}")
-    assert "is no placement" in cli("experts", "--previous", "p.json").err
+    assert "is not a placement" in cli("experts", "--previous", "p.json").err
 
 
 @pytest.mark.parametrize(
     ("words", "cure"),
     [
-        (("--seed", "-1"), "--seed is -1; give a whole number of at least 0"),
+        (("--seed", "-1"), "--seed is -1; give a whole number, at least 0"),
         (("--layers", "100000000"), "--layers 100000000 times --experts 256 is more than 50,000,000"),
         (("--layers", "1", "--experts", "100000000"), "is more than 50,000,000"),
         (("--replicas", "144000000"), "layers 58 times --replicas 144000000 is more than 50,000,000"),
@@ -184,10 +184,10 @@ def test_loads_that_cannot_be_drawn_or_held_are_refused_before_the_memory_is_tak
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("l.npy", b"", "is no matrix of numbers"),
-        ("l.npy", b"PK\x03\x04", "is no matrix of numbers"),
-        ("l.csv", b"1,1e300\n", "holds 1e+300; loads are numbers from 0 to 1e+15"),
-        ("l.csv", b"1,inf\n", "holds inf; loads are numbers"),
+        ("l.npy", b"", "is not a matrix of numbers"),
+        ("l.npy", b"PK\x03\x04", "is not a matrix of numbers"),
+        ("l.csv", b"1,1e300\n", "contains 1e+300; loads must be numbers from 0 to 1e+15"),
+        ("l.csv", b"1,inf\n", "contains inf; loads must be numbers"),
     ],
 )
 def test_loads_beyond_any_count_of_tokens_and_broken_files_get_one_line(
@@ -203,4 +203,4 @@ def test_a_previous_placement_with_numbers_beyond_any_slot_gets_one_line(cli: Cl
     Path("p.json").write_text('{"layers": [{"slots": [1000000000000000000000000]}]}')
     result = cli("experts", "--previous", "p.json")
     assert (result.code, result.err.count("\n")) == (1, 1)
-    assert "is no placement" in result.err
+    assert "is not a placement" in result.err

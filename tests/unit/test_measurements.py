@@ -255,23 +255,23 @@ def test_numbers_that_are_each_possible_and_together_are_not_are_refused() -> No
         ("", "is empty"),
         (" \n\t", "is empty"),
         ("\ufeff", "is empty"),
-        ("[]", "holds no measurement"),
-        ('{"benchmarks": []}', "holds no measurement"),
-        ("streams,kv_tokens,step_ms\n", "holds no measurement"),
-        ("{", "is no JSON"),
-        ('{"mean_tpot_ms": 20}\n{"mean_tpot_ms": ', "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ('"' + "x" * 200_000 + '"', "is no CSV"),
-        ("{}", "known shapes"),
-        ("[1, [2], null]", "known shapes"),
-        ("streams;kv_tokens;step_ms\n16;4096;12.5\n", "known shapes"),
-        ("seconds,tokens\n1,2\n", "known shapes"),
-        ("streams,kv_tokens,step_ms\n16,4096\n", "line 2: holds 2 cells under 3 columns"),
+        ("[]", "contains no measurement"),
+        ('{"benchmarks": []}', "contains no measurement"),
+        ("streams,kv_tokens,step_ms\n", "contains no measurement"),
+        ("{", "is not valid JSON"),
+        ('{"mean_tpot_ms": 20}\n{"mean_tpot_ms": ', "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ('"' + "x" * 200_000 + '"', "is not valid CSV"),
+        ("{}", "known formats"),
+        ("[1, [2], null]", "known formats"),
+        ("streams;kv_tokens;step_ms\n16;4096;12.5\n", "known formats"),
+        ("seconds,tokens\n1,2\n", "known formats"),
+        ("streams,kv_tokens,step_ms\n16,4096\n", "line 2: has 2 cells for 3 columns"),
         ("streams,kv_tokens,step_ms\n\n16,4096,fast\n", "line 3: \"step_ms\" is 'fast'"),
         ("streams,kv_tokens,step_ms\n16,4096,nan\n", 'line 2: "step_ms" is nan'),
         ('streams,kv_tokens,step_ms\n16,4096,"12,5"\n', "line 2: \"step_ms\" is '12,5'"),
         ("streams,kv_tokens\n16,4096\n", 'line 2: "step_ms" is missing'),
-        ("Metric,avg\nRequest Latency (ms),12\n", "known shapes"),
+        ("Metric,avg\nRequest Latency (ms),12\n", "known formats"),
         (
             '[{"streams": 1, "kv_tokens": 2, "step_ms": 3}, {"streams": 1, "kv_tokens": 2}]',
             'entry 2: "step_ms" is missing',
@@ -288,10 +288,10 @@ def test_an_unknown_shape_is_told_the_known_ones() -> None:
 
 
 def test_what_is_no_text_file_is_refused_in_one_line() -> None:
-    assert "is no file" in refusal(Path("nowhere.json"))
-    assert "is no file" in refusal(Path.cwd())
+    assert "is not a file" in refusal(Path("nowhere.json"))
+    assert "is not a file" in refusal(Path.cwd())
     Path("image.json").write_bytes(b"\x89PNG\xff\xfe")
-    assert "is no UTF-8 text" in refusal(Path("image.json"))
+    assert "is not UTF-8 text" in refusal(Path("image.json"))
     assert "check the path" in refusal(Path("x" * 5000))
 
 

@@ -1,5 +1,6 @@
 """Operating points: the largest batch within a time per token and the memory, and what it costs."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from planner.core.fleet.operating import (
     request_cost,
     tpot_ms,
 )
-from planner.errors import UsageError
+from planner.errors import CannotServe, ServingObstacle, UsageError
 
 EP144 = Engine(
     model=model("deepseek-r1"),
@@ -107,6 +108,17 @@ def test_a_batch_stays_inside_the_range_that_was_measured() -> None:
 def test_what_cannot_be_met_says_why(kv_tokens: float, target: float, cure: str) -> None:
     with pytest.raises(UsageError, match=cure):
         operating_point(EP144, kv_tokens, target, SKEWED)
+
+
+@pytest.mark.parametrize(("kv_tokens", "target", "reason"), [(4989, 1, "target"), (900_000, 50, "memory")])
+def test_a_unit_that_cannot_serve_has_a_reason_that_survives_a_worker_process(
+    kv_tokens: float, target: float, reason: ServingObstacle
+) -> None:
+    with pytest.raises(CannotServe) as caught:
+        operating_point(EP144, kv_tokens, target, SKEWED)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert caught.value.reason == again.reason == reason
+    assert str(again) == str(caught.value)
 
 
 def test_a_given_batch_that_does_not_fit_is_refused() -> None:

@@ -97,7 +97,7 @@ def test_a_scale_that_is_not_one_over_a_whole_number_names_the_nearest() -> None
         ("fleet.nodes=10", "the base units need 68 nodes"),
         ("policy.floor_nodes=279", "lower the floor or raise the fleet"),
         ("fleet.base.decode=0", "raise base.prefill or base.decode"),
-        ("timezone=Mars", "for example UTC or Asia/Shanghai"),
+        ("timezone=Mars", "write one such as UTC or Asia/Shanghai"),
         ("policy.day_window=8-9", "write HH:MM-HH:MM"),
         ("policy.day_window=08:00-08:00", "write 00:00-24:00"),
         ("trace.weekday_factors=[1, 1]", "give seven"),

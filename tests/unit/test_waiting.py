@@ -7,9 +7,10 @@ import pytest
 
 from planner.core.fleet.waiting import PrefillUnit, Prompts, largest_rate, ttft
 from planner.core.replay.requests.latency import quantiles_ms
-from planner.core.replay.requests.model import BalancerName, QueueRules, Service, Span, StepTables
+from planner.core.replay.requests.model import QueueRules, Service, Span, StepTables
 from planner.core.replay.requests.stages import PrefillStage
 from planner.errors import UsageError
+from planner.settings.replay import BalancerName
 from tests.helpers.replay_engine import poisson, units
 
 ONE = np.ones(1)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from planner.capacity.engines import Workload, model_capacity
 from planner.catalogue.claims import overlay, overlay_names
 from planner.catalogue.scenarios import Preset, load_scenario
-from planner.claims import FINDINGS, document, finding
-from planner.claims.base import Case
+from planner.claims import JUDGES, judge_claim
+from planner.claims.base import ClaimCase
 from planner.claims.day import missed_context, published_day
 from planner.core.economics import load_pricing as pricing
 from planner.core.economics.load_pricing import PriceRule
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy import make_policy
+from planner.documents import to_json
 from planner.errors import UsageError
 from planner.files import shipped
 from planner.settings.scenario import Scenario
@@ -46,11 +47,15 @@ CLAIMS = {
 }
 """The seventeen rows of the table of claims, and what the arithmetic leaves of each."""
 
+DAY = Workload(
+    kv_tokens=4989.0, hit_ratio=0.5625, missed_context_tokens=3000.0, input_tokens=3637.0, output_tokens=1005.0
+)
+
 RULES = (PriceRule(0.0, 0.7), PriceRule(0.5, 1.0), PriceRule(0.8, 1.2))
 
 
 def figures(name: str) -> dict[str, float]:
-    return {figure.name: figure.value for figure in finding(name).figures}
+    return {figure.name: figure.value for figure in judge_claim(name).figures}
 
 
 def with_preset(name: str) -> Scenario:
@@ -58,7 +63,7 @@ def with_preset(name: str) -> Scenario:
 
 
 def test_every_claim_has_a_preset_and_a_finding() -> None:
-    assert set(overlay_names()) == set(FINDINGS) == set(CLAIMS)
+    assert set(overlay_names()) == set(JUDGES) == set(CLAIMS)
     assert len(CLAIMS) == 17
 
 
@@ -76,14 +81,14 @@ def test_a_preset_makes_a_scenario_that_can_be_planned(name: str) -> None:
     assert Scenario.model_validate(tree) == scenario
     make_policy(scenario.policy, Deployment(scenario.fleet))
     if scenario.fleet.capacity == "modelled":
-        modelled = model_capacity(scenario.fleet, scenario.slo.tpot_ms, Workload(4989, 0.5625, 3000, 3637, 1005))
+        modelled = model_capacity(scenario.fleet, scenario.slo.tpot_ms, DAY)
         assert modelled.prefill_tokens_per_s > 0
         assert modelled.decode.tpot_ms <= scenario.slo.tpot_ms
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_document_says_claim_verdict_and_finite_figures_in_json(name: str) -> None:
-    written = json.loads(json.dumps(document(name), allow_nan=False))
+    written = json.loads(json.dumps(to_json(judge_claim(name)), allow_nan=False))
     assert set(written) == {"name", "title", "claim", "source", "set", "verdict", "summary", "figures"}
     assert written["source"] == "an industry blog of 2025, not by DeepSeek"
     assert written["verdict"] == CLAIMS[name]
@@ -95,7 +100,7 @@ def test_a_document_says_claim_verdict_and_finite_figures_in_json(name: str) -> 
 
 
 @dataclass(frozen=True)
-class Listening(Case):
+class Listening(ClaimCase):
     """A case that notes which numbers it was asked for."""
 
     asked: set[str] = field(default_factory=set)
@@ -109,7 +114,7 @@ class Listening(Case):
 def test_every_number_of_a_preset_is_used_and_has_a_source(name: str) -> None:
     preset = overlay(name)
     case = Listening(preset, load_scenario().scenario, with_preset(name))
-    FINDINGS[name](case)
+    JUDGES[name](case)
     assert case.asked == set(preset.figures)
     kinds = {text.partition(": ")[0] for text in preset.provenance.values()}
     assert kinds <= {"published", "computed", "fitted", "inferred", "assumed"}
@@ -123,7 +128,7 @@ def test_a_finding_follows_the_numbers_of_its_preset() -> None:
     modest = preset.model_copy(update={"figures": {**preset.figures, "revenue_change_ratio": 0.2}})
     humble = preset.model_copy(update={"figures": {**preset.figures, "revenue_change_ratio": 0.1}})
     default = load_scenario().scenario
-    verdicts = [FINDINGS["load-pricing"](Case(each, default, default)).verdict for each in (preset, modest, humble)]
+    verdicts = [JUDGES["load-pricing"](ClaimCase(each, default, default)).verdict for each in (preset, modest, humble)]
     assert verdicts == ["cannot hold", "holds in part", "holds"]
 
 
@@ -400,11 +405,11 @@ def test_rules_and_shares_that_cannot_be_are_named(
 
 
 def test_loads_and_nodes_that_cannot_be_are_named() -> None:
-    with pytest.raises(UsageError, match="load is above 0"):
+    with pytest.raises(UsageError, match="load must be above 0"):
         pricing.load_over_peak([1, 0])
-    with pytest.raises(UsageError, match="nodes is above 0"):
+    with pytest.raises(UsageError, match="nodes must be above 0"):
         pricing.load_per_node([1.0], [float("inf")])
-    with pytest.raises(UsageError, match="give as many"):
+    with pytest.raises(UsageError, match="give the same number of both"):
         pricing.load_per_node([1.0, 2.0], [1.0])
     with pytest.raises(UsageError, match="12 nodes serve and the fleet has 10"):
         pricing.nodes_over_fleet([12.0], 10)
@@ -414,7 +419,7 @@ def test_loads_and_nodes_that_cannot_be_are_named() -> None:
 
 
 def test_an_unknown_preset_lists_those_there_are() -> None:
-    for ask in (finding, document, overlay):
+    for ask in (judge_claim, overlay):
         with pytest.raises(UsageError, match="a100-fleet"):
             ask("b200-fleet")
 
@@ -440,7 +445,7 @@ def test_a_finding_that_misses_a_figure_names_it() -> None:
     preset = overlay("electricity-only").model_copy(update={"figures": {}})
     default = load_scenario().scenario
     with pytest.raises(UsageError, match=r"electricity-only has no figure yuan_per_kwh; add it"):
-        FINDINGS["electricity-only"](Case(preset, default, default))
+        JUDGES["electricity-only"](ClaimCase(preset, default, default))
 
 
 def test_a_profile_without_published_figures_is_no_day(tmp_path: Path) -> None:

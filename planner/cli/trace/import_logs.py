@@ -21,7 +21,7 @@ def import_logs(
     ],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="F", help="A format of the README's table, or auto.")
+        str, typer.Option("--format", metavar="F", help="Log format, or auto to tell it from the files.")
     ] = "auto",
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
     start: Annotated[

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.settings.scenario import DayWindow
+from planner.settings.closed import DayWindow
 from planner.settings.sheets import PriceSheet
 from planner.units import US_PER_S, micros, to_us
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.errors import UsageError
+from planner.errors import CannotServe, UsageError
 from planner.units import Floats, Ints
 
 BALANCERS = ("random", "round-robin", "power-of-two", "join-shortest-queue", "least-kv", "two-key")
@@ -89,7 +89,7 @@ class BalancerTable:
         lies about sqrt(2 ln G / B) above the mean. On eighteen held-out cells (3 to 216 ranks, 3 to 350 streams)
         the shipped table is within 0.015 of the measured kv from 12 streams on and 0.04 below, and within 0.02 of the
         count, their noise included; percentiles at few streams are off by up to 0.4.
-        Raises UsageError outside the measured points and for unknown balancers.
+        Raises CannotServe outside the measured points, and UsageError for unknown balancers.
         """
         own = self._of(balancer)
         if not own:
@@ -192,7 +192,9 @@ def expert_sampling(gpus: int, tokens: ArrayLike, *, active: int = ACTIVE_EXPERT
 
 def _check_inside(what: str, value: float, measured: list[int] | list[float]) -> None:
     if not measured[0] <= value <= measured[-1]:
-        raise UsageError(f"balancers are measured for {measured[0]:g} to {measured[-1]:g} {what}, not for {value:g}")
+        raise CannotServe(
+            f"balancers are measured for {measured[0]:g} to {measured[-1]:g} {what}, not for {value:g}", "imbalance"
+        )
 
 
 def _check_run(balancer: str, ranks: int, streams: float, steps: int, warm_up: int | None, every: int) -> None:

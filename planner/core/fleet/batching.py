@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import HEAD_BYTES, WEIGHT_BYTES, active_parameters
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.settings.models import Model
 from planner.units import Floats
@@ -17,16 +18,15 @@ _STEPS = 200
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What a collection window does to requests at one arrival rate.
-
-    batch: requests served together. mean_wait_s: of a request until its batch starts. duty: share of the time that
-    the server works.
-    """
+class Collected(Document):
+    """What a collection window does to requests at one arrival rate."""
 
     batch: float
+    """Requests served together."""
     mean_wait_s: float
+    """Of a request until its batch starts."""
     duty: float
+    """Share of the time that the server works."""
 
 
 def collect(

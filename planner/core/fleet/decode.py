@@ -31,7 +31,7 @@ from planner.core.fleet.shapes import (
     kv_bytes_per_token_and_layer,
 )
 from planner.errors import UsageError
-from planner.settings.scenario import Overlap
+from planner.settings.fleet import Overlap
 from planner.units import Floats
 
 OVERLAPS: tuple[Overlap, Overlap] = ("on", "off")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from planner.settings.scenario import FleetSettings, UnitCounts
+from planner.settings.fleet import FleetSettings, UnitCounts
 
 
 @dataclass(frozen=True, order=True)

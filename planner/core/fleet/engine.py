@@ -14,10 +14,12 @@ from planner.core.fleet.shapes import (
     expert_weights,
     kv_bytes_per_token,
 )
-from planner.errors import UsageError
+from planner.documents import Document
+from planner.errors import CannotServe, UsageError
+from planner.settings.closed import CacheDtype, WeightDtype
+from planner.settings.fleet import Overlap
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
-from planner.settings.scenario import CacheDtype, Overlap, WeightDtype
 from planner.units import Floats
 
 RESERVE_GB = 10.0
@@ -41,7 +43,7 @@ class Overheads:
 
 
 @dataclass(frozen=True)
-class Validity:
+class Validity(Document):
     """Where the model may be asked: streams per GPU and KV length. The defaults are some times the published points."""
 
     most_streams: float = 1024.0
@@ -139,13 +141,14 @@ class Engine:
 
     @property
     def kv_gb(self) -> float:
-        """Room for KV cache on one GPU, GB. Raises UsageError where the model does not fit."""
+        """Room for KV cache on one GPU, GB. Raises CannotServe where the model does not fit."""
         room = self.hardware.memory_gb - self.reserve_gb - self.weights_gb
         if room <= 0:
-            raise UsageError(
+            raise CannotServe(
                 f"{self.model.name} in {self.weights} does not fit {self.hardware.name}: {self.weights_gb:.1f} GB of "
                 f"weights and {self.reserve_gb:g} GB reserve per GPU of {self.hardware.memory_gb:g} GB; "
-                "spread it over more GPUs (expert_parallel, tensor_parallel) or use a smaller number format"
+                "spread it over more GPUs (expert_parallel, tensor_parallel) or use a smaller number format",
+                "memory",
             )
         return room
 
@@ -160,6 +163,6 @@ class Engine:
         return held
 
     def batch_cap(self, kv_tokens: ArrayLike) -> Floats:
-        """Most streams per GPU whose KV fits, whole numbers. Raises UsageError where the model does not fit."""
+        """Most streams per GPU whose KV fits, whole numbers. Raises CannotServe where the model does not fit."""
         cap: Floats = np.floor(self.kv_gb * GB / self.kv_bytes_per_stream(kv_tokens))
         return cap

@@ -7,10 +7,11 @@ one node. A local search then works on the heaviest GPU.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.units import Floats, Ints
 
@@ -61,6 +62,35 @@ class Placement:
     slots: Ints
     balance: Floats
     bound: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedLayer(Document):
+    """The experts of one layer."""
+
+    balance: float
+    """Heaviest GPU over the mean."""
+    bound: float
+    """What no placement can be better than."""
+    replicas: tuple[int, ...]
+    """Copies of every expert."""
+    slots: tuple[int, ...]
+    """The expert of every slot, GPU by GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacementDocument(Document):
+    """How experts were placed, and how evenly."""
+
+    policy: Literal["hierarchical", "global"]
+    """Whether a group's experts stay on one node."""
+    balance_mean: float
+    """Heaviest GPU over the mean, averaged over layers."""
+    balance_worst: float
+    """The same of the worst layer."""
+    bound_mean: float
+    """What no placement can be better than, averaged over layers."""
+    layers: tuple[PlacedLayer, ...]
 
 
 def place(load: Floats, layout: Layout, keep_going: Callable[[], bool] = lambda: True) -> Placement:
@@ -126,23 +156,23 @@ def moves(before: Ints, after: Ints, gpus: int) -> int:
     return count
 
 
-def document(placement: Placement, experts: int) -> dict[str, Any]:
-    """A placement for JSON: how it was placed, balance over all layers, and every layer with copies and slots."""
-    return {
-        "policy": "hierarchical" if placement.layout.hierarchical else "global",
-        "balance_mean": float(placement.balance.mean()),
-        "balance_worst": float(placement.balance.max()),
-        "bound_mean": float(placement.bound.mean()),
-        "layers": [
-            {
-                "balance": float(ratio),
-                "bound": float(least),
-                "replicas": np.bincount(slots, minlength=experts).tolist(),
-                "slots": slots.tolist(),
-            }
+def describe(placement: Placement, experts: int) -> PlacementDocument:
+    """How a placement was made, balance over all layers, and every layer with copies and slots."""
+    return PlacementDocument(
+        policy="hierarchical" if placement.layout.hierarchical else "global",
+        balance_mean=float(placement.balance.mean()),
+        balance_worst=float(placement.balance.max()),
+        bound_mean=float(placement.bound.mean()),
+        layers=tuple(
+            PlacedLayer(
+                balance=float(ratio),
+                bound=float(least),
+                replicas=tuple(np.bincount(slots, minlength=experts).tolist()),
+                slots=tuple(slots.tolist()),
+            )
             for ratio, least, slots in zip(placement.balance, placement.bound, placement.slots, strict=True)
-        ],
-    }
+        ),
+    )
 
 
 def warm_up() -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.units import Floats, Ints
 
@@ -123,7 +124,7 @@ class DiskCache:
 
 
 @dataclass(frozen=True)
-class Disk:
+class Disk(Document):
     """One disk. Reads and writes share its bandwidth, byte for byte alike (assumed)."""
 
     bandwidth_gb_per_s: float

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from planner.core.fleet.decode import Imbalance, step_us, tokens_per_s_per_node
 from planner.core.fleet.engine import Engine
-from planner.errors import UsageError
+from planner.documents import Document
+from planner.errors import CannotServe, UsageError
 from planner.units import S_PER_DAY, S_PER_HOUR, Floats
 
 ImbalanceAt = Callable[[Floats], Imbalance]
@@ -23,17 +24,25 @@ def constant(imbalance: Imbalance) -> ImbalanceAt:
 
 balanced = constant(Imbalance())
 
+Limit = Literal["tpot", "memory", "validity", "given"]
+"""What keeps a batch from growing: the time per output token, the memory, the measured range; or it was given."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class OperatingPoint:
-    """What a GPU or node does at one batch. limit: what keeps the batch from growing."""
+class OperatingPoint(Document):
+    """What a GPU or node does at one batch."""
 
     streams: float
-    limit: Literal["tpot", "memory", "validity", "given"]
+    """Per GPU."""
+    limit: Limit
+    """What keeps the batch from growing."""
     step_ms: float
     tpot_ms: float
+    """Time per output token: a step, divided by the tokens that a stream gains in it."""
     tokens_per_s_per_node: float
+    """Output tokens."""
     kv_gb: float
+    """KV cache of a GPU's streams."""
     usd_per_million_tokens: float
 
 
@@ -68,10 +77,10 @@ def largest_batch(
 def operating_point(
     engine: Engine, kv_tokens: float, target_ms: float, imbalance_at: ImbalanceAt = balanced
 ) -> OperatingPoint:
-    """The largest batch that meets the target and fits. Raises UsageError where not even one stream does."""
+    """The largest batch that meets the target and fits. Raises CannotServe where not even one stream does."""
     streams = float(largest_batch(engine, kv_tokens, target_ms, imbalance_at))
     if streams < 1:
-        raise UsageError(_why_none(engine, kv_tokens, target_ms, imbalance_at))
+        raise _no_batch(engine, kv_tokens, target_ms, imbalance_at)
     if streams >= engine.batch_cap(kv_tokens):
         return point_at(engine, streams, kv_tokens, imbalance_at, "memory")
     at_edge = streams >= np.floor(engine.validity.most_streams)
@@ -83,7 +92,7 @@ def point_at(
     streams: float,
     kv_tokens: float,
     imbalance_at: ImbalanceAt = balanced,
-    limit: Literal["tpot", "memory", "validity", "given"] = "given",
+    limit: Limit = "given",
 ) -> OperatingPoint:
     """What a node does with a given batch. Raises UsageError where it does not fit the memory."""
     cap = float(engine.batch_cap(kv_tokens))
@@ -116,12 +125,15 @@ def usd_per_million_tokens(engine: Engine, rate: float) -> float:
 
 
 @dataclass(frozen=True)
-class RequestCost:
+class RequestCost(Document):
     """What one request per second keeps busy: nodes, power, and dollars of a day."""
 
     nodes_per_qps: float
+    """Nodes of both roles that one request per second occupies."""
     w_per_qps: float
+    """Power of these nodes under load, W."""
     usd_per_qps_day: float
+    """What these nodes cost in a day."""
     usd_per_request: float
 
 
@@ -138,16 +150,18 @@ def nodes_per_qps(input_tokens: float, output_tokens: float, prefill_rate: float
     return input_tokens / prefill_rate + output_tokens / decode_rate
 
 
-def _why_none(engine: Engine, kv_tokens: float, target_ms: float, imbalance_at: ImbalanceAt) -> str:
+def _no_batch(engine: Engine, kv_tokens: float, target_ms: float, imbalance_at: ImbalanceAt) -> CannotServe:
     if float(engine.batch_cap(kv_tokens)) < 1:
         gigabytes = float(engine.kv_bytes_per_stream(kv_tokens)) / 1e9
-        return (
+        return CannotServe(
             f"one stream of {kv_tokens:,.0f} tokens needs {gigabytes:.2f} GB of KV cache and {engine.hardware.name} "
-            f"has {engine.kv_gb:.2f} GB left; shorten the context, or use fp8 KV"
+            f"has {engine.kv_gb:.2f} GB left; shorten the context, or use fp8 KV",
+            "memory",
         )
     least = max(engine.validity.least_streams, 1.0)
     best = float(tpot_ms(engine, least, kv_tokens, imbalance_at))
-    return (
+    return CannotServe(
         f"no batch of {engine.model.name} on {engine.hardware.name} meets {target_ms:g} ms per output token: "
-        f"at {least:g} per GPU a token takes {best:.1f} ms; allow more, or use faster nodes"
+        f"at {least:g} per GPU a token takes {best:.1f} ms; allow more, or use faster nodes",
+        "target",
     )

@@ -8,12 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.units import Floats, Ints
 
@@ -46,6 +46,40 @@ class RequestClass:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoolUse(Document):
+    """A pool of nodes of one type, and how much of it is in use."""
+
+    name: str
+    nodes: int
+    usd_per_node_hour: float
+    nodes_used: float
+    """Not rounded to whole nodes."""
+    over_nodes: float
+    """Nodes in use that the pool does not have."""
+    shadow_price_usd_per_node_hour: float | None
+    """What a further node saves after its own price, at the margin; null where nothing was optimised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRoute(Document):
+    """Where the requests of a class go."""
+
+    name: str
+    requests_per_s: float
+    requests_per_s_by_pool: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingDocument(Document):
+    """An assignment of request classes to pools, and its cost."""
+
+    usd_per_hour: float
+    """Of the nodes in use."""
+    pools: tuple[PoolUse, ...]
+    classes: tuple[ClassRoute, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Routing:
     """Requests and nodes of an assignment.
 
@@ -67,33 +101,33 @@ class Routing:
         over = self.nodes - np.array([pool.nodes for pool in self.pools], np.float64)
         return np.where(over > TOLERANCE * self.nodes.sum(), over, 0.0)
 
-    def document(self) -> dict[str, Any]:
-        """The routing for JSON: cost, every pool with its use, every class with requests per second by pool."""
+    def to_document(self) -> RoutingDocument:
+        """Cost, every pool with its use, every class with requests per second by pool."""
         names = [pool.name for pool in self.pools]
         prices = [None] * len(names) if self.shadow_prices is None else self.shadow_prices.tolist()
         use = zip(self.pools, self.nodes.tolist(), self.over_nodes.tolist(), prices, strict=True)
-        return {
-            "usd_per_hour": self.usd_per_hour,
-            "pools": [
-                {
-                    "name": pool.name,
-                    "nodes": pool.nodes,
-                    "usd_per_node_hour": pool.usd_per_node_hour,
-                    "nodes_used": used,
-                    "over_nodes": over,
-                    "shadow_price_usd_per_node_hour": price,
-                }
+        return RoutingDocument(
+            usd_per_hour=self.usd_per_hour,
+            pools=tuple(
+                PoolUse(
+                    name=pool.name,
+                    nodes=pool.nodes,
+                    usd_per_node_hour=pool.usd_per_node_hour,
+                    nodes_used=used,
+                    over_nodes=over,
+                    shadow_price_usd_per_node_hour=price,
+                )
                 for pool, used, over, price in use
-            ],
-            "classes": [
-                {
-                    "name": entry.name,
-                    "requests_per_s": entry.requests_per_s,
-                    "requests_per_s_by_pool": dict(zip(names, row, strict=True)),
-                }
+            ),
+            classes=tuple(
+                ClassRoute(
+                    name=entry.name,
+                    requests_per_s=entry.requests_per_s,
+                    requests_per_s_by_pool=dict(zip(names, row, strict=True)),
+                )
                 for entry, row in zip(self.classes, self.requests_per_s.tolist(), strict=True)
-            ],
-        }
+            ),
+        )
 
 
 def route(

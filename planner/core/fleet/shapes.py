@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from planner.settings.closed import CacheDtype, WeightDtype
 from planner.settings.models import LatentAttention, Model
-from planner.settings.scenario import CacheDtype, WeightDtype
 
 WEIGHT_BYTES: dict[WeightDtype, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5}
 """Of one weight; scales, under 3 %, are left out."""

@@ -6,7 +6,7 @@ A new method is a file with a class like Forecaster and a line in `methods`.
 from planner.core.forecast.base import Forecaster, Seasons
 from planner.core.forecast.demand import DemandForecasts, demand_forecasts
 from planner.core.forecast.methods import BUILT_IN, METHODS, forecaster, require_history
-from planner.core.forecast.quantiles import rolling_quantiles
+from planner.core.forecast.quantiles import quantile_name, rolling_quantiles
 from planner.units import Floats
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Seasons",
     "demand_forecasts",
     "forecaster",
+    "quantile_name",
     "require_history",
     "rolling_quantiles",
 ]

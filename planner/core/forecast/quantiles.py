@@ -11,6 +11,9 @@ from planner.units import Floats
 _LEAST_SCALE = 0.05
 """Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
 quantiles of busy hours. Assumed."""
+_LEAST_SIZE = 1e-9
+"""Tokens; errors of forecasts that are smaller, with that share, are not counted: a quotient by them may overflow.
+Assumed: far under a token in a long history."""
 
 
 def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float], settled: int = 0) -> Floats:
@@ -37,7 +40,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
         steps = np.arange(min(horizon, row))
         origins = row - 1 - steps
         sizes = scale[origins, steps]
-        known = sizes > 0
+        known = sizes > _LEAST_SIZE
         if known.any():
             missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
             for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
@@ -49,6 +52,11 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
         highest = np.maximum.accumulate(chosen, axis=0)
         result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
     return result
+
+
+def quantile_name(share: float) -> str:
+    """Name of a quantile in keys and columns: q90 of 0.9."""
+    return f"q{100 * share:g}"
 
 
 def _at_rank(*pools: Sequence[float], share: float) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
-from planner.settings.scenario import TrainingSettings
+from planner.settings.fleet import UnitSettings
+from planner.settings.training import TrainingSettings
 from planner.units import MICROS_PER_USD, S_PER_HOUR, Ints
 
 Objective = Literal["node-hours", "cost"]
@@ -80,21 +81,21 @@ class Problem:
     @cached_property
     def roles(self) -> tuple[ProblemRole, ProblemRole]:
         """Prefill and decode."""
-        fleet, floor = self.deployment.settings, self.floor
-        spare = self.nodes - self.deployment.nodes(floor)
-        return tuple(  # type: ignore[return-value]  # two of them
-            ProblemRole(
-                name=name,
-                nodes=unit.nodes,
-                tokens_per_s_per_node=unit.tokens_per_s_per_node,
-                floor=least,
-                most=least + spare // unit.nodes,
-                demand=demand,
-            )
-            for name, unit, least, demand in (
-                ("prefill", fleet.prefill, floor.prefill, self.demand.input_tokens),
-                ("decode", fleet.decode, floor.decode, self.demand.output_tokens),
-            )
+        fleet, floor, demand = self.deployment.settings, self.floor, self.demand
+        return (
+            self._role("prefill", fleet.prefill, floor.prefill, demand.input_tokens),
+            self._role("decode", fleet.decode, floor.decode, demand.output_tokens),
+        )
+
+    def _role(self, name: str, unit: UnitSettings, floor: int, demand: Ints) -> ProblemRole:
+        spare = self.nodes - self.deployment.nodes(self.floor)
+        return ProblemRole(
+            name=name,
+            nodes=unit.nodes,
+            tokens_per_s_per_node=unit.tokens_per_s_per_node,
+            floor=floor,
+            most=floor + spare // unit.nodes,
+            demand=demand,
         )
 
     @cached_property

@@ -15,7 +15,7 @@ from planner.core.policy.scheduled_bounds import ScheduledBounds
 from planner.core.policy.slo import Meets, Slo
 from planner.core.policy.timetable import Entry, Timetable
 from planner.errors import UsageError
-from planner.settings.scenario import PolicySettings
+from planner.settings.policy import PolicySettings
 
 POLICIES = ("night-training", "fixed", "timetable", "reactive", "predictive", "scheduled-bounds", "slo", "oracle")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import PastTargets, Policy, Sight, Tick, changes_within, largest
 from planner.errors import UsageError
-from planner.settings.scenario import PolicySettings
+from planner.settings.policy import PolicySettings
 
 
 @dataclass(frozen=True)

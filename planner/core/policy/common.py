@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy.base import Tick
-from planner.settings.scenario import DayWindow, PolicySettings
+from planner.settings.closed import DayWindow
+from planner.settings.policy import PolicySettings
 
 
 def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tuple[str, ...]]:

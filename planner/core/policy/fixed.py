@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Sight, Tick
-from planner.settings.scenario import PolicySettings
+from planner.settings.policy import PolicySettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Sight, Tick
 from planner.core.policy.common import floor_of, known_early, touches
-from planner.settings.scenario import DayWindow, PolicySettings
+from planner.settings.closed import DayWindow
+from planner.settings.policy import PolicySettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import numpy as np
 
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Seen, Sight, Tick
-from planner.settings.scenario import PolicySettings, UnitSettings
+from planner.settings.fleet import UnitSettings
+from planner.settings.policy import PolicySettings
 from planner.units import Floats, Ints
 
 

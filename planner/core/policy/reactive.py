@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Sight, Tick, changes_within
 from planner.core.policy.common import floor_of
-from planner.settings.scenario import PolicySettings
+from planner.settings.policy import PolicySettings
 
 
 @dataclass(frozen=True, kw_only=True)

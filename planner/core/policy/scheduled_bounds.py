@@ -6,8 +6,8 @@ from datetime import date, timedelta
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Policy, Sight, Tick
 from planner.errors import UsageError
-from planner.settings.policy import WEEKDAYS, NodeBounds, parse_days
-from planner.settings.scenario import DayWindow, PolicySettings, parse_day_window
+from planner.settings.closed import DayWindow, parse_day_window
+from planner.settings.policy import WEEKDAYS, NodeBounds, PolicySettings, parse_days
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy.base import Seen, Sight, Tick
 from planner.core.policy.common import floor_of, known_early
-from planner.settings.scenario import PolicySettings
+from planner.settings.policy import PolicySettings
 
 Meets = Callable[[Units, Seen, int], bool]
 """Whether units with a demand, in tokens per so many seconds, are modelled to meet the latency targets."""

@@ -1,14 +1,16 @@
 """What batching costs and gains with a model on a kind of node: curves, windows, rules, pipelines, one user alone."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
+from planner.capacity.documents import BatchRow
 from planner.capacity.engines import decode_engine, notes
 from planner.catalogue.read import batching, hardware
 from planner.core.fleet.batching import (
+    Collected,
     DepthRule,
     batch_at,
     collect,
@@ -22,9 +24,12 @@ from planner.core.fleet.decode import OVERLAPS, step_us, tokens_per_s_per_node
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt, operating_point, usd_per_million_tokens, usd_per_node_hour
 from planner.core.fleet.prefill import us_per_missed_token
+from planner.documents import Document, Maybe
 from planner.errors import UsageError
+from planner.settings.scenario import WeightDtype
 from planner.settings.workloads import BatchingFile
-from planner.studies.capacity.overview import Study, over_batch
+from planner.studies.capacity.curves import sweep_batch
+from planner.studies.capacity.study import EngineStudy
 from planner.units import S_PER_HOUR
 
 WINDOWS_MS = (0.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0)
@@ -33,87 +38,202 @@ USED = 0.5
 """Share of a GPU's prefill that arrivals use where no rate is given. Assumed."""
 
 
-def batching_study(
-    study: Study,
+@dataclass(frozen=True, kw_only=True)
+class BatchingRow(BatchRow):
+    """Decode at one batch, and what it means for the experts of a model that has them."""
+
+    tokens_per_expert: Maybe[float] = None
+    """Mean tokens that one routed expert gets in a step."""
+    idle_expert_probability: Maybe[float] = None
+    """Of an expert to get no token in a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLength(Document):
+    """One collection window."""
+
+    window_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowRow(Collected, WindowLength):
+    """Prompts collected in one window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptCollection(Document):
+    """Prompts collected for one GPU's prefill, by window."""
+
+    arrivals_per_s: float
+    largest_batch: int
+    tick_ms: float
+    """How often the server looks at its queue; 0: at once."""
+    prompt_ms: float
+    """Prefill of one prompt, without the overhead of a pass."""
+    rows: tuple[WindowRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthRuleRow(Document):
+    """Decode at the batch that a rule chooses from a queue length on."""
+
+    from_depth: int
+    """Requests waiting."""
+    streams: float
+    """Per GPU."""
+    overlap: bool
+    """Whether two overlapped micro-batches are faster than one batch."""
+    tpot_ms: float
+    tokens_per_s_per_node: float
+    usd_per_million_tokens: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineBubble(Document):
+    """A pipeline, and the share of the time that it idles."""
+
+    stages: int
+    micro_batches: int
+    bubble: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneUserFigures(Document):
+    """A figure of one user alone, by where the speed comes from."""
+
+    roofline: float
+    """Memory bandwidth over the bytes of the active weights."""
+    modelled: float
+    reported: float
+    """By users of such a node."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneUserMemory(Document):
+    """Whether the model fits one node for one user alone."""
+
+    weights: WeightDtype
+    fits: bool
+    memory: str
+    """How the memory is divided, or why the model does not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneUser(OneUserMemory):
+    """One user alone on one node that the model fits, beside the fleet."""
+
+    fits: Literal[True] = True
+    tokens_per_s: OneUserFigures
+    usd_per_million_tokens: OneUserFigures
+    fleet_usd_per_million_tokens: float
+    times_the_fleet: OneUserFigures
+    """Cost per token over the fleet's."""
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchingDocument(Document):
+    """What batching costs and gains."""
+
+    notes: tuple[str, ...]
+    node: str
+    model: str
+    curve: tuple[BatchingRow, ...]
+    """Decode from batch 1 to the memory's cap."""
+    collection: PromptCollection
+    queue_depth_rules: tuple[DepthRuleRow, ...]
+    pipeline_bubbles: tuple[PipelineBubble, ...]
+    ridge_tokens: float | None
+    """Tokens over all GPUs from which an expert is bound by arithmetic; null for a dense model."""
+    one_user: OneUser | OneUserMemory
+    sources: dict[str, str]
+    """Where the rules, pipelines and reports come from."""
+
+
+def study_batching(
+    study: EngineStudy,
     *,
     arrivals_per_s: float | None = None,
     windows_ms: Sequence[float] = WINDOWS_MS,
     tick_ms: float = 0.0,
     most: int = 8,
     file: str = "deepseek-r1",
-) -> dict[str, Any]:
-    """Every view on batching of one engine, JSON-ready. arrivals_per_s: of one GPU's prefill. Raises UsageError."""
+) -> BatchingDocument:
+    """Every view on batching of one engine. arrivals_per_s: of one GPU's prefill. Raises UsageError."""
     what_ifs = batching(file)
     engine, imbalance_at = study.decode()
-    return {
-        "notes": notes(study.settings),
-        "node": engine.hardware.name,
-        "model": engine.model.name,
-        "curve": _curve(study, engine),
-        "collection": _windows(study, arrivals_per_s, windows_ms, tick_ms, most),
-        "queue_depth_rules": _rules(study, engine, imbalance_at, what_ifs),
-        "pipeline_bubbles": [
-            {**item.model_dump(), "bubble": pipeline_bubble(item.stages, item.micro_batches)}
-            for item in what_ifs.pipeline
-        ],
-        "ridge_tokens": ridge_tokens(engine) if engine.model.experts else None,
-        "one_user": one_user(study, what_ifs),
-        "sources": what_ifs.provenance,
-    }
+    return BatchingDocument(
+        notes=tuple(notes(study.settings)),
+        node=engine.hardware.name,
+        model=engine.model.name,
+        curve=_curve(study, engine),
+        collection=_collect(study, arrivals_per_s, windows_ms, tick_ms=tick_ms, most=most),
+        queue_depth_rules=_apply_rules(study, engine, imbalance_at, what_ifs),
+        pipeline_bubbles=tuple(
+            PipelineBubble(
+                stages=each.stages,
+                micro_batches=each.micro_batches,
+                bubble=pipeline_bubble(each.stages, each.micro_batches),
+            )
+            for each in what_ifs.pipeline
+        ),
+        ridge_tokens=ridge_tokens(engine) if engine.model.experts else None,
+        one_user=_serve_one_user(study, what_ifs),
+        sources=what_ifs.provenance,
+    )
 
 
-def one_user(study: Study, what_ifs: BatchingFile) -> dict[str, Any]:
+def _serve_one_user(study: EngineStudy, what_ifs: BatchingFile) -> OneUser | OneUserMemory:
     """One user alone on one node beside the fleet: what the memory allows, the model says and users report."""
-    node = hardware(study.settings.hardware)
+    node, single = hardware(study.settings.hardware), what_ifs.single_user
     served, imbalance_at = study.decode()
     fleet = operating_point(served, study.workload.kv_tokens, study.target_ms, imbalance_at)
-    alone = study.settings.model_copy(
-        update={"weights": what_ifs.single_user.weights, "redundant_experts": 0, "calibration": None}
-    )
+    alone = study.settings.model_copy(update={"weights": single.weights, "redundant_experts": 0, "calibration": None})
     try:
         engine = decode_engine(alone, node.gpus_per_node)
     except UsageError as error:
-        return {"weights": what_ifs.single_user.weights, "fits": False, "memory": str(error)}
+        return OneUserMemory(weights=single.weights, fits=False, memory=str(error))
     step = float(step_us(engine, 1 / node.gpus_per_node, study.workload.kv_tokens))
-    rates = {
-        "roofline": single_stream_roofline(engine, node.gpus_per_node),
-        "modelled": 1e6 / step,
-        "reported": what_ifs.single_user.reported_tokens_per_s,
-    }
+    rates = OneUserFigures(
+        roofline=single_stream_roofline(engine, node.gpus_per_node),
+        modelled=1e6 / step,
+        reported=single.reported_tokens_per_s,
+    )
     an_hour = usd_per_node_hour(engine)
-    costs = {name: an_hour / (rate * S_PER_HOUR) * 1e6 for name, rate in rates.items()}
-    return {
-        "weights": what_ifs.single_user.weights,
-        "fits": True,
-        "memory": f"{engine.weights_gb:.1f} GB of weights per GPU leave {engine.kv_gb:.1f} GB",
-        "tokens_per_s": rates,
-        "usd_per_million_tokens": costs,
-        "fleet_usd_per_million_tokens": fleet.usd_per_million_tokens,
-        "times_the_fleet": {name: cost / fleet.usd_per_million_tokens for name, cost in costs.items()},
-        "why": (
+    costs = OneUserFigures(**{name: an_hour / (rate * S_PER_HOUR) * 1e6 for name, rate in vars(rates).items()})
+    return OneUser(
+        weights=single.weights,
+        memory=f"{engine.weights_gb:.1f} GB of weights per GPU leave {engine.kv_gb:.1f} GB",
+        tokens_per_s=rates,
+        usd_per_million_tokens=costs,
+        fleet_usd_per_million_tokens=fleet.usd_per_million_tokens,
+        times_the_fleet=OneUserFigures(
+            **{name: cost / fleet.usd_per_million_tokens for name, cost in vars(costs).items()}
+        ),
+        why=(
             "one stream reads the weights of its experts for one token; in the fleet "
             f"{fleet.streams:g} streams on each GPU share every read, and no GPU holds more than a few experts"
         ),
-    }
+    )
 
 
-def _curve(study: Study, engine: Engine) -> list[dict[str, Any]]:
+def _curve(study: EngineStudy, engine: Engine) -> tuple[BatchingRow, ...]:
     """Batch 1 to the cap; with experts also the tokens that each gets and how often one gets none."""
-    rows = over_batch(study)
+    rows = sweep_batch(study)
     if engine.model.experts is None:
-        return rows
+        return tuple(BatchingRow(**vars(row)) for row in rows)
     batches = 2 if engine.splits_batches else 1
-    tokens = np.array([row["streams"] for row in rows]) * engine.rows_per_stream * engine.expert_parallel / batches
+    tokens = np.array([row.streams for row in rows]) * engine.rows_per_stream * engine.expert_parallel / batches
     spread = zip(tokens_per_expert(engine.model, tokens), idle_expert_probability(engine.model, tokens), strict=True)
-    return [
-        {**row, "tokens_per_expert": float(each), "idle_expert_probability": float(idle)}
+    return tuple(
+        BatchingRow(**vars(row), tokens_per_expert=float(each), idle_expert_probability=float(idle))
         for row, (each, idle) in zip(rows, spread, strict=True)
-    ]
+    )
 
 
-def _windows(
-    study: Study, arrivals_per_s: float | None, windows_ms: Sequence[float], tick_ms: float, most: int
-) -> dict[str, Any]:
+def _collect(
+    study: EngineStudy, arrivals_per_s: float | None, windows_ms: Sequence[float], *, tick_ms: float, most: int
+) -> PromptCollection:
     """Prompts collected for one GPU's prefill, by window."""
     engine, load = study.prefill, study.workload
     missed = load.input_tokens * (1 - load.hit_ratio)
@@ -124,14 +244,18 @@ def _windows(
         return pass_s + batch * each_s
 
     rate = USED / each_s if arrivals_per_s is None else arrivals_per_s
-    rows = [
-        {"window_ms": window, **asdict(collect(window / 1e3, rate, most, service_s, tick_ms / 1e3))}
+    rows = (
+        WindowRow(window_ms=window, **vars(collect(window / 1e3, rate, most, service_s, tick_s=tick_ms / 1e3)))
         for window in windows_ms
-    ]
-    return {"arrivals_per_s": rate, "largest_batch": most, "tick_ms": tick_ms, "prompt_ms": each_s * 1e3, "rows": rows}
+    )
+    return PromptCollection(
+        arrivals_per_s=rate, largest_batch=most, tick_ms=tick_ms, prompt_ms=each_s * 1e3, rows=tuple(rows)
+    )
 
 
-def _rules(study: Study, engine: Engine, imbalance_at: ImbalanceAt, what_ifs: BatchingFile) -> list[dict[str, Any]]:
+def _apply_rules(
+    study: EngineStudy, engine: Engine, imbalance_at: ImbalanceAt, what_ifs: BatchingFile
+) -> tuple[DepthRuleRow, ...]:
     """Decode at the batches that rules by queue depth choose, overlapped or not, whichever is faster."""
     rules = [DepthRule(rule.from_depth, rule.batch) for rule in what_ifs.rule]
     rows = []
@@ -144,13 +268,13 @@ def _rules(study: Study, engine: Engine, imbalance_at: ImbalanceAt, what_ifs: Ba
         )
         rate = float(tokens_per_s_per_node(engine, batch, min(on, off)))
         rows.append(
-            {
-                "from_depth": rule.from_depth,
-                "streams": batch,
-                "overlap": on < off,
-                "tpot_ms": min(on, off) / engine.accepted / 1e3,
-                "tokens_per_s_per_node": rate,
-                "usd_per_million_tokens": usd_per_million_tokens(engine, rate),
-            }
+            DepthRuleRow(
+                from_depth=rule.from_depth,
+                streams=batch,
+                overlap=on < off,
+                tpot_ms=min(on, off) / engine.accepted / 1e3,
+                tokens_per_s_per_node=rate,
+                usd_per_million_tokens=usd_per_million_tokens(engine, rate),
+            )
         )
-    return rows
+    return tuple(rows)

@@ -1,7 +1,7 @@
 """The capacity model held against what was published."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from planner.catalogue.read import decode_points, hardware, model, prefill_point
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import missed_tokens_per_s_per_node
+from planner.documents import Document
 from planner.settings.measurements import PrefillPoint
 from planner.units import US_PER_S
 
@@ -29,32 +30,35 @@ PRODUCTION_IMBALANCE = Imbalance(kv=1.087, experts=1.15, dispatch=1.15)
 """KV simulated for two-key balancing; experts and dispatch assumed."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One published point beside the model's, milliseconds: a decode step, or a node's prefill of a thousand tokens."""
+Kind = Literal["fitted", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRow(Document):
+    """One published point beside the model's: a decode step, or a node's prefill of a thousand tokens."""
 
     point: str
     target_ms: float
+    """As published."""
     model_ms: float
-    kind: Literal["fitted", "test"]
-
-    @property
-    def relative_error(self) -> float:
-        return self.model_ms / self.target_ms - 1
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "point": self.point,
-            "target_ms": self.target_ms,
-            "model_ms": self.model_ms,
-            "relative_error": self.relative_error,
-            "kind": self.kind,
-        }
+    relative_error: float
+    """Of the model: model_ms over target_ms, less 1."""
+    kind: Kind
+    """Whether the model was fitted to the point."""
 
 
-def check_rows() -> list[Row]:
+@dataclass(frozen=True, kw_only=True)
+class CapacityCheck(Document):
+    """The capacity model beside what was published."""
+
+    rows: tuple[CheckRow, ...]
+    notes: tuple[str, ...]
+    """What the kinds of rows mean."""
+
+
+def check_model() -> CapacityCheck:
     """Every published decode point, production with the imbalances that its balancing leaves, and prefill rates."""
-    return [*_decode_rows(), _production_row(), *_prefill_rows()]
+    return CapacityCheck(rows=(*_decode_rows(), _production_row(), *_prefill_rows()), notes=NOTES)
 
 
 def prefill_factor() -> float:
@@ -63,7 +67,12 @@ def prefill_factor() -> float:
     return float(np.exp(np.mean(np.log(ratios))))
 
 
-def _decode_rows() -> list[Row]:
+def _row(point: str, target_ms: float, model_ms: float, kind: Kind) -> CheckRow:
+    error = model_ms / target_ms - 1
+    return CheckRow(point=point, target_ms=target_ms, model_ms=model_ms, relative_error=error, kind=kind)
+
+
+def _decode_rows() -> list[CheckRow]:
     rows = []
     for point in decode_points():
         served = model(point.model)
@@ -77,11 +86,11 @@ def _decode_rows() -> list[Row]:
             overlap="on" if point.overlap else "off",
         )
         step = step_us(engine, point.streams, point.kv_tokens)
-        rows.append(Row(point.name, point.step_ms, float(step) / 1e3, "fitted"))
+        rows.append(_row(point.name, point.step_ms, float(step) / 1e3, "fitted"))
     return rows
 
 
-def _production_row() -> Row:
+def _production_row() -> CheckRow:
     served, node = model("deepseek-r1"), hardware("h800")
     engine = Engine(
         model=served,
@@ -93,13 +102,13 @@ def _production_row() -> Row:
     )
     target_ms = node.gpus_per_node * PRODUCTION_STREAMS / PRODUCTION_TOKENS_PER_S * 1e3
     step = step_us(engine, PRODUCTION_STREAMS, PRODUCTION_KV_TOKENS, imbalance=PRODUCTION_IMBALANCE)
-    return Row("DeepSeek production EP144, B 88.2, L 4989, imbalanced", target_ms, float(step) / 1e3, "test")
+    return _row("DeepSeek production EP144, B 88.2, L 4989, imbalanced", target_ms, float(step) / 1e3, "test")
 
 
-def _prefill_rows() -> list[Row]:
+def _prefill_rows() -> list[CheckRow]:
     factor = prefill_factor()
     return [
-        Row(
+        _row(
             f"{point.name}, a thousand tokens, free factor {factor:.3f}",
             US_PER_S / point.tokens_per_s_per_node,
             US_PER_S / (_balanced_prefill(point) * factor),

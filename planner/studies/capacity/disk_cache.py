@@ -1,8 +1,8 @@
 """KV cache on disk: the share of a trace's input that a cache finds by its size, what that saves, what it takes."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,13 +12,56 @@ from planner.core.fleet.kv_cache import Disk, DiskCache, HitCurve, disks, hit_cu
 from planner.core.fleet.operating import usd_per_million_tokens
 from planner.core.fleet.prefill import input_tokens_per_s_per_node
 from planner.core.fleet.shapes import kv_bytes_per_token
+from planner.documents import Document
 from planner.errors import UsageError
 from planner.store import Store
-from planner.studies.capacity.overview import Study
+from planner.studies.capacity.study import EngineStudy
 from planner.trace.stored import TraceInfo, by_name
-from planner.units import US_PER_S
+from planner.units import US_PER_S, Ints
 
 _ROWS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskCacheRow(Document):
+    """A KV cache of one capacity."""
+
+    capacity_tb: float
+    hit_ratio: float
+    """Share of the input tokens that the cache finds."""
+    read_gb_s: float
+    written_gb_s: float
+    disks: int
+    binds: Literal["bandwidth", "capacity"]
+    """Which of the two needs takes more disks."""
+    prefill_tokens_per_s_per_node: float
+    """Input tokens, cache hits included."""
+    prefill_nodes: float
+    prefill_nodes_saved: float
+    """Beside no cache at all."""
+    missed_context_tokens: float
+    """Mean attention context of missed tokens."""
+    usd_per_million_input_tokens: float
+    """Prefill alone; the disks' price is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskCacheSizes(Document):
+    """What a KV cache on disk finds, saves and needs, by its capacity."""
+
+    trace: str
+    model: str
+    kv_bytes_per_token: int
+    block_tokens: int
+    input_tokens_per_s: float
+    """Of the fleet that shares the cache."""
+    times_the_trace: float
+    """That rate over the trace's own mean."""
+    largest_hit_ratio: float
+    """With room for every block."""
+    disk: Disk
+    notes: tuple[str, ...]
+    rows: tuple[DiskCacheRow, ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +73,16 @@ class CachedTrace:
     input_tokens_per_s: float
 
 
-def cached_trace(store: Store, name: str) -> CachedTrace:
+@dataclass(frozen=True, kw_only=True)
+class _Traffic:
+    """What shares a cache: input tokens per second, how many times the trace's, and KV bytes of a token."""
+
+    input_tokens_per_s: float
+    times_the_trace: float
+    kv_bytes_per_token: int
+
+
+def read_cached_trace(store: Store, name: str) -> CachedTrace:
     """Read a trace's prefix blocks. Raises TraceError, and UsageError where it has none or is a sample."""
     with store.read() as session:
         trace = by_name(session, name)
@@ -50,51 +102,53 @@ def cached_trace(store: Store, name: str) -> CachedTrace:
     return CachedTrace(trace, curve, trace.input_tokens / seconds)
 
 
-def disk_study(cached: CachedTrace, study: Study, disk: Disk, input_tokens_per_s: float | None) -> dict[str, Any]:
-    """Hit ratio, bytes, disks, prefill rate and price by capacity, JSON-ready.
+def size_disk_cache(
+    cached: CachedTrace, study: EngineStudy, disk: Disk, input_tokens_per_s: float | None
+) -> DiskCacheSizes:
+    """Hit ratio, bytes, disks, prefill rate and price by capacity.
 
     input_tokens_per_s: of the fleet that shares the cache; left out, the trace's own. With more traffic than the
     trace's, a cache needs as many times the capacity for the same share. Raises UsageError.
     """
     if input_tokens_per_s is not None and not 0 < input_tokens_per_s < math.inf:
-        raise UsageError("input tokens per second are a finite number above 0")
+        raise UsageError(f"input tokens per second are {input_tokens_per_s:g}; give a finite number above 0")
     rate = input_tokens_per_s or cached.input_tokens_per_s
-    times = rate / cached.input_tokens_per_s
-    bytes_each = kv_bytes_per_token(model(study.settings.model), study.settings.kv)
-    rows = [_row(cached.curve, int(blocks), rate, times, bytes_each, disk, study) for blocks in _capacities(cached)]
-    return {
-        "trace": cached.trace.name,
-        "model": study.settings.model,
-        "kv_bytes_per_token": bytes_each,
-        "block_tokens": cached.curve.block_tokens,
-        "input_tokens_per_s": rate,
-        "times_the_trace": times,
-        "largest_hit_ratio": cached.curve.largest,
-        "disk": asdict(disk),
-        "notes": [
+    traffic = _Traffic(
+        input_tokens_per_s=rate,
+        times_the_trace=rate / cached.input_tokens_per_s,
+        kv_bytes_per_token=kv_bytes_per_token(model(study.settings.model), study.settings.kv),
+    )
+    return DiskCacheSizes(
+        trace=cached.trace.name,
+        model=study.settings.model,
+        kv_bytes_per_token=traffic.kv_bytes_per_token,
+        block_tokens=cached.curve.block_tokens,
+        input_tokens_per_s=rate,
+        times_the_trace=traffic.times_the_trace,
+        largest_hit_ratio=cached.curve.largest,
+        disk=disk,
+        notes=(
             *notes(study.settings),
-            "disks: for the mean rate; a peak needs as much more bandwidth as it has traffic",
-        ],
-        "rows": rows,
-    }
+            "disks: sized for the mean rate; a peak needs as much more bandwidth as it has traffic",
+        ),
+        rows=tuple(_row(cached.curve, blocks, traffic, disk, study) for blocks in _capacities(cached).tolist()),
+    )
 
 
-def _capacities(cached: CachedTrace) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _capacities(cached: CachedTrace) -> Ints:
     most = int(cached.curve.capacities[-1])
     if most == 0:
-        raise UsageError(f"trace {cached.trace.name} repeats no block: no cache finds anything")
+        raise UsageError(f"trace {cached.trace.name} repeats no block: a cache finds nothing; use another trace")
     return np.unique(np.geomspace(max(1, most / 1000), most, _ROWS).round().astype(np.int64))
 
 
-def _row(
-    curve: HitCurve, blocks: int, rate: float, times: float, bytes_each: int, disk: Disk, study: Study
-) -> dict[str, Any]:
+def _row(curve: HitCurve, blocks: int, traffic: _Traffic, disk: Disk, study: EngineStudy) -> DiskCacheRow:
     ratio = curve.ratio_at(blocks)
-    held = round(blocks * times)
+    rate, held = traffic.input_tokens_per_s, round(blocks * traffic.times_the_trace)
     cache = DiskCache(
         input_tokens_per_s=rate,
         hit_ratio=ratio,
-        kv_bytes_per_token=bytes_each,
+        kv_bytes_per_token=traffic.kv_bytes_per_token,
         capacity_blocks=held,
         block_tokens=curve.block_tokens,
     )
@@ -103,16 +157,16 @@ def _row(
     engine = study.prefill
     missed, without = (missed_rate(study.settings, engine, curve.missed_context_at(room)) for room in (blocks, 0))
     with_hits = float(input_tokens_per_s_per_node(missed, ratio))
-    return {
-        "capacity_tb": stored_tb(held, curve.block_tokens, bytes_each),
-        "hit_ratio": ratio,
-        "read_gb_s": plan.bytes_read_per_s / 1e9,
-        "written_gb_s": plan.bytes_written_per_s / 1e9,
-        "disks": plan.disks,
-        "binds": plan.binds,
-        "prefill_tokens_per_s_per_node": with_hits,
-        "prefill_nodes": rate / with_hits,
-        "prefill_nodes_saved": rate / without - rate / with_hits,
-        "missed_context_tokens": curve.missed_context_at(blocks),
-        "usd_per_million_input_tokens": usd_per_million_tokens(engine, with_hits),
-    }
+    return DiskCacheRow(
+        capacity_tb=stored_tb(held, curve.block_tokens, traffic.kv_bytes_per_token),
+        hit_ratio=ratio,
+        read_gb_s=plan.bytes_read_per_s / 1e9,
+        written_gb_s=plan.bytes_written_per_s / 1e9,
+        disks=plan.disks,
+        binds=plan.binds,
+        prefill_tokens_per_s_per_node=with_hits,
+        prefill_nodes=rate / with_hits,
+        prefill_nodes_saved=rate / without - rate / with_hits,
+        missed_context_tokens=curve.missed_context_at(blocks),
+        usd_per_million_input_tokens=usd_per_million_tokens(engine, with_hits),
+    )

@@ -21,7 +21,7 @@ MOST_SIGMA = 10.0
 def read_loads(path: Path) -> Floats:
     """A matrix of layers by experts from CSV (with or without a header), Parquet or NPY. Raises PlannerError."""
     if not path.is_file():
-        raise PlannerError(f"{path}: is no file; check the path")
+        raise PlannerError(f"{path}: is not a file; check the path")
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:
@@ -33,30 +33,30 @@ def read_loads(path: Path) -> Floats:
             header = text.head(1).cast(pl.Float64, strict=False).null_count().sum_horizontal().item() > 0
             matrix = text.slice(int(header)).cast(pl.Float64).to_numpy()
         else:
-            raise UsageError(f'{path}: ends in "{path.suffix}"; give a .csv, .parquet or .npy file')
+            raise UsageError(f'{path}: has the ending "{path.suffix}"; give a .csv, .parquet or .npy file')
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except (ValueError, EOFError, BadZipFile, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise PlannerError(
-            f"{path}: is no matrix of numbers ({reason}); give a row per layer, a column per expert"
+            f"{path}: is not a matrix of numbers ({reason}); give a row per layer and a column per expert"
         ) from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
-        raise PlannerError(f"{path}: is no matrix of numbers; give a row per layer, a column per expert")
+        raise PlannerError(f"{path}: is not a matrix of numbers; give a row per layer and a column per expert")
     loads: Floats = np.ascontiguousarray(matrix, np.float64)
     if (loads > MOST_LOAD).any():
-        raise PlannerError(f"{path}: holds {loads.max():g}; loads are numbers from 0 to {MOST_LOAD:g}")
+        raise PlannerError(f"{path}: contains {loads.max():g}; loads must be numbers from 0 to {MOST_LOAD:g}")
     return loads
 
 
 def draw_loads(layers: int, experts: int, sigma: float, seed: int) -> Floats:
     """Lognormal loads of whole tokens, independent between experts. Returns (layers, experts). Raises UsageError."""
     if layers < 1 or experts < 1:
-        raise UsageError("--layers and --experts are at least 1")
+        raise UsageError(f"--layers is {layers} and --experts is {experts}; give at least 1 of each")
     if not 0 <= sigma <= MOST_SIGMA:
         raise UsageError(f"--sigma is {sigma:g}; give a number from 0 to {MOST_SIGMA:g}")
     if seed < 0:
-        raise UsageError(f"--seed is {seed}; give a whole number of at least 0")
+        raise UsageError(f"--seed is {seed}; give a whole number, at least 0")
     check_size(layers, "--layers", experts, "--experts")
     random = np.random.default_rng(seed)
     loads: Floats = np.round(random.lognormal(0.0, sigma, (layers, experts)) * 1000)
@@ -79,10 +79,10 @@ def read_slots(path: Path, layers: int, replicas: int) -> Ints:
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise PlannerError(f"{path}: is no placement; give what `planner experts --json` printed") from error
+        raise PlannerError(f"{path}: is not a placement; give what `planner experts --json` printed") from error
     if slots.shape != (layers, replicas):
         raise PlannerError(
-            f"{path}: holds {slots.shape} layers and slots and the new placement {(layers, replicas)}; "
+            f"{path}: has {slots.shape} layers and slots, but the new placement has {(layers, replicas)}; "
             "give a placement of the same model and layout"
         )
     return slots

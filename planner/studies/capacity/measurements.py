@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from planner.documents import Document
 from planner.errors import PlannerError, UsageError
 
 SHAPES = (
@@ -41,18 +42,32 @@ SPECULATION_KEYS = ("spec_decode_acceptance_length", "acceptance_length", "accep
 """Published: what vLLM and AIPerf (JSON), AIPerf (CSV) and SGLang write where more than one token came of a step."""
 
 
-@dataclass(frozen=True)
-class MeasuredPoint:
-    """One measured decode step.
-
-    streams: concurrent streams per GPU. kv_tokens: mean context of a stream while it decodes, tokens.
-    step_ms: time of one decode step, milliseconds. source: file and entry, for messages.
-    """
+@dataclass(frozen=True, kw_only=True)
+class MeasuredPoint(Document):
+    """One measured decode step."""
 
     streams: float
+    """Concurrent streams per GPU."""
     kv_tokens: float
+    """Mean context of a stream while it decodes."""
     step_ms: float
+    """Time of one decode step."""
     source: str
+    """File and entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BenchmarkRun:
+    """What a tool says of a whole run: a step, the mean tokens of a request, and under which keys how many ran at once.
+
+    rate_key: output tokens per second of all requests. concurrency_keys: requests at once, where there is no rate.
+    """
+
+    step_ms: float
+    input_tokens: float
+    output_tokens: float
+    rate_key: str
+    concurrency_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,23 +80,23 @@ class _Entry:
 
     def find(self, key: str) -> object:
         """The value at a dotted key, or None. In a list, the member of that name."""
-        found = self.values
+        value = self.values
         for part in key.split("."):
-            if isinstance(found, list):
-                found = next((item for item in found if isinstance(item, dict) and item.get("name") == part), None)
+            if isinstance(value, list):
+                value = next((item for item in value if isinstance(item, dict) and item.get("name") == part), None)
             else:
-                found = found.get(part) if isinstance(found, dict) else None
-        return found
+                value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def optional(self, cure: str, *keys: str) -> float | None:
-        """The number at the first key that is there, or None. Raises PlannerError for what is no number above 0."""
+        """The number at the first key that is there, or None. Raises PlannerError for what is not above 0."""
         for key in keys:
             value = self.find(key)
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
-                what = f"no number above 0 and up to {MOST:g}"
-                raise PlannerError(f'{self.source}: "{key}" is {repr(value)[:40]} and {what}; {cure}')
+                what = f"not a number above 0 and up to {MOST:g}"
+                raise PlannerError(f'{self.source}: "{key}" is {repr(value)[:40]}, {what}; {cure}')
             return float(value)
         return None
 
@@ -95,7 +110,7 @@ class _Entry:
 
 
 def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
-    """The decode points of a file, its shape told by its content. Raises PlannerError, UsageError.
+    """The decode points of a file, whose shape its content shows. Raises PlannerError, UsageError.
 
     A plain table holds streams per GPU and is taken as it is. The tools measure an endpoint, which has `gpus` GPUs. Its
     streams come by Little's law: output tokens per second × seconds per token, without the first token of every answer,
@@ -105,25 +120,25 @@ def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
     of scope, and refused where the file shows it.
     """
     if gpus < 1:
-        raise UsageError(f"gpus is {gpus}; give the GPUs behind the endpoint, at least 1")
+        raise UsageError(f"--server-gpus is {gpus}; give the number of GPUs behind the endpoint, at least 1")
     text = _text(path)
     entries = _json_entries(text, path) if text[0] in "{[" else _csv_entries(text, path)
     if not entries:
-        raise PlannerError(f"{path}: holds no measurement; give a {SHAPES}")
+        raise PlannerError(f"{path}: contains no measurement; give one of: {SHAPES}")
     return tuple(_point(entry, gpus) for entry in entries)
 
 
 def _text(path: Path) -> str:
     try:
         if not path.is_file():
-            raise PlannerError(f"{path}: is no file; check the path")
+            raise PlannerError(f"{path}: is not a file; check the path")
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except UnicodeDecodeError as error:
-        raise PlannerError(f"{path}: is no UTF-8 text; give a {SHAPES}") from error
+        raise PlannerError(f"{path}: is not UTF-8 text; give one of: {SHAPES}") from error
     if not text:
-        raise PlannerError(f"{path}: is empty; give a {SHAPES}")
+        raise PlannerError(f"{path}: is empty; give one of: {SHAPES}")
     return text
 
 
@@ -137,7 +152,7 @@ def _json_entries(text: str, path: Path) -> list[_Entry]:
             documents.append(document)
             start = len(text) - len(text[end:].lstrip())
     except (ValueError, RecursionError) as error:
-        raise PlannerError(f"{path}: is no JSON ({str(error).splitlines()[0]}); write the file anew") from error
+        raise PlannerError(f"{path}: is not valid JSON ({str(error).splitlines()[0]}); generate it again") from error
     if len(documents) == 1 and isinstance(documents[0], list):
         documents = documents[0]
     elif len(documents) == 1:
@@ -162,16 +177,18 @@ def _csv_entries(text: str, path: Path) -> list[_Entry]:
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
-        raise PlannerError(f"{path}, line {reader.line_num}: is no CSV ({error}); give a {SHAPES}") from error
+        raise PlannerError(
+            f"{path}, line {reader.line_num}: is not valid CSV ({error}); give one of: {SHAPES}"
+        ) from error
     header = rows[0][1] if rows else []
     if header[:2] == ["Metric", "avg"]:
         return [_Entry(str(path), _metrics([row for _, row in rows]))]
     if not set(header) & set(PLAIN_KEYS):
-        raise PlannerError(f"{path}: has none of the known shapes; give a {SHAPES}")
+        raise PlannerError(f"{path}: is in none of the known formats; give one of: {SHAPES}")
     entries = []
     for line, row in rows[1:]:
         if len(row) != len(header):
-            raise PlannerError(f"{path}, line {line}: holds {len(row)} cells under {len(header)} columns; {PLAIN_CURE}")
+            raise PlannerError(f"{path}, line {line}: has {len(row)} cells for {len(header)} columns; {PLAIN_CURE}")
         entries.append(_Entry(f"{path}, line {line}", dict(zip(header, map(_cell, row), strict=True))))
     return entries
 
@@ -206,15 +223,15 @@ def _point(entry: _Entry, gpus: int) -> MeasuredPoint:
         return _vllm(entry, gpus)
     if any(entry.find(key) is not None for key in PLAIN_KEYS):
         return _plain(entry)
-    raise PlannerError(f"{entry.source}: has none of the known shapes; give a {SHAPES}")
+    raise PlannerError(f"{entry.source}: is in none of the known formats; give one of: {SHAPES}")
 
 
 def _plain(entry: _Entry) -> MeasuredPoint:
     return MeasuredPoint(
-        entry.number(PLAIN_CURE, "streams", "batch"),
-        entry.number(PLAIN_CURE, "kv_tokens", "kv_length"),
-        entry.number(PLAIN_CURE, "step_ms"),
-        entry.source,
+        streams=entry.number(PLAIN_CURE, "streams", "batch"),
+        kv_tokens=entry.number(PLAIN_CURE, "kv_tokens", "kv_length"),
+        step_ms=entry.number(PLAIN_CURE, "step_ms"),
+        source=entry.source,
     )
 
 
@@ -222,19 +239,27 @@ def _vllm(entry: _Entry, gpus: int) -> MeasuredPoint:
     # a chunk can bring several tokens, and ITL is counted between chunks here, so TPOT comes first
     step_ms = entry.number(VLLM_CURE, "mean_tpot_ms", "mean_itl_ms")
     completed = entry.number(VLLM_CURE, "completed")
-    inputs = entry.number(VLLM_CURE, "total_input_tokens") / completed
-    outputs = entry.number(VLLM_CURE, "total_output_tokens") / completed
-    return _measured(entry, gpus, step_ms, inputs, outputs, "output_throughput", "max_concurrency")
+    run = _BenchmarkRun(
+        step_ms=step_ms,
+        input_tokens=entry.number(VLLM_CURE, "total_input_tokens") / completed,
+        output_tokens=entry.number(VLLM_CURE, "total_output_tokens") / completed,
+        rate_key="output_throughput",
+        concurrency_keys=("max_concurrency",),
+    )
+    return _measured(entry, gpus, run)
 
 
 def _guidellm(entry: _Entry, gpus: int) -> MeasuredPoint:
     # its time_per_output_token_ms has the first token in it
-    step_ms = entry.number(GUIDELLM_CURE, "metrics.inter_token_latency_ms.successful.mean")
-    inputs = entry.number(GUIDELLM_CURE, "metrics.prompt_token_count.successful.mean")
-    outputs = entry.number(GUIDELLM_CURE, "metrics.output_token_count.successful.mean")
-    # of all requests, since those cut off at the end of the run were decoded too
-    rate, concurrency = "metrics.output_tokens_per_second.total.mean", "metrics.request_concurrency.total.mean"
-    return _measured(entry, gpus, step_ms, inputs, outputs, rate, concurrency)
+    run = _BenchmarkRun(
+        step_ms=entry.number(GUIDELLM_CURE, "metrics.inter_token_latency_ms.successful.mean"),
+        input_tokens=entry.number(GUIDELLM_CURE, "metrics.prompt_token_count.successful.mean"),
+        output_tokens=entry.number(GUIDELLM_CURE, "metrics.output_token_count.successful.mean"),
+        # of all requests, since those cut off at the end of the run were decoded too
+        rate_key="metrics.output_tokens_per_second.total.mean",
+        concurrency_keys=("metrics.request_concurrency.total.mean",),
+    )
+    return _measured(entry, gpus, run)
 
 
 def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
@@ -242,23 +267,34 @@ def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
     unit = entry.find("inter_token_latency.unit")
     if unit != "ms":
         raise PlannerError(f'{entry.source}: "inter_token_latency.unit" is {repr(unit)[:40]}; give the times in "ms"')
-    inputs = entry.number(AIPERF_CURE, "input_sequence_length.avg")
-    outputs = entry.number(AIPERF_CURE, "output_sequence_length.avg")
-    return _measured(entry, gpus, step_ms, inputs, outputs, "output_token_throughput.avg", *AIPERF_CONCURRENCY)
+    run = _BenchmarkRun(
+        step_ms=step_ms,
+        input_tokens=entry.number(AIPERF_CURE, "input_sequence_length.avg"),
+        output_tokens=entry.number(AIPERF_CURE, "output_sequence_length.avg"),
+        rate_key="output_token_throughput.avg",
+        concurrency_keys=AIPERF_CONCURRENCY,
+    )
+    return _measured(entry, gpus, run)
 
 
-def _measured(
-    entry: _Entry, gpus: int, step_ms: float, inputs: float, outputs: float, rate_key: str, *concurrency_keys: str
-) -> MeasuredPoint:
-    """The point of an endpoint on `gpus` GPUs: mean tokens per request, output tokens per second of all requests."""
+def _measured(entry: _Entry, gpus: int, run: _BenchmarkRun) -> MeasuredPoint:
+    """The point of a run against an endpoint of so many GPUs."""
+    outputs = run.output_tokens
     if outputs <= 1:
-        raise PlannerError(f"{entry.source}: {outputs:g} output tokens a request leave no decode step; ask for more")
-    rate = entry.optional("measure again, or take it out", rate_key)
+        raise PlannerError(
+            f"{entry.source}: {outputs:g} output tokens per request leave no decode step; request longer outputs"
+        )
+    rate = entry.optional("measure again, or take it out", run.rate_key)
     if rate is None:
-        streams = entry.number(f'without "{rate_key}" the concurrency is needed', *concurrency_keys)
+        streams = entry.number(f'without "{run.rate_key}" the concurrency is needed', *run.concurrency_keys)
     else:
-        streams = rate * (1 - 1 / outputs) * step_ms / 1e3
-    point = MeasuredPoint(streams / gpus, inputs + outputs / 2, step_ms, entry.source)
+        streams = rate * (1 - 1 / outputs) * run.step_ms / 1e3
+    point = MeasuredPoint(
+        streams=streams / gpus,
+        kv_tokens=run.input_tokens + outputs / 2,
+        step_ms=run.step_ms,
+        source=entry.source,
+    )
     if not all(0 < value <= MOST for value in (point.streams, point.kv_tokens)):
         raise PlannerError(
             f"{entry.source}: gives {point.streams:g} streams of {point.kv_tokens:g} tokens; check the numbers"

@@ -8,7 +8,8 @@ from planner.runs.write import ComparisonRow, save_comparison
 from planner.store import Store
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.document import ComparisonDocument, PolicyAttainment, describe_comparison
-from planner.studies.replay.run import replay, store_replay
+from planner.studies.replay.run import replay
+from planner.studies.replay.store import store_replay
 from planner.units import Clock, Progress
 
 
@@ -59,9 +60,9 @@ def measure_attainment(
         done = replay(store, candidate.outcome.scenario, now=now, clock=clock, progress=progress)
         run_id, account = store_replay(store, done, now=now)
         measured[candidate.name] = PolicyAttainment(
-            **account["slo"],
+            **vars(account.slo),
             run_id=run_id,
-            window_start=datetime.fromisoformat(account["window_start"]),
-            window_end=datetime.fromisoformat(account["window_end"]),
+            window_start=account.window_start,
+            window_end=account.window_end,
         )
     return measured

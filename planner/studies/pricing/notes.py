@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from planner.catalogue.claims import overlay
-from planner.claims import finding
+from planner.claims import judge_claim
 from planner.studies.pricing.hours import Hours
 from planner.studies.pricing.levels import TITLES
 from planner.studies.pricing.market import Market, Priced
@@ -46,9 +45,9 @@ def note_pricing(priced: Priced) -> tuple[str, ...]:
                 f"{TITLES[each.name]}: {short:,} tokens are beyond the capacity, and the revenue counts them as served"
             )
     if market.rule.what_if is not None:
-        claim, judged = overlay(market.rule.what_if), finding(market.rule.what_if)
-        lines.append(f"claimed by {claim.source}: {claim.claim}")
-        lines.append(f"what-if {claim.name}, {judged.verdict}: {judged.summary}")
+        judged = judge_claim(market.rule.what_if)
+        lines.append(f"claimed by {judged.source}: {judged.claim}")
+        lines.append(f"what-if {judged.name}, {judged.verdict}: {judged.summary}")
     return (*lines, *market.base.notes)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
 from planner.planning.prepare import Prepared

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
 from planner.core.replay.intervals.plan import IntervalPlan

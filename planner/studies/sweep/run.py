@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from planner.capacity.units import LatencyLimits
+from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment, Units
 from planner.errors import UsageError

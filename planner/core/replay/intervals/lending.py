@@ -6,7 +6,7 @@ Nodes are lent in the order in which they come free and called back newest first
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from planner.settings.scenario import TrainingSettings
+from planner.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

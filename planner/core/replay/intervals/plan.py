@@ -12,7 +12,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.lending import LentWindow, lend, steps_of
 from planner.core.replay.intervals.lifetimes import ROLES, Life, Timing, unit_lives
-from planner.settings.scenario import TrainingSettings
+from planner.settings.training import TrainingSettings
 from planner.units import Ints
 
 

@@ -11,7 +11,8 @@ from planner.core.replay.intervals.lending import LentWindow
 from planner.core.replay.jobs.placement import JobInstance, LentNode, Placed, Segment, lent_nodes, place
 from planner.errors import UsageError
 from planner.settings.closed import minute_of_day
-from planner.settings.scenario import FleetSettings, TrainingSettings
+from planner.settings.fleet import FleetSettings
+from planner.settings.training import TrainingSettings
 from planner.settings.training_jobs import JobList, Moment, TrainingJob
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, micros, round_half_up, to_us
 

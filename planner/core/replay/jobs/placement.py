@@ -107,7 +107,7 @@ def place(
     then no job starts where it would keep no progress, and jobs that are not preemptible only where they finish.
     Otherwise the latter never start. end_s: end of the plan, at which no job is called back.
     """
-    floor = _Floor(jobs, gpus_per_node, known, end_s)
+    cluster = _Cluster(jobs, gpus_per_node, known, end_s)
     moments = [
         *{at for node in nodes for at in (node.start_s, node.end_s)},
         *{job.release_s for job in jobs},
@@ -119,28 +119,28 @@ def place(
         sorted(range(len(jobs)), key=lambda index: (-jobs[index].release_s, index)),
     )
     waiting: list[tuple[float, int]] = []
-    while floor.now_s < end_s:
+    while cluster.now_s < end_s:
         now_s = heappop(moments)
-        for index in floor.advance(now_s):
+        for index in cluster.advance(now_s):
             insort(waiting, (RULES[rule](jobs[index]), index))
         while lending and lending[-1].start_s <= now_s:
-            floor.lend(lending.pop())
+            cluster.lend(lending.pop())
         while releases and jobs[releases[-1]].release_s <= now_s:
             index = releases.pop()
             insort(waiting, (RULES[rule](jobs[index]), index))
         if now_s < end_s:
             still = []
             for key, index in waiting:
-                finish_s = floor.start(index)
+                finish_s = cluster.start(index)
                 if finish_s is None:
                     still.append((key, index))
                 elif finish_s < end_s:
                     heappush(moments, finish_s)
             waiting = still
-    return Placed(tuple(floor.segments), floor.unused_gpu_s)
+    return Placed(tuple(cluster.segments), cluster.unused_gpu_s)
 
 
-class _Floor:
+class _Cluster:
     """The lent nodes at a moment, and the jobs on them."""
 
     def __init__(self, jobs: Sequence[JobInstance], gpus_per_node: int, known: bool, end_s: int) -> None:

@@ -4,29 +4,19 @@ Times are microseconds from one origin; arrays of one dataclass have one length.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import UsageError
+from planner.settings.replay import BalancerName, QueueMode
 from planner.units import US_PER_HOUR, US_PER_MINUTE, Floats, Ints
 
-BalancerName = Literal[
-    "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
-]
-BALANCERS: tuple[BalancerName, ...] = (
-    "random",
-    "round-robin",
-    "join-shortest-queue",
-    "power-of-two",
-    "least-kv",
-    "two-key",
-    "prefix-aware",
-)
+BALANCERS: tuple[BalancerName, ...] = get_args(BalancerName)
 """Names of the balancers; the place of a name is its number in the kernels."""
-QueueMode = Literal["at-once", "window", "depth"]
-QUEUE_MODES: tuple[QueueMode, ...] = ("at-once", "window", "depth")
+QUEUE_MODES: tuple[QueueMode, ...] = get_args(QueueMode)
+"""Names of the queue modes; the place of a name is its number in the kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.core.replay.requests.arrays import fleet_events, link_places, unit_rows
 from planner.core.replay.requests.kernels import affinity as affinity_kernels
 from planner.core.replay.requests.kernels import decode as decode_kernels
 from planner.core.replay.requests.kernels import layout
@@ -23,7 +24,6 @@ from planner.core.replay.requests.kernels.layout import NIL, RING, Records, ente
 from planner.core.replay.requests.model import (
     BALANCERS,
     QUEUE_MODES,
-    BalancerName,
     Lives,
     QueueRules,
     Requests,
@@ -31,6 +31,7 @@ from planner.core.replay.requests.model import (
     Span,
 )
 from planner.errors import UsageError
+from planner.settings.replay import BalancerName
 from planner.units import Floats
 
 SAMPLE_US = 10e6
@@ -206,11 +207,11 @@ class PrefillStage(_Stage):
         self._known = 0
         kept = np.zeros(keep, layout.PREFILL_KEPT)
         kept["unit"], kept["first_us"] = NIL, np.nan
-        events = _events(lives, span.end_us)
+        events = fleet_events(lives, span.end_us)
         self._state["events_rows"] = len(events)
         self._set(
-            pool=_chained(np.zeros(first.pool, layout.WAITING), 0, NIL),
-            units=_units(lives, layout.PREFILL_UNIT),
+            pool=link_places(np.zeros(first.pool, layout.WAITING), 0, NIL),
+            units=unit_rows(lives, layout.PREFILL_UNIT),
             events=events,
             depth=np.array([rules.depth_from, rules.depth_batch], np.int64),
             affinity=np.full((2, first.affinities), NIL, np.int64),
@@ -311,7 +312,7 @@ class PrefillStage(_Stage):
         state, pool, before = self._state, self._arrays["pool"], self._get("pool_rows")
         if (short := arriving - self._get("room")) > 0:
             pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
-            self._set(pool=_chained(pool, before, self._get("free")))
+            self._set(pool=link_places(pool, before, self._get("free")))
             state["free"], state["room"], state["pool_rows"] = before, state["room"] + len(pool) - before, len(pool)
         # those in prefill may yet be sent by their session, when they come again or their unit drains or fails
         asked = 2 * (self.affinities + self.number_in_system + arriving + blocks)
@@ -366,11 +367,11 @@ class DecodeStage(_Stage):
         )
         kept = np.zeros(keep, layout.DECODE_KEPT)
         kept["finish_us"], kept["unit"], kept["step"] = np.nan, NIL, NIL
-        events = _events(lives, span.end_us)
+        events = fleet_events(lives, span.end_us)
         self._state["events_rows"] = len(events)
         self._set(
             pool=np.zeros(first.pool, layout.STREAM),
-            units=_units(lives, layout.DECODE_UNIT),
+            units=unit_rows(lives, layout.DECODE_UNIT),
             rank_numbers=np.arange(ranks),
             lines=np.ascontiguousarray(lines, np.float64),
             events=events,
@@ -478,39 +479,3 @@ class DecodeStage(_Stage):
         more["ranks"][:, :, :ranks] = 0.0
         self._set(**{name: np.concatenate([self._arrays.get(name, array[:0]), array]) for name, array in more.items()})
         self._state["slots"] += slots
-
-
-def _units(lives: Lives, kind: np.dtype[np.void]) -> Records:
-    """Units before they serve."""
-    units = np.zeros(len(lives), kind)
-    for name in {"place", "slot", "head", "tail", "pass_head", "far", "last_rank"} & set(kind.names or ()):
-        units[name] = NIL
-    units["drains_us"], units["drain_took_us"] = lives.drain_us, np.nan
-    if "leaves_us" in (kind.names or ()):
-        units["leaves_us"] = np.inf
-    return units
-
-
-def _events(lives: Lives, end_us: float) -> Records:
-    """What happens to the fleet until the end, in order. A unit that drains as it begins to serve takes no work.
-
-    Nothing happens any more to one that failed.
-    """
-    every = np.ones(len(lives), np.bool_)
-    kinds = [
-        (layout.TAKE, lives.serve_us, lives.serve_us < lives.stop_us),
-        (layout.STOP, lives.stop_us, lives.serve_us < lives.stop_us),
-        (layout.ASSIGN, lives.serve_us, every),
-        (layout.DRAIN, lives.drain_us, lives.drain_us < lives.fail_us),
-        (layout.DEADLINE, lives.gone_us, lives.gone_us < lives.fail_us),
-        (layout.FAIL, lives.fail_us, every),
-    ]
-    rows = [(float(at[unit]), kind, int(unit)) for kind, at, which in kinds for unit in np.flatnonzero(which)]
-    return np.array(sorted(row for row in rows if row[0] <= end_us), layout.EVENT)
-
-
-def _chained(pool: Records, first: int, then: int) -> Records:
-    """Link the places of a pool from one on into a free list that goes on elsewhere."""
-    pool["following"][first:] = np.arange(first + 1, len(pool) + 1)
-    pool["following"][-1] = then
-    return pool

@@ -7,7 +7,7 @@ import numpy as np
 
 from planner.core.demand import Demand
 from planner.errors import UsageError
-from planner.settings.scenario import ReplaySettings
+from planner.settings.replay import ReplaySettings
 from planner.units import US_PER_HOUR, US_PER_S, iso
 
 

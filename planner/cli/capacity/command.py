@@ -1,0 +1,76 @@
+"""planner capacity: which of overview, curve and check is asked for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.cli.capacity.check import show_check
+from planner.cli.capacity.curve import show_curve
+from planner.cli.capacity.options import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of
+from planner.cli.capacity.overview import show_overview
+from planner.cli.options import Db, Json
+from planner.errors import UsageError
+
+
+def capacity(
+    context: typer.Context,
+    node: Node = "h800",
+    model: Model = "deepseek-r1",
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="WHAT", help="A curve over batch, kv, hit or ep.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare the model with published measurements.")] = False,
+    weights: Weights = None,
+    kv: Kv = None,
+    gpus: Gpus = None,
+    target: Target = None,
+    kv_tokens: KvTokens = None,
+    hit: HitRatio = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="NAME", help="Take lengths and hits from a stored trace.")
+    ] = None,
+    sets: Settings = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE", help="Draw the curve: .svg, .png or .html.")
+    ] = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """What a node can do with a model: memory, decode, prefill, cost; curves; the check against published points."""
+    written = _written(context)
+    if context.invoked_subcommand is not None:
+        if written:
+            raise UsageError(f"{', '.join(written)}: must be written after {context.invoked_subcommand}")
+        return
+    if check:
+        others = [name for name in written if name not in ("--check", "--json")]
+        if others:
+            raise UsageError(f"--check takes no other option but --json; leave out {', '.join(others)}")
+        show_check(as_json)
+        return
+    study = study_of(
+        node,
+        model,
+        weights=weights,
+        kv=kv,
+        gpus=gpus,
+        target=target,
+        kv_tokens=kv_tokens,
+        hit=hit,
+        trace=trace,
+        sets=sets,
+        db=db,
+    )
+    if sweep is not None:
+        show_curve(study, sweep, chart, as_json)
+    elif chart is not None:
+        raise UsageError("--chart draws a curve; give --sweep batch, kv, hit or ep too")
+    else:
+        show_overview(study, as_json)
+
+
+def _written(context: typer.Context) -> list[str]:
+    """The options of this command that stand on the command line."""
+    sources = {option.opts[0]: context.get_parameter_source(str(option.name)) for option in context.command.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

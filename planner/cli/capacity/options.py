@@ -1,0 +1,86 @@
+"""Options of the commands on capacity, and the study that they ask for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import store_at
+from planner.cli.ranges import within
+from planner.errors import ScenarioError, UsageError
+
+if TYPE_CHECKING:
+    from planner.studies.capacity.study import EngineStudy
+
+# the ends of the ranges are assumed: orders of magnitude beyond any sensible value, and short enough to print
+_TARGET = within("give a finite number above 0 ms", 1e-6, 1e6)
+_KV_TOKENS = within("kv_tokens must be above 0", 1, 1e8)
+_HIT = within("a hit ratio is at least 0 and below 1", 0, 0.9999)
+
+Node = Annotated[str, typer.Option("--node", metavar="NODE", help="Kind of node: a built-in name or a TOML file.")]
+Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model: a built-in name or a TOML file.")]
+Weights = Annotated[str | None, typer.Option("--weights", help="Number format of weights [default: as published].")]
+Kv = Annotated[str | None, typer.Option("--kv", help="Number format of the KV cache: bf16 or fp8.")]
+Gpus = Annotated[
+    int | None, typer.Option("--gpus", metavar="N", help="GPUs of a decode unit [default: the model's usual number].")
+]
+Target = Annotated[
+    float | None,
+    typer.Option("--tpot-ms", callback=_TARGET, help="Target time per output token [default: 50 ms]."),
+]
+KvTokens = Annotated[
+    float | None,
+    typer.Option("--kv-tokens", callback=_KV_TOKENS, help="Mean KV length [default: the published day's]."),
+]
+HitRatio = Annotated[
+    float | None, typer.Option("--hit", callback=_HIT, help="Cache hit ratio [default: the published day's].")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field of fleet.engine; may be repeated."),
+]
+
+
+def study_of(
+    node: str,
+    model: str,
+    *,
+    weights: str | None = None,
+    kv: str | None = None,
+    gpus: int | None = None,
+    target: float | None = None,
+    kv_tokens: float | None = None,
+    hit: float | None = None,
+    trace: str | None = None,
+    sets: list[str] | None = None,
+    db: Path | None = None,
+) -> "EngineStudy":
+    """The study that the options ask for. Raises UsageError."""
+    from planner.planning.capacity import trace_workload
+    from planner.studies.capacity.study import make_study
+
+    formats = {"weights": weights, "kv": kv}
+    engine = [*(sets or []), *(f"{name}={value}" for name, value in formats.items() if value is not None)]
+    workload = None if trace is None else trace_workload(store_at(db), trace)
+    with naming_fields_alone():
+        return make_study(
+            node,
+            model,
+            engine,
+            workload=workload,
+            kv_tokens=kv_tokens,
+            hit_ratio=hit,
+            target_ms=target,
+            decode_gpus=gpus,
+        )
+
+
+@contextmanager
+def naming_fields_alone() -> Iterator[None]:
+    """Problems of options name the field alone, and not the default scenario, which the user did not write."""
+    try:
+        yield
+    except ScenarioError as error:
+        raise UsageError("; ".join(error.problems)) from error

@@ -1,0 +1,18 @@
+"""Checks of options that take a number."""
+
+from collections.abc import Callable
+
+import typer
+
+from planner.errors import UsageError
+
+
+def within(cure: str, least: float, most: float) -> Callable[[typer.CallbackParam, float | None], float | None]:
+    """A callback for an option: the number is from least to most, and not NaN. Raises UsageError with the cure."""
+
+    def check(option: typer.CallbackParam, value: float | None) -> float | None:
+        if value is not None and not least <= value <= most:
+            raise UsageError(f"{option.opts[0]} is {value:g}; {cure}: {least:g} to {most:g}")
+        return value
+
+    return check

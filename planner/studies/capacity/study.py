@@ -1,0 +1,102 @@
+"""What a study of capacity is about: an engine by names of the catalogue, its units, the workload and the target."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.capacity.documents import EngineHead
+from planner.capacity.engines import (
+    Workload,
+    balanced_engine,
+    decode_engine,
+    missed_rate,
+    notes,
+    prefill_engine,
+    usual_decode_gpus,
+    usual_settings,
+)
+from planner.catalogue.read import DEFAULT_SCENARIO, hardware, model
+from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.toml import toml_value
+from planner.core.fleet.engine import Engine
+from planner.core.fleet.operating import ImbalanceAt
+from planner.core.fleet.prefill import input_tokens_per_s_per_node
+from planner.settings.scenario import EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStudy:
+    """An engine's settings, the GPUs of its units, what is asked of it and how fast it has to answer."""
+
+    settings: EngineSettings
+    prefill_gpus: int
+    decode_gpus: int
+    workload: Workload
+    target_ms: float
+
+    @property
+    def prefill(self) -> Engine:
+        return prefill_engine(self.settings, self.prefill_gpus)
+
+    def decode(self, gpus: int | None = None) -> tuple[Engine, ImbalanceAt]:
+        """The decode engine on so many GPUs, and how far out of balance its ranks are."""
+        return balanced_engine(self.settings, decode_engine(self.settings, self.decode_gpus if gpus is None else gpus))
+
+    def prefill_rates(self) -> tuple[float, float]:
+        """Missed and all input tokens/s of a prefill node."""
+        missed = missed_rate(self.settings, self.prefill, self.workload.missed_context_tokens)
+        return missed, float(input_tokens_per_s_per_node(missed, self.workload.hit_ratio))
+
+    def head(self) -> EngineHead:
+        """What every document on the engine begins with."""
+        node = hardware(self.settings.hardware)
+        return EngineHead(
+            notes=tuple(notes(self.settings)),
+            node=node.name,
+            model=model(self.settings.model).name,
+            weights=self.settings.weights,
+            kv=self.settings.kv,
+            tensor_parallel=self.settings.tensor_parallel,
+            target_tpot_ms=self.target_ms,
+            usd_per_gpu_hour=node.usd_per_gpu_hour,
+        )
+
+
+def engine_settings(overrides: Sequence[str]) -> EngineSettings:
+    """The default scenario's engine with "field=value" overridden. Raises ScenarioError."""
+    return load_scenario(None, [f"fleet.engine.{item}" for item in overrides]).scenario.fleet.engine
+
+
+def make_study(
+    node: str,
+    model_name: str,
+    overrides: Sequence[str],
+    *,
+    workload: Workload | None = None,
+    kv_tokens: float | None = None,
+    hit_ratio: float | None = None,
+    target_ms: float | None = None,
+    decode_gpus: int | None = None,
+) -> EngineStudy:
+    """A study of catalogue names, on the default scenario's engine, workload and target where nothing is given.
+
+    overrides: "field=value" of fleet.engine. Raises UsageError, ScenarioError.
+    """
+    base = load_scenario().scenario
+    usual = usual_settings(base.fleet.engine, model_name, node)
+    spread = {name: getattr(usual, name) for name in usual.model_fields_set}
+    sets = [f"{name}={toml_value(value)}" for name, value in spread.items() if value is not None]
+    settings = engine_settings([*sets, *overrides])
+    load = workload or Workload.named(DEFAULT_SCENARIO)
+    load = replace(
+        load,
+        kv_tokens=load.kv_tokens if kv_tokens is None else kv_tokens,
+        hit_ratio=load.hit_ratio if hit_ratio is None else hit_ratio,
+    )
+    served = model(settings.model)
+    return EngineStudy(
+        settings=settings,
+        prefill_gpus=served.serving.prefill_gpus,
+        decode_gpus=usual_decode_gpus(served, hardware(settings.hardware)) if decode_gpus is None else decode_gpus,
+        workload=load,
+        target_ms=base.slo.tpot_ms if target_ms is None else target_ms,
+    )

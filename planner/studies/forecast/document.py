@@ -1,0 +1,103 @@
+"""How good forecasts have been, and what they say of the time to come, as it is printed and handed to others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.documents import Document, Maybe, Time
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastHistory(Document):
+    """The stored demand that is forecast."""
+
+    start: Time
+    end: Time
+    intervals: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadError(Document):
+    """How far forecasts were off that were made some time ahead."""
+
+    lead_s: int
+    """Seconds from the forecast to the end of the interval."""
+    wape: float | None
+    """Sum of |forecast - actual| over the sum of actuals; null where no forecast was made so far ahead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodScore(Document):
+    """How one method did on one series; errors are null where no tokens were asked for."""
+
+    method: str
+    series: str
+    """input_tokens or output_tokens."""
+    mape: float | None
+    """Mean of |forecast - actual| / actual, over intervals with any tokens."""
+    wape: float | None
+    """Sum of |forecast - actual| over the sum of actuals."""
+    bias: float | None
+    """Sum of (forecast - actual) over the sum of actuals; above zero where too much was expected."""
+    coverage: Mapping[str, float | None]
+    """By quantile, q90 for that of 0.9: share of actuals at most the quantile; null where none is known."""
+    intervals: int
+    """Intervals that were forecast."""
+    pairs: int
+    """Forecasts that were compared with an actual."""
+    wape_by_lead: tuple[LeadError, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestMethods(Document):
+    """The methods with the least WAPE."""
+
+    method: str
+    """Over both series."""
+    input_tokens: str
+    output_tokens: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalForecast(Document):
+    """What is expected of one interval, in tokens: under "forecast", and by quantile, q90 for that of 0.9."""
+
+    start: Time
+    input_tokens: Mapping[str, float | None]
+    """Input tokens; null where too few errors are known for a quantile."""
+    output_tokens: Mapping[str, float | None]
+    """Output tokens; null where too few errors are known for a quantile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastAhead(Document):
+    """The forecast of the time after the history."""
+
+    method: str
+    intervals: tuple[IntervalForecast, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastDocument(Document):
+    """Back-tests of forecasts of stored demand, and a forecast of what follows it."""
+
+    scenario: str
+    trace: str
+    """Names of the traces, as one."""
+    traces: tuple[str, ...]
+    interval_s: int
+    season: str
+    """What repeats: a day or a week."""
+    horizon: int
+    """Intervals that forecasts look ahead."""
+    horizon_s: int
+    """The same in seconds."""
+    history: ForecastHistory
+    scored_from: Time
+    """Intervals from then on are forecast from those before them, by every method."""
+    methods: tuple[MethodScore, ...]
+    best: BestMethods
+    forecast: ForecastAhead
+    page: Maybe[str] = None
+    """File of the page; left out where none was asked for."""
+    files: Maybe[tuple[str, ...]] = None
+    """All files of the page; left out where none was asked for."""

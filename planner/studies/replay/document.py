@@ -1,0 +1,272 @@
+"""What a replay found, as it is printed and handed to others.
+
+Keys that the whole window, its hours and its classes share stand in base classes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from planner.documents import Document, Time
+from planner.settings.replay import BalancerName, QueueMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySummary(Document):
+    """Mean and quantiles of a latency, milliseconds; null where no request has one. Quantiles are within 0.4 %."""
+
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SloAttainment(Document):
+    """Shares of the counted requests that were within their targets; null where there was none.
+
+    A request that was rejected, or had not finished at the end though its time had passed, has missed its target.
+    """
+
+    ttft_attainment: float | None
+    """Share with a first token within slo.ttft_ms."""
+    tpot_attainment: float | None
+    """Share with at most slo.tpot_ms per further token."""
+    both_attainment: float | None
+    """Share within both targets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals(Document):
+    """Requests of the window: arrived = completed + in flight + rejected, each counted for itself."""
+
+    arrived: int
+    completed: int
+    in_flight: int
+    """Not finished when the simulation ended."""
+    rejected: int
+    """Turned away by a full queue or a timeout, after all retries."""
+    retried: int
+    """Further attempts of rejected requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOutcomes(Document):
+    """Requests by what became of them."""
+
+    requests: int
+    """Requests that arrived."""
+    completed: int
+    rejected: int
+    """Turned away by a full queue or a timeout, after all retries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceQuality(Document):
+    """What users got."""
+
+    ttft_ms: LatencySummary
+    """Time to the first token."""
+    tpot_ms: LatencySummary
+    """Time per output token after the first."""
+    e2e_ms: LatencySummary
+    """Time to the last token."""
+    goodput_requests_per_s: float
+    """Requests a second that were within both targets."""
+    hit_ratio: float | None
+    """Share of input tokens found in a prefix cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitUse(Document):
+    """What units did; null where no unit was there."""
+
+    prefill_queue_requests: float | None
+    """Requests waiting for prefill, mean over time."""
+    decode_queue_requests: float | None
+    """Requests waiting for decode, mean over time."""
+    streams_per_gpu: float | None
+    """Streams on a GPU of a decode unit, mean over time."""
+    kv_occupancy: float | None
+    """Share of the KV memory of decode units that was in use, mean over time."""
+    prefill_busy: float | None
+    """Share of the time that prefill units were in passes."""
+    prefill_utilisation: float | None
+    """Share of the time that prefill units had work for all their GPUs."""
+    decode_busy: float | None
+    """Share of the time that decode units were in steps."""
+    missed_tokens_per_s_per_prefill_node: float | None
+    """Input tokens computed, not found in a cache, a second and prefill node."""
+    tokens_per_s_per_decode_node: float | None
+    """Output tokens a second and decode node."""
+    tokens_per_s_per_stream: float | None
+    """Output tokens a second and stream."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryCost(Document):
+    """What inference cost by the plan, and what it delivered."""
+
+    cost_usd: float
+    """Cost of the nodes that inference held."""
+    output_tokens: float
+    """Output tokens delivered, first tokens included."""
+    cost_usd_per_million_output_tokens: float | None
+    """Null where no token was delivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayHourStart(Document):
+    """When an hour of a replay begins."""
+
+    start: Time
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayHour(DeliveryCost, UnitUse, ServiceQuality, SloAttainment, RequestOutcomes, ReplayHourStart):
+    """One hour of the counted window, by arrival; the last one may be shorter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficClass(Document):
+    """A class of requests: a model, tier or tenant."""
+
+    class_id: int
+    """Its number in the trace."""
+    name: Annotated[str | None, Field(serialization_alias="class")]
+    """Its name in the trace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayClass(ServiceQuality, RequestOutcomes, TrafficClass):
+    """One class of requests over the counted window."""
+
+    slo: SloAttainment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balancers(Document):
+    """Which balancer sends requests to the units of each role."""
+
+    prefill: BalancerName
+    decode: BalancerName
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureCounts(Document):
+    """Failures of the units of one role until the end of the simulation."""
+
+    units: int
+    """Units that failed."""
+    requests: int
+    """Requests that they held, which were restarted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailuresByRole(Document):
+    """Failures of units by role."""
+
+    prefill: FailureCounts
+    decode: FailureCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadImbalance(Document):
+    """Largest over mean load among units while requests were counted: mean over time, and 99th percentile.
+
+    rank_: among the GPUs inside decode units, mean over units; null where GPUs were not replayed one by one.
+    """
+
+    kv_imbalance_mean: float | None
+    """KV tokens of decode units."""
+    kv_imbalance_p99: float | None
+    stream_imbalance_mean: float | None
+    """Streams of decode units."""
+    stream_imbalance_p99: float | None
+    prefill_token_imbalance_mean: float | None
+    """Tokens that prefill units have to compute."""
+    prefill_token_imbalance_p99: float | None
+    prefill_request_imbalance_mean: float | None
+    """Requests in prefill units."""
+    prefill_request_imbalance_p99: float | None
+    rank_kv_imbalance_mean: float | None
+    """KV tokens of the GPUs inside decode units."""
+    rank_kv_imbalance_p99: float | None
+    rank_stream_imbalance_mean: float | None
+    """Streams of the GPUs inside decode units."""
+    rank_stream_imbalance_p99: float | None
+    rank_kv_imbalance_table: float | None
+    """KV tokens of the GPUs inside decode units, as measured for the balancer at the mean number of streams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySetup(Document):
+    """What was replayed, and how."""
+
+    run_id: str
+    scenario: str
+    trace: str
+    """The trace that was replayed: at full scale, where the plan's is a sample drawn from a profile."""
+    policy: str
+    capacity: Literal["observed", "modelled"]
+    """Where the capacities of the plan come from (fleet.capacity)."""
+    window_start: Time
+    """Requests that arrive from then on are counted."""
+    window_end: Time
+    """Requests that arrive before then are counted."""
+    ranks: Literal["measured", "exact"]
+    """How the GPUs of a decode unit enter (replay.ranks)."""
+    balancers: Balancers
+    queue_mode: QueueMode
+    """When a prefill pass starts (replay.queue_mode)."""
+    hits: Literal["trace", "routed"]
+    """Whose prefix cache hits: the trace's, or those found by routing (replay.hits)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayTotals(Document):
+    """Requests of the window by what became of them: requests = completed + in flight + rejected. And the work done."""
+
+    requests: int
+    """Requests that arrived in the window."""
+    completed: int
+    in_flight: int
+    """Not finished when the simulation ended."""
+    rejected: int
+    """Turned away by a full queue or a timeout, after all retries."""
+    retried: int
+    """Further attempts of rejected requests."""
+    moved: int
+    """Streams moved to other units, because their unit had not drained by its deadline."""
+    failures: FailuresByRole
+    simulated_requests: int
+    """Requests of the window, of its warm-up and of its cool-down."""
+    wall_s: float
+    """Time that the simulation took, reading of requests included."""
+    requests_per_s: float | None
+    """Requests simulated a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, ReplaySetup):
+    """A replay of the requests of a time window through a plan."""
+
+    slo: SloAttainment
+    kv_peak_ratio: float
+    """Largest share of a decode unit's KV memory in use while requests were counted."""
+    imbalance: LoadImbalance
+    drain_s: tuple[float, ...]
+    """Seconds that each decode unit that left took to become empty."""
+    prefill_drain_s: tuple[float, ...]
+    """Seconds that each prefill unit that left took to become empty."""
+    missed_limits: tuple[str, ...]
+    """Limits of the scenario that the replay misses."""
+    classes: tuple[ReplayClass, ...]
+    hours: tuple[ReplayHour, ...]
+
+    @property
+    def in_flight_ratio(self) -> float:
+        """Share of the requests that had not finished when the simulation ended."""
+        return self.in_flight / self.requests if self.requests else 0.0

@@ -1,0 +1,66 @@
+"""Storing a replay with its plan."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+import polars as pl
+
+from planner.capacity.units import table_imbalance
+from planner.files import version
+from planner.runs.write import save_plan
+from planner.store import Store
+from planner.studies.replay import account
+from planner.studies.replay.document import Arrivals, LoadImbalance, ReplayDocument
+from planner.studies.replay.run import Replayed
+from planner.studies.replay.summary import summarise
+from planner.studies.replay.tables import replay_tables, request_rows
+from planner.units import from_us
+
+
+def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, ReplayDocument]:
+    """Store a replay with its plan, in one transaction, as a run of the kind "replay".
+
+    Args:
+        store: The store to write to.
+        done: What `planner.replay` returned. Outcomes of single requests are stored where it kept them.
+        now: When the run is made, with an offset.
+
+    Returns:
+        The id of the run, for example "run-00002", and the document that `planner replay --json` prints: times with the
+        scenario's offset, latencies in milliseconds, costs in US dollars, shares from 0 to 1.
+
+    Raises:
+        StoreError: The store cannot be written, or another process holds it.
+    """
+    results, scenario = done.results, done.outcome.scenario
+    use, exact = account.measure_use(results, None), scenario.replay.ranks == "exact"
+    arrivals = account.count_arrivals(results)
+    imbalance = account.measure_imbalance(
+        results, exact=exact, table=table_imbalance(scenario.fleet, use.streams_per_gpu)
+    )
+    tables = {"replay_run": _run_row(done, arrivals, imbalance), **replay_tables(results)}
+    if done.requests is not None:
+        tables["replay_request"] = request_rows(results, done.requests)
+    run_id = save_plan(store, done.outcome, now=now, version=version(), replay=tables)
+    return run_id, summarise(done, run_id, arrivals=arrivals, use=use, imbalance=imbalance)
+
+
+def _run_row(done: Replayed, arrivals: Arrivals, imbalance: LoadImbalance) -> pl.DataFrame:
+    """The row of the table replay_run."""
+    results, settings, window = done.results, done.outcome.scenario.replay, done.results.window
+    row = {
+        "window_start": from_us(window.from_us),
+        "window_end": from_us(window.to_us),
+        "simulated_from": from_us(window.origin_us),
+        "simulated_to": from_us(window.end_us),
+        "ranks": settings.ranks,
+        "prefill_balancer": settings.prefill_balancer,
+        "decode_balancer": settings.decode_balancer,
+        **asdict(arrivals),
+        "moved": results.decode.moved,
+        "simulated_requests": done.simulated,
+        "wall_s": done.wall_s,
+        "kv_peak_ratio": account.kv_peak_ratio(results),
+        **asdict(imbalance),
+    }
+    return pl.DataFrame([row], infer_schema_length=None)

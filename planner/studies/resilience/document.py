@@ -1,0 +1,155 @@
+"""How many spare units a fleet needs, as it is printed and handed to others."""
+
+from dataclasses import dataclass
+
+from planner.documents import Document, Maybe, Time
+from planner.studies.replay.document import Arrivals, FailuresByRole, SloAttainment
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpareUnitCounts(Document):
+    """Spare units of each role."""
+
+    prefill: int
+    decode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpareAttainment(Document):
+    """How often there are enough units of a role with some spare ones."""
+
+    spare_units: int
+    attainment: float
+    """Share of the time in which at least the needed units serve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleResilience(Document):
+    """Units of one role: how many are needed, how often they fail, how many spare ones are recommended."""
+
+    unit_nodes: int
+    """Nodes of a unit."""
+    needed_units: int
+    """Units that the busiest interval of the window needs."""
+    planned_units: int
+    """Units that the plan has at least in the window."""
+    mtbf_h: float | None
+    """Hours of service between failures of a unit; null where none fails."""
+    availability: float
+    """Share of the time that a unit serves."""
+    expected_units_down: float
+    """Planned units that are down, mean over time."""
+    spare_units: int
+    """Spare units recommended."""
+    spare_nodes: int
+    """Their nodes."""
+    attainment_by_spares: tuple[SpareAttainment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResilienceByRole(Document):
+    """Units of each role."""
+
+    prefill: RoleResilience
+    decode: RoleResilience
+
+    @property
+    def named(self) -> tuple[tuple[str, RoleResilience], ...]:
+        """The roles with their names, prefill first."""
+        return ("prefill", self.prefill), ("decode", self.decode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureDraw(Document):
+    """Which draw of failures was replayed, and how long it left enough units."""
+
+    seed: int
+    """Seed of the failures."""
+    covered: float
+    """Share of the window in which the needed units of both roles served."""
+    failures: FailuresByRole
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawReplay(SloAttainment, Arrivals, FailureDraw):
+    """A replay of the window with one draw of failures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayCheck(Document):
+    """Replays of the window with some draws of failures: shares are means over the draws."""
+
+    spare_units: SpareUnitCounts
+    """Units beyond the plan's."""
+    covered: float
+    """Share of the window in which the needed units of both roles served."""
+    ttft_attainment: float | None
+    """Share of requests with a first token within slo.ttft_ms."""
+    tpot_attainment: float | None
+    """Share of requests with at most slo.tpot_ms per further token."""
+    both_attainment: float | None
+    """Share of requests within both targets."""
+    worst_both_attainment: float | None
+    """The least of both_attainment among the draws."""
+    failures: FailuresByRole
+    """Failures of all draws."""
+    seeds: tuple[DrawReplay, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayChecks(Document):
+    """What replays of the window say of the recommendation."""
+
+    without_failures: ReplayCheck
+    with_failures: ReplayCheck
+    with_failures_and_spares: Maybe[ReplayCheck] = None
+    """With the spare units too; left out where none is recommended."""
+
+    @property
+    def named(self) -> tuple[tuple[str, ReplayCheck], ...]:
+        """The checks that were made, with their names."""
+        checks = (
+            ("without failures", self.without_failures),
+            ("with failures", self.with_failures),
+            ("with failures and spares", self.with_failures_and_spares),
+        )
+        return tuple((name, check) for name, check in checks if check is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResilienceDocument(Document):
+    """The spare units that a window of a plan needs so that failures of nodes do not show, and their cost."""
+
+    scenario: str
+    trace: str
+    policy: str
+    window_start: Time
+    """The demand from then on is covered."""
+    window_end: Time
+    target: float
+    """Share of the time in which enough units of both roles are to serve."""
+    per_node_per_day: float
+    """Failures of a serving node a day."""
+    rate_source: str
+    """Where the rate of failures comes from."""
+    repair_s: int
+    """Seconds from a failure until the nodes of the unit are repaired or replaced."""
+    start_up_s: int
+    """Seconds that the unit takes to start after that."""
+    roles: ResilienceByRole
+    attainment_without_spares: float
+    """Share of the time in which enough units of both roles serve, without the spare ones."""
+    attainment: float
+    """The same with the spare units."""
+    spare_nodes: int
+    """Nodes of the spare units of both roles."""
+    spare_cost_usd_per_day: float
+    """Cost of these nodes around the clock."""
+    planned_peak_nodes: int
+    """Most nodes that the plan holds in the window."""
+    fleet_nodes: int
+    """Nodes of the fleet."""
+    nodes_beyond_fleet: int
+    """Nodes that the fleet lacks for the peak and the spare units."""
+    replays: ReplayChecks | None
+    """Null where no replay was asked for."""

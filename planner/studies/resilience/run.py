@@ -1,0 +1,162 @@
+"""How many spare units a fleet needs so that failures of nodes do not show: from probabilities, checked by replays."""
+
+from datetime import datetime
+from math import inf
+
+import numpy as np
+
+from planner.catalogue.read import scenario_gpu_rate
+from planner.core.economics.prices import node_hour_micros
+from planner.core.fleet.deployment import Units
+from planner.core.replay.intervals.lifetimes import ROLES
+from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, fewest_spares
+from planner.core.replay.requests.window import counted_window
+from planner.errors import UsageError
+from planner.settings.scenario import Scenario
+from planner.store import Store
+from planner.studies.replay.rules import NO_SPARES, unit_failures
+from planner.studies.replay.run import plan_of
+from planner.studies.resilience.document import (
+    ResilienceByRole,
+    ResilienceDocument,
+    RoleResilience,
+    SpareAttainment,
+)
+from planner.studies.resilience.replays import UnitNeed, check_by_replays, with_failures_of
+from planner.units import US_PER_HOUR, Clock, Progress, from_us, usd
+
+PER_NODE_PER_DAY = 0.78 * 419 / 54 / (16_384 / 8)
+"""Failures of a node a day where a scenario gives none. Published: Meta, "The Llama 3 Herd of Models" (2024), 419
+unexpected interruptions in 54 days on 16,384 H100 GPUs, about 78 % of them for hardware; computed for nodes of 8."""
+_SOURCE = (
+    'published: "The Llama 3 Herd of Models", 419 interruptions in 54 days on 2,048 nodes, 78 % of them for hardware'
+)
+SEEDS = 10
+"""Draws of failures that are replayed. Assumed: most hold no failure and are replayed once."""
+_SHOWN = 2
+"""Spare units that are shown at least; one more than is needed is shown in any case."""
+
+
+def resilience(
+    store: Store,
+    scenario: Scenario,
+    *,
+    target: float,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    seeds: int = 0,
+    now: datetime,
+    clock: Clock,
+    progress: Progress | None = None,
+) -> ResilienceDocument:
+    """Spare units of each role so that in a share `target` of the time enough units serve.
+
+    Enough: what the window's busiest interval asks for, by default the busiest hour's. seeds: draws of failures for
+    replays of the window, with and without the spare units; 0 for none. Nothing is stored but a drawn trace. Raises
+    UsageError.
+    """
+    if not 0 < target < 1:
+        raise UsageError(
+            f"--target {target:g} is not a share of the time; give a number between 0 and 1, for example 0.999"
+        )
+    rate, source = scenario.failures.per_node_per_day, scenario.provenance.get("failures.per_node_per_day", "")
+    if rate is None:
+        rate, source = PER_NODE_PER_DAY, _SOURCE
+    scenario = with_failures_of(scenario, rate, scenario.failures.seed)
+    need = _need(store, scenario, start, end, now=now, progress=progress)
+    spares = Units(*fewest_spares(need.roles["prefill"], need.roles["decode"], target))
+    nodes = spares.prefill * need.roles["prefill"].nodes + spares.decode * need.roles["decode"].nodes
+    return ResilienceDocument(
+        scenario=scenario.name,
+        trace=need.outcome.trace.name,
+        policy=need.outcome.policy,
+        window_start=from_us(need.from_us, scenario.zone),
+        window_end=from_us(need.to_us, scenario.zone),
+        target=target,
+        per_node_per_day=rate,
+        rate_source=source,
+        repair_s=scenario.failures.repair_s,
+        start_up_s=scenario.fleet.start_up_s,
+        roles=ResilienceByRole(
+            prefill=_role(need.roles["prefill"], need.failures["prefill"], spares.prefill),
+            decode=_role(need.roles["decode"], need.failures["decode"], spares.decode),
+        ),
+        attainment_without_spares=_attainment(need, NO_SPARES),
+        attainment=_attainment(need, spares),
+        spare_nodes=nodes,
+        spare_cost_usd_per_day=_cost_usd_per_day(need.outcome.scenario, nodes),
+        planned_peak_nodes=need.peak_nodes,
+        fleet_nodes=scenario.fleet.nodes,
+        nodes_beyond_fleet=max(0, need.peak_nodes + nodes - scenario.fleet.nodes),
+        replays=check_by_replays(
+            store, need, spares, seeds, start=start, end=end, now=now, clock=clock, progress=progress
+        )
+        if seeds
+        else None,
+    )
+
+
+def _need(
+    store: Store,
+    scenario: Scenario,
+    start: datetime | None,
+    end: datetime | None,
+    *,
+    now: datetime,
+    progress: Progress | None,
+) -> UnitNeed:
+    outcome, _ = plan_of(store, scenario, now=now, progress=progress)
+    scenario, demand, plan = outcome.scenario, outcome.demand, outcome.plan
+    from_us_, to_us = counted_window(demand, scenario.replay, start, end, False, scenario.zone)
+    starts, fleet = demand.grid.starts_us, scenario.fleet
+    inside = (starts + demand.grid.interval_us > from_us_) & (starts < to_us)
+    asked = {"prefill": demand.input_tokens, "decode": demand.output_tokens}
+    planned = {"prefill": plan.prefill_units, "decode": plan.decode_units}
+    failures = {name: unit_failures(scenario, name) for name in ROLES}
+    roles = {}
+    for name in ROLES:
+        unit = fleet.prefill if name == "prefill" else fleet.decode
+        each = unit.nodes * unit.tokens_per_s_per_node * scenario.interval_s
+        roles[name] = RoleAvailability(
+            needed=int(np.ceil(asked[name][inside].max() / each)),
+            planned=int(planned[name][inside].min()),
+            nodes=unit.nodes,
+            availability=failures[name].availability,
+        )
+    return UnitNeed(
+        outcome=outcome,
+        from_us=from_us_,
+        to_us=to_us,
+        roles=roles,
+        failures=failures,
+        peak_nodes=int(plan.inference_nodes[inside].max()),
+    )
+
+
+def _role(role: RoleAvailability, failures: UnitFailures, spares: int) -> RoleResilience:
+    """Units of a role, with some spare ones."""
+    shown = range(max(_SHOWN, spares + 1) + 1)
+    return RoleResilience(
+        unit_nodes=role.nodes,
+        needed_units=role.needed,
+        planned_units=role.planned,
+        mtbf_h=None if failures.mtbf_us == inf else failures.mtbf_us / US_PER_HOUR,
+        availability=role.availability,
+        expected_units_down=role.planned * (1 - role.availability),
+        spare_units=spares,
+        spare_nodes=spares * role.nodes,
+        attainment_by_spares=tuple(
+            SpareAttainment(spare_units=count, attainment=role.attainment(count)) for count in shown
+        ),
+    )
+
+
+def _attainment(need: UnitNeed, spares: Units) -> float:
+    """Share of the time in which both roles have enough units."""
+    return need.roles["prefill"].attainment(spares.prefill) * need.roles["decode"].attainment(spares.decode)
+
+
+def _cost_usd_per_day(scenario: Scenario, nodes: int) -> float:
+    """What nodes cost around the clock, at the scenario's price."""
+    hourly = node_hour_micros(scenario_gpu_rate(scenario.economics).usd_per_gpu_hour, scenario.fleet.gpus_per_node)
+    return usd(24 * nodes * hourly)
