@@ -49,7 +49,7 @@ def summarize(info: TraceInfo) -> TraceSummary:
     )
 
 
-def account(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
+def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     """What an import made. rejects: reason -> rejected rows."""
     return ImportAccount(
         **vars(summarize(info)),
