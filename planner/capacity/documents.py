@@ -161,7 +161,7 @@ class EpRow(LargestBatch, EpSize):
     why: str
     """What keeps the batch from growing, or the unit from serving."""
     reason: Maybe[ServingObstacle] = None
-    """What keeps the unit from serving; left out where it serves, or cannot be modelled."""
+    """What keeps the unit from serving; left out if it serves, or cannot be modelled."""
 
 
 CurveRow = BatchRow | KvRow | HitRow | EpRow

@@ -24,7 +24,7 @@ FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadRow:
-    """The columns of the query trace_workload, as those of Workload; None where a trace asks for nothing."""
+    """The columns of the query trace_workload, as those of Workload; None if a trace asks for nothing."""
 
     kv_tokens: float | None
     hit_ratio: float | None
@@ -50,7 +50,7 @@ class Workload(Document):
 
     @classmethod
     def of_row(cls, row: WorkloadRow, trace: str) -> "Workload":
-        """From the query trace_workload. Raises UsageError where a trace asks for nothing to model."""
+        """From the query trace_workload. Raises UsageError if a trace asks for nothing to model."""
         figures = {name: value for name, value in vars(row).items() if value is not None}
         if len(figures) < len(fields(row)):
             raise UsageError(

@@ -73,7 +73,7 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
 
     The time per token is that of a step with the streams that Little's law gives for the rate, and their KV, which
     has to fit; it grows with the rate, so the most is the operating point. kv_tokens: mean KV length of an output
-    token. Raises UsageError where not even an idle unit meets a target.
+    token. Raises UsageError if not even an idle unit meets a target.
     """
     fleet, slo = scenario.fleet, scenario.slo
     # a fleet never has fewer than its base units

@@ -20,7 +20,7 @@ from planner.units import US_PER_S, Floats
 def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -> Service:
     """A prefill and a decode unit of a fleet. kv_tokens: mean KV length, at which batches overlap or not as is faster.
 
-    Raises UsageError where the engine's parts do not go together, or the model does not fit.
+    Raises UsageError if the engine's parts do not go together, or the model does not fit.
     """
     prefill, (decode, imbalance_at) = prefill_of(fleet), decode_of(fleet)
     prefill_gpus, decode_gpus = (unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode))
@@ -79,7 +79,7 @@ def _from_zero(column: Floats) -> Floats:
 
 
 def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> float | None:
-    """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None where it was not."""
+    """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None if it was not."""
     _, imbalance_at = decode_of(fleet)
     return None if streams_per_gpu is None else float(np.asarray(imbalance_at(np.array([streams_per_gpu])).kv).item())
 

@@ -47,7 +47,7 @@ class ClaimCase:
     scenario: Scenario
 
     def number(self, name: str) -> float:
-        """A figure of the preset. Raises UsageError where it holds none of that name."""
+        """A figure of the preset. Raises UsageError if it holds none of that name."""
         if name not in self.preset.figures:
             raise UsageError(f"what-if {self.preset.name} has no figure {name}; add it to [figures]")
         return self.preset.figures[name]

@@ -101,7 +101,7 @@ class Day:
 
 
 def published_day(name: str) -> Day:
-    """The day of a profile. Raises UsageError where none was published."""
+    """The day of a profile. Raises UsageError if none was published."""
     profile = load_profile(name)
     published = profile.settings.published
     if published is None:

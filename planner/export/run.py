@@ -50,7 +50,7 @@ def format_named(name: str) -> ExportFormat:
 def export_run(
     run: RunView, scenario: Scenario, to: ExportFormat, *, day: date | None = None, begin: date | None = None
 ) -> Export:
-    """A run in a format. Raises UsageError, RunError where the format cannot express the plan.
+    """A run in a format. Raises UsageError, RunError if the format cannot express the plan.
 
     scenario: the run's, perhaps with other names in its export table. day: only the 24 hours that begin on that date,
     at the time of day at which the plan begins. begin: date of the first reservation day, for slurm.

@@ -85,7 +85,7 @@ class Scheduler:
         return dates.due
 
     def _run_date(self, job: NightlyJob, day: date, row: LedgerRow | None, *, is_newest: bool) -> int | None:
-        """One date; None where it, and those after it, have to wait. Failures for good are passed with their code."""
+        """One date; None if it, and those after it, have to wait. Failures for good are passed with their code."""
         now = self.clock()
         if row is not None and _is_resting(row, job, now):
             self.log("waits", job=job.name, date=day, why="failed a short time ago", message=row.message)

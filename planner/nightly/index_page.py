@@ -47,7 +47,7 @@ class PlannedNodes:
 
 @dataclass(frozen=True)
 class Sparkline:
-    """The points of an SVG polyline, and what it shows in words. points: None where there is too little for a line."""
+    """The points of an SVG polyline, and what it shows in words. points: None if there is too little for a line."""
 
     points: str | None
     words: str

@@ -79,7 +79,7 @@ class Claim:
             )
 
     def check(self, session: Session) -> None:
-        """Raises LeaseLost where the row is no longer ours."""
+        """Raises LeaseLost if the row is no longer ours."""
         row = find_row(session, self.job, self.day)
         if row is None or row.owner != self.owner or row.status != "running":
             raise LeaseLost(
@@ -89,7 +89,7 @@ class Claim:
 
 
 def read_ledger(store: Store) -> list[LedgerRow]:
-    """The whole ledger; empty where there is no store yet."""
+    """The whole ledger; empty if there is no store yet."""
     if not store.path.exists():
         return []
     with store.read() as session:
@@ -103,7 +103,7 @@ def find_row(session: Session, job: str, day: date) -> LedgerRow | None:
 
 
 def claim_date(store: Store, job: str, day: date, *, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
-    """Take a date of a job; None where it has ended, or another host has it and its lease has not run out.
+    """Take a date of a job; None if it has ended, or another host has it and its lease has not run out.
 
     The caller holds the store's lock, so whoever has the row on this host is gone.
     """

@@ -21,7 +21,7 @@ def day_us(day: date, scenario: Scenario) -> tuple[int, int]:
 
 
 def check_intervals(scenario: Scenario) -> None:
-    """Raises UsageError where days do not begin on the marks of intervals."""
+    """Raises UsageError if days do not begin on the marks of intervals."""
     if S_PER_HOUR % scenario.interval_s:
         raise UsageError(
             f"interval_s={scenario.interval_s}: days of 23 and 25 hours have to be whole numbers of intervals, and "

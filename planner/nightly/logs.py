@@ -61,9 +61,9 @@ class JobLogs:
         return self.from_server or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
 
     def store_day(self, day: date, now: datetime) -> StoredLog | None:
-        """Store a day's log; None where it is stored completely already.
+        """Store a day's log; None if it is stored completely already.
 
-        Raises LogNotReady where it is missing or incomplete, TraceError where it cannot be read; then nothing of it
+        Raises LogNotReady if it is missing or incomplete, TraceError where it cannot be read; then nothing of it
         stays.
         """
         name = trace_name(self.job, day)

@@ -15,7 +15,7 @@ def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) ->
 
 
 def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
-    """What a trace asks for per token. Raises UsageError where it asks for nothing to model, TraceError for windows."""
+    """What a trace asks for per token. Raises UsageError if it asks for nothing to model, TraceError for windows."""
     stored.check_requests(trace)
     (row,) = session.records("trace_workload", WorkloadRow, trace_id=trace.trace_id)
     return Workload.of_row(row, trace.name)

@@ -21,7 +21,7 @@ def check(scenario: Scenario) -> list[str]:
         scenario: A scenario whose own fields are valid.
 
     Returns:
-        The problems, one line each with its cure; empty where the scenario can be planned.
+        The problems, one line each with its cure; empty if the scenario can be planned.
     """
     economics = scenario.economics
     attempts: tuple[Callable[[], object], ...] = (
@@ -50,7 +50,7 @@ def require(*scenarios: Scenario) -> None:
 
 
 def jobs_named(scenario: Scenario) -> JobList | None:
-    """The training jobs that a scenario names; None where it names none. Raises UsageError."""
+    """The training jobs that a scenario names; None if it names none. Raises UsageError."""
     if scenario.training.jobs is None:
         return None
     jobs = job_list(scenario.training.jobs)
@@ -66,7 +66,7 @@ def _policy(scenario: Scenario) -> None:
 
 
 def _engines(scenario: Scenario) -> None:
-    """Raises UsageError where the model cannot be served as a scenario that models its units says."""
+    """Raises UsageError if the model cannot be served as a scenario that models its units says."""
     fleet = scenario.fleet
     if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
         prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)

@@ -34,7 +34,7 @@ def visible(
 ) -> Sequence[tuple[Seen, ...]]:
     """What the demand source tells of every interval and those after it, as many as the policy asks for.
 
-    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the
+    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError if the
     source has nothing to tell: no profile, or too short a history.
     """
     grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
@@ -73,7 +73,7 @@ def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
 def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
     """The profile and the settings that a trace was drawn from; None for an imported one.
 
-    Raises UsageError where the profile is not to be found any more, or has changed since.
+    Raises UsageError if the profile is not to be found any more, or has changed since.
     """
     if trace.profile is None:
         return None

@@ -44,7 +44,7 @@ class Prepared:
         trace: The stored trace.
         demand: What is planned for: the trace's demand, or a forecast.
         prices: Of GPUs and tokens.
-        jobs: Training jobs; None where the scenario names none.
+        jobs: Training jobs; None if the scenario names none.
         timetable: Entries of the timetable that the policy follows.
         timetable_notes: What the reader should know of it.
         limits: What units do within the latency targets, for the policy slo; None for others.

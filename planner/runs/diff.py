@@ -19,7 +19,7 @@ class RunDifference(Document):
 
     runs: tuple[str, str]
     settings: dict[str, tuple[Any, Any]]
-    """By path of the scenario's field: its value in either run; null where one has no such field."""
+    """By path of the scenario's field: its value in either run; null if one has no such field."""
     figures: dict[str, tuple[Figure, Figure]]
     """By name of the figure: its value in either run."""
     same_intervals: bool

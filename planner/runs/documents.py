@@ -71,7 +71,7 @@ class PlanDocument(RunSummary):
     """From theoretical to expected revenue."""
     training_windows: list[TrainingWindowDocument]
     jobs: JobsDocument | None
-    """The training jobs; null where the scenario names none."""
+    """The training jobs; null if the scenario names none."""
     hours: list[PlanHour]
 
 

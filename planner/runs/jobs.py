@@ -92,7 +92,7 @@ class JobDocument(Document):
     restarting_gpu_hours: float
     value_usd: float
     reason: str
-    """Why it is not finished; empty where it is."""
+    """Why it is not finished; empty if it is."""
     segments: list[JobSegmentDocument]
 
 

@@ -24,7 +24,7 @@ class Input:
 class PlanOutcome:
     """A finished plan, before it is stored. demand_source: what the policy saw, or none.
 
-    jobs: None where the scenario names no training jobs.
+    jobs: None if the scenario names no training jobs.
     """
 
     scenario: Scenario

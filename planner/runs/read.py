@@ -37,7 +37,7 @@ class RunView:
         waterfall: The steps from theoretical to expected revenue, USD.
         training: A row per training window: start, end, nodes, node-hours.
         replay: What a replay measured; None for a run that is a plan only.
-        jobs: The training jobs; None where the scenario names none.
+        jobs: The training jobs; None if the scenario names none.
     """
 
     record: RunRecord
@@ -51,7 +51,7 @@ class RunView:
 
     @cached_property
     def scenario(self) -> Scenario:
-        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        """The scenario of the run. Raises RunError if another version stored it with other fields."""
         try:
             return stored_scenario(self.record.settings)
         except ScenarioError as error:

@@ -64,7 +64,7 @@ def compare_with_published(
 ) -> ReferenceDocument:
     """Plan the scenario without storing a run, and compare it with its profile's published figures.
 
-    Draws the trace if it is not stored. Raises UsageError where the profile has no published figures.
+    Draws the trace if it is not stored. Raises UsageError if the profile has no published figures.
     """
     rows = reference_rows(store, scenario, now=now, progress=progress)
     return ReferenceDocument(scenario=scenario.name, rows=tuple(rows), notes=NOTES)
@@ -79,7 +79,7 @@ def row(quantity: str, computed: float, published: float, kind: Kind) -> Referen
 def reference_rows(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> list[ReferenceRow]:
-    """Every quantity of a scenario, computed and published. Raises UsageError where none were published."""
+    """Every quantity of a scenario, computed and published. Raises UsageError if none were published."""
     if scenario.trace.profile is None or scenario.trace.name is not None:
         raise UsageError("reference compares the trace of a profile; give trace.profile and leave out trace.name")
     profile = load_profile(scenario.trace.profile)

@@ -89,7 +89,7 @@ class AwsCallsDocument(Document):
 
 
 def aws(schedule: ExportSchedule) -> Export:
-    """The schedule as calls that put scheduled actions. Raises RunError where none can express it."""
+    """The schedule as calls that put scheduled actions. Raises RunError if none can express it."""
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     calls: list[AwsCall] = []

@@ -24,7 +24,7 @@ _LONGEST_NAME = 52
 
 
 def cronjob(schedule: ExportSchedule) -> Export:
-    """The schedule as CronJobs. Raises RunError where none can express it, UsageError for names that are too long."""
+    """The schedule as CronJobs. Raises RunError if none can express it, UsageError for names that are too long."""
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     jobs = []

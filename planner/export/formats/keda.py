@@ -24,7 +24,7 @@ _TOLERANCE = 0.1
 
 
 def keda(schedule: ExportSchedule) -> Export:
-    """The schedule as ScaledObjects. Raises RunError where none can express it."""
+    """The schedule as ScaledObjects. Raises RunError if none can express it."""
     notes, manifests, count = [], [], 0
     for role in schedule.roles:
         pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)

@@ -120,7 +120,7 @@ def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
 def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
     """The daily pattern of a plan, or else the weekly one, which gives its units at every minute of it.
 
-    units: per interval. Raises RunError where the plan has no such pattern, or does not cover it.
+    units: per interval. Raises RunError if the plan has no such pattern, or does not cover it.
     """
     inside = find_jumps(zone, grid.start_us, grid.end_us)
     wall = _wall_minutes(grid, zone, inside)

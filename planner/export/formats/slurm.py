@@ -14,7 +14,7 @@ from planner.units import from_us
 def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
     """The training windows as reservations. begin: the date on which the schedule begins instead of the plan's.
 
-    Raises RunError where the plan lends no nodes, or a time that is moved to another date occurs twice or never there.
+    Raises RunError if the plan lends no nodes, or a time that is moved to another date occurs twice or never there.
     """
     if not schedule.lent:
         raise RunError(

@@ -22,9 +22,9 @@ class FirstBound(ProofDocument):
     schedule: float | None
     """Value of the best schedule that was found."""
     node_hours: float | None
-    """Bound on the node-hours of inference; null where it was not asked for."""
+    """Bound on the node-hours of inference; null if it was not asked for."""
     cost_usd: float | None
-    """Bound on the cost less the value of useful training; null where it was not asked for."""
+    """Bound on the cost less the value of useful training; null if it was not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def draw_loads(layers: int, experts: int, sigma: float, seed: int) -> Floats:
 
 
 def check_size(layers: int, of_layers: str, each: int, of_each: str) -> None:
-    """Raises UsageError where every layer with so many loads or slots would be more than fits the memory."""
+    """Raises UsageError if every layer with so many loads or slots would be more than fits the memory."""
     if layers * each > MOST_ENTRIES:
         raise UsageError(
             f"{of_layers} {layers} times {of_each} {each} is more than {MOST_ENTRIES:,}; lower one of them"

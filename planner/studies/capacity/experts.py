@@ -17,7 +17,7 @@ class ExpertPlacement(PlacementDocument):
     seconds: float
     """Time that placing took."""
     moves: int | None
-    """Copies to load that were not on their GPU in the earlier placement; null where none was given."""
+    """Copies to load that were not on their GPU in the earlier placement; null if none was given."""
 
 
 def place_experts(

@@ -101,7 +101,7 @@ class _Entry:
         return None
 
     def number(self, cure: str, *keys: str) -> float:
-        """The number at the first key that is there. Raises PlannerError where none is."""
+        """The number at the first key that is there. Raises PlannerError if none is."""
         value = self.optional(cure, *keys)
         if value is None:
             names = " or ".join(f'"{key}"' for key in keys)

@@ -34,7 +34,7 @@ class ClassFit(Document):
     """Of the class."""
     node: str
     nodes_per_request_s: float | None
-    """Nodes that one request per second occupies, prefill and decode together; null where it cannot be served."""
+    """Nodes that one request per second occupies, prefill and decode together; null if it cannot be served."""
     usd_per_thousand_requests: float | None
     why: str
     """What limits the batch, or what keeps the node type from serving."""
@@ -59,7 +59,7 @@ class MixRouting(Document):
 
 @dataclass(frozen=True)
 class _Fit:
-    """Nodes per request/s, or None where a node type cannot serve; and why."""
+    """Nodes per request/s, or None if a node type cannot serve; and why."""
 
     nodes_per_request_s: float | None
     why: str
@@ -105,7 +105,7 @@ def route_mix(name: str, base: EngineSettings) -> MixRouting:
 def _fit(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings) -> _Fit:
     """Nodes of a pool's kind that one request per second of a class occupies, prefill and decode together.
 
-    None where no batch meets the class's time per token or fits the memory, or where the prompt alone takes longer
+    None if no batch meets the class's time per token or fits the memory, or where the prompt alone takes longer
     than the time to the first token.
     """
     settings, served = usual_settings(base, model_name, pool.hardware), model(model_name)

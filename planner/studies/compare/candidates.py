@@ -31,7 +31,7 @@ SOURCES = ("trace", "profile", "previous", "forecast")
 class Candidate:
     """One policy of a comparison. name: policy, or policy@demand-source. seconds: to decide, replay and price it.
 
-    tuned: at the allowed shortfall; None where it cannot hold that, or was not asked for.
+    tuned: at the allowed shortfall; None if it cannot hold that, or was not asked for.
     """
 
     name: str

@@ -67,7 +67,7 @@ class ComparedPolicy(PolicyFigures, ComparedPolicyHead):
     gap_to_bound: float | None
     """Node-hours over the bound, less 1; null beyond the allowance, where the bound says nothing."""
     at_equal_shortfall: EqualShortfall | None
-    """The policy tuned to the allowance; null where it cannot hold it."""
+    """The policy tuned to the allowance; null if it cannot hold it."""
     loses: PolicyLosses
     seconds: float
     """Time to decide, replay and price the plan."""
@@ -83,7 +83,7 @@ class ComparisonBound(Document):
     """The bound on the node-hours of any policy within the allowance."""
 
     node_hours: float | None
-    """No policy within the allowance takes fewer; null where none is within it."""
+    """No policy within the allowance takes fewer; null if none is within it."""
     cost_usd: float | None
     """What these node-hours cost."""
     schedule_node_hours: float | None

@@ -17,11 +17,11 @@ class PolicyLosses(Document):
     """Where a policy loses."""
 
     shortest_hour: str | None
-    """Local date and hour in which most tokens lie beyond the capacity; null where none do."""
+    """Local date and hour in which most tokens lie beyond the capacity; null if none do."""
     shortest_hour_tokens: int
     """Tokens beyond the capacity in that hour."""
     dearest_hour: str | None
-    """Local hour of the day in which the policy holds most nodes above the best schedule that was found; null where it
+    """Local hour of the day in which the policy holds most nodes above the best schedule that was found; null if it
     never does."""
     dearest_nodes: float | None
     """Nodes above that schedule in that hour, on average."""
@@ -42,7 +42,7 @@ def find_losses(comparison: Comparison, candidate: Candidate) -> PolicyLosses:
 
 
 def _shortest_hour(plan: IntervalPlan, starts: list[datetime]) -> tuple[str, int] | None:
-    """The hour with the largest shortfall, and its tokens; None where nothing falls short."""
+    """The hour with the largest shortfall, and its tokens; None if nothing falls short."""
     short = plan.shortfall_tokens
     if not short.sum():
         return None
@@ -53,7 +53,7 @@ def _shortest_hour(plan: IntervalPlan, starts: list[datetime]) -> tuple[str, int
 
 
 def _dearest_hour(plan: IntervalPlan, best: IntervalPlan, starts: list[datetime]) -> tuple[str, float] | None:
-    """The hour of the day with the most nodes above the best schedule, and how many; None where there are none."""
+    """The hour of the day with the most nodes above the best schedule, and how many; None if there are none."""
     hour_of_day = np.array([start.hour for start in starts])
     above = (plan.inference_node_s - best.inference_node_s) / plan.grid.interval_s
     means = [float(above[hour_of_day == hour].mean()) if (hour_of_day == hour).any() else -np.inf for hour in range(24)]

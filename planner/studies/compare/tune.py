@@ -18,14 +18,14 @@ _STEPS = 9
 
 @dataclass(frozen=True)
 class TunedPolicy:
-    """A policy at the highest target utilisation whose shortfall is within the allowance; None where it has none."""
+    """A policy at the highest target utilisation whose shortfall is within the allowance; None if it has none."""
 
     target_utilisation: float | None
     figures: PolicyFigures
 
 
 def tune(prepared: Prepared, outcome: PlanOutcome) -> TunedPolicy | None:
-    """The cheapest that the policy of a plan can be within the allowed shortfall; None where it cannot hold that."""
+    """The cheapest that the policy of a plan can be within the allowed shortfall; None if it cannot hold that."""
     allowed = outcome.scenario.slo.max_shortfall_ratio
     own = compute_figures(outcome)
     if outcome.scenario.policy.name not in TUNABLE:

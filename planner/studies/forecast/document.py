@@ -22,12 +22,12 @@ class LeadError(Document):
     lead_s: int
     """Seconds from the forecast to the end of the interval."""
     wape: float | None
-    """Sum of |forecast - actual| over the sum of actuals; null where no forecast was made so far ahead."""
+    """Sum of |forecast - actual| over the sum of actuals; null if no forecast was made so far ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodScore(Document):
-    """How one method did on one series; errors are null where no tokens were asked for."""
+    """How one method did on one series; errors are null if no tokens were asked for."""
 
     method: str
     series: str
@@ -39,7 +39,7 @@ class MethodScore(Document):
     bias: float | None
     """Sum of (forecast - actual) over the sum of actuals; above zero where too much was expected."""
     coverage: Mapping[str, float | None]
-    """By quantile, q90 for that of 0.9: share of actuals at most the quantile; null where none is known."""
+    """By quantile, q90 for that of 0.9: share of actuals at most the quantile; null if none is known."""
     intervals: int
     """Intervals that were forecast."""
     pairs: int
@@ -63,9 +63,9 @@ class IntervalForecast(Document):
 
     start: Time
     input_tokens: Mapping[str, float | None]
-    """Input tokens; null where too few errors are known for a quantile."""
+    """Input tokens; null if too few errors are known for a quantile."""
     output_tokens: Mapping[str, float | None]
-    """Output tokens; null where too few errors are known for a quantile."""
+    """Output tokens; null if too few errors are known for a quantile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,6 @@ class ForecastDocument(Document):
     best: BestMethods
     forecast: ForecastAhead
     page: Maybe[str] = None
-    """File of the page; left out where none was asked for."""
+    """File of the page; left out if none was asked for."""
     files: Maybe[tuple[str, ...]] = None
-    """All files of the page; left out where none was asked for."""
+    """All files of the page; left out if none was asked for."""

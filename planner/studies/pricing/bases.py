@@ -43,7 +43,7 @@ class Basis(Document):
     """What utilisation means; null for a rule by the clock."""
     revenue_changes: tuple[RevenueChange, ...]
     filled_revenue_change_ratio: float | None
-    """Change of the revenue where every hour under list price is as full as the busiest, on the whole fleet; null where
+    """Change of the revenue where every hour under list price is as full as the busiest, on the whole fleet; null if
     no hour is cheaper, or some have no load."""
     filled_nodes_change_ratio: float | None
     """Change of the node-hours for that."""

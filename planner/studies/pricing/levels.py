@@ -30,7 +30,7 @@ class LevelTotals(Document):
     cost_usd: float
     """Cost of inference."""
     margin_ratio: float | None
-    """Revenue less cost, over cost; null where nothing is spent."""
+    """Revenue less cost, over cost; null if nothing is spent."""
     peak_nodes: int
     """Most nodes that inference holds in an interval."""
     mean_nodes: float

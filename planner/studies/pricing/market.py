@@ -138,7 +138,7 @@ class Market:
 class Priced:
     """A rule on a plan. levels: list, same-volume, then responding and following where demand answers.
 
-    settled: how prices and utilisation met; None where they do not depend on each other.
+    settled: how prices and utilisation met; None if they do not depend on each other.
     """
 
     market: Market
@@ -190,7 +190,7 @@ def price(
 
 
 def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]:
-    """The price sheets in use, with their shares. Raises UsageError where the rule has no price for any of them."""
+    """The price sheets in use, with their shares. Raises UsageError if the rule has no price for any of them."""
     economics, other = scenario.economics, ppm(scenario.economics.other_share)
     shares = ((PPM - other, economics.price_sheet), (other, economics.other_price_sheet))
     sheets = [(share, price_sheet(name)) for share, name in shares if share]

@@ -251,7 +251,7 @@ def count_failures(results: StageResults) -> FailuresByRole:
 
 
 def ratio(amount: float, over: float) -> float | None:
-    """A ratio; None where there is nothing to relate to."""
+    """A ratio; None if there is nothing to relate to."""
     return float(amount) / over if over else None
 
 

@@ -14,7 +14,7 @@ from planner.settings.replay import BalancerName, QueueMode
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary(Document):
-    """Mean and quantiles of a latency, milliseconds; null where no request has one. Quantiles are within 0.4 %."""
+    """Mean and quantiles of a latency, milliseconds; null if no request has one. Quantiles are within 0.4 %."""
 
     mean: float | None
     p50: float | None
@@ -25,7 +25,7 @@ class LatencySummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class SloAttainment(Document):
-    """Shares of the counted requests that were within their targets; null where there was none.
+    """Shares of the counted requests that were within their targets; null if there was none.
 
     A request that was rejected, or had not finished at the end though its time had passed, has missed its target.
     """
@@ -81,7 +81,7 @@ class ServiceQuality(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitUse(Document):
-    """What units did; null where no unit was there."""
+    """What units did; null if no unit was there."""
 
     prefill_queue_requests: float | None
     """Requests waiting for prefill, mean over time."""
@@ -176,7 +176,7 @@ class FailuresByRole(Document):
 class LoadImbalance(Document):
     """Largest over mean load among units while requests were counted: mean over time, and 99th percentile.
 
-    rank_: among the GPUs inside decode units, mean over units; null where GPUs were not replayed one by one.
+    rank_: among the GPUs inside decode units, mean over units; null if GPUs were not replayed one by one.
     """
 
     kv_imbalance_mean: float | None

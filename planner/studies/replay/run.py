@@ -197,7 +197,7 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
 
 
 def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
-    """Raises RunError where the plan differs from the stored one."""
+    """Raises RunError if the plan differs from the stored one."""
     columns = ("prefill_units", "decode_units", "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
         raise RunError(

@@ -34,7 +34,7 @@ class RoleResilience(Document):
     planned_units: int
     """Units that the plan has at least in the window."""
     mtbf_h: float | None
-    """Hours of service between failures of a unit; null where none fails."""
+    """Hours of service between failures of a unit; null if none fails."""
     availability: float
     """Share of the time that a unit serves."""
     expected_units_down: float
@@ -103,7 +103,7 @@ class ReplayChecks(Document):
     without_failures: ReplayCheck
     with_failures: ReplayCheck
     with_failures_and_spares: Maybe[ReplayCheck] = None
-    """With the spare units too; left out where none is recommended."""
+    """With the spare units too; left out if none is recommended."""
 
     @property
     def named(self) -> tuple[tuple[str, ReplayCheck], ...]:

@@ -74,13 +74,13 @@ class CaseFigures(Document):
     revenue_usd: float
     """Theoretical revenue: all tokens at list price."""
     margin_ratio: float | None
-    """Revenue less cost, over cost; null where nothing is spent."""
+    """Revenue less cost, over cost; null if nothing is spent."""
     shortfall_tokens: int
     """Tokens demanded beyond the capacity."""
     shortfall_ratio: float
     """These over all tokens."""
     latency_met_ratio: float | None
-    """Share of requests in intervals modelled to keep both latency targets; null where that is not modelled."""
+    """Share of requests in intervals modelled to keep both latency targets; null if that is not modelled."""
 
     def value(self, metric: Metric) -> float | None:
         """One of the figures."""
@@ -90,7 +90,7 @@ class CaseFigures(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What came of a case; integers as in the run tables. latency_met_requests: None where that is not modelled."""
+    """What came of a case; integers as in the run tables. latency_met_requests: None if that is not modelled."""
 
     case: SweepCase
     plan_s: int

@@ -59,7 +59,7 @@ class BaseFigures(CaseFigures):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles(Document):
-    """A figure over the samples; null where no case has it."""
+    """A figure over the samples; null if no case has it."""
 
     p5: float | None
     p25: float | None
@@ -120,7 +120,7 @@ class TornadoBar(Document):
     swing: int | float
     """From the least to the largest of the three."""
     rank_correlation: float | None
-    """Spearman's, of value and figure over the samples; null where either is constant."""
+    """Spearman's, of value and figure over the samples; null if either is constant."""
 
 
 @dataclass(frozen=True, kw_only=True)

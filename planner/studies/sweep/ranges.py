@@ -136,7 +136,7 @@ def _own_value(base: SweepBase, path: str) -> Value:
 
 
 def check_ends(base: SweepBase, parameter: Parameter) -> None:
-    """Raises UsageError where a scenario cannot have the values at the ends of a range."""
+    """Raises UsageError if a scenario cannot have the values at the ends of a range."""
     for end in (parameter.law.low, parameter.law.high):
         try:
             base.scenario_at(base.scenario.policy.name, {parameter.path: parameter.value(end)}, base.settings.seed)
