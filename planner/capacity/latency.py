@@ -1,4 +1,4 @@
-"""The most that a unit of each role does within the latency targets, as modelled without replaying."""
+"""The highest throughput of a unit of each role within the latency targets, as modelled without a replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
 
 
 def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
-    """What the policy slo rests on."""
+    """Assumptions behind the policy slo."""
     fleet, slo, replay = scenario.fleet, scenario.slo, scenario.replay
     nodes = (
         f"prefill up to {limits.input_tokens_per_s / fleet.prefill.nodes:,.0f} input tokens/s per node",
@@ -102,7 +102,7 @@ def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
     )
     notes = [
         f"slo: 99 % of first tokens within {slo.ttft_ms:g} ms, {nodes[0]}; {slo.tpot_ms:g} ms per token on average, "
-        f"{nodes[1]}: modelled from fleet.engine and the trace's prompts; replay the plan to see",
+        f"{nodes[1]}: modelled from fleet.engine and the trace's prompts; replay the plan to check",
     ]
     if fleet.capacity == "observed":
         notes.append(

@@ -1,4 +1,4 @@
-"""What one unit of each role does in a replay: speeds from the engine, tabulated by streams; lives from a plan."""
+"""Units of each role for a replay: speeds from the engine, tabulated by streams; lifetimes from a plan."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     return Service(
         # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
         prefill_ranks=prefill_gpus // prefill.tensor_parallel,
-        # how far units are used comes out of the replay; the factor on plans is that use, not a loss
+        # utilisation is a result of the replay; the plan's factor stands for it and is not a loss of speed
         prefill_share=fleet.engine.prefill_balance,
         missed_us=none,
         context_us=one - none,
@@ -85,7 +85,7 @@ def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> floa
 
 
 def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s: float) -> Lives:
-    """The units of a role one by one, microseconds from an origin in seconds from the start of the plan.
+    """The lifetimes of a role's units, microseconds from an origin in seconds from the start of the plan.
 
     Units that stay to the end of the plan never drain.
     """

@@ -59,14 +59,14 @@ def jobs_named(scenario: Scenario) -> JobList | None:
 
 
 def _policy(scenario: Scenario) -> None:
-    """Make the policy, with stand-ins for what it learns from a trace. Raises UsageError."""
+    """Build the policy, with placeholders for what it learns from a trace. Raises UsageError."""
     entries, notes = read_timetable(scenario)
     given = Given(entries, notes, meets=lambda *_: True, known=Known((), scenario.interval_s))
     make_policy(scenario.policy, Deployment(scenario.fleet), given)
 
 
 def _engines(scenario: Scenario) -> None:
-    """Raises UsageError if the model cannot be served as a scenario that models its units says."""
+    """Raises UsageError if a scenario that models its units describes a model that they cannot serve."""
     fleet = scenario.fleet
     if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
         prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)

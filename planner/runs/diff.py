@@ -23,7 +23,7 @@ class RunDifference(Document):
     figures: dict[str, tuple[Figure, Figure]]
     """By name of the figure: its value in either run."""
     same_intervals: bool
-    """Whether intervals are of one length; others are not compared."""
+    """Whether both runs have intervals of the same length; if not, intervals are not compared."""
     intervals_compared: int
     intervals_with_other_nodes: int
 

@@ -23,7 +23,7 @@ class WaterfallStep(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWindowDocument(Document):
-    """A time in which nodes are lent to training without a break."""
+    """An uninterrupted period in which nodes are lent to training."""
 
     start: Time
     end: Time

@@ -12,7 +12,7 @@ from planner.trace.stored import TraceInfo
 
 @dataclass(frozen=True)
 class Input:
-    """A number that a plan depends on and that stands in no scenario field. kind: as in Scenario.provenance."""
+    """A number that a plan depends on and that is not a scenario field. kind: as in Scenario.provenance."""
 
     name: str
     value: str

@@ -114,7 +114,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--weights", "int3"), "fleet.engine.weights"),
         (("--gpus", "100"), "EP100 does not divide"),
         (("--gpus", "8"), "does not fit H800"),
-        (("--gpus", "0"), "does not consist of whole groups"),
+        (("--gpus", "0"), "is not a whole number of groups"),
         (("--kv-tokens", "-5"), "kv_tokens must be above 0"),
         (("--tpot-ms", "5"), "no batch of deepseek-r1 on H800 meets 5 ms"),
         (("--tpot-ms", "0"), "above 0 ms"),

@@ -314,7 +314,7 @@ def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: 
 def test_a_replay_cut_short_says_that_its_latencies_flatter(cli: Cli) -> None:
     late = ("--from", "2025-02-28T11:50+08:00")
     shown = cli("replay", *SETS, *late).out
-    assert "had not finished when the simulation ended, so latencies are those of the quicker requests" in shown
+    assert "had not finished when the simulation ended, so latencies are those of the faster requests" in shown
     assert "had not finished" not in cli("replay", *SETS, *EVENING).out
 
 

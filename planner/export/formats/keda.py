@@ -52,9 +52,9 @@ def _windows(pattern: Pattern, role: RoleUnits) -> list[RecurringWindow]:
     floor = int(pattern.levels.min())
     if not pattern.levels.any():
         raise RunError(
-            f"the plan has no {role.name} units at any time, so there is nothing to schedule; plan with some"
+            f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one"
         )
-    # KEDA asks for a trigger even where nothing changes
+    # KEDA requires a trigger even where nothing changes
     return recurring_windows(pattern, floor) or [RecurringWindow(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
 
 

@@ -60,7 +60,7 @@ class Pattern:
 
     @property
     def changes(self) -> list[int]:
-        """Minutes whose units are not those of the minute before, round the day or week."""
+        """Minutes whose units differ from the minute before, wrapping around the day or week."""
         return [int(minute) for minute in np.flatnonzero(self.levels != np.roll(self.levels, 1))]
 
 
@@ -103,7 +103,7 @@ def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
         before, after = _offset_s(low - US_PER_S, zone), _offset_s(high - US_PER_S, zone)
         if before == after:
             continue
-        # the last second with the old offset lies in [first, last)
+        # the last second with the old offset is in [first, last)
         first, last = low // US_PER_S - 1, high // US_PER_S - 1
         while last - first > 1:
             middle = (first + last) // 2
@@ -232,7 +232,7 @@ def _fold(wall: Ints, values: Ints, size: int) -> tuple[Ints, int | None]:
 
 
 def _fill(levels: Ints, inside: Sequence[Jump]) -> int:
-    """Give minutes that the clock skipped the units before them, in place; returns how many minutes have none."""
+    """Fill minutes that the clock skipped with the units before them, in place; returns how many minutes have none."""
     skipped = {minute for jump in inside if jump.skips for minute in range(*jump.wall_minutes)}
     shift = 0 if len(levels) == MINUTES_PER_DAY else _EPOCH_DAY * MINUTES_PER_DAY
     for minute in sorted(skipped):
