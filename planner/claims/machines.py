@@ -25,8 +25,8 @@ def a100_fleet(case: ClaimCase) -> Finding:
     return Finding(
         judge(whole=needed <= fleet, some=True),
         f"The published fleet is of H800; in {engine.weights} the model fits A100 nodes, but at {target:g} ms per "
-        f"token one decodes {a100.decode_tokens_per_s:,.0f} tokens/s, {share:.0%} of an H800 node, and the published peak "
-        f"would need {needed:,.0f} nodes instead of {on_h800:,.0f}.",
+        f"token one decodes {a100.decode_tokens_per_s:,.0f} tokens/s, {share:.0%} of an H800 node, and the published "
+        f"peak would need {needed:,.0f} nodes instead of {on_h800:,.0f}.",
         (
             Figure(
                 "weights_gb_per_gpu",

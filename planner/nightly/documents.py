@@ -89,7 +89,7 @@ class HealthDocument(Document):
     """What /healthz answers."""
 
     ok: bool
-    """Whether a night is being run, or the ledger was looked at in the last minutes."""
+    """Whether a night is being run, or the ledger was checked in the last minutes."""
     busy: bool
     """Whether a night is being run."""
     looked_at: Time

@@ -20,10 +20,10 @@ from planner.nightly.jobs_file import Jobs
 from planner.nightly.past_days import read_past_days
 
 _LOOK_S = 60.0
-"""Seconds between looks at the ledger: how late a clock that was changed, or a pause after a failure, is noticed."""
+"""Seconds between checks of the ledger: how late a changed clock, or the end of a pause after a failure, is noticed."""
 
 _WAKE_S = 0.5
-"""Seconds between looks at whether to stop."""
+"""Seconds between checks whether to stop."""
 
 _NIGHTLY = "nightly"
 
@@ -68,11 +68,11 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
 
 
 def _wait(background: BackgroundScheduler, stop: threading.Event, before: datetime) -> None:
-    """Until `stop` is set. APScheduler waits for a moment by the clock: where that is put back, look at once.
+    """Wait until `stop` is set. APScheduler waits by the wall clock: if that is put back, check the ledger at once.
 
     before: when it was started.
     """
-    # a signal that the system hands to another thread does not wake this one: it has to look now and then
+    # a signal that the system hands to another thread does not wake this one: it has to check now and then
     while not stop.wait(_WAKE_S):
         after = datetime.now(UTC)
         if after < before:
@@ -94,8 +94,8 @@ def _count_errors(scheduler: Scheduler, health: Health, part: Callable[[], objec
     try:
         part()
     except PlannerError as error:
-        # the store is held by somebody, or full: the next look tries again
-        scheduler.log("look failed", level="error", message=str(error))
+        # the store is locked by another process, or the disk is full: the next check tries again
+        scheduler.log("check failed", level="error", message=str(error))
         health.count_error()
     except Exception:
         health.count_error()
@@ -113,7 +113,7 @@ def _refresh(scheduler: Scheduler, health: Health) -> None:
 
 
 def _route_logs(log: EventLog) -> None:
-    """What APScheduler reports, defects of a night with their traceback among it, as lines of our log."""
+    """Write what APScheduler reports, bugs in a night with their traceback included, to the service's log."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

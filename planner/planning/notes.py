@@ -86,8 +86,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
     if S_PER_HOUR % scenario.interval_s:
         notes.append(
-            f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts towards the hour in which "
-            f"it begins, and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
+            f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts towards the hour in "
+            f"which it begins, and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
         )
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)

@@ -19,7 +19,7 @@ def test_a_date_of_another_host_is_taken_over_when_its_lease_has_run_out(service
     held = claim_date(service.store, "n", FIRST, owner=other.owner, lease_s=1800, now=now)
     assert held is not None
     assert service.run(now + timedelta(seconds=1799)) == 1
-    assert service.named("waits")[0]["why"] == "another host has it"
+    assert service.named("waits")[0]["why"] == "another host holds it"
     assert service.run(now + timedelta(seconds=1800)) == 0
     with pytest.raises(LeaseLost, match="another scheduler has taken it over"):
         held.begin_step("plan", now)

@@ -62,7 +62,7 @@ def test_a_store_that_is_held_while_metrics_are_read_is_an_error_of_the_look(
     scheduler = service.scheduler()
     health = Health(started_at=night(FIRST), looked_at=night(FIRST))
     look(scheduler, health)
-    assert service.named("look failed")[0]["message"] == "planner.duckdb: is held"
+    assert service.named("check failed")[0]["message"] == "planner.duckdb: is held"
     assert (health.errors, health.busy) == (1, False)
 
 
