@@ -90,8 +90,8 @@ def warm_starts(case: ClaimCase) -> Finding:
         "holds",
         f"Right in principle, small on the published day: starts of {after} s instead of {before} s save {saved:.1f} "
         f"of {day.node_hours:,.0f} node-hours, {enough:.0f} prompts together make the experts compute-bound after a "
-        f"mean wait of {collected.mean_wait_s * 1e3:.0f} ms, and a node starts with {read['fp8']:.0f} GB in fp8 instead of "
-        f"{read['bf16']:.0f} GB in bf16.",
+        f"mean wait of {collected.mean_wait_s * 1e3:.0f} ms, and a node starts with {read['fp8']:.0f} GB in fp8 "
+        f"instead of {read['bf16']:.0f} GB in bf16.",
         (
             Figure("started_nodes", day.started_nodes, "nodes", "that joined inference on the published day"),
             Figure("saved_node_hours", saved, "node-hours", "by the shorter start-up of these nodes"),

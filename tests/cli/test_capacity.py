@@ -122,7 +122,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--set", "batch=3"), "is not a known field"),
         (("--set", "balancer=nope"), '"nope" is not a measured balancer'),
         (("--chart", "x.svg"), "give --sweep"),
-        (("--sweep", "kv", "--chart", "x.doc"), "end --chart in .svg, .png or .html"),
+        (("--sweep", "kv", "--chart", "x.doc"), "use .svg, .png or .html for --chart"),
         (("--sweep", "kv", "--chart", "no/x.svg"), "is not a folder"),
         (("--model", "llama-3.1-70b", "--sweep", "ep"), "is dense"),
         (("--trace", "nope"), "no store"),

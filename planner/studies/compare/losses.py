@@ -1,4 +1,4 @@
-"""Where each policy loses: the hours with too many nodes or too few, and why a forecast does not pay."""
+"""Where each policy loses: the hours with too many nodes or too few, and why a forecast does not pay off."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +17,11 @@ class PolicyLosses(Document):
     """Where a policy loses."""
 
     shortest_hour: str | None
-    """Local date and hour in which most tokens lie beyond the capacity; null if none do."""
+    """Local date and hour with the most tokens beyond the capacity; null if there are none."""
     shortest_hour_tokens: int
     """Tokens beyond the capacity in that hour."""
     dearest_hour: str | None
-    """Local hour of the day in which the policy holds most nodes above the best schedule that was found; null if it
+    """Local hour of the day in which the policy holds the most nodes above the best schedule that was found; null if it
     never does."""
     dearest_nodes: float | None
     """Nodes above that schedule in that hour, on average."""
@@ -62,7 +62,7 @@ def _dearest_hour(plan: IntervalPlan, best: IntervalPlan, starts: list[datetime]
 
 
 def explain_forecast(comparison: Comparison) -> list[str]:
-    """Where a forecast does not pay against reacting, and why, in figures."""
+    """Whether a forecast pays off compared with reacting, and why not, in figures."""
     by_name = {candidate.name: candidate for candidate in comparison.candidates}
     reactive, ahead = by_name.get("reactive"), by_name.get("predictive@forecast")
     if reactive is None or ahead is None or reactive.tuned is None or ahead.tuned is None:
@@ -81,7 +81,7 @@ def explain_forecast(comparison: Comparison) -> list[str]:
     off = planned.output_tokens[made, 1].sum() / actual.sum() - 1
     return [
         f"predictive@forecast takes {more:.1%} more node-hours than reactive at equal shortfall: its forecasts miss "
-        f"the output tokens by {missed:.1%} (WAPE), the interval before by {changed:.1%}; the "
+        f"the output tokens by {missed:.1%} (WAPE), the previous interval by {changed:.1%}; the "
         f"{scenario.policy.quantile:.0%} quantile that it plans for is {off:+.1%} off the actual demand; "
         f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast, on the full fleet"
     ]

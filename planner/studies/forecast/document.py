@@ -1,4 +1,4 @@
-"""How good forecasts have been, and what they say of the time to come, as it is printed and handed to others."""
+"""How good forecasts have been, and what they say about the future, as JSON documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ForecastHistory(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class LeadError(Document):
-    """How far forecasts were off that were made some time ahead."""
+    """The error of forecasts that were made some time ahead."""
 
     lead_s: int
     """Seconds from the forecast to the end of the interval."""
@@ -37,9 +37,9 @@ class MethodScore(Document):
     wape: float | None
     """Sum of |forecast - actual| over the sum of actuals."""
     bias: float | None
-    """Sum of (forecast - actual) over the sum of actuals; above zero where too much was expected."""
+    """Sum of (forecast - actual) over the sum of actuals; above zero if forecasts were too high."""
     coverage: Mapping[str, float | None]
-    """By quantile, q90 for that of 0.9: share of actuals at most the quantile; null if none is known."""
+    """By quantile, q90 for that of 0.9: share of actuals at or below the quantile; null if none is known."""
     intervals: int
     """Intervals that were forecast."""
     pairs: int
@@ -82,11 +82,11 @@ class ForecastDocument(Document):
 
     scenario: str
     trace: str
-    """Names of the traces, as one."""
+    """Names of the traces, joined by commas."""
     traces: tuple[str, ...]
     interval_s: int
     season: str
-    """What repeats: a day or a week."""
+    """The period that repeats: a day or a week."""
     horizon: int
     """Intervals that forecasts look ahead."""
     horizon_s: int

@@ -129,7 +129,7 @@ def _minute_rows(results: StageResults) -> pl.DataFrame:
 
 
 def _unit_rows(results: StageResults) -> pl.DataFrame:
-    """Units of both roles that were there by the end."""
+    """Units of both roles that existed by the end."""
     end_us, parts = results.span.end_us, []
     for role, stage in (("prefill", results.prefill), ("decode", results.decode)):
         lives, own = results.lives[role], stage.units
