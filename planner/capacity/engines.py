@@ -122,7 +122,7 @@ def ranks_of(engine: Engine) -> int:
 
 
 def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
-    """The engine of a prefill unit of so many GPUs. Raises UsageError, also where the model does not fit.
+    """The engine of a prefill unit of `gpus` GPUs. Raises UsageError, also if the model does not fit.
 
     A calibration is of decode steps and leaves it alone.
     """
@@ -130,7 +130,7 @@ def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
 
 
 def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
-    """The engine of a decode unit of so many GPUs. Raises UsageError, also where the model does not fit."""
+    """The engine of a decode unit of `gpus` GPUs. Raises UsageError, also if the model does not fit."""
     engine = _fitting(_engine(settings, gpus), "decode")
     return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
 
@@ -280,7 +280,7 @@ def with_capacity(scenario: Scenario, modelled: Modelled) -> Scenario:
 
 
 def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
-    """What a calibration of an engine on so many GPUs is valid for."""
+    """What a calibration of an engine on `gpus` GPUs is valid for."""
     return FittedEngine(
         model=engine.model.name,
         hardware=engine.hardware.name,

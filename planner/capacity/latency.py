@@ -30,7 +30,7 @@ class LatencyLimits:
     output_tokens_per_s: float
 
     def meets(self, units: Units, seen: Seen, seconds: int) -> bool:
-        """Whether units with so many tokens in a time meet the targets: each gets an even share."""
+        """Whether units meet the targets for a number of tokens in a time: each gets an even share."""
         return (
             seen.input_tokens <= units.prefill * self.input_tokens_per_s * seconds
             and seen.output_tokens <= units.decode * self.output_tokens_per_s * seconds

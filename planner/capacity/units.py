@@ -49,7 +49,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
 def _step_tables(
     engine: Engine, imbalance_at: ImbalanceAt, gpus: int, kv_tokens: float, *, even_kv: bool
 ) -> StepTables:
-    """Time of a decode step by the streams of a unit on so many GPUs, up to the most for which the model is valid.
+    """Time of a decode step by the streams of a unit of `gpus` GPUs, up to the most for which the model is valid.
 
     even_kv: leave out the imbalance of KV, as where the replay finds it itself, rank by rank.
     """

@@ -75,7 +75,7 @@ def customer_service(case: ClaimCase) -> Finding:
 
 
 def warm_starts(case: ClaimCase) -> Finding:
-    """What short start-ups, merged prompts and narrow weights come to on the published day."""
+    """What short start-ups, merged prompts and narrow weights gain on the published day."""
     day, prefill = case.day, prefill_engine(case.default)
     before, after = case.default.fleet.start_up_s, case.scenario.fleet.start_up_s
     saved = day.started_nodes * (before - after) / S_PER_HOUR
@@ -102,9 +102,7 @@ def warm_starts(case: ClaimCase) -> Finding:
                 "intervals",
                 "by which nodes have to start ahead",
             ),
-            Figure(
-                "prompts_to_ridge", enough, "requests", "of mean missed input that make experts compute-bound"
-            ),
+            Figure("prompts_to_ridge", enough, "requests", "of mean missed input that make experts compute-bound"),
             Figure(
                 "collected_requests",
                 collected.batch,
@@ -133,7 +131,7 @@ def _at(case: ClaimCase, engine: Engine, streams: int) -> OperatingPoint:
 
 
 def _longest_prompt(engine: Engine, limit_ms: float) -> int:
-    """Tokens whose prefill on one GPU takes at most so long, without cache hits.
+    """The most tokens whose prefill on one GPU is within the limit, without cache hits.
 
     The mean context of a prompt's tokens is half the prompt and the time of a token grows linearly with it, so the
     time of m tokens is a*m + b*m^2/2.

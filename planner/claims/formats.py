@@ -138,7 +138,7 @@ def _step(engine: Engine, streams: float, kv_tokens: float) -> float:
 
 
 def _slower(engine: Engine, factor: float) -> Engine:
-    """The engine with all arithmetic so many times slower, and memory and links as they are."""
+    """The engine with all arithmetic slower by a factor, and memory and links as they are."""
     kernels = engine.hardware.kernels
     bound = ("gemm_tflops", "grouped_gemm_tflops", "attention_tflops", "prefill_attention_tflops")
     slow = kernels.model_copy(update={name: getattr(kernels, name) / factor for name in bound})

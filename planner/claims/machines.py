@@ -69,7 +69,7 @@ def a100_fleet(case: ClaimCase) -> Finding:
 
 
 def pruned_70b(case: ClaimCase) -> Finding:
-    """The ratio and the size of the claimed FLOPs, and a dense 70 B model beside the served one."""
+    """The ratio and the size of the claimed FLOPs, and a dense 70 B model compared with the served one."""
     served = decode_engine(case.default).model
     dense, moe = _modelled(case, case.scenario), _modelled(case, case.default)
     before, after = case.number("parameters_before"), case.number("parameters_after")

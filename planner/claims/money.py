@@ -35,7 +35,7 @@ def power_per_qps(case: ClaimCase) -> Finding:
 
 
 def electricity_only(case: ClaimCase) -> Finding:
-    """Energy of a GPU-day in money beside what the GPU's day costs."""
+    """Cost of the electricity of a GPU-day compared with the cost of the GPU-day."""
     yuan = case.number("yuan_per_kwh") * case.number("gpu_w") / 1e3 * HOURS
     claimed, rate = case.number("hardware_yuan_per_day"), case.number("yuan_per_usd")
     rent = case.usd_per_gpu_hour * HOURS * rate

@@ -155,11 +155,11 @@ def _print_hours(document: "PricingDocument") -> None:
 
 
 def billions(tokens: int) -> str:
-    """A number of tokens in billions for people."""
+    """A number of tokens in billions, as printed."""
     return f"{tokens / 1e9:,.2f}"
 
 
 def percent_change(ratio: float | None) -> str:
-    """A change in per cent for people."""
+    """A change in per cent, as printed."""
     # adding zero turns a minus zero, which rounding leaves, into plain zero
     return "-" if ratio is None else f"{round(ratio, 3) + 0.0:+.1%}"

@@ -33,12 +33,12 @@ def run(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: BeginAt = Non
 
     Logs are JSON lines on stderr. A second service on the same store ends with exit code 1.
     """
-    from planner.nightly.lock import only_one
+    from planner.nightly.lock import scheduler_lock
     from planner.nightly.service import serve
 
     stop = _stop_on_signals()
     scheduler = _scheduler(jobs, sets, at, db, stop)
-    with only_one(scheduler.store.path):
+    with scheduler_lock(scheduler.store.path):
         serve(scheduler, stop)
 
 
@@ -49,10 +49,10 @@ def run_due(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: BeginAt =
     Exit code 1: a date failed, or is waiting; 3: all dates are done, but a plan misses a limit, an export cannot
     express its day or forecasts drift.
     """
-    from planner.nightly.lock import only_one
+    from planner.nightly.lock import scheduler_lock
 
     scheduler = _scheduler(jobs, sets, at, db, _stop_on_signals())
-    with only_one(scheduler.store.path):
+    with scheduler_lock(scheduler.store.path):
         code = scheduler.run_due()
     if code:
         raise typer.Exit(code)

@@ -153,7 +153,7 @@ def _print_tornado(policy: "SweptPolicy", metric: "Metric") -> None:
 
 
 def _shown(metric: str, value: float | None) -> str:
-    """A figure for people."""
+    """A figure as printed."""
     if value is None:
         return "-"
     if metric.endswith("_usd"):

@@ -87,7 +87,7 @@ class Scheduler:
     def _run_date(self, job: NightlyJob, day: date, row: LedgerRow | None, *, is_newest: bool) -> int | None:
         """One date; None if it, and those after it, have to wait. Final failures are returned as their exit code."""
         now = self.clock()
-        if row is not None and _is_resting(row, job, now):
+        if row is not None and _is_backing_off(row, job, now):
             self.log("waits", job=job.name, date=day, why="failed recently", message=row.message)
             return None
         claim = ledger.claim_date(self.store, job.name, day, owner=self.owner, lease_s=self.jobs.file.lease_s, now=now)
@@ -184,7 +184,7 @@ def _has_ended(row: LedgerRow, job: NightlyJob, newest: date) -> bool:
     return row.status in ledger.ENDED or failed
 
 
-def _is_resting(row: LedgerRow, job: NightlyJob, now: datetime) -> bool:
+def _is_backing_off(row: LedgerRow, job: NightlyJob, now: datetime) -> bool:
     """Whether a failed date waits before it is tried again; putting the clock back does not prolong the wait."""
     if row.status != "failed" or row.finished_at is None:
         return False

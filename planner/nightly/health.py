@@ -29,12 +29,12 @@ class Health:
     errors: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin_look(self, now: datetime) -> None:
+    def begin_check(self, now: datetime) -> None:
         """Note that a check of the ledger begins."""
         with self.lock:
             self.busy, self.looked_at = True, now
 
-    def end_look(self, now: datetime) -> None:
+    def end_check(self, now: datetime) -> None:
         """Note that a check has ended, successfully or not."""
         with self.lock:
             self.busy, self.looked_at = False, now

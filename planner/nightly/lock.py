@@ -10,7 +10,7 @@ from planner.errors import PlannerError
 
 
 @contextmanager
-def only_one(store: Path) -> Iterator[None]:
+def scheduler_lock(store: Path) -> Iterator[None]:
     """Hold the scheduler's lock of a store. Raises PlannerError if another process has it."""
     path = store.with_name(f".{store.name}.scheduler")
     try:

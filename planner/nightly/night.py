@@ -70,7 +70,7 @@ class Night:
         return self.day + ONE_DAY
 
     def run(self) -> list[str]:
-        """All steps; returns the stated limits that were missed, a line each. Raises Stopped, PlannerError."""
+        """Run all steps; returns the stated limits that were missed, one line each. Raises Stopped, PlannerError."""
         steps: tuple[tuple[NightStep, Callable[[], list[str] | None]], ...] = (
             ("import", self._import),
             ("compare", self._compare),

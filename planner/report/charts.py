@@ -218,7 +218,8 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
     if name in heights:
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
-        description += " Drawn by hour: peak demand and nodes held, least serving and training; the table has every interval."
+        description += " Drawn by hour: peak demand and held nodes, least serving and training;"
+        description += " the table has every interval."
     return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
 
 

@@ -66,7 +66,7 @@ class PlanDocument(RunSummary):
     """IANA name of the zone of local times."""
     notes: list[str]
     missed_limits: list[str]
-    """The limits of the scenario that the plan misses; the command exits 3 where there are any."""
+    """The limits of the scenario that the plan misses; the command exits with 3 if there are any."""
     waterfall: list[WaterfallStep]
     """From theoretical to expected revenue."""
     training_windows: list[TrainingWindowDocument]

@@ -1,4 +1,4 @@
-"""The training jobs of a run: rows for the store, and the document for people and programs."""
+"""The training jobs of a run: rows for the store, and the document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -284,9 +284,7 @@ def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) 
         assert (tmp_path / "page" / name).stat().st_size > 100
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Latency for users" in page
-    assert (
-        "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nare represented by the measured imbalance" in page
-    )
+    assert "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nuse the measured imbalance" in page
     assert "says nothing about latency" not in page
     assert "decode queue" in (tmp_path / "page" / "use.svg").read_text()
 

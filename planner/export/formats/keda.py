@@ -51,9 +51,7 @@ def keda(schedule: ExportSchedule) -> Export:
 def _windows(pattern: Pattern, role: RoleUnits) -> list[RecurringWindow]:
     floor = int(pattern.levels.min())
     if not pattern.levels.any():
-        raise RunError(
-            f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one"
-        )
+        raise RunError(f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one")
     # KEDA requires a trigger even where nothing changes
     return recurring_windows(pattern, floor) or [RecurringWindow(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
 

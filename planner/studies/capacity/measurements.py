@@ -278,7 +278,7 @@ def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
 
 
 def _measured(entry: _Entry, gpus: int, run: _BenchmarkRun) -> MeasuredPoint:
-    """The point of a run against an endpoint of so many GPUs."""
+    """The point of a run against an endpoint with that number of GPUs."""
     outputs = run.output_tokens
     if outputs <= 1:
         raise PlannerError(

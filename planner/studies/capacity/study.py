@@ -38,7 +38,7 @@ class EngineStudy:
         return prefill_engine(self.settings, self.prefill_gpus)
 
     def decode(self, gpus: int | None = None) -> tuple[Engine, ImbalanceAt]:
-        """The decode engine on so many GPUs, and how far out of balance its ranks are."""
+        """The decode engine on a number of GPUs, and how far out of balance its ranks are."""
         return balanced_engine(self.settings, decode_engine(self.settings, self.decode_gpus if gpus is None else gpus))
 
     def prefill_rates(self) -> tuple[float, float]:

@@ -74,11 +74,11 @@ def explain_forecast(comparison: Comparison) -> list[str]:
     method, season = scenario.forecast.method, scenario.forecast.season
     middle = demand_forecasts(comparison.demand, method, 2, None, season)
     planned = demand_forecasts(comparison.demand, method, 2, scenario.policy.quantile, season)
-    made = slice(planned.first_known, -1)
+    scored = slice(planned.first_known, -1)
     actual = output[planned.first_known + 1 :]
-    missed = _share(middle.output_tokens[made, 1] - actual, actual)
+    missed = _share(middle.output_tokens[scored, 1] - actual, actual)
     changed = _share(np.diff(output)[planned.first_known :], actual)
-    off = planned.output_tokens[made, 1].sum() / actual.sum() - 1
+    off = planned.output_tokens[scored, 1].sum() / actual.sum() - 1
     return [
         f"predictive@forecast takes {more:.1%} more node-hours than reactive at equal shortfall: its forecasts miss "
         f"the output tokens by {missed:.1%} (WAPE), the previous interval by {changed:.1%}; the "

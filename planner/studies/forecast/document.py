@@ -93,7 +93,7 @@ class ForecastDocument(Document):
     """The same in seconds."""
     history: ForecastHistory
     scored_from: Time
-    """Intervals from then on are forecast from those before them, by every method."""
+    """Intervals from this time on are forecast from those before them, by every method."""
     methods: tuple[MethodScore, ...]
     best: BestMethods
     forecast: ForecastAhead

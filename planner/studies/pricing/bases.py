@@ -61,7 +61,7 @@ class Slots:
 
 
 def compute_bases(market: Market) -> tuple[Basis, ...]:
-    """The rule on the published hours where there are any, on the plan's hours and on its intervals."""
+    """The rule on the published hours if there are any, on the plan's hours and on its intervals."""
     elasticities = tuple(dict.fromkeys((*ELASTICITIES, market.response.elasticity)))
     definitions: tuple[Utilisation | None, ...] = tuple(DEFINITIONS) if market.rule.kind == "utilisation" else (None,)
     return tuple(

@@ -88,9 +88,9 @@ class Market:
         """Prices by the clock, or by the utilisation of the plan at list prices."""
         if self.rule.kind != "utilisation":
             return self.clock(self.base.demand.grid)
-        return self.alike(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
+        return self.same_for_all(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
 
-    def alike(self, ratios: Floats) -> list[IntervalPrices]:
+    def same_for_all(self, ratios: Floats) -> list[IntervalPrices]:
         """The same prices for all customers."""
         return [exact_prices(ratios)] * len(self.customers)
 
@@ -185,7 +185,7 @@ def price(
         if rule.kind == "utilisation":
             settled = _settle(market, progress)
             if settled.converged:
-                levels.append(market.level("following", market.alike(settled.prices), answered=True))
+                levels.append(market.level("following", market.same_for_all(settled.prices), answered=True))
     return Priced(market, tuple(levels), settled)
 
 

@@ -96,17 +96,17 @@ def _clock_notes(market: Market) -> list[str]:
         return [f"the rule changes no price on this plan{since}"]
     hours, load = Hours.of(market), market.load(market.base.demand)
     even, sold = hours.means(ratio), hours.sums(load)
-    weighed = np.divide(hours.sums(load * ratio), sold, out=even.copy(), where=sold > 0)
-    apart = np.flatnonzero(np.abs(weighed - even) > 1e-9)
-    if not len(apart):
+    weighted = np.divide(hours.sums(load * ratio), sold, out=even.copy(), where=sold > 0)
+    split = np.flatnonzero(np.abs(weighted - even) > 1e-9)
+    if not len(split):
         return []
     zone = market.scenario.zone
     shown = "; ".join(
-        f"{from_us(hours.starts_us[hour], zone):%H:%M} would pay {even[hour]:.1%} of list and pays {weighed[hour]:.1%}"
-        for hour in apart[:2]
+        f"{from_us(hours.starts_us[hour], zone):%H:%M} would pay {even[hour]:.1%} of list and pays {weighted[hour]:.1%}"
+        for hour in split[:2]
     )
     return [
-        f"by hours and by intervals differ because windows begin or end inside {len(apart)} hours: by hours, load "
+        f"by hours and by intervals differ because windows begin or end inside {len(split)} hours: by hours, load "
         "counts as even within an hour; by intervals, more or less of it falls into the window as it rises or falls. "
         f"With even load, the hour from {shown}"
     ]

@@ -49,8 +49,8 @@ def request_rows(results: StageResults, requests: Requests) -> pl.DataFrame:
         "moved": done["moved"],
     }
     frame = pl.DataFrame({name: column[counts] for name, column in columns.items()})
-    nobody = pl.col("prefill_unit", "decode_unit")
-    return frame.with_columns(pl.when(nobody >= 0).then(nobody), pl.col("ttft_us", "e2e_us").fill_nan(None))
+    units = pl.col("prefill_unit", "decode_unit")
+    return frame.with_columns(pl.when(units >= 0).then(units), pl.col("ttft_us", "e2e_us").fill_nan(None))
 
 
 def _interval_rows(results: StageResults) -> pl.DataFrame:

@@ -107,7 +107,7 @@ def check_by_replays(
     clock: Clock,
     progress: Progress | None,
 ) -> ReplayChecks:
-    """The window replayed without failures, with so many draws of them, and with the spare units too."""
+    """The window replayed without failures, with `seeds` draws of them, and with the spare units too."""
     rate, first = need.outcome.scenario.failures.per_node_per_day or 0.0, need.outcome.scenario.failures.seed
     replays = _Replays(store, need, start=start, end=end, now=now, clock=clock, progress=progress)
 

@@ -1,4 +1,4 @@
-"""Planning many cases in several processes, with the same outcomes whatever their number."""
+"""Planning many cases in several processes, with the same outcomes for any number of them."""
 
 import multiprocessing
 import os

@@ -103,9 +103,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         limits, why = _limits(session, scenario, trace, policies)
     profile, settings, by_cells = _source(scenario, trace, demand)
     if by_cells:
-        notes.append(
-            "the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed"
-        )
+        notes.append("the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed")
     else:
         notes.append(
             "the demand of a case is the stored demand of every interval times level and noise; the noise is that of "

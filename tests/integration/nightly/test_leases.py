@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.nightly.ledger import LeaseLost, claim_date
-from planner.nightly.lock import only_one
+from planner.nightly.lock import scheduler_lock
 from tests.conftest import Cli
 from tests.helpers.nights import FIRST, Service, night, write_jobs
 
@@ -47,10 +47,10 @@ def test_a_plan_is_not_stored_by_who_has_lost_the_lease(service: Service) -> Non
 
 def test_a_second_scheduler_on_a_store_is_refused_in_one_line(tmp_path: Path, cli: Cli) -> None:
     jobs = write_jobs(tmp_path)
-    with only_one(tmp_path / "planner.duckdb"):
+    with scheduler_lock(tmp_path / "planner.duckdb"):
         for command in ("run", "run-due"):
             done = cli("schedule", command, "--jobs", str(jobs))
             assert (done.code, done.err.count("\n")) == (1, 1)
             assert re.search(r"another scheduler \(process \d+\) is working on planner.duckdb; wait for it", done.err)
-    with only_one(tmp_path / "planner.duckdb"):
+    with scheduler_lock(tmp_path / "planner.duckdb"):
         pass
