@@ -121,7 +121,7 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--hit", "1"), "at least 0 and below 1"),
         (("--set", "batch=3"), "is not a known field"),
         (("--set", "balancer=nope"), '"nope" is not a measured balancer'),
-        (("--chart", "x.svg"), "give --sweep"),
+        (("--chart", "x.svg"), "add --sweep"),
         (("--sweep", "kv", "--chart", "x.doc"), "use .svg, .png or .html for --chart"),
         (("--sweep", "kv", "--chart", "no/x.svg"), "is not a folder"),
         (("--model", "llama-3.1-70b", "--sweep", "ep"), "is dense"),
@@ -291,7 +291,7 @@ def test_a_pool_smaller_than_a_unit_serves_nothing(cli: Cli, tmp_path: Path) -> 
     own = tmp_path / "own.toml"
     own.write_text(shipped.read_text().replace("nodes = 100", "nodes = 1"))
     fits = cli("capacity", "route", str(own), "--json").json["fits"]
-    assert all("take 22 nodes" in fit["why"] for fit in fits if fit["node"] == "h20")
+    assert all("need 22 nodes" in fit["why"] for fit in fits if fit["node"] == "h20")
 
 
 def test_classes_go_where_they_are_served_at_the_lowest_cost(cli: Cli) -> None:
