@@ -1,4 +1,4 @@
-"""From what is prepared to the units of every interval, and what becomes of them; nothing is priced."""
+"""Decides the units of every interval from what is prepared, and replays them; nothing is priced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

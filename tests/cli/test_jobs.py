@@ -365,7 +365,7 @@ def test_jobs_that_do_not_come_within_the_plan_are_named(cli: Cli, tmp_path: Pat
     imported(cli, tmp_path)
     Path("own.toml").write_text(OWN.replace('"00:02"', '"05:00"'))
     plan = small(cli, "training.jobs=own.toml").json
-    assert "training jobs whose start does not come within the plan: wide" in plan["notes"]
+    assert "training jobs that may not start before the plan ends: wide" in plan["notes"]
     Path("own.toml").write_text('name = "o"\n[[job]]\nname = "late"\ngpus = 1\nhours = 1\nstart = 7\n')
     jobs = small(cli, "training.jobs=own.toml").json["jobs"]
     assert jobs["jobs"] == []

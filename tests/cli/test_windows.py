@@ -105,7 +105,7 @@ def test_a_trace_of_windows_plans_and_names_what_it_cannot_do(cli: Cli, tmp_path
     planned = cli("plan", "--trace", "g", "--set", "interval_s=60", "--json")
     assert planned.code == 0
     assert (planned.json["requests"], planned.json["input_tokens"]) == (336, 900)
-    assert any("the lengths of 89.3% of the requests are not known" in note for note in planned.json["notes"])
+    assert any("the lengths of 89.3% of the requests are unknown" in note for note in planned.json["notes"])
     for words in (("replay", "--set", "trace.name=g"), ("trace", "export", "g", "--out", "g.csv")):
         refused = cli(*words)
         assert refused.code == 1

@@ -9,13 +9,13 @@ from planner.studies.bound.run import ScenarioBound
 
 
 def save_timetable(bound: ScenarioBound, path: Path) -> None:
-    """Write the first objective's best schedule that drains before boundaries, whole or not at all.
+    """Write the first objective's best schedule that drains before boundaries, atomically.
 
     Raises PlannerError.
     """
     schedule = bound.first.timetable
     if schedule is None:
-        raise PlannerError(f"{path}: there is no schedule to write: the search found none; raise --time-limit")
+        raise PlannerError(f"{path}: no schedule to write, as the search found none; raise --time-limit")
     starts = bound.problem.demand.grid.local_starts(bound.scenario.zone)
     walls = [start.replace(tzinfo=None) for start in starts]
     if len(set(walls)) < len(walls):

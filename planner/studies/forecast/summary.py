@@ -19,7 +19,7 @@ from planner.studies.forecast.run import Forecasts
 from planner.units import S_PER_HOUR, from_us
 
 _LEADS_H = (1, 3, 6, 12, 24, 48, 168)
-"""Hours ahead at which errors are given, beside the next interval and the last."""
+"""Hours ahead at which errors are given, besides the next interval and the last."""
 
 
 def summarise(forecasts: Forecasts) -> ForecastDocument:
