@@ -240,7 +240,11 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--to", "nomad"), 2, 'planner: --to "nomad" is not a format; use one of keda, cronjob, slurm, aws, focus, csv, json'),
+        (
+            ("--to", "nomad"),
+            2,
+            'planner: --to "nomad" is not a format; use one of keda, cronjob, slurm, aws, focus, csv, json',
+        ),
         (("run-7", "--to", "keda"), 1, 'planner: no run "run-7"; the newest are run-00001'),
         (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; create it, or name another --out"),
         (("--to", "keda", "--out", "."), 1, ". is a folder; name a file with --out"),
