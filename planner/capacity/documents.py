@@ -43,7 +43,7 @@ class MemoryUse(Document):
     """What is left for KV cache."""
     kv_bytes_per_token: int
     block_tokens: int
-    """Tokens of a KV page; 1 for none."""
+    """Tokens of a KV page; 1 for no paging."""
     batch_cap: float
     """Most streams whose KV cache fits, at the workload's mean KV length."""
 

@@ -86,7 +86,7 @@ def test_reference_stores_no_run(planned: Store, cli: Cli) -> None:
         (["trace", "generate", "--weekdays", "1,2"], 2, "give seven"),
         (["trace", "generate", "--from", "soon"], 2, "is not a time"),
         (["trace", "import", "x", "--format", "csv", "--name", "n"], 1, "x: cannot be read"),
-        (["trace", "import", "x", "--format", "csv", "--name", "n", "--cache", "0"], 2, "number of blocks from 1"),
+        (["trace", "import", "x", "--format", "csv", "--name", "n", "--cache", "0"], 2, "number of blocks, 1 or more"),
         (["trace", "import", "x", "--format", "csv", "--name", "n", "--timezone", "Mars"], 2, "IANA time zone"),
         (["trace", "import", "x", "--format", "csv", "--name", "n", "--time-unit", "h"], 2, "use one of s, ms, us"),
         (["trace", "import", "x", "--format", "csv", "--name", "n", "--column", "a"], 2, "write FIELD=NAME"),

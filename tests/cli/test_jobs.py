@@ -469,7 +469,7 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
         ('gpus = 4\nhours = 1\nstart = "25:00"', "'25:00' is neither a local time nor hours from the plan's start"),
         ("gpus = 4\nhours = 1\nstart = -2", 'write "HH:MM", or a number of hours from 0 on'),
         ("gpus = 4\nhours = 1\nstart = true", "True is neither a local time"),
-        ('gpus = 4\nhours = 1\nstart = "01:00"\ndeadline = 5', "give both in the same way"),
+        ('gpus = 4\nhours = 1\nstart = "01:00"\ndeadline = 5', "write both in the same way"),
         ("gpus = 4\nhours = 1\nstart = 5\ndeadline = 5", "its deadline of 5 h is not after its start"),
         (
             "gpus = 4\nhours = 1\nusd_per_node_hour = -1",
