@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.store import Store
-from planner.trace import stored
-from planner.trace import writers
+from planner.trace import stored, writers
 from tests.conftest import Cli
 from tests.helpers.imports import imported, requests_of, write
 from tests.helpers.logs import AZURE, MOONCAKE

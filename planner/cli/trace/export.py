@@ -24,8 +24,7 @@ def export(
 
     mooncake and azure cannot carry all that a trace may have; what is left out is reported.
     """
-    from planner.trace import stored
-    from planner.trace import writers
+    from planner.trace import stored, writers
 
     with store_at(db).read() as session:
         written = writers.export(session, stored.by_name(session, name), out, format_name)

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.store.staging import Staging
-from planner.trace import stored
-from planner.trace import windows
+from planner.trace import stored, windows
 from planner.trace.describe import account
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
