@@ -109,7 +109,7 @@ def test_a_demand_is_forecast_for_policies() -> None:
 
 
 def test_too_short_a_demand_says_what_is_needed_and_what_is_there() -> None:
-    with pytest.raises(UsageError, match=r"needs 168 h \(28 intervals\) of history, and the demand holds 120 h \(20"):
+    with pytest.raises(UsageError, match=r"needs 168 h \(28 intervals\) of history, and the demand has 120 h \(20"):
         demand_forecasts(demand_of(*[1] * 20), "holt-winters", 4, season="week")
 
 

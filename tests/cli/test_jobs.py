@@ -457,7 +457,7 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
     ("job", "message"),
     [
         ("gpus = 4096\nhours = 1", 'job "a" needs 4096 GPUs and the fleet has 2224 (278 nodes of 8); lower its gpus'),
-        ("gpus = 12\nhours = 1", "neither a part of a node nor whole nodes of 8; give it 8 or 16"),
+        ("gpus = 12\nhours = 1", "neither part of one node nor whole nodes of 8; use 8 or 16"),
         ("gpus = 4\nhours = -1", "job.0.hours: Input should be greater than 0, got -1"),
         ("gpus = 4\nhours = nan", "job.0.hours"),
         ("gpus = 4\nhours = 1e-9", "less than a second; raise it"),

@@ -145,11 +145,11 @@ def answering() -> Iterator[Callable[[int, bytes], str]]:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (200, b"<html>hello</html>", "does not answer as Prometheus does"),
-        (200, b"[]", "does not answer as Prometheus does"),
-        (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "x"]]}]}}', "does not answer as Prometheus does"),
+        (200, b"<html>hello</html>", "does not answer like Prometheus"),
+        (200, b"[]", "does not answer like Prometheus"),
+        (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "x"]]}]}}', "does not answer like Prometheus"),
         (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "NaN"]]}]}}', "has no sglang:prompt_tokens_total"),
-        (200, b"[" * 100_000, "does not answer as Prometheus does"),
+        (200, b"[" * 100_000, "does not answer like Prometheus"),
         (404, b"not here\nat all", "answers 404: not here; check the address"),
         (503, b"", "answers 503: without a reason"),
         (422, json.dumps({"status": "error", "error": "too many samples"}).encode(), "answers 422: too many samples"),

@@ -118,7 +118,7 @@ def test_a_timetable_with_two_rows_for_a_time_is_refused() -> None:
 
 def test_a_timetable_that_asks_for_broken_steps_names_the_whole_ones() -> None:
     with pytest.raises(
-        UsageError, match="asks for 4 nodes at 2025-03-01 12:00 and whole scaling steps in 12 nodes give 3, 6, 9, 12"
+        UsageError, match="asks for 4 nodes at 2025-03-01 12:00, but whole scaling steps in 12 nodes give 3, 6, 9, 12"
     ):
         Timetable.of([(datetime(2025, 3, 1, 12), 4)], Deployment(small_scenario().fleet))
 
@@ -315,7 +315,7 @@ def test_bounds_in_whole_steps_and_the_policy_inside_are_said() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("policy.bounds=[]", "policy.bounds is empty; give for example"),
+        ("policy.bounds=[]", "policy.bounds is empty; set for example"),
         ("policy.inside=scheduled-bounds", "policy.inside is scheduled-bounds itself"),
     ],
 )

@@ -14,7 +14,7 @@ from planner.settings.models import Model
 from planner.units import Floats
 
 _STEPS = 200
-"""Steps towards the batch that fills during its own service; each comes closer by the share of the server in use."""
+"""Steps towards the batch that fills during its own service; each closes the gap by the share of the server in use."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def collect(
     """Requests collected for a window W, at most so many; the server looks at its queue at every tick.
 
     With T the service of a batch and P = max(W, T) in whole ticks: batch = min(most, rate * P), mean wait = P/2,
-    duty = T/P. Where fewer than one request arrives in P there is nothing to collect: each waits W/2 and, as in an
+    duty = T/P. Where fewer than one request arrives in P none are collected: each waits W/2 and, as in an
     M/D/1 queue, for the one before. Raises UsageError where more arrive than full batches serve: the queue would grow
     without end.
     """
@@ -128,7 +128,7 @@ def single_stream_roofline(engine: Engine, gpus: int) -> float:
     No software reaches it: latency of kernels, exchange and host come on top.
     """
     if gpus < 1:
-        raise UsageError("batching: give at least one GPU")
+        raise UsageError("batching: the number of GPUs must be at least 1")
     head = engine.model.vocabulary * engine.model.hidden
     read = (active_parameters(engine.model) - head) * WEIGHT_BYTES[engine.weights] + head * HEAD_BYTES
     return gpus * engine.hardware.hbm_tb_s * 1e12 / read
@@ -136,5 +136,5 @@ def single_stream_roofline(engine: Engine, gpus: int) -> float:
 
 def _experts(model: Model) -> tuple[int, int]:
     if model.experts is None:
-        raise UsageError(f"{model.name} is dense: it has no experts")
+        raise UsageError(f"{model.name} is dense and has no experts; use a model with experts")
     return model.experts.routed, model.experts.active

@@ -56,7 +56,7 @@ def policies_in(settings: PolicySettings) -> tuple[str, ...]:
 def make_policy(settings: PolicySettings, deployment: Deployment, given: Given = Given()) -> Policy:
     """The policy that the settings name, with the rules around it. Raises UsageError.
 
-    given: what slo and oracle cannot be made without.
+    given: required for slo and oracle.
     """
     scaled = without_spare(settings, deployment)
     return around(_plain(settings.name, settings, scaled, given), settings, scaled)
@@ -79,10 +79,10 @@ def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: G
                 raise UsageError(f"policy.inside is {name} itself; name the policy that decides inside the bounds")
             return ScheduledBounds.of(settings, deployment, _plain(settings.inside, settings, deployment, given))
         case "slo":
-            assert given.meets is not None, "the slo policy is made with a model of latencies"
+            assert given.meets is not None, "the slo policy needs a model of latencies"
             return Slo.of(settings, deployment, given.meets)
         case "oracle":
-            assert given.known is not None, "the oracle is made with the demand it knows"
+            assert given.known is not None, "the oracle needs the demand that it knows"
             return Oracle.of(settings, deployment, given.known)
     field = "policy.name" if name == settings.name else "policy.inside"
     raise UsageError(f'{field}: no policy "{name}"; use one of {", ".join(POLICIES)}')

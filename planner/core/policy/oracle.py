@@ -44,7 +44,7 @@ class Oracle:
         its units of the full fleet at most.
         """
         notes = (
-            "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and takes the "
+            "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and uses the "
             "fewest units of each role that carry it, not only whole scaling steps",
         )
         floor = deployment.floor(settings.floor_nodes)
