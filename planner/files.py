@@ -25,7 +25,7 @@ def shipped(folder: str) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write a file: it gets its name once it is complete, and never if anything goes wrong.
 
     What is not a regular file (a pipe, a device, a link) stays and is written to directly. Raises OSError.

@@ -82,7 +82,7 @@ def minute_of_day(text: str) -> int:
     return hour * 60 + minute
 
 
-def known_zone(name: str) -> str:
+def valid_zone(name: str) -> str:
     """Check the name of a time zone, and return it.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import WEEKDAYS, Closed, DayWindow, Share, Weekday, known_zone, parse_day_window
+from planner.settings.closed import WEEKDAYS, Closed, DayWindow, Share, Weekday, parse_day_window, valid_zone
 from planner.settings.sheets import Kind
 
 Utilisation = Literal["load-over-peak", "nodes-over-fleet", "load-per-node"]
@@ -87,7 +87,7 @@ class PricingRule(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @field_validator("windows")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, valid_zone
 from planner.units import S_PER_HOUR
 
 
@@ -137,7 +137,7 @@ class ProfileFile(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @field_validator("cell_s")
     @classmethod

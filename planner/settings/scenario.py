@@ -18,8 +18,8 @@ from planner.settings.closed import PositiveCount as PositiveCount
 from planner.settings.closed import PositiveFloat as PositiveFloat
 from planner.settings.closed import Share as Share
 from planner.settings.closed import WeightDtype as WeightDtype
-from planner.settings.closed import known_zone as known_zone
 from planner.settings.closed import parse_day_window as parse_day_window
+from planner.settings.closed import valid_zone as valid_zone
 from planner.settings.economics import EconomicsSettings as EconomicsSettings
 from planner.settings.economics import SloSettings as SloSettings
 from planner.settings.export import ExportSettings as ExportSettings
@@ -88,7 +88,7 @@ class Scenario(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @model_validator(mode="after")
     def _floor_fits(self) -> Self:

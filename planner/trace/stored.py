@@ -110,7 +110,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
     return traces[0] if traces else None
 
 
-def refuse_taken(session: Session, name: str) -> None:
+def require_free_name(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
     if session.frame("trace_by_name", name=name).height:
         raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
@@ -133,7 +133,7 @@ def check_requests(info: TraceInfo) -> None:
 def add_windows(store: Store, draft: Draft, windows: DemandWindows) -> TraceInfo:
     """Store a trace that is known by window only, in one transaction. Raises TraceError where the name is taken."""
     with store.write() as session:
-        refuse_taken(session, draft.name)
+        require_free_name(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         session.append("trace", _row(draft, trace_id, _Sums.of(windows)))
         session.append("demand_window", windows.frame(trace_id))
@@ -151,7 +151,7 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
         twin = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
         if twin and twin.name == draft.name:
             return twin
-        refuse_taken(session, draft.name)
+        require_free_name(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         add_requests(session, trace_id, requests.read())
         if blocks is not None:

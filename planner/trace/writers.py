@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from planner.errors import TraceError, UsageError
-from planner.files import whole
+from planner.files import atomic_write
 from planner.store import Session
 from planner.trace import stored
 from planner.trace.documents import TraceExport
@@ -42,7 +42,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
         raise TraceError(f"{out}: there is no folder {out.parent}; create it")
     stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
     try:
-        with whole(out) as path, path.open("wb") as file:
+        with atomic_write(out) as path, path.open("wb") as file:
             _WRITERS[chosen](stream, info, file)
     except OSError as error:
         raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error

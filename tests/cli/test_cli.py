@@ -76,7 +76,7 @@ def test_reference_stores_no_run(planned: Store, cli: Cli) -> None:
         (["plan", "--set", "fleet.node=1"], 2, "did you mean fleet.nodes?"),
         (["plan", "--set", "fleet"], 2, "write --set path.to.field=value"),
         (["plan", "--policy", "guess"], 2, "use one of night-training, fixed, timetable"),
-        (["plan", "--trace", "t"], 1, "no store at planner.duckdb; make one with `planner plan`"),
+        (["plan", "--trace", "t"], 1, "no store at planner.duckdb; create one with `planner plan`"),
         (["plan", "--set", "economics.gpu_rate=free"], 2, "rental, owned, reserved, on-demand, spot"),
         (["plan", "--set", "economics.price_sheet=gold"], 2, "deepseek-r1, deepseek-v3"),
         (["plan", "--set", "trace.profile=x"], 2, 'no load profile "x"'),

@@ -232,7 +232,7 @@ def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chro
         (("--horizon", "0"), 2, "give hours above 0"),
         (("--horizon", "nan"), 2, "give hours above 0"),
         (("--trace", "nope"), 1, 'no trace "nope"'),
-        (("--set", "interval_s=420", "--set", "trace.days=3"), 2, "no whole number of intervals of 7 min"),
+        (("--set", "interval_s=420", "--set", "trace.days=3"), 2, "not a whole number of intervals of 7 min"),
         (("--set", "interval_s=60", "--set", "trace.days=6", "--horizon", "336"), 2, "are more than 10,000,000"),
         (("--set", "forecast.season=week", "--set", "trace.days=7"), 2, "--set trace.days=8"),
         (("--set", "policy.quantile=1"), 2, "policy.quantile"),

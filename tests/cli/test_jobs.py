@@ -476,7 +476,7 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
             "usd_per_node_hour: Input should be greater than or equal to 0",
         ),
         ("gpus = 4\nhours = 1\nusd_per_node_hour = 0.0000001", "is finer than a micro-dollar"),
-        ('gpus = 4\nhours = 1\n[[job]]\nname = "a"\ngpus = 1\nhours = 1', 'job "a" is there more than once'),
+        ('gpus = 4\nhours = 1\n[[job]]\nname = "a"\ngpus = 1\nhours = 1', 'job "a" is listed more than once'),
         ("gpus = 4\nhours = ", "is not TOML"),
     ],
 )

@@ -178,7 +178,7 @@ def test_requests_of_a_log_are_not_drawn(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n1,1,1\n")
     result = cli("trace", "import", "l.csv", "--name", "l", "--draw", "10")
     assert result.code == 2
-    assert "only demand per window is drawn from" in result.err
+    assert "--draw is for demand per window" in result.err
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ def moment_in(text: str, timezone: str, option: str) -> datetime:
 def check_zone(name: str) -> None:
     """Raises UsageError where a name is not an IANA time zone."""
     from planner.errors import UsageError
-    from planner.settings.scenario import known_zone
+    from planner.settings.scenario import valid_zone
 
     try:
-        known_zone(name)
+        valid_zone(name)
     except ValueError as error:
         raise UsageError(f"--timezone {error}") from error
 

@@ -238,7 +238,7 @@ def total_demand(base: Demand, parts: Sequence[tuple[int, Demand]], unpaid_share
 
 
 @dataclass(frozen=True)
-class Settled:
+class Equilibrium:
     """The prices at which the iteration ended, and whether they agree with what follows from them.
 
     prices: (intervals,) ratios. residual: largest difference between a price and the rule's price for what follows
@@ -255,7 +255,9 @@ class Settled:
         return not self.unsettled
 
 
-def settle(start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200, tolerance: float = 1e-7) -> Settled:
+def settle(
+    start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200, tolerance: float = 1e-7
+) -> Equilibrium:
     """Prices that the rule confirms: follow(prices) == prices, by damped iteration.
 
     Every interval moves a part of the way to the price that follows, half at first, and half as much again whenever
@@ -268,7 +270,7 @@ def settle(start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200
         gap = follow(prices) - prices
         residual = float(np.abs(gap).max(initial=0.0))
         if best is None or residual < best.residual:
-            best = Settled(prices, iteration, residual, tuple(np.flatnonzero(np.abs(gap) > tolerance).tolist()))
+            best = Equilibrium(prices, iteration, residual, tuple(np.flatnonzero(np.abs(gap) > tolerance).tolist()))
         if best.converged:
             return best
         damping = np.where(gap * gap_before < 0, damping / 2, damping)

@@ -87,14 +87,14 @@ def revenue_change(load: ArrayLike, prices: ArrayLike, elasticity: float = 0.0) 
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledHours:
     """Changes, as ratios, where every hour under the list price is as full as the busiest hour, on the whole fleet."""
 
     revenue_change: float
     nodes_change: float
 
 
-def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, prices: ArrayLike) -> Filled:
+def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, prices: ArrayLike) -> FilledHours:
     """What the most that cheap hours can sell earns at the rule's prices, and the node-hours that it takes.
 
     load, nodes and prices: (hours,).
@@ -103,7 +103,7 @@ def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, pric
     quiet = ratios < 1
     revenue = (np.where(quiet, values.max(), values) * ratios).sum()
     held = np.where(quiet, fleet_nodes, serving).sum()
-    return Filled(float(revenue / values.sum() - 1), float(held / serving.sum() - 1))
+    return FilledHours(float(revenue / values.sum() - 1), float(held / serving.sum() - 1))
 
 
 def most_revenue_change(load: ArrayLike, nodes: ArrayLike, nodes_change: float, highest_price: float) -> float:

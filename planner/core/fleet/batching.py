@@ -18,7 +18,7 @@ _STEPS = 200
 
 
 @dataclass(frozen=True)
-class Collected(Document):
+class CollectedBatch(Document):
     """What a collection window does to requests at one arrival rate."""
 
     batch: float
@@ -31,7 +31,7 @@ class Collected(Document):
 
 def collect(
     window_s: float, arrivals_per_s: float, most: int, service_s: Callable[[float], float], tick_s: float = 0.0
-) -> Collected:
+) -> CollectedBatch:
     """Requests collected for a window W, at most so many; the server looks at its queue at every tick.
 
     With T the service of a batch and P = max(W, T) in whole ticks: batch = min(most, rate * P), mean wait = P/2,
@@ -53,13 +53,13 @@ def collect(
     if arrivals_per_s * _cycle(window_s, alone, tick_s) < 1:
         used = arrivals_per_s * alone
         queued = used * alone / (2 * (1 - used))
-        return Collected(1.0, _cycle(window_s, 0.0, tick_s) / 2 + queued, used)
+        return CollectedBatch(1.0, _cycle(window_s, 0.0, tick_s) / 2 + queued, used)
     # the batch that fills while a batch of its own size is served: stepped up to from below
     batch = 1.0
     for _ in range(_STEPS):
         batch = min(float(most), arrivals_per_s * _cycle(window_s, service_s(batch), tick_s))
     cycle = _cycle(window_s, service_s(batch), tick_s)
-    return Collected(batch, cycle / 2, service_s(batch) / cycle)
+    return CollectedBatch(batch, cycle / 2, service_s(batch) / cycle)
 
 
 def _cycle(window_s: float, service_s: float, tick_s: float) -> float:

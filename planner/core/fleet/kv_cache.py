@@ -194,8 +194,8 @@ def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, b
         raise UsageError("blocks are not in the order of their requests; sort them by request, then by block index")
     if request_of_block[0] < 0 or request_of_block[-1] >= len(input_tokens):
         raise UsageError(
-            f"blocks belong to requests {request_of_block[0]} to {request_of_block[-1]}, but input_tokens has "
-            f"{len(input_tokens)} entries; number requests from 0"
+            f"blocks belong to requests {request_of_block[0]} to {request_of_block[-1]}, but input_tokens has length "
+            f"{len(input_tokens)}; number requests from 0"
         )
 
 

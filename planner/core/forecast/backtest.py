@@ -39,7 +39,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class SeriesResult:
     """One method on one series (n,): its score, and its forecast of the time after the series.
 
     ahead: (horizon,) from the end of the series, with its quantiles by share. before: (n,) what was forecast of each
@@ -62,7 +62,7 @@ class BackTest:
     season: str
     horizon: int
     first: int
-    tested: tuple[Tested, ...]
+    tested: tuple[SeriesResult, ...]
 
     def best(self, series: Sequence[str] = SERIES) -> str:
         """The method with the least wape, summed over the series; the first of equal ones."""
@@ -72,7 +72,7 @@ class BackTest:
                 sums[each.method] = sums.get(each.method, 0.0) + (each.score.wape or 0.0)
         return min(sums, key=sums.__getitem__)
 
-    def of(self, method: str) -> dict[str, Tested]:
+    def of(self, method: str) -> dict[str, SeriesResult]:
         """The results of a method on each series."""
         return {each.series: each for each in self.tested if each.method == method}
 
@@ -108,7 +108,7 @@ def back_test(
             forecasts = maker.rolling(series, horizon)
             quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
             tested.append(
-                Tested(
+                SeriesResult(
                     method=maker.name,
                     series=column,
                     score=score(series, forecasts, quantiles, first),

@@ -8,7 +8,7 @@ from planner.core.policy.around import around, without_spare
 from planner.core.policy.base import PastTargets, Policy, Seen, Sight, Tick, decide_all, lead_intervals
 from planner.core.policy.fixed import Fixed
 from planner.core.policy.night_training import NightTraining
-from planner.core.policy.oracle import Known, Oracle
+from planner.core.policy.oracle import KnownDemand, Oracle
 from planner.core.policy.predictive import Predictive
 from planner.core.policy.reactive import Reactive
 from planner.core.policy.scheduled_bounds import ScheduledBounds
@@ -22,10 +22,10 @@ POLICIES = ("night-training", "fixed", "timetable", "reactive", "predictive", "s
 __all__ = [
     "POLICIES",
     "Entry",
-    "Given",
-    "Known",
+    "KnownDemand",
     "PastTargets",
     "Policy",
+    "PolicyInputs",
     "Seen",
     "Sight",
     "Tick",
@@ -39,13 +39,13 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Given:
+class PolicyInputs:
     """What some policies need besides their settings: a timetable, a model of latencies, a whole demand."""
 
     timetable: Sequence[Entry] = ()
     timetable_notes: tuple[str, ...] = ()
     meets: Meets | None = None
-    known: Known | None = None
+    known: KnownDemand | None = None
 
 
 def policies_in(settings: PolicySettings) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def policies_in(settings: PolicySettings) -> tuple[str, ...]:
     return (settings.name, settings.inside) if settings.name == "scheduled-bounds" else (settings.name,)
 
 
-def make_policy(settings: PolicySettings, deployment: Deployment, given: Given = Given()) -> Policy:
+def make_policy(settings: PolicySettings, deployment: Deployment, given: PolicyInputs = PolicyInputs()) -> Policy:
     """The policy that the settings name, with the rules around it. Raises UsageError.
 
     given: required for slo and oracle.
@@ -62,7 +62,7 @@ def make_policy(settings: PolicySettings, deployment: Deployment, given: Given =
     return around(_plain(settings.name, settings, scaled, given), settings, scaled)
 
 
-def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: Given) -> Policy:
+def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: PolicyInputs) -> Policy:
     match name:
         case "night-training":
             return NightTraining.of(settings, deployment)

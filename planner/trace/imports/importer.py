@@ -13,7 +13,7 @@ from planner.trace.imports import prometheus, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
-from planner.trace.imports.job import ImportJob, ImportOptions, digest_of, known_before, params_of
+from planner.trace.imports.job import ImportJob, ImportOptions, digest_of, earlier_import, params_of
 from planner.trace.imports.parse import parse
 from planner.units import US_PER_S
 
@@ -92,7 +92,7 @@ def _import_counters(
 
 def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAccount:
     """The outcome of the same import under this name if there is one; otherwise that of reading."""
-    before = known_before(job)
+    before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
     with staging("window" if job.reader.demand else "request") as stage:

@@ -148,7 +148,7 @@ def digest_of(reader: Reader, options: ImportOptions, contents: Sequence[str]) -
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def known_before(job: ImportJob) -> ImportAccount | None:
+def earlier_import(job: ImportJob) -> ImportAccount | None:
     """The outcome of the same import made before, if any. Raises TraceError where the name is taken by something else.
 
     Failing here saves the work; `stored.add` checks again when it stores.
@@ -158,7 +158,7 @@ def known_before(job: ImportJob) -> ImportAccount | None:
     with job.store.read() as session:
         trace = stored.by_digest(session, job.digest)
         if trace is None or trace.name != job.name:
-            stored.refuse_taken(session, job.name)
+            stored.require_free_name(session, job.name)
         if trace is None:
             return None
         rejects = session.records("trace_rejects", RejectedRows, trace_id=trace.trace_id)

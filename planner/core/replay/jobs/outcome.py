@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.core.demand import Grid
 from planner.core.replay.intervals.lending import LentWindow
-from planner.core.replay.jobs.placement import JobInstance, LentNode, Placed, Segment, lent_nodes, place
+from planner.core.replay.jobs.placement import JobInstance, LentNode, PlacedJobs, Segment, lent_nodes, place
 from planner.errors import UsageError
 from planner.settings.closed import minute_of_day
 from planner.settings.fleet import FleetSettings
@@ -116,7 +116,7 @@ def run_jobs(
     """Place jobs on the plan's training windows. known: whether the policy's targets were known ahead."""
     nodes = lent_nodes(windows)
 
-    def placed(some: Sequence[JobInstance]) -> Placed:
+    def placed(some: Sequence[JobInstance]) -> PlacedJobs:
         return place(some, nodes, fleet.gpus_per_node, rule=training.placement, known=known, end_s=grid.length_s)
 
     done = placed(jobs)

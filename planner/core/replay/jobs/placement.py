@@ -68,7 +68,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedJobs:
     """Segments in order of their ends, and the GPU-seconds of lent nodes that no job held."""
 
     segments: tuple[Segment, ...]
@@ -100,7 +100,7 @@ def lent_nodes(windows: Sequence[LentWindow]) -> list[LentNode]:
 
 def place(
     jobs: Sequence[JobInstance], nodes: Sequence[LentNode], gpus_per_node: int, *, rule: str, known: bool, end_s: int
-) -> Placed:
+) -> PlacedJobs:
     """Place jobs on lent nodes by one of RULES.
 
     A job has at most gpus_per_node GPUs, or a multiple of them. known: whether it is known how long nodes are lent;
@@ -137,7 +137,7 @@ def place(
                 elif finish_s < end_s:
                     heappush(moments, finish_s)
             waiting = still
-    return Placed(tuple(cluster.segments), cluster.unused_gpu_s)
+    return PlacedJobs(tuple(cluster.segments), cluster.unused_gpu_s)
 
 
 class _Cluster:
