@@ -1,6 +1,7 @@
 """Engines from settings and catalogue, and the capacities of units modelled with them."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -224,13 +225,20 @@ def imbalance_of(settings: EngineSettings, ranks: int) -> tuple[ImbalanceAt, Val
     return at, Validity(least_streams=float(streams[0]), most_streams=float(streams[-1]))
 
 
+@lru_cache(maxsize=64)
 def measured_imbalance(balancer: str, ranks: int) -> tuple[Floats, Floats, Floats]:
-    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError."""
+    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError.
+
+    Kept, and so read-only: half a second of interpolation that every modelled plan and every replay asks for.
+    """
     table = balancer_table()
     measured = [row.streams for row in table.rows]
     streams = np.arange(min(measured), max(measured) + 1, dtype=np.float64)
     rows = [table.at(balancer, ranks, float(count)) for count in streams]
-    return streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
+    columns = streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
+    for column in columns:
+        column.setflags(write=False)
+    return columns
 
 
 def balancer_table() -> BalancerTable:

@@ -15,7 +15,7 @@ from planner.export.formats.csv_table import csv_table
 from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
-from planner.export.formats.schedule import Charge, Export, ExportSchedule, LentWindow, RoleUnits
+from planner.export.formats.schedule import Charge, Export, ExportSchedule, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import atomic_write
 from planner.runs.read import RunView
@@ -82,7 +82,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
     starts = frame["interval_start"].dt.epoch("us")
     grid = Grid(int(starts[0]), interval_s, frame.height)
     windows = [
-        LentWindow(
+        TrainingWindow(
             max(to_us(row["window_start"]), grid.start_us),
             min(to_us(row["window_end"]), grid.end_us),
             int(row["nodes"]),

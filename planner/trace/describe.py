@@ -49,7 +49,7 @@ def summarize(info: TraceInfo) -> TraceSummary:
     )
 
 
-def account(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
+def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     """The outcome of an import. rejects: reason -> rejected rows."""
     return ImportAccount(
         **vars(summarize(info)),

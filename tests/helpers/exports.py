@@ -8,7 +8,7 @@ import numpy as np
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Grid
-from planner.export.formats.schedule import Charge, ExportSchedule, LentWindow, RoleUnits
+from planner.export.formats.schedule import Charge, ExportSchedule, RoleUnits, TrainingWindow
 from planner.units import to_us
 
 EXPORT = load_scenario().scenario.export
@@ -21,7 +21,7 @@ def schedule(
     start: datetime = datetime(2026, 6, 1, tzinfo=UTC),
     zone: str = "UTC",
     interval_s: int = 3600,
-    lent: tuple[LentWindow, ...] = (),
+    lent: tuple[TrainingWindow, ...] = (),
     **export: str,
 ) -> ExportSchedule:
     """A schedule of two roles, of 4 and 18 nodes a unit."""
@@ -55,7 +55,7 @@ def small(**export: str) -> ExportSchedule:
         decode,
         start=start,
         zone="Asia/Shanghai",
-        lent=(LentWindow(at[12], at[20], 90), LentWindow(at[14], at[20], 120)),
+        lent=(TrainingWindow(at[12], at[20], 90), TrainingWindow(at[14], at[20], 120)),
         **export,
     )
     held = [4 * p + 18 * d for p, d in zip(prefill, decode, strict=True)]

@@ -30,7 +30,7 @@ from planner.export.formats.recurrence import (
     recurring_steps,
     recurring_windows,
 )
-from planner.export.formats.schedule import Charge, ExportSchedule, LentWindow, RoleUnits
+from planner.export.formats.schedule import Charge, ExportSchedule, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, to_us
@@ -175,7 +175,7 @@ def test_tables_documents_reservations_and_costs_give_back_every_minute(plan: Ex
         assert rules.held(table, *when).tolist() == rules.held(document, *when).tolist() == by_minute(plan, role)
     starts = [int(at_us) for at_us in plan.grid.starts_us]
     picked = [sorted(random.sample([*starts, plan.grid.end_us], 2)) for _ in range(random.randint(1, 5))]
-    lent = merge_windows(tuple(LentWindow(start, end, random.randint(1, 90)) for start, end in picked))
+    lent = merge_windows(tuple(TrainingWindow(start, end, random.randint(1, 90)) for start, end in picked))
     nodes = sum(
         np.where((plan.grid.starts_us >= w.start_us) & (plan.grid.starts_us < w.end_us), w.nodes, 0) for w in lent
     )
@@ -400,7 +400,9 @@ def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left()
 def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
     zone, start = "Asia/Shanghai", datetime(2026, 6, 1, 4, tzinfo=UTC)
     at = [to_us(start + timedelta(minutes=minute)) for minute in (0, 15, 100, 200)]
-    lent = merge_windows((LentWindow(at[0], at[2], 30), LentWindow(at[1], at[3], 20), LentWindow(at[0], at[2], 7)))
+    lent = merge_windows(
+        (TrainingWindow(at[0], at[2], 30), TrainingWindow(at[1], at[3], 20), TrainingWindow(at[0], at[2], 7))
+    )
     assert [window.nodes for window in lent] == [37, 20]
     script = slurm(schedule([1] * 24, zone=zone, start=start, lent=lent)).text
     reserved = rules.slurm(script, start, 240)
@@ -414,7 +416,7 @@ def test_slurm_refuses_what_it_cannot_say() -> None:
     with pytest.raises(RunError, match="run-00001 lends no nodes to training, so there is nothing to reserve"):
         slurm(schedule([1] * 24))
     start = datetime(2026, 10, 25, 0, tzinfo=UTC)
-    lent = (LentWindow(to_us(start), to_us(start) + 3 * 3600 * US_PER_S, 5),)
+    lent = (TrainingWindow(to_us(start), to_us(start) + 3 * 3600 * US_PER_S, 5),)
     twice = schedule([1] * 24, zone="Europe/Berlin", start=start, lent=lent)
     # its own day is known by the moment, whatever clock shows it
     assert "StartTime=2026-10-25T00:00:00 EndTime=2026-10-25T03:00:00" in slurm(twice).text
@@ -461,7 +463,7 @@ def test_other_names_are_checked_too(override: str, message: str) -> None:
 def test_comments_cannot_break_out_of_their_line() -> None:
     plan = replace(schedule([1] * 24), scenario="evil\n---\nkind: Secret")
     assert [item["kind"] for item in rules.manifests(keda(plan).text)] == ["ScaledObject", "ScaledObject"]
-    lent = (LentWindow(plan.grid.start_us, plan.grid.end_us, 5),)
+    lent = (TrainingWindow(plan.grid.start_us, plan.grid.end_us, 5),)
     script = slurm(replace(plan, lent=lent)).text.splitlines()
     assert all(line.startswith(("#", "set -e", "export TZ=UTC0", "scontrol create reservation ")) for line in script)
 

@@ -12,7 +12,7 @@ from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import GRID, HoltWinters, Smoothing
 from planner.core.forecast.naive import SeasonalNaive
 from planner.core.forecast.profile import DayOfWeek
-from planner.core.forecast.quantiles import _LEAST_SCALE
+from planner.core.forecast.quantiles import LEAST_SCALE
 from planner.errors import UsageError
 from planner.units import Floats
 from tests.helpers.forecast_reference import candidates, holt_winters, quantile
@@ -207,7 +207,7 @@ def test_quantiles_are_ranks_of_the_errors_known_so_far(
     (found,) = rolling_quantiles(series, forecasts, (share,), settled)
     for row in range(len(values) + 1):
         for step in range(horizon):
-            slow = quantile(values, forecasts.tolist(), share, row, step, _LEAST_SCALE, settled)
+            slow = quantile(values, forecasts.tolist(), share, row=row, step=step, least=LEAST_SCALE, settled=settled)
             assert found[row, step] == pytest.approx(slow, rel=1e-9, abs=1e-9, nan_ok=True)
 
 

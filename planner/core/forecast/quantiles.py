@@ -8,10 +8,10 @@ import numpy as np
 
 from planner.units import Floats
 
-_LEAST_SCALE = 0.05
+LEAST_SCALE = 0.05
 """Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
 quantiles of busy hours. Assumed."""
-_LEAST_SIZE = 1e-9
+LEAST_SIZE = 1e-9
 """Tokens; errors of forecasts that are smaller, with that share, are not counted: a quotient by them may overflow.
 Assumed: far under a token in a long history."""
 
@@ -30,7 +30,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
     rows, horizon = forecasts.shape
     count = len(series)
     means = np.concatenate([[0.0], np.cumsum(series)]) / np.maximum(np.arange(count + 1), 1)
-    scale = forecasts + _LEAST_SCALE * means[:, None]
+    scale = forecasts + LEAST_SCALE * means[:, None]
     errors: list[list[float]] = [[] for _ in range(horizon)]
     later: list[list[float]] = [[] for _ in range(horizon)]
     result = np.full((len(shares), rows, horizon), np.nan)
@@ -40,7 +40,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
         steps = np.arange(min(horizon, row))
         origins = row - 1 - steps
         sizes = scale[origins, steps]
-        known = sizes > _LEAST_SIZE
+        known = sizes > LEAST_SIZE
         if known.any():
             missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
             for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):

@@ -19,7 +19,7 @@ class RoleUnits:
 
 
 @dataclass(frozen=True)
-class LentWindow:
+class TrainingWindow:
     """Nodes lent to training together in [start_us, end_us), UTC epoch microseconds."""
 
     start_us: int
@@ -50,7 +50,7 @@ class ExportSchedule:
     prefill: RoleUnits
     decode: RoleUnits
     training_nodes: Ints
-    lent: tuple[LentWindow, ...]
+    lent: tuple[TrainingWindow, ...]
     charges: tuple[Charge, ...]
     node_type: str
     gpus_per_node: int

@@ -7,7 +7,7 @@ get nodes of their own; slurmctld refuses times that have passed.
 from datetime import UTC, date, timedelta
 
 from planner.errors import RunError
-from planner.export.formats.schedule import Export, ExportSchedule, LentWindow
+from planner.export.formats.schedule import Export, ExportSchedule, TrainingWindow
 from planner.units import from_us
 
 
@@ -42,13 +42,13 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
     return Export(head + "".join(lines), f"{len(lines)} reservations")
 
 
-def merge_windows(lent: tuple[LentWindow, ...]) -> tuple[LentWindow, ...]:
+def merge_windows(lent: tuple[TrainingWindow, ...]) -> tuple[TrainingWindow, ...]:
     """Windows of the same times as one, in order."""
     nodes: dict[tuple[int, int], int] = {}
     for window in sorted(lent, key=lambda window: (window.start_us, window.end_us)):
         key = window.start_us, window.end_us
         nodes[key] = nodes.get(key, 0) + window.nodes
-    return tuple(LentWindow(start, end, count) for (start, end), count in nodes.items())
+    return tuple(TrainingWindow(start, end, count) for (start, end), count in nodes.items())
 
 
 def _moved(schedule: ExportSchedule, at_us: int, days: int) -> str:

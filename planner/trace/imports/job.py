@@ -16,7 +16,7 @@ from planner.store import Store
 from planner.store.staging import ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored
-from planner.trace.describe import account
+from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, RejectedRows
 from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
@@ -162,4 +162,4 @@ def earlier_import(job: ImportJob) -> ImportAccount | None:
         if trace is None:
             return None
         rejects = session.records("trace_rejects", RejectedRows, trace_id=trace.trace_id)
-    return account(trace, {row.reason: row.rejected for row in rejects})
+    return account_for(trace, {row.reason: row.rejected for row in rejects})

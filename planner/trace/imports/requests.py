@@ -11,7 +11,7 @@ from planner.errors import TraceError
 from planner.store.staging import RequestCounts, Staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
 from planner.trace import stored
-from planner.trace.describe import account
+from planner.trace.describe import account_for
 from planner.trace.documents import ImportAccount
 from planner.trace.imports.job import BATCH_ROWS, SPOOL_BYTES, ImportJob, check_rows, rejects_of, settings_of
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
@@ -51,7 +51,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
                 rejects=rejects,
             )
             trace = stored.add(job.store, draft, requests, blocks if blocks.rows else None)
-        return account(trace, stage.reasons() if refused else {})
+        return account_for(trace, stage.reasons() if refused else {})
 
 
 def _classes(stage: Staging, job: ImportJob) -> tuple[str, ...]:

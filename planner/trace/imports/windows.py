@@ -10,7 +10,7 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.store.staging import Staging
 from planner.trace import stored, windows
-from planner.trace.describe import account
+from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
 from planner.trace.imports.job import SPOOL_BYTES, ImportJob, check_rows, params_of, rejects_of, settings_of
@@ -111,7 +111,7 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
             rejects=rejects,
         )
         if weight is None:
-            return account(stored.add_windows(job.store, draft, demand), reasons)
+            return account_for(stored.add_windows(job.store, draft, demand), reasons)
         windows.check_rows(int(demand.requests_with_lengths.sum()), weight, job.names[0])
         with Spool(parsed.schema, job.store.path.parent, SPOOL_BYTES) as requests:
             for batch in parsed.draw(weight):
@@ -121,4 +121,4 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
                     f"{job.names[0]}: has too few requests to draw one in {weight:,}; use a smaller --draw"
                 )
             drawn = replace(draft, origin="import", classes=parsed.classes)
-            return account(stored.add(job.store, drawn, requests), reasons)
+            return account_for(stored.add(job.store, drawn, requests), reasons)
