@@ -17,7 +17,7 @@ from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
 from planner.export.formats.schedule import Charge, Export, ExportSchedule, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
-from planner.files import whole
+from planner.files import atomic_write
 from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, from_us, to_us
@@ -114,7 +114,7 @@ def write_text(path: Path, text: str) -> None:
     if not path.parent.is_dir():
         raise PlannerError(f"{path}: there is no folder {path.parent}; create it, or name another --out")
     try:
-        with whole(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror or error}; name another --out") from error

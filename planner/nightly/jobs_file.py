@@ -15,7 +15,7 @@ from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
-from planner.settings.scenario import Scenario, known_zone
+from planner.settings.scenario import Scenario, valid_zone
 from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_mapping, readers
 
@@ -64,7 +64,7 @@ class LogSettings(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str | None) -> str | None:
-        return known_zone(name) if name is not None else None
+        return valid_zone(name) if name is not None else None
 
     @field_validator("path")
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from planner.capacity.engines import decode_engine, prefill_engine
 from planner.catalogue.read import job_list, price_sheet, scenario_gpu_rate
 from planner.core.fleet.deployment import Deployment
-from planner.core.policy import Given, Known, make_policy, policies_in
+from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
 from planner.errors import UsageError
 from planner.planning.timetable import read_timetable
@@ -61,7 +61,7 @@ def jobs_named(scenario: Scenario) -> JobList | None:
 def _policy(scenario: Scenario) -> None:
     """Build the policy, with placeholders for what it learns from a trace. Raises UsageError."""
     entries, notes = read_timetable(scenario)
-    given = Given(entries, notes, meets=lambda *_: True, known=Known((), scenario.interval_s))
+    given = PolicyInputs(entries, notes, meets=lambda *_: True, known=KnownDemand((), scenario.interval_s))
     make_policy(scenario.policy, Deployment(scenario.fleet), given)
 
 

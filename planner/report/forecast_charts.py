@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from planner.core.forecast import quantile_name
-from planner.core.forecast.backtest import SERIES, BackTest, Tested
+from planner.core.forecast.backtest import SERIES, BackTest, SeriesResult
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
@@ -49,7 +49,7 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChart | alt.FacetChart:
+def _ahead_panel(drawn: pl.DataFrame, each: SeriesResult, title: str) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))

@@ -11,7 +11,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from planner.errors import PlannerError
-from planner.files import shipped, whole
+from planner.files import atomic_write, shipped
 from planner.report.drawing import Chart
 
 _MOST_TABLE_ROWS = 400
@@ -121,6 +121,6 @@ def _label(column: str) -> str:
 
 
 def _put(path: Path, content: bytes) -> Path:
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(content)
     return path

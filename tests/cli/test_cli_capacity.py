@@ -127,7 +127,7 @@ def test_a_wrong_option_is_not_blamed_on_the_default_scenario(cli: Cli, words: t
 
 def test_a_problem_of_a_whole_file_is_not_called_one_of_a_scenario(cli: Cli) -> None:
     own = changed("models/deepseek-r1.toml", "dense_width = 18_432", "dense_width = 0")
-    assert refused(cli("capacity", "--model", own)).startswith("planner: own.toml: has dense layers and no dense_width")
+    assert refused(cli("capacity", "--model", own)).startswith("planner: own.toml: has dense layers but no dense_width")
 
 
 def test_a_misspelt_key_does_not_bring_the_whole_file(cli: Cli) -> None:

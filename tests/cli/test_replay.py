@@ -370,7 +370,7 @@ def test_a_trace_that_is_too_short_to_warm_up_is_refused_as_that(cli: Cli, tmp_p
     for window in ((), ("--all",), ("--from", "2025-03-01T00:10Z")):
         result = cli("replay", *SETS, "--set", "trace.name=tiny", *window)
         assert (result.code, result.err.count("\n")) == (2, 1)
-        assert "the plan has no more than 30 min; take a longer trace" in result.err
+        assert "the plan has only 30 min; use a longer trace" in result.err
 
 
 def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:

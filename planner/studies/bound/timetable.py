@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from planner.errors import PlannerError, UsageError
-from planner.files import whole
+from planner.files import atomic_write
 from planner.studies.bound.run import ScenarioBound
 
 
@@ -24,7 +24,7 @@ def save_timetable(bound: ScenarioBound, path: Path) -> None:
             "would be ambiguous; plan with --set timezone=UTC"
         )
     try:
-        with whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("interval_start", "prefill_units", "decode_units"))
             for wall, units in zip(walls, schedule.targets, strict=True):

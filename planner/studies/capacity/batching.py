@@ -10,7 +10,7 @@ from planner.capacity.documents import BatchRow
 from planner.capacity.engines import decode_engine, notes
 from planner.catalogue.read import batching, hardware
 from planner.core.fleet.batching import (
-    Collected,
+    CollectedBatch,
     DepthRule,
     batch_at,
     collect,
@@ -56,7 +56,7 @@ class WindowLength(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowRow(Collected, WindowLength):
+class WindowRow(CollectedBatch, WindowLength):
     """Prompts collected in one window."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import WrapSerializer
 
-from planner.core.economics.dynamic_pricing import Settled
+from planner.core.economics.dynamic_pricing import Equilibrium
 from planner.documents import Document
 from planner.runs.limits import limits_missed
 from planner.settings.pricing_rules import PricingRule, Utilisation
@@ -138,7 +138,7 @@ def _change(value: float, before: float) -> float | None:
     return value / before - 1 if before else None
 
 
-def _fixed_point(settled: Settled | None) -> FixedPoint | None:
+def _fixed_point(settled: Equilibrium | None) -> FixedPoint | None:
     if settled is None:
         return None
     return FixedPoint(

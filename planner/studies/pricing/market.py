@@ -10,10 +10,10 @@ import numpy as np
 from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
+    Equilibrium,
     IntervalPrices,
     Response,
     Sale,
-    Settled,
     clock_prices,
     exact_prices,
     income,
@@ -143,7 +143,7 @@ class Priced:
 
     market: Market
     levels: tuple[PriceLevel, ...]
-    settled: Settled | None
+    settled: Equilibrium | None
 
     @property
     def last(self) -> PriceLevel:
@@ -203,7 +203,7 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     return tuple(Customers(share, sheet) for share, sheet in sheets)
 
 
-def _settle(market: Market, progress: Progress | None) -> Settled:
+def _settle(market: Market, progress: Progress | None) -> Equilibrium:
     done = 0
 
     def follow(ratios: Floats) -> Floats:
