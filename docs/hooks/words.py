@@ -25,7 +25,11 @@ def prose(text: str) -> str:
 
 def _escaped(line: str) -> str:
     parts = re.split(r"(`[^`]+`)", line)
-    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]{}|\\$])", r"\\\1", part) for part in parts)
+    return "".join(part if part.startswith("`") else _text(part) for part in parts)
+
+
+def _text(part: str) -> str:
+    return re.sub(r"([*_>\[\]{}|\\])", r"\\\1", part).replace("<", "&lt;")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
