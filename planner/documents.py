@@ -1,8 +1,8 @@
 """Documents: what commands print as JSON and write into files, as frozen dataclasses, and their JSON Schemas.
 
 A document and each of its parts derive from `Document`; a docstring below a field is its description in the schema.
-A part whose keys stand among those of the whole is a base class of it. Nothing inside the package reads a document back
-by key.
+A part whose keys appear among those of the whole is a base class of it. Nothing inside the package reads a document
+back by key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ Time = Annotated[
 """A time with its offset; ISO-8601 in JSON."""
 
 Maybe = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
-"""A key that is left out where there is nothing to say; give the field the default None."""
+"""A key that is left out where it has no value; the field needs the default None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What documents and their parts have in common: only declared keys, described by the docstrings of fields."""
+    """Base of documents and their parts: only declared keys, described by the docstrings of the fields."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
 
 def to_json(document: object) -> Any:
-    """A document, or a list or mapping of documents, as dicts, lists and scalars that JSON knows."""
+    """A document, or a list or mapping of documents, as the dicts, lists and scalars of JSON."""
     if isinstance(document, Document):
         kind: Any = type(document)
         return _adapter(kind).dump_python(document, mode="json", by_alias=True)

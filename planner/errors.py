@@ -1,4 +1,4 @@
-"""What can go wrong for a reason that the user can put right. Everything else is a defect and keeps its traceback.
+"""Failures that the user can put right. Everything else is a defect and keeps its traceback.
 
 PlannerError                exit 1, one line that names the thing and the cure
 ├── UsageError              exit 2: an invalid argument or setting
@@ -8,11 +8,11 @@ PlannerError                exit 1, one line that names the thing and the cure
 │   ├── StoreMissing        there is no store yet
 │   ├── StoreLocked         another process holds it
 │   ├── StoreTooNew         written by a newer planner
-│   └── StoreUnreadable     not a DuckDB database, or not one of ours
+│   └── StoreUnreadable     not a DuckDB database, or not one of planner's
 ├── TraceError              a trace that cannot be read, drawn or found
 ├── RunError                a run that cannot be found, or cannot be made
 ├── QueryError              a SQL query that is not allowed or fails
-└── LimitMissed             exit 3: the work is done, and a stated limit is missed
+└── LimitMissed             exit 3: the work is done, but a stated limit is missed
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class CannotServe(UsageError):
     """A deployment unit that cannot serve what is asked of it."""
 
     def __init__(self, text: str, reason: ServingObstacle) -> None:
-        # both are arguments of the exception, so that it comes whole out of a worker process
+        # both are arguments of the exception, so that it can be unpickled from a worker process
         super().__init__(text, reason)
         self.reason = reason
 
@@ -69,7 +69,7 @@ class StoreMissing(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Another process held the store for longer than we waited."""
+    """Another process held the store for longer than the waiting time."""
 
 
 class StoreTooNew(StoreError):
@@ -77,7 +77,7 @@ class StoreTooNew(StoreError):
 
 
 class StoreUnreadable(StoreError):
-    """The file is not a DuckDB database of ours."""
+    """The file is not a DuckDB database, or not one of planner's."""
 
 
 class TraceError(PlannerError):
@@ -93,6 +93,6 @@ class QueryError(PlannerError):
 
 
 class LimitMissed(PlannerError):
-    """The plan is made and stored, and misses a limit that the scenario states."""
+    """The plan is stored, but misses a limit that the scenario states."""
 
     exit_code = 3

@@ -1,7 +1,7 @@
-"""Files: the shipped data folders, and files that appear whole or not at all.
+"""Files: the shipped data folders, atomic writes, and the installed version.
 
 The shipped folders are `sql/`, `traces/` and `reports/`: a wheel carries them inside the package, a checkout at its top
-level. And which version was installed.
+level.
 """
 
 import secrets
@@ -25,10 +25,10 @@ def shipped(folder: str) -> Path:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write a file: it takes its name when all is written, and never if anything goes wrong.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Where to write a file: it gets its name once it is complete, and never if anything goes wrong.
 
-    What is no plain file (a pipe, a device, a link) keeps its place and is written to as it is. Raises OSError.
+    What is not a regular file (a pipe, a device, a link) stays and is written to directly. Raises OSError.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         yield path

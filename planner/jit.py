@@ -1,7 +1,7 @@
 """numba, set up so that compiled kernels are cached per user, per version, and per text of all kernels.
 
 The default cache sits beside the source: read-only installs cannot write it and parallel workers race on it. To tell
-whether a kernel changed, numba looks at its own file only, though its machine code holds what it calls in other files.
+whether a kernel changed, numba checks its own file only, though its machine code contains what it calls in other files.
 Import this module only from kernels; it costs about a second.
 """
 

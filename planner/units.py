@@ -16,10 +16,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 Progress = Callable[[int, int], None]
-"""Told what is done, and what is to be done in all."""
+"""Called with the amount done and the total."""
 
 Clock = Callable[[], float]
-"""Seconds from some fixed moment, as of time.perf_counter."""
+"""Seconds since some fixed moment, like time.perf_counter."""
 
 US_PER_S = 1_000_000
 US_PER_MINUTE = 60 * US_PER_S

@@ -14,7 +14,7 @@ Sweep = Literal["batch", "kv", "hit", "ep"]
 
 @dataclass(frozen=True, kw_only=True)
 class EngineHead(Document):
-    """What every document on an engine begins with."""
+    """What all documents on an engine have in common."""
 
     notes: tuple[str, ...]
     """What the figures rest on."""
@@ -43,7 +43,7 @@ class MemoryUse(Document):
     """What is left for KV cache."""
     kv_bytes_per_token: int
     block_tokens: int
-    """Tokens of a KV page; 1 for none."""
+    """Tokens of a KV page; 1 without pages."""
     batch_cap: float
     """Most streams whose KV cache fits, at the workload's mean KV length."""
 
@@ -58,7 +58,7 @@ class DecodeUnit(Document):
     kv_imbalance: float
     """KV tokens of the busiest rank over the mean."""
     expert_sampling: float | None
-    """What chance alone adds to the experts' imbalance, largest over mean; null for a dense model."""
+    """Imbalance of the experts by chance alone, largest over mean; null for a dense model."""
 
 
 # of two bases, the keys of the one named last come first
@@ -87,7 +87,7 @@ class CapacityOverview(EngineHead):
     parameters: int
     """Weights of the whole model."""
     active_parameters: int
-    """Weights that one token passes."""
+    """Weights that one token uses."""
     memory: MemoryUse
     decode: DecodeCapacity
     prefill: PrefillCapacity
@@ -161,7 +161,7 @@ class EpRow(LargestBatch, EpSize):
     why: str
     """What keeps the batch from growing, or the unit from serving."""
     reason: Maybe[ServingObstacle] = None
-    """What keeps the unit from serving; left out where it serves, or cannot be modelled."""
+    """What keeps the unit from serving; left out if it serves, or cannot be modelled."""
 
 
 CurveRow = BatchRow | KvRow | HitRow | EpRow
@@ -172,6 +172,6 @@ class CapacityCurve(EngineHead):
     """A curve over batch, KV length, hit ratio or EP size, with all else fixed."""
 
     sweep: Sweep
-    """What the curve runs over."""
+    """The quantity that is swept."""
     workload: Workload
     rows: tuple[CurveRow, ...]

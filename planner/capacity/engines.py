@@ -1,6 +1,7 @@
 """Engines from settings and catalogue, and the capacities of units modelled with them."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadRow:
-    """The columns of the query trace_workload, as those of Workload; None where a trace asks for nothing."""
+    """The columns of the query trace_workload, as those of Workload; None if a trace has no tokens."""
 
     kv_tokens: float | None
     hit_ratio: float | None
@@ -50,7 +51,7 @@ class Workload(Document):
 
     @classmethod
     def of_row(cls, row: WorkloadRow, trace: str) -> "Workload":
-        """From the query trace_workload. Raises UsageError where a trace asks for nothing to model."""
+        """From the query trace_workload. Raises UsageError if a trace has no tokens to model."""
         figures = {name: value for name, value in vars(row).items() if value is not None}
         if len(figures) < len(fields(row)):
             raise UsageError(
@@ -67,7 +68,7 @@ class Workload(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedEngine(Document):
-    """What a calibration holds for: fields of a calibration file."""
+    """What a calibration is valid for: fields of a calibration file."""
 
     model: str
     hardware: str
@@ -117,12 +118,12 @@ def usual_decode_gpus(served: Model, node: Hardware) -> int:
 
 
 def ranks_of(engine: Engine) -> int:
-    """Groups of GPUs that wait for each other in a step: those that exchange tokens with each other's experts."""
+    """Groups of GPUs that synchronise in a step: those that exchange tokens with each other's experts."""
     return max(1, engine.expert_parallel // engine.tensor_parallel)
 
 
 def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
-    """The engine of a prefill unit of so many GPUs. Raises UsageError, also where the model does not fit.
+    """The engine of a prefill unit of `gpus` GPUs. Raises UsageError, also if the model does not fit.
 
     A calibration is of decode steps and leaves it alone.
     """
@@ -130,7 +131,7 @@ def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
 
 
 def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
-    """The engine of a decode unit of so many GPUs. Raises UsageError, also where the model does not fit."""
+    """The engine of a decode unit of `gpus` GPUs. Raises UsageError, also if the model does not fit."""
     engine = _fitting(_engine(settings, gpus), "decode")
     return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
 
@@ -154,10 +155,10 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
 
 
 def notes(settings: EngineSettings) -> list[str]:
-    """What modelled figures rest on."""
+    """Assumptions behind the modelled figures."""
     of_prefill = [
-        f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to what "
-        "was observed of deepseek-r1 on H800; its level is reproduced, not predicted"
+        f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to "
+        "observations of deepseek-r1 on H800; its level is reproduced, not predicted"
     ]
     if settings.calibration is not None:
         return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
@@ -182,8 +183,8 @@ def _engine(settings: EngineSettings, gpus: int) -> Engine:
     served, node = model(settings.model), hardware(settings.hardware)
     if gpus < 1 or gpus % settings.tensor_parallel:
         raise UsageError(
-            f"a unit of {gpus} GPUs does not consist of whole groups of {settings.tensor_parallel} (tensor_parallel); "
-            "give a multiple of it"
+            f"a unit of {gpus} GPUs is not a whole number of groups of {settings.tensor_parallel} (tensor_parallel); "
+            "use a multiple of it"
         )
     return Engine(
         model=served,
@@ -224,13 +225,20 @@ def imbalance_of(settings: EngineSettings, ranks: int) -> tuple[ImbalanceAt, Val
     return at, Validity(least_streams=float(streams[0]), most_streams=float(streams[-1]))
 
 
+@lru_cache(maxsize=64)
 def measured_imbalance(balancer: str, ranks: int) -> tuple[Floats, Floats, Floats]:
-    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError."""
+    """Imbalance of a balancer's KV and streams over whole streams per GPU, as far as measured. Raises UsageError.
+
+    Kept, and so read-only: half a second of interpolation that every modelled plan and every replay asks for.
+    """
     table = balancer_table()
     measured = [row.streams for row in table.rows]
     streams = np.arange(min(measured), max(measured) + 1, dtype=np.float64)
     rows = [table.at(balancer, ranks, float(count)) for count in streams]
-    return streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
+    columns = streams, np.array([row.kv for row in rows]), np.array([row.count for row in rows])
+    for column in columns:
+        column.setflags(write=False)
+    return columns
 
 
 def balancer_table() -> BalancerTable:
@@ -280,7 +288,7 @@ def with_capacity(scenario: Scenario, modelled: Modelled) -> Scenario:
 
 
 def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
-    """What a calibration of an engine on so many GPUs holds for."""
+    """What a calibration of an engine on `gpus` GPUs is valid for."""
     return FittedEngine(
         model=engine.model.name,
         hardware=engine.hardware.name,
@@ -298,7 +306,7 @@ def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> En
         fitted, used = getattr(file, each.name), getattr(asked, each.name)
         if fitted != used:
             raise UsageError(
-                f"{settings.calibration}: was fitted to {each.name} {fitted}, but {used} is asked for; fit it again, "
+                f"{settings.calibration} was fitted to {each.name} {fitted}, but the engine has {used}; fit it again, "
                 "or set the engine as it was measured"
             )
     return replace(
@@ -316,7 +324,7 @@ def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> En
 
 
 def _overlap(one: Validity, other: Validity) -> Validity:
-    """Where both are valid."""
+    """The range in which both are valid."""
     return Validity(
         most_streams=min(one.most_streams, other.most_streams),
         most_kv_tokens=min(one.most_kv_tokens, other.most_kv_tokens),

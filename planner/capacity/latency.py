@@ -1,4 +1,4 @@
-"""The most that a unit of each role does within the latency targets, as modelled without replaying."""
+"""The highest throughput of a unit of each role within the latency targets, as modelled without a replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class LatencyLimits:
     output_tokens_per_s: float
 
     def meets(self, units: Units, seen: Seen, seconds: int) -> bool:
-        """Whether units with so many tokens in a time meet the targets: each gets an even share."""
+        """Whether units meet the targets for a number of tokens in a time: each gets an even share."""
         return (
             seen.input_tokens <= units.prefill * self.input_tokens_per_s * seconds
             and seen.output_tokens <= units.decode * self.output_tokens_per_s * seconds
@@ -73,7 +73,7 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
 
     The time per token is that of a step with the streams that Little's law gives for the rate, and their KV, which
     has to fit; it grows with the rate, so the most is the operating point. kv_tokens: mean KV length of an output
-    token. Raises UsageError where not even an idle unit meets a target.
+    token. Raises UsageError if not even an idle unit meets a target.
     """
     fleet, slo = scenario.fleet, scenario.slo
     # a fleet never has fewer than its base units
@@ -94,7 +94,7 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
 
 
 def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
-    """What the policy slo rests on."""
+    """Assumptions behind the policy slo."""
     fleet, slo, replay = scenario.fleet, scenario.slo, scenario.replay
     nodes = (
         f"prefill up to {limits.input_tokens_per_s / fleet.prefill.nodes:,.0f} input tokens/s per node",
@@ -102,7 +102,7 @@ def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
     )
     notes = [
         f"slo: 99 % of first tokens within {slo.ttft_ms:g} ms, {nodes[0]}; {slo.tpot_ms:g} ms per token on average, "
-        f"{nodes[1]}: modelled from fleet.engine and the trace's prompts; replay the plan to see",
+        f"{nodes[1]}: modelled from fleet.engine and the trace's prompts; replay the plan to check",
     ]
     if fleet.capacity == "observed":
         notes.append(

@@ -1,4 +1,4 @@
-"""What one unit of each role does in a replay: speeds from the engine, tabulated by streams; lives from a plan."""
+"""Units of each role for a replay: speeds from the engine, tabulated by streams; lifetimes from a plan."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from planner.units import US_PER_S, Floats
 def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -> Service:
     """A prefill and a decode unit of a fleet. kv_tokens: mean KV length, at which batches overlap or not as is faster.
 
-    Raises UsageError where the engine's parts do not go together, or the model does not fit.
+    Raises UsageError if the engine's parts do not go together, or the model does not fit.
     """
     prefill, (decode, imbalance_at) = prefill_of(fleet), decode_of(fleet)
     prefill_gpus, decode_gpus = (unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode))
@@ -32,7 +32,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     return Service(
         # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
         prefill_ranks=prefill_gpus // prefill.tensor_parallel,
-        # how far units are used comes out of the replay; the factor on plans is that use, not a loss
+        # utilisation is a result of the replay; the plan's factor stands for it and is not a loss of speed
         prefill_share=fleet.engine.prefill_balance,
         missed_us=none,
         context_us=one - none,
@@ -49,7 +49,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
 def _step_tables(
     engine: Engine, imbalance_at: ImbalanceAt, gpus: int, kv_tokens: float, *, even_kv: bool
 ) -> StepTables:
-    """Time of a decode step by the streams of a unit on so many GPUs, up to the most for which the model is valid.
+    """Time of a decode step by the streams of a unit of `gpus` GPUs, up to the most for which the model is valid.
 
     even_kv: leave out the imbalance of KV, as where the replay finds it itself, rank by rank.
     """
@@ -79,13 +79,13 @@ def _from_zero(column: Floats) -> Floats:
 
 
 def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> float | None:
-    """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None where it was not."""
+    """Largest over mean KV of a decode unit's GPUs, as measured for the fleet's balancer; None if it was not."""
     _, imbalance_at = decode_of(fleet)
     return None if streams_per_gpu is None else float(np.asarray(imbalance_at(np.array([streams_per_gpu])).kv).item())
 
 
 def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s: float) -> Lives:
-    """The units of a role one by one, microseconds from an origin in seconds from the start of the plan.
+    """The lifetimes of a role's units, microseconds from an origin in seconds from the start of the plan.
 
     Units that stay to the end of the plan never drain.
     """

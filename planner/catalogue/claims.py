@@ -16,10 +16,10 @@ _FOLDER = "what_if"
 
 
 class QueueStep(Closed):
-    """A batch for queues from some length on."""
+    """A batch size for queues of at least some length."""
 
     from_depth: Count
-    """Requests waiting from which it holds."""
+    """Waiting requests from which it applies."""
     batch: PositiveCount
     """Requests in a batch."""
 
@@ -36,9 +36,9 @@ class Overlay(Closed):
     source: str
     """Who said it."""
     overrides: dict[str, Value] = Field(alias="set")
-    """Values of scenario fields by dotted path; empty where the claim is about nothing that a scenario holds."""
+    """Values of scenario fields by dotted path; empty where the claim concerns nothing in a scenario."""
     figures: dict[str, Number] = Field(default_factory=dict)
-    """The numbers that the finding computes with, names ending in their units."""
+    """The numbers that the finding is computed from, with names that end in their units."""
     pricing_rule: str | None = None
     """Rule of dynamic prices that the claim is about: a built-in name or a path."""
     queue_rules: tuple[QueueStep, ...] = ()

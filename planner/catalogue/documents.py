@@ -1,4 +1,4 @@
-"""The documents of scenarios: what is built in, what is wrong with one, one with its origins, and the configuration."""
+"""The documents of scenarios: the built-in ones, the problems and the origins of one, and the configuration."""
 
 from dataclasses import dataclass
 

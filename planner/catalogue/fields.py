@@ -1,4 +1,4 @@
-"""The fields of a scenario by dotted path: which there are, what they mean, what they hold."""
+"""The fields of a scenario by dotted path: their names, meanings and types."""
 
 from collections.abc import Iterator
 from types import UnionType
@@ -23,7 +23,7 @@ def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator
 
 
 def number_kind(path: str) -> type[int] | type[float] | None:
-    """Whether a field holds whole numbers or any; None where it holds none. path: one of field_paths."""
+    """Whether a field takes whole numbers or any; None where it is not a number. path: one of field_paths."""
     model: type[BaseModel] = Scenario
     *heads, last = path.split(".")
     for head in heads:

@@ -70,7 +70,7 @@ def find(folder: str, name: str) -> Path:
     if path.name == name and exact.is_file():
         return exact
     alike = built_in(folder, name)
-    # a file of the user's goes before a built-in name that differs in case only
+    # a file of the user's takes precedence over a built-in name that differs in case only
     if alike is not None and not path.is_file():
         return _folder(folder) / f"{alike}.toml"
     if path.is_file():
@@ -84,7 +84,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_settings(path: Path, model: type[M]) -> M:
-    """A TOML file as a model, checked once for each content. Raises UsageError with every problem."""
+    """A TOML file as a model, validated once per content. Raises UsageError with every problem."""
     settings = _checked_once(path, _content(path), model)
     assert isinstance(settings, model)
     return settings
@@ -127,7 +127,7 @@ def prefill_points() -> tuple[PrefillPoint, ...]:
 
 
 def balancer_rows() -> tuple[BalancerRow, ...]:
-    """The simulated imbalances of request balancers."""
+    """The simulated imbalance of request balancers."""
     return read_settings(_folder("balancers.toml"), BalancerRows).rows
 
 
@@ -199,7 +199,7 @@ def _tree(path: Path, content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is not TOML: {error}") from error
+        raise UsageError(f"{path}: is not valid TOML: {error}") from error
 
 
 @lru_cache(maxsize=256)

@@ -66,7 +66,8 @@ def load_scenario(
 ) -> LoadedScenario:
     """Read, override and check a scenario.
 
-    What is set in several places holds in the order override, environment, preset, file, the scenario it extends.
+    Of a field set in several places, the first of these counts: override, environment, preset, file, the scenario it
+    extends.
 
     Args:
         source: a built-in name, whatever its case, or the path of a TOML file; None for the default scenario.
@@ -79,7 +80,7 @@ def load_scenario(
         The checked scenario in `scenario`, and in `origins`, by the dotted path of a field, what set it.
 
     Raises:
-        ScenarioError: with a line for every problem: a field that is not known, a value out of its limits, fields that
+        ScenarioError: with a line for every problem: an unknown field, a value out of range, fields that
             contradict each other.
         UsageError: there is no such scenario, or its file cannot be read.
     """
@@ -105,7 +106,7 @@ def built_in_scenarios() -> list[ScenarioEntry]:
 
 
 def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
-    """A scenario as a run has stored it, JSON; fields that came after it have their defaults. Raises ScenarioError.
+    """A scenario from a stored run's JSON; fields added since have their defaults. Raises ScenarioError.
 
     overrides: "path.to.field=value".
     """
@@ -142,7 +143,7 @@ def _finished(
 
 
 def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
-    """A scenario, as a run keeps it, with fields of one table changed. Raises UsageError, ScenarioError.
+    """A stored run's scenario with fields of one table changed. Raises UsageError, ScenarioError.
 
     overrides: "table.field=value".
     """

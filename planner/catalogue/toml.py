@@ -41,7 +41,7 @@ def toml_value(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A field's value for people: lists as they are written in a scenario, nothing for what is left out."""
+    """A field's value as text: lists as they are written in a scenario, nothing for what is left out."""
     if value is None:
         return ""
     return toml_value(value) if isinstance(value, tuple) else str(value)

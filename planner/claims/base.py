@@ -1,4 +1,4 @@
-"""What a finding is made of, and the case that it judges: a preset, and the scenario with and without it."""
+"""Findings, and the case that each judges: a preset, and the scenario with and without it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class ClaimCase:
     scenario: Scenario
 
     def number(self, name: str) -> float:
-        """A figure of the preset. Raises UsageError where it holds none of that name."""
+        """A figure of the preset. Raises UsageError if it has none of that name."""
         if name not in self.preset.figures:
             raise UsageError(f"what-if {self.preset.name} has no figure {name}; add it to [figures]")
         return self.preset.figures[name]
@@ -73,8 +73,8 @@ class ClaimCase:
 Judge = Callable[[ClaimCase], Finding]
 
 
-def judged(*, whole: bool, some: bool) -> Verdict:
-    """The verdict of what the arithmetic bears out: the whole claim, some of it, or nothing."""
+def judge(*, whole: bool, some: bool) -> Verdict:
+    """The verdict, by whether the arithmetic bears out the whole claim, some of it, or nothing."""
     if whole:
         return "holds"
     return "holds in part" if some else "cannot hold"

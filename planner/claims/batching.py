@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import ceil, floor, sqrt
 
 from planner.capacity.engines import model_capacity
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged, prefill_engine
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge, prefill_engine
 from planner.core.fleet.batching import DepthRule, batch_at, collect, ridge_tokens
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
@@ -33,7 +33,7 @@ def queue_depth(case: ClaimCase) -> Finding:
     ]
     rate = published.output_tokens_per_s_per_decode_node
     return Finding(
-        judged(whole=high.tokens_per_s_per_node >= rate, some=True),
+        judge(whole=high.tokens_per_s_per_node >= rate, some=True),
         f"The rule can be run, but taken per GPU its batches give {low.tokens_per_s_per_node:,.0f} and "
         f"{high.tokens_per_s_per_node:,.0f} tokens/s per node, ${low.usd_per_million_tokens:.2f} and "
         f"${high.usd_per_million_tokens:.2f} per million output tokens, where {rate:,.0f} tokens/s were published.",
@@ -42,7 +42,7 @@ def queue_depth(case: ClaimCase) -> Finding:
 
 
 def customer_service(case: ClaimCase) -> Finding:
-    """What fits into the latency: decode steps, and the longest prompt of a first token."""
+    """What fits within the latency: decode steps, and the longest prompt before a first token."""
     engine, prefill, day = decode_engine(case.default), prefill_engine(case.default), case.day
     limit_ms = case.number("latency_ms")
     step = float(step_us(engine, case.number("streams_per_gpu"), day.workload.kv_tokens, imbalance=_imbalance(case)))
@@ -75,7 +75,7 @@ def customer_service(case: ClaimCase) -> Finding:
 
 
 def warm_starts(case: ClaimCase) -> Finding:
-    """What short start-ups, merged prompts and narrow weights come to on the published day."""
+    """What short start-ups, merged prompts and narrow weights gain on the published day."""
     day, prefill = case.day, prefill_engine(case.default)
     before, after = case.default.fleet.start_up_s, case.scenario.fleet.start_up_s
     saved = day.started_nodes * (before - after) / S_PER_HOUR
@@ -88,10 +88,10 @@ def warm_starts(case: ClaimCase) -> Finding:
     disk = case.number("disk_gb_s")
     return Finding(
         "holds",
-        f"Sound in kind, small on the published day: starts of {after} s instead of {before} s save {saved:.1f} of "
-        f"{day.node_hours:,.0f} node-hours, {enough:.0f} prompts together keep the experts computing after a mean "
-        f"wait of {collected.mean_wait_s * 1e3:.0f} ms, and a node starts with {read['fp8']:.0f} GB in fp8 instead of "
-        f"{read['bf16']:.0f} GB in bf16.",
+        f"Right in principle, small on the published day: starts of {after} s instead of {before} s save {saved:.1f} "
+        f"of {day.node_hours:,.0f} node-hours, {enough:.0f} prompts together make the experts compute-bound after a "
+        f"mean wait of {collected.mean_wait_s * 1e3:.0f} ms, and a node starts with {read['fp8']:.0f} GB in fp8 "
+        f"instead of {read['bf16']:.0f} GB in bf16.",
         (
             Figure("started_nodes", day.started_nodes, "nodes", "that joined inference on the published day"),
             Figure("saved_node_hours", saved, "node-hours", "by the shorter start-up of these nodes"),
@@ -102,9 +102,7 @@ def warm_starts(case: ClaimCase) -> Finding:
                 "intervals",
                 "by which nodes have to start ahead",
             ),
-            Figure(
-                "prompts_to_ridge", enough, "requests", "of mean missed input that make experts bound by arithmetic"
-            ),
+            Figure("prompts_to_ridge", enough, "requests", "of mean missed input that make experts compute-bound"),
             Figure(
                 "collected_requests",
                 collected.batch,
@@ -133,7 +131,7 @@ def _at(case: ClaimCase, engine: Engine, streams: int) -> OperatingPoint:
 
 
 def _longest_prompt(engine: Engine, limit_ms: float) -> int:
-    """Tokens whose prefill on one GPU takes at most so long, without cache hits.
+    """The most tokens whose prefill on one GPU is within the limit, without cache hits.
 
     The mean context of a prompt's tokens is half the prompt and the time of a token grows linearly with it, so the
     time of m tokens is a*m + b*m^2/2.
@@ -144,7 +142,7 @@ def _longest_prompt(engine: Engine, limit_ms: float) -> int:
 
 
 def _prefill_s(case: ClaimCase) -> Callable[[float], float]:
-    """Seconds in which a prefill unit works off a number of mean requests."""
+    """Seconds that a prefill unit takes for a number of mean requests."""
     fleet = case.default.fleet
     modelled = model_capacity(fleet, case.default.slo.tpot_ms, case.day.workload)
     per_request = case.day.workload.input_tokens / (modelled.prefill_tokens_per_s * fleet.prefill.nodes)

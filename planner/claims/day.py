@@ -1,4 +1,4 @@
-"""The published day as findings need it: load and nodes by the hour, tokens per request, what was spent."""
+"""The published day as findings need it: load and nodes by the hour, tokens per request, node-hours."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,13 +95,13 @@ class Day:
         return mean * self.peak_ratio / S_PER_DAY
 
     def share_of_prompts_up_to(self, tokens: float) -> float:
-        """Share of requests whose input is at most so long."""
+        """Share of requests whose input is at most that long."""
         law = self.profile.settings.population.input
         return NormalDist(law.mu, law.sigma).cdf(log(tokens))
 
 
 def published_day(name: str) -> Day:
-    """The day of a profile. Raises UsageError where none was published."""
+    """The day of a profile. Raises UsageError if none was published."""
     profile = load_profile(name)
     published = profile.settings.published
     if published is None:

@@ -1,10 +1,10 @@
-"""Claims about number formats and kernels: int8, tensor cores, and in what order to go about it."""
+"""Claims about number formats and kernels: int8, tensor cores, and load tests before quantising."""
 
 from dataclasses import replace
 
 from planner.capacity.engines import model_capacity
 from planner.catalogue.read import hardware
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged, prefill_engine
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge, prefill_engine
 from planner.core.fleet.calibration import LEAST_POINTS
 from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import Engine
@@ -34,13 +34,13 @@ def int8(case: ClaimCase) -> Finding:
     least, best, claimed = min(speed.values()), max(speed.values()), case.number("speed_ratio")
     size = {name: bytes_ / WEIGHT_BYTES["int8"] for name, bytes_ in (*WEIGHT_BYTES.items(), ("fp32", full))}
     return Finding(
-        judged(
+        judge(
             whole=size["fp8"] >= case.number("size_ratio") and best >= claimed,
             some=size["fp32"] >= case.number("size_ratio"),
         ),
         f"The weights are {size['fp32']:g} times smaller than in fp32, {size['bf16']:g} times than in bf16 and as "
         f"large as in the published fp8; a decode step is {least:.1f} to {best:.1f} times faster than in bf16, and "
-        f"{from_full:.1f} times than in fp32 at {few:g} stream per GPU, as reading weights is not all of it.",
+        f"{from_full:.1f} times than in fp32 at {few:g} stream per GPU, as reading weights is only part of it.",
         (
             *(Figure(f"size_over_{name}", size[name], "ratio", "bytes over int8") for name in ("fp32", "bf16", "fp8")),
             *(
@@ -76,8 +76,8 @@ def tensor_cores(case: ClaimCase) -> Finding:
     missed = workload.missed_context_tokens
     read = float(us_per_missed_token(_slower(prefill, factor), missed) / us_per_missed_token(prefill, missed))
     return Finding(
-        judged(whole=min(read, *decode.values()) >= factor, some=peak / plain_peak >= factor),
-        f"Plausible for products bound by arithmetic, whose peaks differ {peak / plain_peak:g} times; prefill as a "
+        judge(whole=min(read, *decode.values()) >= factor, some=peak / plain_peak >= factor),
+        f"Plausible for compute-bound products, whose peaks differ {peak / plain_peak:g} times; prefill as a "
         f"whole then gets {read:.1f} times faster and a decode step {decode['few']:.1f} to {decode['most']:.1f} times, "
         "as it reads memory for much of its time.",
         (
@@ -91,7 +91,7 @@ def tensor_cores(case: ClaimCase) -> Finding:
             Figure(
                 "tflops_before", peak / factor, "TFLOP/s", "what was reached before, if the tensor peak is reached now"
             ),
-            Figure("kernel_efficiency", 1 / factor, "ratio", "that over the dense tensor peak: the factor to carry"),
+            Figure("kernel_efficiency", 1 / factor, "ratio", "that over the dense tensor peak: the factor to apply"),
             Figure("decode_speed_few_streams", decode["few"], "ratio", f"{few:g} stream per GPU"),
             Figure(
                 "decode_speed_most_streams",
@@ -138,7 +138,7 @@ def _step(engine: Engine, streams: float, kv_tokens: float) -> float:
 
 
 def _slower(engine: Engine, factor: float) -> Engine:
-    """The engine with all arithmetic so many times slower, and memory and links as they are."""
+    """The engine with all arithmetic slower by a factor, and memory and links as they are."""
     kernels = engine.hardware.kernels
     bound = ("gemm_tflops", "grouped_gemm_tflops", "attention_tflops", "prefill_attention_tflops")
     slow = kernels.model_copy(update={name: getattr(kernels, name) / factor for name in bound})
@@ -146,5 +146,5 @@ def _slower(engine: Engine, factor: float) -> Engine:
 
 
 def _in_bf16(node: str) -> str:
-    """What to say where a node has no int8 peak."""
+    """A remark for nodes without an int8 peak."""
     return "" if "int8" in hardware(node).dense_tflops else "; computed in bf16, as the catalogue has no int8 peak"

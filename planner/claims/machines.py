@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from planner.capacity.engines import Modelled, model_capacity
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
 from planner.core.fleet.decode import all_reduce_us, step_us
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.shapes import WEIGHT_BYTES, active_parameters, total_parameters
@@ -23,16 +23,16 @@ def a100_fleet(case: ClaimCase) -> Finding:
     share = a100.decode_tokens_per_s / h800.decode_tokens_per_s
     fleet, target = case.default.fleet.nodes, case.default.slo.tpot_ms
     return Finding(
-        judged(whole=needed <= fleet, some=True),
-        f"The published fleet is of H800; in {engine.weights} the model fits A100 nodes, but at {target:g} ms a token "
-        f"one decodes {a100.decode_tokens_per_s:,.0f} tokens/s, {share:.0%} of an H800 node, and the published peak "
-        f"would need {needed:,.0f} nodes instead of {on_h800:,.0f}.",
+        judge(whole=needed <= fleet, some=True),
+        f"The published fleet is of H800; in {engine.weights} the model fits A100 nodes, but at {target:g} ms per "
+        f"token one decodes {a100.decode_tokens_per_s:,.0f} tokens/s, {share:.0%} of an H800 node, and the published "
+        f"peak would need {needed:,.0f} nodes instead of {on_h800:,.0f}.",
         (
             Figure(
                 "weights_gb_per_gpu",
                 engine.weights_gb,
                 "GB",
-                f"decode weights in {engine.weights}; {engine.hardware.memory_gb:g} GB are there",
+                f"decode weights in {engine.weights}; {engine.hardware.memory_gb:g} GB are available",
             ),
             Figure("a100_streams_per_gpu", a100.decode.streams, "streams", f"most that meet {target:g} ms"),
             Figure("a100_decode_tokens_per_s_per_node", a100.decode_tokens_per_s, "tokens/s", "output, modelled"),
@@ -69,7 +69,7 @@ def a100_fleet(case: ClaimCase) -> Finding:
 
 
 def pruned_70b(case: ClaimCase) -> Finding:
-    """The ratio and the size of the claimed FLOPs, and a dense 70 B model beside the served one."""
+    """The ratio and the size of the claimed FLOPs, and a dense 70 B model compared with the served one."""
     served = decode_engine(case.default).model
     dense, moe = _modelled(case, case.scenario), _modelled(case, case.default)
     before, after = case.number("parameters_before"), case.number("parameters_after")
@@ -77,7 +77,7 @@ def pruned_70b(case: ClaimCase) -> Finding:
     flops_ratio, ratio = flops_after / case.number("flops_per_token_before"), after / before
     flops = case.number("flops_per_weight") * after
     return Finding(
-        judged(whole=flops <= flops_after, some=round(flops_ratio, 3) == round(ratio, 3)),
+        judge(whole=flops <= flops_after, some=round(flops_ratio, 3) == round(ratio, 3)),
         f"The ratios agree at {ratio:.2f}, but a dense model of {after / 1e9:.0f} B takes {flops / 1e9:.0f} GFLOP per "
         f"token, {flops / flops_after:.0e} times the figure given; the published model is a mixture of experts with "
         f"{active_parameters(served) / 1e9:.0f} B of {total_parameters(served) / 1e9:.0f} B active.",
@@ -87,7 +87,7 @@ def pruned_70b(case: ClaimCase) -> Finding:
             Figure("dense_flops_per_token", flops, "FLOP", "two per weight of the pruned model"),
             Figure("flops_over_claimed", flops / flops_after, "ratio", "that over the FLOPs claimed"),
             Figure("served_parameters", float(total_parameters(served)), "weights", f"of {served.name}"),
-            Figure("served_active_parameters", float(active_parameters(served)), "weights", "that one token passes"),
+            Figure("served_active_parameters", float(active_parameters(served)), "weights", "that one token uses"),
             Figure(
                 "dense_decode_tokens_per_s_per_node",
                 dense.decode_tokens_per_s,
@@ -117,8 +117,8 @@ def all_reduce(case: ClaimCase) -> Finding:
     in_experts = _all_reduce_step_us(decode_engine(case.default), 1.0)
     left, scaling, claimed = 1 - reduced / step, alone / (tp * step), case.number("scaling_ratio")
     return Finding(
-        judged(whole=scaling >= claimed, some=left >= claimed),
-        f"A figure of tensor parallelism: a dense 70 B model on {tp} {engine.hardware.name} takes {after:g} ms for "
+        judge(whole=scaling >= claimed, some=left >= claimed),
+        f"It describes tensor parallelism: a dense 70 B model on {tp} {engine.hardware.name} takes {after:g} ms for "
         f"{rows_after:.0f} streams, and all-reduce alone leaves {left:.0%} of {tp} times one GPU, with fixed overheads "
         f"{scaling:.0%}; expert-parallel decode, as published, has {'none' if in_experts == 0 else 'it too'}.",
         (
@@ -153,9 +153,9 @@ def edge_13b(case: ClaimCase) -> Finding:
     fleet = decode_engine(case.default).hardware.node_kw * 1e3 / published
     memory = case.number("memory_gb")
     return Finding(
-        judged(whole=size["bf16"] < memory, some=size["int4"] < memory),
+        judge(whole=size["bf16"] < memory, some=size["int4"] < memory),
         f"For one user: a module with {bandwidth:g} GB/s gives at most {rate['bf16']:.1f} tokens/s in bf16 and "
-        f"{rate['int4']:.0f} in int4, which no software quite reaches; a token takes {watts / rate['int4']:.1f} J or "
+        f"{rate['int4']:.0f} in int4, which no software fully reaches; a token takes {watts / rate['int4']:.1f} J or "
         f"more, and {fleet:.1f} J on a published decode node.",
         (
             *(Figure(f"{name}_weights_gb", size[name], "GB", "weights") for name in formats),

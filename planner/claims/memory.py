@@ -2,7 +2,7 @@
 
 from planner.capacity.engines import imbalance_of
 from planner.catalogue.read import model
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
 from planner.core.fleet.batching import single_stream_roofline
 from planner.core.fleet.engine import GB
 from planner.core.fleet.operating import point_at
@@ -11,7 +11,7 @@ from planner.settings.models import GroupedAttention
 
 
 def paged_kv(case: ClaimCase) -> Finding:
-    """KV cache of the context for three kinds of attention, and what pages save at the day's lengths."""
+    """KV cache of the context for three kinds of attention, and what paging saves at the day's lengths."""
     served, dense = decode_engine(case.default), model("llama-3.1-70b")
     grouped = dense.attention
     assert isinstance(grouped, GroupedAttention), "the catalogue's dense model has grouped attention"
@@ -23,7 +23,7 @@ def paged_kv(case: ClaimCase) -> Finding:
     # a page is half used at the end
     saved = 1 - (tokens + (served.block_tokens - 1) / 2) / context
     return Finding(
-        judged(whole=mla >= case.number("paged_gb"), some=mha >= case.number("paged_gb")),
+        judge(whole=mla >= case.number("paged_gb"), some=mha >= case.number("paged_gb")),
         f"Plausible for a model with multi-head attention, {mha:.1f} GB for {dense.layers} layers of {grouped.heads} "
         f"heads, and for requests that use {1 - claimed:.0%} of what is reserved; the latent attention of the served "
         f"model needs {mla:.2f} GB.",
@@ -51,7 +51,7 @@ def long_context(case: ClaimCase) -> Finding:
     roofline = single_stream_roofline(engine, engine.hardware.gpus_per_node)
     after, node = case.number("after_tokens_per_s"), point.tokens_per_s_per_node
     return Finding(
-        "cannot be told" if stream < after < node else judged(whole=stream >= after, some=node >= after),
+        "cannot be told" if stream < after < node else judge(whole=stream >= after, some=node >= after),
         f"It does not say per what: with that context and as many streams as fit, a node of the published decode unit "
         f"gives {node:,.0f} tokens/s, {node / after:.1f} times the claim, and one stream {stream:.1f}, "
         f"{stream / after:.1%} of it.",

@@ -1,7 +1,7 @@
 """Claims about power, electricity and night-time training."""
 
 from planner.catalogue.read import hardware
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
 from planner.claims.day import HOURS
 from planner.core.fleet.operating import request_cost
 from planner.core.fleet.shapes import active_parameters
@@ -18,7 +18,7 @@ def power_per_qps(case: ClaimCase) -> Finding:
     most = request_cost(per_qps, node.node_kw, case.usd_per_node_hour)
     price = f"at ${case.usd_per_gpu_hour:g} per GPU-hour, the {case.default.economics.gpu_rate} rate"
     return Finding(
-        judged(whole=own <= after, some=own <= case.number("before_w_per_qps")),
+        judge(whole=own <= after, some=own <= case.number("before_w_per_qps")),
         f"It contradicts itself: {case.number('requests_per_day'):,.0f} requests a day on {case.number('gpu_w'):g} W "
         f"are {own / 1e3:.1f} kW per request/s, {own / after:.0f} times the {after:g} W claimed; the published day "
         f"takes {usual.w_per_qps:,.0f} to {most.w_per_qps:,.0f} W.",
@@ -35,14 +35,14 @@ def power_per_qps(case: ClaimCase) -> Finding:
 
 
 def electricity_only(case: ClaimCase) -> Finding:
-    """Energy of a GPU-day in money beside what the GPU's day costs."""
+    """Cost of the electricity of a GPU-day compared with the cost of the GPU-day."""
     yuan = case.number("yuan_per_kwh") * case.number("gpu_w") / 1e3 * HOURS
     claimed, rate = case.number("hardware_yuan_per_day"), case.number("yuan_per_usd")
     rent = case.usd_per_gpu_hour * HOURS * rate
     node = decode_engine(case.default).hardware
     system = node.node_kw / node.gpus_per_node * case.number("yuan_per_kwh") * HOURS
     return Finding(
-        judged(whole=rent <= claimed, some=False),
+        judge(whole=rent <= claimed, some=False),
         f"{yuan:.2f} yuan is the electricity of the GPU alone; a GPU-day at ${case.usd_per_gpu_hour:g} per hour costs "
         f"{rent:.0f} yuan, {rent / claimed:.0f} times as much.",
         (
@@ -71,7 +71,7 @@ def nightly_training(case: ClaimCase) -> Finding:
     flops = tokens * active_parameters(served.model) * case.number("flops_per_weight_and_token")
     possible = gpu_hours * S_PER_HOUR * trainer_tflops * 1e12
     return Finding(
-        judged(whole=flops <= possible and gpu_hours <= free, some=gpu_hours <= free),
+        judge(whole=flops <= possible and gpu_hours <= free, some=gpu_hours <= free),
         f"As a job it fits: {gpu_hours:g} GPU-hours of the {free:,.0f} that the published night leaves; but "
         f"{case.number('request_share_ratio'):.1%} of that day's requests are {tokens / 1e6:,.0f} M tokens, on which "
         f"training the whole model takes {flops / possible:.0f} times what the job can compute at peak.",

@@ -1,7 +1,7 @@
 """The claim about prices that follow the load."""
 
 from planner.catalogue.read import pricing_rule
-from planner.claims.base import ClaimCase, Figure, Finding, judged
+from planner.claims.base import ClaimCase, Figure, Finding, judge
 from planner.core.economics import load_pricing as rules
 from planner.core.economics.dynamic_pricing import price_steps
 
@@ -29,7 +29,7 @@ def load_pricing(case: ClaimCase) -> Finding:
         for name in ("inelastic", "unit_elastic", "elastic")
     )
     return Finding(
-        judged(whole=fixed >= claimed, some=bound >= claimed),
+        judge(whole=fixed >= claimed, some=bound >= claimed),
         f"At fixed volume the rule earns {fixed:+.1%} on the published day and at most {highest - 1:+.0%} on any; even "
         f"{cost:+.0%} node-hours, all as full as in the best hour and sold at the highest price, bring {bound:+.1%}.",
         (

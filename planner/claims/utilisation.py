@@ -1,11 +1,11 @@
 """Claims about how busy GPUs are."""
 
-from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judged
+from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
 from planner.core.fleet.shapes import active_parameters, attention_shape
 
 _TERA = 1e12
 _ROUNDING = 0.005
-"""Of a claim in whole per cents."""
+"""Rounding of a claim in whole per cent."""
 
 
 def utilisation_82(case: ClaimCase) -> Finding:
@@ -28,8 +28,8 @@ def utilisation_82(case: ClaimCase) -> Finding:
     prefill = prefill_flops * missed_rate / peak[served.weights]
     claimed = case.number("utilisation_ratio")
     return Finding(
-        judged(whole=min(decode, prefill) >= claimed, some=held >= claimed - _ROUNDING),
-        f"As the share of nodes that serve it holds, {held:.1%} on the published day; the GPUs' arithmetic is used to "
+        judge(whole=min(decode, prefill) >= claimed, some=held >= claimed - _ROUNDING),
+        f"As a share of serving nodes it holds, {held:.1%} on the published day; the GPUs' arithmetic is used to "
         f"{decode:.0%} of the bf16 peak in decode and {prefill:.0%} of the {served.weights} peak in prefill.",
         (
             Figure("claimed", claimed, "ratio", "as claimed"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 12
 _LONGEST_MS = 1e6
-"""Longest window or tick. Assumed: nobody waits a quarter of an hour for a batch."""
+"""Longest window or tick. Assumed: no server waits a quarter of an hour for a batch."""
 _TICK = within("give a finite number of at least 0 ms", 0, _LONGEST_MS)
 _ARRIVALS = within("give arrivals above 0", 1e-6, 1e9)
 
@@ -41,14 +41,14 @@ def batching(
     rate: Annotated[
         float | None,
         typer.Option(
-            "--rate", callback=_ARRIVALS, help="Requests/s of one GPU's prefill [default: half of what it can]."
+            "--rate", callback=_ARRIVALS, help="Requests/s of one GPU's prefill [default: half its capacity]."
         ),
     ] = None,
     windows: Annotated[
         str | None, typer.Option("--windows-ms", metavar="A,B,C", help="Collection windows to compare.")
     ] = None,
     tick: Annotated[
-        float, typer.Option("--tick-ms", callback=_TICK, help="How often the server looks at its queue.")
+        float, typer.Option("--tick-ms", callback=_TICK, help="How often the server checks its queue; 0: at once.")
     ] = 0.0,
     most: Annotated[int, typer.Option("--most", help="Largest batch of prompts.")] = 8,
     rules: Annotated[
@@ -57,10 +57,10 @@ def batching(
     sets: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """What batching costs and gains.
+    """Show what batching costs and gains.
 
-    Latency against throughput and cost from batch 1 to the memory's cap, collection windows, batches by queue depth,
-    pipeline bubbles, and one user on one node against the fleet.
+    Covers latency against throughput and cost from batch 1 to the memory limit, collection windows, batches by queue
+    depth, pipeline bubbles, and one user on one node compared with the fleet.
     """
     from planner.studies.capacity.batching import WINDOWS_MS, study_batching
 
@@ -89,7 +89,7 @@ def _print(document: "BatchingDocument") -> None:
     print_line(f"{document.model} on {document.node}: decode by batch")
     _print_curve(document)
     if document.ridge_tokens:
-        print_line(f"from {document.ridge_tokens:,.0f} tokens over all GPUs an expert is bound by arithmetic")
+        print_line(f"from {document.ridge_tokens:,.0f} tokens over all GPUs an expert is compute-bound")
     _print_collection(document.collection)
     _print_rules(document.queue_depth_rules)
     _print_pipelines(document.pipeline_bubbles)

@@ -30,7 +30,7 @@ def compare(
         bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")
     ] = True,
     time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", min=0, help="Seconds of search for the bound.")
+        float, typer.Option("--time-limit", metavar="S", min=0, help="Time limit of the search for the bound, seconds.")
     ] = 10.0,
     with_replay: Annotated[
         bool, typer.Option("--replay", help="Replay every request of each policy's busiest hour.")
@@ -42,10 +42,10 @@ def compare(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Policies side by side on one demand, with the bound that none can beat.
+    """Compare policies on the same demand, with the bound that none can beat.
 
-    Every policy's nodes, cost, shortfall and scale actions as configured, and its node-hours once it is tuned to the
-    shortfall that slo.max_shortfall_ratio allows, by which they are ranked. All runs are stored.
+    Shows every policy's nodes, cost, shortfall and scale actions as configured, and its node-hours once it is tuned to
+    the shortfall that slo.max_shortfall_ratio allows, by which policies are ranked. All runs are stored.
     """
     from planner.studies.compare.candidates import compare as run_compare
     from planner.studies.compare.store import measure_attainment, store_comparison
@@ -133,7 +133,7 @@ def _print_bound(bound: "ComparisonBound") -> None:
         print_line(f"no bound: {bound.status}; {bound.cure}")
     else:
         print_line(
-            f"no policy within the allowance takes under {bound.node_hours:,.1f} node-hours "
+            f"no policy within the allowance takes fewer than {bound.node_hours:,.1f} node-hours "
             f"({usd(bound.cost_usd)}): {bound.status}, gap {percent(bound.gap, 2)}, {bound.seconds:.1f} s"
         )
 
@@ -155,4 +155,4 @@ def _losses(losses: "PolicyLosses") -> str:
         parts.append(f"{losses.dearest_nodes:,.1f} nodes above the best schedule at {losses.dearest_hour}")
     if losses.shortest_hour is not None:
         parts.append(f"{losses.shortest_hour_tokens:,} tokens short at {losses.shortest_hour}")
-    return "; ".join(parts) or "loses nowhere to the best schedule"
+    return "; ".join(parts) or "nowhere worse than the best schedule"

@@ -30,7 +30,7 @@ def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
     if as_json:
         print_json(config)
         return
-    print_line(f"store     {place.value} ({place.origin}{'' if place.exists else ', not there yet'})")
+    print_line(f"store     {place.value} ({place.origin}{'' if place.exists else ', not created yet'})")
     print_line(f"scenario  {config.scenario}")
     if config.overridden:
         rows = [
@@ -38,4 +38,4 @@ def show(sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
         ]
         print_table(("<field", "<value", "<set by"), rows)
     else:
-        print_line("no field is overridden; --set PATH=VALUE or the environment's PLANNER__A__B=VALUE do")
+        print_line("no field is overridden; use --set PATH=VALUE, or PLANNER__A__B=VALUE in the environment")

@@ -15,4 +15,4 @@ def doctor(db: Db = None, as_json: Json = False) -> None:
     else:
         print_table(("<check", "<", "<found"), [(c.name, "ok" if c.ok else "FAILS", c.found) for c in report.checks])
     if report.failed:
-        raise PlannerError(f"{', '.join(report.failed)}: see above for the cure")
+        raise PlannerError(f"{', '.join(report.failed)}: failed; see above for the cure")

@@ -1,4 +1,4 @@
-"""Whether this installation and this store work: a list of checks, each with what was found."""
+"""Whether this installation and this store work: a list of checks, each with its finding."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ class DoctorReport(Document):
     """Whether this installation and the store work."""
 
     ok: bool
-    """Whether all checks are."""
+    """Whether all checks pass."""
     checks: tuple[DoctorCheck, ...]
 
     @property
@@ -78,14 +78,14 @@ def _packages() -> DoctorCheck:
             installed.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             missing.append(package)
-    text = f"missing: {', '.join(missing)}; install the project again" if missing else ", ".join(installed)
+    text = f"missing: {', '.join(missing)}; reinstall the project" if missing else ", ".join(installed)
     return _check("packages", not missing, text)
 
 
 def _data() -> DoctorCheck:
     absent = [folder for folder in ("sql", "traces", "reports") if not shipped(folder).is_dir()]
     if absent:
-        return _check("shipped data", False, f"missing: {', '.join(absent)}; install the project again")
+        return _check("shipped data", False, f"missing: {', '.join(absent)}; reinstall the project")
     return _check("shipped data", True, f"{len(named_queries())} queries")
 
 
@@ -111,7 +111,7 @@ def _disk(store: Store) -> DoctorCheck:
 
 def _store(store: Store) -> DoctorCheck:
     if not store.path.exists():
-        return _check("store", True, f"{store.path}: not there yet; `planner plan` makes it")
+        return _check("store", True, f"{store.path}: not created yet; `planner plan` creates it")
     try:
         with store.read() as session:
             traces, runs = session.frame("trace_list").height, session.frame("run_list").height

@@ -48,7 +48,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "trace show": ("planner.trace.documents:TraceDescription",),
     "what-if": ("planner.claims:JudgedClaim", "planner.claims:JudgedClaim[]"),
 }
-"""By command: "module:Class" for each kind of document that it may print, with [] behind it for a list of them."""
+"""By command: "module:Class" for each kind of document that it may print, followed by [] for a list of them."""
 
 
 def document_type(command: str) -> Any:

@@ -27,10 +27,10 @@ def experts(
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="Nodes to place on.")] = 18,
     gpus: Annotated[int, typer.Option("--gpus", metavar="P", help="GPUs over all nodes.")] = 144,
     search_s: Annotated[
-        float, typer.Option("--search-s", callback=_SECONDS, help="Seconds of local search at most.")
+        float, typer.Option("--search-s", callback=_SECONDS, help="Time limit of the local search, seconds.")
     ] = 1.0,
     previous: Annotated[
-        Path | None, typer.Option("--previous", metavar="FILE", help="An earlier --json; counts the moves from it.")
+        Path | None, typer.Option("--previous", metavar="FILE", help="Earlier --json output; counts moves from it.")
     ] = None,
     layers: Annotated[int, typer.Option("--layers", help="Layers to draw without --load.")] = 58,
     drawn_experts: Annotated[int, typer.Option("--experts", help="Experts to draw without --load.")] = 256,
@@ -71,7 +71,7 @@ def _print(placement: "ExpertPlacement") -> None:
         f"worst; no placement is better than {placement.bound_mean:.4f}; {placement.seconds:.3f} s"
     )
     if placement.moves is not None:
-        print_line(f"  {placement.moves:,} copies have to be loaded that were not on their GPU before")
+        print_line(f"  {placement.moves:,} copies have to be loaded onto GPUs that did not hold them before")
     rows = [(number, f"{layer.balance:.4f}", f"{layer.bound:.4f}") for number, layer in enumerate(layers)]
     print_table(("layer", "balance", "bound"), rows[:_MOST_LAYERS])
     if len(rows) > _MOST_LAYERS:

@@ -24,10 +24,10 @@ def export(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's schedule or costs for what runs the cluster.
+    """Write a run's schedule for a cluster, or its costs for billing.
 
     keda, cronjob and aws recur daily, or weekly if the plan covers a week; slurm reserves the training windows; focus
-    is the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
+    lists the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
     """
     from planner.catalogue.scenarios import with_table
     from planner.export.run import describe_export, export_run, format_named, write_text
@@ -56,4 +56,4 @@ def _date(text: str | None, option: str) -> date | None:
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f'{option} "{text}": is not a date; write it as 2025-02-27') from error
+        raise UsageError(f'{option} "{text}" is not a date; write it as 2025-02-27') from error

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 _WEEK_H = 168
 _DAY_S = 86_400
 _LEADS_S = (3_600, 21_600)
-"""Leads in the table beside the first and the last."""
+"""Leads in the table besides the first and the last."""
 
 
 def forecast(
     scenario: ScenarioName = None,
     trace: Annotated[
         list[str] | None,
-        typer.Option("--trace", metavar="T", help="A stored trace; repeat it for traces that follow each other."),
+        typer.Option("--trace", metavar="T", help="A stored trace; repeat for consecutive traces."),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
             "--method",
             metavar="M",
-            help="seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: every one that needs no extra.",
+            help="seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: those that need no extra.",
         ),
     ] = "all",
     horizon: Annotated[
@@ -101,7 +101,7 @@ def _print(document: "ForecastDocument") -> None:
     )
     _print_scores(document.methods)
     best = document.best
-    print_line(f"least WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
+    print_line(f"lowest WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
     print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s")
     _print_ahead(document)
     if document.page is not None and document.files is not None:
@@ -130,7 +130,7 @@ def _print_scores(methods: "Sequence[MethodScore]") -> None:
 
 
 def _print_ahead(document: "ForecastDocument") -> None:
-    """A row per hour, or per six hours where that is long."""
+    """A row per hour, or per six hours over long horizons."""
     step_s = document.interval_s
     every = max(1, (3600 if document.horizon_s <= 2 * _DAY_S else 6 * 3600) // step_s)
     rows = [

@@ -1,4 +1,4 @@
-"""Training jobs of a plan, for people."""
+"""Printing the training jobs of a plan."""
 
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ _MOST_JOBS = 48
 
 
 def print_jobs(view: "JobsView", zone: tzinfo, run_id: str) -> None:
-    """Where the lent node-hours went, and a row per job."""
+    """Print where the lent node-hours went, and a row per job."""
     s = view.summary
     print_line()
     print_line(

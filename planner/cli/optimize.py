@@ -17,7 +17,7 @@ def optimize(
     scenario: ScenarioName = None,
     objective: Annotated[str, typer.Option("--objective", metavar="WHAT", help="node-hours, cost or both.")] = "both",
     time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", min=0, help="Seconds of search per objective.")
+        float, typer.Option("--time-limit", metavar="S", min=0, help="Time limit of the search per objective, seconds.")
     ] = 20.0,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the first objective's schedule as CSV.")
@@ -32,14 +32,14 @@ def optimize(
         ),
     ] = 0,
     start_cost: Annotated[
-        float, typer.Option("--start-cost", metavar="USD", min=0, max=1e9, help="Dollars per unit that starts.")
+        float, typer.Option("--start-cost", metavar="USD", min=0, max=1e9, help="Cost of starting a unit, dollars.")
     ] = 0.0,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Bound what any policy can reach, and find a schedule that comes near.
+    """Prove a bound on what any policy can reach, and find a schedule close to it.
 
     The least node-hours, and the least cost after the value of training, that any policy can have under the same
     capacities, units, floor and shortfall allowance; proven, with the gap to a schedule that the replay has run.
@@ -101,7 +101,7 @@ def _print(document: "BoundDocument") -> None:
 def _row(
     objective: "NodeHoursBound | CostBound", policy: "ReplayedFigures", above: float | None
 ) -> tuple[str | float | None, ...]:
-    """What is known of an objective, and where the policy lies, in hours or dollars."""
+    """The bound and the schedule of an objective, and how far above the policy is, in hours or dollars."""
     by_hours, schedule = objective.objective == "node-hours", objective.schedule
 
     def amount(value: float | None) -> str:
@@ -128,7 +128,7 @@ def _print_timetable(document: "BoundDocument", save: Path) -> None:
     if schedule is None or timetable is None:
         return
     if schedule.drain != timetable.drain:
-        print_line(f"  {save}: the best that drains before boundaries: {_account(timetable)}")
+        print_line(f"  {save}: the best schedule that drains before boundaries: {_account(timetable)}")
     print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
 
 

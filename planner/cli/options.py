@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and how they are resolved."""
 
 import os
 from datetime import UTC, datetime
@@ -38,13 +38,13 @@ def store_at(db: Path | None) -> "Store":
 
 
 def reading_at(db: Path | None) -> "Store":
-    """The store to read: where it is being written, the copy that the nightly service has published beside it."""
+    """The store to read; while it is being written, the copy that the nightly service has published beside it."""
     from planner.cli.output import warn
     from planner.store import readable
 
     store, is_copy = readable(store_at(db))
     if is_copy:
-        warn(f"the store is being written; reading {store.path}, as the last night left it")
+        warn(f"the store is being written; reading {store.path}, the copy that the last nightly run published")
     return store
 
 

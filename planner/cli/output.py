@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _LONG = 1e15
-"""More digits than anybody reads, and about as many as a float has."""
+"""More digits than are readable, and about as many as a float has."""
 
 
 def print_json(document: object) -> None:
@@ -73,7 +73,7 @@ def progress_bar(what: str) -> "Iterator[Progress | None]":
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Rows a second."""
+        """Rows per second."""
 
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "-/s")
@@ -89,19 +89,19 @@ def progress_bar(what: str) -> "Iterator[Progress | None]":
 
 
 def usd(amount: float | None) -> str:
-    """Dollars for people."""
+    """Dollars as text."""
     if amount is None:
         return "-"
     return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
 
 
 def percent(ratio: float | None, digits: int = 1) -> str:
-    """A ratio in per cent for people."""
+    """A ratio as text, in per cent."""
     return "-" if ratio is None else f"{ratio:.{digits}%}"
 
 
 def number(value: float, digits: int = 0) -> str:
-    """A number for people: digits in groups, and in scientific form where they would not be read."""
+    """A number as text: digits in groups, and in scientific notation where there would be too many."""
     return f"{value:,.{digits}f}" if abs(value) < _LONG else f"{value:.3e}"
 
 

@@ -33,9 +33,9 @@ def plan(
 ) -> None:
     """Plan nodes, training, cost and revenue.
 
-    Says how many nodes inference needs and when, what training gets, and what it costs and earns. Draws the
+    Reports how many nodes inference needs and when, what training gets, and what it costs and earns. Draws the
     scenario's trace if it is not stored yet, plans, stores the run and prints it.
-    Exit code 3: the plan is stored and misses a limit that the scenario states.
+    Exit code 3: the plan is stored, but misses a limit that the scenario states.
     """
     from planner.planning.plan import plan_and_store
     from planner.runs.documents import plan_document
@@ -57,7 +57,7 @@ def plan(
 
 
 def print_plan(run: "RunView") -> None:
-    """The plan for people: the figures, the notes, a row per hour."""
+    """Print a plan: its figures, its notes, and a row per hour."""
     s = run.summary
     zone = run.scenario.zone
     print_line(f"{s.run_id}: {s.scenario}, {s.policy} on trace {s.trace}")
@@ -97,7 +97,7 @@ def print_plan(run: "RunView") -> None:
         rows,
     )
     if len(hours) > _MOST_HOURS:
-        print_line(f"{len(hours) - _MOST_HOURS} further hours: planner sql --name run_hours --param run_id={s.run_id}")
+        print_line(f"{len(hours) - _MOST_HOURS} more hours: planner sql --name run_hours --param run_id={s.run_id}")
     if run.jobs:
         print_jobs(run.jobs, zone, s.run_id)
 
@@ -138,7 +138,7 @@ def _figures(s: "RunSummary") -> list[tuple[str, str]]:
 
 
 def reference(scenario: ScenarioName = None, sets: Sets = None, db: Db = None, as_json: Json = False) -> None:
-    """Compare the built-in day with what was published.
+    """Compare the plan of the built-in day with what was published.
 
     Quantity by quantity, with the kind of each: input, inferred, fitted or emergent.
     """

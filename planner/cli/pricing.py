@@ -28,7 +28,7 @@ def pricing(
         float, typer.Option("--shift", metavar="S", help="Share of demand that may move within 24 h. Assumed.")
     ] = 0.0,
     sensitivity: Annotated[
-        float, typer.Option("--sensitivity", metavar="G", help="It moves to where price ** -G is high. Assumed.")
+        float, typer.Option("--sensitivity", metavar="G", help="Demand moves to where price ** -G is high. Assumed.")
     ] = 1.0,
     utilisation: Annotated[
         str | None,
@@ -41,18 +41,18 @@ def pricing(
     ramp: Annotated[
         float | None,
         typer.Option(
-            "--ramp", metavar="W", help="Width of utilisation over which a step's price slopes instead of jumping."
+            "--ramp", metavar="W", help="Range of utilisation over which a step's price ramps instead of jumping."
         ),
     ] = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Dynamic prices: by the clock or by utilisation, against list prices.
+    """Compare dynamic prices, by the clock or by utilisation, with list prices.
 
-    What a rule earns at the same volume, how customers respond, and the plan for that: nodes, cost, training,
+    Shows what a rule earns at the same volume, how customers respond, and the plan for that: nodes, cost, training,
     shortfall. Where prices follow utilisation and demand responds, both are iterated until they agree, and a note says
-    where they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
+    if they do not. Nothing is stored. Exit code 3: the plan under the rule misses a limit that the scenario states.
     """
     from planner.core.economics.dynamic_pricing import Response
     from planner.errors import LimitMissed
@@ -90,7 +90,7 @@ def _print(document: "PricingDocument") -> None:
 
 
 def _print_levels(levels: "Sequence[LevelDocument]") -> None:
-    """The totals, a column per way to price."""
+    """The totals, a column per price level."""
     from planner.studies.pricing.levels import TITLES
 
     figures: tuple[tuple[str, Callable[[LevelDocument], str]], ...] = (
@@ -112,7 +112,7 @@ def _print_levels(levels: "Sequence[LevelDocument]") -> None:
 
 
 def _print_bases(bases: "Sequence[Basis]") -> None:
-    """The rule on published hours and on the plan's own, prices set once, nothing planned anew."""
+    """The rule on published hours and on the plan's own; prices are set once and nothing is planned again."""
     rows = [
         (
             basis.on,
@@ -151,15 +151,15 @@ def _print_hours(document: "PricingDocument") -> None:
     print_line(f"by the hour, at list prices and with {TITLES[document.hours_of]}")
     print_table(("<hour", "price", *heads), rows)
     if len(hours) > _MOST_HOURS:
-        print_line(f"{len(hours) - _MOST_HOURS} further hours: --json has them")
+        print_line(f"{len(hours) - _MOST_HOURS} further hours: --json prints them all")
 
 
 def billions(tokens: int) -> str:
-    """A number of tokens in billions for people."""
+    """A number of tokens in billions, as printed."""
     return f"{tokens / 1e9:,.2f}"
 
 
 def percent_change(ratio: float | None) -> str:
-    """A change in per cent for people."""
+    """A change in per cent, as printed."""
     # adding zero turns a minus zero, which rounding leaves, into plain zero
     return "-" if ratio is None else f"{round(ratio, 3) + 0.0:+.1%}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
 
 _MANY_IN_FLIGHT = 0.01
-"""Share of unfinished requests from which on a warning is shown; assumed: it begins to move the 99th percentile."""
+"""Share of unfinished requests at which a warning is shown. Assumed: there the 99th percentile begins to move."""
 
 
 def replay(
@@ -47,9 +47,9 @@ def replay(
 ) -> None:
     """Replay every request through the planned fleet.
 
-    Prefill queues, lock-step decode, KV memory, units that start, drain and leave; latencies and their percentiles. By
-    default the plan's busiest hour, at full scale, with half an hour simulated before and after it. A stored run is
-    replayed as it was planned; --set may then change replay.* and failures.* only.
+    Simulates prefill queues, lock-step decode, KV memory, and units that start, drain and leave; prints latencies and
+    their percentiles. By default it replays the plan's busiest hour, at full scale, with half an hour simulated before
+    and after it. A stored run is replayed as it was planned; --set may then change replay.* and failures.* only.
     """
     from planner.errors import LimitMissed, UsageError
     from planner.studies.replay.run import is_run, planned_scenario
@@ -106,7 +106,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         (
             "requests",
             f"{document.requests:,}: {document.completed:,} completed, {document.in_flight:,} in flight, "
-            f"{document.rejected:,} rejected ({document.retried:,} further tries)",
+            f"{document.rejected:,} rejected ({document.retried:,} retries)",
         ),
         (
             "balancers",
@@ -123,14 +123,14 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
             (
                 "caution",
                 f"{percent(document.in_flight_ratio)} had not finished when the simulation ended, so latencies are "
-                "those of the quicker requests; count up to an earlier time, or lengthen replay.cool_down_s",
+                "those of the faster requests; end the window earlier, or raise replay.cool_down_s",
             )
         )
     return lines
 
 
 def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
-    """What users got, and what it cost."""
+    """Service quality, and what it cost."""
     slo = document.slo
     return [
         ("TTFT", _latency(document.ttft_ms)),
@@ -161,7 +161,7 @@ def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         (
             "prefill",
             f"{_figure(document.missed_tokens_per_s_per_prefill_node)} missed tok/s per node; in passes "
-            f"{percent(document.prefill_busy)} of the time, work for {percent(document.prefill_utilisation)} of it",
+            f"{percent(document.prefill_busy)} of the time, all GPUs busy {percent(document.prefill_utilisation)}",
         ),
         (
             "waiting",
@@ -170,9 +170,9 @@ def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ),
         ("drained", _drained(document)),
         ("prefix cache", f"{percent(document.hit_ratio)} of input tokens found"),
-        ("KV at most", percent(document.kv_peak_ratio)),
+        ("peak KV", percent(document.kv_peak_ratio)),
         (
-            "units out of balance",
+            "load imbalance",
             f"largest over mean: decode KV {_figure(uneven.kv_imbalance_mean, 3)}, streams "
             f"{_figure(uneven.stream_imbalance_mean, 3)}, "
             f"prefill tokens {_figure(uneven.prefill_token_imbalance_mean, 3)}; "
@@ -235,7 +235,7 @@ def _print_classes(classes: "Sequence[ReplayClass]") -> None:
 
 
 def _drained(document: "ReplayDocument") -> str:
-    """How long units took that left, and what became of their streams."""
+    """How long departing units took to drain, and what became of their streams."""
     drains = [
         f"{len(drain_s)} {role} units, empty after {max(drain_s):,.1f} s at most"
         for role, drain_s in (("prefill", document.prefill_drain_s), ("decode", document.drain_s))

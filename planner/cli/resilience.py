@@ -30,10 +30,10 @@ def resilience(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Spare units that keep failures of nodes from showing (N+k), and their cost.
+    """Size the spare units (N+k) that absorb node failures, and their cost.
 
     Nodes fail at failures.per_node_per_day, or at a published rate, and take their unit down until it is repaired and
-    started. From probabilities; --replay runs every request of the window through fleets whose units fail.
+    started. Computed from probabilities; --replay runs every request of the window through fleets whose units fail.
     """
     from planner.errors import UsageError
     from planner.studies.resilience.run import SEEDS
@@ -66,7 +66,7 @@ def _print(document: "ResilienceDocument") -> None:
     spares = " and ".join(f"{role.spare_units} {name} units" for name, role in document.roles.named)
     lines = (
         ("a node fails", f"{document.per_node_per_day:.3g} times a day ({document.rate_source})"),
-        ("and is gone for", f"{document.repair_s:,} s of repair, {document.start_up_s:,} s of start-up"),
+        ("and is down for", f"{document.repair_s:,} s of repair, {document.start_up_s:,} s of start-up"),
         ("target", f"enough units of both roles in {percent(document.target, 3)} of the time"),
         ("without spares", percent(document.attainment_without_spares, 3)),
         (
@@ -80,7 +80,7 @@ def _print(document: "ResilienceDocument") -> None:
         print_line(f"  {label:<22}{text}")
     if document.nodes_beyond_fleet:
         print_line(
-            f"  note: the fleet of {document.fleet_nodes:,} lacks {document.nodes_beyond_fleet:,} nodes for them"
+            f"  note: the fleet of {document.fleet_nodes:,} nodes is {document.nodes_beyond_fleet:,} short of that"
         )
     _print_roles(document.roles)
     if document.replays is not None:
@@ -137,6 +137,6 @@ def _print_replays(replays: "ReplayChecks") -> None:
     failures = replays.with_failures.failures
     if not (failures.prefill.units or failures.decode.units):
         print_line(
-            "note: no unit failed in any of these draws, because the window is short; give more --seeds, or a higher "
+            "note: no unit failed in any of these draws, because the window is short; raise --seeds or "
             "failures.per_node_per_day to see what a failure does"
         )

@@ -17,7 +17,7 @@ def init(
     base: Annotated[str | None, typer.Option("--from", metavar="SCENARIO", help="Scenario to start from.")] = None,
     sets: Sets = None,
 ) -> None:
-    """Write a commented TOML file to start from. An existing file is not touched."""
+    """Write a commented TOML file to start from. An existing file is not overwritten."""
     from planner.catalogue.toml import to_toml
     from planner.errors import PlannerError
 
@@ -34,7 +34,7 @@ def init(
 
 @app.command("validate")
 def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False) -> None:
-    """Check a scenario and print all its problems at once."""
+    """Check a scenario and print all its problems."""
     from planner.catalogue.documents import ScenarioVerdict
     from planner.errors import ScenarioError, UsageError
     from planner.planning.check import check
@@ -51,7 +51,7 @@ def validate(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = F
             print_line(line)
     if problems:
         raise UsageError(
-            f"{name}: {len(problems)} problem{'s' if len(problems) > 1 else ''}; correct and validate again"
+            f"{name}: {len(problems)} problem{'s' if len(problems) > 1 else ''}; correct and validate the scenario"
         )
 
 

@@ -23,7 +23,7 @@ JobsPath = Annotated[
 ]
 BeginAt = Annotated[
     str | None,
-    typer.Option("--now", metavar="TIME", help="Begin at this moment, with offset, instead of now."),
+    typer.Option("--now", metavar="TIME", help="Start the clock at this time, with offset, instead of now."),
 ]
 
 
@@ -33,26 +33,26 @@ def run(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: BeginAt = Non
 
     Logs are JSON lines on stderr. A second service on the same store ends with exit code 1.
     """
-    from planner.nightly.lock import only_one
+    from planner.nightly.lock import scheduler_lock
     from planner.nightly.service import serve
 
     stop = _stop_on_signals()
     scheduler = _scheduler(jobs, sets, at, db, stop)
-    with only_one(scheduler.store.path):
+    with scheduler_lock(scheduler.store.path):
         serve(scheduler, stop)
 
 
 @app.command("run-due")
 def run_due(jobs: JobsPath = Path("jobs.toml"), sets: Sets = None, at: BeginAt = None, db: Db = None) -> None:
-    """Do what is due and exit: the same as the service, for cron or a CronJob.
+    """Run what is due and exit: what the service does, once, for cron or a CronJob.
 
-    Exit code 1: a date failed, or waits; 3: all dates are done, but a plan misses a limit, an export cannot express its
-    day or forecasts drift.
+    Exit code 1: a date failed, or is waiting; 3: all dates are done, but a plan misses a limit, an export cannot
+    express its day or forecasts drift.
     """
-    from planner.nightly.lock import only_one
+    from planner.nightly.lock import scheduler_lock
 
     scheduler = _scheduler(jobs, sets, at, db, _stop_on_signals())
-    with only_one(scheduler.store.path):
+    with scheduler_lock(scheduler.store.path):
         code = scheduler.run_due()
     if code:
         raise typer.Exit(code)
@@ -66,7 +66,7 @@ def list_(
     at: BeginAt = None,
     as_json: Json = False,
 ) -> None:
-    """The jobs of a file, and when they are due next."""
+    """List the jobs of a file, and when they are next due."""
     from planner.catalogue.read import find
     from planner.nightly.jobs_file import load_jobs
     from planner.nightly.listing import list_jobs
@@ -90,12 +90,12 @@ def history(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """The ledger: what became of every date, newest last."""
+    """Show the ledger: what became of every date, newest last."""
     from planner.nightly.ledger import read_ledger
 
     store = reading_at(db)
     with store.read():
-        pass  # where there is no store, say so
+        pass  # if there is no store, the read below says so
     rows = [row for row in read_ledger(store) if job in (None, row.job)]
     if as_json:
         print_json(rows)

@@ -33,7 +33,7 @@ def sql(
 ) -> None:
     """Query the store in SQL, read-only.
 
-    A query reaches nothing but the store: no files, network, environment, extensions or settings.
+    A query can reach only the store: no files, network, environment, extensions or settings.
     """
     from planner.errors import UsageError
     from planner.store.adhoc import query as run_query
@@ -95,7 +95,7 @@ def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
     if format_name == "json":
         import polars.selectors as cs
 
-        # JSON has no word for what is not a number
+        # JSON cannot represent NaN
         print_json(frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts())
     elif format_name == "csv":
         import polars as pl
@@ -105,7 +105,7 @@ def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
         sys.stdout.write(text.write_csv())
     elif format_name == "parquet":
         if sys.stdout.isatty():
-            raise UsageError("--format parquet writes bytes; send them to a file: planner sql ... --format parquet > F")
+            raise UsageError("--format parquet writes binary data; redirect it: planner sql ... --format parquet > F")
         frame.write_parquet(sys.stdout.buffer)
     else:
         numeric = [kind.is_numeric() for kind in frame.dtypes]
@@ -114,7 +114,7 @@ def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
         ]
         print_table(heads, frame.head(_MOST_ROWS).rows())
         if frame.height > _MOST_ROWS:
-            print_line(f"{frame.height - _MOST_ROWS:,} further rows; --format csv or json prints them all")
+            print_line(f"{frame.height - _MOST_ROWS:,} more rows; --format csv or json prints them all")
 
 
 def _print_queries(format_name: str) -> None:

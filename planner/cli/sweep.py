@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from planner.studies.sweep.document import SweepDocument, SweepParameter, SweptPolicy
 
 _SHOWN: "tuple[Metric, ...]" = ("cost_usd", "shortfall_ratio")
-"""Metrics whose tornado is printed; --json and the page have all."""
+"""Metrics whose tornado is printed; --json and the page show every metric."""
 
 
 def sweep(
@@ -27,7 +27,7 @@ def sweep(
         typer.Option(
             "--vary",
             metavar="PATH=LOW:HIGH",
-            help="Range of an uncertain value, in place of its own or added; PATH=base fixes it. May be repeated.",
+            help="Range of an uncertain value, new or replacing the scenario's; PATH=base fixes it. May be repeated.",
         ),
     ] = None,
     policies: Annotated[
@@ -44,7 +44,7 @@ def sweep(
     """Show how certain a plan's figures are, and what they depend on.
 
     Plans the scenario at sampled values of everything in sweep.vary: demand, noise, cache hits, start-up, GPU price,
-    nodes down; then with one value at a time at the ends of its range. Prints quantiles, the share of cases that hold
+    nodes down; then with one value at a time at the ends of its range. Prints quantiles, the share of cases that meet
     slo.max_shortfall_ratio, and what matters most for cost and shortfall. Stores every case (table sweep_case).
     """
     from planner.files import version
@@ -100,7 +100,7 @@ def _print(document: "SweepDocument") -> None:
         for name, met in policy.attainment.limits:
             print_line(
                 f"  {met.cases_met:,} of {met.cases:,} cases ({percent(met.ratio)}, "
-                f"standard error {percent(met.standard_error)}) hold {name} {met.limit:g}"
+                f"standard error {percent(met.standard_error)}) meet {name} {met.limit:g}"
             )
         print_line()
         for metric in _SHOWN:
@@ -153,7 +153,7 @@ def _print_tornado(policy: "SweptPolicy", metric: "Metric") -> None:
 
 
 def _shown(metric: str, value: float | None) -> str:
-    """A figure for people."""
+    """A figure as printed."""
     if value is None:
         return "-"
     if metric.endswith("_usd"):

@@ -15,9 +15,9 @@ def what_if(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A claim [default: list them all].")] = None,
     as_json: Json = False,
 ) -> None:
-    """Claims about serving: what was said, what follows from the model, whether it can hold.
+    """Judge claims about serving: what was said, what follows from the model, whether it can hold.
 
-    A claim's settings can be planned with `planner plan --what-if NAME`.
+    To plan with a claim's settings, use `planner plan --what-if NAME`.
     """
     from planner.claims import JUDGES, judge_claim
 

@@ -41,7 +41,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What the requests of each interval ask for, sample weight applied; arrays (grid.count,).
+    """The demand of the requests in each interval, sample weight applied; arrays (grid.count,).
 
     input_tokens count cache hits, cached_input_tokens are part of them.
     """
@@ -88,5 +88,5 @@ def from_bins(grid: Grid, bins: Mapping[str, Ints], weight: int) -> Demand:
 
 
 def peak_to_mean(values: Ints) -> float | None:
-    """Busiest interval over the mean; None where nothing is asked for."""
+    """Busiest interval over the mean; None where there is no demand."""
     return float(values.max() / values.mean()) if len(values) and values.any() else None

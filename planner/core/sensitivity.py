@@ -1,4 +1,4 @@
-"""Samples of uncertain values and what outcomes owe to them: Latin hypercube, quantiles, rank correlation. Pure."""
+"""Samples of uncertain values and their effect on outcomes: Latin hypercube, quantiles, rank correlation. Pure."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _SEEDS = 2**31
 
 @dataclass(frozen=True)
 class Law:
-    """How likely the values of one parameter are.
+    """The distribution of one parameter's values.
 
     uniform and log-uniform: equally likely, or equally likely in the logarithm; triangular: likelihood rises in a
     straight line from low to top and falls to high. low < high; low > 0 for log-uniform; top within both.
@@ -98,8 +98,8 @@ def _ranks(values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Bar:
-    """What one parameter does to one outcome: its values at both ends, the others at the base. low and high: None where
-    there is no such outcome."""
+    """One parameter's effect on one outcome: the values at both ends, the others at the base. low and high: None
+    where there is no such outcome."""
 
     parameter: str
     base: float | None

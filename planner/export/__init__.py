@@ -1,1 +1,1 @@
-"""Schedules and costs in the formats of what runs and bills the cluster. Pure: plans in, text out."""
+"""Schedules and costs in the formats of cluster schedulers, autoscalers and billing. Pure: plans in, text out."""

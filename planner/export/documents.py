@@ -17,10 +17,10 @@ class ExportDocument(Document):
     to: ExportFormat
     """Format of the export."""
     out: str | None
-    """Path of the file that was written; null where there is none."""
+    """Path of the file that was written; null if there is none."""
     summary: str
-    """What the export holds, in one line."""
+    """What the export contains, in one line."""
     notes: tuple[str, ...]
-    """What a reader of the export should know, a line each."""
+    """What a reader of the export should know, one line each."""
     text: Maybe[str] = None
-    """The export itself; left out where it was written to a file."""
+    """The export itself; left out if it was written to a file."""

@@ -1,4 +1,4 @@
-"""A stored run in the formats of what runs and bills the cluster: picks the writer and hands it the plan."""
+"""Exports of a stored run: picks the writer of the format and hands it the plan."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
@@ -17,7 +17,7 @@ from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
 from planner.export.formats.schedule import Charge, Export, ExportSchedule, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
-from planner.files import whole
+from planner.files import atomic_write
 from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.units import US_PER_S, from_us, to_us
@@ -44,13 +44,13 @@ def format_named(name: str) -> ExportFormat:
     for known in WRITERS:
         if known == name:
             return known
-    raise UsageError(f'--to "{name}": use one of {", ".join(WRITERS)}')
+    raise UsageError(f'--to "{name}" is not a format; use one of {", ".join(WRITERS)}')
 
 
 def export_run(
     run: RunView, scenario: Scenario, to: ExportFormat, *, day: date | None = None, begin: date | None = None
 ) -> Export:
-    """A run in a format. Raises UsageError, RunError where the format cannot express the plan.
+    """A run in a format. Raises UsageError, RunError if the format cannot express the plan.
 
     scenario: the run's, perhaps with other names in its export table. day: only the 24 hours that begin on that date,
     at the time of day at which the plan begins. begin: date of the first reservation day, for slurm.
@@ -74,7 +74,7 @@ def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | 
 
 
 def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> ExportSchedule:
-    """What writers need of a run. day: as in export_run. Raises UsageError."""
+    """The input of writers for a run. day: as in export_run. Raises UsageError."""
     frame, fleet = run.intervals, scenario.fleet
     interval_s = run.record.interval_s
     if day is not None:
@@ -108,13 +108,13 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises PlannerError."""
+    """Write a file atomically. Raises PlannerError."""
     if path.is_dir():
-        raise PlannerError(f"{path}: is a folder; name a file with --out")
+        raise PlannerError(f"{path} is a folder; name a file with --out")
     if not path.parent.is_dir():
-        raise PlannerError(f"{path}: there is no folder {path.parent}; make it, or name another --out")
+        raise PlannerError(f"{path}: there is no folder {path.parent}; create it, or name another --out")
     try:
-        with whole(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror or error}; name another --out") from error

@@ -22,8 +22,8 @@ class DueDates:
 def due_at(day: date, at: time, zone: ZoneInfo) -> datetime:
     """The one moment, UTC, from which a date is due.
 
-    A time that comes twice is the first one. One that the clock jumps over is as long after the jump as it would have
-    been after the hour that is left out.
+    A time that occurs twice is the first one. One that the clock skips is as long after the jump as it would have been
+    after the start of the skipped hour.
     """
     return datetime.combine(day, at, zone).replace(fold=0).astimezone(UTC)
 

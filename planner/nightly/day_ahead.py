@@ -1,4 +1,4 @@
-"""The plan of a day to come, for the demand that it is expected to have."""
+"""The plan of a coming day, for its expected demand."""
 
 from planner.nightly.expected_demand import ExpectedDemand
 from planner.planning.plan import plan

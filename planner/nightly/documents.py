@@ -73,7 +73,7 @@ class NightNotification(Document):
     status: NightStatus
     """How it ended: done, failed or skipped."""
     exit_code: int | None
-    """0 done, 1 failed, 3 done with a stated limit missed; null where it was skipped."""
+    """0 done, 1 failed, 3 done with a stated limit missed; null if it was skipped."""
     message: str
     """Why it failed, or which limits were missed; empty otherwise."""
     run_id: str | None
@@ -81,7 +81,7 @@ class NightNotification(Document):
     attempts: int
     """Attempts that count."""
     report: str | None
-    """Path of the night's report; null where there is none."""
+    """Path of the night's report; null if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class HealthDocument(Document):
     """What /healthz answers."""
 
     ok: bool
-    """Whether a night is being run, or the ledger was looked at in the last minutes."""
+    """Whether a night is being run, or the ledger was checked in the last minutes."""
     busy: bool
     """Whether a night is being run."""
     looked_at: Time

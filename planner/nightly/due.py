@@ -1,4 +1,4 @@
-"""What is to be done now: dates in order, each once; then publish, write the index page, send notifications."""
+"""Runs what is due: dates in order, each once; then publish, write the index page, send notifications."""
 
 import socket
 from collections.abc import Callable
@@ -25,7 +25,7 @@ MISSED = LimitMissed.exit_code
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduler:
-    """What every look at the ledger needs. stopping: whether to end before the next step."""
+    """Runs what is due by the ledger. stopping: whether to end before the next step."""
 
     store: Store
     jobs: Jobs
@@ -41,7 +41,7 @@ class Scheduler:
         return next((code for code in (FAILED, MISSED) if code in codes), 0)
 
     def announce(self) -> None:
-        """Publish, write the index page and notify of nights that ended since; what was cut short is done again."""
+        """Publish, write the index page and notify of nights that ended since; interrupted work is repeated."""
         jobs = {job.name: job for job in self.jobs.file.job}
         rows = [row for row in ledger.read_ledger(self.store) if row.job in jobs and _needs_announcement(row)]
         if not rows:
@@ -54,7 +54,7 @@ class Scheduler:
         for row in rows:
             if row.exit_code or row.status != "done" or self.jobs.file.notify.on == "all":
                 for problem in notify(self.jobs.file.notify, self._notification(row, jobs[row.job])):
-                    self.log("not told", level="error", problem=problem)
+                    self.log("notification failed", level="error", problem=problem)
             ledger.mark_announced(self.store, row, self.clock())
 
     def _run_job(self, job: NightlyJob) -> int:
@@ -85,18 +85,18 @@ class Scheduler:
         return dates.due
 
     def _run_date(self, job: NightlyJob, day: date, row: LedgerRow | None, *, is_newest: bool) -> int | None:
-        """One date; None where it, and those after it, have to wait. Failures for good are passed with their code."""
+        """One date; None if it, and those after it, have to wait. Final failures are returned as their exit code."""
         now = self.clock()
-        if row is not None and _is_resting(row, job, now):
-            self.log("waits", job=job.name, date=day, why="failed a short time ago", message=row.message)
+        if row is not None and _is_backing_off(row, job, now):
+            self.log("waits", job=job.name, date=day, why="failed recently", message=row.message)
             return None
         claim = ledger.claim_date(self.store, job.name, day, owner=self.owner, lease_s=self.jobs.file.lease_s, now=now)
         if claim is None:
             until = row.lease_until.isoformat() if row else None
-            self.log("waits", level="warning", job=job.name, date=day, why="another host has it", until=until)
+            self.log("waits", level="warning", job=job.name, date=day, why="another host holds it", until=until)
             return None
         if row is not None and row.status == "running" and claim.attempts > job.attempts:
-            claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not end", now)
+            claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not finish", now)
             return FAILED
         code = self._attempt(job, claim, is_newest=is_newest)
         return None if code == FAILED and claim.attempts < job.attempts else code
@@ -178,14 +178,14 @@ def _needs_announcement(row: LedgerRow) -> bool:
 
 
 def _has_ended(row: LedgerRow, job: NightlyJob, newest: date) -> bool:
-    """Whether a date is not tried again. The newest one waits for its log, however often it failed to come."""
+    """Whether a date is not tried again. The newest one waits for its log, however often that was missing."""
     waits = row.logical_date == newest and row.step == "import"
     failed = row.status == "failed" and row.attempts >= job.attempts and not waits
     return row.status in ledger.ENDED or failed
 
 
-def _is_resting(row: LedgerRow, job: NightlyJob, now: datetime) -> bool:
-    """Whether a failed date waits before it is tried again; a clock that was put back does not prolong that."""
+def _is_backing_off(row: LedgerRow, job: NightlyJob, now: datetime) -> bool:
+    """Whether a failed date waits before it is tried again; putting the clock back does not prolong the wait."""
     if row.status != "failed" or row.finished_at is None:
         return False
     return row.finished_at <= now < row.finished_at + timedelta(seconds=job.retry_s)

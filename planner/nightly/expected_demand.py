@@ -1,4 +1,4 @@
-"""The demand that a day to come is expected to have: forecasts and their quantiles, from the history of days."""
+"""The expected demand of a coming day: forecasts and their quantiles, from the history of days."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +21,7 @@ _FALLBACK = "seasonal-naive"
 class ExpectedDemand:
     """The demand that a day is planned for, a quantile of its forecast, and the forecast itself.
 
-    demand, forecast: both on the grid of the day. notes: how they came about.
+    demand, forecast: both on the grid of the day. notes: how they were made.
     """
 
     demand: Demand
@@ -38,7 +38,7 @@ class _Tokens:
 
 
 def expect_demand(history: DayHistory, day: date, scenario: Scenario) -> ExpectedDemand:
-    """What a day after the history is expected to ask for. Raises UsageError for intervals that do not divide a day."""
+    """The expected demand of a day after the history. Raises UsageError for intervals that do not divide a day."""
     start_us, end_us = day_us(day, scenario)
     grid = Grid(start_us, scenario.interval_s, (end_us - start_us) // (scenario.interval_s * US_PER_S))
     share = scenario.policy.quantile
@@ -83,7 +83,7 @@ def forecast_rows(expected: ExpectedDemand) -> pl.DataFrame:
 
 
 def _choose_method(history: DayHistory, scenario: Scenario) -> tuple[Forecaster, list[str]]:
-    """The scenario's method, or one that makes do with a short history; and a note on that."""
+    """The scenario's method, or one that needs less history; and a note on that."""
     settings = scenario.forecast
     method = forecaster(settings.method, scenario.interval_s, settings.season)
     if history.days * history.slots >= method.needs:

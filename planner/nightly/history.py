@@ -15,15 +15,16 @@ from planner.store import Session
 from planner.units import S_PER_DAY, Floats, Ints
 
 _MOST_GAP_DAYS = 3
-"""Days without a log that other days stand in for; a longer gap cuts the history off. Assumed: a long weekend."""
+"""Most consecutive days without a log that are filled from other days; a longer gap ends the history. Assumed: a long
+weekend."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DayHistory:
     """Days that follow each other, each as 24 hours of the local clock, so that noon is noon where the clock changed.
 
-    requests and tokens: per slot of the local day, (days * slots,); an hour that came twice is their mean, one that was
-    left out is as the one before. filled: days without a complete log, which another day stands in for.
+    requests and tokens: per slot of the local day, (days * slots,); a repeated hour is the mean of both, a skipped one
+    repeats the one before. filled: days without a complete log, filled from another day.
     """
 
     last: date
@@ -41,7 +42,7 @@ def read_history(
 ) -> DayHistory:
     """The days up to `last` that follow each other, with gaps of a few days filled. traces: by day, with `last`.
 
-    A day that was silent for longer than longest_silence_s is a gap too: what its log leaves out is no demand of zero.
+    A day without requests for longer than longest_silence_s is a gap too: what its log lacks is not zero demand.
     Raises TraceError.
     """
     slots = S_PER_DAY // scenario.interval_s
@@ -75,7 +76,7 @@ def average_by_slot(values: Ints, places: Ints, slots: int) -> Floats:
     counts = np.bincount(places, minlength=slots)
     means = np.bincount(places, values, slots) / np.maximum(counts, 1)
     source = np.maximum.accumulate(np.where(counts > 0, np.arange(slots), -1))
-    # a day that begins without its first hour takes the first there is
+    # a day that begins without its first hour takes the first one that it has
     return means[np.where(source < 0, int(np.argmax(counts > 0)), source)]
 
 

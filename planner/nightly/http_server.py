@@ -15,14 +15,14 @@ from planner.nightly.metrics import metrics_text
 
 @contextmanager
 def serve_health(port: int | None, health: Health, clock: Now) -> Iterator[int | None]:
-    """Answer on 127.0.0.1 while the block lasts; gives the port. port: None for none. Raises PlannerError."""
+    """Answer on 127.0.0.1 inside the block; yields the port. port: None for no server. Raises PlannerError."""
     if port is None:
         yield None
         return
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # nobody who reads slowly keeps the service waiting
+            # a slow reader must not keep the service waiting
             with health.lock:
                 text, document = metrics_text(health), health.document(clock())
             if self.path == "/metrics":
@@ -30,7 +30,7 @@ def serve_health(port: int | None, health: Health, clock: Now) -> Iterator[int |
             elif self.path == "/healthz":
                 self._answer(200 if document.ok else 503, "application/json", json.dumps(to_json(document)) + "\n")
             else:
-                self._answer(404, "text/plain; charset=utf-8", "not found; ask for /metrics or /healthz\n")
+                self._answer(404, "text/plain; charset=utf-8", "not found; use /metrics or /healthz\n")
 
         def _answer(self, code: int, kind: str, text: str) -> None:
             body = text.encode()

@@ -1,4 +1,4 @@
-"""The page over all nights: a line each with its plan as a sparkline, linked to its report. No scripts."""
+"""The page of all nights: a row each with its plan as a sparkline, linked to its report. No scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class PlannedNodes:
 
 @dataclass(frozen=True)
 class Sparkline:
-    """The points of an SVG polyline, and what it shows in words. points: None where there is too little for a line."""
+    """The points of an SVG polyline, and what it shows in words. points: None if there is too little for a line."""
 
     points: str | None
     words: str
@@ -55,7 +55,7 @@ class Sparkline:
 
 @dataclass(frozen=True)
 class NightLine:
-    """A night in the table of its job. link: to its report. nodes: planned nodes over the planned day."""
+    """A row in a job's table of nights. link: to its report. nodes: planned nodes over the planned day."""
 
     night: EndedNight
     link: str | None
@@ -73,7 +73,7 @@ class JobSection:
 
 
 def write_index(store: Store, jobs: Jobs) -> None:
-    """Write index.html into the folder of reports, whole or not at all. Raises PlannerError."""
+    """Write index.html into the folder of reports, atomically. Raises PlannerError."""
     with store.read() as session:
         nights = session.records("nights", EndedNight)
         nodes = {plan.run_id: plan.nodes for plan in session.records("night_nodes", PlannedNodes)}
@@ -129,5 +129,5 @@ def _errors(past_days: Sequence[PastDay]) -> Sparkline | None:
     if not errors:
         return None
     words = f"WAPE of output tokens by day: {errors[-1]:.1%} on {past_days[0].day}, {max(errors):.1%} at most"
-    # a single day is no curve
+    # a single day does not make a curve
     return Sparkline(sparkline(errors, max(errors)) if len(errors) > 1 else None, words)

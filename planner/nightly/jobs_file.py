@@ -15,7 +15,7 @@ from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
-from planner.settings.scenario import Scenario, known_zone
+from planner.settings.scenario import Scenario, valid_zone
 from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_mapping, readers
 
@@ -25,7 +25,7 @@ class LogSettings(Closed):
 
     path: str
     """File or folder, relative to the jobs file; {date} is the log's day, also as {date:%Y/%m/%d}; * and ? for several
-    files. Or the address of a Prometheus server, which is asked for the day."""
+    files. Or the address of a Prometheus server, which is queried for the day."""
     format: str = AUTO
     """Log format, as of `planner trace import`."""
     timezone: str | None = None
@@ -49,10 +49,10 @@ class LogSettings(Closed):
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
     step_s: PositiveCount = 60
-    """Length, in seconds, of the windows that a Prometheus server is asked for."""
+    """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: PositiveCount = 21_600
     """Seconds: a log with a longer time without a request, at either end of the day or between, is taken to be
-    incomplete, and its date fails. Assumed: a fleet that is worth planning does not rest for six hours."""
+    incomplete, and its date fails. Assumed: a fleet that is worth planning is never idle for six hours."""
 
     @field_validator("format")
     @classmethod
@@ -64,7 +64,7 @@ class LogSettings(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str | None) -> str | None:
-        return known_zone(name) if name is not None else None
+        return valid_zone(name) if name is not None else None
 
     @field_validator("path")
     @classmethod
@@ -265,7 +265,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
 
 
 def with_date(path: str, *, needed: bool) -> str:
-    """The pattern, if a date can be put into it. Raises ValueError."""
+    """The pattern, if it can be filled with a date. Raises ValueError."""
     try:
         earlier, later = (path.format(date=day) for day in (date(2025, 3, 1), date(2026, 12, 31)))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
@@ -273,5 +273,5 @@ def with_date(path: str, *, needed: bool) -> str:
             f'"{path}": {{date}} is the only placeholder, also as {{date:%Y%m%d}}; double all other braces'
         ) from error
     if needed and earlier == later:
-        raise ValueError(f'"{path}" is the same for every day; put {{date}} into it')
+        raise ValueError(f'"{path}" is the same for every day; add {{date}} to it')
     return path

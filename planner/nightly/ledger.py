@@ -18,7 +18,7 @@ class LeaseLost(PlannerError):
 
 @dataclass(frozen=True)
 class Owner:
-    """Who runs a night: a process on a host. started: so that a later process of the same number is another."""
+    """Who runs a night: a process on a host. started: distinguishes later processes with the same id."""
 
     host: str
     pid: int
@@ -34,7 +34,7 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A night that is ours. attempts: this one included. run_id: what an earlier attempt has stored."""
+    """A night claimed by this process. attempts: this one included. run_id: stored by an earlier attempt."""
 
     store: Store
     job: str
@@ -79,7 +79,7 @@ class Claim:
             )
 
     def check(self, session: Session) -> None:
-        """Raises LeaseLost where the row is no longer ours."""
+        """Raises LeaseLost if this process no longer holds the row."""
         row = find_row(session, self.job, self.day)
         if row is None or row.owner != self.owner or row.status != "running":
             raise LeaseLost(
@@ -89,7 +89,7 @@ class Claim:
 
 
 def read_ledger(store: Store) -> list[LedgerRow]:
-    """The whole ledger; empty where there is no store yet."""
+    """The whole ledger; empty if there is no store yet."""
     if not store.path.exists():
         return []
     with store.read() as session:
@@ -103,9 +103,9 @@ def find_row(session: Session, job: str, day: date) -> LedgerRow | None:
 
 
 def claim_date(store: Store, job: str, day: date, *, owner: Owner, lease_s: int, now: datetime) -> Claim | None:
-    """Take a date of a job; None where it has ended, or another host has it and its lease has not run out.
+    """Claim a date of a job; None if it has ended, or another host holds it and its lease has not expired.
 
-    The caller holds the store's lock, so whoever has the row on this host is gone.
+    The caller holds the store's lock, so any other holder of the row on this host has exited.
     """
     with store.write() as session:
         row = find_row(session, job, day)
@@ -134,7 +134,7 @@ def claim_date(store: Store, job: str, day: date, *, owner: Owner, lease_s: int,
 
 
 def skip_dates(store: Store, job: str, days: Sequence[date], *, owner: Owner, now: datetime, message: str) -> None:
-    """Note dates that are not caught up."""
+    """Mark dates that are not caught up as skipped."""
     with store.write() as session:
         for day in days:
             session.execute("job_run_skip", job=job, logical_date=day, owner=str(owner), now=now, message=message)
@@ -152,7 +152,7 @@ def ended_ahead_of_time(row: LedgerRow, now: datetime) -> bool:
 
 
 def _is_free(row: LedgerRow, owner: Owner, now: datetime) -> bool:
-    """Whether an attempt may begin: nobody has the row, its host was ours, or its lease has run out."""
+    """Whether an attempt may begin: nobody holds the row, its holder was on this host, or its lease has expired."""
     if row.status in ENDED and not ended_ahead_of_time(row, now):
         return False
     return row.status != "running" or owner.is_on_host_of(row.owner) or row.lease_until <= now

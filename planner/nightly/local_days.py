@@ -1,4 +1,4 @@
-"""Local days: where they begin and end, and the demand that their logs hold."""
+"""Local days: where they begin and end, and the demand in their logs."""
 
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -21,16 +21,16 @@ def day_us(day: date, scenario: Scenario) -> tuple[int, int]:
 
 
 def check_intervals(scenario: Scenario) -> None:
-    """Raises UsageError where days do not begin on the marks of intervals."""
+    """Raises UsageError if days do not begin on interval boundaries."""
     if S_PER_HOUR % scenario.interval_s:
         raise UsageError(
-            f"interval_s={scenario.interval_s}: days of 23 and 25 hours have to be whole numbers of intervals, and "
-            "this does not divide an hour; use for example interval_s=900"
+            f"interval_s={scenario.interval_s} does not divide an hour, but days of 23 and 25 hours must be whole "
+            "numbers of intervals; use for example interval_s=900"
         )
 
 
 def longest_silence(demand: Demand) -> tuple[int, int]:
-    """Start (UTC epoch microseconds) and length (s) of the longest time in which nothing was asked for."""
+    """Start (UTC epoch microseconds) and length (s) of the longest time without a request."""
     marks = np.flatnonzero(demand.requests + demand.input_tokens + demand.output_tokens)
     edges = np.concatenate([[-1], marks, [demand.grid.count]])
     gaps = np.diff(edges) - 1
@@ -40,7 +40,7 @@ def longest_silence(demand: Demand) -> tuple[int, int]:
 
 
 def day_demand(session: Session, trace: str, day: date, scenario: Scenario) -> Demand:
-    """The demand of a local day from its log's trace; what lies outside the day is left out. Raises TraceError."""
+    """The demand of a local day from its log's trace; demand outside the day is left out. Raises TraceError."""
     start_us, end_us = day_us(day, scenario)
     whole = replace(stored_traces.by_name(session, trace), window_start_us=start_us, window_end_us=end_us)
     return binned(session, whole, scenario.interval_s, scenario.zone)

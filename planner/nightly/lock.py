@@ -10,8 +10,8 @@ from planner.errors import PlannerError
 
 
 @contextmanager
-def only_one(store: Path) -> Iterator[None]:
-    """Hold the scheduler's lock of a store. Raises PlannerError where another process has it."""
+def scheduler_lock(store: Path) -> Iterator[None]:
+    """Hold the scheduler's lock of a store. Raises PlannerError if another process has it."""
     path = store.with_name(f".{store.name}.scheduler")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -20,14 +20,14 @@ from planner.units import US_PER_S, from_us
 
 
 class LogNotReady(TraceError):
-    """A day's log is missing or incomplete; it may still come."""
+    """A day's log is missing or incomplete; it may still arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredLog:
-    """A log that was just stored, as a trace. rows: that were read, those of other days included.
+    """A log that was just stored as a trace. rows: rows read, those of other days included.
 
-    refused: rows that could not be read. other_days: requests that the trace has of other days.
+    refused: rows that could not be read. other_days: requests of other days in the trace.
     """
 
     trace: str
@@ -38,7 +38,7 @@ class StoredLog:
 
 @dataclass(frozen=True, kw_only=True)
 class JobLogs:
-    """What the logs of a job need to be found and stored. folder: of the jobs file."""
+    """Finds and stores the logs of a job. folder: of the jobs file."""
 
     store: Store
     job: NightlyJob
@@ -52,18 +52,18 @@ class JobLogs:
 
     @property
     def from_server(self) -> bool:
-        """Whether a server is asked for the days."""
+        """Whether days are queried from a server."""
         return prometheus.is_server(self.job.log.path)
 
     def is_available(self, day: date) -> bool:
-        """Whether a day's log can be asked for."""
+        """Whether a day's log can be read."""
         path = self._path(day)
         return self.from_server or bool(glob.glob(path)) or Path(path).exists()  # noqa: PTH207 - Path.glob takes no absolute pattern
 
     def store_day(self, day: date, now: datetime) -> StoredLog | None:
-        """Store a day's log; None where it is stored completely already.
+        """Store a day's log; None if it is already stored completely.
 
-        Raises LogNotReady where it is missing or incomplete, TraceError where it cannot be read; then nothing of it
+        Raises LogNotReady if it is missing or incomplete, TraceError where it cannot be read; then nothing of it
         stays.
         """
         name = trace_name(self.job, day)
@@ -71,11 +71,11 @@ class JobLogs:
         if stored is not None:
             if self._problem(day, stored) is None:
                 return None
-            # an attempt was killed before it could take it out again
+            # an attempt was killed before it could delete it again
             stored_traces.delete(self.store, name)
         path = self._path(day)
         if not self.is_available(day):
-            raise LogNotReady(f"{path}: there is no such log; put it there, or correct log.path of job {self.job.name}")
+            raise LogNotReady(f"{path}: there is no such log; add it, or correct log.path of job {self.job.name}")
         account = import_trace(
             self.store,
             [path],
@@ -153,10 +153,10 @@ def trace_name(job: NightlyJob, day: date) -> str:
 
 
 def day_of_trace(job: NightlyJob, trace: str) -> date | None:
-    """The day whose log a trace is; None for traces of others."""
+    """The day whose log a trace is; None for other traces."""
     try:
         day = date.fromisoformat(trace.removeprefix(f"{job.name}-"))
     except ValueError:
         return None
-    # a trace of somebody else may have a name that is like ours
+    # a trace that no job stored may have a similar name
     return day if trace == trace_name(job, day) else None

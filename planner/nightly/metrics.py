@@ -1,4 +1,4 @@
-"""What /metrics says of the service, in the Prometheus text format."""
+"""The metrics of the service, in the Prometheus text format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def _forecast_metrics(days: Sequence[PastDay]) -> list[Metric]:
         Metric(
             "drift",
             "gauge",
-            "1 where the forecast error has been beyond the band for days.",
+            "1 if the forecast error has been beyond the band for days.",
             {labels: float(day.drift) for labels, day in jobs.items()},
         ),
     ]
@@ -86,6 +86,6 @@ def _forecast_metrics(days: Sequence[PastDay]) -> list[Metric]:
 def _service_metrics(health: Health) -> list[Metric]:
     return [
         Metric("busy", "gauge", "1 while a night is run.", {"": float(health.busy)}),
-        Metric("errors_total", "counter", "Looks that ended in an error since the start.", {"": float(health.errors)}),
+        Metric("errors_total", "counter", "Failed checks of the ledger since the start.", {"": float(health.errors)}),
         Metric("start_timestamp_seconds", "gauge", "When the service started.", {"": health.started_at.timestamp()}),
     ]

@@ -1,4 +1,4 @@
-"""The steps of one date of a job. Each leaves all or nothing behind and is passed over where it was done before."""
+"""The steps of one date of a job. Each is atomic, and is skipped if an earlier attempt completed it."""
 
 import shutil
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from planner.trace import stored as stored_traces
 
 
 class Stopped(Exception):
-    """The service is asked to stop; the night goes on at the next start."""
+    """The service is asked to stop; the night continues at the next start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Night:
         return self.day + ONE_DAY
 
     def run(self) -> list[str]:
-        """All steps; returns the stated limits that were missed, a line each. Raises Stopped, PlannerError."""
+        """Run all steps; returns the stated limits that were missed, one line each. Raises Stopped, PlannerError."""
         steps: tuple[tuple[NightStep, Callable[[], list[str] | None]], ...] = (
             ("import", self._import),
             ("compare", self._compare),
@@ -94,7 +94,7 @@ class Night:
             stored = self._logs.days(session)
         for day in self._history_days[-2::-1]:
             if day not in stored and self._logs.is_available(day):
-                # one that came late, or was there before the job
+                # a log that arrived late, or was there before the job
                 if self.stopping():
                     raise Stopped
                 try:
@@ -103,7 +103,7 @@ class Night:
                 except TraceError as error:
                     self.log("left out", level="warning", day=day, message=str(error))
                     if self._logs.from_server:
-                        # what a server has forgotten, it has forgotten from there on back
+                        # a server that no longer has this day has no earlier one either
                         break
         self._store_log(self.log_day)
 
@@ -118,7 +118,7 @@ class Night:
             traces = self._logs.days(session)
         if self.log_day not in plans:
             self.log("not compared", day=self.log_day, why="no plan was made for this day")
-        # a day whose log came late is compared late
+        # a day whose log arrived late is compared late
         for day in sorted(plans.keys() & traces.keys() - compared):
             if day <= self.log_day:
                 try:
@@ -144,7 +144,7 @@ class Night:
             append_past_day(session, self.job.name, day, figures, band_missed=missed, drift=drift)
 
     def _report_errors(self, past: PastDay) -> list[str]:
-        """Log how far the forecast of the log's day was off; a line where forecasts drift."""
+        """Log the forecast error of the log's day; returns a line if forecasts drift."""
         self.log(
             "compared",
             day=past.day,
@@ -200,7 +200,7 @@ class Night:
 
     @property
     def _history_days(self) -> list[date]:
-        """The days that forecasts are made from, to the log's."""
+        """The days that forecasts are made from, up to the log's."""
         return [self.log_day - number * ONE_DAY for number in range(self.job.history_days)][::-1]
 
     def _export(self) -> list[str]:

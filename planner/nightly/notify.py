@@ -1,4 +1,4 @@
-"""Notifications: a command or an address gets a document about each night that ended."""
+"""Notifications: a command or a web address receives a document about each night that ended."""
 
 import http.client
 import json
@@ -51,10 +51,10 @@ def _post(url: str, timeout_s: float, text: str) -> list[str]:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Goes nowhere but to the configured address."""
+    """Never leads away from the configured address."""
 
     def redirect_request(self, *_: object) -> None:
-        """A redirect is an error, as a status beyond 400 is."""
+        """A redirect is an error, as is a status of 400 or above."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirects)

@@ -20,7 +20,7 @@ def export_path(out: Path, file: ExportFile, night: date) -> Path:
 
 
 def check_writable(out: Path) -> None:
-    """Make the folder of outputs if it is missing. Raises OSError, PlannerError where it cannot be written."""
+    """Make the folder of outputs if it is missing. Raises OSError, PlannerError if it cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise PlannerError(f"{out}: cannot be written; correct its permissions, or set out in the jobs file")

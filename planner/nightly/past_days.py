@@ -1,4 +1,4 @@
-"""Past days of a job: the plan that was made for each, held against what came."""
+"""Past days of a job: the plan that was made for each, compared with actual demand."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""The plan of a past day against what came: nodes needed in hindsight, forecast errors, what they cost."""
+"""The plan of a past day against its actual demand: nodes needed in hindsight, forecast errors, what they cost."""
 
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from planner.units import TOKENS_PER_PRICE, Ints, round_half_up
 
 @dataclass(frozen=True, kw_only=True)
 class ActualFigures:
-    """The figures of a planned day, given what came: columns of the table plan_actual, in the units of their names."""
+    """The figures of a planned day, given its actual demand: columns of the table plan_actual, units in their names."""
 
     run_id: str
     intervals: int
@@ -42,14 +42,14 @@ class ActualFigures:
     shortfall_revenue_usd_micros: int
 
     def misses_band(self, band: float) -> bool:
-        """Whether the forecast error, as a share of what came, is beyond the band for input or output tokens."""
+        """Whether the forecast error, as a share of actual tokens, is beyond the band for input or output tokens."""
         return (
             self.input_error_tokens > band * self.input_tokens or self.output_error_tokens > band * self.output_tokens
         )
 
 
 def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, trace: TraceInfo) -> ActualFigures:
-    """The figures of a planned day, given what came. Raises RunError.
+    """The figures of a planned day, given its actual demand. Raises RunError.
 
     run: the day's nightly plan. forecast: rows of the query run_forecast. actual: on the grid of the plan.
     trace: of the day's log.
@@ -89,12 +89,12 @@ def compare_with_actual(run: RunView, forecast: pl.DataFrame, actual: Demand, tr
 
 
 def _error_tokens(forecast: pl.Series, actual: Ints) -> int:
-    """Sum over intervals of how far the forecast was off."""
+    """Sum over intervals of the absolute forecast error."""
     return int(np.abs(forecast.to_numpy() - actual).sum())
 
 
 def _replay_actual(run: RunView, actual: Demand, scenario: Scenario) -> IntervalPlan:
-    """The plan's units under the load that came."""
+    """The plan's units under the actual load."""
     rows = run.intervals.select("prefill_units", "decode_units").rows()
     targets = [Units(int(prefill), int(decode)) for prefill, decode in rows]
     deployment = Deployment(scenario.fleet)
@@ -119,7 +119,7 @@ def _with_oracle(scenario: Scenario) -> Scenario:
 
 
 def _excess_cost(planned: IntervalPlan, needed: IntervalPlan, prices: Prices, gpus_per_node: int) -> int:
-    """Micro-dollars of node-time held beyond what was needed; intervals that held too little do not make up for it."""
+    """Micro-dollars of node-time held beyond what was needed; intervals that held too little do not offset it."""
     more = np.maximum(planned.inference_node_s - needed.inference_node_s, 0)
     hourly = node_hour_micros(prices.gpu.usd_per_gpu_hour, gpus_per_node)
     return sum(costs(more, np.zeros_like(more), 0, hourly, 0.0).inference)

@@ -38,7 +38,7 @@ def delete_old_plans(store: Store, job: NightlyJob, out: Path, newest: date, log
         if row.logical_date >= oldest:
             continue
         shutil.rmtree(report_folder(out, job, row.logical_date), ignore_errors=True)
-        # a name may come again, as one of weekdays does
+        # a name may recur, as names with weekdays do
         for path in _export_paths(job, out, row.logical_date) - kept:
             path.unlink(missing_ok=True)
         if row.run_id in stored:

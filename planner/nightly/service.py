@@ -19,17 +19,17 @@ from planner.nightly.http_server import serve_health
 from planner.nightly.jobs_file import Jobs
 from planner.nightly.past_days import read_past_days
 
-_LOOK_S = 60.0
-"""Seconds between looks at the ledger: how late a clock that was changed, or a pause after a failure, is noticed."""
+_CHECK_S = 60.0
+"""Seconds between checks of the ledger: how late a changed clock, or the end of a pause after a failure, is noticed."""
 
 _WAKE_S = 0.5
-"""Seconds between looks at whether to stop."""
+"""Seconds between checks whether to stop."""
 
 _NIGHTLY = "nightly"
 
 
 class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
-    """Fires when the next date of any job is due, and after _LOOK_S at the latest.
+    """Fires when the next date of any job is due, and after _CHECK_S seconds at the latest.
 
     It asks the service's own clock, so what it fires is never late or double: the ledger says what is to be done.
     """
@@ -43,7 +43,7 @@ class NextDue(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
             return now
         moment = self._clock()
         nexts = [next_due_at(moment, job.at, self._jobs.scenarios[job.name].zone) for job in self._jobs.file.job]
-        return now + timedelta(seconds=min(_LOOK_S, (min(nexts) - moment).total_seconds()))
+        return now + timedelta(seconds=min(_CHECK_S, (min(nexts) - moment).total_seconds()))
 
 
 def serve(scheduler: Scheduler, stop: threading.Event) -> None:
@@ -57,7 +57,9 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        background.add_job(look, NextDue(scheduler.jobs, scheduler.clock), args=(scheduler, health), id=_NIGHTLY)
+        background.add_job(
+            check_ledger, NextDue(scheduler.jobs, scheduler.clock), args=(scheduler, health), id=_NIGHTLY
+        )
         begun = datetime.now(UTC)
         background.start()
         scheduler.log("started", jobs=[job.name for job in scheduler.jobs.file.job], port=port)
@@ -68,11 +70,11 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
 
 
 def _wait(background: BackgroundScheduler, stop: threading.Event, before: datetime) -> None:
-    """Until `stop` is set. APScheduler waits for a moment by the clock: where that is put back, look at once.
+    """Wait until `stop` is set. APScheduler waits by the wall clock: if that is put back, check the ledger at once.
 
     before: when it was started.
     """
-    # a signal that the system hands to another thread does not wake this one: it has to look now and then
+    # a signal that the system hands to another thread does not wake this one: it has to check now and then
     while not stop.wait(_WAKE_S):
         after = datetime.now(UTC)
         if after < before:
@@ -80,13 +82,13 @@ def _wait(background: BackgroundScheduler, stop: threading.Event, before: dateti
         before = after
 
 
-def look(scheduler: Scheduler, health: Health) -> None:
-    """Run what is due, then refresh what metrics are made from. Errors are logged and counted; defects are raised."""
-    health.begin_look(scheduler.clock())
+def check_ledger(scheduler: Scheduler, health: Health) -> None:
+    """Run what is due, then refresh the data of the metrics. Errors are logged and counted; bugs are raised."""
+    health.begin_check(scheduler.clock())
     try:
         _count_errors(scheduler, health, scheduler.run_due)
     finally:
-        health.end_look(scheduler.clock())
+        health.end_check(scheduler.clock())
         _count_errors(scheduler, health, lambda: _refresh(scheduler, health))
 
 
@@ -94,8 +96,8 @@ def _count_errors(scheduler: Scheduler, health: Health, part: Callable[[], objec
     try:
         part()
     except PlannerError as error:
-        # the store is held by somebody, or full: the next look tries again
-        scheduler.log("look failed", level="error", message=str(error))
+        # the store is locked by another process, or the disk is full: the next check tries again
+        scheduler.log("check failed", level="error", message=str(error))
         health.count_error()
     except Exception:
         health.count_error()
@@ -113,7 +115,7 @@ def _refresh(scheduler: Scheduler, health: Health) -> None:
 
 
 def _route_logs(log: EventLog) -> None:
-    """What APScheduler reports, defects of a night with their traceback among it, as lines of our log."""
+    """Write what APScheduler reports, bugs in a night with their traceback included, to the service's log."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -15,7 +15,7 @@ def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) ->
 
 
 def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
-    """What a trace asks for per token. Raises UsageError where it asks for nothing to model, TraceError for windows."""
+    """What a trace asks for per token. Raises UsageError if it has no tokens to model, TraceError for windows."""
     stored.check_requests(trace)
     (row,) = session.records("trace_workload", WorkloadRow, trace_id=trace.trace_id)
     return Workload.of_row(row, trace.name)
@@ -28,7 +28,7 @@ def trace_workload(store: Store, name: str) -> Workload:
 
 
 def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
-    """The scenario with the capacities to plan with: as they stand, or modelled where it asks for that.
+    """The scenario with the capacities to plan with: its own, or modelled ones if it asks for them.
 
     Raises UsageError.
     """
@@ -38,7 +38,7 @@ def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInf
 
 
 def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:
-    """What units do within the latency targets, where the policy asks for it; None elsewhere. Raises UsageError."""
+    """What units do within the latency targets, if the policy needs it; None otherwise. Raises UsageError."""
     return modelled_limits(session, scenario, trace) if "slo" in policies_in(scenario.policy) else None
 
 

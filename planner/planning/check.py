@@ -5,7 +5,7 @@ from collections.abc import Callable
 from planner.capacity.engines import decode_engine, prefill_engine
 from planner.catalogue.read import job_list, price_sheet, scenario_gpu_rate
 from planner.core.fleet.deployment import Deployment
-from planner.core.policy import Given, Known, make_policy, policies_in
+from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
 from planner.errors import UsageError
 from planner.planning.timetable import read_timetable
@@ -21,7 +21,7 @@ def check(scenario: Scenario) -> list[str]:
         scenario: A scenario whose own fields are valid.
 
     Returns:
-        The problems, one line each with its cure; empty where the scenario can be planned.
+        The problems, one line each with its cure; empty if the scenario can be planned.
     """
     economics = scenario.economics
     attempts: tuple[Callable[[], object], ...] = (
@@ -50,7 +50,7 @@ def require(*scenarios: Scenario) -> None:
 
 
 def jobs_named(scenario: Scenario) -> JobList | None:
-    """The training jobs that a scenario names; None where it names none. Raises UsageError."""
+    """The training jobs that a scenario names; None if it names none. Raises UsageError."""
     if scenario.training.jobs is None:
         return None
     jobs = job_list(scenario.training.jobs)
@@ -59,14 +59,14 @@ def jobs_named(scenario: Scenario) -> JobList | None:
 
 
 def _policy(scenario: Scenario) -> None:
-    """Make the policy, with stand-ins for what it learns from a trace. Raises UsageError."""
+    """Build the policy, with placeholders for what it learns from a trace. Raises UsageError."""
     entries, notes = read_timetable(scenario)
-    given = Given(entries, notes, meets=lambda *_: True, known=Known((), scenario.interval_s))
+    given = PolicyInputs(entries, notes, meets=lambda *_: True, known=KnownDemand((), scenario.interval_s))
     make_policy(scenario.policy, Deployment(scenario.fleet), given)
 
 
 def _engines(scenario: Scenario) -> None:
-    """Raises UsageError where the model cannot be served as a scenario that models its units says."""
+    """Raises UsageError if a scenario that models its units describes a model that they cannot serve."""
     fleet = scenario.fleet
     if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
         prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)

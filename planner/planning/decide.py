@@ -1,10 +1,10 @@
-"""From what is prepared to the units of every interval, and what becomes of them; nothing is priced."""
+"""Decides the units of every interval from what is prepared, and replays them; nothing is priced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Deployment
-from planner.core.policy import Given, Known, Policy, Seen, decide_all, make_policy
+from planner.core.policy import KnownDemand, Policy, PolicyInputs, Seen, decide_all, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.planning.foresight import known_demand, visible
 from planner.planning.prepare import Prepared
@@ -24,11 +24,11 @@ def decide(prepared: Prepared) -> Decided:
     scenario, demand, limits = prepared.scenario, prepared.demand, prepared.limits
     deployment, grid = Deployment(scenario.fleet), demand.grid
     seen = known_demand(demand)
-    given = Given(
+    given = PolicyInputs(
         timetable=prepared.timetable,
         timetable_notes=prepared.timetable_notes,
         meets=limits.meets if limits else None,
-        known=Known(seen, grid.interval_s),
+        known=KnownDemand(seen, grid.interval_s),
     )
     policy = make_policy(scenario.policy, deployment, given)
     coming = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)

@@ -1,4 +1,4 @@
-"""What policies may see of the demand to come: by the scenario's demand source, and by forecasts from what was."""
+"""What policies may see of the demand to come: by the scenario's demand source, and by forecasts from past demand."""
 
 import json
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ def source_seen(scenario: Scenario, policy: Policy, *, expected: bool = False) -
 def visible(
     scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand, *, expected: bool = False
 ) -> Sequence[tuple[Seen, ...]]:
-    """What the demand source tells of every interval and those after it, as many as the policy asks for.
+    """What the demand source shows of every interval and those after it, as many as the policy needs.
 
-    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError where the
-    source has nothing to tell: no profile, or too short a history.
+    expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError if the
+    source has no data: no profile, or too short a history.
     """
     grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
     if policy.sight != Sight.SOURCE:
@@ -44,14 +44,14 @@ def visible(
         return _forecast(scenario, demand, lead)
     actual = known_demand(demand)
     if scenario.policy.demand_source == "previous" and not expected:
-        # the interval before is all that is known of those to come
+        # the previous interval is all that is known about those to come
         return [(), *((before,) * lead for before in actual[:-1])]
     seen = actual if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
     return [tuple(seen[index : index + lead]) for index in range(grid.count)]
 
 
 def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen, ...]]:
-    """Quantiles of forecasts that were made an interval before, so that units may drain in time; nothing before the
+    """Quantiles of forecasts that were made an interval before, so that units can drain in time; none before the
     first."""
     settings = scenario.forecast
     forecasts = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
@@ -66,14 +66,14 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen,
 
 
 def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
-    """How many intervals nothing is known of."""
+    """The number of intervals about which nothing is known."""
     return int(np.sum([not ahead for ahead in coming]))
 
 
 def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:
     """The profile and the settings that a trace was drawn from; None for an imported one.
 
-    Raises UsageError where the profile is not to be found any more, or has changed since.
+    Raises UsageError if the profile can no longer be found, or has changed since.
     """
     if trace.profile is None:
         return None
@@ -83,7 +83,7 @@ def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSett
     profile, settings = load_profile(trace.profile), TraceSettings.model_validate({"profile": trace.profile, **kept})
     if build.settings_digest(profile, settings) != trace.settings_digest:
         raise UsageError(
-            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace anew'
+            f'profile "{trace.profile}" has changed since trace {trace.name} was drawn; draw the trace again'
         )
     return profile, settings
 
@@ -92,7 +92,7 @@ def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen
     drawn = drawn_from(scenario, trace)
     if drawn is None:
         raise UsageError(
-            f"policy.demand_source is profile and the trace {trace.name} was imported, not drawn from one; "
+            f"policy.demand_source is profile, but trace {trace.name} was imported, not drawn from one; "
             "use trace or previous"
         )
     tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)

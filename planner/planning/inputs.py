@@ -41,7 +41,7 @@ def _profile_inputs(scenario: Scenario, trace: TraceInfo) -> list[Input]:
     try:
         drawn = drawn_from(scenario, trace)
     except UsageError as error:
-        # a stored trace can be planned without the file it was drawn from; the report says that it is gone
+        # a stored trace can be planned without the file it was drawn from; the report says that it is missing
         return [Input(f"profile/{trace.profile}", "-", "assumed", str(error))]
     if drawn is None:
         return []

@@ -1,4 +1,4 @@
-"""What the reader of a plan should know: a line each."""
+"""What the reader of a plan should know, one line each."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ from planner.units import S_PER_HOUR
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval, and what no length is known of."""
+    """What a sample leaves uncertain about the demand of an interval, and how many requests have unknown lengths."""
     coverage = trace.arguments.coverage
     share = coverage.request_share if coverage else None
     unknown = []
     if share is not None and share < 1:
-        unknown = [f"the lengths of {1 - share:.1%} of the requests are not known, and their tokens not in the demand"]
+        unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
     return (*unknown, *_sample_notes(session, trace, grid))
 
 
@@ -43,7 +43,7 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
         interval_us=grid.interval_us,
     )
     if error["median_error"] is None:
-        return (head + "it asks for no output tokens",)
+        return (head + "it has no output tokens",)
     return (
         head + f"if they are an independent sample, the standard error of an interval's output tokens is "
         f"{error['median_error']:.1%} in the median and {error['worst_error']:.1%} at worst",
@@ -51,9 +51,9 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
 
 
 def sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
-    """What the policy goes by."""
+    """What the policy bases its decisions on."""
     if policy.sight == Sight.OBSERVED:
-        return ["the policy sees the demand of the interval before, whatever policy.demand_source says"]
+        return ["the policy sees the demand of the previous interval, whatever policy.demand_source says"]
     if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
         return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
     if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
@@ -61,13 +61,13 @@ def sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen,
     settings = scenario.forecast
     return [
         f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
-        f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is foreseen of "
+        f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is forecast for "
         f"the first {unseen_intervals(coming)} intervals"
     ]
 
 
 def _claim_notes(scenario: Scenario) -> list[str]:
-    """What was claimed, and whether it can hold, where the scenario takes a claim's settings."""
+    """What was claimed, and whether it can hold, if the scenario uses a claim's settings."""
     if scenario.what_if is None:
         return []
     judged = judge_claim(scenario.what_if)
@@ -78,7 +78,7 @@ def _claim_notes(scenario: Scenario) -> list[str]:
 
 
 def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates: str) -> list[str]:
-    """What a plan rests on. rates: name of the sheet of GPU rates."""
+    """Assumptions behind a plan. rates: name of the sheet of GPU rates."""
     deployment = Deployment(scenario.fleet)
     notes = [*_claim_notes(scenario), *policy.notes]
     if plan.floored:
@@ -86,17 +86,17 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
     if S_PER_HOUR % scenario.interval_s:
         notes.append(
-            f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts to its first hour, "
-            f"and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
+            f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts towards the hour in "
+            f"which it begins, and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
         )
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
         if rates.lower() != served.lower():
-            notes.append(f"nodes of {served} are priced by the GPU rates of {rates}: set economics.gpu_rates")
+            notes.append(f"nodes of {served} are priced at the GPU rates of {rates}: set economics.gpu_rates")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
-        notes.append(f"{beyond} nodes form no whole scaling step: inference never uses them")
+        notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
     return notes
 
 
@@ -106,7 +106,7 @@ def job_notes(jobs: JobList | None, plan: JobsPlan | None) -> list[str]:
         return []
     placed = {outcome.job.name for outcome in plan.outcomes}
     absent = [job.name for job in jobs.job if job.name not in placed]
-    notes = ["useful training node-hours assume that nodes always train; the training jobs show what they make of them"]
+    notes = ["useful training node-hours assume that nodes always train; training jobs show how much is used"]
     if absent:
-        notes.append(f"training jobs whose start does not come within the plan: {', '.join(absent)}")
+        notes.append(f"training jobs that may not start before the plan ends: {', '.join(absent)}")
     return notes

@@ -50,7 +50,7 @@ def plan_and_store(store: Store, scenario: Scenario, *, now: datetime, progress:
     """Plan a scenario and store the run: the main job.
 
     Args:
-        store: Where traces and runs are; it is made if it is not there.
+        store: Where traces and runs are stored; it is created if it does not exist.
         scenario: What to plan, from `planner.load_scenario`.
         now: When the run is stored, with a time zone.
         progress: Called with the requests drawn and their total where the trace has to be drawn.

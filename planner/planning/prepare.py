@@ -1,4 +1,4 @@
-"""The one way from a scenario to what a plan is made of: files checked, the trace there, everything resolved once."""
+"""The one way from a scenario to the inputs of a plan: files checked, the trace stored, everything resolved once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from planner.units import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The prices that a scenario names. gpu_rates: name of the sheet that the rate of a GPU stands in."""
+    """The prices that a scenario names. gpu_rates: name of the sheet that the rate of a GPU comes from."""
 
     gpu_rates: str
     gpu: GpuRate
@@ -37,14 +37,14 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """All that a plan is made of.
+    """The inputs of a plan.
 
     Attributes:
         scenario: With the capacities to plan with.
         trace: The stored trace.
         demand: What is planned for: the trace's demand, or a forecast.
         prices: Of GPUs and tokens.
-        jobs: Training jobs; None where the scenario names none.
+        jobs: Training jobs; None if the scenario names none.
         timetable: Entries of the timetable that the policy follows.
         timetable_notes: What the reader should know of it.
         limits: What units do within the latency targets, for the policy slo; None for others.
@@ -103,7 +103,7 @@ def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: D
 def prepare_ahead(
     store: Store, scenario: Scenario, trace: TraceInfo, forecast: Demand, notes: tuple[str, ...]
 ) -> Prepared:
-    """Prepare the plan of a forecast demand. trace: that tells what requests are like. Raises UsageError."""
+    """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
     require(scenario)
     with store.read() as session:
         scenario = with_modelled_capacity(session, scenario, trace)
@@ -112,7 +112,7 @@ def prepare_ahead(
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
-    """What a scenario names, found: prices, jobs, timetable. Its capacities are planned with as they are.
+    """Look up what a scenario names: prices, jobs, timetable. Its capacities are used as they are.
 
     Raises UsageError.
     """
@@ -148,7 +148,7 @@ def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: P
     if settings.name is not None:
         with store.read() as session:
             return stored.by_name(session, settings.name)
-    assert settings.profile is not None, "the model asks for a name or a profile"
+    assert settings.profile is not None, "the settings require a name or a profile"
     profile = load_profile(settings.profile)
     return build.find(store, profile, settings) or build.generate(
         store, profile, settings, name=None, now=now, version=version(), progress=progress

@@ -16,7 +16,7 @@ def read_timetable(scenario: Scenario) -> tuple[tuple[Entry, ...], tuple[str, ..
     ]
     late = [at for at, _ in entries if (at.hour * 3600 + at.minute * 60 + at.second) % scenario.interval_s]
     notes = [
-        f"{len(late)} timetable rows, the first at {at:%H:%M}, lie inside an interval: they hold from the next"
+        f"{len(late)} timetable rows, the first at {at:%H:%M}, fall inside an interval: they take effect from the next"
         for at in late[:1]
     ]
     return tuple(entries), tuple(notes)

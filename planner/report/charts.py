@@ -33,7 +33,7 @@ def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
 
 
 def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
-    """Inference nodes over time, the published ones beside them, nodes in training as an area."""
+    """Inference nodes over time, with the published ones, and nodes in training as an area."""
     frame = run.intervals.select("interval_start", "inference_nodes", "training_nodes").with_columns(
         published_nodes=pl.col("interval_start")
         .dt.epoch("us")
@@ -218,7 +218,8 @@ def _chart(name: str, title: str, description: str, layers: Any, run: RunView, f
     if name in heights:
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
-        description += " Drawn by hour: the most demanded and held, the least serving and training; the table has all."
+        description += " Drawn by hour: peak demand and held nodes, least serving and training;"
+        description += " the table has every interval."
     return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
 
 
@@ -260,7 +261,7 @@ def _time(run: RunView) -> alt.X:
     offset = start.strftime("%z")
     title = f"local time, {run.record.timezone} (UTC{offset[:3]}:{offset[3:]})"
     if end.utcoffset() != start.utcoffset():
-        title += " as at the start; the clock changes on the way"
+        title += " at the start; the clock changes during the plan"
     span = end - start
     pattern = "%H:%M" if span.days < 2 else "%d %b"
     return alt.X(

@@ -16,7 +16,7 @@ from planner.units import S_PER_DAY, iso
 
 _WIDTH = 900
 _DAYS_SHOWN = 3
-"""More days would hide each other's lines."""
+"""Lines of more days would overlap."""
 
 
 def write_compare_page(
@@ -125,7 +125,7 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
     )
     description = "Nodes that inference holds under each policy, and under the best schedule that was found."
     if grid.count > shown:
-        description += f" The last {_DAYS_SHOWN} days are drawn; the table has all."
+        description += f" The last {_DAYS_SHOWN} days are drawn; the table has every day."
     return finish_chart("nodes", "Nodes over time", description, drawn, frame)
 
 

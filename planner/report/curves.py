@@ -29,12 +29,12 @@ _COLOUR = "#0b4f6c"
 
 
 def write_curve(curve: CapacityCurve, path: Path, subtitle: str) -> None:
-    """Draw a curve. subtitle: what is held fixed.
+    """Draw a curve. subtitle: the fixed conditions.
 
-    Raises UsageError for another ending or a folder that is not there, PlannerError where the file cannot be written.
+    Raises UsageError for another extension or a missing folder, PlannerError if the file cannot be written.
     """
     if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: is not a folder; create it, or name another --chart")
+        raise UsageError(f"{path.parent} is not a folder; create it, or name another --chart")
     spec = _specification(curve, subtitle)
     if path.suffix == ".svg":
         content = vl_convert.vegalite_to_svg(spec).encode()
@@ -43,7 +43,7 @@ def write_curve(curve: CapacityCurve, path: Path, subtitle: str) -> None:
     elif path.suffix == ".html":
         content = vl_convert.vegalite_to_html(spec, bundle=True).encode()
     else:
-        raise UsageError(f'{path}: has the ending "{path.suffix}"; end --chart in .svg, .png or .html')
+        raise UsageError(f'{path} has the extension "{path.suffix}"; use .svg, .png or .html for --chart')
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -53,7 +53,7 @@ def write_curve(curve: CapacityCurve, path: Path, subtitle: str) -> None:
 def _specification(curve: CapacityCurve, subtitle: str) -> str:
     """The chart in Vega-Lite, as JSON."""
     field, title = _AXES[curve.sweep]
-    # a batch of 0 says that nothing fits or meets the target: no point of the curve
+    # a batch of 0 means that nothing fits or meets the target: it is not a point of the curve
     frame = pl.DataFrame([vars(row) for row in curve.rows if row.tokens_per_s_per_node])
     if frame.is_empty():
         raise UsageError("no point of the curve can be served; relax --tpot-ms or use other nodes")

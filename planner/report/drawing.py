@@ -1,4 +1,4 @@
-"""What all charts share: looks, data inside the specification, and the table with the same figures."""
+"""What all charts share: style, inline data, and the table with the same figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

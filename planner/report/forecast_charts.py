@@ -1,4 +1,4 @@
-"""Charts of a forecast: what was and what is expected with its quantiles; errors by how far ahead."""
+"""Charts of a forecast: past and expected demand with quantiles; errors by time ahead."""
 
 from zoneinfo import ZoneInfo
 
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from planner.core.forecast import quantile_name
-from planner.core.forecast.backtest import SERIES, BackTest, Tested
+from planner.core.forecast.backtest import SERIES, BackTest, SeriesResult
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
@@ -16,11 +16,11 @@ _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
 _BANDS = ("#8fb3c4", "#d9dee3")
 _DAYS_SHOWN = 3
 _MOST_POINTS = 2_000
-"""Above this many intervals only every so many-th is drawn."""
+"""Above this many intervals only every nth is drawn."""
 
 
 def forecast_charts(test: BackTest, zone: ZoneInfo) -> list[Chart]:
-    """All charts of a back-test; forecasts of the method that missed the least."""
+    """All charts of a back-test; forecasts are those of the method with the smallest errors."""
     return [ahead_chart(test, zone), error_chart(test)]
 
 
@@ -45,11 +45,11 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
         "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
     if every > 1:
-        description += f" Every {every}th interval is drawn; the table has all."
+        description += f" Every {every}th interval is drawn; the table has every interval."
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChart | alt.FacetChart:
+def _ahead_panel(drawn: pl.DataFrame, each: SeriesResult, title: str) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
@@ -66,7 +66,7 @@ def _ahead_panel(drawn: pl.DataFrame, each: Tested, title: str) -> alt.LayerChar
         .mark_area(interpolate="step-after", color=colour, opacity=1)
         .encode(x=x, y=alt.Y(f"{low}:Q", title=y_title), y2=f"{high}:Q")
         for low, high, known, colour in reaches
-        # a quantile that needs more errors than there are is known nowhere
+        # a quantile that needs more past errors than there are is unknown everywhere
         if known.height
     ]
     long = million.unpivot(list(rates), index="local_time", variable_name="series", value_name="rate")
@@ -116,7 +116,7 @@ def error_chart(test: BackTest) -> Chart:
 
 
 def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
-    """The intervals of the last days and those after them: rates that came, were forecast, and quantiles, tokens/s."""
+    """The intervals of the last days and those after them: actual and forecast rates and quantiles, tokens/s."""
     grid = test.demand.grid
     past = min(grid.count, _DAYS_SHOWN * S_PER_DAY // grid.interval_s)
     starts = grid.end_us + np.arange(-past, test.horizon) * grid.interval_s * US_PER_S

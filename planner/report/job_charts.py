@@ -18,7 +18,7 @@ _MOST_SEGMENTS = 1_500
 """Bars drawn at most: more would blur together, and pages stay small."""
 _MOST_INTERVALS = 1_000
 _LEAST_GPUS = 1e-6
-"""Less is the rounding of a sum, and not drawn."""
+"""Less is a rounding error, and not drawn."""
 
 
 def job_charts(run: RunView, jobs: JobsView) -> list[Chart]:
@@ -27,7 +27,7 @@ def job_charts(run: RunView, jobs: JobsView) -> list[Chart]:
 
 
 def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
-    """A bar per job and time without a break: loading, useful, lost; below it the GPUs of lent nodes by use."""
+    """A bar per job and uninterrupted period: loading, useful, lost; below it the GPUs of lent nodes by use."""
     bars = _bars(jobs.segments)
     x = _time(run)
     color = alt.Color("state:N", scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())))
@@ -59,7 +59,7 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
 
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:
-    """A row per job for people and CSV; times in ISO-8601 with the local offset."""
+    """A row per job, for the page and CSV; times in ISO-8601 with the local offset."""
     what_came_out = (
         "job", "gpus", "status", "deadline_met", "call_backs", "useful_gpu_hours", "lost_gpu_hours",
         "restarting_gpu_hours", "value_usd",
@@ -87,7 +87,7 @@ def _bars(segments: pl.DataFrame) -> pl.DataFrame:
 
 
 def _gpus_by_use(run: RunView, bars: pl.DataFrame) -> pl.DataFrame:
-    """Mean GPUs of lent nodes by what they did, one upon the other, interval by interval, or by hour in long plans."""
+    """Mean GPUs of lent nodes by what they did, stacked, interval by interval, or by hour in long plans."""
     start_us, per_node = _us(run.intervals["interval_start"])[0], run.scenario.fleet.gpus_per_node
     bin_s = run.record.interval_s
     count = run.intervals.height

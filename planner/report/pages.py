@@ -1,4 +1,4 @@
-"""Self-contained pages: templates filled, charts drawn into files, each file whole or not at all."""
+"""Self-contained pages: templates filled, charts drawn into files, each file written atomically."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from planner.errors import PlannerError
-from planner.files import shipped, whole
+from planner.files import atomic_write, shipped
 from planner.report.drawing import Chart
 
 _MOST_TABLE_ROWS = 400
@@ -28,8 +28,8 @@ def write_page(
 ) -> list[Path]:
     """Write a page from a template in reports/, every chart as SVG and PNG, every table as CSV; returns the files.
 
-    context: what the template names beside charts and tables. pictures: whether SVG and PNG are written. Each file
-    appears whole or not at all. Raises PlannerError.
+    context: what the template uses besides charts and tables. pictures: whether SVG and PNG are written. Each file
+    is written atomically. Raises PlannerError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_page(
 
 
 def environment() -> Environment:
-    """What fills the templates in reports/: everything escaped, and nothing left out silently."""
+    """The environment of the templates in reports/: everything is escaped, and a missing value is an error."""
     templates = Environment(
         loader=FileSystemLoader(shipped("reports")),
         autoescape=select_autoescape(default_for_string=True, default=True),
@@ -115,12 +115,12 @@ def _number(value: object) -> str:
 
 
 def _label(column: str) -> str:
-    """A column's name for people."""
+    """A column's name as it is displayed."""
     text = column.replace("_tokens_per_s", " tokens/s").replace("_usd", " (USD)").replace("_", " ")
     return text[0].upper() + text[1:]
 
 
 def _put(path: Path, content: bytes) -> Path:
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(content)
     return path

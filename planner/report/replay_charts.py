@@ -41,10 +41,10 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         )
     description = (
         f"Latency of {replay.summary.completed:,} completed requests: the line is the median, the dark bar reaches "
-        "to the 90th and the light one to the 99th percentile."
+        "the 90th and the light one the 99th percentile."
     )
     return finish_chart(
-        "latency", "What users felt", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
+        "latency", "Latency for users", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
     )
 
 

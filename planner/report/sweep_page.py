@@ -82,7 +82,7 @@ def tornado_chart(sweep: SweepDocument) -> Chart:
 
 
 def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
-    """Which share of the sampled cases stays below a cost and below a shortfall, for every policy."""
+    """The share of the sampled cases at or below a cost and a shortfall, for every policy."""
     names = [each.policy for each in sweep.policies]
     shares = [step / (_POINTS - 1) for step in range(_POINTS)]
     sampled = cases.filter(pl.col("role") == "sample").with_columns(
@@ -104,7 +104,7 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
         .mark_line(strokeWidth=2.5)
         .encode(
             x=alt.X(f"{metric}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=axis)),
-            y=alt.Y("share_of_cases:Q", title="cases at most that", axis=alt.Axis(format=".0%")),
+            y=alt.Y("share_of_cases:Q", title="share of cases at or below", axis=alt.Axis(format=".0%")),
             order="share_of_cases:Q",
             color=alt.Color("series:N", scale=alt.Scale(domain=names, range=_turn(_COLOURS, names))),
             strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=_turn(_DASHES, names))),
@@ -114,7 +114,7 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
     ]
     held = ", ".join(f"{each.policy} {each.attainment.max_shortfall_ratio.ratio:.0%}" for each in sweep.policies)
     description = (
-        f"Share of the {sweep.cases:,} sampled cases whose cost and whose shortfall are at most a value. "
+        f"Share of the {sweep.cases:,} sampled cases with a cost, and with a shortfall, at or below each value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
     return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
@@ -132,7 +132,7 @@ def quantile_table(sweep: SweepDocument) -> pl.DataFrame:
 
 
 def _in_per_cent(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Figures of metrics that are ratios in per cent, named so: tables for people show two decimals."""
+    """Figures with ratios in per cent, named accordingly: displayed tables have two decimals."""
     is_ratio = pl.col("metric").str.ends_with("_ratio")
     factor = pl.when(is_ratio).then(100.0).otherwise(1.0)
     name = pl.col("metric").str.replace("_ratio$", " (%)").str.replace_all("_", " ")
@@ -159,5 +159,5 @@ def _attainment(sweep: SweepDocument) -> pl.DataFrame:
 
 
 def _turn(values: Sequence[T], names: list[str]) -> list[T]:
-    """A value for each name, from the beginning again where there are more names."""
+    """A value for each name, starting again from the first if there are more names."""
     return [values[index % len(values)] for index in range(len(names))]

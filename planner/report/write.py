@@ -31,7 +31,7 @@ class ReportFiles(Document):
 
 
 def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[Path]:
-    """Write the report of a run; returns the files. Each file appears whole or not at all. Raises PlannerError.
+    """Write the report of a run; returns the files. Each file is written atomically. Raises PlannerError.
 
     pictures: whether charts are also written as SVG and PNG.
     """

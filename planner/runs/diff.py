@@ -19,11 +19,11 @@ class RunDifference(Document):
 
     runs: tuple[str, str]
     settings: dict[str, tuple[Any, Any]]
-    """By path of the scenario's field: its value in either run; null where one has no such field."""
+    """By path of the scenario's field: its value in either run; null if one has no such field."""
     figures: dict[str, tuple[Figure, Figure]]
     """By name of the figure: its value in either run."""
     same_intervals: bool
-    """Whether intervals are of one length; others are not compared."""
+    """Whether both runs have intervals of the same length; if not, intervals are not compared."""
     intervals_compared: int
     intervals_with_other_nodes: int
 

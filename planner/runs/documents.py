@@ -23,7 +23,7 @@ class WaterfallStep(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWindowDocument(Document):
-    """A time in which nodes are lent to training without a break."""
+    """An uninterrupted period in which nodes are lent to training."""
 
     start: Time
     end: Time
@@ -66,12 +66,12 @@ class PlanDocument(RunSummary):
     """IANA name of the zone of local times."""
     notes: list[str]
     missed_limits: list[str]
-    """The limits of the scenario that the plan misses; the command exits 3 where there are any."""
+    """The limits of the scenario that the plan misses; the command exits with 3 if there are any."""
     waterfall: list[WaterfallStep]
     """From theoretical to expected revenue."""
     training_windows: list[TrainingWindowDocument]
     jobs: JobsDocument | None
-    """The training jobs; null where the scenario names none."""
+    """The training jobs; null if the scenario names none."""
     hours: list[PlanHour]
 
 

@@ -76,11 +76,11 @@ class RunSummary(RunFigures):
     """Input tokens whose prefix was found in the KV cache."""
     output_tokens: int
     cache_hit_ratio: float | None
-    """Cached over all input tokens; null where there are none."""
+    """Cached over all input tokens; null if there are none."""
     expected_revenue_usd: float
     """Revenue after other price sheets, discounts and unpaid use."""
     margin_ratio: float | None
-    """(revenue - cost) / cost; null where nothing is spent."""
+    """(revenue - cost) / cost; null if nothing is spent."""
     fleet_cost_usd: float
     """Cost of all nodes that are owned."""
     training_cost_usd: float

@@ -1,4 +1,4 @@
-"""The training jobs of a run: rows for the store, and the document for people and programs."""
+"""The training jobs of a run: rows for the store, and the document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class JobsAccount(JobsFigures):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSegmentDocument(Document):
-    """A time in which a job held nodes without a break."""
+    """An uninterrupted period in which a job held nodes."""
 
     start: Time
     end: Time
@@ -70,14 +70,14 @@ class JobSegmentDocument(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class JobDocument(Document):
-    """A training job: what it asked for, held, kept and lost."""
+    """A training job: what it requested, held, kept and lost."""
 
     job: str
     gpus: int
     preemptible: bool
     """Whether inference may take its nodes."""
     release: Time
-    """From when on it may start."""
+    """Earliest start."""
     deadline: Time | None
     first_start: Time | None
     finished: Time | None
@@ -86,13 +86,13 @@ class JobDocument(Document):
     """Null without a deadline, or where the plan ends before it."""
     call_backs: int
     work_gpu_hours: float
-    """Progress that it asks for."""
+    """Progress that it needs to finish."""
     useful_gpu_hours: float
     lost_gpu_hours: float
     restarting_gpu_hours: float
     value_usd: float
     reason: str
-    """Why it is not finished; empty where it is."""
+    """Why it is not finished; empty if it is."""
     segments: list[JobSegmentDocument]
 
 
@@ -199,7 +199,7 @@ def jobs_document(view: JobsView | None, zone: tzinfo) -> JobsDocument | None:
 
 
 def _segments_by_job(segments: pl.DataFrame, zone: tzinfo) -> dict[int, list[JobSegmentDocument]]:
-    """The segments of every job, by its index; rows of their nodes, which stand in order, are summed."""
+    """The segments of every job, by its index; rows of their nodes, which come in order, are summed."""
     by_job: dict[int, list[JobSegmentDocument]] = {}
     for (job, _), nodes in groupby(segments.to_dicts(), itemgetter("job_index", "segment_index")):
         rows = list(nodes)

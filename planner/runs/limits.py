@@ -37,7 +37,7 @@ def limits_missed(scenario: Scenario, figures: PlanFigures) -> list[str]:
 
 
 def check_limits(run: RunView) -> None:
-    """Raises LimitMissed where a run misses a limit that its scenario states."""
+    """Raises LimitMissed if a run misses a limit that its scenario states."""
     missed = missed_limits(run)
     if missed:
         raise LimitMissed("; ".join(missed) + "; change the plan, or the limit")

@@ -1,4 +1,4 @@
-"""Times for people."""
+"""Times as local text."""
 
 from datetime import datetime, tzinfo
 

@@ -12,7 +12,7 @@ from planner.trace.stored import TraceInfo
 
 @dataclass(frozen=True)
 class Input:
-    """A number that a plan depends on and that stands in no scenario field. kind: as in Scenario.provenance."""
+    """A number that a plan depends on and that is not a scenario field. kind: as in Scenario.provenance."""
 
     name: str
     value: str
@@ -24,7 +24,7 @@ class Input:
 class PlanOutcome:
     """A finished plan, before it is stored. demand_source: what the policy saw, or none.
 
-    jobs: None where the scenario names no training jobs.
+    jobs: None if the scenario names no training jobs.
     """
 
     scenario: Scenario

@@ -1,4 +1,4 @@
-"""Stored runs, read whole."""
+"""Reading stored runs."""
 
 import json
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ReplayView:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A stored run, read whole.
+    """A stored run with all its rows.
 
     Attributes:
         record: The row of the run, with its scenario as JSON.
@@ -37,7 +37,7 @@ class RunView:
         waterfall: The steps from theoretical to expected revenue, USD.
         training: A row per training window: start, end, nodes, node-hours.
         replay: What a replay measured; None for a run that is a plan only.
-        jobs: The training jobs; None where the scenario names none.
+        jobs: The training jobs; None if the scenario names none.
     """
 
     record: RunRecord
@@ -51,12 +51,12 @@ class RunView:
 
     @cached_property
     def scenario(self) -> Scenario:
-        """The scenario of the run. Raises RunError where another version stored it with other fields."""
+        """The scenario of the run. Raises RunError if another version stored it with other fields."""
         try:
             return stored_scenario(self.record.settings)
         except ScenarioError as error:
             raise RunError(
-                f"{self.record.run_id} was stored by another version of planner, with other settings; plan again"
+                f"{self.record.run_id} was stored by another version of planner, with other settings; plan it again"
             ) from error
 
     @property
@@ -77,7 +77,7 @@ def load_run(store: Store, run_id: str | None = None) -> RunView:
 
     Raises:
         RunError: There is no such run, or none at all.
-        StoreError: The store is missing, in use, or not one of ours.
+        StoreError: The store is missing, in use, or not a planner store.
     """
     with store.read() as session:
         return read_run(session, run_id)

@@ -1,4 +1,4 @@
-"""What every settings model is made of: frozen closed models, kinds of numbers and names, windows of the day."""
+"""The parts of every settings model: frozen closed models, kinds of numbers and names, daily windows."""
 
 from datetime import time
 from functools import cache
@@ -20,7 +20,7 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 
 
 class Closed(BaseModel):
-    """Frozen, and closed to fields it does not know."""
+    """A frozen model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -60,7 +60,7 @@ def parse_day_window(text: str) -> DayWindow:
     except ValueError as error:
         raise ValueError(f'"{text}" is not a daily window; write HH:MM-HH:MM, for example 08:30-24:00') from error
     if start == end:
-        raise ValueError(f'"{text}" is empty; for all day write 00:00-24:00')
+        raise ValueError(f'"{text}" is an empty window; for all day write 00:00-24:00')
     return DayWindow(start_minute=start, end_minute=end)
 
 
@@ -82,8 +82,8 @@ def minute_of_day(text: str) -> int:
     return hour * 60 + minute
 
 
-def known_zone(name: str) -> str:
-    """The name of a time zone, as it is.
+def valid_zone(name: str) -> str:
+    """Check the name of a time zone, and return it.
 
     Args:
         name: IANA name, for example "Asia/Shanghai".

@@ -1,4 +1,4 @@
-"""The settings of money and service levels: what a GPU costs, what tokens earn, what a plan has to hold."""
+"""The settings of money and service levels: what a GPU costs, what tokens earn, which limits a plan has to meet."""
 
 from typing import Annotated
 
@@ -25,19 +25,19 @@ class EconomicsSettings(Closed):
     unpaid_share: Share
     """Share of the traffic that nobody pays for, 0 to 1: free web and app use."""
     training_rate_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """What training is charged per node-hour, over what the node-hour costs, a ratio."""
+    """Charge to training per node-hour, as a ratio to the cost of the node-hour."""
     budget_usd: PositiveFloat | None = None
-    """Most that inference may cost over the plan, USD; above it the plan exits 3. Left out: no limit."""
+    """Maximum cost of inference over the plan, USD; above it the plan exits 3. Left out: no limit."""
 
 
 class SloSettings(Closed):
-    """Limits a plan has to hold; a plan that misses one exits 3."""
+    """Limits that a plan has to meet; a plan that misses one exits 3."""
 
     max_shortfall_ratio: Share
-    """Most tokens demanded beyond the capacity, as a share of all tokens, 0 to 1."""
+    """Maximum of the tokens demanded beyond the capacity, as a share of all tokens, 0 to 1."""
     ttft_ms: PositiveFloat
     """Target time to the first token in ms, queueing included; attainment is reported by replays."""
     tpot_ms: PositiveFloat
     """Target time per output token in ms; modelled decode capacity is that of the largest batch that meets it."""
     min_attainment: Share | None = None
-    """Least share of requests within both targets, 0 to 1; a replay below it exits 3. Left out: none is asked for."""
+    """Minimum share of requests within both targets, 0 to 1; a replay below it exits 3. Left out: not checked."""

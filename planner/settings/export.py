@@ -13,7 +13,7 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
 
 
 class ExportSettings(Closed):
-    """What runs the cluster: the workloads behind the units, and how a schedule reaches them."""
+    """The workloads behind the units, and how a schedule reaches them."""
 
     namespace: str
     """Kubernetes namespace of the workloads; with aws_service ecs, the cluster."""
@@ -28,9 +28,9 @@ class ExportSettings(Closed):
     kubectl_image: str
     """Container image with kubectl, for CronJobs; within one minor version of the cluster."""
     aws_service: Literal["ec2", "ecs"]
-    """Whose scheduled actions: EC2 Auto Scaling groups of nodes, or ECS services whose tasks are units."""
+    """Target of AWS scheduled actions: EC2 Auto Scaling groups of nodes, or ECS services whose tasks are units."""
     slurm_partition: str
-    """Slurm partition that training reserves nodes of."""
+    """Slurm partition in which training reserves nodes."""
     slurm_account: str
     """Slurm account that may use the reserved nodes."""
 

@@ -28,7 +28,7 @@ class UnitCounts(Closed):
 
 
 class EngineSettings(Closed):
-    """What serves, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
+    """The engine, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
 
     hardware: str
     """Kind of node that the model computes with: a built-in name or the path of a TOML file."""
@@ -39,7 +39,7 @@ class EngineSettings(Closed):
     kv: CacheDtype
     """Number format of the KV cache."""
     redundant_experts: Count
-    """Further copies of routed experts in each unit."""
+    """Redundant copies of routed experts in each unit."""
     tensor_parallel: PositiveCount
     """GPUs that share attention and dense layers."""
     rows_per_stream: Annotated[float, Field(ge=1, le=2)]
@@ -47,23 +47,23 @@ class EngineSettings(Closed):
     accepted: Annotated[float, Field(ge=1, le=2)]
     """Tokens that a stream gains per step, 1 to 2: above 1 with a draft token."""
     overlap: Overlap
-    """Two micro-batches that overlap computing and exchange: on, off, or what is faster at each batch."""
+    """Two micro-batches that overlap computing and exchange: on, off, or whichever is faster at each batch."""
     reserve_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Memory per GPU that is neither weights nor KV cache, GB."""
     block_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
-    """Tokens of a KV page; 1 for none."""
+    """Tokens of a KV page; 1 for no paging."""
     balancer: str
-    """Who sends requests to GPUs; how far their KV is out of balance was measured for each."""
+    """Balancer that sends requests to GPUs; the KV imbalance of each was measured."""
     kv_imbalance: Annotated[float, Field(ge=1, le=1000)] | None = None
-    """Largest over mean of GPUs' KV, their streams then being even; left out: both as measured for the balancer."""
+    """Largest over mean KV of the GPUs, with even streams; left out: both as measured for the balancer."""
     expert_imbalance: Annotated[float, Field(ge=1, le=1000)]
-    """Largest over mean of the tokens that GPUs' experts get, at least 1."""
+    """Largest over mean of the tokens that the GPUs' experts get, at least 1."""
     dispatch_imbalance: Annotated[float, Field(ge=1, le=1000)]
-    """Largest over mean of what GPUs with as many streams send; times the streams' imbalance, measured per balancer."""
+    """Largest over mean of what GPUs with equal streams send; multiplied by the measured imbalance of streams."""
     prefill_balance: Annotated[float, Field(ge=0.001, le=1)]
     """Share of the balanced prefill rate that the fleet reaches, 0.001 to 1."""
     prefill_utilisation: Annotated[float, Field(ge=0.001, le=1)]
-    """Free factor: the use of the modelled prefill rate that plans count on. A replay takes the whole rate."""
+    """Free factor: the share of the modelled prefill rate that plans count on. A replay uses the full rate."""
     calibration: str | None = None
     """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""
 
@@ -84,15 +84,15 @@ class FleetSettings(Closed):
     decode: UnitSettings
     """The decode unit."""
     base: UnitCounts
-    """Units that a serving fleet cannot do without."""
+    """The fewest units that a fleet serves with."""
     step: UnitCounts
     """Units that scale together: one scaling step."""
     start_up_s: Count
-    """Seconds from joining inference until a unit serves: weights, warm-up."""
+    """Seconds from joining inference until a unit serves: loading weights, warm-up."""
     drain_deadline_s: Count
     """Seconds that a leaving unit may take to finish its streams before they are handed over."""
     engine: EngineSettings
-    """What serves, where capacity is modelled."""
+    """The serving engine, where capacity is modelled."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -105,5 +105,5 @@ class FleetSettings(Closed):
                 "raise nodes, or lower base.prefill or base.decode"
             )
         if self.step.prefill + self.step.decode < 1:
-            raise ValueError("step holds no unit; give step.prefill or step.decode at least 1")
+            raise ValueError("step has no unit; set step.prefill or step.decode to at least 1")
         return self

@@ -11,7 +11,7 @@ class Kernels(Closed):
     """What kernels reach on a GPU. Decimal units: 1 TB is 1e12 bytes."""
 
     dtype: Literal["bf16", "fp8"]
-    """Number format that the two matrix-product rates hold for; others scale with the dense peak."""
+    """Number format of the two matrix-product rates; other formats scale with the dense peak."""
     gemm_tb_s: PositiveFloat
     """Weights read by matrix products of few rows, TB/s."""
     gemm_tflops: PositiveFloat
@@ -54,7 +54,7 @@ class Hardware(Closed):
     usd_per_gpu_hour: PositiveFloat
     """Price of one GPU for an hour, USD."""
     dense_tflops: dict[str, PositiveFloat]
-    """Peak without sparsity by number format, TFLOP/s; bf16 is always there."""
+    """Peak without sparsity by number format, TFLOP/s; bf16 is required."""
     kernels: Kernels
     """What kernels reach on one GPU."""
     provenance: dict[str, str]

@@ -1,4 +1,4 @@
-"""Measured and simulated numbers that the capacity model is held against, or that it takes over."""
+"""Measured and simulated numbers that the capacity model is checked against, or uses."""
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ class DecodePoint(Closed):
     expert_parallel: PositiveCount
     """GPUs that share the experts: one unit."""
     redundant_experts: Count
-    """Further copies of routed experts in the unit."""
+    """Redundant copies of routed experts in the unit."""
     rows_per_stream: PositiveFloat
     """Tokens computed per stream and step."""
     overlap: bool
@@ -56,7 +56,7 @@ class PrefillPoint(Closed):
     expert_parallel: PositiveCount
     """GPUs that share the experts: one unit."""
     redundant_experts: Count
-    """Further copies of routed experts in the unit."""
+    """Redundant copies of routed experts in the unit."""
     tokens_per_s_per_node: PositiveFloat
     """Input tokens per second and node."""
 
@@ -116,7 +116,7 @@ class BalancerRows(Closed):
 
 
 class CalibrationFile(Closed):
-    """What `planner capacity fit` writes: fitted overheads, where they hold, and how well they meet the points."""
+    """What `planner capacity fit` writes: fitted overheads, their valid range, and how well they fit the points."""
 
     model: str
     """Model that was measured."""
@@ -131,7 +131,7 @@ class CalibrationFile(Closed):
     tensor_parallel: PositiveCount
     """GPUs that shared attention and dense layers."""
     redundant_experts: Count
-    """Further copies of routed experts in the unit."""
+    """Redundant copies of routed experts in the unit."""
     points: PositiveCount
     """Measurements that were fitted."""
     source: str
@@ -141,7 +141,7 @@ class CalibrationFile(Closed):
     left_out_rms: float = Field(ge=0)
     """The same where each point is predicted from a fit to the others, a ratio."""
     kernel_factor: float = Field(ge=0)
-    """Fitted time of kernels over what the catalogue's speeds give, a ratio."""
+    """Fitted time of kernels over that from the catalogue's speeds, a ratio."""
     layer_us: float = Field(ge=0)
     """Fitted overhead per layer and micro-batch, microseconds."""
     row_us: float = Field(ge=0)

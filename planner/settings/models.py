@@ -15,9 +15,9 @@ class LatentAttention(Closed):
     heads: PositiveCount
     """Attention heads."""
     query_rank: PositiveCount
-    """Values that queries are compressed to."""
+    """Rank of compressed queries, values."""
     kv_rank: PositiveCount
-    """Values per token that keys and values are compressed to in the cache, the rotary part left out."""
+    """Rank of compressed keys and values in the cache, values per token, the rotary part left out."""
     rope_head: PositiveCount
     """Values of a head's query and key with rotary position."""
     nope_head: PositiveCount
@@ -76,7 +76,7 @@ class Serving(Closed):
     decode_gpus: PositiveCount
     """GPUs of a decode unit."""
     redundant_experts: Count
-    """Further copies of routed experts in each unit."""
+    """Redundant copies of routed experts in each unit."""
     tensor_parallel: PositiveCount
     """GPUs that share attention and dense layers."""
 
@@ -91,7 +91,7 @@ class Model(Closed):
     source: str
     """Where the dimensions come from."""
     hidden: PositiveCount
-    """Values of a token between layers."""
+    """Hidden size: values of a token between layers."""
     layers: PositiveCount
     """Transformer layers, dense ones included."""
     dense_layers: Count
@@ -99,9 +99,9 @@ class Model(Closed):
     dense_width: Count = 0
     """Feed-forward width of the dense layers, values."""
     vocabulary: PositiveCount
-    """Tokens of the vocabulary."""
+    """Tokens in the vocabulary."""
     tied_embeddings: bool = False
-    """Whether the output head is the embedding."""
+    """Whether the output head shares the embedding's weights."""
     weight_dtype: WeightDtype
     """Number format that the weights are published in."""
     attention: Annotated[LatentAttention | GroupedAttention, Field(discriminator="kind")]
@@ -114,9 +114,9 @@ class Model(Closed):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.dense_layers > self.layers:
-            raise ValueError(f"{self.dense_layers} dense layers of {self.layers}; lower dense_layers")
+            raise ValueError(f"{self.dense_layers} dense layers of {self.layers} in all; lower dense_layers")
         if self.experts is None and self.dense_layers < self.layers:
-            raise ValueError("has layers without a dense feed-forward and no [experts]; add the table")
+            raise ValueError("has layers without a dense feed-forward but no [experts]; add the table")
         if self.dense_layers and not self.dense_width:
-            raise ValueError("has dense layers and no dense_width; add it")
+            raise ValueError("has dense layers but no dense_width; add it")
         return self

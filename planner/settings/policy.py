@@ -34,16 +34,16 @@ def parse_days(text: str) -> frozenset[int]:
 
 
 class NodeBounds(Closed):
-    """Least and most nodes of inference in a window of some weekdays."""
+    """Minimum and maximum nodes of inference in a window of some weekdays."""
 
     days: str = "mon-sun"
     """Weekdays, for example mon-fri or sat,sun."""
     window: str = "00:00-24:00"
     """Local time, HH:MM-HH:MM; over midnight it belongs to the day on which it begins."""
     floor_nodes: Count = 0
-    """Least nodes; rounded up to whole scaling steps."""
+    """Minimum nodes; rounded up to whole scaling steps."""
     ceiling_nodes: PositiveCount | None = None
-    """Most nodes; rounded down to whole scaling steps. Left out: no limit."""
+    """Maximum nodes; rounded down to whole scaling steps. Left out: no limit."""
 
     @field_validator("days")
     @classmethod
@@ -61,7 +61,7 @@ class NodeBounds(Closed):
     def _ordered(self) -> Self:
         if self.ceiling_nodes is not None and self.ceiling_nodes < self.floor_nodes:
             raise ValueError(
-                f"floor_nodes is {self.floor_nodes} and ceiling_nodes {self.ceiling_nodes}; exchange or correct them"
+                f"floor_nodes is {self.floor_nodes} and ceiling_nodes is {self.ceiling_nodes}; swap or correct them"
             )
         return self
 
@@ -72,7 +72,7 @@ class Holiday(Closed):
     day: date
     """The date, local."""
     follows: str
-    """The weekday whose bounds hold, for example sun."""
+    """The weekday whose bounds apply, for example sun."""
 
     @field_validator("follows")
     @classmethod
@@ -83,7 +83,7 @@ class Holiday(Closed):
 
 
 class PolicySettings(Closed):
-    """How units are decided. Every policy reads the fields it knows; the last group holds around any policy."""
+    """How units are decided. Each policy reads its own fields; the last group applies to any policy."""
 
     name: str
     """The policy: night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle."""
@@ -104,19 +104,19 @@ class PolicySettings(Closed):
     """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
     or prefill_units and decode_units."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Reactive gives units up only as far as use stays this share below the target utilisation: its hysteresis."""
+    """Reactive gives up units only while use stays this share below the target utilisation: its hysteresis."""
     up_cooldown_s: Count = 0
     """Seconds within which reactive adds no units after having added some."""
     down_cooldown_s: Count = 300
     """Seconds within which reactive gives up no units after any change."""
     most_steps_up: PositiveCount | None = None
-    """Most scaling steps that reactive adds in an interval; left out: no limit."""
+    """Maximum scaling steps that reactive adds in an interval; left out: no limit."""
     most_steps_down: PositiveCount | None = None
-    """Most scaling steps that reactive gives up in an interval; left out: no limit."""
+    """Maximum scaling steps that reactive gives up in an interval; left out: no limit."""
     lead_s: Count = 0
-    """Seconds ahead that predictive covers the demand, on top of the start-up of a unit."""
+    """Seconds ahead for which predictive covers the demand, on top of the start-up of a unit."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Quantile of a forecast that a policy sees; other demand sources tell one figure and have none."""
+    """Quantile of a forecast that a policy sees; other demand sources have a single figure and no quantiles."""
     inside: str = "reactive"
     """The policy inside the bounds of scheduled-bounds."""
     bounds: tuple[NodeBounds, ...] = ()
@@ -124,17 +124,17 @@ class PolicySettings(Closed):
     holidays: tuple[Holiday, ...] = ()
     """Dates that follow another weekday's bounds: tables of day and follows."""
     min_up_s: Count = 0
-    """Around any policy: least seconds that units stay once some of their role have joined."""
+    """With any policy: minimum seconds that units stay once some of their role have joined."""
     min_down_s: Count = 0
-    """Around any policy: seconds within which no units join after others of their role have left."""
+    """With any policy: seconds within which no units join after others of their role have left."""
     ramp_nodes: PositiveCount | None = None
-    """Around any policy: most nodes that join or leave at once, in whole scaling steps; left out: no limit."""
+    """With any policy: maximum nodes that join or leave at once, in whole scaling steps; left out: no limit."""
     spare_prefill_units: Count = 0
-    """Around any policy: prefill units on top, so that as many may fail."""
+    """With any policy: spare prefill units, so that as many may fail."""
     spare_decode_units: Count = 0
-    """Around any policy: decode units on top, so that as many may fail."""
+    """With any policy: spare decode units, so that as many may fail."""
     survivor_utilisation: Annotated[Share, Field(gt=0)] | None = None
-    """Around any policy: most use of the units that stay when others leave, under the observed and the visible
+    """With any policy: maximum use of the units that stay when others leave, under the observed and the visible
     demand; left out: not checked."""
 
     @field_validator("day_window")

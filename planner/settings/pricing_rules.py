@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import WEEKDAYS, Closed, DayWindow, Share, Weekday, known_zone, parse_day_window
+from planner.settings.closed import WEEKDAYS, Closed, DayWindow, Share, Weekday, parse_day_window, valid_zone
 from planner.settings.sheets import Kind
 
 Utilisation = Literal["load-over-peak", "nodes-over-fleet", "load-per-node"]
@@ -23,7 +23,7 @@ class PriceWindow(Closed):
     weekdays: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
     """Days on which the window begins."""
     price_ratio: PriceRatio
-    """Price over the list price, above 0 to 100."""
+    """Price as a multiple of the list price, above 0 to 100."""
 
     @field_validator("window")
     @classmethod
@@ -45,12 +45,12 @@ class PriceWindow(Closed):
 
 
 class UtilisationStep(Closed):
-    """A price from some utilisation on."""
+    """A price from a given utilisation upwards."""
 
     from_utilisation: Share
-    """Utilisation, 0 to 1, from which the price holds."""
+    """Utilisation, 0 to 1, from which the price applies."""
     price_ratio: PriceRatio
-    """Price over the list price."""
+    """Price as a multiple of the list price."""
 
 
 class PricingRule(Closed):
@@ -79,7 +79,7 @@ class PricingRule(Closed):
     utilisation: Utilisation | None = None
     """What the steps mean by utilisation; left out: load-over-peak, unless the command says otherwise."""
     ramp: Share = 0.0
-    """Width of utilisation, half of it on either side of a step, over which the price moves in a straight line
+    """Width of the utilisation range, half on either side of a step, over which the price changes linearly
     instead of jumping."""
     what_if: str | None = None
     """Claim that the rule was part of: the name of a what-if preset."""
@@ -87,7 +87,7 @@ class PricingRule(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @field_validator("windows")
     @classmethod
@@ -116,9 +116,10 @@ class PricingRule(Closed):
         needs = {"time": "windows", "utilisation": "steps"}.get(self.kind)
         for field in ("windows", "steps"):
             if (field == needs) != bool(getattr(self, field)):
-                raise ValueError(f"kind {self.kind} {'needs' if field == needs else 'has no'} {field}; correct either")
+                what = f"kind {self.kind} {'needs' if field == needs else 'has no'} {field}"
+                raise ValueError(f"{what}; correct the kind or {field}")
         if self.kind != "utilisation" and (self.ramp or self.utilisation):
-            raise ValueError(f"kind {self.kind} does not look at utilisation; leave out utilisation and ramp")
+            raise ValueError(f"kind {self.kind} does not depend on utilisation; remove utilisation and ramp")
         starts = [step.from_utilisation for step in self.steps[1:]]
         bounds = zip(
             [0.0, *(start + self.ramp / 2 for start in starts)],
@@ -126,5 +127,5 @@ class PricingRule(Closed):
             strict=False,
         )
         if self.ramp and any(above < below - 1e-12 for below, above in bounds):
-            raise ValueError(f"ramps of {self.ramp:g} run into one another, or below 0; make ramp smaller")
+            raise ValueError(f"ramps of {self.ramp:g} overlap, or reach below 0; make ramp smaller")
         return self

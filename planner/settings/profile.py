@@ -1,15 +1,15 @@
-"""Load profiles as data: what a day holds, how its load moves, what requests look like, what was published of it."""
+"""Load profiles as data: a day's totals, its hourly load, its requests, and what was published about it."""
 
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, known_zone
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, valid_zone
 from planner.units import S_PER_HOUR
 
 
 class Totals(Closed):
-    """What one day holds."""
+    """The totals of one day."""
 
     requests: PositiveCount
     """Requests."""
@@ -39,7 +39,7 @@ class Shape(Closed):
 
 
 class Lognormal(Closed):
-    """A lognormal length, cut at max; mu and sigma are of the natural logarithm of tokens."""
+    """A lognormal length, truncated at max; mu and sigma are of the natural logarithm of tokens."""
 
     mu: Annotated[float, Field(allow_inf_nan=False)]
     """Mean of the logarithm."""
@@ -76,12 +76,12 @@ class Population(Closed):
 
 
 class Published(Closed):
-    """What was published of a day's outcome."""
+    """What was published about a day's outcome."""
 
     nodes_file: str
     """CSV with interval_start and inference_nodes, beside the profile."""
     peak_nodes: PositiveCount
-    """Most nodes of inference."""
+    """Peak nodes of inference."""
     mean_nodes: PositiveFloat
     """Mean nodes of inference."""
     cost_usd: PositiveFloat
@@ -120,24 +120,24 @@ class ProfileFile(Closed):
     timezone: str
     """IANA zone of local times."""
     start: AwareDatetime
-    """Start of the day, with offset."""
+    """Start of the day, with its offset."""
     cell_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
-    """Seconds of a cell of even load: whole minutes that divide an hour."""
+    """Seconds of a cell of constant load: whole minutes that divide an hour."""
     totals: Totals
-    """What the day holds."""
+    """Totals of the day."""
     shape: Shape
-    """How its load moves from hour to hour."""
+    """How its load changes from hour to hour."""
     population: Population
-    """What single requests look like."""
+    """What individual requests look like."""
     published: Published | None = None
-    """What was published of the day's outcome; left out: nothing."""
+    """What was published about the day's outcome; left out: nothing."""
     provenance: dict[str, str]
     """Where each value comes from, by field: "kind: source"."""
 
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @field_validator("cell_s")
     @classmethod

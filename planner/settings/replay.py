@@ -16,11 +16,11 @@ class ReplaySettings(Closed):
     """How every request is replayed: balancers, queues, and what is simulated around the counted window."""
 
     prefill_balancer: BalancerName
-    """Who sends requests to prefill units."""
+    """Balancer that sends requests to prefill units."""
     decode_balancer: BalancerName
-    """Who sends requests to decode units; they keep no prefixes, so not prefix-aware."""
+    """Balancer that sends requests to decode units; they keep no prefixes, so not prefix-aware."""
     ranks: Literal["measured", "exact"]
-    """Whether the GPUs of a decode unit enter by the measured imbalance, or are kept one by one."""
+    """Whether the GPUs of a decode unit are modelled by the measured imbalance, or simulated one by one."""
     queue_mode: QueueMode
     """When a prefill pass starts: at once, after a collection window, or with a batch by queue depth."""
     window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -28,22 +28,22 @@ class ReplaySettings(Closed):
     depth_rules: str
     """Largest passes of mode depth, waiting:requests, ascending from 0 waiting, for example 0:4,10:16,50:32."""
     pass_tokens_per_gpu: PositiveCount
-    """Tokens of a prefill pass at most, per GPU of the unit."""
+    """Maximum tokens of a prefill pass, per GPU of the unit."""
     chunk_tokens: PositiveCount
-    """Tokens of one prompt in a pass at most; the rest goes on in the next."""
+    """Maximum tokens of one prompt in a pass; the rest continues in the next."""
     queue_limit: Count
     """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
     timeout_s: PositiveFloat | None = None
     """Longest wait until prefill begins, seconds; beyond it a request is rejected. Left out: no limit."""
     retries: Annotated[int, Field(ge=0, le=1000)]
-    """How often a rejected request comes again; 0 for never."""
+    """How often a rejected request is retried; 0 for never."""
     retry_after_s: PositiveFloat
-    """Seconds after its rejection until it comes again."""
+    """Seconds between a rejection and the retry."""
     hits: Literal["trace", "routed"]
     """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
     have, with room for all; for traces with prefix blocks."""
     warm_up_s: Annotated[int, Field(ge=1800)]
-    """Seconds simulated before the counted window, at least 1800, so that an empty start flatters nothing."""
+    """Seconds simulated before the counted window, at least 1800, so that the empty start flatters no result."""
     cool_down_s: Count
     """Seconds simulated after the counted window, so that its long streams end under load."""
     seed: Count
@@ -53,7 +53,7 @@ class ReplaySettings(Closed):
     @classmethod
     def _without_prefixes(cls, name: BalancerName) -> BalancerName:
         if name == "prefix-aware":
-            raise ValueError("decode units keep no prefixes to be aware of; take two-key or another balancer")
+            raise ValueError("decode units keep no prefixes; use two-key or another balancer")
         return name
 
     @field_validator("depth_rules")
@@ -75,10 +75,10 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
         text: waiting:requests pairs, ascending from 0 waiting, for example "0:4,10:16,50:32".
 
     Returns:
-        Pairs of waiting requests from which a rule holds, and requests of the largest pass.
+        Pairs of the waiting requests from which a rule applies, and the requests of its largest pass.
 
     Raises:
-        ValueError: the text is not such pairs, they do not ascend from 0, or a pass holds no request.
+        ValueError: the text is not such pairs, they do not ascend from 0, or a pass has no request.
     """
     try:
         rules = tuple((int(depth), int(batch)) for depth, batch in (part.split(":") for part in text.split(",")))
@@ -93,11 +93,11 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
 
 
 class FailureSettings(Closed):
-    """How often nodes fail in a replay, and how long their unit is gone; a node takes its whole unit down."""
+    """How often nodes fail in a replay, and how long their unit is down; a node takes its whole unit down."""
 
     per_node_per_day: Annotated[float, Field(ge=0, le=1000)] | None = None
     """Failures of a serving node per day: 24 over its MTBF in hours. Left out: none in replays."""
     repair_s: Count
-    """Seconds from a failure until the unit's nodes are whole again, repaired or replaced; then the unit starts up."""
+    """Seconds from a failure until the unit's nodes are repaired or replaced; then the unit starts up."""
     seed: Count
     """Seed of the failures."""

@@ -1,7 +1,7 @@
 """The settings of a plan: frozen, closed models, one per stage. A misspelt field fails instead of being ignored.
 
-The numbers of the built-in scenarios stand in `planner/catalogue/data/scenarios/*.toml`, each with its provenance;
-the models hold types, limits and meanings only. This module is their face: what is exported here is imported from here.
+The numbers of the built-in scenarios are in `planner/catalogue/data/scenarios/*.toml`, each with its provenance;
+the models have types, limits and meanings only. Import what this module exports from here.
 """
 
 from datetime import datetime
@@ -18,8 +18,8 @@ from planner.settings.closed import PositiveCount as PositiveCount
 from planner.settings.closed import PositiveFloat as PositiveFloat
 from planner.settings.closed import Share as Share
 from planner.settings.closed import WeightDtype as WeightDtype
-from planner.settings.closed import known_zone as known_zone
 from planner.settings.closed import parse_day_window as parse_day_window
+from planner.settings.closed import valid_zone as valid_zone
 from planner.settings.economics import EconomicsSettings as EconomicsSettings
 from planner.settings.economics import SloSettings as SloSettings
 from planner.settings.export import ExportSettings as ExportSettings
@@ -46,7 +46,7 @@ class Scenario(Closed):
     unit and meaning below it, and its source in `provenance`.
 
     Raises:
-        pydantic.ValidationError: a field is unknown, has a value out of its limits, or contradicts another; it lists
+        pydantic.ValidationError: a field is unknown, has a value out of range, or contradicts another; it lists
             all such problems.
     """
 
@@ -77,9 +77,9 @@ class Scenario(Closed):
     economics: EconomicsSettings
     """What a GPU costs and what tokens earn."""
     slo: SloSettings
-    """Limits that a plan has to hold."""
+    """Limits that a plan has to meet."""
     export: ExportSettings
-    """How a schedule reaches what runs the cluster."""
+    """How a schedule reaches the cluster."""
     sweep: SweepSettings
     """What `planner sweep` varies."""
     provenance: dict[str, str] = Field(default_factory=dict)
@@ -88,7 +88,7 @@ class Scenario(Closed):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        return known_zone(name)
+        return valid_zone(name)
 
     @model_validator(mode="after")
     def _floor_fits(self) -> Self:

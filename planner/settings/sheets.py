@@ -35,9 +35,9 @@ class OffPeak(Closed):
     window_utc: str
     """Window in UTC, HH:MM-HH:MM."""
     price_ratio: Share
-    """Price inside the window over the list price, 0 to 1."""
+    """Price inside the window as a share of the list price, 0 to 1."""
     from_date: date
-    """First UTC date on which the discount holds."""
+    """First UTC date on which the discount applies."""
 
     @field_validator("window_utc")
     @classmethod

@@ -15,11 +15,11 @@ class SweepRange(Closed):
     path: str
     """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour or nodes_down_ratio."""
     law: Law = "uniform"
-    """How likely its values are; triangular has its top at the scenario's own value."""
+    """Distribution of its values; triangular has its mode at the scenario's own value."""
     low: Annotated[float, Field(allow_inf_nan=False)]
-    """Least value."""
+    """Lowest value."""
     high: Annotated[float, Field(allow_inf_nan=False)]
-    """Largest value."""
+    """Highest value."""
     relative: bool = False
     """Whether low and high are multiples of the scenario's own value."""
     provenance: str
@@ -30,7 +30,7 @@ class SweepRange(Closed):
     def _stated(cls, text: str) -> str:
         kinds = ("published", "computed", "fitted", "inferred", "assumed", "set")
         if not text.startswith(tuple(f"{kind}: " for kind in kinds)):
-            raise ValueError(f'"{text}" does not begin with one of {", ".join(kinds)} and a colon; say what it is')
+            raise ValueError(f'"{text}" does not begin with one of {", ".join(kinds)} and a colon; state its kind')
         return text
 
     @model_validator(mode="after")

@@ -61,7 +61,7 @@ class TraceSettings(Closed):
         if self.name is None and self.profile is None:
             raise ValueError("neither name nor profile is given; give one of them")
         if self.start_at and self.end_at and self.start_at >= self.end_at:
-            raise ValueError("start_at is not before end_at; exchange them")
+            raise ValueError("start_at is not before end_at; swap them")
         return self
 
     @property

@@ -17,7 +17,7 @@ class TrainingSettings(Closed):
     min_window_s: Count
     """Nodes that are free for fewer seconds than this stay idle."""
     max_nodes: Count | None = None
-    """Most nodes that training can use at a time; left out: no limit."""
+    """Maximum nodes that training can use at a time; left out: no limit."""
     jobs: str | None = None
     """Jobs to place on the lent nodes: the name of a built-in list or the path of a TOML file; left out: none."""
     placement: Placement = "first-fit"

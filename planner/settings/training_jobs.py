@@ -12,21 +12,21 @@ Moment = float | str
 """Hours from the plan's start, or a local wall-clock time HH:MM."""
 
 _MOST_HOURS = 100_000
-"""Eleven years: longer is a slip of the pen."""
+"""Eleven years: a longer time is a typing error."""
 _MOST_USD = 1_000_000
 
 
 class TrainingJob(Closed):
-    """One training job; a daily one comes anew every day of the plan."""
+    """One training job; a daily one recurs every day of the plan."""
 
     name: Annotated[str, Field(min_length=1)]
     """Unique in its list."""
     gpus: PositiveCount
-    """GPUs that it holds while it runs: a part of one node, or whole nodes."""
+    """GPUs that it holds while it runs: part of one node, or whole nodes."""
     hours: Annotated[float, Field(gt=0, le=_MOST_HOURS)]
     """Hours of progress on that many GPUs until it is done; loading comes on top."""
     checkpoint_s: PositiveCount | None = None
-    """Seconds of progress between checkpoints; left out: none, and a job that is called back begins anew."""
+    """Seconds of progress between checkpoints; left out: none, and a job that is called back starts over."""
     restart_s: Count | None = None
     """Seconds of loading at every start, the first included; left out: training.restore_s."""
     preemptible: bool = True
@@ -36,7 +36,7 @@ class TrainingJob(Closed):
     deadline: Moment | None = None
     """When it should be done: the next such local time after its start, or hours from the plan's start."""
     daily: bool = False
-    """Whether it comes again every day."""
+    """Whether it recurs every day."""
     usd_per_node_hour: Annotated[float, Field(ge=0, le=_MOST_USD)] = 0.0
     """Worth of a node-hour of its progress, USD, where it has no deadline or meets it."""
     provenance: dict[str, str] = Field(default_factory=dict)
@@ -76,8 +76,8 @@ class TrainingJob(Closed):
     def _in_order(self) -> Self:
         if self.start is not None and self.deadline is not None and type(self.start) is not type(self.deadline):
             raise ValueError(
-                f'job "{self.name}": one of start and deadline is a local time and the other a number of hours; '
-                "give both in the same way"
+                f'job "{self.name}": one of start and deadline is a local time and the other is a number of hours; '
+                "write both in the same way"
             )
         if isinstance(self.deadline, float) and self.deadline <= float(self.start or 0):
             raise ValueError(
@@ -105,5 +105,5 @@ class JobList(Closed):
     def _names_differ(self) -> Self:
         twice = [name for name, count in Counter(job.name for job in self.job).items() if count > 1]
         if twice:
-            raise ValueError(f'job "{twice[0]}" is there more than once; give each a name of its own')
+            raise ValueError(f'job "{twice[0]}" is listed more than once; give each job its own name')
         return self

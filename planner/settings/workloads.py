@@ -40,7 +40,7 @@ class MixPool(Closed):
 
 
 class MixClass(Closed):
-    """Requests that are alike, per request in tokens, and what they are promised."""
+    """A class of similar requests, per request in tokens, and its latency limits."""
 
     name: str
     """Name of the class."""
@@ -49,13 +49,13 @@ class MixClass(Closed):
     input_tokens: PositiveFloat
     """Input of a request, cache hits included, tokens."""
     cached_input_tokens: float = Field(ge=0, allow_inf_nan=False)
-    """Part of the input that is found in the KV cache, tokens; below input_tokens."""
+    """Part of the input found in the KV cache, tokens; below input_tokens."""
     output_tokens: PositiveFloat
     """Output of a request, tokens."""
     tpot_ms: PositiveFloat
-    """Limit of the time per output token, ms."""
+    """Limit on the time per output token, ms."""
     ttft_ms: PositiveFloat
-    """Limit of the time to the first token, queueing left out, ms."""
+    """Limit on the time to the first token, queueing excluded, ms."""
 
     @model_validator(mode="after")
     def _something_missed(self) -> Self:
@@ -82,10 +82,10 @@ class Mix(Closed):
 
 
 class BatchRule(Closed):
-    """A batch for queues of at least so many requests."""
+    """A batch size for queues of at least a given number of requests."""
 
     from_depth: Count
-    """Requests waiting from which the rule holds."""
+    """Waiting requests from which the rule applies."""
     batch: PositiveCount
     """Streams per GPU."""
 
@@ -100,7 +100,7 @@ class Pipeline(Closed):
 
 
 class SingleUser(Closed):
-    """One user alone on a node: number format that fits, and what was reported."""
+    """A single user on a node: number format that fits, and what was reported."""
 
     weights: WeightDtype
     """Number format of the weights."""
@@ -120,6 +120,6 @@ class BatchingFile(Closed):
     pipeline: tuple[Pipeline, ...]
     """Pipelines to compare."""
     single_user: SingleUser
-    """One user alone on a node."""
+    """A single user on a node."""
     provenance: dict[str, str]
     """Where each value comes from, by field: "kind: source"."""

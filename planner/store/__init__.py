@@ -1,7 +1,7 @@
 """The DuckDB file. The only package that imports duckdb.
 
-One process may write, or many may read; nobody holds the file while computing. So every use opens the file,
-does its reading or its one transaction, and closes it again, waiting while somebody else has it.
+One process may write, or many may read; none holds the file while computing. So every use opens the file,
+does its reading or its one transaction, and closes it again, waiting while another process has it.
 """
 
 from planner.store.database import Session, Store, default_path

@@ -1,4 +1,4 @@
-"""People's own queries: read-only, one statement, and nothing within reach but the store."""
+"""Users' own queries: read-only, one statement, with access to the store only."""
 
 from collections.abc import Mapping
 
@@ -35,13 +35,13 @@ def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None)
         raise QueryError(_one_line(error)) from error
     except pl.exceptions.PolarsError as error:
         raise QueryError(
-            "the result holds a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
+            "the result contains a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
         ) from error
     finally:
         connection.close()
 
 
 def _one_line(error: Exception) -> str:
-    """DuckDB's message up to the first blank line, which begins its drawing of the place."""
+    """DuckDB's message up to the first blank line, after which it marks the position in the query."""
     text = str(error).split("\n\n")[0]
     return " ".join(text.split())

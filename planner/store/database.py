@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 DEFAULT_FILE = "planner.duckdb"
 WAIT_S = 60.0
-_MEMORY_LIMIT = "1500MB"  # a full-scale trace streams through; the rest of the promised 3 GB is for Python
+_MEMORY_LIMIT = "1500MB"  # a full-scale trace is streamed; the rest of the promised 3 GB is for Python
 _UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
-"""How DuckDB says that a disk is full: as an error of input and output, or of a transaction that cannot be kept."""
+"""How DuckDB reports a full disk: as an I/O error, or as a transaction that cannot be committed."""
 _INTERRUPTED = "Query interrupted"
 CONFIG = {
     "autoinstall_known_extensions": "false",
@@ -33,11 +33,11 @@ CONFIG = {
     "memory_limit": _MEMORY_LIMIT,
 }
 SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
-"""What every connection is set to. A bar of DuckDB's own would get into documents on stdout, in notebooks say."""
+"""Settings of every connection. DuckDB's own progress bar would end up in documents on stdout, as in notebooks."""
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb here."""
+    """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb in the working directory."""
     return Path(environment.get("PLANNER_DB") or DEFAULT_FILE)
 
 
@@ -45,7 +45,7 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
 def interruptible() -> Iterator[None]:
     """Raises KeyboardInterrupt for Ctrl-C while DuckDB works, which DuckDB turns into a RuntimeError.
 
-    It may hear of it only at the end of a query, where another of its threads does all the work.
+    DuckDB may notice it only at the end of a query, where another of its threads does all the work.
     """
     try:
         yield
@@ -104,20 +104,20 @@ class Session:
         return int(self.connection.execute(f"SELECT nextval('{sequence}')").fetchall()[0][0])
 
     def _with_view(self, data: object, statement: str) -> None:
-        # after a failure the transaction is over and the connection is closed: there is nothing to unregister
+        # after a failure the transaction is over and the connection is closed, so the view is gone already
         self.connection.register("appended_rows", data)
         self.connection.execute(statement)
         self.connection.unregister("appended_rows")
 
 
 class Store:
-    """The store: a DuckDB file with traces, runs and what nights left behind.
+    """The store: a DuckDB file with traces, runs and the results of nightly jobs.
 
     It is opened by `read` and `write` only, for the time of one read or one transaction, and waited for while another
     process has it.
 
     Attributes:
-        path: the file. It need not be there: the first write creates it.
+        path: the file. It need not exist: the first write creates it.
         wait_s: seconds to wait for another process that holds the file.
     """
 
@@ -132,17 +132,17 @@ class Store:
         self.wait_s = wait_s
 
     def require(self) -> None:
-        """Check that the store is there.
+        """Check that the store exists.
 
         Raises:
             StoreMissing: there is no file yet.
         """
         if not self.path.exists():
-            raise StoreMissing(f"no store at {self.path}; make one with `planner plan`, or name another with --db")
+            raise StoreMissing(f"no store at {self.path}; create one with `planner plan`, or name another with --db")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open the store to read; many processes may at a time.
+        """Open the store to read, as many processes may at the same time.
 
         A store of an earlier version is brought to this one first.
 
@@ -171,7 +171,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open the store to write; one process may at a time. The file is created where it is missing.
+        """Open the store to write, as one process may at a time. The file is created where it is missing.
 
         Yields:
             A session in one transaction, committed at the end; an exception leaves the store as it was.
@@ -203,7 +203,7 @@ class Store:
             connection.close()
 
     def _create(self) -> None:
-        """Make a new store beside its place and link it in, so that no half-made file ever has its name."""
+        """Create a new store beside its path and link it in, so that no incomplete file ever has its name."""
         folder = self.path.parent
         if not folder.is_dir():
             raise StoreError(f"{self.path}: there is no folder {folder}; create it, or name another file with --db")

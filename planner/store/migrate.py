@@ -32,12 +32,12 @@ def views() -> tuple[str, ...]:
 
 
 def is_behind(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Whether migrations or views are to be run. Raises StoreTooNew, StoreUnreadable."""
+    """Whether migrations or views have to be run. Raises StoreTooNew, StoreUnreadable."""
     return _version(connection, path) < len(migrations()) or _recorded_views(connection) != _digest("".join(views()))
 
 
 def upgrade(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Bring the store to this version, in one transaction; nothing happens where it is there already."""
+    """Upgrade the store to this version, in one transaction; nothing happens where it is up to date."""
     version = _version(connection, path)
     if version == len(migrations()) and _recorded_views(connection) == _digest("".join(views())):
         return
@@ -76,11 +76,11 @@ _VIEWS: dict[str, dict[str, tuple[str, str | None]]] = {
         "block_id": ("BIGINT", None),
     },
 }
-"""Columns of the views: type, and what stands for a column that a trace's table does not have."""
+"""Columns of the views: type, and the value of a column that a trace's table does not have."""
 
 
 def refresh_request_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the views `request` and `request_block` over the physical tables that are there."""
+    """Make the views `request` and `request_block` over the physical tables that exist."""
     tables: dict[str, set[str]] = {}
     for table, column in connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'trace_data' ORDER BY table_name"
@@ -105,22 +105,22 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     try:
         recorded = dict(connection.execute("SELECT version, sha256 FROM schema_migration").fetchall())
     except duckdb.CatalogException as error:
-        # looked at only here: a list of all tables takes longer than all the rest of an opening
+        # only checked here: listing all tables takes longer than the rest of opening the store
         if connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
             raise StoreUnreadable(
-                f"{path}: is a DuckDB database of another program; name another file with --db"
+                f"{path}: is the DuckDB database of another program; name another file with --db"
             ) from error
         return -1
     version = max(recorded, default=0)
     if version > len(migrations()):
         raise StoreTooNew(
-            f"{path}: has schema {version} and this planner knows {len(migrations())}; "
+            f"{path}: has schema {version}, and this planner supports up to {len(migrations())}; "
             "use the newer planner that wrote it, or another --db"
         )
     for number, file in migrations().items():
         if number in recorded and recorded[number] != _digest(file.read_text(encoding="utf-8")):
             raise StoreUnreadable(
-                f"{path}: was made by another build of planner, whose {file.stem} differs; "
+                f"{path}: was created by another build of planner, whose {file.stem} differs; "
                 "use that build, or another --db"
             )
     return version

@@ -1,4 +1,4 @@
-"""A published copy of the result tables, beside the store: what people read while a night writes."""
+"""A published copy of the result tables, beside the store, for readers while a nightly job writes."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ def published_path(path: Path) -> Path:
 
 
 def publish(store: Store) -> Path:
-    """Copy the result tables into a file beside, then put it in the place of the last one. Returns its path.
+    """Copy the result tables into a new file, then replace the published copy with it. Returns its path.
 
-    Readers of the last copy keep it until they close it. Raises StoreError.
+    Readers of the old copy keep it until they close it. Raises StoreError.
     """
     target = published_path(store.path)
     draft = target.with_name(f".{target.name}.draft")
@@ -61,5 +61,5 @@ def _locked(store: Store) -> bool:
     except StoreLocked:
         return True
     except StoreError:
-        # what else is wrong with it the reader will say
+        # other problems are reported when it is read
         return False

@@ -18,12 +18,12 @@ _USED = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 @dataclass(frozen=True, kw_only=True)
 class QueryEntry(Document):
-    """What `planner sql --list` tells of a named query."""
+    """A named query as `planner sql --list` shows it."""
 
     name: str
     meaning: str
     params: dict[str, str]
-    """What to give for each parameter."""
+    """The value to give for each parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)

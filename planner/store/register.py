@@ -1,4 +1,4 @@
-"""What the register of stored tables is made of: tables and their columns, each with type, unit and meaning."""
+"""The entries of the register of stored tables: tables and their columns, each with type, unit and meaning."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,10 +1,10 @@
-"""The rows of a run, in whatever tables they are."""
+"""The rows of a run, in all tables that have any."""
 
 from planner.store.database import Session
 from planner.store.tables import TABLES
 
 _OUTLIVE_RUNS = ("job_run", "plan_actual")
-"""The ledger of nights and their plans against actuals name a run, and stay when it is deleted."""
+"""The ledger of nightly jobs and the table of plans against actuals name a run, and are kept when it is deleted."""
 
 RUN_TABLES = tuple(
     table.name

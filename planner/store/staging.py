@@ -1,4 +1,4 @@
-"""A private, temporary DuckDB in which imported lines become requests, while the store is not locked."""
+"""A private, temporary DuckDB in which imported lines become requests, without a lock on the store."""
 
 import re
 import tempfile
@@ -31,10 +31,10 @@ PARSED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderParams:
-    """What the queries of readers may name as parameters.
+    """The parameters that the queries of readers may use.
 
-    timezone: IANA zone of times without an offset. start_us: moment of time 0. unit_us: microseconds of a unit in
-    which arrivals are numbers.
+    timezone: IANA zone of times without an offset. start_us: moment of time 0. unit_us: microseconds per unit
+    of numeric arrivals.
     """
 
     timezone: str
@@ -56,7 +56,7 @@ class RowCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestCounts(RowCounts):
-    """The same of requests, and which optional fields the imported ones have.
+    """The same for requests, and which optional fields the imported ones have.
 
     Least and largest values are of the imported rows; None where none of them has one.
     """
@@ -97,7 +97,7 @@ class Staging:
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
 
-        params: what it may need; it takes what it names. keys: to be taken out of the JSON in the column text first.
+        params: those it may need; it takes those it names. keys: to extract from the JSON in the column text first.
         """
         self._lines_parsed = True
         text = _reader(reader, params)
@@ -113,11 +113,11 @@ class Staging:
     def parse_parquet(
         self, reader: str, file_index: int, path: Path, params: ReaderParams, sources: Mapping[str, str]
     ) -> None:
-        """Have a reader run over a Parquet file whenever its rows are asked for; nothing is copied.
+        """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
 
         sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
         """
-        link = self._folder / f"log-{file_index}.parquet"  # DuckDB would take some names for patterns
+        link = self._folder / f"log-{file_index}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
         rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._paths.append(path)
@@ -141,11 +141,11 @@ class Staging:
         return bool(self._paths) and not self._lines_parsed
 
     def window_counts(self) -> RowCounts:
-        """Windows read and imported."""
+        """Numbers of windows read and imported."""
         return self._counted(RowCounts)
 
     def request_counts(self) -> RequestCounts:
-        """Requests read and imported; conversations are put together where requests name the one before."""
+        """Numbers of requests read and imported; conversations are assembled where requests name their predecessor."""
         counts = self._counted(RequestCounts)
         if counts.has_parent:
             with self._reading():
@@ -153,7 +153,7 @@ class Staging:
         return counts
 
     def _counted(self, kind: type[C]) -> C:
-        # a damaged Parquet file may hold values beyond its own statistics: what is checked has to be looked at
+        # a damaged Parquet file may contain values beyond its own statistics: checked values have to be read
         self.connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         with self._reading():
             return kind(**self.connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
@@ -178,14 +178,14 @@ class Staging:
     def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on).
 
-        Parquet files are taken by their statistics, which damaged ones exceed: who reads the numbers has to check.
+        The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
         """
         return self._stream(_sql("staging/plain_requests"), batch_rows)
 
     def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
         """Columns of the imported requests in arrival order, then file order.
 
-        numbered_sessions: whether sessions are numbers already and keep them.
+        numbered_sessions: whether sessions are numbers already, which are kept.
         """
         # only the columns asked for are computed: classes and sessions cost a sort each
         query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
@@ -208,14 +208,14 @@ class Staging:
             yield from self.connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
     def _show(self) -> None:
-        """Make the view `parsed` of all that was parsed."""
+        """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
         self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Parquet files are read while queries run; what is wrong with them shows there."""
+        """Parquet files are read while queries run, so that is where their errors appear."""
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -245,7 +245,7 @@ def staging(rows: str = "request") -> Iterator[Staging]:
 
 
 def _typed(column: str, types: Mapping[str, str]) -> str:
-    """A column of a Parquet file as one of the few types that the macros of readers take."""
+    """A column of a Parquet file as one of the few types that the macros of readers accept."""
     kind, name = types.get(column), _name(column)
     if kind is None:
         return "NULL::VARCHAR"
@@ -273,7 +273,7 @@ def _columns_of_json(keys: Sequence[str]) -> str:
 
 
 def _reader(name: str, params: ReaderParams) -> str:
-    """The query of a reader with its parameters put in: a view keeps none."""
+    """The query of a reader with its parameters filled in, as a view has none."""
     literals = {param: _literal(value) for param, value in vars(params).items()}
     return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), _sql(f"readers/{name}"))
 

@@ -1,6 +1,6 @@
 """The register of stored tables: every column with its type, unit and meaning.
 
-The migrations in `sql/schema` make the tables; a test holds both together, and `planner sql --tables` prints this.
+The migrations in `sql/schema` create the tables; a test keeps both in step, and `planner sql --tables` prints this.
 Times are TIMESTAMPTZ, or microseconds since the UTC epoch (`_us`). Tokens and money are integers.
 """
 
@@ -14,7 +14,7 @@ TABLES = (
         trace_id | INTEGER | - | number of the trace
         name | VARCHAR | - | unique name
         origin | VARCHAR | - | synthetic, import, or windows: imported demand per window, without requests
-        format | VARCHAR | - | reader that imported it
+        format | VARCHAR | - | format reader that imported it
         profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         settings | JSON | - | arguments that made it
         settings_digest | VARCHAR | - | sha256 of origin, profile content and settings
@@ -109,8 +109,8 @@ TABLES = (
         interval_s | INTEGER | s | length of an interval
         timezone | VARCHAR | - | IANA zone of local times
         seed | BIGINT | - | seed of a drawn trace
-        notes | VARCHAR[] | - | what the reader should know, a line each
-        inputs | JSON | - | rates, prices and profile figures with their sources, as they were
+        notes | VARCHAR[] | - | remarks on the run, a line each
+        inputs | JSON | - | rates, prices and profile figures with their sources, as of the run
         result_digest | VARCHAR | - | sha256 of the plan and ledger rows
         planner_version | VARCHAR | - | version that made it
         logical_date | DATE | - | day that a nightly run plans
@@ -140,8 +140,8 @@ TABLES = (
         inference_nodes | INTEGER | nodes | most nodes that inference holds at any moment of it
         training_nodes | INTEGER | nodes | nodes lent to training throughout it
         serving_node_s | BIGINT | node-s | serving
-        starting_node_s | BIGINT | node-s | loading before they serve
-        draining_node_s | BIGINT | node-s | finishing before they leave
+        starting_node_s | BIGINT | node-s | starting up before they serve
+        draining_node_s | BIGINT | node-s | finishing their streams before they leave
         training_node_s | BIGINT | node-s | training
         restoring_node_s | BIGINT | node-s | loading a training job
         idle_node_s | BIGINT | node-s | none of these
@@ -249,11 +249,11 @@ TABLES = (
         gap_to_bound | DOUBLE | - | node-hours over the bound, less 1; null beyond the allowed shortfall
         level_utilisation | DOUBLE | - | highest target utilisation within the allowed shortfall
         level_node_hours | DOUBLE | h | that inference holds with it
-        level_gap_to_bound | DOUBLE | - | these over the bound, less 1
+        level_gap_to_bound | DOUBLE | - | level_node_hours over the bound, less 1
         ttft_attainment | DOUBLE | - | share of requests within slo.ttft_ms, where it was replayed
         tpot_attainment | DOUBLE | - | share of requests within slo.tpot_ms, where it was replayed
-        bound_node_hours | DOUBLE | h | proven least of any policy within the allowed shortfall
-        bound_status | VARCHAR | - | optimal, or how far the search came
+        bound_node_hours | DOUBLE | h | proven minimum of any policy within the allowed shortfall
+        bound_status | VARCHAR | - | optimal, or how far the search got
         """,
     ),
     table(
@@ -261,35 +261,35 @@ TABLES = (
         "what a replay of every request measured over its window",
         """
         run_id | VARCHAR | - | the run
-        window_start | TIMESTAMPTZ | - | requests that arrive from then on are counted
-        window_end | TIMESTAMPTZ | - | up to then
+        window_start | TIMESTAMPTZ | - | requests that arrive from this time on are counted
+        window_end | TIMESTAMPTZ | - | up to this time
         simulated_from | TIMESTAMPTZ | - | start of the warm-up, with empty units
         simulated_to | TIMESTAMPTZ | - | end of the cool-down
         ranks | VARCHAR | - | measured imbalance of the GPUs of a unit, or exact
-        prefill_balancer | VARCHAR | - | who chose prefill units
-        decode_balancer | VARCHAR | - | who chose decode units
+        prefill_balancer | VARCHAR | - | balancer that chose prefill units
+        decode_balancer | VARCHAR | - | balancer that chose decode units
         arrived | BIGINT | requests | completed + in_flight + rejected
-        completed | BIGINT | requests | that ended before simulated_to
-        in_flight | BIGINT | requests | that had not
-        rejected | BIGINT | requests | by a full queue or after too long a wait
+        completed | BIGINT | requests | that finished before simulated_to
+        in_flight | BIGINT | requests | that had not finished by then
+        rejected | BIGINT | requests | because of a full queue, or after too long a wait
         moved | BIGINT | streams | handed to other units at drain deadlines, counted or not
         simulated_requests | BIGINT | requests | with warm-up and cool-down
-        wall_s | DOUBLE | s | time that the replay took
-        kv_peak_ratio | DOUBLE | - | most KV of a unit in the window over its room
+        wall_s | DOUBLE | s | wall-clock time of the replay
+        kv_peak_ratio | DOUBLE | - | highest KV of a unit in the window over its capacity
         kv_imbalance_mean | DOUBLE | - | largest over mean KV of decode units, time mean
         kv_imbalance_p99 | DOUBLE | - | its 99th percentile over time
-        stream_imbalance_mean | DOUBLE | - | the same of streams
-        stream_imbalance_p99 | DOUBLE | - | the same of streams
+        stream_imbalance_mean | DOUBLE | - | the same for streams
+        stream_imbalance_p99 | DOUBLE | - | the same for streams
         rank_kv_imbalance_mean | DOUBLE | - | inside units, where ranks are exact
-        rank_stream_imbalance_mean | DOUBLE | - | the same of streams
-        retried | BIGINT | tries | of rejected requests that came again
+        rank_stream_imbalance_mean | DOUBLE | - | the same for streams
+        retried | BIGINT | tries | retries of rejected requests
         rank_kv_imbalance_table | DOUBLE | - | inside units, as measured for the balancer at as many streams per GPU
         rank_kv_imbalance_p99 | DOUBLE | - | of rank_kv_imbalance_mean, the 99th percentile over time
-        rank_stream_imbalance_p99 | DOUBLE | - | the same of streams
+        rank_stream_imbalance_p99 | DOUBLE | - | the same for streams
         prefill_token_imbalance_mean | DOUBLE | - | largest over mean missed tokens of prefill units, time mean
         prefill_token_imbalance_p99 | DOUBLE | - | its 99th percentile over time
-        prefill_request_imbalance_mean | DOUBLE | - | the same of requests
-        prefill_request_imbalance_p99 | DOUBLE | - | the same of requests
+        prefill_request_imbalance_mean | DOUBLE | - | the same for requests
+        prefill_request_imbalance_p99 | DOUBLE | - | the same for requests
         """,
     ),
     table(
@@ -300,32 +300,32 @@ TABLES = (
         interval_start | TIMESTAMPTZ | - | start of the hour, counted from the window's start
         class_id | SMALLINT | - | class, see request_class
         arrived | BIGINT | requests | that arrived in it
-        completed | BIGINT | requests | of these, ended
+        completed | BIGINT | requests | of these, finished
         rejected_queue | BIGINT | requests | of these, rejected by a full queue
         rejected_timeout | BIGINT | requests | of these, rejected after too long a wait
         ttft_mean_ms | DOUBLE | ms | mean time to the first token
         tpot_mean_ms | DOUBLE | ms | mean time per output token after the first
         e2e_mean_ms | DOUBLE | ms | mean time to the last token
-        ttft_counted | BIGINT | requests | with a first token, or too late for one in time when all ended
+        ttft_counted | BIGINT | requests | with a first token, or too late for one in time at the end
         ttft_met | BIGINT | requests | of these, within slo.ttft_ms
-        tpot_counted | BIGINT | requests | ended, with more than one token, or too late for all in time
+        tpot_counted | BIGINT | requests | finished, with more than one token, or too late for all in time
         tpot_met | BIGINT | requests | of these, within slo.tpot_ms
-        both_met | BIGINT | requests | ended within both
-        retried | BIGINT | tries | of rejected requests that came again
+        both_met | BIGINT | requests | finished within both
+        retried | BIGINT | tries | retries of rejected requests
         input_tokens | BIGINT | tokens | of those that arrived
         hit_tokens | BIGINT | tokens | of these, found in a prefix cache
-        both_counted | BIGINT | requests | ended, rejected, or too late for either target
+        both_counted | BIGINT | requests | finished, rejected, or too late for either target
         """,
     ),
     table(
         "replay_unit",
-        "a unit that was there in a replay, warm-up and cool-down included",
+        "a unit of a replay, warm-up and cool-down included",
         """
         run_id | VARCHAR | - | the run
         role | VARCHAR | - | prefill or decode
         unit | INTEGER | - | number within the role, as in replay_request
-        serves_from | TIMESTAMPTZ | - | from when it took work, at the earliest simulated_from
-        drains_from | TIMESTAMPTZ | - | from when it took no more; none where it stayed
+        serves_from | TIMESTAMPTZ | - | when it began to take work, not before simulated_from
+        drains_from | TIMESTAMPTZ | - | when it stopped taking work; none where it stayed
         drain_s | DOUBLE | s | until it was empty; none where it stayed or was not empty at the end
         moved | BIGINT | streams | handed to other units at its drain deadline
         """,
@@ -335,14 +335,14 @@ TABLES = (
         "a request of a replay's window, where the replay was asked to keep requests",
         """
         run_id | VARCHAR | - | the run
-        request_index | BIGINT | - | its place among the simulated requests
+        request_index | BIGINT | - | its index among the simulated requests
         arrival_us | BIGINT | us | arrival
         class_id | SMALLINT | - | class, see request_class
-        input_tokens | BIGINT | tokens | prompt
-        output_tokens | BIGINT | tokens | answer
+        input_tokens | BIGINT | tokens | input
+        output_tokens | BIGINT | tokens | output
         status | VARCHAR | - | completed, in-flight, rejected-queue or rejected-timeout
         prefill_unit | INTEGER | - | unit that read the prompt
-        decode_unit | INTEGER | - | unit that ended the answer
+        decode_unit | INTEGER | - | unit that finished the output
         ttft_us | DOUBLE | us | time to the first token
         e2e_us | DOUBLE | us | time to the last token
         moved | BIGINT | - | times it was handed to another unit at a drain deadline
@@ -350,14 +350,14 @@ TABLES = (
     ),
     table(
         "latency_histogram",
-        "requests of an hour and class whose latency lies in a bucket under 0.8 % wide",
+        "requests of an hour and class whose latency falls in a bucket under 0.8 % wide",
         """
         run_id | VARCHAR | - | the run
         interval_start | TIMESTAMPTZ | - | start of the hour
         class_id | SMALLINT | - | class, see request_class
         metric | VARCHAR | - | ttft, tpot or e2e
-        from_us | DOUBLE | us | least latency of the bucket
-        to_us | DOUBLE | us | least latency of the next
+        from_us | DOUBLE | us | lower edge of the bucket
+        to_us | DOUBLE | us | upper edge of the bucket
         request_count | BIGINT | requests | in the bucket
         """,
     ),
@@ -367,14 +367,14 @@ TABLES = (
         """
         run_id | VARCHAR | - | the run
         minute_start | TIMESTAMPTZ | - | start of the minute
-        prefill_unit_us | DOUBLE | unit-us | prefill units that take work or drain
+        prefill_unit_us | DOUBLE | unit-us | prefill units that took work or drained
         prefill_busy_us | DOUBLE | unit-us | in passes
-        decode_unit_us | DOUBLE | unit-us | decode units that take work or drain
+        decode_unit_us | DOUBLE | unit-us | decode units that took work or drained
         decode_busy_us | DOUBLE | unit-us | in steps
         stream_us | DOUBLE | stream-us | active streams
         kv_token_us | DOUBLE | token-us | KV of active streams
-        kv_tokens_most | DOUBLE | tokens | most KV of a unit
-        output_tokens | BIGINT | tokens | made by decode
+        kv_tokens_most | DOUBLE | tokens | highest KV of a unit
+        output_tokens | BIGINT | tokens | generated by decode
         prefill_work_us | DOUBLE | unit-us | of prefill_busy_us, what all ranks together would need for the same work
         prefill_queue_us | DOUBLE | request-us | waiting for the first pass
         decode_queue_us | DOUBLE | request-us | since prefill ended or a unit was left, until admitted
@@ -417,16 +417,16 @@ TABLES = (
         job | VARCHAR | - | the job
         logical_date | DATE | - | local date of the night
         status | VARCHAR | - | running, done, failed, released (stopped half-way) or skipped (too long ago)
-        attempts | INTEGER | - | how often it was begun
-        owner | VARCHAR | - | host, process and start of who has or had it
-        lease_until | TIMESTAMPTZ | - | until when nobody on another host may take it over
+        attempts | INTEGER | - | how often it was started
+        owner | VARCHAR | - | host, process and start time of the current or last owner
+        lease_until | TIMESTAMPTZ | - | until when no process on another host may take it over
         started_at | TIMESTAMPTZ | - | start of the last attempt
         finished_at | TIMESTAMPTZ | - | its end
-        step | VARCHAR | - | step that it came to
+        step | VARCHAR | - | step that it reached
         run_id | VARCHAR | - | the plan that it stored
         exit_code | INTEGER | - | 0 done, 1 failed, 3 done and a stated limit missed
         message | VARCHAR | - | why it failed, or what was missed
-        announced_at | TIMESTAMPTZ | - | when it was published and told
+        announced_at | TIMESTAMPTZ | - | when it was published and announced
         """,
     ),
     table(
@@ -441,7 +441,7 @@ TABLES = (
     ),
     table(
         "plan_actual",
-        "one past day of a nightly job: its plan against what came",
+        "one past day of a nightly job: its plan against the actual load",
         """
         job | VARCHAR | - | the job
         day | DATE | - | the day, local
@@ -451,20 +451,20 @@ TABLES = (
         needed_node_s | BIGINT | node-s | the fewest that carry the actual load: policy oracle
         planned_peak_nodes | INTEGER | nodes | most that the plan held
         needed_peak_nodes | INTEGER | nodes | most that were needed
-        requests | BIGINT | requests | that came
-        input_tokens | BIGINT | tokens | that came
-        output_tokens | BIGINT | tokens | that came
+        requests | BIGINT | requests | actual
+        input_tokens | BIGINT | tokens | actual
+        output_tokens | BIGINT | tokens | actual
         forecast_input_tokens | BIGINT | tokens | forecast
         forecast_output_tokens | BIGINT | tokens | forecast
-        input_error_tokens | BIGINT | tokens | sum over intervals of how far the forecast was off
-        output_error_tokens | BIGINT | tokens | the same of output tokens
+        input_error_tokens | BIGINT | tokens | sum over intervals of the absolute forecast error
+        output_error_tokens | BIGINT | tokens | the same for output tokens
         intervals_within_quantile | INTEGER | intervals | whose load stayed within what was planned for
         shortfall_tokens | BIGINT | tokens | beyond the capacity of the plan
         needed_shortfall_tokens | BIGINT | tokens | beyond the capacity of the whole fleet
         excess_cost_usd_micros | BIGINT | 1e-6 USD | node-time held beyond what was needed, interval by interval
-        shortfall_revenue_usd_micros | BIGINT | 1e-6 USD | list price of the tokens that the plan fell short of
+        shortfall_revenue_usd_micros | BIGINT | 1e-6 USD | list price of the tokens beyond the plan's capacity
         band_missed | BOOLEAN | - | whether the forecast error was beyond the job's drift.band
-        drift | BOOLEAN | - | whether it was on drift.days days running
+        drift | BOOLEAN | - | whether it was on drift.days consecutive days
         """,
     ),
 )

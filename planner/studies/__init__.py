@@ -1,1 +1,1 @@
-"""What a node, a unit and a fleet can do: studies that put the catalogue, the model and files together."""
+"""Studies: what a node, a unit and a fleet can do, from the catalogue, the model, stored traces and files."""

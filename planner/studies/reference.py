@@ -1,4 +1,4 @@
-"""The built-in day, computed and compared with what was published of it, quantity by quantity."""
+"""The built-in day, computed and compared with what was published about it, quantity by quantity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,16 +22,16 @@ from planner.units import S_PER_HOUR, US_PER_S, Progress, from_us, usd
 Kind = Literal["input", "fitted", "inferred", "emergent"]
 
 NOTES = (
-    "input: given to the planner (token totals, fleet, prices); it can only come out as it went in",
+    "input: given to the planner (token totals, fleet, prices); it comes back unchanged",
     "inferred: read off the published chart (trough, day window, scaling step, units)",
-    "fitted: chosen so that a published figure comes out (request population, target utilisation)",
+    "fitted: chosen to reproduce a published figure (request population, target utilisation)",
     "emergent: follows from the rule applied to the stored requests; these are the tests, above all the mean "
     "and the night intervals",
     "where the policy does not look at the demand, nodes and cost are inputs too",
     "the published timeline is on a 15-minute grid; at other intervals it is not compared interval by interval",
     "rows that begin with modelled belong to a second plan, whose capacities are computed from the hardware up instead "
-    "of observed; its prefill level is reproduced by a free factor, not predicted; its two capacities stand "
-    "beside the least that nodes must have done in the busiest quarter-hour, computed from what was published",
+    "of observed; its prefill level is reproduced by a free factor, not predicted; its two capacities are compared "
+    "with the least that nodes must have done in the busiest quarter-hour, computed from what was published",
     "revenue differs from the published figure because the published token totals are rounded",
 )
 
@@ -52,7 +52,7 @@ class ReferenceRow(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceDocument(Document):
-    """A scenario, computed and compared with what was published of it."""
+    """A scenario, computed and compared with what was published about it."""
 
     scenario: str
     rows: tuple[ReferenceRow, ...]
@@ -64,7 +64,7 @@ def compare_with_published(
 ) -> ReferenceDocument:
     """Plan the scenario without storing a run, and compare it with its profile's published figures.
 
-    Draws the trace if it is not stored. Raises UsageError where the profile has no published figures.
+    Draws the trace if it is not stored. Raises UsageError if the profile has no published figures.
     """
     rows = reference_rows(store, scenario, now=now, progress=progress)
     return ReferenceDocument(scenario=scenario.name, rows=tuple(rows), notes=NOTES)
@@ -79,7 +79,7 @@ def row(quantity: str, computed: float, published: float, kind: Kind) -> Referen
 def reference_rows(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> list[ReferenceRow]:
-    """Every quantity of a scenario, computed and published. Raises UsageError where none were published."""
+    """Every quantity of a scenario, computed and published. Raises UsageError if none were published."""
     if scenario.trace.profile is None or scenario.trace.name is not None:
         raise UsageError("reference compares the trace of a profile; give trace.profile and leave out trace.name")
     profile = load_profile(scenario.trace.profile)
@@ -106,7 +106,7 @@ def reference_rows(
 
 
 def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[ReferenceRow]:
-    """Modelled capacity of a node beside the observed one: the least that a node must be able to do at the peak."""
+    """Modelled capacity of a node and the observed one: the least that a node must be able to do at the peak."""
     fleet = scenario.fleet
     return [
         row(

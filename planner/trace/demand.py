@@ -23,7 +23,7 @@ def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) ->
         raise TraceError(
             f"trace {trace.name} spans {iso(trace.first_arrival_us, zone)} to {iso(trace.last_arrival_us, zone)}: "
             f"{grid.count:,} intervals of {interval_s} s, and at most {MOST_INTERVALS:,} are possible; "
-            "look for stray dates in the log, or use longer intervals"
+            "check the log for stray dates, or use longer intervals"
         )
     if trace.windowed:
         return demand_of(session.frame("demand_windows", trace_id=trace.trace_id), grid)

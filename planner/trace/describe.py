@@ -1,4 +1,4 @@
-"""What a stored trace holds, as documents."""
+"""The contents of a stored trace, as documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def summarize(info: TraceInfo) -> TraceSummary:
 
 
 def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
-    """What an import made. rejects: reason -> rejected rows."""
+    """The outcome of an import. rejects: reason -> rejected rows."""
     return ImportAccount(
         **vars(summarize(info)),
         rows_read=info.rows_read,

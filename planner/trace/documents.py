@@ -1,4 +1,4 @@
-"""The documents of stored traces: what the trace commands print as JSON, and the account that an import gives."""
+"""The documents of stored traces: what the trace commands print as JSON, and the outcome of an import."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -22,7 +22,7 @@ class LengthCoverage(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ClientCoverage(LengthCoverage):
-    """The same of demand that is given client by client, with the tokens expected of the known lengths."""
+    """The same for demand per client, with the tokens expected from the known lengths."""
 
     clients: int
     clients_with_lengths: int
@@ -72,7 +72,7 @@ class TraceSummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAccount(TraceSummary):
-    """What an import made: the stored trace, and the rows that were read, imported and rejected."""
+    """The outcome of an import: the stored trace, and the rows that were read, imported and rejected."""
 
     rows_read: int
     rows_imported: int
@@ -84,7 +84,7 @@ class ImportAccount(TraceSummary):
     known_as: str | None
     """Trace that the same files with the same options made before; if it has the name asked for, nothing was read."""
     skipped: tuple[str, ...]
-    """Names of files in the folders given that are not logs."""
+    """Names of files in the given folders that are not logs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class TraceHour(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceDescription(TraceSummary):
-    """All that `planner trace show` tells of a stored trace."""
+    """A stored trace as `planner trace show` describes it."""
 
     cache_hit_ratio: float | None
     """Share of the input tokens that were found in the KV cache; null where there are none."""
@@ -161,7 +161,7 @@ class TraceExport(Document):
     import_command: Annotated[str, Field(serialization_alias="import")]
     """Command that reads the file back."""
     left_out: tuple[str, ...]
-    """What the trace has and the format cannot carry."""
+    """Parts of the trace that the format cannot carry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,4 +171,4 @@ class TraceDeletion(Document):
     trace: str
     deleted: bool
     runs_kept: tuple[str, ...]
-    """Ids of the runs made from it, which stay."""
+    """Ids of the runs made from it, which are kept."""

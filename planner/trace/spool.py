@@ -1,4 +1,4 @@
-"""Arrow batches kept aside, in memory as far as they are few and in a file that has no name beyond.
+"""Arrow batches kept aside: in memory while they are few, in an unnamed file beyond that.
 
 What is to be stored is computed into a spool while no lock is held, and loaded from there in one transaction. However
 the process ends, nothing is left.

@@ -19,7 +19,7 @@ from planner.trace.windows import DemandWindows
 
 @dataclass(frozen=True, kw_only=True)
 class TraceArguments:
-    """Those of the arguments that made a stored trace that are read again; None where it was made without them."""
+    """The arguments of a stored trace that are read back; None where it was made without them."""
 
     seed: int | None = None
     cell_s: int | None = None
@@ -64,12 +64,12 @@ class TraceInfo:
 
     @property
     def windowed(self) -> bool:
-        """Whether only demand per window is known, and no requests."""
+        """Whether the trace has demand per window only, and no requests."""
         return self.origin == "windows"
 
     @cached_property
     def arguments(self) -> TraceArguments:
-        """The arguments that made it, as far as they are read again."""
+        """The arguments that made it, as far as they are read back."""
         return _ARGUMENTS.validate_json(self.settings)
 
 
@@ -110,7 +110,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
     return traces[0] if traces else None
 
 
-def refuse_taken(session: Session, name: str) -> None:
+def require_free_name(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
     if session.frame("trace_by_name", name=name).height:
         raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
@@ -125,7 +125,7 @@ def check_requests(info: TraceInfo) -> None:
     """Raises TraceError where a trace has no requests."""
     if info.windowed:
         raise TraceError(
-            f"trace {info.name} holds demand per window and no requests; import it again with --draw 1, or a sample "
+            f"trace {info.name} has demand per window but no requests; import it again with --draw 1, or a sample "
             "with --draw 100"
         )
 
@@ -133,7 +133,7 @@ def check_requests(info: TraceInfo) -> None:
 def add_windows(store: Store, draft: Draft, windows: DemandWindows) -> TraceInfo:
     """Store a trace that is known by window only, in one transaction. Raises TraceError where the name is taken."""
     with store.write() as session:
-        refuse_taken(session, draft.name)
+        require_free_name(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         session.append("trace", _row(draft, trace_id, _Sums.of(windows)))
         session.append("demand_window", windows.frame(trace_id))
@@ -151,7 +151,7 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
         twin = by_digest(session, draft.settings_digest) if draft.origin == "synthetic" else None
         if twin and twin.name == draft.name:
             return twin
-        refuse_taken(session, draft.name)
+        require_free_name(session, draft.name)
         trace_id = session.next_number("trace_sequence")
         add_requests(session, trace_id, requests.read())
         if blocks is not None:
@@ -178,7 +178,7 @@ def delete(store: Store, name: str) -> TraceDeletion:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sums:
-    """What the table `trace` keeps of windows, as of a spool of requests."""
+    """The sums of windows in the table `trace`, like those of a spool of requests."""
 
     rows: int
     sums: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Demand per window, where a log has no single requests: what providers, counters and shared traces publish.
+"""Demand per window, where a log has no individual requests: what providers, counters and shared traces publish.
 
 A window of n requests and their tokens is spread evenly over its time. Requests can be drawn from it: arrivals at
 random, tokens shared out evenly, totals kept.
@@ -18,7 +18,7 @@ from planner.store.traces import REQUEST_SCHEMA
 from planner.units import Floats, Ints, iso
 
 MOST_ROWS = 200_000_000
-"""Requests that are drawn at most: two days as busy as the published one, 5 GB."""
+"""Most requests that are drawn: two days as busy as the published one, 5 GB."""
 EVEN_SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name not in ("class_id", "session_id")])
 _COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_tokens", "output_tokens")
 
@@ -64,12 +64,12 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
 
 def _summed(values: Floats | Ints, index: Ints, count: int) -> Ints:
     sums = np.zeros(count, values.dtype)
-    np.add.at(sums, index, values)  # one after the other: the same rows give the same bits
+    np.add.at(sums, index, values)  # summed in order: the same rows give the same bits
     return _steps(np.rint(np.cumsum(sums)))
 
 
 def _steps(running: Floats | Ints) -> Ints:
-    """What a running sum of whole numbers grows by, from 0."""
+    """The steps of a running sum of whole numbers, from 0."""
     whole: Ints = running.astype(np.int64)
     whole[1:] -= whole[:-1].copy()
     return whole
@@ -132,11 +132,11 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
 
 
 def shares(counts: Ints, weight: int, offset: float = 0.5) -> Ints:
-    """Every weight-th of the counted, per place: the sum over any beginning is right to within one."""
+    """One in `weight` of the counts, per entry: every running sum is right to within one."""
     return _steps(np.floor(np.cumsum(np.append(0, counts)) / weight + offset))[1:]
 
 
 def _carried(tokens: Ints, rows: Ints, weight: int) -> Ints:
-    """Tokens per window for the drawn rows: a weight-th, and what earlier windows without rows left over."""
+    """Tokens per window for the drawn rows: one in `weight`, and what earlier windows without rows left over."""
     due = np.rint(np.cumsum(tokens) / weight).astype(np.int64)
     return _steps(np.maximum.accumulate(np.where(rows > 0, due, 0)))

@@ -12,9 +12,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from planner.errors import TraceError, UsageError
-from planner.files import whole
+from planner.files import atomic_write
 from planner.store import Session
-from planner.trace import stored as catalogue
+from planner.trace import stored
 from planner.trace.documents import TraceExport
 from planner.trace.stored import TraceInfo
 from planner.units import iso
@@ -30,7 +30,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
 
     Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
     """
-    catalogue.check_requests(info)
+    stored.check_requests(info)
     chosen = format_name or _SUFFIXES.get(out.suffix)
     if chosen is None:
         raise UsageError(f'--out {out}: ends in "{out.suffix}"; use .csv, .parquet or .jsonl, or give --format')
@@ -42,7 +42,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
         raise TraceError(f"{out}: there is no folder {out.parent}; create it")
     stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
     try:
-        with whole(out) as path, path.open("wb") as file:
+        with atomic_write(out) as path, path.open("wb") as file:
             _WRITERS[chosen](stream, info, file)
     except OSError as error:
         raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
@@ -97,7 +97,7 @@ def _csv(stream: _Counted, _info: TraceInfo, file: IO[bytes]) -> None:
 
 
 def _azure(stream: _Counted, _info: TraceInfo, file: IO[bytes]) -> None:
-    """As the trace of 2024: times with their offset."""
+    """Like the trace of 2024: times with their offset."""
     for number, batch in enumerate(stream):
         rows = _frame(batch).select(
             TIMESTAMP=pl.col("arrival").dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%d %H:%M:%S%.6f+00:00"),
@@ -138,7 +138,7 @@ def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
 
 
 def _options(info: TraceInfo, chosen: str) -> list[str]:
-    """What import needs besides the file."""
+    """The options that import needs for the file."""
     options = ["--format", chosen, "--timezone", info.timezone]
     if chosen == "mooncake":
         options += ["--start", iso(info.window_start_us)]
@@ -149,7 +149,7 @@ def _options(info: TraceInfo, chosen: str) -> list[str]:
 
 
 def _left_out(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
-    """What a trace has and the format cannot carry."""
+    """Parts of a trace that the format cannot carry."""
     if chosen in ("csv", "parquet"):
         return []
     hashed = chosen == "mooncake" and info.block_tokens == _MOONCAKE_BLOCK

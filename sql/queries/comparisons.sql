@@ -1,4 +1,4 @@
--- Stored comparisons of policies, the newest first; in each the cheapest at equal shortfall first.
+-- Stored comparisons of policies, newest first; within each, the cheapest at equal shortfall first.
 -- @public
 SELECT *
 FROM policy_comparison

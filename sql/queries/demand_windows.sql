@@ -1,4 +1,4 @@
--- Windows of demand of a trace that is known by window only, in time order.
+-- Demand windows of a trace that has no individual requests, in time order.
 -- @public
 -- @param trace_id  the trace
 SELECT

@@ -1,4 +1,4 @@
--- Note that the outcome of a night was published and told.
+-- Record that the outcome of a night was published and announced.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param now           when

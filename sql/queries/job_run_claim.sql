@@ -1,4 +1,4 @@
--- Claim a job's logical date; nothing happens where somebody has it.
+-- Claim a job's logical date; nothing happens where it is claimed already.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param owner         who claims it

@@ -1,4 +1,4 @@
--- Note the run that a night has stored.
+-- Record the run that a night has stored.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param run_id        the run

@@ -1,4 +1,4 @@
--- Note a logical date that is too long ago to be caught up; one that is done, or is being done, stays.
+-- Record a logical date that is too long ago to catch up on; one that is done or running is kept.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param owner         who noticed

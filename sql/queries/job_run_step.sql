@@ -1,4 +1,4 @@
--- Note the step that a night has come to, and prolong its lease.
+-- Record the step that a night has reached, and extend its lease.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param step          the step

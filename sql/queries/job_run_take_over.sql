@@ -7,7 +7,7 @@
 UPDATE job_run
 SET
     status = 'running',
-    -- what ended in the future was ended by a clock that ran ahead, and does not count
+    -- an end in the future comes from a clock that ran ahead, and does not count
     attempts = CASE WHEN finished_at > $now THEN 1 ELSE attempts + 1 END,
     owner = $owner, lease_until = $lease_until, started_at = $now,
     finished_at = NULL, exit_code = NULL

@@ -1,3 +1,3 @@
--- The ledger of nightly jobs: what became of every logical date.
+-- The ledger of nightly jobs: the outcome of every logical date.
 -- @public
 SELECT * FROM job_run ORDER BY job, logical_date;

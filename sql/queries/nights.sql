@@ -1,4 +1,4 @@
--- Every ended night with the figures of its plan, and what became of the planned day.
+-- Every finished night with the figures of its plan, and the actual outcome of the planned day.
 -- @public
 SELECT
     job_run.job,

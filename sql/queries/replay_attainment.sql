@@ -1,5 +1,5 @@
--- Share of a replay's requests within their targets, hour by hour and class by class; who was rejected, or was not done
--- at the end though the time had passed, was not.
+-- Share of a replay's requests within their targets, hour by hour and class by class; requests that were rejected, or
+-- not done at the end though the time had passed, count as outside.
 -- @public
 -- @param run_id  the run
 SELECT

@@ -1,5 +1,5 @@
--- What units did in a replay, hour by hour of those that count: queues, streams, KV, shares of time, tokens per second.
--- An hour that begins or ends inside a minute has the whole minute.
+-- Activity of units in a replay, by hour of the counted window: queues, streams, KV, shares of time, tokens per second.
+-- An hour that begins or ends inside a minute includes the whole minute.
 -- @public
 -- @param run_id  the run
 WITH hours AS (

@@ -1,4 +1,4 @@
--- What units did in a replay, minute by minute, warm-up and cool-down included.
+-- Activity of units in a replay, minute by minute, warm-up and cool-down included.
 -- @public
 -- @param run_id  the run
 SELECT

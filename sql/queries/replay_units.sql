@@ -1,4 +1,4 @@
--- Units of a replay: from when each served and drained, how long it took to be empty, streams that it handed over.
+-- Units of a replay: when each began to serve and to drain, how long it took to empty, and the streams it handed over.
 -- @public
 -- @param run_id  the run
 SELECT role, unit, serves_from, drains_from, drain_s, moved

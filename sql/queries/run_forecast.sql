@@ -1,4 +1,4 @@
--- The forecast behind a nightly plan, beside the quantile that it was made for.
+-- The forecast behind a nightly plan, beside the quantile that was planned for.
 -- @public
 -- @param run_id  the run
 SELECT

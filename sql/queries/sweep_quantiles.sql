@@ -1,4 +1,4 @@
--- Quantiles of what the sampled cases of a sweep come to, for each policy; the mean of slo_met is the share of cases.
+-- Quantiles of the figures of a sweep's sampled cases, for each policy; the mean of slo_met is the share of cases.
 -- @public
 -- @param sweep_id  the sweep
 WITH outcome AS (

@@ -1,3 +1,3 @@
--- The trace that was made by given settings.
+-- The trace with given settings.
 -- @param settings_digest  sha256 of origin and settings
 SELECT * FROM trace WHERE settings_digest = $settings_digest ORDER BY trace_id LIMIT 1;

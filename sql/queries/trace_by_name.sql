@@ -1,3 +1,3 @@
--- The trace of a name.
+-- The trace with a given name.
 -- @param name  name of the trace
 SELECT * FROM trace WHERE name = $name;

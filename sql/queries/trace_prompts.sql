@@ -1,5 +1,5 @@
--- Prompts of a trace by length, eight classes to a doubling of the tokens that are not in the cache: requests, and
--- their tokens in and not in the cache.
+-- Prompts of a trace by length, eight classes per doubling of the tokens not found in the cache: requests, and their
+-- tokens found and not found in the cache.
 -- @public
 -- @param trace_id  the trace
 SELECT

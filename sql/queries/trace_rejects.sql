@@ -1,4 +1,4 @@
--- Rows refused on import, by reason, with the first place of each.
+-- Rows refused on import, by reason, with the first location of each.
 -- @public
 -- @param trace_id  the trace
 SELECT reason, count(*) AS rejected, arg_min(file, line) AS first_file, min(line) AS first_line

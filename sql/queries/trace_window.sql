@@ -1,4 +1,4 @@
--- A trace's requests of a time window in order of arrival.
+-- A trace's requests in a time window, in order of arrival.
 -- @param trace_id  the trace
 -- @param start_us  first microsecond of the window, since the epoch
 -- @param end_us  first microsecond after it

@@ -1,4 +1,4 @@
--- What a trace asks of a fleet per token: mean KV length of an output token, share of input found in the cache, mean
+-- The workload of a trace per token: mean KV length of an output token, share of input found in the cache, mean
 -- attention context of missed tokens sum(m*(h + m/2))/sum(m), and mean tokens per request. NULL where nothing is asked.
 -- @public
 -- @param trace_id  the trace

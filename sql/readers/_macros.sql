@@ -1,6 +1,6 @@
 -- Shared by all readers. Columns of text files are text; of Parquet files they are BIGINT, DOUBLE, a time or text.
 
--- Microseconds since the epoch as they are; NULL before 1677 and after 2261, which no clock shows.
+-- Microseconds since the epoch, unchanged; NULL before 1677 and after 2261, which no clock shows.
 CREATE MACRO on_a_clock(micros) AS CASE WHEN micros BETWEEN -9246182400000000 AND 9214646400000000 THEN micros END;
 
 -- Microseconds since the epoch of a column: ISO-8601 date and time, with an offset or in the given zone; NULL for
@@ -40,7 +40,7 @@ CREATE MACRO micros_of
     (given TIMESTAMPTZ, unit_us) AS NULL::BIGINT,
     (given TIMESTAMP, unit_us) AS NULL::BIGINT;
 
--- A whole number of tokens of a column, as INTEGER can hold it; NULL for anything else.
+-- A column's whole number of tokens that fits INTEGER; NULL for anything else.
 CREATE MACRO token_count
     (given VARCHAR) AS
         CASE
@@ -52,7 +52,7 @@ CREATE MACRO token_count
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
 
--- A whole number of a sum, as sums of tokens can be; NULL for anything else.
+-- A whole number that a sum of tokens can be; NULL for anything else.
 CREATE MACRO whole_number(given) AS
     CASE WHEN regexp_full_match(given, '\s*\d{1,16}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 4000000000000000 THEN TRY_CAST(given AS BIGINT) END;
 

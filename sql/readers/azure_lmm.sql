@@ -1,4 +1,4 @@
--- Azure LMM inference trace 2025: as the others, with the number of images of a request, which is its class.
+-- Azure LMM inference trace 2025: like the others, with the number of images of a request, which is its class.
 -- @param timezone  zone of times without an offset
 WITH field AS (
     SELECT

@@ -26,7 +26,7 @@ given AS (
 field AS (
     SELECT
         *,
-        -- no clock of a machine has run for thirty years
+        -- no machine's clock has run for thirty years
         CASE WHEN since_us >= 1000000000000000 THEN since_us ELSE $start_us::BIGINT + since_us END AS arrival_us,
         token_count(input_length) AS input_tokens,
         token_count(output_length) AS output_tokens,

@@ -1,4 +1,4 @@
--- OpenTelemetry spans of calls of models: OTLP JSON (many spans a line) or a span a line, attributes as list or object.
+-- OpenTelemetry spans of model calls: OTLP JSON (many spans per line) or one span per line, attributes as list or object.
 -- @param timezone  zone of times without an offset
 WITH alias (field, place, attribute) AS (
     -- names of the conventions of OpenTelemetry, new before old, then those of other instrumentations
@@ -52,7 +52,7 @@ opened AS (
     FROM packet
 ),
 
--- what holds no spans is one itself, or is refused as a whole
+-- a record without spans is one itself, or is refused as a whole
 unpacked AS (
     SELECT file_index, line, fault, unnest(CASE WHEN len(spans) > 0 THEN spans ELSE [entry] END) AS span FROM opened
 ),

@@ -1,4 +1,4 @@
--- ServeGen: requests per second of a client in windows of ten minutes, and the mean lengths that hold there.
+-- ServeGen: requests per second of a client in windows of ten minutes, and the mean lengths that apply.
 -- @param start_us  moment that second 0 stands for, microseconds since the epoch
 WITH field AS (
     SELECT

@@ -1,4 +1,4 @@
--- Demand per window with a column per field: what any monitoring can be brought to.
+-- Demand per window with a column per field: the form to which the data of any monitoring system can be converted.
 -- @param timezone  zone of times without an offset
 -- @param start_us  moment that time 0 stands for where times are numbers, microseconds since the epoch
 -- @param unit_us   microseconds of one unit where times are numbers

@@ -1,4 +1,4 @@
--- A conversation goes by its first turn: follow the turns before one another up to one that has none here.
+-- A conversation is identified by its first turn: follow each turn to the one before, up to one that has none here.
 CREATE OR REPLACE TABLE conversation AS
 WITH RECURSIVE turn AS (
     SELECT DISTINCT session, parent FROM parsed WHERE reason IS NULL AND session IS NOT NULL

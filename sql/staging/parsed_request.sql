@@ -1,4 +1,4 @@
--- What a reader makes of the lines of a file; reason says why a line is refused.
+-- The output of a reader for the lines of a file; reason says why a line is refused.
 CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,

@@ -1,4 +1,4 @@
--- What a reader makes of windows of demand; reason says why one is refused. Tokens may be expected values.
+-- The output of a reader for windows of demand; reason says why one is refused. Tokens may be expected values.
 CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,

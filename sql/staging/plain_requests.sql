@@ -1,5 +1,5 @@
 -- Every row in file order: what is stored of a plain request, whether it is refused, and whether more is to be stored.
--- NULL where a number is none that can be stored, which a damaged Parquet file may hold beyond its own statistics.
+-- NULL where a number cannot be stored, as a damaged Parquet file may contain beyond its own statistics.
 SELECT
     arrival_us,
     TRY_CAST(input_tokens AS INTEGER) AS input_tokens,

@@ -1,4 +1,4 @@
--- Every past day of a nightly job: planned, needed in hindsight, what came, how far the forecast was off, and what that cost.
+-- Every past day of a nightly job: planned, needed in hindsight, actual load, forecast error, and what that cost.
 CREATE OR REPLACE VIEW plan_vs_actual AS
 SELECT
     job,

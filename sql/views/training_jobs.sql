@@ -1,4 +1,4 @@
--- Training jobs in GPU-hours, by the order in which they may start.
+-- Training jobs in GPU-hours, in the order in which they may start.
 CREATE OR REPLACE VIEW training_jobs AS
 SELECT
     run_id,

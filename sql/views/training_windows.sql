@@ -1,4 +1,4 @@
--- Nodes lent to training, by the time they were free.
+-- Nodes lent to training, in the order in which they came free.
 CREATE OR REPLACE VIEW training_windows AS
 SELECT
     run_id,

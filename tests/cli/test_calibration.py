@@ -129,7 +129,7 @@ def test_a_calibration_of_another_model_or_node_is_refused(cli: Cli, tmp_path: P
     cli("capacity", "fit", str(measured(tmp_path)), "--out", str(out))
     other = cli("capacity", "--node", "h200", "--set", f"calibration={out}")
     assert (other.code, other.err.count("\n")) == (2, 1)
-    assert "was fitted to hardware H800, but H200 is asked for" in other.err
+    assert "was fitted to hardware H800, but the engine has H200" in other.err
     missing = cli("capacity", "--set", f"calibration={tmp_path / 'no.toml'}")
     assert (missing.code, missing.err.count("\n")) == (2, 1)
 

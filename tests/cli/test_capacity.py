@@ -114,15 +114,15 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--weights", "int3"), "fleet.engine.weights"),
         (("--gpus", "100"), "EP100 does not divide"),
         (("--gpus", "8"), "does not fit H800"),
-        (("--gpus", "0"), "does not consist of whole groups"),
+        (("--gpus", "0"), "is not a whole number of groups"),
         (("--kv-tokens", "-5"), "kv_tokens must be above 0"),
         (("--tpot-ms", "5"), "no batch of deepseek-r1 on H800 meets 5 ms"),
         (("--tpot-ms", "0"), "above 0 ms"),
         (("--hit", "1"), "at least 0 and below 1"),
         (("--set", "batch=3"), "is not a known field"),
         (("--set", "balancer=nope"), '"nope" is not a measured balancer'),
-        (("--chart", "x.svg"), "give --sweep"),
-        (("--sweep", "kv", "--chart", "x.doc"), "end --chart in .svg, .png or .html"),
+        (("--chart", "x.svg"), "add --sweep"),
+        (("--sweep", "kv", "--chart", "x.doc"), "use .svg, .png or .html for --chart"),
         (("--sweep", "kv", "--chart", "no/x.svg"), "is not a folder"),
         (("--model", "llama-3.1-70b", "--sweep", "ep"), "is dense"),
         (("--trace", "nope"), "no store"),
@@ -291,7 +291,7 @@ def test_a_pool_smaller_than_a_unit_serves_nothing(cli: Cli, tmp_path: Path) -> 
     own = tmp_path / "own.toml"
     own.write_text(shipped.read_text().replace("nodes = 100", "nodes = 1"))
     fits = cli("capacity", "route", str(own), "--json").json["fits"]
-    assert all("take 22 nodes" in fit["why"] for fit in fits if fit["node"] == "h20")
+    assert all("need 22 nodes" in fit["why"] for fit in fits if fit["node"] == "h20")
 
 
 def test_classes_go_where_they_are_served_at_the_lowest_cost(cli: Cli) -> None:

@@ -89,18 +89,18 @@ def test_a_name_that_is_not_there_is_called_what_it_is() -> None:
 @pytest.mark.parametrize("words", [("--node", "h800"), ("--sweep", "kv"), ("--set", "kv=fp8"), ("--chart", "x.svg")])
 def test_the_check_takes_no_other_option(cli: Cli, words: tuple[str, str]) -> None:
     message = refused(cli("capacity", "--check", *words))
-    assert "--check takes no other option but --json" in message
+    assert "--check takes no option other than --json" in message
     assert words[0] in message
 
 
 def test_an_option_before_a_subcommand_is_not_passed_over(cli: Cli) -> None:
-    assert "--node, --json: must be written after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
+    assert "--node, --json: must come after route" in refused(cli("capacity", "--node", "h20", "--json", "route"))
 
 
 @pytest.mark.parametrize("field", ["weights", "hardware", "model", "redundant_experts", "tensor_parallel"])
 def test_what_a_mix_says_of_its_pools_cannot_be_set(cli: Cli, field: str) -> None:
     message = refused(cli("capacity", "route", "--set", "kv=fp8", "--set", f"{field} = 1"))
-    assert f"--set {field}: comes from the mix and the catalogue" in message
+    assert f"--set {field}: is set by the mix and the catalogue" in message
 
 
 def test_the_points_of_several_files_are_fitted_together(cli: Cli) -> None:
@@ -127,7 +127,7 @@ def test_a_wrong_option_is_not_blamed_on_the_default_scenario(cli: Cli, words: t
 
 def test_a_problem_of_a_whole_file_is_not_called_one_of_a_scenario(cli: Cli) -> None:
     own = changed("models/deepseek-r1.toml", "dense_width = 18_432", "dense_width = 0")
-    assert refused(cli("capacity", "--model", own)).startswith("planner: own.toml: has dense layers and no dense_width")
+    assert refused(cli("capacity", "--model", own)).startswith("planner: own.toml: has dense layers but no dense_width")
 
 
 def test_a_misspelt_key_does_not_bring_the_whole_file(cli: Cli) -> None:

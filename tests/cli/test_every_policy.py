@@ -6,7 +6,8 @@ import pytest
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.policy import POLICIES
-from planner.nightly.day_ahead import Expected, plan_ahead
+from planner.nightly.day_ahead import plan_ahead
+from planner.nightly.expected_demand import ExpectedDemand
 from planner.planning.prepare import ensure_trace
 from planner.store import Store
 from planner.trace.demand import binned
@@ -84,7 +85,7 @@ def test_nights_take_every_policy(store: Store, policy: str) -> None:
     trace = ensure_trace(store, scenario, now=NOW)
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-    outcome = plan_ahead(store, scenario, trace, Expected(demand, demand, ("as it was",)))
+    outcome = plan_ahead(store, scenario, trace, ExpectedDemand(demand, demand, ("as it was",)))
     assert outcome.demand_source in ("forecast", "none")
     assert outcome.notes[-1] == "as it was"
     assert outcome.plan.inference_nodes.max() <= 32

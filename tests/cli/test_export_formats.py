@@ -240,12 +240,16 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--to", "nomad"), 2, 'planner: --to "nomad": use one of keda, cronjob, slurm, aws, focus, csv, json'),
+        (
+            ("--to", "nomad"),
+            2,
+            'planner: --to "nomad" is not a format; use one of keda, cronjob, slurm, aws, focus, csv, json',
+        ),
         (("run-7", "--to", "keda"), 1, 'planner: no run "run-7"; the newest are run-00001'),
-        (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; make it, or name another --out"),
-        (("--to", "keda", "--out", "."), 1, ".: is a folder; name a file with --out"),
+        (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; create it, or name another --out"),
+        (("--to", "keda", "--out", "."), 1, ". is a folder; name a file with --out"),
         (("--to", "keda", "--begin", "2026-01-01"), 2, "--begin is for --to slurm"),
-        (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon": is not a date; write it as 2025-02-27'),
+        (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon" is not a date; write it as 2025-02-27'),
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
             2,
@@ -269,7 +273,7 @@ def test_bad_input_gets_one_line(
 
 
 def test_without_a_store_or_training_there_is_one_line_too(cli: Cli, store: Store, tmp_path: Path) -> None:
-    assert "make one with `planner plan`" in cli("export", "--to", "keda").err
+    assert "create one with `planner plan`" in cli("export", "--to", "keda").err
     log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100)])
     cli("trace", "import", str(log), "--format", "csv", "--name", "three")
     scenario = load_scenario(None, [*SMALL, "trace.name=three", "training.lend=false"]).scenario
@@ -287,7 +291,7 @@ def test_a_run_of_another_version_is_named(cli: Cli, planned: Store) -> None:
     done = cli("export", "--to", "keda")
     assert done.code == 1
     assert done.err == (
-        "planner: run-00001 was stored by another version of planner, with other settings; plan again\n"
+        "planner: run-00001 was stored by another version of planner, with other settings; plan it again\n"
     )
 
 

@@ -109,7 +109,7 @@ def test_a_demand_is_forecast_for_policies() -> None:
 
 
 def test_too_short_a_demand_says_what_is_needed_and_what_is_there() -> None:
-    with pytest.raises(UsageError, match=r"needs 168 h \(28 intervals\) of history, and the demand holds 120 h \(20"):
+    with pytest.raises(UsageError, match=r"needs 168 h \(28 intervals\) of history, and the demand has 120 h \(20"):
         demand_forecasts(demand_of(*[1] * 20), "holt-winters", 4, season="week")
 
 
@@ -191,7 +191,7 @@ def test_stored_days_are_put_together(cli: Cli) -> None:
 
 def test_the_page_for_people_shows_scores_and_the_next_hours(cli: Cli) -> None:
     shown = cli("forecast", *DRAWN, "--horizon", "2", "--set", "policy.quantile=0.8").out
-    for word in ("MAPE", "WAPE", "bias", "1 h ahead", "2 h ahead", "≤ q80", "least WAPE", "holt-winters", "tokens/s"):
+    for word in ("MAPE", "WAPE", "bias", "1 h ahead", "2 h ahead", "≤ q80", "lowest WAPE", "holt-winters", "tokens/s"):
         assert word in shown
     assert len(re.findall(r"^ *2025-03-03 1[23]:00", shown, re.MULTILINE)) == 2
 
@@ -232,7 +232,7 @@ def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chro
         (("--horizon", "0"), 2, "give hours above 0"),
         (("--horizon", "nan"), 2, "give hours above 0"),
         (("--trace", "nope"), 1, 'no trace "nope"'),
-        (("--set", "interval_s=420", "--set", "trace.days=3"), 2, "no whole number of intervals of 7 min"),
+        (("--set", "interval_s=420", "--set", "trace.days=3"), 2, "not a whole number of intervals of 7 min"),
         (("--set", "interval_s=60", "--set", "trace.days=6", "--horizon", "336"), 2, "are more than 10,000,000"),
         (("--set", "forecast.season=week", "--set", "trace.days=7"), 2, "--set trace.days=8"),
         (("--set", "policy.quantile=1"), 2, "policy.quantile"),

@@ -129,7 +129,7 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         ("l.csv", 5, f"input_tokens {whole}"),
         ("l.csv", 6, f"output_tokens {whole}"),
         ("l.csv", 7, "cached_input_tokens exceeds input_tokens"),
-        ("l.csv", 8, "has 3 fields and the header 4"),
+        ("l.csv", 8, "has 3 fields and the header has 4"),
         ("l.csv", 9, "is not UTF-8 text"),
         ("l.csv", 10, "is empty"),
         ("l.csv", 11, "arrival is not a time"),
@@ -149,7 +149,7 @@ def test_line_numbers_count_line_ends_inside_quotes(store: Store, tmp_path: Path
 def test_an_open_quote_is_named_where_it_swallows_rows(store: Store, tmp_path: Path) -> None:
     text = 'arrival,input_tokens,output_tokens\n1,1,1\n2,"1,1\n3,1,1\n'
     assert list(imported(store, write(tmp_path / "l.csv", text), "csv").rejects) == [
-        "has 2 fields and the header 3; a quote may be left open"
+        "has 2 fields and the header has 3; a quote may not be closed"
     ]
 
 
@@ -210,7 +210,7 @@ def test_a_stray_date_is_named_instead_of_planned_for_ever(cli: Cli, tmp_path: P
     assert cli("trace", "import", "l.csv", "--format", "csv", "--name", "gap").code == 0
     result = cli("plan", "--trace", "gap")
     assert result.code == 1
-    assert "look for stray dates" in result.err
+    assert "check the log for stray dates" in result.err
     assert "1970-01-01" in result.err
     shown = cli("trace", "show", "gap", "--json").json
     assert shown["hours"] == []

@@ -365,7 +365,7 @@ def test_jobs_that_do_not_come_within_the_plan_are_named(cli: Cli, tmp_path: Pat
     imported(cli, tmp_path)
     Path("own.toml").write_text(OWN.replace('"00:02"', '"05:00"'))
     plan = small(cli, "training.jobs=own.toml").json
-    assert "training jobs whose start does not come within the plan: wide" in plan["notes"]
+    assert "training jobs that may not start before the plan ends: wide" in plan["notes"]
     Path("own.toml").write_text('name = "o"\n[[job]]\nname = "late"\ngpus = 1\nhours = 1\nstart = 7\n')
     jobs = small(cli, "training.jobs=own.toml").json["jobs"]
     assert jobs["jobs"] == []
@@ -457,7 +457,7 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
     ("job", "message"),
     [
         ("gpus = 4096\nhours = 1", 'job "a" needs 4096 GPUs and the fleet has 2224 (278 nodes of 8); lower its gpus'),
-        ("gpus = 12\nhours = 1", "neither a part of a node nor whole nodes of 8; give it 8 or 16"),
+        ("gpus = 12\nhours = 1", "neither part of one node nor whole nodes of 8; use 8 or 16"),
         ("gpus = 4\nhours = -1", "job.0.hours: Input should be greater than 0, got -1"),
         ("gpus = 4\nhours = nan", "job.0.hours"),
         ("gpus = 4\nhours = 1e-9", "less than a second; raise it"),
@@ -469,14 +469,14 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
         ('gpus = 4\nhours = 1\nstart = "25:00"', "'25:00' is neither a local time nor hours from the plan's start"),
         ("gpus = 4\nhours = 1\nstart = -2", 'write "HH:MM", or a number of hours from 0 on'),
         ("gpus = 4\nhours = 1\nstart = true", "True is neither a local time"),
-        ('gpus = 4\nhours = 1\nstart = "01:00"\ndeadline = 5', "give both in the same way"),
+        ('gpus = 4\nhours = 1\nstart = "01:00"\ndeadline = 5', "write both in the same way"),
         ("gpus = 4\nhours = 1\nstart = 5\ndeadline = 5", "its deadline of 5 h is not after its start"),
         (
             "gpus = 4\nhours = 1\nusd_per_node_hour = -1",
             "usd_per_node_hour: Input should be greater than or equal to 0",
         ),
         ("gpus = 4\nhours = 1\nusd_per_node_hour = 0.0000001", "is finer than a micro-dollar"),
-        ('gpus = 4\nhours = 1\n[[job]]\nname = "a"\ngpus = 1\nhours = 1', 'job "a" is there more than once'),
+        ('gpus = 4\nhours = 1\n[[job]]\nname = "a"\ngpus = 1\nhours = 1', 'job "a" is listed more than once'),
         ("gpus = 4\nhours = ", "is not TOML"),
     ],
 )

@@ -65,7 +65,7 @@ def test_no_policy_without_shortfall_needs_fewer_node_hours_than_the_oracle(
 
 
 def test_a_policy_that_sees_only_the_interval_before_says_so(planned: Store, cli: Cli) -> None:
-    note = "the policy sees the demand of the interval before, whatever policy.demand_source says"
+    note = "the policy sees the demand of the previous interval, whatever policy.demand_source says"
     assert note in planned_by(cli, "reactive")["notes"]
     assert note not in planned_by(cli, "predictive", "policy.demand_source=previous")["notes"]
 

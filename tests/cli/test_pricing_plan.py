@@ -245,10 +245,10 @@ def test_nothing_is_stored_but_the_trace(planned: Store, cli: Cli) -> None:
     ("words", "cure"),
     [
         (("--rule", "happy-hour"), 'no pricing rule "happy-hour": give one of off-peak, utilisation-blog, or the path'),
-        (("--elasticity", "0.5"), "--elasticity is 0.5: demand does not grow with its price; give -10 to 0"),
+        (("--elasticity", "0.5"), "--elasticity is 0.5: demand does not grow with its price; use -10 to 0"),
         (("--elasticity", "nan"), "--elasticity is nan"),
         (("--elasticity", "-8"), "more than the limit of 1,000"),
-        (("--shift", "1.5"), "--shift is 1.5: it is a share of the demand; give 0 to 1"),
+        (("--shift", "1.5"), "--shift is 1.5: it is a share of the demand; use 0 to 1"),
         (("--sensitivity", "-1"), "--sensitivity is -1"),
         (("--utilisation", "gpu"), "are for rules by utilisation, and off-peak is not one; leave them out"),
         (("--ramp", "0.1"), "are for rules by utilisation"),

@@ -283,10 +283,8 @@ def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) 
     for name in ("latency.svg", "attainment.svg", "use.svg", "latency.csv", "attainment.csv", "use.csv"):
         assert (tmp_path / "page" / name).stat().st_size > 100
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "What users felt" in page
-    assert (
-        "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nenter by the measured imbalance" in page
-    )
+    assert "Latency for users" in page
+    assert "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nuse the measured imbalance" in page
     assert "says nothing about latency" not in page
     assert "decode queue" in (tmp_path / "page" / "use.svg").read_text()
 
@@ -303,7 +301,7 @@ def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: 
     asked = ("--set", "slo.ttft_ms=1000", "--set", "slo.min_attainment=0.9")
     missed = cli("replay", *SETS, *EVENING, *asked)
     assert (missed.code, missed.err.count("\n")) == (3, 1)
-    assert "of requests are within both targets and slo.min_attainment asks for 90.00%" in missed.err
+    assert "of requests are within both targets and slo.min_attainment requires 90.00%" in missed.err
     told = cli("replay", *SETS, *EVENING, *asked, "--json")
     assert told.code == 3
     assert len(told.json["missed_limits"]) == 1
@@ -314,7 +312,7 @@ def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: 
 def test_a_replay_cut_short_says_that_its_latencies_flatter(cli: Cli) -> None:
     late = ("--from", "2025-02-28T11:50+08:00")
     shown = cli("replay", *SETS, *late).out
-    assert "had not finished when the simulation ended, so latencies are those of the quicker requests" in shown
+    assert "had not finished when the simulation ended, so latencies are those of the faster requests" in shown
     assert "had not finished" not in cli("replay", *SETS, *EVENING).out
 
 
@@ -372,7 +370,7 @@ def test_a_trace_that_is_too_short_to_warm_up_is_refused_as_that(cli: Cli, tmp_p
     for window in ((), ("--all",), ("--from", "2025-03-01T00:10Z")):
         result = cli("replay", *SETS, "--set", "trace.name=tiny", *window)
         assert (result.code, result.err.count("\n")) == (2, 1)
-        assert "the plan has no more than 30 min; take a longer trace" in result.err
+        assert "the plan has only 30 min; use a longer trace" in result.err
 
 
 def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_no_time_comes_twice_on_a_chart_where_the_clock_changes(cli: Cli, tmp_pa
     sets = [word for override in (*SMALL, "timezone=Europe/Berlin") for word in ("--set", override)]
     assert cli("plan", "--trace", "dst", *sets).code == 0
     spec = charts(load_run(store), {})[0].spec
-    assert "the clock changes on the way" in json.dumps(spec)
+    assert "the clock changes during the plan" in json.dumps(spec)
     for rows in spec["datasets"].values():
         times = [row["local_time"] for row in rows]
         assert times == sorted(set(times))

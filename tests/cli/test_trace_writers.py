@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.store import Store
-from planner.trace import stored as catalogue
-from planner.trace import writers
+from planner.trace import stored, writers
 from tests.conftest import Cli
 from tests.helpers.imports import imported, requests_of, write
 from tests.helpers.logs import AZURE, MOONCAKE
@@ -71,7 +70,7 @@ def test_what_a_format_does_not_carry_is_said(store: Store, tmp_path: Path, cli:
     done = cli("trace", "export", "t", "--out", "o", "--format", to)
     assert done.code == 0
     assert done.err.splitlines() == [
-        f"planner: {to} does not carry {what}"
+        f"planner: {to} cannot carry {what}"
         for what in (
             "the sample weight: each row stands for 10 requests, and will stand for one",
             "cached input tokens",
@@ -96,7 +95,7 @@ def test_blocks_of_another_size_are_no_hash_ids(store: Store, tmp_path: Path, cl
     rows = "arrival,input_tokens,output_tokens,block_ids,block_tokens\n0,100,1,5 6,64\n1,0,1,,64\n"
     imported(store, write(tmp_path / "l.csv", rows), "csv")
     done = cli("trace", "export", "t", "--out", "o.jsonl")
-    assert done.err == "planner: mooncake does not carry prefix blocks of 64 tokens\n"
+    assert done.err == "planner: mooncake cannot carry prefix blocks of 64 tokens\n"
     assert "hash_ids" not in (tmp_path / "o.jsonl").read_text()
 
 
@@ -131,7 +130,7 @@ def test_times_and_tokens_come_back_to_the_last_digit(
     text = "arrival,input_tokens,output_tokens\n" + "".join(f"{at},{i},{o}\n" for at, i, o in rows)
     imported(store, write(folder / "l.csv", text), "csv", time_unit="us")
     with store.read() as session:
-        info = catalogue.by_name(session, "t")
+        info = stored.by_name(session, "t")
         writers.export(session, info, folder / "out", to)
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=info.window_start_us)
     imported(store, folder / "out", to, "again", start=start)

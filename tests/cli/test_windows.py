@@ -105,11 +105,11 @@ def test_a_trace_of_windows_plans_and_names_what_it_cannot_do(cli: Cli, tmp_path
     planned = cli("plan", "--trace", "g", "--set", "interval_s=60", "--json")
     assert planned.code == 0
     assert (planned.json["requests"], planned.json["input_tokens"]) == (336, 900)
-    assert any("the lengths of 89.3% of the requests are not known" in note for note in planned.json["notes"])
+    assert any("the lengths of 89.3% of the requests are unknown" in note for note in planned.json["notes"])
     for words in (("replay", "--set", "trace.name=g"), ("trace", "export", "g", "--out", "g.csv")):
         refused = cli(*words)
         assert refused.code == 1
-        assert "holds demand per window and no requests; import it again with --draw 1" in refused.err
+        assert "has demand per window but no requests; import it again with --draw 1" in refused.err
     assert cli("trace", "delete", "g").code == 0
     assert cli("sql", "SELECT count(*) AS n FROM demand_window", "--format", "json").json == [{"n": 0}]
 
@@ -154,7 +154,7 @@ def test_windows_that_cannot_be_are_refused_with_their_line(cli: Cli, tmp_path: 
     path = folder(tmp_path / "g", {0: bad}, {})
     found = cli("trace", "import", str(path), "--name", "g", "--json").json
     assert found["rejects"] == {
-        "has 2 fields and the header 6": 1,
+        "has 2 fields and the header has 6": 1,
         "pattern is not Gamma, Weibull or empty": 1,
         "rate is not a number from 0": 1,
         "rate times 600 s is not a whole number of requests": 1,
@@ -178,7 +178,7 @@ def test_requests_of_a_log_are_not_drawn(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("arrival,input_tokens,output_tokens\n1,1,1\n")
     result = cli("trace", "import", "l.csv", "--name", "l", "--draw", "10")
     assert result.code == 2
-    assert "only demand per window is drawn from" in result.err
+    assert "--draw is for demand per window" in result.err
 
 
 @pytest.mark.parametrize(

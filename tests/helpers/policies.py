@@ -4,7 +4,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import POLICIES, Given, Known, Policy, Seen, Sight, decide_all, lead_intervals, make_policy
+from planner.core.policy import (
+    POLICIES,
+    KnownDemand,
+    Policy,
+    PolicyInputs,
+    Seen,
+    Sight,
+    decide_all,
+    lead_intervals,
+    make_policy,
+)
 from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
 
@@ -23,7 +33,9 @@ def policy_for(scenario: Scenario, demand: list[Seen]) -> Policy:
     def meets(units: Units, seen: Seen, seconds: int) -> bool:
         return deployment.covers(units, seen.input_tokens, seen.output_tokens, seconds / 2)
 
-    return make_policy(scenario.policy, deployment, Given(meets=meets, known=Known(demand, scenario.interval_s)))
+    return make_policy(
+        scenario.policy, deployment, PolicyInputs(meets=meets, known=KnownDemand(demand, scenario.interval_s))
+    )
 
 
 def targets_of(demand: list[tuple[float, float]], *overrides: str, start: datetime = MIDNIGHT) -> list[Units]:

@@ -179,10 +179,10 @@ def test_a_log_that_is_stored_already_is_known_by_its_bytes(cli: Cli, store: Sto
     first = cli("trace", "import", log, "--name", "t", "--json").json
     again = cli("trace", "import", str(write(tmp_path / "copy.csv", Path(log).read_bytes())), "--name", "t", "--json")
     assert again.code == 0
-    assert "is already stored as t; nothing was read again" in again.err
+    assert "is already stored as t; it was not read again" in again.err
     assert again.json == {**first, "known_as": "t"}
     other = cli("trace", "import", log, "--name", "u", "--json")
-    assert "is already stored as t; it is stored once more as u" in other.err
+    assert "is already stored as t; it is now stored as u too" in other.err
     assert other.json["known_as"] == "t"
     with pytest.raises(TraceError, match="is already stored; delete it"):
         imported(store, log, name="t", time_unit="ms")

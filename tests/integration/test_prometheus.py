@@ -145,11 +145,11 @@ def answering() -> Iterator[Callable[[int, bytes], str]]:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (200, b"<html>hello</html>", "does not answer as Prometheus does"),
-        (200, b"[]", "does not answer as Prometheus does"),
-        (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "x"]]}]}}', "does not answer as Prometheus does"),
+        (200, b"<html>hello</html>", "does not answer like Prometheus"),
+        (200, b"[]", "does not answer like Prometheus"),
+        (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "x"]]}]}}', "does not answer like Prometheus"),
         (200, b'{"data": {"result": [{"metric": {}, "values": [[1, "NaN"]]}]}}', "has no sglang:prompt_tokens_total"),
-        (200, b"[" * 100_000, "does not answer as Prometheus does"),
+        (200, b"[" * 100_000, "does not answer like Prometheus"),
         (404, b"not here\nat all", "answers 404: not here; check the address"),
         (503, b"", "answers 503: without a reason"),
         (422, json.dumps({"status": "error", "error": "too many samples"}).encode(), "answers 422: too many samples"),
@@ -167,12 +167,12 @@ def test_what_is_no_prometheus_gets_one_line(
 def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
     url = "http://127.0.0.1:9"
     for words, message in {
-        ("--name", "t"): "say what to ask for with --from and --to",
+        ("--name", "t"): "state the time span with --from and --to",
         ("--name", "t", "--from", "2025-03-01"): "--from and --to go together; give both",
         ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than one window of 60 s",
-        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "at most 200,000 are possible; make it longer",
+        ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "200,000 is the limit; use a longer step",
         ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",
-        ("l.csv", "--name", "t"): "is a server; import its counters as a trace of their own",
+        ("l.csv", "--name", "t"): "is a server; import its counters as a separate trace",
     }.items():
         result = cli("trace", "import", url, *words)
         assert result.code == 2

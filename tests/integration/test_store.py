@@ -150,7 +150,7 @@ def test_a_store_of_another_build_is_refused_before_it_fails_in_the_middle(store
     with store.write() as session:
         session.connection.execute("UPDATE schema_migration SET sha256 = 'other' WHERE version = 1")
     with (
-        pytest.raises(StoreUnreadable, match="made by another build of planner, whose 001_store differs"),
+        pytest.raises(StoreUnreadable, match="created by another build of planner, whose 001_store differs"),
         store.read(),
     ):
         pass

@@ -223,7 +223,7 @@ def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--vary", "fleet.node=1:2"], "fleet.node: is not a known field, nor one of cache_hit_ratio"),
+        (["--vary", "fleet.node=1:2"], "fleet.node is neither a known field nor one of cache_hit_ratio"),
         (["--vary", "fleet.engine.accepted=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "policy.day_window=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "fleet.start_up_s"], "write PATH=LOW:HIGH"),
@@ -233,14 +233,14 @@ def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message
         (["--vary", "policy.target_utilisation=0.5:1.5"], "less than or equal to 1"),
         (["--vary", "cache_hit_ratio=0.5:1"], "give values from 0 to 0.99"),
         (["--vary", "nodes_down_ratio=-1:0.1"], "give values from 0 to 0.5"),
-        (["--cases", "1"], "--cases 1: give 2 to 100,000"),
-        (["--seed", "-1"], "--seed -1: give 0 or more"),
+        (["--cases", "1"], "--cases is 1; give 2 to 100,000"),
+        (["--seed", "-1"], "--seed is -1; give 0 or more"),
         (["--policies", "fixed,"], "separate names with commas"),
         (["--policies", "fixed,guess"], "use one of night-training"),
         (["--set", "sweep.vary=[]"], "nothing is uncertain"),
         (
             ["--set", 'sweep.vary=[{path="x",low=1,high=2,provenance="assumed: x"}]'],
-            "sweep.vary: x: is not a known field",
+            "sweep.vary: x is neither a known field",
         ),
     ],
 )

@@ -413,7 +413,7 @@ def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
 
 
 def test_slurm_refuses_what_it_cannot_say() -> None:
-    with pytest.raises(RunError, match="run-00001 lends no nodes to training, so there is nothing to reserve"):
+    with pytest.raises(RunError, match="run-00001 lends no nodes to training, so it has no windows to reserve"):
         slurm(schedule([1] * 24))
     start = datetime(2026, 10, 25, 0, tzinfo=UTC)
     lent = (TrainingWindow(to_us(start), to_us(start) + 3 * 3600 * US_PER_S, 5),)

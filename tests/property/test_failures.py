@@ -363,7 +363,7 @@ def test_the_spares_are_those_of_all_that_attain_the_target_with_the_fewest_node
 
 def test_a_target_out_of_reach_is_told() -> None:
     role = RoleAvailability(needed=2, planned=2, nodes=1, availability=0.0001)
-    with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99: prefill units 0.01%"):
+    with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99 \(prefill units 0.01%"):
         fewest_spares(role, role, 0.99)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.replay.intervals.lending import LentWindow, lend
-from planner.core.replay.jobs.placement import RULES, JobInstance, LentNode, Placed, Segment, lent_nodes, place
+from planner.core.replay.jobs.placement import RULES, JobInstance, LentNode, PlacedJobs, Segment, lent_nodes, place
 from planner.settings.scenario import TrainingSettings
 from tests.helpers.jobs_reference import simulate
 
@@ -29,12 +29,12 @@ def job(gpus: int = 8, work_s: int = 10, **fields: object) -> JobInstance:
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def placed(jobs: list[JobInstance], nodes: list[LentNode], rule: str = "first-fit", known: bool = True) -> Placed:
+def placed(jobs: list[JobInstance], nodes: list[LentNode], rule: str = "first-fit", known: bool = True) -> PlacedJobs:
     """Jobs on nodes of 8 GPUs in a plan of 100 s."""
     return place(jobs, nodes, 8, rule=rule, known=known, end_s=100)
 
 
-def times(found: Placed) -> list[tuple[int, tuple[int, ...], int, int, str]]:
+def times(found: PlacedJobs) -> list[tuple[int, tuple[int, ...], int, int, str]]:
     """Job, nodes, start, end and ending of every segment, by start."""
     return sorted((s.job, s.slots, s.start_s, s.end_s, s.ending) for s in found.segments)
 
@@ -264,4 +264,4 @@ def test_equal_values_and_no_deadlines_leave_the_order_of_the_list(
 
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_nothing_lent_places_nothing(rule: str) -> None:
-    assert placed([job()], [], rule) == Placed((), 0)
+    assert placed([job()], [], rule) == PlacedJobs((), 0)

@@ -128,7 +128,7 @@ def test_a_trace_without_blocks_or_tokens_hits_nothing() -> None:
 @pytest.mark.parametrize("ratio", [0.6667, 1.5, -0.1, float("nan")])
 def test_a_ratio_out_of_reach_names_one_that_is_not(ratio: float) -> None:
     curve = curve_of([[1], [1], [1]], [1, 1, 1], 1)  # two thirds
-    with pytest.raises(UsageError, match=r"give one from 0 to 0\.6666$"):
+    with pytest.raises(UsageError, match=r"use one from 0 to 0\.6666$"):
         curve.capacity_for(ratio)
     assert curve.capacity_for(0.6666) == 1
 
@@ -142,7 +142,7 @@ def test_blocks_that_cannot_be_are_refused() -> None:
     refused("2 block ids come with 1 request numbers", [0], [1, 2], [4])
     refused("negative number", [0], [1], [-4])
     refused("sort them by request", [1, 0], [1, 2], [4, 4])
-    refused("requests 0 to 1, and there are input_tokens of 1", [0, 1], [1, 2], [4])
+    refused("requests 0 to 1, but input_tokens has length 1", [0, 1], [1, 2], [4])
     refused("requests -1 to 0", [-1, 0], [1, 2], [4])
     with pytest.raises(UsageError, match="a cache cannot hold -1 blocks"):
         curve_of([[1]], [1], 1).ratio_at(-1)

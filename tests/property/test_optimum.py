@@ -235,13 +235,13 @@ def test_an_infeasible_demand_names_the_interval_the_role_and_the_nodes_it_takes
     assert optimum.gap is None
     # eleven nodes beside the one of prefill form five decode units of 600 tokens
     assert "most at 1, where decode units lack 2,000 output tokens" in str(optimum.cure)
-    assert "fleet.nodes: 19 carry the fullest interval" in str(optimum.cure)
+    assert "fleet.nodes: 19 nodes carry the busiest interval" in str(optimum.cure)
 
 
 def test_demand_that_only_fractions_of_units_carry_is_infeasible_too() -> None:
     optimum = best(problem([(700, 700)], "fleet.nodes=5"))
     assert optimum.status == "infeasible"
-    assert "fleet.nodes: 6 carry the fullest interval" in str(optimum.cure)
+    assert "fleet.nodes: 6 nodes carry the busiest interval" in str(optimum.cure)
 
 
 def test_without_demand_the_floor_is_enough() -> None:

@@ -153,7 +153,7 @@ def test_windows_hold_where_a_walk_through_the_week_says(drawn: list[tuple[int, 
         ({"windows": [{"window": "08:00-09:00", "price_ratio": float("nan")}]}, "price_ratio"),
         ({"windows": [{"window": "08:00-09:00", "price_ratio": 1, "weekdays": []}]}, "weekdays"),
         ({"windows": [{"window": "08:00-09:00", "price_ratio": 1}], "timezone": "Mars"}, "IANA"),
-        ({"windows": [{"window": "08:00-09:00", "price_ratio": 1}], "ramp": 0.1}, "leave out"),
+        ({"windows": [{"window": "08:00-09:00", "price_ratio": 1}], "ramp": 0.1}, "remove utilisation and ramp"),
         ({"kind": "price-sheet", "windows": [{"window": "08:00-09:00", "price_ratio": 1}]}, "has no windows"),
         ({"kind": "utilisation"}, "needs steps"),
         ({"kind": "utilisation", "steps": [{"from_utilisation": 0.5, "price_ratio": 1}]}, "the first at 0"),
@@ -174,7 +174,7 @@ def test_a_ramp_is_a_straight_line_around_a_step() -> None:
     assert price_ratios(steps[:1], shares, 0.1).tolist() == [0.7] * 9
     wide = {"kind": "utilisation", "steps": [step.model_dump() for step in BLOG.steps]}
     assert rule(**wide, ramp=0.3).ramp == 0.3
-    assert "run into one another" in problem(**wide, ramp=0.31)
+    assert "overlap, or reach below 0" in problem(**wide, ramp=0.31)
 
 
 def test_utilisation_under_each_definition_by_hand_and_nothing_where_there_is_no_load() -> None:

@@ -185,11 +185,11 @@ def test_a_class_that_no_pool_can_serve_is_named(way: Any) -> None:
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"classes": ()}, "at least one request class and one pool"),
     ({"pools": ()}, "at least one request class and one pool"),
-    ({"classes": (CHAT, CHAT)}, "2 times a class chat; give every class its own name"),
-    ({"pools": (DEAR, DEAR)}, "2 times a pool dear; give every pool its own name"),
+    ({"classes": (CHAT, CHAT)}, "class chat is given 2 times; give every class its own name"),
+    ({"pools": (DEAR, DEAR)}, "pool dear is given 2 times; give every pool its own name"),
     (
         {"classes": (CHAT, RequestClass("x", -1.0))},
-        r"x: requests_per_s is -1.0; it is 0, or a number from 1e-30 to 1e\+30",
+        r"x: requests_per_s is -1.0; it must be 0, or a number from 1e-30 to 1e\+30",
     ),
     ({"classes": (CHAT, RequestClass("x", math.nan))}, "x: requests_per_s is nan"),
     ({"classes": (CHAT, RequestClass("x", math.inf))}, "x: requests_per_s is inf"),
@@ -202,7 +202,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"feasible": np.ones((2, 2))}, r"feasible float64 \(2, 2\)"),
     (
         {"nodes_per_request_s": np.array([[1.0, 0.0], [1.0, 1.0]])},
-        "chat on dear: nodes_per_request_s is 0.0; where feasible it is over 0",
+        "chat on dear: nodes_per_request_s is 0.0; where feasible it must be above 0",
     ),
     ({"nodes_per_request_s": np.array([[1.0, 1.0], [-1.0, 1.0]])}, "batch on cheap: nodes_per_request_s is -1.0"),
     ({"nodes_per_request_s": np.array([[math.nan, 1.0], [1.0, 1.0]])}, "chat on cheap: nodes_per_request_s is nan"),

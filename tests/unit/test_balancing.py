@@ -255,7 +255,7 @@ def test_imbalance_lies_between_one_and_the_number_of_ranks(
 @pytest.mark.parametrize(
     ("change", "cure"),
     [
-        ({"balancer": "luck"}, '"luck" is not a balancer; choose random, round-robin, .*two-key'),
+        ({"balancer": "luck"}, '"luck" is not a balancer; use one of random, round-robin, .*two-key'),
         ({"ranks": 1}, "at least 2 ranks"),
         ({"streams": 0.0}, "more than 0 streams on each"),
         ({"streams": math.nan}, "more than 0 streams on each"),
@@ -411,7 +411,7 @@ def test_a_cell_that_is_not_in_the_table_is_close_to_a_measurement(balancer: str
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        (("luck", 144, 88), '"luck" is not a measured balancer; choose random, round-robin, power-of-two'),
+        (("luck", 144, 88), '"luck" is not a measured balancer; use one of random, round-robin, power-of-two'),
         (("random", 321, 88), "measured for 2 to 320 ranks, not for 321"),
         (("random", 1, 88), "measured for 2 to 320 ranks, not for 1"),
         (("random", 144, 0.9), "measured for 1 to 512 streams per rank, not for 0.9"),

@@ -117,7 +117,7 @@ def test_one_stream_cannot_read_its_weights_faster_than_the_memory_gives_them() 
         (lambda: batch_at([DepthRule(0, 4)], -1), "give 0 or more"),
         (lambda: tokens_per_expert(model("llama-3.1-70b"), 1), "is dense"),
         (lambda: pipeline_bubble(0, 1), "at least one stage"),
-        (lambda: single_stream_roofline(EP144, 0), "at least one GPU"),
+        (lambda: single_stream_roofline(EP144, 0), "number of GPUs must be at least 1"),
     ],
 )
 def test_bad_input_gives_one_line(call: object, cure: str) -> None:

@@ -89,7 +89,7 @@ def test_longer_contexts_never_allow_more_streams(one: float, other: float) -> N
         ({"expert_parallel": 0}, "at least 1"),
         ({"tensor_parallel": 3}, "TP3 does not divide 128 heads"),
         ({"redundant_experts": -1}, "redundant_experts at least 0"),
-        ({"rows_per_stream": 3.0}, "rows_per_stream is 1 or 2"),
+        ({"rows_per_stream": 3.0}, "rows_per_stream must be 1 or 2"),
         ({"accepted": 1.5}, "accepted from 1 to rows_per_stream"),
         ({"reserve_gb": 90.0}, "less than the memory"),
         ({"block_tokens": 0}, "block_tokens at least 1"),

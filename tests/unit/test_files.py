@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from planner.files import whole
+from planner.files import atomic_write
 
 
 def test_a_file_takes_its_name_when_all_is_written(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("old")
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -22,7 +22,7 @@ def test_a_file_takes_its_name_when_all_is_written(tmp_path: Path) -> None:
 def test_what_goes_wrong_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError), whole(path) as draft, draft.open("w", encoding="ascii") as file:
+    with pytest.raises(UnicodeEncodeError), atomic_write(path) as draft, draft.open("w", encoding="ascii") as file:
         file.writelines(["half", "ö"])
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -32,7 +32,7 @@ def test_links_and_pipes_keep_their_place(tmp_path: Path) -> None:
     target, link, pipe = tmp_path / "f.txt", tmp_path / "link", tmp_path / "pipe"
     target.write_text("old")
     link.symlink_to(target)
-    with whole(link) as path:
+    with atomic_write(link) as path:
         path.write_text("new")
     assert link.is_symlink()
     assert target.read_text() == "new"
@@ -40,7 +40,7 @@ def test_links_and_pipes_keep_their_place(tmp_path: Path) -> None:
     read: list[str] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
-    with whole(pipe) as path:
+    with atomic_write(pipe) as path:
         path.write_text("through")
     reader.join(30)
     assert read == ["through"]

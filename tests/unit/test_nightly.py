@@ -105,5 +105,5 @@ def test_a_service_that_has_not_looked_for_minutes_is_not_healthy() -> None:
     health = Health(started_at=moment, looked_at=moment)
     assert health.document(moment + timedelta(seconds=300)).ok
     assert not health.document(moment + timedelta(seconds=301)).ok
-    health.begin_look(moment)
+    health.begin_check(moment)
     assert health.document(moment + timedelta(hours=1)).ok

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy import (
     POLICIES,
-    Given,
     PastTargets,
+    PolicyInputs,
     Seen,
     Sight,
     make_policy,
@@ -118,7 +118,7 @@ def test_a_timetable_with_two_rows_for_a_time_is_refused() -> None:
 
 def test_a_timetable_that_asks_for_broken_steps_names_the_whole_ones() -> None:
     with pytest.raises(
-        UsageError, match="asks for 4 nodes at 2025-03-01 12:00 and whole scaling steps in 12 nodes give 3, 6, 9, 12"
+        UsageError, match="asks for 4 nodes at 2025-03-01 12:00, but whole scaling steps in 12 nodes give 3, 6, 9, 12"
     ):
         Timetable.of([(datetime(2025, 3, 1, 12), 4)], Deployment(small_scenario().fleet))
 
@@ -315,7 +315,7 @@ def test_bounds_in_whole_steps_and_the_policy_inside_are_said() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("policy.bounds=[]", "policy.bounds is empty; give for example"),
+        ("policy.bounds=[]", "policy.bounds is empty; set for example"),
         ("policy.inside=scheduled-bounds", "policy.inside is scheduled-bounds itself"),
     ],
 )
@@ -330,7 +330,7 @@ def test_bounds_that_bound_nothing_are_refused(setting: str, message: str) -> No
     [
         ('[{days="mon-fry"}]', 'bounds.0.days.*"mon-fry" is not a list of weekdays; write for example mon-fri'),
         ('[{window="9-17"}]', '"9-17" is not a daily window'),
-        ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes 3; exchange or correct them"),
+        ("[{floor_nodes=9, ceiling_nodes=3}]", "floor_nodes is 9 and ceiling_nodes is 3; swap or correct them"),
         ("mon-fri 278", '"mon-fri 278" is not a TOML list of tables; write for example'),
         ("[{flor_nodes=9}]", "bounds.0.flor_nodes: is not a known field"),
     ],
@@ -363,7 +363,7 @@ def test_slo_takes_the_fewest_steps_that_meet_the_latencies() -> None:
 
 def test_slo_carries_the_demand_even_where_latencies_would_be_met() -> None:
     scenario = small_scenario("policy.name=slo")
-    policy = make_policy(scenario.policy, Deployment(scenario.fleet), Given(meets=lambda *_: True))
+    policy = make_policy(scenario.policy, Deployment(scenario.fleet), PolicyInputs(meets=lambda *_: True))
     assert policy.decide(tick(MIDNIGHT, Seen(1300, 0))) == Units(3, 3)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import Given, Known, Seen, make_policy
+from planner.core.policy import KnownDemand, PolicyInputs, Seen, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
@@ -46,8 +46,8 @@ def shortfall(plan: IntervalPlan) -> int:
 
 def oracle(scenario: Scenario, tokens: list[tuple[int, int]]) -> IntervalPlan:
     deployment = Deployment(scenario.fleet)
-    known = Known([Seen(*pair) for pair in tokens], 60)
-    policy = make_policy(scenario.policy, deployment, Given(known=known))
+    known = KnownDemand([Seen(*pair) for pair in tokens], 60)
+    policy = make_policy(scenario.policy, deployment, PolicyInputs(known=known))
     return replayed(scenario, list(policy.targets), tokens, policy.ahead)  # type: ignore[attr-defined]
 
 

@@ -110,7 +110,7 @@ def test_a_bad_value_gets_a_line_with_the_cure(override: str, cure: str) -> None
 
 
 def test_a_step_without_units_is_refused() -> None:
-    assert "step holds no unit" in problems_of("fleet.step.prefill=0", "fleet.step.decode=0")[0]
+    assert "step has no unit" in problems_of("fleet.step.prefill=0", "fleet.step.decode=0")[0]
 
 
 def test_what_is_written_as_toml_reads_back_the_same(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_time_grows_with_the_load_and_the_largest_load_meets_the_target() -> Non
 
 def test_more_than_a_unit_can_read_is_refused() -> None:
     prompts = lognormal_prompts()
-    with pytest.raises(UsageError, match="more than a prefill unit can read"):
+    with pytest.raises(UsageError, match="more than a prefill unit can process"):
         ttft(UNIT, prompts, 1.01 / UNIT.load(prompts, 1.0), 1e6)
 
 

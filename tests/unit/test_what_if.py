@@ -409,7 +409,7 @@ def test_loads_and_nodes_that_cannot_be_are_named() -> None:
         pricing.load_over_peak([1, 0])
     with pytest.raises(UsageError, match="nodes must be above 0"):
         pricing.load_per_node([1.0], [float("inf")])
-    with pytest.raises(UsageError, match="give the same number of both"):
+    with pytest.raises(UsageError, match="give both the same number"):
         pricing.load_per_node([1.0, 2.0], [1.0])
     with pytest.raises(UsageError, match="12 nodes serve and the fleet has 10"):
         pricing.nodes_over_fleet([12.0], 10)

@@ -24,7 +24,7 @@ def cache(
     kv: Kv = None,
     rate: Annotated[
         float | None,
-        typer.Option("--input-tokens-per-s", callback=_RATE, help="Of the fleet [default: the trace's own mean]."),
+        typer.Option("--input-tokens-per-s", callback=_RATE, help="Rate of the fleet [default: the trace's mean]."),
     ] = None,
     disk_gb_s: Annotated[float, typer.Option("--disk-gb-s", callback=_DISK, help="Bandwidth of one disk, GB/s.")] = 7.0,
     disk_tb: Annotated[float, typer.Option("--disk-tb", callback=_DISK, help="Capacity of one disk, TB.")] = 7.68,
@@ -32,10 +32,10 @@ def cache(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """What a KV cache on disk finds, saves and needs, by its capacity.
+    """Show the hits, savings and disks of a KV cache on disk, by its capacity.
 
-    The cache drops what was used longest ago; all capacities come from one pass over the trace's blocks. The disk's
-    figures are assumptions: those of a usual NVMe drive.
+    The cache evicts the least recently used blocks; one pass over the trace's blocks covers all capacities. The disk's
+    figures are assumptions: those of a typical NVMe drive.
     """
     from planner.core.fleet.kv_cache import Disk
     from planner.studies.capacity.disk_cache import read_cached_trace, size_disk_cache

@@ -4,7 +4,7 @@ from planner.cli.output import print_json, print_line, print_table
 
 
 def show_check(as_json: bool) -> None:
-    """Every published point beside the model's."""
+    """Print every published point and the model's."""
     from planner.studies.capacity.check import check_model
 
     check = check_model()

@@ -37,16 +37,16 @@ def capacity(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """What a node can do with a model: memory, decode, prefill, cost; curves; the check against published points."""
+    """Show what a node can do with a model: memory, decode, prefill, cost; curves; a check against published points."""
     written = _written(context)
     if context.invoked_subcommand is not None:
         if written:
-            raise UsageError(f"{', '.join(written)}: must be written after {context.invoked_subcommand}")
+            raise UsageError(f"{', '.join(written)}: must come after {context.invoked_subcommand}")
         return
     if check:
         others = [name for name in written if name not in ("--check", "--json")]
         if others:
-            raise UsageError(f"--check takes no other option but --json; leave out {', '.join(others)}")
+            raise UsageError(f"--check takes no option other than --json; leave out {', '.join(others)}")
         show_check(as_json)
         return
     study = study_of(
@@ -65,12 +65,12 @@ def capacity(
     if sweep is not None:
         show_curve(study, sweep, chart, as_json)
     elif chart is not None:
-        raise UsageError("--chart draws a curve; give --sweep batch, kv, hit or ep too")
+        raise UsageError("--chart draws a curve; add --sweep batch, kv, hit or ep")
     else:
         show_overview(study, as_json)
 
 
 def _written(context: typer.Context) -> list[str]:
-    """The options of this command that stand on the command line."""
+    """The options of this command that were given on the command line."""
     sources = {option.opts[0]: context.get_parameter_source(str(option.name)) for option in context.command.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -16,11 +16,11 @@ _OBSTACLES: dict[ServingObstacle, str] = {
     "target": "misses target",
     "imbalance": "balance not measured",
 }
-"""What keeps a unit from serving, in the few words of a table; --json has all of them."""
+"""What keeps a unit from serving, abbreviated for the table; --json has the whole reason."""
 
 
 def show_curve(study: "EngineStudy", what: str, chart: Path | None, as_json: bool) -> None:
-    """A curve over what is swept, as a table, and drawn where a chart is asked for."""
+    """Print a curve as a table, and draw it if a chart was asked for."""
     from planner.studies.capacity.curves import SWEEPS, sweep
 
     swept = next((name for name in SWEEPS if name == what), None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def fit(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Measured steps, or what a benchmark tool wrote.")
+        list[Path], typer.Argument(metavar="FILE...", help="Measured steps, or the output of a benchmark tool.")
     ],
     node: Node = "h800",
     model: Model = "deepseek-r1",
@@ -24,13 +24,13 @@ def fit(
     gpus: Gpus = None,
     server_gpus: Annotated[int, typer.Option("--server-gpus", help="GPUs behind the measured endpoint.")] = 1,
     sets: Settings = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Keep the fit as TOML.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the fit as TOML.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit the decode model to measured steps.
 
     FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or the JSON of vLLM's bench serve, GuideLLM,
-    AIPerf or GenAI-Perf. The points of several files are put together. The fit holds only between the measured points.
+    AIPerf or GenAI-Perf. The points of several files are combined. The fit is valid only between the measured points.
     """
     from planner.studies.capacity.fit import fit_files, write_calibration
 
@@ -54,7 +54,7 @@ def _print(fitted: "DecodeFit") -> None:
         f"{fitted.row_us:.3f} us per layer and row on top (fitted)"
     )
     print_line(
-        f"  rms {fitted.rms:.1%}; of points left out of the fit {fitted.left_out_rms:.1%}; holds from "
+        f"  rms {fitted.rms:.1%}; of points left out of the fit {fitted.left_out_rms:.1%}; valid from "
         f"{valid.least_streams:g} to {valid.most_streams:g} streams per GPU and "
         f"{valid.least_kv_tokens:,.0f} to {valid.most_kv_tokens:,.0f} tokens of KV"
     )

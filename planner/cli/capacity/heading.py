@@ -1,4 +1,4 @@
-"""What output on an engine begins and ends with."""
+"""The first and last lines of output on an engine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ def heading(head: "EngineHead") -> str:
 
 
 def conditions(document: "CapacityOverview | CapacityCurve", *, swept: str | None = None, gpus: int = 0) -> str:
-    """What the figures hold for, without what is swept. gpus: of a unit; 0 where that need not be said."""
+    """The conditions that the figures are for, but for the swept one. gpus: of a unit; 0 leaves them out."""
     load = document.workload
     stated = {
         "ep": f"units of {gpus} GPUs" if gpus else None,
@@ -28,6 +28,6 @@ def conditions(document: "CapacityOverview | CapacityCurve", *, swept: str | Non
 
 
 def print_notes(notes: Sequence[str]) -> None:
-    """What figures rest on, a line each."""
+    """Print what the figures rest on, one line each."""
     for note in notes:
         print_line(f"  {note}")

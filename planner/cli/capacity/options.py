@@ -1,4 +1,4 @@
-"""Options of the commands on capacity, and the study that they ask for."""
+"""Options of the capacity commands, and the study that they describe."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ def study_of(
     sets: list[str] | None = None,
     db: Path | None = None,
 ) -> "EngineStudy":
-    """The study that the options ask for. Raises UsageError."""
+    """The study that the options describe. Raises UsageError."""
     from planner.planning.capacity import trace_workload
     from planner.studies.capacity.study import make_study
 
@@ -79,7 +79,7 @@ def study_of(
 
 @contextmanager
 def naming_fields_alone() -> Iterator[None]:
-    """Problems of options name the field alone, and not the default scenario, which the user did not write."""
+    """Messages on invalid options name only the field, not the default scenario, which the user did not write."""
     try:
         yield
     except ScenarioError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_overview(study: "EngineStudy", as_json: bool) -> None:
-    """What a node can do at the operating point."""
+    """Print what a node can do at the operating point."""
     from planner.studies.capacity.overview import describe_capacity
 
     overview = describe_capacity(study)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.studies.capacity.mixed_fleet import MixRouting
 
 _OF_A_MIX = ("hardware", "model", "weights", "redundant_experts", "tensor_parallel")
-"""Fields of fleet.engine that every pool of a mix has its own of."""
+"""Fields of fleet.engine that each pool of a mix sets for itself."""
 
 
 def route(
@@ -24,8 +24,8 @@ def route(
 ) -> None:
     """Route request classes over a mixed fleet at the lowest cost.
 
-    Every class goes where its time per token, its time to the first token and the memory allow it; beside it the
-    routing in proportion to capacity.
+    Every class goes where its time per token, its time to the first token and the memory allow it. For comparison,
+    the routing in proportion to capacity is shown too.
     """
     from planner.studies.capacity.mixed_fleet import route_mix
     from planner.studies.capacity.study import engine_settings
@@ -33,7 +33,7 @@ def route(
     overwritten = [name for name in (item.partition("=")[0].strip() for item in sets or []) if name in _OF_A_MIX]
     if overwritten:
         raise UsageError(
-            f"--set {', '.join(overwritten)}: comes from the mix and the catalogue, pool by pool; leave it out"
+            f"--set {', '.join(overwritten)}: is set by the mix and the catalogue for each pool; leave it out"
         )
     with naming_fields_alone():
         settings = engine_settings(sets or [])
@@ -47,9 +47,9 @@ def route(
 def _print(routing: "MixRouting") -> None:
     cheapest, even = routing.cheapest, routing.proportional
     print_line(
-        f"{routing.mix}, {routing.model}: {usd(cheapest.usd_per_hour)} an hour at the least, "
+        f"{routing.mix}, {routing.model}: {usd(cheapest.usd_per_hour)} an hour by the cheapest routing, "
         f"{usd(even.usd_per_hour)} in proportion to capacity"
-        + ("" if routing.proportional_fits else ", which needs more nodes than there are")
+        + ("" if routing.proportional_fits else ", which needs more nodes than the fleet has")
     )
     _print_classes(routing)
     pools = [

@@ -22,16 +22,15 @@ def export(
 ) -> None:
     """Write a trace to a file; importing it under another name gives the same trace.
 
-    mooncake and azure cannot carry all that a trace may have, and say what they leave out.
+    mooncake and azure cannot carry all that a trace may have; what is left out is reported.
     """
-    from planner.trace import stored as catalogue
-    from planner.trace import writers
+    from planner.trace import stored, writers
 
     with store_at(db).read() as session:
-        written = writers.export(session, catalogue.by_name(session, name), out, format_name)
+        written = writers.export(session, stored.by_name(session, name), out, format_name)
     if as_json:
         print_json(written)
         return
     for what in written.left_out:
-        warn(f"{written.format} does not carry {what}")
+        warn(f"{written.format} cannot carry {what}")
     print_line(f"{written.out}: {written.rows:,} rows; {written.import_command}")

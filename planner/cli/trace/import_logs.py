@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def import_logs(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Log files, folders, patterns, gzip and zstd too; or a Prometheus server."),
+        typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
     ],
     name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="F", help="Log format, or auto to tell it from the files.")
+        str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
     ] = "auto",
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
     start: Annotated[
@@ -35,12 +35,12 @@ def import_logs(
         list[str] | None,
         typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse everything if one row is refused.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")] = False,
     draw: Annotated[
         int | None,
         typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --draw draws.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed for --draw.")] = 1,
     begin: Annotated[str | None, typer.Option("--from", help="Server: start of the time to count, ISO-8601.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Server: end of the time to count, ISO-8601.")] = None,
     step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
@@ -63,11 +63,11 @@ def import_logs(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
     if account.known_as:
-        again = "nothing was read again" if account.known_as == name else f"it is stored once more as {name}"
+        again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
         warn(f"the same log is already stored as {account.known_as}; {again}")
     if account.skipped:
         names = ", ".join(account.skipped)
-        warn(f"{len(account.skipped)} files are not logs by their names and were left out: {names}")
+        warn(f"{len(account.skipped)} files do not have the name of a log and were skipped: {names}")
     if as_json:
         print_json(account)
     else:
@@ -75,14 +75,14 @@ def import_logs(
 
 
 def _options(timezone: str, start: str, time_unit: str, cache: str, columns: list[str]) -> "ImportOptions":
-    """How to read logs, from what was typed. Raises UsageError."""
+    """How to read logs, from the command line. Raises UsageError."""
     from planner.errors import UsageError
     from planner.trace.imports.job import UNITS_US, ImportOptions
 
     if time_unit not in UNITS_US:
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
     if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
-        raise UsageError(f'--cache "{cache}": give a number of blocks from 1, or infinite')
+        raise UsageError(f'--cache "{cache}": give a number of blocks, 1 or more, or infinite')
     pairs = [column.partition("=") for column in columns]
     if any(not (equals and column) for _, equals, column in pairs):
         raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
@@ -97,7 +97,7 @@ def _options(timezone: str, start: str, time_unit: str, cache: str, columns: lis
 
 
 def _print_account(account: "ImportAccount") -> None:
-    """What an import made."""
+    """Print the outcome of an import."""
     print_line(f"{account.trace}: {account.rows_imported:,} of {account.rows_read:,} rows imported as {account.format}")
     if account.coverage:
         _print_coverage(account, account.coverage)
@@ -107,13 +107,13 @@ def _print_account(account: "ImportAccount") -> None:
 
 
 def _print_coverage(account: "ImportAccount", coverage: "Coverage") -> None:
-    """What is known of demand per window, and what was made of it."""
+    """Print how much of a demand per window has lengths, and how it was stored."""
     with_lengths, requests = coverage.requests_with_lengths, coverage.requests
     if with_lengths < requests:
         print_line(
             f"  {with_lengths:,} of {requests:,} requests have lengths; the tokens of the others are not counted"
         )
     if account.origin == "windows":
-        print_line("  kept as demand per window, to plan with; --draw draws requests, to replay")
+        print_line("  kept as demand per window, for plans; use --draw to draw requests for replays")
     else:
         print_line(f"  {account.rows:,} requests with lengths drawn, each for {account.sample_weight:,}")

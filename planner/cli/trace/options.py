@@ -1,4 +1,4 @@
-"""What the options of trace commands stand for: moments in a zone, and a span of time to ask a server for."""
+"""Options of trace commands: times in a zone, and the time span to query a server for."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -20,25 +20,23 @@ def moment_in(text: str, timezone: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(
-            f'{option} "{text}": is not a time; write it as 2025-02-27T20:00, or with an offset'
-        ) from error
+        raise UsageError(f'{option} "{text}" is not a time; write it as 2025-02-27T20:00, or with an offset') from error
     return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))
 
 
 def check_zone(name: str) -> None:
     """Raises UsageError where a name is not an IANA time zone."""
     from planner.errors import UsageError
-    from planner.settings.scenario import known_zone
+    from planner.settings.scenario import valid_zone
 
     try:
-        known_zone(name)
+        valid_zone(name)
     except ValueError as error:
         raise UsageError(f"--timezone {error}") from error
 
 
 def counter_span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "CounterSpan | None":
-    """What to ask a server for; None where nothing is said. Raises UsageError."""
+    """What to query a server for; None where no option asks for it. Raises UsageError."""
     from planner.errors import UsageError
     from planner.trace.imports.prometheus import MOST_WINDOWS, CounterSpan
 
@@ -54,6 +52,6 @@ def counter_span(begin: str | None, end: str | None, timezone: str, step_s: int,
         )
     if span.windows > MOST_WINDOWS:
         raise UsageError(
-            f"--step {step_s} makes {span.windows:,} windows, and at most {MOST_WINDOWS:,} are possible; make it longer"
+            f"--step {step_s} makes {span.windows:,} windows, and {MOST_WINDOWS:,} is the limit; use a longer step"
         )
     return span

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def list_(db: Db = None, as_json: Json = False) -> None:
     """Every stored trace."""
-    from planner.trace import stored as catalogue
+    from planner.trace import stored
     from planner.trace.describe import summarize
 
     with store_at(db).read() as session:
-        traces = [summarize(info) for info in catalogue.listed(session)]
+        traces = [summarize(info) for info in stored.listed(session)]
     if as_json:
         print_json(traces)
         return
@@ -29,11 +29,11 @@ def list_(db: Db = None, as_json: Json = False) -> None:
 
 def show(name: TraceName, db: Db = None, as_json: Json = False) -> None:
     """Totals, hit share, KV length, percentiles and the hourly profile of a trace."""
-    from planner.trace import stored as catalogue
+    from planner.trace import stored
     from planner.trace.describe import describe
 
     with store_at(db).read() as session:
-        description = describe(session, catalogue.by_name(session, name))
+        description = describe(session, stored.by_name(session, name))
     if as_json:
         print_json(description)
     else:
@@ -41,14 +41,14 @@ def show(name: TraceName, db: Db = None, as_json: Json = False) -> None:
 
 
 def delete(name: TraceName, db: Db = None, as_json: Json = False) -> None:
-    """Delete a trace with its requests. Runs made from it stay."""
-    from planner.trace import stored as catalogue
+    """Delete a trace with its requests. Runs made from it are kept."""
+    from planner.trace import stored
 
-    deletion = catalogue.delete(store_at(db), name)
+    deletion = stored.delete(store_at(db), name)
     if as_json:
         print_json(deletion)
         return
-    kept = f"; {len(deletion.runs_kept)} runs made from it stay" if deletion.runs_kept else ""
+    kept = f"; {len(deletion.runs_kept)} runs made from it are kept" if deletion.runs_kept else ""
     print_line(f"{deletion.trace}: deleted{kept}")
 
 
@@ -70,7 +70,7 @@ def _print_description(d: "TraceDescription") -> None:
         [(r.field, r.mean, r.p50, r.p90, r.p95, r.p99, r.max) for r in d.lengths],
     )
     if d.hours_left_out:
-        print_line(f"  {d.hours_left_out:,} hours are too many to print; look for stray dates")
+        print_line(f"  {d.hours_left_out:,} hours are too many to print; check the log for stray dates")
         return
     print_table(
         ("<hour", "requests", "input tokens", "cached", "output tokens"),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(trace: "TraceSummary") -> None:
-    """A line for every field of the summary that says something."""
+    """A line for every field of the summary that has a value."""
     from planner.trace.documents import TraceSummary
 
     for field in fields(TraceSummary):

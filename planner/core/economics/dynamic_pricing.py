@@ -1,4 +1,4 @@
-"""Dynamic prices: what a rule asks in every interval, what customers then demand, what it earns. Pure.
+"""Dynamic prices: the price of a rule in every interval, what customers then demand, what it earns. Pure.
 
 Prices are ratios to the list price, kept as fractions of integers, so that money is exact. Customers first move
 flexible demand within a day, and then demand more or less of it; both are assumptions, and both are off by default.
@@ -24,7 +24,7 @@ MOST_GROWTH = 1000.0
 """Assumed: an elasticity measured near the list price says nothing of a demand a thousand times as large."""
 
 _WEIGHT = 2**40
-"""Steps in which the pull of a price is counted; finer than any price."""
+"""Steps in which the pull of a price is quantised; finer than any price."""
 
 _LEAST_DAMPING = 1e-3
 """A rule that changes a thousand times as fast as the price that it sets jumps; smaller steps find nothing."""
@@ -100,7 +100,7 @@ def utilisation_prices(rule: PricingRule, shares: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class Response:
-    """How customers answer to prices; all three are assumptions.
+    """How customers respond to prices; all three are assumptions.
 
     elasticity: at most 0; the volume of an interval is multiplied by price ** elasticity. shift: the share of demand
     that can move within 24 hours, counted from the start of the plan; it is divided among their intervals in
@@ -114,16 +114,16 @@ class Response:
 
     def __post_init__(self) -> None:
         for flag, value, least, most, cure in (
-            ("elasticity", self.elasticity, -10, 0, "demand does not grow with its price; give -10 to 0"),
-            ("shift", self.shift, 0, 1, "it is a share of the demand; give 0 to 1"),
-            ("sensitivity", self.sensitivity, 0, 100, "demand does not move to more expensive hours; give 0 to 100"),
+            ("elasticity", self.elasticity, -10, 0, "demand does not grow with its price; use -10 to 0"),
+            ("shift", self.shift, 0, 1, "it is a share of the demand; use 0 to 1"),
+            ("sensitivity", self.sensitivity, 0, 100, "demand does not move to more expensive hours; use 0 to 100"),
         ):
             if not least <= value <= most:
                 raise UsageError(f"--{flag} is {value:g}: {cure}")
 
     @property
     def active(self) -> bool:
-        """Whether demand answers at all."""
+        """Whether demand responds at all."""
         return self.elasticity != 0 or (self.shift != 0 and self.sensitivity != 0)
 
     def demand(self, demand: Demand, ratio: Floats) -> Demand:
@@ -135,7 +135,7 @@ class Response:
         if growth.max(initial=1.0) > MOST_GROWTH:
             raise UsageError(
                 f"elasticity {self.elasticity:g} multiplies the demand at a price of {ratio.min():.4g} of list by "
-                f"{growth.max():,.0f}, more than the limit of {MOST_GROWTH:,.0f}; give one nearer to 0"
+                f"{growth.max():,.0f}, more than the limit of {MOST_GROWTH:,.0f}; use one nearer to 0"
             )
         block = max(1, S_PER_DAY // demand.grid.interval_s)
         return _each_column(demand, lambda column: np.rint(self._shifted(column, ratio, block) * growth))
@@ -152,8 +152,8 @@ class Response:
 
 
 def _divided(column: Ints, ratio: Floats, share_ppm: int, sensitivity: float) -> list[int]:
-    """A day's amounts with their flexible share divided anew; the sum is kept exactly, at equal prices each amount."""
-    # over the cheapest hour that has demand, so that none that matters vanishes
+    """A day's amounts with their flexible share redistributed; the sum is kept exactly, at equal prices each amount."""
+    # relative to the cheapest hour that has demand, so that no weight that matters underflows
     pull = np.minimum(ratio[column > 0].min(initial=ratio.max()) / ratio, 1.0) ** sensitivity
     amounts, total = [int(amount) for amount in column], int(column.sum())
     weights = [amount * round(float(part) * _WEIGHT) for amount, part in zip(amounts, pull, strict=True)]
@@ -166,7 +166,7 @@ def _divided(column: Ints, ratio: Floats, share_ppm: int, sensitivity: float) ->
 
 
 def _each_column(demand: Demand, change: Callable[[Ints], Floats | Ints]) -> Demand:
-    """A demand whose requests, cached, uncached and output tokens are each changed; cached stay part of the input."""
+    """A demand with requests, cached, uncached and output tokens each changed; cached tokens stay part of the input."""
     uncached, cached, output, requests = (
         change(column).astype(np.int64)
         for column in (
@@ -238,8 +238,8 @@ def total_demand(base: Demand, parts: Sequence[tuple[int, Demand]], unpaid_share
 
 
 @dataclass(frozen=True)
-class Settled:
-    """Where prices and what follows from them meet, or how near they came.
+class Equilibrium:
+    """The prices at which the iteration ended, and whether they agree with what follows from them.
 
     prices: (intervals,) ratios. residual: largest difference between a price and the rule's price for what follows
     from it. unsettled: indices of the intervals beyond the tolerance.
@@ -255,12 +255,14 @@ class Settled:
         return not self.unsettled
 
 
-def settle(start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200, tolerance: float = 1e-7) -> Settled:
+def settle(
+    start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200, tolerance: float = 1e-7
+) -> Equilibrium:
     """Prices that the rule confirms: follow(prices) == prices, by damped iteration.
 
-    Every interval goes a part of its way to the price that follows, half at first, and half as much again whenever
-    it has overshot. follow: prices (intervals,) to the rule's prices for the demand at them. A rule that jumps may
-    have no such prices; then the nearest that were met are given, and are marked as not converged.
+    Every interval moves a part of the way to the price that follows, half at first, and half as much again whenever
+        it has overshot. follow: prices (intervals,) to the rule's prices for the demand at them. A rule that jumps may
+        have no such prices; then the nearest found are returned, marked as not converged.
     """
     prices, damping = start, np.full(len(start), 0.5)
     gap_before, best = np.zeros(len(start)), None
@@ -268,7 +270,7 @@ def settle(start: Floats, follow: Callable[[Floats], Floats], *, most: int = 200
         gap = follow(prices) - prices
         residual = float(np.abs(gap).max(initial=0.0))
         if best is None or residual < best.residual:
-            best = Settled(prices, iteration, residual, tuple(np.flatnonzero(np.abs(gap) > tolerance).tolist()))
+            best = Equilibrium(prices, iteration, residual, tuple(np.flatnonzero(np.abs(gap) > tolerance).tolist()))
         if best.converged:
             return best
         damping = np.where(gap * gap_before < 0, damping / 2, damping)

@@ -33,7 +33,9 @@ def nodes_over_fleet(nodes: ArrayLike, fleet_nodes: float) -> Floats:
     """Utilisation as the share of a fleet's nodes that serve. nodes: (hours,) above 0. Raises UsageError."""
     values = _positive("nodes", nodes)
     if values.max() > fleet_nodes:
-        raise UsageError(f"load pricing: {values.max():g} nodes serve and the fleet has {fleet_nodes:g}; correct one")
+        raise UsageError(
+            f"load pricing: {values.max():g} nodes serve and the fleet has {fleet_nodes:g}; correct either"
+        )
     share: Floats = values / fleet_nodes
     return share
 
@@ -43,7 +45,7 @@ def load_per_node(load: ArrayLike, nodes: ArrayLike) -> Floats:
     values, serving = _positive("load", load), _positive("nodes", nodes)
     if values.shape != serving.shape:
         raise UsageError(
-            f"load pricing: load has {values.size} hours and nodes {serving.size}; give the same number of both"
+            f"load pricing: load has {values.size} hours and nodes {serving.size}; give both the same number"
         )
     return load_over_peak(values / serving)
 
@@ -51,7 +53,7 @@ def load_per_node(load: ArrayLike, nodes: ArrayLike) -> Floats:
 def price_ratios(rules: Sequence[PriceRule], utilisation: ArrayLike, ramp: float = 0.0) -> Floats:
     """Price of every hour over the list price. Rules ascend in utilisation and begin at 0. Raises UsageError.
 
-    ramp: width of utilisation, centred on where a rule begins, over which the price moves in a straight line to it;
+    ramp: width of utilisation, centred on where a rule begins, over which the price changes linearly to it;
     0 for a jump.
     """
     starts = [rule.from_utilisation for rule in rules]
@@ -85,14 +87,14 @@ def revenue_change(load: ArrayLike, prices: ArrayLike, elasticity: float = 0.0) 
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledHours:
     """Changes, as ratios, where every hour under the list price is as full as the busiest hour, on the whole fleet."""
 
     revenue_change: float
     nodes_change: float
 
 
-def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, prices: ArrayLike) -> Filled:
+def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, prices: ArrayLike) -> FilledHours:
     """What the most that cheap hours can sell earns at the rule's prices, and the node-hours that it takes.
 
     load, nodes and prices: (hours,).
@@ -101,11 +103,11 @@ def fill_quiet_hours(load: ArrayLike, nodes: ArrayLike, fleet_nodes: float, pric
     quiet = ratios < 1
     revenue = (np.where(quiet, values.max(), values) * ratios).sum()
     held = np.where(quiet, fleet_nodes, serving).sum()
-    return Filled(float(revenue / values.sum() - 1), float(held / serving.sum() - 1))
+    return FilledHours(float(revenue / values.sum() - 1), float(held / serving.sum() - 1))
 
 
 def most_revenue_change(load: ArrayLike, nodes: ArrayLike, nodes_change: float, highest_price: float) -> float:
-    """Upper bound of the change of revenue for a change of node-hours, both ratios.
+    """Upper bound on the change of revenue for a change of node-hours, both ratios.
 
     Every node-hour carries what a node carries in its fullest hour, and all of it is sold at the highest price.
     """

@@ -23,7 +23,7 @@ from planner.errors import CannotServe, UsageError
 from planner.units import Floats, Ints
 
 BALANCERS = ("random", "round-robin", "power-of-two", "join-shortest-queue", "least-kv", "two-key")
-"""Names of the balancers; the place of a name is its number in the kernel."""
+"""Names of the balancers; the index of a name is its number in the kernel."""
 SAMPLE_EVERY = 64
 """Steps between samples. Computed: samples 1,024 steps apart correlate by 0.2 at most on the reference population."""
 ACTIVE_EXPERTS = 8
@@ -93,7 +93,7 @@ class BalancerTable:
         """
         own = self._of(balancer)
         if not own:
-            raise UsageError(f'"{balancer}" is not a measured balancer; choose {", ".join(self.balancers)}')
+            raise UsageError(f'"{balancer}" is not a measured balancer; use one of {",  ".join(self.balancers)}')
         all_ranks, all_streams = sorted({row.ranks for row in own}), sorted({row.streams for row in own})
         _check_inside("ranks", ranks, all_ranks)
         _check_inside("streams per rank", streams, all_streams)
@@ -140,7 +140,7 @@ def measure(
     inputs, outputs = np.asarray(input_tokens, np.int64), np.asarray(output_tokens, np.int64)
     if inputs.ndim != 1 or inputs.shape != outputs.shape or not inputs.size or inputs.min() < 0 or outputs.min() < 1:
         raise UsageError(
-            "give each request an input of 0 tokens or more and an output of 1 or more: as many inputs as outputs"
+            "give every request an input of 0 tokens or more and an output of 1 or more, as many inputs as outputs"
         )
     from planner.core.fleet.kernels import balancer as balancer_kernels
 
@@ -160,7 +160,7 @@ def measure(
         every=every,
     )
     most_kv, all_kv, most_streams, all_streams = samples.T
-    # an empty unit is even
+    # an empty unit is balanced
     kv = np.where(all_kv > 0, most_kv * ranks / np.maximum(all_kv, 1), 1.0)
     count = np.where(all_streams > 0, most_streams * ranks / np.maximum(all_streams, 1), 1.0)
     return SimulatedImbalance(
@@ -179,7 +179,7 @@ def expert_sampling(gpus: int, tokens: ArrayLike, *, active: int = ACTIVE_EXPERT
     tokens: per GPU and layer, any shape, which is that of the result. active: experts that each token chooses.
     An estimate for experts that are all equally likely: a GPU gets active * tokens copies give or take their square
     root, and the largest of G normal deviates lies up to sqrt(2 ln G) above the mean. That is an upper bound of its
-    mean, so the noise comes out too high: 1.2 times the simulated one on 144 GPUs, 1.3 on 32, 1.5 on 8. It holds
+    mean, so the noise is overestimated: 1.2 times the simulated one on 144 GPUs, 1.3 on 32, 1.5 on 8. It holds
     where counts are about normal, active * tokens above 4 ln gpus; experts of unequal load come on top.
     Raises UsageError for what is not positive.
     """
@@ -199,7 +199,7 @@ def _check_inside(what: str, value: float, measured: list[int] | list[float]) ->
 
 def _check_run(balancer: str, ranks: int, streams: float, steps: int, warm_up: int | None, every: int) -> None:
     if balancer not in BALANCERS:
-        raise UsageError(f'"{balancer}" is not a balancer; choose {", ".join(BALANCERS)}')
+        raise UsageError(f'"{balancer}" is not a balancer; use one of {",  ".join(BALANCERS)}')
     if ranks < 2 or not 0 < streams < np.inf:
         raise UsageError(
             f"a unit needs at least 2 ranks and more than 0 streams on each, not {ranks} ranks and {streams:g} streams"

@@ -14,11 +14,11 @@ from planner.settings.models import Model
 from planner.units import Floats
 
 _STEPS = 200
-"""Steps towards the batch that fills during its own service; each comes closer by the share of the server in use."""
+"""Steps towards the batch that fills during its own service; each closes the gap by the share of the server in use."""
 
 
 @dataclass(frozen=True)
-class Collected(Document):
+class CollectedBatch(Document):
     """What a collection window does to requests at one arrival rate."""
 
     batch: float
@@ -31,11 +31,11 @@ class Collected(Document):
 
 def collect(
     window_s: float, arrivals_per_s: float, most: int, service_s: Callable[[float], float], tick_s: float = 0.0
-) -> Collected:
+) -> CollectedBatch:
     """Requests collected for a window W, at most so many; the server looks at its queue at every tick.
 
     With T the service of a batch and P = max(W, T) in whole ticks: batch = min(most, rate * P), mean wait = P/2,
-    duty = T/P. Where fewer than one request arrives in P there is nothing to collect: each waits W/2 and, as in an
+    duty = T/P. Where fewer than one request arrives in P none are collected: each waits W/2 and, as in an
     M/D/1 queue, for the one before. Raises UsageError where more arrive than full batches serve: the queue would grow
     without end.
     """
@@ -53,13 +53,13 @@ def collect(
     if arrivals_per_s * _cycle(window_s, alone, tick_s) < 1:
         used = arrivals_per_s * alone
         queued = used * alone / (2 * (1 - used))
-        return Collected(1.0, _cycle(window_s, 0.0, tick_s) / 2 + queued, used)
+        return CollectedBatch(1.0, _cycle(window_s, 0.0, tick_s) / 2 + queued, used)
     # the batch that fills while a batch of its own size is served: stepped up to from below
     batch = 1.0
     for _ in range(_STEPS):
         batch = min(float(most), arrivals_per_s * _cycle(window_s, service_s(batch), tick_s))
     cycle = _cycle(window_s, service_s(batch), tick_s)
-    return Collected(batch, cycle / 2, service_s(batch) / cycle)
+    return CollectedBatch(batch, cycle / 2, service_s(batch) / cycle)
 
 
 def _cycle(window_s: float, service_s: float, tick_s: float) -> float:
@@ -128,7 +128,7 @@ def single_stream_roofline(engine: Engine, gpus: int) -> float:
     No software reaches it: latency of kernels, exchange and host come on top.
     """
     if gpus < 1:
-        raise UsageError("batching: give at least one GPU")
+        raise UsageError("batching: the number of GPUs must be at least 1")
     head = engine.model.vocabulary * engine.model.hidden
     read = (active_parameters(engine.model) - head) * WEIGHT_BYTES[engine.weights] + head * HEAD_BYTES
     return gpus * engine.hardware.hbm_tb_s * 1e12 / read
@@ -136,5 +136,5 @@ def single_stream_roofline(engine: Engine, gpus: int) -> float:
 
 def _experts(model: Model) -> tuple[int, int]:
     if model.experts is None:
-        raise UsageError(f"{model.name} is dense: it has no experts")
+        raise UsageError(f"{model.name} is dense and has no experts; use a model with experts")
     return model.experts.routed, model.experts.active

@@ -14,12 +14,12 @@ from planner.units import Floats
 
 _CHOICES = 10
 LEAST_POINTS = 4
-"""One more than there are unknowns, so that the residuals say something."""
+"""One more than there are unknowns, so that the residuals are informative."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Fitted overheads, the range of the points, and how well they are met.
+    """Fitted overheads, the range of the points, and how well they are fitted.
 
     model_ms and relative_errors: per point, in the order given. left_out_errors: of each point predicted from the
     others, the honest measure of what the fit says about a new point.
@@ -68,7 +68,7 @@ def fit(
         )
     solution = _non_negative(parts / target[:, None])
     for _ in range(_CHOICES if engine.overlap == "auto" else 0):
-        # whether a batch overlaps depends on the overheads, and they on that: until nothing changes
+        # whether a batch overlaps depends on the overheads, and they on that: iterate until nothing changes
         chosen = _parts(replace(model, overheads=_overheads(solution, model)), batch, context, imbalance)
         if np.array_equal(chosen, parts):
             break
@@ -98,7 +98,7 @@ def _overheads(solution: Floats, engine: Engine) -> Overheads:
 def _parts(engine: Engine, batch: Floats, context: Floats, imbalance: Imbalance) -> Floats:
     """Step without the host as a sum of three parts per point: kernels, one us per layer, one us per layer and row.
 
-    Where overlap is auto, each point overlaps or not as is faster with the engine's overheads.
+    Where overlap is auto, each point overlaps or not, whichever is faster with the engine's overheads.
     """
     if engine.overlap == "auto":
         on, off = (replace(engine, overlap=choice) for choice in OVERLAPS)
@@ -140,7 +140,7 @@ def _range(batch: Floats, context: Floats) -> Validity:
 
 def _check(batch: Floats, context: Floats, measured: Floats) -> None:
     if not (batch.shape == context.shape == measured.shape and batch.ndim == 1):
-        raise UsageError("calibration: streams, KV lengths and steps differ in number; give one of each per point")
+        raise UsageError("calibration: streams, KV lengths and steps differ in number; pass one of each per point")
     values = np.concatenate([batch, context, measured])
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise UsageError("calibration: streams, KV lengths and steps must be numbers above 0; correct the points")
@@ -150,7 +150,7 @@ def _check(batch: Floats, context: Floats, measured: Floats) -> None:
             f"calibration: {count} for three unknowns; measure at least {LEAST_POINTS}, at several batches"
         )
     if len(np.unique(batch)) < 2:
-        raise UsageError("calibration: all points have the same batch; measure at two batches at least")
+        raise UsageError("calibration: all points have the same batch; measure at two batches or more")
 
 
 def _rms(errors: Floats) -> float:

@@ -90,7 +90,7 @@ def step_lines(engine: Engine, streams: Floats, kv_tokens: float, imbalance: Imb
     """The step of so many streams per GPU, (n,) above 0, as max(low + low' K, high + high' K); exact.
 
     K: KV tokens of a GPU. The low line is that of a layer in which the combine takes longer than the attention core.
-    Where overlap is auto, each batch is overlapped or not as is faster at the mean context kv_tokens.
+    Where overlap is auto, each batch is overlapped or not, whichever is faster at the mean context kv_tokens.
     Raises UsageError outside the validity range.
     """
     if engine.overlap == "auto":
@@ -211,7 +211,7 @@ def touched_experts(engine: Engine, rows: Floats) -> Floats:
     """Experts whose weights the busiest GPU reads for n rows per GPU, at most those it holds.
 
     Mean and spread of independent choices; the largest of G normal deviates lies up to sqrt(2 ln G) above the mean, so
-    that few tokens come out a little too slow, by under a quarter of this stage.
+    that few tokens are modelled a little too slow, by under a quarter of this stage.
     """
     assert engine.model.experts is not None
     slots, gpus = engine.expert_slots, engine.expert_parallel

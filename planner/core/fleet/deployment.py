@@ -1,4 +1,4 @@
-"""Deployment units: how nodes form prefill and decode units, scale in steps, and what they can carry. Pure."""
+"""Deployment units: how nodes form prefill and decode units, how these scale in steps, and their capacity. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Deployment:
     def fewest(self, enough: Callable[[Units], bool], least_step: int = 0) -> Units:
         """The fewest steps above the base that are enough, or else the full fleet.
 
-        enough: holds of more steps where it holds of fewer. least_step: steps at least.
+        enough: monotonic, true of more steps where it is true of fewer. least_step: the fewest steps to try.
         """
         return self.ladder[
             bisect_left(range(len(self.ladder) - 1), True, lo=least_step, key=lambda step: enough(self.ladder[step]))
@@ -77,13 +77,13 @@ class Deployment:
         return self.fewest(lambda units: self.covers(units, input_tokens, output_tokens, seconds), least_step)
 
     def step_within(self, units: Units) -> int:
-        """The most steps above the base that units hold whole; 0 where they hold none."""
+        """The most whole steps above the base within the units; 0 where there is none."""
         return max(
             bisect_right(range(len(self.ladder)), False, key=lambda step: not _holds(units, self.ladder[step])) - 1, 0
         )
 
     def step_of_nodes(self, nodes: int) -> int:
-        """The fewest steps above the base whose units occupy at least that many nodes, or else the most there are."""
+        """The fewest steps above the base whose units occupy at least that many nodes, or else the most steps."""
         for count, units in enumerate(self.ladder):
             if self.nodes(units) >= nodes:
                 return count

@@ -44,7 +44,7 @@ class Overheads:
 
 @dataclass(frozen=True)
 class Validity(Document):
-    """Where the model may be asked: streams per GPU and KV length. The defaults are some times the published points."""
+    """Where the model is valid: streams per GPU and KV length. The defaults are a few times the published points."""
 
     most_streams: float = 1024.0
     most_kv_tokens: float = 131_072.0
@@ -54,12 +54,12 @@ class Validity(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A model on a kind of node. Raises UsageError where the parts do not go together.
+    """A model on a kind of node. Raises UsageError where the parts do not fit together.
 
-    expert_parallel: GPUs that share one copy of the routed experts. redundant_experts: further copies among them.
+    expert_parallel: GPUs that share one copy of the routed experts. redundant_experts: redundant copies among them.
     tensor_parallel: GPUs that share attention and dense layers. rows_per_stream: 1, or 2 with a draft token;
     accepted: tokens that a stream gains per step. overlap: two micro-batches, one computing while the other's tokens
-    travel; auto takes what is faster at the batch. block_tokens: of a KV page; 1 for none.
+    travel; auto takes whichever is faster at the batch. block_tokens: of a KV page; 1 for none.
     """
 
     model: Model
@@ -86,7 +86,7 @@ class Engine:
         experts, ep, tp = self.model.experts, self.expert_parallel, self.tensor_parallel
         problems = []
         if ep < 1 or tp < 1 or self.redundant_experts < 0:
-            return ["expert_parallel and tensor_parallel are at least 1, redundant_experts at least 0"]
+            return ["expert_parallel and tensor_parallel must be at least 1, redundant_experts at least 0"]
         if experts is None and (ep > 1 or self.redundant_experts):
             problems.append("the model is dense; set expert_parallel to 1 and redundant_experts to 0")
         if experts and (experts.routed + self.redundant_experts) % ep:
@@ -103,9 +103,9 @@ class Engine:
     def _number_problems(self) -> list[str]:
         problems = []
         if not 1 <= self.rows_per_stream <= 2 or not 1 <= self.accepted <= self.rows_per_stream:
-            problems.append("rows_per_stream is 1 or 2, and accepted from 1 to rows_per_stream")
+            problems.append("rows_per_stream must be 1 or 2, and accepted from 1 to rows_per_stream")
         if not 0 <= self.reserve_gb < self.hardware.memory_gb or self.block_tokens < 1:
-            problems.append("reserve_gb is at least 0 and less than the memory, block_tokens at least 1")
+            problems.append("reserve_gb must be at least 0 and less than the memory, block_tokens at least 1")
         return problems
 
     @property
@@ -123,7 +123,7 @@ class Engine:
     def peak_of_kernel_dtype(self) -> float:
         """Dense peak for the engine's weights over the peak that the kernel speeds hold for.
 
-        A format that the GPU does not compute in is unpacked and computed in bf16.
+        Weights in a format that the GPU cannot compute in are unpacked and computed in bf16.
         """
         peaks = self.hardware.dense_tflops
         return peaks.get(self.weights, peaks["bf16"]) / peaks[self.hardware.kernels.dtype]

@@ -16,7 +16,7 @@ from planner.errors import UsageError
 from planner.units import Floats, Ints
 
 SEARCH_STEPS = 200
-"""Steps of the local search per layer and node before it asks whether to go on."""
+"""Steps of the local search per layer and node before it asks whether to continue."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Layout:
 class Placement:
     """Experts of every slot, GPU by GPU, for every layer.
 
-    slots: (layers, replicas). balance: (layers,) heaviest GPU over the mean. bound: (layers,) what no placement can
-    be better than.
+    slots: (layers, replicas). balance: (layers,) heaviest GPU over the mean. bound: (layers,) lower bound on the
+    balance of any placement.
     """
 
     layout: Layout
@@ -71,7 +71,7 @@ class PlacedLayer(Document):
     balance: float
     """Heaviest GPU over the mean."""
     bound: float
-    """What no placement can be better than."""
+    """Lower bound on the balance of any placement."""
     replicas: tuple[int, ...]
     """Copies of every expert."""
     slots: tuple[int, ...]
@@ -87,9 +87,9 @@ class PlacementDocument(Document):
     balance_mean: float
     """Heaviest GPU over the mean, averaged over layers."""
     balance_worst: float
-    """The same of the worst layer."""
+    """The same for the worst layer."""
     bound_mean: float
-    """What no placement can be better than, averaged over layers."""
+    """Lower bound on the balance of any placement, averaged over layers."""
     layers: tuple[PlacedLayer, ...]
 
 

@@ -1,4 +1,4 @@
-"""KV cache on disk: which share of the input hits a cache of any size, and how many disks that takes. Pure.
+"""KV cache on disk: the share of the input that hits a cache of any size, and the disks it takes. Pure.
 
 The share comes from a trace's prefix-chained blocks. A cache that drops what was used longest ago holds, at every
 size, the blocks used last; so one pass that notes how many blocks were used since each block's last use (Mattson,
@@ -56,15 +56,15 @@ class HitCurve:
 
     def _step(self, capacity_blocks: int) -> int:
         if capacity_blocks < 0:
-            raise UsageError(f"a cache cannot hold {capacity_blocks} blocks; give 0 or more")
+            raise UsageError(f"a cache cannot hold {capacity_blocks} blocks; use 0 or more")
         return int(np.searchsorted(self.capacities, capacity_blocks, side="right")) - 1
 
     def capacity_for(self, ratio: float) -> int:
         """The smallest capacity in blocks that reaches a hit ratio. Raises UsageError for one out of reach."""
         if not 0 <= ratio <= self.largest:
-            # rounded down, so that the ratio named is one that can be asked for
+            # rounded down, so that the ratio named is within reach
             reachable = int(self.hit_tokens[-1]) * 10_000 // max(self.input_tokens, 1) / 10_000
-            raise UsageError(f"a hit ratio of {ratio:g} is out of reach on this trace; give one from 0 to {reachable}")
+            raise UsageError(f"a hit ratio of {ratio:g} is out of reach on this trace; use one from 0 to {reachable}")
         ratios = self.hit_tokens / max(self.input_tokens, 1)
         return int(self.capacities[np.searchsorted(ratios, ratio, side="left")])
 
@@ -76,7 +76,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
     """The input tokens that hit a cache which drops what was used longest ago, for every capacity at once.
 
     request_of_block: (blocks,) request numbers from 0, ascending. block_ids: (blocks,) any integers; a request's
-    blocks stand in the order of its prompt. input_tokens: (requests,). block_tokens: of a full block. A request finds
+    blocks are in the order of its prompt. input_tokens: (requests,). block_tokens: of a full block. A request finds
     its leading blocks that earlier requests left, up to the first that is missing, then uses all of its own from the
     last to the first. Raises UsageError for invalid blocks or tokens.
     """
@@ -101,7 +101,7 @@ def hit_curve(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, block
 
 @dataclass(frozen=True, kw_only=True)
 class DiskCache:
-    """A KV cache to be held on disks.
+    """A KV cache on disks.
 
     input_tokens_per_s: hits included. hit_ratio: share of them that is read; the rest is computed and written.
     """
@@ -175,7 +175,7 @@ def disks(cache: DiskCache, disk: Disk) -> DiskPlan:
 
 
 def _whole(need: float) -> int:
-    """Whole disks; floating-point noise above a whole number buys no further disk."""
+    """Whole disks; floating-point noise above a whole number adds no disk."""
     return math.ceil(need * (1 - _ROUNDING))
 
 
@@ -187,14 +187,14 @@ def _check_blocks(request_of_block: Ints, block_ids: Ints, input_tokens: Ints, b
             f"{len(block_ids)} block ids come with {len(request_of_block)} request numbers; give one per block"
         )
     if len(input_tokens) and np.min(input_tokens) < 0:
-        raise UsageError("input_tokens has a negative number; give 0 or more for every request")
+        raise UsageError("input_tokens has a negative number; it must be 0 or more for every request")
     if not len(request_of_block):
         return
     if (request_of_block[1:] < request_of_block[:-1]).any():
         raise UsageError("blocks are not in the order of their requests; sort them by request, then by block index")
     if request_of_block[0] < 0 or request_of_block[-1] >= len(input_tokens):
         raise UsageError(
-            f"blocks belong to requests {request_of_block[0]} to {request_of_block[-1]}, and there are input_tokens of "
+            f"blocks belong to requests {request_of_block[0]} to {request_of_block[-1]}, but input_tokens has length "
             f"{len(input_tokens)}; number requests from 0"
         )
 

@@ -120,20 +120,20 @@ def usd_per_node_hour(engine: Engine) -> float:
 
 
 def usd_per_million_tokens(engine: Engine, rate: float) -> float:
-    """Cost of a million tokens on nodes that do nothing else. rate: tokens/s per node."""
+    """Cost of a million tokens on dedicated nodes. rate: tokens/s per node."""
     return usd_per_node_hour(engine) / (rate * S_PER_HOUR) * 1e6
 
 
 @dataclass(frozen=True)
 class RequestCost(Document):
-    """What one request per second keeps busy: nodes, power, and dollars of a day."""
+    """The resources that one request per second occupies: nodes, power, and dollars per day."""
 
     nodes_per_qps: float
     """Nodes of both roles that one request per second occupies."""
     w_per_qps: float
     """Power of these nodes under load, W."""
     usd_per_qps_day: float
-    """What these nodes cost in a day."""
+    """Cost of these nodes per day, USD."""
     usd_per_request: float
 
 
@@ -155,13 +155,13 @@ def _no_batch(engine: Engine, kv_tokens: float, target_ms: float, imbalance_at: 
         gigabytes = float(engine.kv_bytes_per_stream(kv_tokens)) / 1e9
         return CannotServe(
             f"one stream of {kv_tokens:,.0f} tokens needs {gigabytes:.2f} GB of KV cache and {engine.hardware.name} "
-            f"has {engine.kv_gb:.2f} GB left; shorten the context, or use fp8 KV",
+            f"has {engine.kv_gb:.2f} GB left; shorten the context, or use an fp8 KV cache",
             "memory",
         )
     least = max(engine.validity.least_streams, 1.0)
     best = float(tpot_ms(engine, least, kv_tokens, imbalance_at))
     return CannotServe(
         f"no batch of {engine.model.name} on {engine.hardware.name} meets {target_ms:g} ms per output token: "
-        f"at {least:g} per GPU a token takes {best:.1f} ms; allow more, or use faster nodes",
+        f"at {least:g} streams per GPU a token takes {best:.1f} ms; raise the target, or use faster nodes",
         "target",
     )

@@ -1,4 +1,4 @@
-"""How fast a node reads prompts: products, attention over the context, overhead per row. Pure.
+"""How fast a node prefills prompts: matrix products, attention over the context, overhead per row. Pure.
 
 A missed token passes every weight that is active for it and attends to its context. The mean context of missed
 tokens, weighted by tokens, is sum(m * (h + m/2)) / sum(m) with m missed and h hit tokens of each request; a mean
@@ -17,7 +17,7 @@ from planner.errors import UsageError
 from planner.units import Floats
 
 MOST_CONTEXT = 131_072
-"""Validity: tokens; some times the published prompts, beyond which lies extrapolation."""
+"""Validity: tokens; some times the published prompts, beyond which it would extrapolate."""
 
 
 def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:

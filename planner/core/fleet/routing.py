@@ -20,10 +20,10 @@ from planner.units import Floats, Ints
 Bools = NDArray[np.bool_]
 
 TOLERANCE = 1e-9
-"""Shares, and nodes as a part of the nodes in use, that count as none. Assumed: far over rounding errors."""
+"""Shares, and nodes as a part of the nodes in use, that count as zero. Assumed: far above rounding errors."""
 FURTHER = 1e-6
-"""Nodes, as a part of the fewest that hold the demand, that are added to ask what they save. Assumed: as little as
-stands clear of the solver's tolerance; under one node in fleets of under a million."""
+"""Nodes, as a part of the fewest that carry the demand, that are added to measure what they save. Assumed: just clear
+of the solver's tolerance; under one node in fleets of under a million."""
 WIDEST = 1e30
 """Largest input, and one over the smallest apart from 0. Computed: products of four stay within a double."""
 
@@ -57,7 +57,7 @@ class PoolUse(Document):
     over_nodes: float
     """Nodes in use that the pool does not have."""
     shadow_price_usd_per_node_hour: float | None
-    """What a further node saves after its own price, at the margin; null where nothing was optimised."""
+    """What an additional node saves after its own price, at the margin; null where nothing was optimised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def proportional(
 ) -> Routing:
     """Every class over the pools that can serve it, by the requests per second that each could; blind to cost.
 
-    Arguments and errors as for route, but demand that does not fit is no error: over_nodes tells by how much.
+    Arguments and errors as for route, but demand that does not fit is not an error: over_nodes says by how much.
     """
     problem = _Problem(classes, pools, nodes_per_request_s, feasible)
     capacity = np.where(feasible, problem.limits / problem.nodes_per_request_s, 0.0)
@@ -295,7 +295,7 @@ def _check(
 ) -> None:
     """Raises UsageError for invalid input."""
     if not classes or not pools:
-        raise UsageError("routing takes at least one request class and one pool")
+        raise UsageError("routing needs at least one request class and one pool")
     _check_names("class", [entry.name for entry in classes])
     _check_names("pool", [pool.name for pool in pools])
     _check_numbers(classes, pools)
@@ -303,7 +303,7 @@ def _check(
     if nodes_per_request_s.shape != shape or feasible.shape != shape or feasible.dtype != np.bool_:
         raise UsageError(
             f"nodes_per_request_s is {nodes_per_request_s.shape} and feasible {feasible.dtype} {feasible.shape}; "
-            f"both are (classes, pools), here {shape}, and feasible is bool"
+            f"both must have the shape (classes, pools), here {shape}, and feasible must be bool"
         )
     for entry, row, able in zip(classes, nodes_per_request_s, feasible, strict=True):
         _check_row(entry, pools, row, able)
@@ -312,7 +312,7 @@ def _check(
 def _check_names(kind: str, names: Sequence[str]) -> None:
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise UsageError(f"{count} times a {kind} {name}; give every {kind} its own name")
+        raise UsageError(f"{kind} {name} is given {count} times; give every {kind} its own name")
 
 
 def _check_numbers(classes: Sequence[RequestClass], pools: Sequence[NodePool]) -> None:
@@ -321,7 +321,7 @@ def _check_numbers(classes: Sequence[RequestClass], pools: Sequence[NodePool]) -
         values += [(f"{pool.name}: nodes", pool.nodes), (f"{pool.name}: usd_per_node_hour", pool.usd_per_node_hour)]
     for name, value in values:
         if value and not 1 / WIDEST <= value <= WIDEST:
-            raise UsageError(f"{name} is {value}; it is 0, or a number from {1 / WIDEST:.0e} to {WIDEST:.0e}")
+            raise UsageError(f"{name} is {value}; it must be 0, or a number from {1 / WIDEST:.0e} to {WIDEST:.0e}")
 
 
 def _check_row(entry: RequestClass, pools: Sequence[NodePool], row: Floats, able: Bools) -> None:
@@ -330,7 +330,7 @@ def _check_row(entry: RequestClass, pools: Sequence[NodePool], row: Floats, able
     if wrong.any():
         name = pools[int(np.flatnonzero(wrong)[0])].name
         raise UsageError(
-            f"{entry.name} on {name}: nodes_per_request_s is {row[wrong][0]}; where feasible it is over 0, "
+            f"{entry.name} on {name}: nodes_per_request_s is {row[wrong][0]}; where feasible it must be above 0, "
             f"from {1 / WIDEST:.0e} to {WIDEST:.0e}"
         )
     own = row[able]

@@ -1,4 +1,4 @@
-"""What a model's dimensions come to: weights, bytes of KV cache, arithmetic of the attention core. Pure."""
+"""Quantities from a model's dimensions: weights, bytes of KV cache, arithmetic of the attention core. Pure."""
 
 from dataclasses import dataclass
 
@@ -97,7 +97,7 @@ def total_parameters(model: Model) -> int:
 
 
 def active_parameters(model: Model) -> int:
-    """Weights that one token passes, the embedding table left out."""
+    """Weights that one token passes through, the embedding table left out."""
     return _parameters(model, model.experts.active if model.experts else 0) + model.vocabulary * model.hidden
 
 

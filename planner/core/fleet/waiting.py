@@ -1,16 +1,16 @@
 """How long requests wait for their first token: a prefill unit as a queue served in passes. Pure.
 
-A free unit takes everything that waits into one pass (chunks of prompts; the rest of a prompt goes on in the next),
+A free unit takes everything that waits into one pass (chunks of prompts; the rest of a prompt follows in the next),
 so the length of a pass depends on that of the pass before: more has arrived during a long one. Lengths of passes are
 a Markov chain, whose lasting distribution is solved for on a grid; a request waits for the rest of the pass that it
 finds (longer ones are found more often), then takes part in as many passes as its prompt has chunks.
 
-Approximations: arrivals at a unit are Poisson; chunks that go on count as further arrivals; a pass takes the longer of
-its longest chunk and its whole work, taken as independent. Where more comes than the tokens of a pass hold, a backlog
-waits for further passes: exponential, its mean by Kingman's formula, shared by the units among which a balancer evens
-queues. Held against the replay of every request (tests): with a balancer that evens queues, mean and 99th percentile
-come out within 15 % as long as passes hold what comes, and the load at which they no longer do within 5 %; with a
-random one the 99th percentile is up to 45 % too low close to that load.
+Approximations: arrivals at a unit are Poisson; chunks that continue count as further arrivals; a pass takes the longer
+of its longest chunk and its whole work, taken as independent. Where more comes than the tokens of a pass hold, a
+backlog waits for further passes: exponential, its mean by Kingman's formula, shared by the units among which a balancer
+evens queues. Checked against the replay of every request (tests): with a balancer that evens queues, mean and 99th
+percentile come out within 15 % as long as passes hold what comes, and the load at which they no longer do within 5 %;
+with a random one the 99th percentile is up to 45 % too low close to that load.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _POINTS = 256
 _HALVINGS = 10
 """Steps to the largest load: known to a thousandth."""
 _TURNS, _SETTLED = 2000, 1e-9
-"""The chain has settled when a turn moves less than this; close to full load that takes longer than anyone waits."""
+"""The chain has settled when a turn moves less than this; close to full load that takes too long."""
 _DEVIATIONS = np.linspace(-6.0, 6.0, 1201)
 _NORMAL = np.array([(1 + erf(deviation / sqrt(2))) / 2 for deviation in _DEVIATIONS])
 """Normal distribution function, to be interpolated."""
@@ -101,7 +101,7 @@ def ttft(unit: PrefillUnit, prompts: Prompts, per_s: float, horizon_us: float) -
     horizon_us: longest time that is resolved. Raises UsageError where the unit cannot keep up.
     """
     if unit.load(prompts, per_s) >= 1:
-        raise UsageError(f"{per_s:g} prompts per second are more than a prefill unit can read; give fewer")
+        raise UsageError(f"{per_s:g} prompts per second are more than a prefill unit can process; lower the rate")
     return _Chain(unit, prompts, per_s, horizon_us).ttft()
 
 
@@ -238,7 +238,7 @@ class _Chain:
         return self._folded(np.convolve(one, other))
 
     def _folded(self, probability: Floats) -> Floats:
-        """What lies beyond the grid, on its last point."""
+        """The probability beyond the grid, moved to its last point."""
         folded = probability[: _POINTS + 1].copy()
         folded[-1] += probability[_POINTS + 1 :].sum()
         return folded

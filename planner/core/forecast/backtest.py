@@ -1,4 +1,4 @@
-"""How good forecasts would have been: rolling forecasts held against what came. Pure."""
+"""How good forecasts would have been: rolling forecasts compared with actual demand. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from planner.errors import UsageError
 from planner.units import Floats, Progress
 
 SERIES = ("input_tokens", "output_tokens")
-"""What of a demand is forecast."""
+"""The series of a demand that are forecast."""
 
 MOST_FORECASTS = 10_000_000
 """Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
@@ -23,8 +23,8 @@ class Score:
     """Errors of rolling forecasts over all scored pairs of a row and a step.
 
     mape: mean of |forecast - actual| / actual over pairs whose actual is above zero. wape: sum of |forecast - actual|
-    over the sum of actuals, which nights near zero do not blow up. bias: sum of (forecast - actual) over the same.
-    All None where nothing was asked for. wape_by_step: (horizon,), nan where no pair has the step. coverage: share of
+    over the sum of actuals, which nights near zero do not inflate. bias: sum of (forecast - actual) over the same.
+    All None where there was no demand. wape_by_step: (horizon,), nan where no pair has the step. coverage: share of
     pairs with actual at most the quantile, by the quantile's share; None where no quantile is known.
     intervals: intervals that were forecast. pairs: of a row and a step.
     """
@@ -39,8 +39,8 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
-    """One method on one series (n,): its score, and what it says of the time after the series.
+class SeriesResult:
+    """One method on one series (n,): its score, and its forecast of the time after the series.
 
     ahead: (horizon,) from the end of the series, with its quantiles by share. before: (n,) what was forecast of each
     interval as the last one of the horizon, nan where too little was known.
@@ -62,18 +62,18 @@ class BackTest:
     season: str
     horizon: int
     first: int
-    tested: tuple[Tested, ...]
+    tested: tuple[SeriesResult, ...]
 
     def best(self, series: Sequence[str] = SERIES) -> str:
-        """The method with the least wape, summed over the series; the first where they are alike."""
+        """The method with the least wape, summed over the series; the first of equal ones."""
         sums: dict[str, float] = {}
         for each in self.tested:
             if each.series in series:
                 sums[each.method] = sums.get(each.method, 0.0) + (each.score.wape or 0.0)
         return min(sums, key=sums.__getitem__)
 
-    def of(self, method: str) -> dict[str, Tested]:
-        """What a method made of each series."""
+    def of(self, method: str) -> dict[str, SeriesResult]:
+        """The results of a method on each series."""
         return {each.series: each for each in self.tested if each.method == method}
 
 
@@ -108,7 +108,7 @@ def back_test(
             forecasts = maker.rolling(series, horizon)
             quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
             tested.append(
-                Tested(
+                SeriesResult(
                     method=maker.name,
                     series=column,
                     score=score(series, forecasts, quantiles, first),
@@ -123,7 +123,7 @@ def back_test(
 
 
 def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], first: int) -> Score:
-    """Hold rolling forecasts (n + 1, horizon), known from the row `first` on, against their series (n,).
+    """Score rolling forecasts (n + 1, horizon), known from the row `first` on, against their series (n,).
 
     quantiles: share -> quantiles like forecasts. Rows before `first` do not count, so that forecasters with other
     needs can be compared over the same intervals.
@@ -147,7 +147,7 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
 
 
 def actuals(series: Floats, horizon: int) -> Floats:
-    """What came in the intervals that rows of forecasts are for: (n, horizon), nan after the end of the series."""
+    """Actual values of the intervals that rows of forecasts are for: (n, horizon), nan after the end of the series."""
     padded = np.concatenate([series, np.full(horizon, np.nan)])
     windows: Floats = np.lib.stride_tricks.sliding_window_view(padded, horizon)[: len(series)]
     return windows

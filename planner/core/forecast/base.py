@@ -1,4 +1,4 @@
-"""The one interface of every forecaster, and what they share. Pure."""
+"""The interface of all forecasters, and what they share. Pure."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +15,7 @@ class Forecaster(Protocol):
     """Forecasts a series of non-negative rates again and again as it grows.
 
     name: as in scenarios. needs: intervals of history before the first forecast. settled: intervals of history from
-    which on forecasts are made in the way that they are made ever after; earlier ones make do with less.
+    which on forecasts are made in their final way; earlier ones use less.
     """
 
     @property
@@ -50,7 +50,7 @@ class Seasons:
         """Raises UsageError for intervals that do not divide a day."""
         if S_PER_DAY % interval_s:
             raise UsageError(
-                f"a day holds no whole number of intervals of {interval_s // 60} min, so no interval has the same time "
+                f"a day is not a whole number of intervals of {interval_s // 60} min, so no interval has the same time "
                 "a day later; use interval_s=900"
             )
         return cls(S_PER_DAY // interval_s)

@@ -1,4 +1,4 @@
-"""The demand that forecasts are made from: days put together, ragged ends cut off. Pure."""
+"""The demand that forecasts are made from: days joined, incomplete ends cut off. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,12 +53,12 @@ def _follows(before: Stretch, after: Stretch) -> None:
     apart = after.demand.grid.start_us - before.demand.grid.end_us
     if apart % step:
         raise UsageError(
-            f"traces {before.name} and {after.name} do not lie on the same marks of {step // US_PER_S // 60} min; "
+            f"traces {before.name} and {after.name} are not on the same marks of {step // US_PER_S // 60} min; "
             "use shorter intervals"
         )
     if apart > 0:
         raise UsageError(
-            f"between traces {before.name} and {after.name} {apart / US_PER_HOUR:.2f} h are missing, from "
+            f"between traces {before.name} and {after.name} {apart / US_PER_HOUR:.2f} h of demand are missing, from "
             f"{iso(before.end_us)}; forecasts need a history without gaps: add that time's trace, or leave one out"
         )
     if apart < -step:

@@ -8,8 +8,8 @@ section 8.3, in component form: with season length m, x one of + and × and its 
     trend(t)         beta (level(t) - level) + (1 - beta) phi trend
     season(t)        gamma (y ÷ (level + phi trend)) + (1 - gamma) season(t - m)
 
-All parameters of a grid run beside each other. Every row of forecasts comes from those whose earlier forecasts, over
-the same horizon, have missed the intervals seen so far by the least in sum. So tuning sees the past only.
+All parameters of a grid run in parallel. Every row of forecasts uses those whose earlier forecasts, over
+the same horizon, have the smallest total error on the intervals seen so far. So tuning sees the past only.
 """
 
 from collections.abc import Sequence
@@ -62,14 +62,14 @@ _OPERATIONS: dict[Form, _Operations] = {
     "multiplicative": _Operations(np.multiply, np.divide),
 }
 _SMALLEST = 1e-9
-"""A multiplicative level under this share of its beginning, or a season factor under it, has lost its meaning."""
+"""A multiplicative level under this share of its beginning, or a season factor under it, is meaningless."""
 
 
 @dataclass(frozen=True)
 class HoltWinters:
     """Holt-Winters over one season of so many intervals.
 
-    The first season gives the first level and seasons, without a trend. With two seasons it starts anew: the trend is
+    The first season gives the first level and seasons, without a trend. With two seasons it restarts: the trend is
     the difference of their means, the level its line through the first, the seasons what is left. Multiplicative
     parameters drop out where the first season, or later the level, is not above zero. Forecasts below zero are raised
     to it. grid: the parameters to choose from, the first one until something can be compared.
@@ -94,7 +94,7 @@ class HoltWinters:
         starts = [(1, range(m, min(2 * m, count + 1)))]
         if count >= 2 * m:
             starts.append((2, range(2 * m, count + 1)))
-        # what each set of parameters has missed by, summed over the intervals before a row; (count + 1, grid)
+        # the error of each set of parameters, summed over the intervals before a row; (count + 1, grid)
         missed = np.zeros((count + 1, len(self.grid)))
         runs = [
             (rows, [_Run.of(series, m, seasons, group) for group in self._groups()]) for seasons, rows in starts if rows
@@ -114,13 +114,13 @@ class HoltWinters:
         """The grid by form, in its order. Raises ValueError for a grid whose forms are mixed."""
         groups = [list(group) for _, group in groupby(self.grid, key=lambda each: each.form)]
         if len(groups) > len({group[0].form for group in groups}):
-            raise ValueError("the grid mixes its forms; put one after the other")
+            raise ValueError("the grid mixes its forms; put the parameters of each form together")
         return groups
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What one form's sets of parameters make of a series (n,), all beside each other.
+    """The states of one form's sets of parameters on a series (n,), all in parallel.
 
     levels, trends: (n + 1, sets), row t after series[:t]. seasons: (n, sets), entry i of interval i.
     """
@@ -161,7 +161,7 @@ class _Run:
         return cls(season=m, form=form, phi=phi, levels=levels, trends=trends, seasons=factors)
 
     def forecast(self, row: int, steps: int, sets: slice = slice(None)) -> Floats:
-        """What some sets of parameters expect of the intervals from a row on; (steps, sets), nan where none can."""
+        """Forecasts by some sets of parameters for the intervals from a row on; (steps, sets), nan where none can."""
         damping = np.cumsum(self.phi[sets] ** np.arange(1, steps + 1)[:, None], axis=0)
         newest = row - self.season + np.arange(steps) % self.season
         combine = _OPERATIONS[self.form].combine
@@ -170,7 +170,7 @@ class _Run:
         return expected
 
     def misses(self, series: Floats, rows: range, horizon: int) -> Floats:
-        """By how much the forecasts from those rows miss each interval, in sum; (n, sets), inf where one is nan."""
+        """The summed error of the forecasts from those rows for each interval; (n, sets), inf where one is nan."""
         missed = np.zeros((len(series), len(self.phi)))
         for row in rows:
             actual = series[row : row + horizon, None]

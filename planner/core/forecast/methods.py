@@ -14,7 +14,7 @@ METHODS = (*BUILT_IN, "statsforecast-mstl")
 
 
 def forecaster(method: str, interval_s: int, season: str) -> Forecaster:
-    """The forecaster of a name. season: day or week; day-of-week knows both. Raises UsageError."""
+    """The forecaster with a given name. season: day or week; day-of-week knows both. Raises UsageError."""
     seasons = Seasons.of(interval_s)
     length = seasons.week if season == "week" else seasons.day
     if method == "seasonal-naive":
@@ -38,8 +38,8 @@ def require_history(maker: Forecaster, grid: Grid, what: str, beyond: int = 0) -
     further = " and something after it to compare with" if beyond else ""
     days = -(-(maker.needs + beyond) * grid.interval_s // S_PER_DAY)
     raise UsageError(
-        f"{maker.name} needs {_hours(maker.needs, grid.interval_s)} of history{further}, and {what} holds "
-        f"{_hours(grid.count, grid.interval_s)}; take a longer one: a drawn trace with --set trace.days={days}, or "
+        f"{maker.name} needs {_hours(maker.needs, grid.interval_s)} of history{further}, and {what} has "
+        f"{_hours(grid.count, grid.interval_s)}; use a longer one: a drawn trace with --set trace.days={days}, or "
         "further stored ones with --trace"
     )
 

@@ -1,4 +1,4 @@
-"""The season before, once more."""
+"""The season before, repeated."""
 
 from dataclasses import dataclass
 

@@ -24,7 +24,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
     smallest of the k errors known at its row: of one more error like them at least that share lies below (split
     conformal prediction, V. Vovk and others). shares: rising; no quantile is below that of a smaller share. Returns
     (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
-    Errors of one day hang together, so a few days hold less than their number suggests: see the coverage of a
+    Errors within a day are correlated, so a few days tell less than their number suggests: see the coverage of a
     back-test.
     """
     rows, horizon = forecasts.shape

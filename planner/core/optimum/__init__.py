@@ -1,4 +1,4 @@
-"""The provable bound: the least that any policy can spend under the interval replay, and a schedule that comes near."""
+"""The provable bound: the least that any policy can spend under the interval replay, and a schedule close to it."""
 
 from planner.core.optimum.bound import optimise
 from planner.core.optimum.documents import ProofDocument, Status

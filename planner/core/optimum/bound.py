@@ -205,10 +205,10 @@ def _infeasible(
 
 
 def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
-    """What an infeasible problem lacks, and where."""
+    """The message for an infeasible problem: what is lacking, where, and the cure."""
     program = Program(problem, None, ahead=False)
     relaxed = relaxation(program)
-    assert relaxed is not None, "with all the shortfall that there is, every schedule is a solution"
+    assert relaxed is not None, "with unlimited shortfall every schedule is a solution"
     missing = program.short_tokens(relaxed[1])
     worst = max(range(problem.count), key=lambda t: sum(missing[t]))
     role = max((0, 1), key=lambda number: missing[worst][number])
@@ -217,9 +217,9 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
     fewest = sum(units.covering(problem.interval_s) * units.nodes for units in problem.roles)
     where = f"most at {moment(worst)}, where {name} units lack {missing[worst][role]:,.0f} {kind} tokens"
     if ratio <= problem.max_shortfall_ratio:  # fractions of units would do
-        ratio, where = problem.max_shortfall_ratio, f"the fullest at {moment(int(np.argmax(fewest)))}"
+        ratio, where = problem.max_shortfall_ratio, f"the busiest interval at {moment(int(np.argmax(fewest)))}"
     return (
         f"no schedule of {problem.nodes} nodes is within slo.max_shortfall_ratio of {problem.max_shortfall_ratio:.3%}: "
-        f"over {ratio:.3%} of tokens fall short, {where}; raise it, or fleet.nodes: "
-        f"{int(np.max(fewest))} carry the fullest interval"
+        f"over {ratio:.3%} of tokens fall short, {where}; raise it, or raise fleet.nodes: "
+        f"{int(np.max(fewest))} nodes carry the busiest interval"
     )

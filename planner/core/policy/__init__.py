@@ -8,7 +8,7 @@ from planner.core.policy.around import around, without_spare
 from planner.core.policy.base import PastTargets, Policy, Seen, Sight, Tick, decide_all, lead_intervals
 from planner.core.policy.fixed import Fixed
 from planner.core.policy.night_training import NightTraining
-from planner.core.policy.oracle import Known, Oracle
+from planner.core.policy.oracle import KnownDemand, Oracle
 from planner.core.policy.predictive import Predictive
 from planner.core.policy.reactive import Reactive
 from planner.core.policy.scheduled_bounds import ScheduledBounds
@@ -22,10 +22,10 @@ POLICIES = ("night-training", "fixed", "timetable", "reactive", "predictive", "s
 __all__ = [
     "POLICIES",
     "Entry",
-    "Given",
-    "Known",
+    "KnownDemand",
     "PastTargets",
     "Policy",
+    "PolicyInputs",
     "Seen",
     "Sight",
     "Tick",
@@ -39,13 +39,13 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Given:
+class PolicyInputs:
     """What some policies need besides their settings: a timetable, a model of latencies, a whole demand."""
 
     timetable: Sequence[Entry] = ()
     timetable_notes: tuple[str, ...] = ()
     meets: Meets | None = None
-    known: Known | None = None
+    known: KnownDemand | None = None
 
 
 def policies_in(settings: PolicySettings) -> tuple[str, ...]:
@@ -53,16 +53,16 @@ def policies_in(settings: PolicySettings) -> tuple[str, ...]:
     return (settings.name, settings.inside) if settings.name == "scheduled-bounds" else (settings.name,)
 
 
-def make_policy(settings: PolicySettings, deployment: Deployment, given: Given = Given()) -> Policy:
+def make_policy(settings: PolicySettings, deployment: Deployment, given: PolicyInputs = PolicyInputs()) -> Policy:
     """The policy that the settings name, with the rules around it. Raises UsageError.
 
-    given: what slo and oracle cannot be made without.
+    given: required for slo and oracle.
     """
     scaled = without_spare(settings, deployment)
     return around(_plain(settings.name, settings, scaled, given), settings, scaled)
 
 
-def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: Given) -> Policy:
+def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: PolicyInputs) -> Policy:
     match name:
         case "night-training":
             return NightTraining.of(settings, deployment)
@@ -79,10 +79,10 @@ def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: G
                 raise UsageError(f"policy.inside is {name} itself; name the policy that decides inside the bounds")
             return ScheduledBounds.of(settings, deployment, _plain(settings.inside, settings, deployment, given))
         case "slo":
-            assert given.meets is not None, "the slo policy is made with a model of latencies"
+            assert given.meets is not None, "the slo policy needs a model of latencies"
             return Slo.of(settings, deployment, given.meets)
         case "oracle":
-            assert given.known is not None, "the oracle is made with the demand it knows"
+            assert given.known is not None, "the oracle needs the demand that it knows"
             return Oracle.of(settings, deployment, given.known)
     field = "policy.name" if name == settings.name else "policy.inside"
     raise UsageError(f'{field}: no policy "{name}"; use one of {", ".join(POLICIES)}')

@@ -1,7 +1,7 @@
 """Rules around any policy: minimum times, ramp limit, survivors, spare units. Pure.
 
 Each rule is a policy with a policy inside. `around` applies them from the inside out: survivors, minimum times, ramp,
-spare units. To all but the last, keeping what there is is one of the allowed answers, so on whole scaling steps their
+spare units. To all but the last, keeping the current units is always allowed, so on whole scaling steps their
 order does not matter. Spare units are on top of everything and count for none of the other rules.
 """
 
@@ -83,7 +83,7 @@ class Ramp(Around):
         steps = nodes // deployment.step_nodes
         if not steps:
             raise UsageError(
-                f"policy.ramp_nodes is {nodes} and a scaling step has {deployment.step_nodes} nodes: nothing could "
+                f"policy.ramp_nodes is {nodes} and a scaling step has {deployment.step_nodes} nodes, so nothing could "
                 "ever change; raise it to at least a step, or leave it out"
             )
         step = deployment.settings.step
@@ -104,8 +104,8 @@ class Ramp(Around):
 class Survivors(Around):
     """When units leave, those that stay carry the observed and the visible demand at most at a utilisation.
 
-    The observed demand counts whole: what leaving units had of it ends in them while they drain, or is handed over to
-    those that stay, who had the rest. If they could not carry it, scaling steps are kept until they can. Since this is
+    The observed demand counts whole: the part on leaving units finishes there while they drain, or is handed over to
+    those that stay. If they could not carry it, scaling steps are kept until they can. Since this is
     known only at the boundary, units drain after it.
     """
 

@@ -1,7 +1,7 @@
-"""The one interface of every policy: a tick in, target units out. Pure.
+"""The interface of all policies: a tick in, target units out. Pure.
 
 A tick says what the policy may see at one interval, and nothing else: no policy can look ahead of what its
-demand source allows. Nothing is remembered but the targets so far, so that cooldowns are read from them.
+demand source allows. Only the targets so far are remembered; cooldowns are read from them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Sight(IntEnum):
     OBSERVED = 1
     """The demand of the interval before."""
     SOURCE = 2
-    """What the scenario's demand source tells of what comes."""
+    """What the scenario's demand source says about coming demand."""
     TRACE = 3
     """The trace's own demand, whatever the demand source."""
 
@@ -62,7 +62,7 @@ class Tick:
     """One decision.
 
     start: local time of the interval. observed: actual demand of the interval before; None in the first. coming: what
-    the demand source tells of this interval and those after it, as many as the policy asks for and the plan has;
+    the demand source says about this interval and those after it, as many as the policy asks for and the plan has;
     empty where nothing can be seen. past: the targets so far, oldest first.
     """
 
@@ -77,8 +77,8 @@ class Policy(Protocol):
     """Decides the units that inference holds in each interval (occupancy): a pure function of the tick.
 
     name: as in scenarios. ahead: whether targets are known before their interval begins, so that leaving units can
-    drain before the boundary. sight: what it looks at. lead_s: how far beyond the interval's start it looks at what
-    comes. notes: what the reader should know.
+    drain before the boundary. sight: what it looks at. lead_s: how far beyond the interval's start it looks
+    ahead. notes: remarks for the reader.
     """
 
     @property

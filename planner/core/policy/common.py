@@ -20,11 +20,11 @@ def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tup
 
 
 def known_early(settings: PolicySettings) -> bool:
-    """Whether the demand source tells of an interval well before it begins; forecasts are made an interval before."""
+    """Whether the demand source knows an interval well before it begins; forecasts are made an interval before."""
     return settings.demand_source in ("trace", "profile", "forecast")
 
 
 def touches(window: DayWindow, tick: Tick) -> bool:
-    """Whether any minute of the interval lies in a daily window."""
+    """Whether any minute of the interval is in a daily window."""
     minutes = range(tick.interval_s // 60)
     return any(window.holds((tick.start + timedelta(minutes=minute)).time()) for minute in minutes)

@@ -18,7 +18,7 @@ from planner.units import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownDemand:
     """A whole demand, and how long its intervals are."""
 
     demand: Sequence[Seen]
@@ -37,14 +37,14 @@ class Oracle:
     lead_s: int = 0
 
     @classmethod
-    def of(cls, settings: PolicySettings, deployment: Deployment, known: Known) -> "Oracle":
+    def of(cls, settings: PolicySettings, deployment: Deployment, known: KnownDemand) -> "Oracle":
         """The fewest node-seconds of inference that carry the demand, with draining before boundaries or after them.
 
         What the fleet cannot carry is left out. Where both roles together want more nodes than there are, each gets
         its units of the full fleet at most.
         """
         notes = (
-            "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and takes the "
+            "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and uses the "
             "fewest units of each role that carry it, not only whole scaling steps",
         )
         floor = deployment.floor(settings.floor_nodes)
@@ -189,7 +189,7 @@ def _needed_s(tokens: Floats, role: UnitSettings, interval_s: int, most: int) ->
     return np.minimum(needed, most * interval_s)
 
 
-def _best(deployment: Deployment, known: Known, floor: Units, ahead: bool) -> tuple[float, tuple[Units, ...]]:
+def _best(deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool) -> tuple[float, tuple[Units, ...]]:
     """Node-seconds and targets for one way of draining; infinite where draining units would take others' nodes."""
     fleet, full = deployment.settings, deployment.full
     if not known.demand:

@@ -1,4 +1,4 @@
-"""predictive: the fewest scaling steps for the largest demand that is seen to come until new units serve. Pure."""
+"""predictive: the fewest scaling steps for the largest demand foreseen until new units serve. Pure."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from planner.settings.policy import PolicySettings
 @dataclass(frozen=True, kw_only=True)
 class Predictive:
     """The fewest steps, not under the floor, whose capacity times the target utilisation covers the largest demand of
-    this interval and of those that the lead reaches: what is asked for now has started by then.
+    this interval and of those that the lead reaches: units requested now have started by then.
 
-    A forecast tells a quantile, so headroom is in what is seen. Keeps the full fleet where nothing can be seen, or no
-    number of steps is enough.
+    A forecast gives a quantile, so headroom is included in what is seen. Keeps the full fleet where nothing can be
+    seen, or no number of steps is enough.
     """
 
     deployment: Deployment

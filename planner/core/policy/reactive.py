@@ -1,4 +1,4 @@
-"""reactive: a target utilisation of what was observed in the interval before, as autoscalers do. Pure."""
+"""reactive: a target utilisation for the demand observed in the interval before, as autoscalers do. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from planner.settings.policy import PolicySettings
 
 @dataclass(frozen=True, kw_only=True)
 class Reactive:
-    """Adds scaling steps when the observed demand is above the target utilisation of what there is: the fewest that
+    """Adds scaling steps when the observed demand is above the target utilisation of the current units: the fewest that
     bring it back. Gives steps up as far as those that stay are used below the target less the tolerance.
 
     So with any load that moves by less than the tolerance it does not go back and forth. Nothing is given up within

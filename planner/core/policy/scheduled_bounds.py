@@ -23,9 +23,9 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledBounds:
-    """Keeps what the inner policy wants between the bounds of the time; a floor goes before a ceiling.
+    """Keeps what the inner policy wants between the bounds of the time; a floor takes precedence over a ceiling.
 
-    Where several bounds hold, the highest floor and the lowest ceiling count. holidays: weekday by date.
+    Where several bounds apply, the highest floor and the lowest ceiling count. holidays: weekday by date.
     """
 
     inner: Policy
@@ -39,7 +39,7 @@ class ScheduledBounds:
         """Raises UsageError where there are no bounds."""
         if not settings.bounds:
             raise UsageError(
-                "policy.bounds is empty; give for example "
+                "policy.bounds is empty; set for example "
                 '--set \'policy.bounds=[{days="mon-fri", window="08:30-24:00", floor_nodes=200}]\''
             )
         notes = list(inner.notes)
@@ -88,7 +88,7 @@ class ScheduledBounds:
         return wanted
 
     def _minutes_in(self, rule: Rule, tick: Tick) -> int:
-        """Minutes of the interval in which a rule holds."""
+        """Minutes of the interval in which a rule applies."""
         count = 0
         for minute in range(tick.interval_s // 60):
             moment = tick.start + timedelta(minutes=minute)

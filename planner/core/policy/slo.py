@@ -17,7 +17,7 @@ class Slo:
     """The fewest scaling steps, not under the floor, that carry the visible demand of the interval and meet the
     latency targets as modelled. Keeps the full fleet where nothing can be seen, or no number of steps is enough.
 
-    meets: holds of more units where it holds of fewer.
+    meets: monotonic, true of more units where it is true of fewer.
     """
 
     deployment: Deployment

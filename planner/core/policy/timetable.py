@@ -11,7 +11,7 @@ from planner.core.policy.base import Sight, Tick
 from planner.errors import UsageError
 
 Entry = tuple[datetime, int | Units]
-"""Local wall-clock time without zone, and from then on the nodes or the units that inference holds."""
+"""Local wall-clock time without zone, and the nodes or units that inference holds from then on."""
 
 _DAY = timedelta(days=1)
 
@@ -37,7 +37,7 @@ class Timetable:
     def of(cls, entries: Sequence[Entry], deployment: Deployment, notes: tuple[str, ...] = ()) -> "Timetable":
         """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy."""
         if not entries:
-            raise UsageError("the timetable has no rows; give at least one time with its nodes or units")
+            raise UsageError("the timetable has no rows; add at least one time with its nodes or units")
         ordered = sorted(entries, key=lambda entry: entry[0])
         first = ordered[0][0]
         for (moment, _), (following, _) in pairwise(ordered):
@@ -49,7 +49,7 @@ class Timetable:
             if isinstance(held, int):
                 if held not in by_nodes:
                     raise UsageError(
-                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M} and whole scaling steps in "
+                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, but whole scaling steps in "
                         f"{deployment.settings.nodes} nodes give "
                         f"{', '.join(map(str, by_nodes))}; correct it, or give prefill_units and decode_units"
                     )

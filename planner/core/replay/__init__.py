@@ -1,1 +1,1 @@
-"""Replay of a plan: over intervals (interval.py). Pure."""
+"""Replays of a plan: of intervals, of training jobs, and of every request. Pure."""

@@ -80,7 +80,7 @@ class AwsCall(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class AwsCallsDocument(Document):
-    """The calls that put a schedule into AWS, as `planner export --to aws` writes them."""
+    """The calls that set up a schedule in AWS, as `planner export --to aws` writes them."""
 
     source: Annotated[str, Field(serialization_alias="from")]
     """Run, scenario and policy that the schedule comes from."""
@@ -89,7 +89,7 @@ class AwsCallsDocument(Document):
 
 
 def aws(schedule: ExportSchedule) -> Export:
-    """The schedule as calls that put scheduled actions. Raises RunError where none can express it."""
+    """The schedule as calls that put scheduled actions. Raises RunError if none can express it."""
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     calls: list[AwsCall] = []
@@ -100,7 +100,7 @@ def aws(schedule: ExportSchedule) -> Export:
         count += len(steps)
         make_calls = _group_calls if schedule.settings.aws_service == "ec2" else _service_calls
         calls += make_calls(schedule, role, steps)
-    note = "actions of an earlier schedule with other names stay; delete those whose names begin with planner-"
+    note = "actions of an earlier schedule with other names remain; delete those whose names begin with planner-"
     document = AwsCallsDocument(source=schedule.title, calls=tuple(calls))
     text = json.dumps(to_json(document), indent=2) + "\n"
     return Export(text, f"{count} scheduled actions in {len(calls)} calls", (note,))

@@ -1,7 +1,7 @@
-"""Kubernetes CronJobs that set replicas with kubectl, and the rights they need. Pure.
+"""Kubernetes CronJobs that set replicas with kubectl, and the permissions they need. Pure.
 
 Rules of the format, from the CronJob controller: a job starts at every time of its zone's wall clock that its schedule
-names; times that the clock skips do not come, repeated ones come twice.
+names; times that the clock skips do not occur, repeated ones occur twice.
 """
 
 import json
@@ -18,13 +18,13 @@ from planner.export.formats.recurrence import (
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 _NOBODY = 65532
-"""Published: the user nonroot of distroless images, such as that of kubectl; any but root does."""
+"""Published: the user nonroot of distroless images, such as that of kubectl; any user but root will do."""
 _LONGEST_NAME = 52
 """Published: a CronJob's name leaves room for the 11 characters that its Jobs add."""
 
 
 def cronjob(schedule: ExportSchedule) -> Export:
-    """The schedule as CronJobs. Raises RunError where none can express it, UsageError for names that are too long."""
+    """The schedule as CronJobs. Raises RunError if none can express it, UsageError for names that are too long."""
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     jobs = []
@@ -33,7 +33,7 @@ def cronjob(schedule: ExportSchedule) -> Export:
         steps = recurring_steps(pattern, skipped_or_repeated, begin)
         if schedule.settings.cronjob_action == "hpa" and min(step.units for step in steps) == 0:
             raise RunError(
-                f"the plan has no {role.name} units at times, and an HPA needs minReplicas of at least 1; "
+                f"the plan has no {role.name} units at some times, and an HPA needs minReplicas of at least 1; "
                 "set export.cronjob_action=scale"
             )
         jobs += [_job(schedule, role, step) for step in steps]
@@ -42,7 +42,7 @@ def cronjob(schedule: ExportSchedule) -> Export:
         schedule.title,
         *(units_line(role) for role in schedule.roles),
         *drain_notes(schedule),
-        "To replace an earlier schedule and drop what it no longer holds: kubectl apply -f FILE --prune "
+        "To replace an earlier schedule and remove its leftovers: kubectl apply -f FILE --prune "
         f"-l app.kubernetes.io/managed-by=planner,app.kubernetes.io/instance={schedule.prefill.workload} "
         "--prune-allowlist=batch/v1/CronJob",
         "The Role below lets the jobs change these two workloads and nothing else.",

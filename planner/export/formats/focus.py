@@ -40,14 +40,14 @@ def focus(schedule: ExportSchedule) -> Export:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_safe(row[name]) for name in COLUMNS] for row in rows)
-    note = "these are simulated costs, marked by the tag simulated and by x_Simulated; no invoice stands behind them"
+    note = "these are simulated costs, marked by the tag simulated and by x_Simulated; they match no invoice"
     return Export(out.getvalue(), f"{len(rows)} charges", (note,))
 
 
 def _settle(charges: Sequence[Charge]) -> list[Charge]:
-    """Charges with nodes; the millionths that rounding leaves to others go to the next of the use, or the last.
+    """Charges with nodes; millionths left over by rounding go to the next charge of the same use, or the last.
 
-    None becomes negative: what rounding takes away comes from the next that has it, or the last.
+    None becomes negative: what rounding takes away comes from the next charge that has it, or the last.
     """
     settled: list[Charge] = []
     for use in dict.fromkeys(charge.use for charge in charges):

@@ -33,7 +33,7 @@ class WorkloadsDocument(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleStep(Document):
-    """A time in which nothing changes."""
+    """A period in which nothing changes."""
 
     start: Time
     end: Time

@@ -24,7 +24,7 @@ _TOLERANCE = 0.1
 
 
 def keda(schedule: ExportSchedule) -> Export:
-    """The schedule as ScaledObjects. Raises RunError where none can express it."""
+    """The schedule as ScaledObjects. Raises RunError if none can express it."""
     notes, manifests, count = [], [], 0
     for role in schedule.roles:
         pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
@@ -51,10 +51,8 @@ def keda(schedule: ExportSchedule) -> Export:
 def _windows(pattern: Pattern, role: RoleUnits) -> list[RecurringWindow]:
     floor = int(pattern.levels.min())
     if not pattern.levels.any():
-        raise RunError(
-            f"the plan has no {role.name} units at any time, so there is nothing to schedule; plan with some"
-        )
-    # KEDA asks for a trigger even where nothing changes
+        raise RunError(f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one")
+    # KEDA requires a trigger even where nothing changes
     return recurring_windows(pattern, floor) or [RecurringWindow(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
 
 

@@ -8,7 +8,7 @@ import yaml
 from planner.export.formats.schedule import ExportSchedule, RoleUnits
 
 Manifest = Mapping[str, Any]
-"""A Kubernetes object, or a part of one: Kubernetes says what is in it, and tests hold it against its schemas."""
+"""A Kubernetes object, or a part of one: Kubernetes defines its content, and tests validate it with its schemas."""
 
 GROUPS = {
     "Deployment": ("apps", "v1", "deployments"),
@@ -19,7 +19,7 @@ GROUPS = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Repeats what is used twice instead of naming it once: anchors are for machines."""
+    """Repeats shared values instead of writing YAML anchors, which are hard to read."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
@@ -36,10 +36,10 @@ def metadata(schedule: ExportSchedule, name: str) -> Manifest:
 
 
 def drain_notes(schedule: ExportSchedule) -> list[str]:
-    """What the workloads themselves have to be set to."""
+    """Settings that the workloads themselves need."""
     return [
-        "Replicas are the units that inference holds from each time on. A unit that leaves drains first: give the pods "
-        f"terminationGracePeriodSeconds of at least {schedule.drain_deadline_s}."
+        "Replicas are the units that inference holds from each time on. A unit that leaves drains first: set the pods' "
+        f"terminationGracePeriodSeconds to at least {schedule.drain_deadline_s}."
     ]
 
 

@@ -60,7 +60,7 @@ class Pattern:
 
     @property
     def changes(self) -> list[int]:
-        """Minutes whose units are not those of the minute before, round the day or week."""
+        """Minutes whose units differ from the minute before, wrapping around the day or week."""
         return [int(minute) for minute in np.flatnonzero(self.levels != np.roll(self.levels, 1))]
 
 
@@ -103,7 +103,7 @@ def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
         before, after = _offset_s(low - US_PER_S, zone), _offset_s(high - US_PER_S, zone)
         if before == after:
             continue
-        # the last second with the old offset lies in [first, last)
+        # the last second with the old offset is in [first, last)
         first, last = low // US_PER_S - 1, high // US_PER_S - 1
         while last - first > 1:
             middle = (first + last) // 2
@@ -120,7 +120,7 @@ def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
 def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
     """The daily pattern of a plan, or else the weekly one, which gives its units at every minute of it.
 
-    units: per interval. Raises RunError where the plan has no such pattern, or does not cover it.
+    units: per interval. Raises RunError if the plan has no such pattern, or does not cover it.
     """
     inside = find_jumps(zone, grid.start_us, grid.end_us)
     wall = _wall_minutes(grid, zone, inside)
@@ -232,7 +232,7 @@ def _fold(wall: Ints, values: Ints, size: int) -> tuple[Ints, int | None]:
 
 
 def _fill(levels: Ints, inside: Sequence[Jump]) -> int:
-    """Give minutes that the clock skipped the units before them, in place; returns how many minutes have none."""
+    """Fill minutes that the clock skipped with the units before them, in place; returns how many minutes have none."""
     skipped = {minute for jump in inside if jump.skips for minute in range(*jump.wall_minutes)}
     shift = 0 if len(levels) == MINUTES_PER_DAY else _EPOCH_DAY * MINUTES_PER_DAY
     for minute in sorted(skipped):

@@ -1,4 +1,4 @@
-"""What every writer gets: a plan's units over time, and the names that the cluster knows them by. Pure."""
+"""The input of every writer: a plan's units over time, and their names in the cluster. Pure."""
 
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -69,7 +69,7 @@ class ExportSchedule:
 
 @dataclass(frozen=True)
 class Export:
-    """A rendered export. summary: what it holds; notes: what the reader should know; a line each."""
+    """A rendered export. summary: what it contains; notes: what the reader should know; one line each."""
 
     text: str
     summary: str

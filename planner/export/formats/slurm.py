@@ -14,11 +14,11 @@ from planner.units import from_us
 def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
     """The training windows as reservations. begin: the date on which the schedule begins instead of the plan's.
 
-    Raises RunError where the plan lends no nodes, or a time that is moved to another date occurs twice or never there.
+    Raises RunError if the plan lends no nodes, or a time that is moved to another date occurs twice or never there.
     """
     if not schedule.lent:
         raise RunError(
-            f"{schedule.run_id} lends no nodes to training, so there is nothing to reserve; "
+            f"{schedule.run_id} lends no nodes to training, so it has no windows to reserve; "
             "plan with training.lend=true and a fleet that inference does not fill"
         )
     settings = schedule.settings
@@ -43,7 +43,7 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
 
 
 def merge_windows(lent: tuple[TrainingWindow, ...]) -> tuple[TrainingWindow, ...]:
-    """Windows of the same times as one, in order."""
+    """Windows with the same times merged into one, in order."""
     nodes: dict[tuple[int, int], int] = {}
     for window in sorted(lent, key=lambda window: (window.start_us, window.end_us)):
         key = window.start_us, window.end_us

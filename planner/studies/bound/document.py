@@ -22,14 +22,14 @@ class FirstBound(ProofDocument):
     schedule: float | None
     """Value of the best schedule that was found."""
     node_hours: float | None
-    """Bound on the node-hours of inference; null where it was not asked for."""
+    """Bound on the node-hours of inference; null if it was not asked for."""
     cost_usd: float | None
-    """Bound on the cost less the value of useful training; null where it was not asked for."""
+    """Bound on the cost less the value of useful training; null if it was not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedFigures(Document):
-    """What a replayed plan comes to."""
+    """The figures of a replayed plan."""
 
     node_hours: float
     """Node-hours of inference."""
@@ -44,7 +44,7 @@ class ReplayedFigures(Document):
     shortfall_tokens: int
     """Tokens beyond the capacity."""
     shortfall_ratio: float
-    """These over all tokens."""
+    """Tokens beyond the capacity over all tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class BestSchedule(ReplayedFigures):
     """A schedule that the replay has run, within the allowance."""
 
     drain: Literal["before the boundary", "after it"]
-    """When units that leave begin to drain."""
+    """When departing units begin to drain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class BoundedPolicy(ReplayedFigures):
 
     policy: str
     within_allowance: bool
-    """Whether the shortfall is within slo.max_shortfall_ratio; beyond it the bound is not for the policy."""
+    """Whether the shortfall is within slo.max_shortfall_ratio; if not, the bound does not apply to the policy."""
     gap_to_bound: float | None
     """Policy over the bound of the first objective, less 1."""
     gaps_to_bound: dict[Objective, float | None]
@@ -107,16 +107,16 @@ class BoundDocument(Document):
     allowed_shortfall_tokens: int
     """The same in tokens."""
     min_up_s: int
-    """Schedules keep a started unit so long."""
+    """Schedules keep a started unit at least this long."""
     min_down_s: int
-    """Schedules keep a stopped unit away so long."""
+    """Schedules keep a stopped unit off at least this long."""
     start_usd: float
-    """What a unit that starts costs."""
+    """Cost of starting a unit."""
     bound: FirstBound
     schedule: BestSchedule | None
     """The best schedule that was found."""
     timetable: BestSchedule | None
-    """The best schedule that drains before boundaries, as a timetable does; mostly the schedule itself."""
+    """The best schedule that drains before boundaries, as a timetable does; usually the schedule itself."""
     policy: BoundedPolicy
     objectives: tuple[NodeHoursBound | CostBound, ...]
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The bound of a scenario: what policies are bounded under, both objectives, and its own policy beside them."""
+"""The bound of a scenario: the problem, both objectives, and its own policy for comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ TIME_LIMIT_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleLimits:
-    """What schedules keep to beyond what policies do: least seconds up and down, dollars per unit that starts."""
+    """Constraints on schedules beyond those of policies: least seconds up and down, dollars per unit that starts."""
 
     min_up_s: int = 0
     min_down_s: int = 0
@@ -33,7 +33,7 @@ class ScheduleLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioBound:
-    """The bounds of a scenario, one per objective asked for, and the scenario's own policy.
+    """The bounds of a scenario, one per requested objective, and the scenario's own policy.
 
     scenario: with the capacities that were planned with.
     """
@@ -51,7 +51,7 @@ class ScenarioBound:
 
 
 def problem_of(scenario: Scenario, demand: Demand, limits: ScheduleLimits | None = None) -> Problem:
-    """What the policies of a scenario are bounded under: its units, fleet, floor, allowance, prices. Raises UsageError.
+    """The problem that bounds a scenario's policies: its units, fleet, floor, allowance, prices. Raises UsageError.
 
     A useful training node-hour is worth what training is charged for it; restoring is worth nothing.
     """

@@ -4,18 +4,18 @@ import csv
 from pathlib import Path
 
 from planner.errors import PlannerError, UsageError
-from planner.files import whole
+from planner.files import atomic_write
 from planner.studies.bound.run import ScenarioBound
 
 
 def save_timetable(bound: ScenarioBound, path: Path) -> None:
-    """Write the first objective's best schedule that drains before boundaries, whole or not at all.
+    """Write the first objective's best schedule that drains before boundaries, atomically.
 
     Raises PlannerError.
     """
     schedule = bound.first.timetable
     if schedule is None:
-        raise PlannerError(f"{path}: there is no schedule to write: the search found none; raise --time-limit")
+        raise PlannerError(f"{path}: no schedule to write, as the search found none; raise --time-limit")
     starts = bound.problem.demand.grid.local_starts(bound.scenario.zone)
     walls = [start.replace(tzinfo=None) for start in starts]
     if len(set(walls)) < len(walls):
@@ -24,7 +24,7 @@ def save_timetable(bound: ScenarioBound, path: Path) -> None:
             "would be ambiguous; plan with --set timezone=UTC"
         )
     try:
-        with whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("interval_start", "prefill_units", "decode_units"))
             for wall, units in zip(walls, schedule.targets, strict=True):

@@ -1,4 +1,4 @@
-"""What batching costs and gains with a model on a kind of node: curves, windows, rules, pipelines, one user alone."""
+"""Costs and gains of batching with a model on a kind of node: curves, windows, rules, pipelines, a single user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from planner.capacity.documents import BatchRow
 from planner.capacity.engines import decode_engine, notes
 from planner.catalogue.read import batching, hardware
 from planner.core.fleet.batching import (
-    Collected,
+    CollectedBatch,
     DepthRule,
     batch_at,
     collect,
@@ -43,9 +43,9 @@ class BatchingRow(BatchRow):
     """Decode at one batch, and what it means for the experts of a model that has them."""
 
     tokens_per_expert: Maybe[float] = None
-    """Mean tokens that one routed expert gets in a step."""
+    """Mean tokens per routed expert in a step."""
     idle_expert_probability: Maybe[float] = None
-    """Of an expert to get no token in a step."""
+    """Probability that an expert gets no token in a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class WindowLength(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowRow(Collected, WindowLength):
+class WindowRow(CollectedBatch, WindowLength):
     """Prompts collected in one window."""
 
 
@@ -67,7 +67,7 @@ class PromptCollection(Document):
     arrivals_per_s: float
     largest_batch: int
     tick_ms: float
-    """How often the server looks at its queue; 0: at once."""
+    """How often the server checks its queue; 0: at once."""
     prompt_ms: float
     """Prefill of one prompt, without the overhead of a pass."""
     rows: tuple[WindowRow, ...]
@@ -75,7 +75,7 @@ class PromptCollection(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class DepthRuleRow(Document):
-    """Decode at the batch that a rule chooses from a queue length on."""
+    """Decode at the batch that a rule chooses for a queue length and above."""
 
     from_depth: int
     """Requests waiting."""
@@ -99,18 +99,18 @@ class PipelineBubble(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class OneUserFigures(Document):
-    """A figure of one user alone, by where the speed comes from."""
+    """A figure of a single user, by the source of the speed."""
 
     roofline: float
     """Memory bandwidth over the bytes of the active weights."""
     modelled: float
     reported: float
-    """By users of such a node."""
+    """Reported by users of such a node."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneUserMemory(Document):
-    """Whether the model fits one node for one user alone."""
+    """Whether the model fits on one node for a single user."""
 
     weights: WeightDtype
     fits: bool
@@ -120,7 +120,7 @@ class OneUserMemory(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class OneUser(OneUserMemory):
-    """One user alone on one node that the model fits, beside the fleet."""
+    """A single user on one node that the model fits on, compared with the fleet."""
 
     fits: Literal[True] = True
     tokens_per_s: OneUserFigures
@@ -139,12 +139,12 @@ class BatchingDocument(Document):
     node: str
     model: str
     curve: tuple[BatchingRow, ...]
-    """Decode from batch 1 to the memory's cap."""
+    """Decode from batch 1 to the memory limit."""
     collection: PromptCollection
     queue_depth_rules: tuple[DepthRuleRow, ...]
     pipeline_bubbles: tuple[PipelineBubble, ...]
     ridge_tokens: float | None
-    """Tokens over all GPUs from which an expert is bound by arithmetic; null for a dense model."""
+    """Tokens over all GPUs from which an expert is compute-bound; null for a dense model."""
     one_user: OneUser | OneUserMemory
     sources: dict[str, str]
     """Where the rules, pipelines and reports come from."""
@@ -159,7 +159,7 @@ def study_batching(
     most: int = 8,
     file: str = "deepseek-r1",
 ) -> BatchingDocument:
-    """Every view on batching of one engine. arrivals_per_s: of one GPU's prefill. Raises UsageError."""
+    """All figures on batching of one engine. arrivals_per_s: of one GPU's prefill. Raises UsageError."""
     what_ifs = batching(file)
     engine, imbalance_at = study.decode()
     return BatchingDocument(
@@ -184,7 +184,7 @@ def study_batching(
 
 
 def _serve_one_user(study: EngineStudy, what_ifs: BatchingFile) -> OneUser | OneUserMemory:
-    """One user alone on one node beside the fleet: what the memory allows, the model says and users report."""
+    """A single user on one node compared with the fleet: by memory, by the model and as reported by users."""
     node, single = hardware(study.settings.hardware), what_ifs.single_user
     served, imbalance_at = study.decode()
     fleet = operating_point(served, study.workload.kv_tokens, study.target_ms, imbalance_at)
@@ -218,7 +218,7 @@ def _serve_one_user(study: EngineStudy, what_ifs: BatchingFile) -> OneUser | One
 
 
 def _curve(study: EngineStudy, engine: Engine) -> tuple[BatchingRow, ...]:
-    """Batch 1 to the cap; with experts also the tokens that each gets and how often one gets none."""
+    """Batch 1 to the memory limit; with experts also the tokens of each and the probability of none."""
     rows = sweep_batch(study)
     if engine.model.experts is None:
         return tuple(BatchingRow(**vars(row)) for row in rows)

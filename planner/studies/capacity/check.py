@@ -1,4 +1,4 @@
-"""The capacity model held against what was published."""
+"""The capacity model compared with published figures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,13 +14,13 @@ from planner.settings.measurements import PrefillPoint
 from planner.units import US_PER_S
 
 NOTES = (
-    "fitted: two overheads per layer were chosen so that the five published steps come out",
+    "fitted: two overheads per layer were chosen to reproduce the five published steps",
     "test: not used for a fit; production is the step of 14.8 k output tokens/s per node at 88.2 streams per GPU, and "
     "the prefill rates test how the rate falls with the prompt's length, not its level",
-    "free factor: one factor on all prefill rates brings their level out; the level is reproduced, not predicted; "
+    "free factor: one factor on all prefill rates matches their level; the level is reproduced, not predicted; "
     "0.846 of it is SGLang's rate over that with perfectly balanced experts",
-    "the three prefill rates do not lie on a line in the context: each is met within 1 %, the slope of a line through "
-    "them is met less well",
+    "the three prefill rates are not linear in the context: each is matched within 1 %, the slope of a line through "
+    "them less well",
 )
 
 PRODUCTION_STREAMS, PRODUCTION_KV_TOKENS, PRODUCTION_TOKENS_PER_S = 88.2, 4989.0, 14_800.0
@@ -35,21 +35,21 @@ Kind = Literal["fitted", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRow(Document):
-    """One published point beside the model's: a decode step, or a node's prefill of a thousand tokens."""
+    """One published point and the model's: a decode step, or a node's prefill of a thousand tokens."""
 
     point: str
     target_ms: float
     """As published."""
     model_ms: float
     relative_error: float
-    """Of the model: model_ms over target_ms, less 1."""
+    """Relative error of the model: model_ms over target_ms, less 1."""
     kind: Kind
     """Whether the model was fitted to the point."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityCheck(Document):
-    """The capacity model beside what was published."""
+    """The capacity model compared with published figures."""
 
     rows: tuple[CheckRow, ...]
     notes: tuple[str, ...]
@@ -57,12 +57,12 @@ class CapacityCheck(Document):
 
 
 def check_model() -> CapacityCheck:
-    """Every published decode point, production with the imbalances that its balancing leaves, and prefill rates."""
+    """Every published decode point, production with the imbalance that its balancer leaves, and prefill rates."""
     return CapacityCheck(rows=(*_decode_rows(), _production_row(), *_prefill_rows()), notes=NOTES)
 
 
 def prefill_factor() -> float:
-    """The free factor that brings the model's prefill level to the published rates: their geometric mean ratio."""
+    """The free factor that scales the model's prefill rates to the published ones: their geometric mean ratio."""
     ratios = [point.tokens_per_s_per_node / _balanced_prefill(point) for point in prefill_points()]
     return float(np.exp(np.mean(np.log(ratios))))
 

@@ -51,7 +51,7 @@ def sweep_batch(study: EngineStudy) -> list[BatchRow]:
     least = max(1.0, np.ceil(engine.validity.least_streams))
     if most < least:
         raise UsageError(
-            f"batches were measured from {least:g} streams per GPU on, but the memory holds only {most:g}; "
+            f"batches were measured from {least:g} streams per GPU on, but only {most:g} fit the memory; "
             "shorten the context, or set kv_imbalance"
         )
     streams = np.unique(np.linspace(least, most, _BATCH_POINTS).round())
@@ -84,7 +84,7 @@ def sweep_kv(study: EngineStudy) -> list[KvRow]:
 
 
 def sweep_hit(study: EngineStudy) -> list[HitRow]:
-    """Prefill rate and cost by the share of input that is found in the cache, the context of missed tokens fixed."""
+    """Prefill rate and cost by the share of input that hits the cache, with the context of missed tokens fixed."""
     engine = study.prefill
     missed, _ = study.prefill_rates()
     rates = input_tokens_per_s_per_node(missed, _HIT_RATIOS)

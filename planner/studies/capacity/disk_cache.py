@@ -1,4 +1,4 @@
-"""KV cache on disk: the share of a trace's input that a cache finds by its size, what that saves, what it takes."""
+"""KV cache on disk: the share of a trace's input that it hits by its size, what that saves, which disks it needs."""
 
 import math
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ class DiskCacheRow(Document):
 
     capacity_tb: float
     hit_ratio: float
-    """Share of the input tokens that the cache finds."""
+    """Share of the input tokens that hit the cache."""
     read_gb_s: float
     written_gb_s: float
     disks: int
     binds: Literal["bandwidth", "capacity"]
-    """Which of the two needs takes more disks."""
+    """Whether bandwidth or capacity needs more disks."""
     prefill_tokens_per_s_per_node: float
     """Input tokens, cache hits included."""
     prefill_nodes: float
     prefill_nodes_saved: float
-    """Beside no cache at all."""
+    """Compared with no cache."""
     missed_context_tokens: float
     """Mean attention context of missed tokens."""
     usd_per_million_input_tokens: float
@@ -47,7 +47,7 @@ class DiskCacheRow(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class DiskCacheSizes(Document):
-    """What a KV cache on disk finds, saves and needs, by its capacity."""
+    """The hits, savings and disks of a KV cache on disk, by its capacity."""
 
     trace: str
     model: str
@@ -66,7 +66,7 @@ class DiskCacheSizes(Document):
 
 @dataclass(frozen=True)
 class CachedTrace:
-    """A stored trace's hit curve, and its input tokens per second in the mean."""
+    """A stored trace's hit curve, and its mean input tokens per second."""
 
     trace: TraceInfo
     curve: HitCurve
@@ -75,7 +75,7 @@ class CachedTrace:
 
 @dataclass(frozen=True, kw_only=True)
 class _Traffic:
-    """What shares a cache: input tokens per second, how many times the trace's, and KV bytes of a token."""
+    """The traffic on a cache: input tokens per second, how many times the trace's, and KV bytes of a token."""
 
     input_tokens_per_s: float
     times_the_trace: float
@@ -89,7 +89,7 @@ def read_cached_trace(store: Store, name: str) -> CachedTrace:
         if trace.block_tokens is None:
             raise UsageError(f"trace {name} has no prefix blocks; import one with them, for example --format mooncake")
         if trace.sample_weight > 1:
-            raise UsageError(f"trace {name} is a sample: its blocks say little about a cache; import it whole")
+            raise UsageError(f"trace {name} is a sample, whose blocks say little about a cache; import it whole")
         blocks = session.frame("trace_blocks", trace_id=trace.trace_id)
         tokens = session.frame("trace_input_tokens", trace_id=trace.trace_id)
     curve = hit_curve(
@@ -129,7 +129,7 @@ def size_disk_cache(
         disk=disk,
         notes=(
             *notes(study.settings),
-            "disks: sized for the mean rate; a peak needs as much more bandwidth as it has traffic",
+            "disks: sized for the mean rate; a peak needs more bandwidth in proportion to its traffic",
         ),
         rows=tuple(_row(cached.curve, blocks, traffic, disk, study) for blocks in _capacities(cached).tolist()),
     )
@@ -138,7 +138,7 @@ def size_disk_cache(
 def _capacities(cached: CachedTrace) -> Ints:
     most = int(cached.curve.capacities[-1])
     if most == 0:
-        raise UsageError(f"trace {cached.trace.name} repeats no block: a cache finds nothing; use another trace")
+        raise UsageError(f"trace {cached.trace.name} repeats no block, so a cache has no hits; use another trace")
     return np.unique(np.geomspace(max(1, most / 1000), most, _ROWS).round().astype(np.int64))
 
 
@@ -153,7 +153,7 @@ def _row(curve: HitCurve, blocks: int, traffic: _Traffic, disk: Disk, study: Eng
         block_tokens=curve.block_tokens,
     )
     plan = disks(cache, disk)
-    # the context of missed tokens shifts with what the cache finds
+    # the context of missed tokens shifts with the hits
     engine = study.prefill
     missed, without = (missed_rate(study.settings, engine, curve.missed_context_at(room)) for room in (blocks, 0))
     with_hits = float(input_tokens_per_s_per_node(missed, ratio))

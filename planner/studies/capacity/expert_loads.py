@@ -1,4 +1,4 @@
-"""Expert loads from files, and drawn: matrices of layers by experts."""
+"""Expert loads, read from files or drawn: matrices of layers by experts."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ MOST_SIGMA = 10.0
 def read_loads(path: Path) -> Floats:
     """A matrix of layers by experts from CSV (with or without a header), Parquet or NPY. Raises PlannerError."""
     if not path.is_file():
-        raise PlannerError(f"{path}: is not a file; check the path")
+        raise PlannerError(f"{path} is not a file; check the path")
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:
@@ -33,19 +33,19 @@ def read_loads(path: Path) -> Floats:
             header = text.head(1).cast(pl.Float64, strict=False).null_count().sum_horizontal().item() > 0
             matrix = text.slice(int(header)).cast(pl.Float64).to_numpy()
         else:
-            raise UsageError(f'{path}: has the ending "{path.suffix}"; give a .csv, .parquet or .npy file')
+            raise UsageError(f'{path} has the extension "{path.suffix}"; give a .csv, .parquet or .npy file')
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except (ValueError, EOFError, BadZipFile, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise PlannerError(
-            f"{path}: is not a matrix of numbers ({reason}); give a row per layer and a column per expert"
+            f"{path} is not a matrix of numbers ({reason}); give a row per layer and a column per expert"
         ) from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
-        raise PlannerError(f"{path}: is not a matrix of numbers; give a row per layer and a column per expert")
+        raise PlannerError(f"{path} is not a matrix of numbers; give a row per layer and a column per expert")
     loads: Floats = np.ascontiguousarray(matrix, np.float64)
     if (loads > MOST_LOAD).any():
-        raise PlannerError(f"{path}: contains {loads.max():g}; loads must be numbers from 0 to {MOST_LOAD:g}")
+        raise PlannerError(f"{path} contains {loads.max():g}; loads must be numbers from 0 to {MOST_LOAD:g}")
     return loads
 
 
@@ -64,7 +64,7 @@ def draw_loads(layers: int, experts: int, sigma: float, seed: int) -> Floats:
 
 
 def check_size(layers: int, of_layers: str, each: int, of_each: str) -> None:
-    """Raises UsageError where every layer with so many loads or slots would be more than fits the memory."""
+    """Raises UsageError if layers with so many loads or slots each would not fit in memory."""
     if layers * each > MOST_ENTRIES:
         raise UsageError(
             f"{of_layers} {layers} times {of_each} {each} is more than {MOST_ENTRIES:,}; lower one of them"
@@ -79,10 +79,10 @@ def read_slots(path: Path, layers: int, replicas: int) -> Ints:
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise PlannerError(f"{path}: is not a placement; give what `planner experts --json` printed") from error
+        raise PlannerError(f"{path} is not a placement; give the output of `planner experts --json`") from error
     if slots.shape != (layers, replicas):
         raise PlannerError(
-            f"{path}: has {slots.shape} layers and slots, but the new placement has {(layers, replicas)}; "
+            f"{path} has {slots.shape} layers and slots, but the new placement has {(layers, replicas)}; "
             "give a placement of the same model and layout"
         )
     return slots

@@ -1,4 +1,4 @@
-"""Placing experts on GPUs: which loads, how long to search, and what has to move from an earlier placement."""
+"""Placing experts on GPUs, and counting the moves from an earlier placement."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class ExpertPlacement(PlacementDocument):
     seconds: float
     """Time that placing took."""
     moves: int | None
-    """Copies to load that were not on their GPU in the earlier placement; null where none was given."""
+    """Copies to load onto GPUs that did not hold them in the earlier placement; null if none was given."""
 
 
 def place_experts(

@@ -1,4 +1,4 @@
-"""Fitting the decode model to files of measured steps, and keeping the fit."""
+"""Fitting the decode model to files of measured steps, and saving the fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ _SOURCE_LENGTH = 200
 
 @dataclass(frozen=True, kw_only=True)
 class FittedPoint(MeasuredPoint):
-    """A measured step beside the fitted one."""
+    """A measured step and the fitted one."""
 
     model_ms: float
     relative_error: float
@@ -38,7 +38,7 @@ class DecodeFit(FittedEngine):
     file: str
     """The files that the points come from."""
     kernel_factor: float
-    """Time of kernels over what the catalogue's speeds give."""
+    """Time of kernels over the time at the catalogue's speeds."""
     layer_us: float
     """Overhead per layer and micro-batch."""
     row_us: float
@@ -50,7 +50,7 @@ class DecodeFit(FittedEngine):
     left_out_rms: float
     """Root mean square of the errors of points left out."""
     validity: Validity
-    """Where the fit holds: between the measured points."""
+    """Where the fit is valid: between the measured points."""
     points: tuple[FittedPoint, ...]
 
 
@@ -78,7 +78,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int) -> De
 
 
 def write_calibration(fitted: DecodeFit, path: Path) -> None:
-    """Keep a fit as TOML for fleet.engine.calibration. Raises PlannerError."""
+    """Write a fit as TOML for fleet.engine.calibration. Raises PlannerError."""
     file = CalibrationFile(
         **{each.name: getattr(fitted, each.name) for each in fields(FittedEngine)},
         **vars(fitted.validity),

@@ -1,4 +1,4 @@
-"""Measured decode points from files: plain tables, and what benchmark tools of serving engines write."""
+"""Measured decode points from files: plain tables, and the output of benchmark tools of serving engines."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ VLLM_KEYS = ("mean_tpot_ms", "mean_itl_ms", "total_input_tokens", "total_output_
 bench_serving writes the same keys."""
 VLLM_CURE = "measure again with streamed answers of more than one token and `--percentile-metrics ttft,tpot,itl`"
 
-GUIDELLM_CURE = "measure again with GuideLLM 0.2 or newer and streamed answers, or take the benchmark out of the file"
+GUIDELLM_CURE = "measure again with GuideLLM 0.2 or newer and streamed answers, or remove the benchmark from the file"
 """The keys read are published: src/guidellm/benchmark of vllm-project/guidellm, the same in the reports without a
 version and in report versions 1 and 2."""
 
@@ -58,7 +58,7 @@ class MeasuredPoint(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class _BenchmarkRun:
-    """What a tool says of a whole run: a step, the mean tokens of a request, and under which keys how many ran at once.
+    """What a tool reports of a whole run: a step, the mean tokens of a request, and the keys of the concurrency.
 
     rate_key: output tokens per second of all requests. concurrency_keys: requests at once, where there is no rate.
     """
@@ -72,7 +72,7 @@ class _BenchmarkRun:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a file says of one measurement, and where."""
+    """One measurement in a file, and where it is."""
 
     source: str
     values: object
@@ -89,7 +89,7 @@ class _Entry:
         return value
 
     def optional(self, cure: str, *keys: str) -> float | None:
-        """The number at the first key that is there, or None. Raises PlannerError for what is not above 0."""
+        """The number at the first key that is present, or None. Raises PlannerError for values not above 0."""
         for key in keys:
             value = self.find(key)
             if value is None:
@@ -101,7 +101,7 @@ class _Entry:
         return None
 
     def number(self, cure: str, *keys: str) -> float:
-        """The number at the first key that is there. Raises PlannerError where none is."""
+        """The number at the first key that is present. Raises PlannerError if none is."""
         value = self.optional(cure, *keys)
         if value is None:
             names = " or ".join(f'"{key}"' for key in keys)
@@ -110,12 +110,12 @@ class _Entry:
 
 
 def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
-    """The decode points of a file, whose shape its content shows. Raises PlannerError, UsageError.
+    """The decode points of a file, whose format is recognised by its content. Raises PlannerError, UsageError.
 
     A plain table holds streams per GPU and is taken as it is. The tools measure an endpoint, which has `gpus` GPUs. Its
     streams come by Little's law: output tokens per second × seconds per token, without the first token of every answer,
-    which prefill yields. The concurrency that a run was driven with counts streams still in prefill too; it stands in
-    only where the file has no output throughput. All are means over the whole run, ramps included. The context is the
+    which prefill yields. The concurrency that a run was driven with counts streams still in prefill too; it is used
+    only if the file has no output throughput. All are means over the whole run, ramps included. The context is the
     mean input + half the mean output. A step is one token of a stream: speculative decoding, which yields more, is out
     of scope, and refused where the file shows it.
     """
@@ -131,7 +131,7 @@ def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
 def _text(path: Path) -> str:
     try:
         if not path.is_file():
-            raise PlannerError(f"{path}: is not a file; check the path")
+            raise PlannerError(f"{path} is not a file; check the path")
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
@@ -236,7 +236,7 @@ def _plain(entry: _Entry) -> MeasuredPoint:
 
 
 def _vllm(entry: _Entry, gpus: int) -> MeasuredPoint:
-    # a chunk can bring several tokens, and ITL is counted between chunks here, so TPOT comes first
+    # a chunk can contain several tokens, and ITL is measured between chunks here, so TPOT comes first
     step_ms = entry.number(VLLM_CURE, "mean_tpot_ms", "mean_itl_ms")
     completed = entry.number(VLLM_CURE, "completed")
     run = _BenchmarkRun(
@@ -250,7 +250,7 @@ def _vllm(entry: _Entry, gpus: int) -> MeasuredPoint:
 
 
 def _guidellm(entry: _Entry, gpus: int) -> MeasuredPoint:
-    # its time_per_output_token_ms has the first token in it
+    # its time_per_output_token_ms includes the first token
     run = _BenchmarkRun(
         step_ms=entry.number(GUIDELLM_CURE, "metrics.inter_token_latency_ms.successful.mean"),
         input_tokens=entry.number(GUIDELLM_CURE, "metrics.prompt_token_count.successful.mean"),
@@ -278,15 +278,15 @@ def _aiperf(entry: _Entry, gpus: int) -> MeasuredPoint:
 
 
 def _measured(entry: _Entry, gpus: int, run: _BenchmarkRun) -> MeasuredPoint:
-    """The point of a run against an endpoint of so many GPUs."""
+    """The point of a run against an endpoint with that number of GPUs."""
     outputs = run.output_tokens
     if outputs <= 1:
         raise PlannerError(
             f"{entry.source}: {outputs:g} output tokens per request leave no decode step; request longer outputs"
         )
-    rate = entry.optional("measure again, or take it out", run.rate_key)
+    rate = entry.optional("measure again, or remove it", run.rate_key)
     if rate is None:
-        streams = entry.number(f'without "{run.rate_key}" the concurrency is needed', *run.concurrency_keys)
+        streams = entry.number(f'without "{run.rate_key}", give the concurrency', *run.concurrency_keys)
     else:
         streams = rate * (1 - 1 / outputs) * run.step_ms / 1e3
     point = MeasuredPoint(

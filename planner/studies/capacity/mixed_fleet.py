@@ -1,4 +1,4 @@
-"""Routing request classes over a mixed fleet: by cost within SLO and memory, beside in proportion to capacity."""
+"""Routing request classes over a mixed fleet: by cost within SLO and memory, and in proportion to capacity."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -34,7 +34,7 @@ class ClassFit(Document):
     """Of the class."""
     node: str
     nodes_per_request_s: float | None
-    """Nodes that one request per second occupies, prefill and decode together; null where it cannot be served."""
+    """Nodes that one request per second occupies, prefill and decode together; null if it cannot be served."""
     usd_per_thousand_requests: float | None
     why: str
     """What limits the batch, or what keeps the node type from serving."""
@@ -50,7 +50,7 @@ class MixRouting(Document):
     cheapest: RoutingDocument
     proportional: RoutingDocument
     saved_usd_per_hour: float
-    """By the cheapest routing beside the proportional one."""
+    """By the cheapest routing compared with the proportional one."""
     proportional_fits: bool
     """Whether the fleet has the nodes that the proportional routing needs."""
     fits: tuple[ClassFit, ...]
@@ -59,7 +59,7 @@ class MixRouting(Document):
 
 @dataclass(frozen=True)
 class _Fit:
-    """Nodes per request/s, or None where a node type cannot serve; and why."""
+    """Nodes per request/s, or None if a node type cannot serve; and why."""
 
     nodes_per_request_s: float | None
     why: str
@@ -105,7 +105,7 @@ def route_mix(name: str, base: EngineSettings) -> MixRouting:
 def _fit(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings) -> _Fit:
     """Nodes of a pool's kind that one request per second of a class occupies, prefill and decode together.
 
-    None where no batch meets the class's time per token or fits the memory, or where the prompt alone takes longer
+    None if no batch meets the class's time per token or fits the memory, or where the prompt alone takes longer
     than the time to the first token.
     """
     settings, served = usual_settings(base, model_name, pool.hardware), model(model_name)
@@ -113,7 +113,7 @@ def _fit(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings) 
     decode_gpus = usual_decode_gpus(served, node)
     least = -(-prefill_gpus // node.gpus_per_node) - (-decode_gpus // node.gpus_per_node)
     if pool.nodes < least:
-        return _Fit(None, f"a prefill and a decode unit take {least} nodes, and there are {pool.nodes}")
+        return _Fit(None, f"a prefill and a decode unit need {least} nodes, and the pool has {pool.nodes}")
     missed = entry.input_tokens - entry.cached_input_tokens
     context = entry.cached_input_tokens + missed / 2
     try:
@@ -125,7 +125,7 @@ def _fit(model_name: str, entry: MixClass, pool: MixPool, base: EngineSettings) 
         return _Fit(None, str(error))
     first_ms = float(us_per_missed_token(prefill, context)) * missed / 1e3
     if first_ms > entry.ttft_ms:
-        return _Fit(None, f"the prompt alone takes {first_ms:,.0f} ms, and {entry.ttft_ms:,.0f} ms are promised")
+        return _Fit(None, f"the prompt alone takes {first_ms:,.0f} ms, and the TTFT target is {entry.ttft_ms:,.0f} ms")
     rate = missed_rate(settings, prefill, context)
     nodes = nodes_per_qps(missed, entry.output_tokens, rate, point.tokens_per_s_per_node)
     return _Fit(nodes, f"{point.streams:g} streams per GPU, limited by {point.limit}")

@@ -66,7 +66,7 @@ def _decode(study: EngineStudy, engine: Engine, point: OperatingPoint, imbalance
 
 
 def _expert_noise(engine: Engine, streams: float) -> float | None:
-    """About what chance alone adds to the experts' imbalance at a batch; None for a dense model."""
+    """Approximate imbalance of the experts by chance alone at a batch; None for a dense model."""
     if engine.model.experts is None:
         return None
     return float(expert_sampling(engine.expert_parallel, streams, active=engine.model.experts.active))

@@ -1,4 +1,4 @@
-"""What a study of capacity is about: an engine by names of the catalogue, its units, the workload and the target."""
+"""The subject of a capacity study: an engine by names of the catalogue, its units, the workload and the target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from planner.settings.scenario import EngineSettings
 
 @dataclass(frozen=True, kw_only=True)
 class EngineStudy:
-    """An engine's settings, the GPUs of its units, what is asked of it and how fast it has to answer."""
+    """An engine's settings, the GPUs of its units, its workload and its latency target."""
 
     settings: EngineSettings
     prefill_gpus: int
@@ -38,7 +38,7 @@ class EngineStudy:
         return prefill_engine(self.settings, self.prefill_gpus)
 
     def decode(self, gpus: int | None = None) -> tuple[Engine, ImbalanceAt]:
-        """The decode engine on so many GPUs, and how far out of balance its ranks are."""
+        """The decode engine on a number of GPUs, and how far out of balance its ranks are."""
         return balanced_engine(self.settings, decode_engine(self.settings, self.decode_gpus if gpus is None else gpus))
 
     def prefill_rates(self) -> tuple[float, float]:
@@ -47,7 +47,7 @@ class EngineStudy:
         return missed, float(input_tokens_per_s_per_node(missed, self.workload.hit_ratio))
 
     def head(self) -> EngineHead:
-        """What every document on the engine begins with."""
+        """The part that all documents on the engine have in common."""
         node = hardware(self.settings.hardware)
         return EngineHead(
             notes=tuple(notes(self.settings)),
@@ -77,7 +77,7 @@ def make_study(
     target_ms: float | None = None,
     decode_gpus: int | None = None,
 ) -> EngineStudy:
-    """A study of catalogue names, on the default scenario's engine, workload and target where nothing is given.
+    """A study of catalogue names, with the default scenario's engine, workload and target unless given.
 
     overrides: "field=value" of fleet.engine. Raises UsageError, ScenarioError.
     """

@@ -31,7 +31,7 @@ SOURCES = ("trace", "profile", "previous", "forecast")
 class Candidate:
     """One policy of a comparison. name: policy, or policy@demand-source. seconds: to decide, replay and price it.
 
-    tuned: at the allowed shortfall; None where it cannot hold that, or was not asked for.
+    tuned: at the allowed shortfall; None if it cannot meet that, or was not asked for.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Comparison:
         return figures.shortfall_ratio <= self.scenario.slo.max_shortfall_ratio
 
     def gap_to_bound(self, figures: PolicyFigures) -> float | None:
-        """How far node-hours lie above the bound, as a share of it; None beyond the allowance: the bound is one on
-        policies within it, and says nothing of others."""
+        """Node-hours above the bound, as a share of it; None beyond the allowance: the bound is one on policies within
+        it, and says nothing about others."""
         return gap(figures.node_hours, self.bound.bound) if self.within_allowance(figures) else None
 
 

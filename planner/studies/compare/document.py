@@ -1,4 +1,4 @@
-"""The document of a comparison: policies from the least to the most node-hours at equal shortfall, and the bound."""
+"""The document of a comparison: policies by ascending node-hours at equal shortfall, and the bound."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class EqualShortfall(Document):
     """A policy tuned to the allowed shortfall."""
 
     target_utilisation: float | None
-    """The highest target utilisation whose shortfall is allowed; null for a policy that has none."""
+    """The highest target utilisation whose shortfall is allowed; null for a policy without one."""
     node_hours: float
     """Node-hours that inference then holds."""
     cost_usd: float
@@ -43,9 +43,9 @@ class PolicyAttainment(Document):
     run_id: str
     """The run that the replay is stored as."""
     window_start: Time
-    """Requests that arrive from then on are counted."""
+    """Requests that arrive from this time on are counted."""
     window_end: Time
-    """Up to then."""
+    """Requests that arrive before this time are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class ComparedPolicy(PolicyFigures, ComparedPolicyHead):
     gap_to_bound: float | None
     """Node-hours over the bound, less 1; null beyond the allowance, where the bound says nothing."""
     at_equal_shortfall: EqualShortfall | None
-    """The policy tuned to the allowance; null where it cannot hold it."""
+    """The policy tuned to the allowance; null if it cannot meet it."""
     loses: PolicyLosses
     seconds: float
     """Time to decide, replay and price the plan."""
@@ -83,7 +83,7 @@ class ComparisonBound(Document):
     """The bound on the node-hours of any policy within the allowance."""
 
     node_hours: float | None
-    """No policy within the allowance takes fewer; null where none is within it."""
+    """No policy within the allowance takes fewer; null if none is within it."""
     cost_usd: float | None
     """What these node-hours cost."""
     schedule_node_hours: float | None
@@ -96,7 +96,7 @@ class ComparisonBound(Document):
     lp_node_hours: float | None
     """Bound of the linear relaxation."""
     cure: str | None
-    """What an infeasible problem lacks."""
+    """How to make an infeasible problem feasible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class ComparisonDocument(Document):
     max_shortfall_ratio: float
     """Shortfall that slo.max_shortfall_ratio allows, over all tokens."""
     policies: tuple[ComparedPolicy, ...]
-    """From the least to the most node-hours at equal shortfall; those that cannot hold it last."""
+    """By ascending node-hours at equal shortfall; those that cannot meet it come last."""
     bound: ComparisonBound
     seconds: float
     """Time to decide, replay and price the plans of all policies."""

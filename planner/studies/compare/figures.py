@@ -11,7 +11,7 @@ from planner.units import S_PER_HOUR, Floats, usd
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyFigures(Document):
-    """What a plan comes to; as the view run_summary has it."""
+    """The figures of a plan, as in the view run_summary."""
 
     peak_nodes: int
     """Most nodes that inference holds in an interval."""
@@ -28,7 +28,7 @@ class PolicyFigures(Document):
     shortfall_tokens: int
     """Tokens demanded beyond the capacity."""
     shortfall_ratio: float
-    """These over all tokens."""
+    """Tokens beyond the capacity over all tokens."""
     scale_actions: int
     """Changes of a role's units from one interval to the next."""
     wasted_node_hours: float

@@ -1,4 +1,4 @@
-"""Where each policy loses: the hours with too many nodes or too few, and why a forecast does not pay."""
+"""Where each policy loses: the hours with too many nodes or too few, and why a forecast does not pay off."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +17,11 @@ class PolicyLosses(Document):
     """Where a policy loses."""
 
     shortest_hour: str | None
-    """Local date and hour in which most tokens lie beyond the capacity; null where none do."""
+    """Local date and hour with the most tokens beyond the capacity; null if there are none."""
     shortest_hour_tokens: int
     """Tokens beyond the capacity in that hour."""
     dearest_hour: str | None
-    """Local hour of the day in which the policy holds most nodes above the best schedule that was found; null where it
+    """Local hour of the day in which the policy holds the most nodes above the best schedule that was found; null if it
     never does."""
     dearest_nodes: float | None
     """Nodes above that schedule in that hour, on average."""
@@ -42,7 +42,7 @@ def find_losses(comparison: Comparison, candidate: Candidate) -> PolicyLosses:
 
 
 def _shortest_hour(plan: IntervalPlan, starts: list[datetime]) -> tuple[str, int] | None:
-    """The hour with the largest shortfall, and its tokens; None where nothing falls short."""
+    """The hour with the largest shortfall, and its tokens; None if nothing falls short."""
     short = plan.shortfall_tokens
     if not short.sum():
         return None
@@ -53,7 +53,7 @@ def _shortest_hour(plan: IntervalPlan, starts: list[datetime]) -> tuple[str, int
 
 
 def _dearest_hour(plan: IntervalPlan, best: IntervalPlan, starts: list[datetime]) -> tuple[str, float] | None:
-    """The hour of the day with the most nodes above the best schedule, and how many; None where there are none."""
+    """The hour of the day with the most nodes above the best schedule, and how many; None if there are none."""
     hour_of_day = np.array([start.hour for start in starts])
     above = (plan.inference_node_s - best.inference_node_s) / plan.grid.interval_s
     means = [float(above[hour_of_day == hour].mean()) if (hour_of_day == hour).any() else -np.inf for hour in range(24)]
@@ -62,7 +62,7 @@ def _dearest_hour(plan: IntervalPlan, best: IntervalPlan, starts: list[datetime]
 
 
 def explain_forecast(comparison: Comparison) -> list[str]:
-    """Where a forecast does not pay against reacting, and why, in figures."""
+    """Whether a forecast pays off compared with reacting, and why not, in figures."""
     by_name = {candidate.name: candidate for candidate in comparison.candidates}
     reactive, ahead = by_name.get("reactive"), by_name.get("predictive@forecast")
     if reactive is None or ahead is None or reactive.tuned is None or ahead.tuned is None:
@@ -74,14 +74,14 @@ def explain_forecast(comparison: Comparison) -> list[str]:
     method, season = scenario.forecast.method, scenario.forecast.season
     middle = demand_forecasts(comparison.demand, method, 2, None, season)
     planned = demand_forecasts(comparison.demand, method, 2, scenario.policy.quantile, season)
-    made = slice(planned.first_known, -1)
+    scored = slice(planned.first_known, -1)
     actual = output[planned.first_known + 1 :]
-    missed = _share(middle.output_tokens[made, 1] - actual, actual)
+    missed = _share(middle.output_tokens[scored, 1] - actual, actual)
     changed = _share(np.diff(output)[planned.first_known :], actual)
-    off = planned.output_tokens[made, 1].sum() / actual.sum() - 1
+    off = planned.output_tokens[scored, 1].sum() / actual.sum() - 1
     return [
         f"predictive@forecast takes {more:.1%} more node-hours than reactive at equal shortfall: its forecasts miss "
-        f"the output tokens by {missed:.1%} (WAPE), the interval before by {changed:.1%}; the "
+        f"the output tokens by {missed:.1%} (WAPE), the previous interval by {changed:.1%}; the "
         f"{scenario.policy.quantile:.0%} quantile that it plans for is {off:+.1%} off the actual demand; "
         f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast, on the full fleet"
     ]

@@ -10,22 +10,22 @@ from planner.studies.compare.figures import PolicyFigures, compute_figures
 TUNABLE = ("night-training", "reactive", "predictive", "scheduled-bounds")
 """Policies whose target utilisation trades nodes for shortfall."""
 UTILISATIONS = (0.05, 1.5)
-"""Where equal shortfall is searched. Assumed: under a twentieth used nobody would call it a plan; above 1 a policy
-falls short on purpose, as the allowance lets it."""
+"""Range of the search for equal shortfall. Assumed: no sensible plan uses less than a twentieth; above 1 a policy falls
+short on purpose, as far as the allowance permits."""
 _STEPS = 9
-"""Halvings of the search: utilisations then lie within 0.3 points."""
+"""Bisection steps: utilisations are then within 0.3 points."""
 
 
 @dataclass(frozen=True)
 class TunedPolicy:
-    """A policy at the highest target utilisation whose shortfall is within the allowance; None where it has none."""
+    """A policy at the highest target utilisation whose shortfall is within the allowance; None if it has none."""
 
     target_utilisation: float | None
     figures: PolicyFigures
 
 
 def tune(prepared: Prepared, outcome: PlanOutcome) -> TunedPolicy | None:
-    """The cheapest that the policy of a plan can be within the allowed shortfall; None where it cannot hold that."""
+    """The cheapest variant of a plan's policy within the allowed shortfall; None if it cannot meet that."""
     allowed = outcome.scenario.slo.max_shortfall_ratio
     own = compute_figures(outcome)
     if outcome.scenario.policy.name not in TUNABLE:

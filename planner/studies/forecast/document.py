@@ -1,4 +1,4 @@
-"""How good forecasts have been, and what they say of the time to come, as it is printed and handed to others."""
+"""How good forecasts have been, and what they say about the future, as JSON documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ class ForecastHistory(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class LeadError(Document):
-    """How far forecasts were off that were made some time ahead."""
+    """The error of forecasts that were made some time ahead."""
 
     lead_s: int
     """Seconds from the forecast to the end of the interval."""
     wape: float | None
-    """Sum of |forecast - actual| over the sum of actuals; null where no forecast was made so far ahead."""
+    """Sum of |forecast - actual| over the sum of actuals; null if no forecast was made so far ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodScore(Document):
-    """How one method did on one series; errors are null where no tokens were asked for."""
+    """How one method did on one series; errors are null if no tokens were asked for."""
 
     method: str
     series: str
@@ -37,9 +37,9 @@ class MethodScore(Document):
     wape: float | None
     """Sum of |forecast - actual| over the sum of actuals."""
     bias: float | None
-    """Sum of (forecast - actual) over the sum of actuals; above zero where too much was expected."""
+    """Sum of (forecast - actual) over the sum of actuals; above zero if forecasts were too high."""
     coverage: Mapping[str, float | None]
-    """By quantile, q90 for that of 0.9: share of actuals at most the quantile; null where none is known."""
+    """By quantile, q90 for that of 0.9: share of actuals at or below the quantile; null if none is known."""
     intervals: int
     """Intervals that were forecast."""
     pairs: int
@@ -63,9 +63,9 @@ class IntervalForecast(Document):
 
     start: Time
     input_tokens: Mapping[str, float | None]
-    """Input tokens; null where too few errors are known for a quantile."""
+    """Input tokens; null if too few errors are known for a quantile."""
     output_tokens: Mapping[str, float | None]
-    """Output tokens; null where too few errors are known for a quantile."""
+    """Output tokens; null if too few errors are known for a quantile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +82,22 @@ class ForecastDocument(Document):
 
     scenario: str
     trace: str
-    """Names of the traces, as one."""
+    """Names of the traces, joined by commas."""
     traces: tuple[str, ...]
     interval_s: int
     season: str
-    """What repeats: a day or a week."""
+    """The period that repeats: a day or a week."""
     horizon: int
     """Intervals that forecasts look ahead."""
     horizon_s: int
     """The same in seconds."""
     history: ForecastHistory
     scored_from: Time
-    """Intervals from then on are forecast from those before them, by every method."""
+    """Intervals from this time on are forecast from those before them, by every method."""
     methods: tuple[MethodScore, ...]
     best: BestMethods
     forecast: ForecastAhead
     page: Maybe[str] = None
-    """File of the page; left out where none was asked for."""
+    """File of the page; left out if none was asked for."""
     files: Maybe[tuple[str, ...]] = None
-    """All files of the page; left out where none was asked for."""
+    """All files of the page; left out if none was asked for."""

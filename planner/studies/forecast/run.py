@@ -16,7 +16,7 @@ from planner.trace.stored import by_name
 from planner.units import Progress
 
 SHARES = (0.5, 0.9, 0.99)
-"""Shares whose quantiles are shown, beside the scenario's own."""
+"""Quantiles that are shown besides the scenario's own."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Forecasts:
 
     @property
     def trace(self) -> str:
-        """The traces' names in one."""
+        """The traces' names, joined by commas."""
         return ", ".join(self.traces)
 
 
 def history(
     store: Store, scenario: Scenario, traces: Sequence[str], *, now: datetime, progress: Progress | None = None
 ) -> tuple[Demand, tuple[str, ...]]:
-    """The demand of stored traces put together, or of the scenario's trace, drawn if it is not stored; and their names.
+    """The demand of stored traces combined, or of the scenario's trace, drawn if it is not stored; and their names.
 
     Raises TraceError for an unknown trace, UsageError for gaps and overlaps.
     """

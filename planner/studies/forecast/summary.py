@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from planner.core.forecast import quantile_name
-from planner.core.forecast.backtest import SERIES, BackTest, Score, Tested
+from planner.core.forecast.backtest import SERIES, BackTest, Score, SeriesResult
 from planner.studies.forecast.document import (
     BestMethods,
     ForecastAhead,
@@ -19,7 +19,7 @@ from planner.studies.forecast.run import Forecasts
 from planner.units import S_PER_HOUR, from_us
 
 _LEADS_H = (1, 3, 6, 12, 24, 48, 168)
-"""Hours ahead at which errors are given, beside the next interval and the last."""
+"""Hours ahead at which errors are given, besides the next interval and the last."""
 
 
 def summarise(forecasts: Forecasts) -> ForecastDocument:
@@ -44,7 +44,7 @@ def summarise(forecasts: Forecasts) -> ForecastDocument:
     )
 
 
-def _score(each: Tested, interval_s: int) -> MethodScore:
+def _score(each: SeriesResult, interval_s: int) -> MethodScore:
     score = each.score
     return MethodScore(
         method=each.method,
@@ -83,7 +83,7 @@ def _intervals(test: BackTest, zone: ZoneInfo) -> tuple[IntervalForecast, ...]:
     )
 
 
-def _expected(each: Tested, step: int) -> dict[str, float | None]:
+def _expected(each: SeriesResult, step: int) -> dict[str, float | None]:
     """Tokens of one interval: the forecast, and its quantiles by their names."""
     quantiles = {quantile_name(share): _plain(values[step]) for share, values in each.quantiles.items()}
     return {"forecast": _plain(each.ahead[step]), **quantiles}

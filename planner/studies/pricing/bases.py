@@ -1,4 +1,4 @@
-"""What a rule earns where its prices are set once and nothing is planned anew."""
+"""What a rule earns if its prices are set once and nothing is planned again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from planner.trace.synthetic.profile import Profile, load_profile
 from planner.units import S_PER_HOUR, Floats
 
 ELASTICITIES = (0.0, -0.5, -1.0, -1.5)
-"""Assumed: fixed volume, and demand that answers less than, as much as, and more than prices change."""
+"""Assumed: fixed volume, and demand that changes less than, as much as, and more than prices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class RevenueChange(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Basis(Document):
-    """What a rule earns where its prices are set once and nothing is planned anew."""
+    """What a rule earns if its prices are set once and nothing is planned again."""
 
     on: str
     """What it is computed on: the published hours, the plan's hours or its intervals."""
@@ -43,10 +43,10 @@ class Basis(Document):
     """What utilisation means; null for a rule by the clock."""
     revenue_changes: tuple[RevenueChange, ...]
     filled_revenue_change_ratio: float | None
-    """Change of the revenue where every hour under list price is as full as the busiest, on the whole fleet; null where
+    """Change of the revenue where every hour under list price is as full as the busiest, on the whole fleet; null if
     no hour is cheaper, or some have no load."""
     filled_nodes_change_ratio: float | None
-    """Change of the node-hours for that."""
+    """Change of the node-hours that this takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Slots:
 
 
 def compute_bases(market: Market) -> tuple[Basis, ...]:
-    """The rule on the published hours where there are any, on the plan's hours and on its intervals."""
+    """The rule on the published hours if there are any, on the plan's hours and on its intervals."""
     elasticities = tuple(dict.fromkeys((*ELASTICITIES, market.response.elasticity)))
     definitions: tuple[Utilisation | None, ...] = tuple(DEFINITIONS) if market.rule.kind == "utilisation" else (None,)
     return tuple(
@@ -121,7 +121,7 @@ def _earn(market: Market, slots: Slots, definition: Utilisation | None, elastici
 
 
 class _Sold(NamedTuple):
-    """What one kind of customers buys. weight: its part of the revenue at list prices; load, ratio: (slots,)."""
+    """What one kind of customers buys. weight: its share of the revenue at list prices; load, ratio: (slots,)."""
 
     weight: float
     load: Floats

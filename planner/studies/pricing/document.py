@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import WrapSerializer
 
-from planner.core.economics.dynamic_pricing import Settled
+from planner.core.economics.dynamic_pricing import Equilibrium
 from planner.documents import Document
 from planner.runs.limits import limits_missed
 from planner.settings.pricing_rules import PricingRule, Utilisation
@@ -33,28 +33,28 @@ class UtilisationMeaning(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class AssumedResponse(Document):
-    """How customers are assumed to answer to prices."""
+    """How customers are assumed to respond to prices."""
 
     elasticity: float
     """Volume is multiplied by price ** elasticity."""
     shift: float
     """Share of the demand that may move within 24 hours."""
     sensitivity: float
-    """It goes where price ** -sensitivity is high."""
+    """Demand moves to where price ** -sensitivity is high."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelHead(Document):
-    """Which way to price a part is about."""
+    """The price level that a part is about."""
 
     level: LevelName
-    """list; same-volume: the rule, nobody answers; responding: demand answers to prices that are set once; following:
-    prices and the utilisation they lead to agree."""
+    """list; same-volume: the rule without a response; responding: demand responds to prices that are set once;
+    following: prices and the utilisation they lead to agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelDocument(LevelTotals, LevelHead):
-    """The totals of a way to price, and their changes over those at list prices."""
+    """The totals of a price level, and their changes from those at list prices."""
 
     revenue_change_ratio: float | None
     """Revenue over that at list prices, less 1."""
@@ -64,14 +64,14 @@ class LevelDocument(LevelTotals, LevelHead):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedPoint(Document):
-    """How prices and the utilisation they lead to met."""
+    """How prices and the utilisation they lead to converged."""
 
     converged: bool
     iterations: int
     residual: float
-    """Largest distance of a price from the rule's, over the list price."""
+    """Largest difference between a price and the rule's, over the list price."""
     unsettled_intervals: int
-    """Intervals whose prices are not the rule's."""
+    """Intervals whose prices differ from the rule's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +84,17 @@ class PricingDocument(Document):
     interval_s: int
     rule: StatedRule
     prices: tuple[str, ...]
-    """What the rule asks, in words."""
+    """The rule's prices, in words."""
     utilisation: UtilisationMeaning
     assumed: AssumedResponse
     levels: tuple[LevelDocument, ...]
-    """From list prices to the rule, and what demand makes of it."""
+    """From list prices to the rule, and with the response of demand."""
     fixed_point: FixedPoint | None
     """Null where prices do not depend on what they lead to."""
     bases: tuple[Basis, ...]
-    """What the rule earns where nothing is planned anew."""
+    """What the rule earns without a new plan."""
     hours_of: LevelName
-    """The level that the hours are of, beside list prices."""
+    """The level of the hours that are shown besides list prices."""
     hours: tuple[PricedHour, ...]
     missed_limits: tuple[str, ...]
     """Limits of the scenario that the plan under the rule misses."""
@@ -138,7 +138,7 @@ def _change(value: float, before: float) -> float | None:
     return value / before - 1 if before else None
 
 
-def _fixed_point(settled: Settled | None) -> FixedPoint | None:
+def _fixed_point(settled: Equilibrium | None) -> FixedPoint | None:
     if settled is None:
         return None
     return FixedPoint(

@@ -48,7 +48,7 @@ class PricedHour(Document):
     """Mean price over the list price."""
     utilisation_before: float
     utilisation: float
-    """As the rule means it, on average."""
+    """As the rule defines it, mean over the hour."""
     load_change_ratio: float
     """Load over that at list prices, less 1; load is what tokens earn at list price."""
     mean_nodes_before: float

@@ -1,4 +1,4 @@
-"""Levels: ways to price, from list prices to prices that follow the utilisation they lead to, and their totals."""
+"""Price levels, from list prices to prices that follow the utilisation they lead to, and their totals."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,19 +18,19 @@ TITLES: dict[LevelName, str] = {
     "responding": "rule, demand answers",
     "following": "rule, prices follow",
 }
-"""What each level is called for people."""
+"""Titles of the levels in output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelTotals(Document):
-    """What a way to price leads to; named as the figures of a plan."""
+    """What a price level leads to; named like the figures of a plan."""
 
     revenue_usd: float
-    """What is earned at these prices by traffic that is paid for."""
+    """Revenue from paid traffic at these prices."""
     cost_usd: float
     """Cost of inference."""
     margin_ratio: float | None
-    """Revenue less cost, over cost; null where nothing is spent."""
+    """Revenue less cost, over cost; null if nothing is spent."""
     peak_nodes: int
     """Most nodes that inference holds in an interval."""
     mean_nodes: float
@@ -40,7 +40,7 @@ class LevelTotals(Document):
     training_node_hours: float
     """Node-hours lent to training, restoring included."""
     useful_training_node_hours: float
-    """The same without restoring."""
+    """Node-hours lent to training, without restoring."""
     requests: int
     input_tokens: int
     cached_input_tokens: int
@@ -49,12 +49,12 @@ class LevelTotals(Document):
     shortfall_tokens: int
     """Tokens demanded beyond the capacity."""
     shortfall_ratio: float
-    """These over all tokens."""
+    """Tokens beyond the capacity over all tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriceLevel:
-    """One way to price, with what it leads to.
+    """One price level, with what it leads to.
 
     prices: for each kind of customers. revenue: micro-dollars per interval. price_ratio: mean price over list price of
     every interval; utilisation: of every interval.

@@ -1,4 +1,4 @@
-"""Dynamic prices on a scenario's plan: what a rule earns, what customers then do, and what that does to the fleet."""
+"""Dynamic prices on a scenario's plan: what a rule earns, how customers respond, and what that does to the fleet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ import numpy as np
 from planner.catalogue.read import price_sheet
 from planner.core.demand import Demand, Grid
 from planner.core.economics.dynamic_pricing import (
+    Equilibrium,
     IntervalPrices,
     Response,
     Sale,
-    Settled,
     clock_prices,
     exact_prices,
     income,
@@ -56,7 +56,7 @@ class Customers:
 
 @dataclass(frozen=True, kw_only=True)
 class Market:
-    """A scenario's plan at list prices, its customers, the rule, and how they answer to it."""
+    """A scenario's plan at list prices, its customers, the rule, and how they respond to it."""
 
     prepared: Prepared
     base: PlanOutcome
@@ -78,7 +78,7 @@ class Market:
         return utilisation(definition, self.load(outcome.demand), held_nodes(outcome), self.scenario.fleet.nodes)
 
     def clock(self, grid: Grid) -> list[IntervalPrices]:
-        """Prices on a grid for each kind of customers, for a rule that goes by the clock."""
+        """Prices on a grid for each kind of customers, for a rule by the clock."""
         if self.rule.kind == "time":
             return [clock_prices(self.rule, grid)] * len(self.customers)
         return [sheet_prices(each.rates, grid) for each in self.customers]
@@ -88,14 +88,14 @@ class Market:
         """Prices by the clock, or by the utilisation of the plan at list prices."""
         if self.rule.kind != "utilisation":
             return self.clock(self.base.demand.grid)
-        return self.alike(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
+        return self.same_for_all(utilisation_prices(self.rule, self.utilisation(self.base, self.definition)))
 
-    def alike(self, ratios: Floats) -> list[IntervalPrices]:
+    def same_for_all(self, ratios: Floats) -> list[IntervalPrices]:
         """The same prices for all customers."""
         return [exact_prices(ratios)] * len(self.customers)
 
     def demand_at(self, ratios: Sequence[Floats]) -> tuple[list[Demand], Demand]:
-        """What each kind of customers would ask for at its prices if it were alone, and what all ask for."""
+        """The demand of each kind of customers at its prices as if it were alone, and the demand of all."""
         alone = [self.response.demand(self.base.demand, ratio) for ratio in ratios]
         parts = [(each.share_ppm, demand) for each, demand in zip(self.customers, alone, strict=True)]
         return alone, total_demand(self.base.demand, parts, self.scenario.economics.unpaid_share)
@@ -114,7 +114,7 @@ class Market:
         return plan(self.prepared.for_demand(demand))
 
     def level(self, name: LevelName, prices: Sequence[IntervalPrices], *, answered: bool) -> PriceLevel:
-        """What prices lead to. prices: for each kind of customers. answered: whether demand answers to them."""
+        """What prices lead to. prices: for each kind of customers. answered: whether demand responds to them."""
         outcome, alone = self.base, [self.base.demand] * len(prices)
         if answered:
             alone, demand = self.demand_at([each.ratio for each in prices])
@@ -136,18 +136,18 @@ class Market:
 
 @dataclass(frozen=True)
 class Priced:
-    """A rule on a plan. levels: list, same-volume, then responding and following where demand answers.
+    """A rule on a plan. levels: list, same-volume, then responding and following if demand responds.
 
-    settled: how prices and utilisation met; None where they do not depend on each other.
+    settled: how prices and utilisation converged; None if they do not depend on each other.
     """
 
     market: Market
     levels: tuple[PriceLevel, ...]
-    settled: Settled | None
+    settled: Equilibrium | None
 
     @property
     def last(self) -> PriceLevel:
-        """What the hours are shown of: prices that follow, if they settled."""
+        """The level whose hours are shown: prices that follow, if they settled."""
         return self.levels[-1]
 
 
@@ -185,12 +185,12 @@ def price(
         if rule.kind == "utilisation":
             settled = _settle(market, progress)
             if settled.converged:
-                levels.append(market.level("following", market.alike(settled.prices), answered=True))
+                levels.append(market.level("following", market.same_for_all(settled.prices), answered=True))
     return Priced(market, tuple(levels), settled)
 
 
 def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]:
-    """The price sheets in use, with their shares. Raises UsageError where the rule has no price for any of them."""
+    """The price sheets in use, with their shares. Raises UsageError if the rule has no price for any of them."""
     economics, other = scenario.economics, ppm(scenario.economics.other_share)
     shares = ((PPM - other, economics.price_sheet), (other, economics.other_price_sheet))
     sheets = [(share, price_sheet(name)) for share, name in shares if share]
@@ -203,7 +203,7 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     return tuple(Customers(share, sheet) for share, sheet in sheets)
 
 
-def _settle(market: Market, progress: Progress | None) -> Settled:
+def _settle(market: Market, progress: Progress | None) -> Equilibrium:
     done = 0
 
     def follow(ratios: Floats) -> Floats:

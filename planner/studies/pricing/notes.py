@@ -1,4 +1,4 @@
-"""What a reader should know of dynamic prices on a plan: terms, assumptions, how prices and utilisation met."""
+"""Notes on dynamic prices on a plan: terms, assumptions, how prices and utilisation converged."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from planner.units import from_us
 
 
 def price_lines(market: Market) -> list[str]:
-    """What the rule asks, a line per window or for all steps."""
+    """The rule's prices, a line per window or for all steps."""
     rule = market.rule
     if rule.kind == "utilisation":
         steps = ", ".join(f"{step.price_ratio:.0%} from {step.from_utilisation:.0%}" for step in rule.steps)
@@ -29,7 +29,7 @@ def price_lines(market: Market) -> list[str]:
 
 
 def note_pricing(priced: Priced) -> tuple[str, ...]:
-    """What is assumed, what the plan does and does not do, and how prices and utilisation met."""
+    """What is assumed, what the plan does and does not do, and how prices and utilisation converged."""
     market = priced.market
     lines = [
         "fixed prices are the list prices: without the discounts of the price sheets",
@@ -57,10 +57,10 @@ def _answer_notes(market: Market) -> list[str]:
         f"elasticity {response.elasticity:g}, shift {response.shift:.0%} and sensitivity {response.sensitivity:g} are "
         "assumed: how the demand for tokens responds to prices was not published"
         if response.active
-        else "customers do not respond to prices here; let them with --elasticity and --shift"
+        else "customers do not respond to prices here; set --elasticity and --shift to let them"
     ]
     if response.active and unpaid:
-        lines.append(f"the {unpaid:.1%} of traffic that nobody pays for sees no price and does not change")
+        lines.append(f"the {unpaid:.1%} of traffic that is not paid for sees no price and does not change")
     return lines
 
 
@@ -86,7 +86,7 @@ def _settling_notes(priced: Priced) -> list[str]:
 
 
 def _clock_notes(market: Market) -> list[str]:
-    """Where a window begins or ends inside an hour, why hours and intervals give different figures."""
+    """Why hours and intervals give different figures, if a window begins or ends inside an hour."""
     if market.rule.kind == "utilisation":
         return []
     ratio = market.first_prices[0].ratio
@@ -96,17 +96,17 @@ def _clock_notes(market: Market) -> list[str]:
         return [f"the rule changes no price on this plan{since}"]
     hours, load = Hours.of(market), market.load(market.base.demand)
     even, sold = hours.means(ratio), hours.sums(load)
-    weighed = np.divide(hours.sums(load * ratio), sold, out=even.copy(), where=sold > 0)
-    apart = np.flatnonzero(np.abs(weighed - even) > 1e-9)
-    if not len(apart):
+    weighted = np.divide(hours.sums(load * ratio), sold, out=even.copy(), where=sold > 0)
+    split = np.flatnonzero(np.abs(weighted - even) > 1e-9)
+    if not len(split):
         return []
     zone = market.scenario.zone
     shown = "; ".join(
-        f"{from_us(hours.starts_us[hour], zone):%H:%M} would pay {even[hour]:.1%} of list and pays {weighed[hour]:.1%}"
-        for hour in apart[:2]
+        f"{from_us(hours.starts_us[hour], zone):%H:%M} would pay {even[hour]:.1%} of list and pays {weighted[hour]:.1%}"
+        for hour in split[:2]
     )
     return [
-        f"by hours and by intervals differ because windows begin or end inside {len(apart)} hours: by hours, load "
+        f"by hours and by intervals differ because windows begin or end inside {len(split)} hours: by hours, load "
         "counts as even within an hour; by intervals, more or less of it falls into the window as it rises or falls. "
         f"With even load, the hour from {shown}"
     ]

@@ -40,7 +40,7 @@ _EVERY = slice(None)
 
 @dataclass(frozen=True, kw_only=True)
 class StageResults:
-    """Both stages after the end, and what they were made from. window: of the span, UTC. lives: by role."""
+    """Both stages at the end of a replay, and their inputs. window: of the span, UTC. lives: by role."""
 
     prefill: PrefillStage
     decode: DecodeStage
@@ -74,7 +74,7 @@ class StageResults:
         return whole_s if hour is None else min(3600.0, whole_s - 3600 * hour)
 
     def held_us(self, role: str) -> Floats:
-        """Unit-microseconds in which units of a role were there, by minute."""
+        """Unit-microseconds that units of a role were held, by minute."""
         stage = self.prefill if role == "prefill" else self.decode
         return held_us(self.lives[role], stage.units["drain_took_us"], self.span)
 
@@ -112,7 +112,7 @@ def count_requests(results: StageResults, hour: int | None, classes: slice = _EV
 def measure_attainment(results: StageResults, hour: int | None, classes: slice = _EVERY) -> SloAttainment:
     """Attainment of the targets in an hour or in the whole window, by some classes."""
     prefill, decode = results.tallies(hour, classes)
-    # who was refused, or is not done at the end though its time has passed, is not within target either
+    # a request that was rejected, or is unfinished past its target time, is not within target either
     refused, late, rows = prefill["full"] + prefill["late"], results.missed, _rows(hour)
     return SloAttainment(
         ttft_attainment=attained(prefill["ttft_met"], prefill["read"] + refused + late.ttft[rows, classes]),
@@ -182,7 +182,7 @@ def kv_peak_ratio(results: StageResults) -> float:
 def count_tokens(results: StageResults, hour: int | None) -> float:
     """Output tokens of an hour of the window or of the whole, first tokens included.
 
-    A minute that is only in part in the hour gives as much of its other tokens, so that hours add up to the whole.
+    Later tokens of a minute that is partly in the hour count pro rata, so that hours add up to the whole.
     """
     span, number = results.span, hour or 0
     from_us = span.from_us + number * US_PER_HOUR
@@ -211,7 +211,7 @@ def missed_limits(slo: SloSettings, attained: float | None) -> tuple[str, ...]:
     least = slo.min_attainment
     if least is None or attained is None or attained >= least:
         return ()
-    return (f"{attained:.2%} of requests are within both targets and slo.min_attainment asks for {least:.2%}",)
+    return (f"{attained:.2%} of requests are within both targets and slo.min_attainment requires {least:.2%}",)
 
 
 def measure_imbalance(results: StageResults, *, exact: bool, table: float | None) -> LoadImbalance:
@@ -251,7 +251,7 @@ def count_failures(results: StageResults) -> FailuresByRole:
 
 
 def ratio(amount: float, over: float) -> float | None:
-    """A ratio; None where there is nothing to relate to."""
+    """A ratio; None if the denominator is 0."""
     return float(amount) / over if over else None
 
 

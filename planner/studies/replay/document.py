@@ -1,6 +1,6 @@
-"""What a replay found, as it is printed and handed to others.
+"""The results of a replay, as JSON documents.
 
-Keys that the whole window, its hours and its classes share stand in base classes.
+Keys that the whole window, its hours and its classes share are in base classes.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from planner.settings.replay import BalancerName, QueueMode
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary(Document):
-    """Mean and quantiles of a latency, milliseconds; null where no request has one. Quantiles are within 0.4 %."""
+    """Mean and quantiles of a latency, milliseconds; null if no request has one. Quantiles are within 0.4 %."""
 
     mean: float | None
     p50: float | None
@@ -25,9 +25,9 @@ class LatencySummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class SloAttainment(Document):
-    """Shares of the counted requests that were within their targets; null where there was none.
+    """Shares of the counted requests that were within their targets; null if there was none.
 
-    A request that was rejected, or had not finished at the end though its time had passed, has missed its target.
+    A request that was rejected, or was unfinished at the end past its target time, has missed its target.
     """
 
     ttft_attainment: float | None
@@ -40,7 +40,7 @@ class SloAttainment(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Arrivals(Document):
-    """Requests of the window: arrived = completed + in flight + rejected, each counted for itself."""
+    """Requests of the window: arrived = completed + in flight + rejected, each counted separately."""
 
     arrived: int
     completed: int
@@ -65,7 +65,7 @@ class RequestOutcomes(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceQuality(Document):
-    """What users got."""
+    """Quality of service for users."""
 
     ttft_ms: LatencySummary
     """Time to the first token."""
@@ -81,7 +81,7 @@ class ServiceQuality(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitUse(Document):
-    """What units did; null where no unit was there."""
+    """How units were used; null if there were no units."""
 
     prefill_queue_requests: float | None
     """Requests waiting for prefill, mean over time."""
@@ -107,7 +107,7 @@ class UnitUse(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryCost(Document):
-    """What inference cost by the plan, and what it delivered."""
+    """What inference cost according to the plan, and what it delivered."""
 
     cost_usd: float
     """Cost of the nodes that inference held."""
@@ -148,7 +148,7 @@ class ReplayClass(ServiceQuality, RequestOutcomes, TrafficClass):
 
 @dataclass(frozen=True, kw_only=True)
 class Balancers(Document):
-    """Which balancer sends requests to the units of each role."""
+    """The balancer that sends requests to the units of each role."""
 
     prefill: BalancerName
     decode: BalancerName
@@ -176,7 +176,7 @@ class FailuresByRole(Document):
 class LoadImbalance(Document):
     """Largest over mean load among units while requests were counted: mean over time, and 99th percentile.
 
-    rank_: among the GPUs inside decode units, mean over units; null where GPUs were not replayed one by one.
+    rank_: among the GPUs inside decode units, mean over units; null if GPUs were not replayed one by one.
     """
 
     kv_imbalance_mean: float | None
@@ -213,11 +213,11 @@ class ReplaySetup(Document):
     capacity: Literal["observed", "modelled"]
     """Where the capacities of the plan come from (fleet.capacity)."""
     window_start: Time
-    """Requests that arrive from then on are counted."""
+    """Requests that arrive from this time on are counted."""
     window_end: Time
-    """Requests that arrive before then are counted."""
+    """Requests that arrive before this time are counted."""
     ranks: Literal["measured", "exact"]
-    """How the GPUs of a decode unit enter (replay.ranks)."""
+    """How the GPUs of a decode unit are simulated (replay.ranks)."""
     balancers: Balancers
     queue_mode: QueueMode
     """When a prefill pass starts (replay.queue_mode)."""
@@ -258,9 +258,9 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     """Largest share of a decode unit's KV memory in use while requests were counted."""
     imbalance: LoadImbalance
     drain_s: tuple[float, ...]
-    """Seconds that each decode unit that left took to become empty."""
+    """Seconds that each departing decode unit took to drain."""
     prefill_drain_s: tuple[float, ...]
-    """Seconds that each prefill unit that left took to become empty."""
+    """Seconds that each departing prefill unit took to drain."""
     missed_limits: tuple[str, ...]
     """Limits of the scenario that the replay misses."""
     classes: tuple[ReplayClass, ...]

@@ -39,7 +39,7 @@ def ensure_whole_trace(
     now: datetime,
     progress: Progress | None,
 ) -> TraceInfo:
-    """The trace with every request of the window: as stored, or drawn anew at full scale from its profile.
+    """The trace with every request of the window: as stored, or drawn again at full scale from its profile.
 
     Raises UsageError for an imported sample: requests that are not there cannot be replayed.
     """

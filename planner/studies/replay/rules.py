@@ -1,4 +1,4 @@
-"""What a scenario says of a replay: rules of queues and balancers, lives of units, failures."""
+"""A scenario's replay settings as rules of queues and balancers, lifetimes of units, and failures."""
 
 import numpy as np
 

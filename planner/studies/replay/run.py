@@ -84,16 +84,16 @@ def replay(
     Args:
         store: The store with the trace.
         scenario: The scenario, as `planner.load_scenario` gives it.
-        start: Requests are counted from then on. Left out with `end`: the plan's busiest hour; left out alone: from the
-            first moment that can be warmed up.
-        end: Requests are counted up to then. Left out alone: the end of the plan.
-        whole: Whether the whole plan after its warm-up is counted, instead of the busiest hour.
-        now: The present, with an offset; the time that a drawn trace is stored with.
+        start: Requests are counted from this time on. If neither it nor `end` is given: the plan's busiest hour; if
+            only `end` is given: from the first moment that can be warmed up.
+        end: Requests are counted up to this time. If only `start` is given: the end of the plan.
+        whole: Whether to count the whole plan after its warm-up, instead of the busiest hour.
+        now: The current time, with an offset; a drawn trace is stored with it.
         clock: Gives seconds, as `time.perf_counter` does, for the time that the simulation takes.
         keep: Whether the outcome of every request is kept, about 100 bytes each.
-        spares: Units of each role beyond the plan's, there all the time.
-        progress: Is called with the number of requests done and the number in all.
-        planned: A stored run of the scenario; the plan has to be the same as this.
+        spares: Units of each role beyond the plan's, serving all the time.
+        progress: Called with the number of requests done and the total.
+        planned: A stored run of the scenario; the plan must be identical to it.
 
     Returns:
         The finished replay: its plan, its window, and tallies of both stages by minute, hour and class.
@@ -147,7 +147,7 @@ def replay(
 
 
 def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
-    """What is simulated and counted, with the scenario's targets. classes: number of classes that have a name."""
+    """The period that is simulated and counted, with the scenario's targets. classes: number of named classes."""
     from_us, to_us, end_us = window.span_us
     return Span(
         from_us=from_us,
@@ -185,7 +185,7 @@ def is_run(name: str) -> bool:
 
 
 def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tuple[Scenario, RunView]:
-    """A stored run and its scenario, how it is replayed possibly changed. Raises RunError, UsageError."""
+    """A stored run and its scenario, with replay settings overridden. Raises RunError, UsageError."""
     planned = load_run(store, run_id)
     for override in overrides:
         if not override.startswith(("replay.", "failures.")):
@@ -197,7 +197,7 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
 
 
 def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
-    """Raises RunError where the plan differs from the stored one."""
+    """Raises RunError if the plan differs from the stored one."""
     columns = ("prefill_units", "decode_units", "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
         raise RunError(

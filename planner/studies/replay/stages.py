@@ -15,7 +15,7 @@ from planner.units import US_PER_S, Progress
 _AHEAD = 4
 """Chunks that prefill may be ahead of decode."""
 _POLL_S = 0.1
-"""How often a thread that waits for the other looks whether that has stopped."""
+"""How often a thread that waits for the other checks whether that has stopped."""
 
 
 def run_stages(
@@ -23,7 +23,7 @@ def run_stages(
 ) -> None:
     """Both stages to the end; prefill runs in a thread of its own, a few chunks ahead of decode.
 
-    It waits for decode where units of that fail, because what they held is read again.
+    It waits for decode if decode units fail, because the requests that they held need prefill again.
     """
     handed: Queue[HandOver | float | None] = Queue(_AHEAD)
     lost: Queue[Lost] = Queue()
@@ -72,7 +72,7 @@ def run_stages(
 
 
 def compile_kernels(service: Service, rules: QueueRules) -> None:
-    """Compile the kernels by a replay of one request: a minute once, which is not to count as time of a replay."""
+    """Compile the kernels by a replay of one request: about a minute, once, which does not count as replay time."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
     span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
     prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
@@ -91,7 +91,7 @@ def compile_kernels(service: Service, rules: QueueRules) -> None:
 
 
 def _next(handed: "Queue[HandOver | float | None]") -> HandOver | float | None:
-    """Wait for what prefill hands over, in short turns so that Ctrl-C is heard."""
+    """Wait for what prefill hands over, in short steps so that Ctrl-C takes effect."""
     while True:
         try:
             return handed.get(timeout=_POLL_S)

@@ -23,7 +23,7 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, R
     Args:
         store: The store to write to.
         done: What `planner.replay` returned. Outcomes of single requests are stored where it kept them.
-        now: When the run is made, with an offset.
+        now: When the run is stored, with an offset.
 
     Returns:
         The id of the run, for example "run-00002", and the document that `planner replay --json` prints: times with the

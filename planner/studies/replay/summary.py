@@ -72,7 +72,7 @@ def _hour(done: Replayed, number: int) -> ReplayHour:
 
 
 def _delivery_cost(done: Replayed, hour: int | None) -> DeliveryCost:
-    """What inference costs in an hour or in the whole window by the plan, intervals by their part, and delivers."""
+    """What inference costs in an hour or in the whole window, intervals pro rata, and what it delivers."""
     window = done.results.window
     start_us = window.from_us + (hour or 0) * US_PER_HOUR
     end_us = window.to_us if hour is None else min(start_us + US_PER_HOUR, window.to_us)
@@ -85,7 +85,7 @@ def _delivery_cost(done: Replayed, hour: int | None) -> DeliveryCost:
 
 
 def _cost_usd(outcome: PlanOutcome, start_us: int, end_us: int) -> float:
-    """Cost of inference in a time, UTC epoch microseconds; an interval that is only in part in it costs its part."""
+    """Cost of inference in a period, UTC epoch microseconds; an interval that is partly in it counts pro rata."""
     grid = outcome.demand.grid
     inside = np.minimum(grid.starts_us + grid.interval_us, end_us) - np.maximum(grid.starts_us, start_us)
     part = np.maximum(inside, 0) / grid.interval_us

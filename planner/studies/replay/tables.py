@@ -49,8 +49,8 @@ def request_rows(results: StageResults, requests: Requests) -> pl.DataFrame:
         "moved": done["moved"],
     }
     frame = pl.DataFrame({name: column[counts] for name, column in columns.items()})
-    nobody = pl.col("prefill_unit", "decode_unit")
-    return frame.with_columns(pl.when(nobody >= 0).then(nobody), pl.col("ttft_us", "e2e_us").fill_nan(None))
+    units = pl.col("prefill_unit", "decode_unit")
+    return frame.with_columns(pl.when(units >= 0).then(units), pl.col("ttft_us", "e2e_us").fill_nan(None))
 
 
 def _interval_rows(results: StageResults) -> pl.DataFrame:
@@ -129,7 +129,7 @@ def _minute_rows(results: StageResults) -> pl.DataFrame:
 
 
 def _unit_rows(results: StageResults) -> pl.DataFrame:
-    """Units of both roles that were there by the end."""
+    """Units of both roles that existed by the end."""
     end_us, parts = results.span.end_us, []
     for role, stage in (("prefill", results.prefill), ("decode", results.decode)):
         lives, own = results.lives[role], stage.units

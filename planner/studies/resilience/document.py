@@ -1,4 +1,4 @@
-"""How many spare units a fleet needs, as it is printed and handed to others."""
+"""How many spare units a fleet needs, as JSON documents."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class SpareUnitCounts(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class SpareAttainment(Document):
-    """How often there are enough units of a role with some spare ones."""
+    """How often a role has enough units with a number of spares."""
 
     spare_units: int
     attainment: float
@@ -32,15 +32,15 @@ class RoleResilience(Document):
     needed_units: int
     """Units that the busiest interval of the window needs."""
     planned_units: int
-    """Units that the plan has at least in the window."""
+    """Fewest units that the plan holds in the window."""
     mtbf_h: float | None
-    """Hours of service between failures of a unit; null where none fails."""
+    """Hours of service between failures of a unit; null if none fails."""
     availability: float
     """Share of the time that a unit serves."""
     expected_units_down: float
     """Planned units that are down, mean over time."""
     spare_units: int
-    """Spare units recommended."""
+    """Recommended spare units."""
     spare_nodes: int
     """Their nodes."""
     attainment_by_spares: tuple[SpareAttainment, ...]
@@ -90,7 +90,7 @@ class ReplayCheck(Document):
     both_attainment: float | None
     """Share of requests within both targets."""
     worst_both_attainment: float | None
-    """The least of both_attainment among the draws."""
+    """The lowest both_attainment among the draws."""
     failures: FailuresByRole
     """Failures of all draws."""
     seeds: tuple[DrawReplay, ...]
@@ -103,7 +103,7 @@ class ReplayChecks(Document):
     without_failures: ReplayCheck
     with_failures: ReplayCheck
     with_failures_and_spares: Maybe[ReplayCheck] = None
-    """With the spare units too; left out where none is recommended."""
+    """With the spare units too; left out if none is recommended."""
 
     @property
     def named(self) -> tuple[tuple[str, ReplayCheck], ...]:
@@ -118,16 +118,16 @@ class ReplayChecks(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ResilienceDocument(Document):
-    """The spare units that a window of a plan needs so that failures of nodes do not show, and their cost."""
+    """The spare units that a window of a plan needs to absorb node failures, and their cost."""
 
     scenario: str
     trace: str
     policy: str
     window_start: Time
-    """The demand from then on is covered."""
+    """The demand from this time on is covered."""
     window_end: Time
     target: float
-    """Share of the time in which enough units of both roles are to serve."""
+    """Target share of the time in which enough units of both roles serve."""
     per_node_per_day: float
     """Failures of a serving node a day."""
     rate_source: str
@@ -144,12 +144,12 @@ class ResilienceDocument(Document):
     spare_nodes: int
     """Nodes of the spare units of both roles."""
     spare_cost_usd_per_day: float
-    """Cost of these nodes around the clock."""
+    """Cost of the spare nodes for a whole day."""
     planned_peak_nodes: int
     """Most nodes that the plan holds in the window."""
     fleet_nodes: int
     """Nodes of the fleet."""
     nodes_beyond_fleet: int
-    """Nodes that the fleet lacks for the peak and the spare units."""
+    """Nodes beyond the fleet that the peak and the spare units need."""
     replays: ReplayChecks | None
     """Null where no replay was asked for."""

@@ -1,4 +1,4 @@
-"""Spare units held against replays: the window without failures, with them, and with the spare units too."""
+"""Spare units checked by replays: the window without failures, with them, and with the spare units too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from planner.units import Clock, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class UnitNeed:
-    """A plan in a window, and what its units have to withstand. from_us, to_us: UTC epoch microseconds."""
+    """A plan in a window, and the failures of its units. from_us, to_us: UTC epoch microseconds."""
 
     outcome: PlanOutcome
     from_us: int
@@ -44,7 +44,7 @@ class _Outcome:
 class _Replays:
     """Replays of a window with draws of failures; draws with the same failures are replayed once.
 
-    Most draws hold no failure at all.
+    Most draws contain no failure at all.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ def check_by_replays(
     clock: Clock,
     progress: Progress | None,
 ) -> ReplayChecks:
-    """The window replayed without failures, with so many draws of them, and with the spare units too."""
+    """The window replayed without failures, with `seeds` draws of them, and with the spare units too."""
     rate, first = need.outcome.scenario.failures.per_node_per_day or 0.0, need.outcome.scenario.failures.seed
     replays = _Replays(store, need, start=start, end=end, now=now, clock=clock, progress=progress)
 

@@ -1,4 +1,4 @@
-"""How many spare units a fleet needs so that failures of nodes do not show: from probabilities, checked by replays."""
+"""How many spare units a fleet needs to absorb node failures: from probabilities, checked by replays."""
 
 from datetime import datetime
 from math import inf
@@ -32,9 +32,9 @@ _SOURCE = (
     'published: "The Llama 3 Herd of Models", 419 interruptions in 54 days on 2,048 nodes, 78 % of them for hardware'
 )
 SEEDS = 10
-"""Draws of failures that are replayed. Assumed: most hold no failure and are replayed once."""
+"""Draws of failures that are replayed. Assumed: most contain no failure and are replayed once."""
 _SHOWN = 2
-"""Spare units that are shown at least; one more than is needed is shown in any case."""
+"""Least number of spare units that is shown; one more than needed is always shown."""
 
 
 def resilience(
@@ -51,7 +51,7 @@ def resilience(
 ) -> ResilienceDocument:
     """Spare units of each role so that in a share `target` of the time enough units serve.
 
-    Enough: what the window's busiest interval asks for, by default the busiest hour's. seeds: draws of failures for
+    Enough: what the window's busiest interval needs, by default the busiest hour's. seeds: draws of failures for
     replays of the window, with and without the spare units; 0 for none. Nothing is stored but a drawn trace. Raises
     UsageError.
     """
@@ -157,6 +157,6 @@ def _attainment(need: UnitNeed, spares: Units) -> float:
 
 
 def _cost_usd_per_day(scenario: Scenario, nodes: int) -> float:
-    """What nodes cost around the clock, at the scenario's price."""
+    """Cost of nodes for a whole day, at the scenario's price."""
     hourly = node_hour_micros(scenario_gpu_rate(scenario.economics).usd_per_gpu_hour, scenario.fleet.gpus_per_node)
     return usd(24 * nodes * hourly)

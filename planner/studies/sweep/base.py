@@ -1,4 +1,4 @@
-"""What the cases of a sweep have in common, and the uncertain values that are no fields of a scenario."""
+"""What the cases of a sweep have in common, and the uncertain values that are not scenario fields."""
 
 import copy
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CACHE_HIT = "cache_hit_ratio"
 GPU_PRICE = "gpu_usd_per_hour"
 NODES_DOWN = "nodes_down_ratio"
 OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN)
-"""Parameters that are no fields of a scenario."""
+"""Parameters that are not scenario fields."""
 
 LEVEL, NOISE, GROWTH = "trace.demand_factor", "trace.noise", "trace.growth_per_day"
 
@@ -64,6 +64,6 @@ class SweepBase:
         return int(self.demand.cached_input_tokens.sum()) / total if total else 0.0
 
     def scenario_at(self, policy: str, values: Mapping[str, Value], seed: int) -> Scenario:
-        """The scenario with fields at other values; what is no field is left out. Raises ScenarioError."""
+        """The scenario with fields at other values; values that are not fields are left out. Raises ScenarioError."""
         fields = {path: value for path, value in values.items() if path not in OWN}
         return with_values(copy.deepcopy(self.tree), {"policy.name": policy, "trace.seed": seed, **fields})

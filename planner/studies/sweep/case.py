@@ -1,4 +1,4 @@
-"""One case of a sweep: the scenario at other values, its demand, its plan, what comes of it.
+"""One case of a sweep: the scenario at other values, its demand, its plan, its outcome.
 
 A case is a plan of its own: its policy sees the case's demand and capacities as it would see them in `planner plan`.
 """
@@ -39,7 +39,7 @@ Metric = Literal[
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _CELL_S = 900
-"""Time that one step of the noise lasts, where a trace has no cells: as in the profiles that are shipped."""
+"""Duration of one step of the noise if a trace has no cells: as in the built-in profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +70,17 @@ class CaseFigures(Document):
     training_node_hours: float
     """Node-hours lent to training, restoring included."""
     useful_training_node_hours: float
-    """The same without restoring."""
+    """Node-hours lent to training, without restoring."""
     revenue_usd: float
     """Theoretical revenue: all tokens at list price."""
     margin_ratio: float | None
-    """Revenue less cost, over cost; null where nothing is spent."""
+    """Revenue less cost, over cost; null if nothing is spent."""
     shortfall_tokens: int
     """Tokens demanded beyond the capacity."""
     shortfall_ratio: float
-    """These over all tokens."""
+    """Tokens beyond the capacity over all tokens."""
     latency_met_ratio: float | None
-    """Share of requests in intervals modelled to keep both latency targets; null where that is not modelled."""
+    """Share of requests in intervals modelled to keep both latency targets; null if that is not modelled."""
 
     def value(self, metric: Metric) -> float | None:
         """One of the figures."""
@@ -90,7 +90,7 @@ class CaseFigures(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What came of a case; integers as in the run tables. latency_met_requests: None where that is not modelled."""
+    """The outcome of a case; integers as in the run tables. latency_met_requests: None if that is not modelled."""
 
     case: SweepCase
     plan_s: int
@@ -112,7 +112,7 @@ class CaseOutcome:
 
     @property
     def slo_met(self) -> bool:
-        """Whether the case holds slo.max_shortfall_ratio."""
+        """Whether the case meets slo.max_shortfall_ratio."""
         return self.shortfall_ratio <= self.max_shortfall_ratio
 
     @cached_property
@@ -210,9 +210,9 @@ def noise_factors(settings: TraceSettings, demand: Demand) -> Floats:
 
 
 def with_hits(demand: Demand, before: float, after: float) -> Demand:
-    """Demand with another share of its input in the cache. before, after: shares over the whole.
+    """Demand with another share of its input in the cache. before, after: shares of the whole trace's input.
 
-    For fewer hits all intervals lose the same share of theirs; for more, the same share of their misses.
+    For fewer hits all intervals lose the same share of their hits; for more, the same share of their misses.
     """
     cached = demand.cached_input_tokens
     if after < before:
@@ -227,7 +227,7 @@ def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> 
     """Capacity of prefill and decode units over that at the base.
 
     Only missed tokens take prefill's time, at a constant rate of them. A unit serves while all of its nodes are up,
-    nodes fail independently and no others take their place: the share of time is (1 - down) ** nodes.
+    nodes fail independently and are not replaced: the share of time is (1 - down) ** nodes.
     """
     up = 1 - _number(case, NODES_DOWN, 0.0)
     hits = _number(case, CACHE_HIT, base.hit_ratio)

@@ -8,7 +8,7 @@ from planner.studies.sweep.case import Role, SweepCase
 from planner.studies.sweep.ranges import Parameter
 
 NOISE_SEEDS = 32
-"""Draws of the noise whose spread stands for it beside one-at-a-time changes; assumed: enough for a 5 % quantile."""
+"""Draws of the noise whose spread is compared with one-at-a-time changes. Assumed: enough for a 5 % quantile."""
 
 
 def design(

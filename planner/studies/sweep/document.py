@@ -1,4 +1,4 @@
-"""The document of a sweep: quantiles, what matters most, how many cases hold the limits."""
+"""The document of a sweep: quantiles, what matters most, how many cases meet the limits."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class SweepParameter(Document):
     parameter: str
     """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour or nodes_down_ratio."""
     law: Law
-    """How likely its values are."""
+    """Its probability distribution."""
     low: Value
     high: Value
     base: Value
@@ -59,7 +59,7 @@ class BaseFigures(CaseFigures):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles(Document):
-    """A figure over the samples; null where no case has it."""
+    """A figure over the samples; null if no case has it."""
 
     p5: float | None
     p25: float | None
@@ -71,20 +71,20 @@ class Quantiles(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitMet(Document):
-    """How many samples hold a limit."""
+    """How many samples meet a limit."""
 
     limit: float
     cases_met: int
     cases: int
     ratio: float
-    """Cases that hold it over all cases."""
+    """Cases that meet it over all cases."""
     standard_error: float
     """Of the ratio, for independent samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepAttainment(Document):
-    """How many samples hold the limits of the scenario."""
+    """How many samples meet the limits of the scenario."""
 
     max_shortfall_ratio: LimitMet
     """slo.max_shortfall_ratio, of tokens."""
@@ -120,7 +120,7 @@ class TornadoBar(Document):
     swing: int | float
     """From the least to the largest of the three."""
     rank_correlation: float | None
-    """Spearman's, of value and figure over the samples; null where either is constant."""
+    """Spearman's, of value and figure over the samples; null if either is constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,14 +189,14 @@ def note_sweep(sweep: Sweep) -> list[str]:
         *(meaning for path, meaning in _MEANINGS.items() if path in paths),
     ]
     if GROWTH in paths and sweep.scenario.trace.days == 1:
-        lines.append(f"{GROWTH} changes nothing in one day; vary {LEVEL}, or draw more days")
+        lines.append(f"{GROWTH} has no effect within one day; vary {LEVEL}, or draw more days")
     noise = max((each.case.values[NOISE] or 0.0 for each in sweep.of(sweep.policies[0], "seed")), default=None)
     if noise is not None:
         lines.append(
             f"{NOISE}, one at a time: {NOISE_SEEDS} draws at {noise:g}, from their {_TAIL:.0%} "
             f"to their {1 - _TAIL:.0%} quantile"
         )
-    lines.append("revenue and margin count all demanded tokens, also those beyond the capacity")
+    lines.append("revenue and margin count all demanded tokens, including those beyond the capacity")
     if sweep.scenario.training.jobs is not None:
         lines.append("training jobs are not placed; training node-hours are those lent")
     return [*lines, *sweep.notes]
@@ -233,7 +233,7 @@ def _known(figures: Sequence[CaseFigures], metric: Metric) -> list[float]:
 
 
 def _attainment(sweep: Sweep, samples: Sequence[CaseOutcome]) -> SweepAttainment:
-    """Samples that hold the limits of the scenario; a budget only where there is one."""
+    """Samples that meet the limits of the scenario; a budget only if there is one."""
     budget = sweep.scenario.economics.budget_usd
     return SweepAttainment(
         max_shortfall_ratio=_limit_met(sweep.scenario.slo.max_shortfall_ratio, [each.slo_met for each in samples]),

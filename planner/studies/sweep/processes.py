@@ -1,4 +1,4 @@
-"""Planning many cases in several processes, with the same outcomes whatever their number."""
+"""Planning many cases in several processes, with the same outcomes for any number of them."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from planner.units import Progress
 _CHUNK = 10
 """Cases that a process plans before it reports."""
 _CASES_PER_WORKER = 100
-"""Fewer are planned sooner than a process starts."""
+"""Fewer cases take less time than starting a process."""
 
 
 def run_all(
@@ -38,7 +38,7 @@ def run_all(
 
 
 def _processors() -> int:
-    # what this process may use, where the system tells
+    # the processors that this process may use, if the system reports them
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -60,7 +60,7 @@ def _in_processes(
                 progress(done, sum(map(len, chunks)))
     except BrokenProcessPool as error:
         raise PlannerError(
-            "a process that planned cases ended, perhaps because memory ran out; run fewer --cases, or free memory"
+            "a worker process ended unexpectedly, perhaps because memory ran out; lower --cases, or free some memory"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

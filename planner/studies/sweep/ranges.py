@@ -25,11 +25,11 @@ _FIELDS = (
     "fleet.drain_deadline_s",
     "slo.max_shortfall_ratio",
 )
-"""Beside all numbers of _TABLES: fields that a plan depends on. Others describe replays, the trace that is drawn, or
-modelled capacities, which a sweep takes as they come out for the scenario."""
+"""Fields that a plan depends on, besides all numbers of _TABLES. Others describe replays, the trace that is drawn, or
+modelled capacities, which a sweep leaves as computed for the scenario."""
 
 _LIMITS = {CACHE_HIT: (0.0, 0.99), GPU_PRICE: (0.0, 1e6), NODES_DOWN: (0.0, 0.5)}
-"""Between these values the parameters that are no fields mean something; the upper ones are assumed."""
+"""Valid ranges of the parameters that are not fields; the upper ends are assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +81,10 @@ def _check_path(path: str, head: str) -> None:
         return
     if path in known:
         raise UsageError(
-            f"{head}: is not a number that a sweep can vary; give {', '.join((*OWN, *_FIELDS))}, or a number in "
+            f"{head} is not a number that a sweep can vary; give {', '.join((*OWN, *_FIELDS))}, or a number in "
             f"{', '.join(_TABLES)}"
         )
-    raise UsageError(f"{head}: is not a known field, nor one of {', '.join(OWN)}; correct its name")
+    raise UsageError(f"{head} is neither a known field nor one of {', '.join(OWN)}; correct its name")
 
 
 def place_ranges(base: SweepBase, ranges: Sequence[SweepRange]) -> tuple[list[Parameter], list[str]]:
@@ -93,7 +93,7 @@ def place_ranges(base: SweepBase, ranges: Sequence[SweepRange]) -> tuple[list[Pa
     for each in ranges:
         if each.path == GROWTH and not base.by_cells:
             raise UsageError(
-                f"{GROWTH}: can only be varied for a trace drawn from a profile, with intervals of whole cells; "
+                f"{GROWTH} can only be varied for a trace drawn from a profile, with intervals of whole cells; "
                 "leave it out"
             )
         own = _own_value(base, each.path)
@@ -136,7 +136,7 @@ def _own_value(base: SweepBase, path: str) -> Value:
 
 
 def check_ends(base: SweepBase, parameter: Parameter) -> None:
-    """Raises UsageError where a scenario cannot have the values at the ends of a range."""
+    """Raises UsageError if a scenario cannot have the values at the ends of a range."""
     for end in (parameter.law.low, parameter.law.high):
         try:
             base.scenario_at(base.scenario.policy.name, {parameter.path: parameter.value(end)}, base.settings.seed)

@@ -1,4 +1,4 @@
-"""Sweeps: what a plan's figures become where its inputs are uncertain."""
+"""Sweeps: how a plan's figures vary with uncertain inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from planner.trace.synthetic.profile import Profile
 from planner.units import Progress
 
 MOST_CASES = 100_000
-"""Assumed: far more than quantiles need; above, a mistyped number is likelier."""
+"""Assumed: far more than quantiles need; a larger number is more likely a typing error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ def sweep(
     workers: processes; None for what the machine has. The outcomes do not depend on it. Raises UsageError.
     """
     if not 2 <= cases <= MOST_CASES:
-        raise UsageError(f"--cases {cases}: give 2 to {MOST_CASES:,}")
+        raise UsageError(f"--cases is {cases}; give 2 to {MOST_CASES:,}")
     if seed < 0:
-        raise UsageError(f"--seed {seed}: give 0 or more")
+        raise UsageError(f"--seed is {seed}; give 0 or more")
     names = tuple(dict.fromkeys(policies)) or (scenario.policy.name,)
     ranges = read_ranges(scenario, vary)
     require(*(_with_policy(scenario, name) for name in names))
@@ -103,9 +103,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         limits, why = _limits(session, scenario, trace, policies)
     profile, settings, by_cells = _source(scenario, trace, demand)
     if by_cells:
-        notes.append(
-            "the demand of a case is that of a trace drawn with its level, growth, noise and seed, to the token"
-        )
+        notes.append("the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed")
     else:
         notes.append(
             "the demand of a case is the stored demand of every interval times level and noise; the noise is that of "
@@ -133,7 +131,7 @@ def _source(scenario: Scenario, trace: TraceInfo, demand: Demand) -> tuple[Profi
     try:
         drawn = drawn_from(scenario, trace)
     except UsageError:
-        # a profile that has gone or changed: the stored demand is all there is
+        # the profile is missing or has changed: only the stored demand is left
         drawn = None
     as_stored = {"noise": 0.0, "growth_per_day": 0.0}
     if drawn is None:
@@ -163,12 +161,12 @@ def _limits(
 
 
 def _latency_note(scenario: Scenario, limits: LatencyLimits) -> str:
-    slo, able = scenario.slo, Deployment(scenario.fleet).capacity(Units(1, 1), 1)
+    slo, capacity = scenario.slo, Deployment(scenario.fleet).capacity(Units(1, 1), 1)
     return (
         "latency_met_ratio is the share of requests in intervals whose serving units are modelled to give 99 % of "
         f"first tokens within {slo.ttft_ms:g} ms and {slo.tpot_ms:g} ms per token on average: prefill units up to "
-        f"{limits.input_tokens_per_s / able[0]:.0%} and decode units up to {limits.output_tokens_per_s / able[1]:.0%} "
-        "of the scenario's capacity; replay a plan to check"
+        f"{limits.input_tokens_per_s / capacity[0]:.0%} and decode units up to "
+        f"{limits.output_tokens_per_s / capacity[1]:.0%} of the scenario's capacity; replay a plan to check"
     )
 
 

@@ -30,14 +30,14 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 def kind(head: bytes) -> Literal["csv", "json", "parquet"]:
-    """How a log is laid out, by its beginning."""
+    """The layout of a log, detected from its beginning."""
     if head.startswith(b"PAR1"):
         return "parquet"
     return "json" if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "csv"
 
 
 def shown(names: Sequence[str]) -> str:
-    """Names for a message: not all of them, and nothing that upsets a terminal."""
+    """Names for a message: the first few, without characters that upset a terminal."""
     printable = [name if name.isprintable() else repr(name) for name in names]
     some = [name[:40] for place, name in enumerate(printable[:8]) if sum(map(len, printable[:place])) < 120]
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
@@ -71,7 +71,7 @@ def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBa
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TraceError(f"{path}: has the column {', '.join(twice)} more than once; rename one")
-    # the header is skipped as a row, so that names with blanks or a byte order mark do not matter
+    # the header is skipped as a row, so that names with spaces or a byte order mark do not matter
     header = 0 if columns else 1
     return _lines(
         path,
@@ -84,7 +84,7 @@ def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBa
 
 
 def json_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A file of JSON, a record whole in the column `text`: its lines, or what its arrays hold. Raises TraceError."""
+    """A JSON file, one record per row in the column `text`: its lines, or its arrays' elements. Raises TraceError."""
     first = head_of(path, _HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n")[0].strip()
     if first.startswith(b"[") or first == b"{":
         with _Utf8(path) as text:
@@ -109,7 +109,7 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 class _Utf8(io.RawIOBase):
-    """A file as UTF-8: what is not becomes U+FFFD, and `replaced` says that there was some."""
+    """A file as UTF-8: invalid bytes become U+FFFD, and `replaced` says whether there were any."""
 
     def __init__(self, path: Path) -> None:
         self._file = LogStream(path)
@@ -139,10 +139,10 @@ class _Utf8(io.RawIOBase):
 
 
 class _ReadAhead(io.BufferedReader):
-    """A file that Arrow reads from a thread of its own, and goes on reading where its rows are wanted no more.
+    """A file that Arrow reads in a thread of its own, and may still read after its rows are no longer wanted.
 
-    From then on there is nothing to read, and no thread is in the middle of reading: one that came back to Python while
-    that ends would abort the process.
+    After the exit reads return nothing, and no thread is in the middle of one: a thread that returned to Python while
+    the interpreter ends would abort the process.
     """
 
     def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
@@ -172,8 +172,8 @@ def _lines(
     faults: list[tuple[int, str]] = []
 
     def refuse(row: pacsv.InvalidRow) -> str:
-        quote = "; a quote may be left open" if '"' in row.text else ""
-        faults.append((row.number, f"has {row.actual_columns} fields and the header {row.expected_columns}{quote}"))
+        quote = "; a quote may not be closed" if '"' in row.text else ""
+        faults.append((row.number, f"has {row.actual_columns} fields and the header has {row.expected_columns}{quote}"))
         return "skip"
 
     options = pacsv.ParseOptions(
@@ -225,7 +225,7 @@ def _line_breaks(batch: pa.RecordBatch) -> Ints:
 
 
 def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: bool) -> pa.RecordBatch:
-    """The rows with their lines. marked: whether some text may have been no UTF-8."""
+    """The rows with their lines. marked: whether some text may not have been UTF-8."""
     blank = np.ones(batch.num_rows, bool)
     fault = np.full(batch.num_rows, None, dtype=object)
     for text in batch.columns:

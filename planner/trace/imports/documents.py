@@ -19,13 +19,13 @@ _BATCH_ROWS = 20_000
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _TAIL_CHARS = 16
-"""Longer than any word of JSON, which may be cut where reading stopped."""
+"""Longer than any JSON keyword, which may be cut off where reading stopped."""
 _FIRST = frozenset('{"-0123456789tfnNI')
-"""What a record can begin with: looking costs less than trying, where a file is full of other things."""
+"""What a record can begin with: checking is cheaper than parsing, where a file is full of other text."""
 
 
 def batches(path: Path, stream: TextIO) -> Iterator[pa.RecordBatch]:
-    """The records one after the other, as rows (line, fault, text); arrays on top are stepped into.
+    """The records one after the other, as rows (line, fault, text); top-level arrays are unpacked.
 
     What is not JSON becomes a row with a fault, and reading goes on with the next line. Raises TraceError where a
     record is longer than any should be.
@@ -46,7 +46,7 @@ def _batch(rows: list[tuple[int, str | None, str | None]], schema: pa.Schema) ->
 
 
 class _Window:
-    """A piece of the stream, and the line that a place in it lies on."""
+    """A piece of the stream, and the line number of positions in it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,13 +54,13 @@ class _Window:
         self.text = ""
 
     def line_at(self, place: int) -> int:
-        """The line of a place, which is not before the one that was last asked for."""
+        """The line of a position, which is not before the last one asked for."""
         self._line += self.text.count("\n", self._counted, place)
         self._counted = place
         return self._line
 
     def more(self) -> bool:
-        """Read on, twice as much every time that nothing was dropped; false at the end."""
+        """Read more, twice as much each time that nothing was dropped; false at the end."""
         data = self._stream.read(max(_READ_CHARS, len(self.text)))
         self.text += data
         return bool(data)
@@ -98,7 +98,7 @@ def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str 
 
 def _skipped(text: str, at: int) -> int:
     separators = _BETWEEN.match(text, at)
-    assert separators is not None  # it matches nothing, too
+    assert separators is not None  # it also matches the empty string
     return separators.end()
 
 
@@ -112,7 +112,7 @@ def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
         except RecursionError:
             return None
         except json.JSONDecodeError as error:
-            # what is not JSON inside of what was read stays so; at its end, or in an open string, more may follow
+            # invalid JSON inside the text read stays invalid; at its end, or in an open string, more may follow
             wrong_inside = error.pos < len(window.text) - _TAIL_CHARS and not error.msg.startswith("Unterminated")
             if wrong_inside or not window.more():
                 return None
@@ -122,6 +122,6 @@ def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
                     f"{_MOST_CHARS >> 20} MiB; check the file, or give another --format"
                 ) from error
             continue
-        # a number at the end may go on
+        # a number at the end may continue
         if end < len(window.text) or not window.more():
             return end

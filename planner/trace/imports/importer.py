@@ -13,7 +13,7 @@ from planner.trace.imports import prometheus, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
-from planner.trace.imports.job import ImportJob, ImportOptions, digest_of, known_before, params_of
+from planner.trace.imports.job import ImportJob, ImportOptions, digest_of, earlier_import, params_of
 from planner.trace.imports.parse import parse
 from planner.units import US_PER_S
 
@@ -32,14 +32,14 @@ def import_trace(
 
     paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
     Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
-    unknown format, TraceError for files that are not what they should be.
+    unknown format, TraceError for invalid files.
     """
     if not name.strip():
         raise UsageError("--name is empty; give the trace a name")
     servers = [str(path) for path in paths if prometheus.is_server(str(path))]
     if servers:
         if len(paths) > 1:
-            raise UsageError(f"{servers[0]}: is a server; import its counters as a trace of their own")
+            raise UsageError(f"{servers[0]}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
         formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
@@ -48,7 +48,7 @@ def import_trace(
     formats.check_mapping(reader, options.columns)
     if options.draw is not None and not reader.demand:
         raise UsageError(
-            f"--draw: format {reader.name} has single requests; only demand per window is drawn from, so leave it out"
+            f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
         )
     digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
     names = tuple(map(str, logs.paths))
@@ -71,12 +71,12 @@ def import_trace(
 def _import_counters(
     store: Store, url: str, format_name: str, *, name: str, options: ImportOptions, now: datetime, version: str
 ) -> ImportAccount:
-    """Ask a monitoring server what inference servers counted. Raises UsageError, TraceError."""
+    """Query a monitoring server for the counters of inference servers. Raises UsageError, TraceError."""
     if options.span is None:
-        raise UsageError(f"{url}: is a server; say what to ask for with --from and --to")
+        raise UsageError(f"{url}: is a server; state the time span with --from and --to")
     reader = formats.counter_reader(format_name, url, options.span)
     assert reader.metrics is not None
-    counted = prometheus.counted(url, reader.metrics, options.span)
+    counted = prometheus.read_counters(url, reader.metrics, options.span)
     digest = digest_of(reader, options, [counted.digest])
     job = ImportJob(
         store=store, names=(url,), reader=reader, options=options, name=name, digest=digest, now=now, version=version
@@ -91,8 +91,8 @@ def _import_counters(
 
 
 def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAccount:
-    """What the same import made before under this name, or what reading makes."""
-    before = known_before(job)
+    """The outcome of the same import under this name if there is one; otherwise that of reading."""
+    before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
     with staging("window" if job.reader.demand else "request") as stage:

@@ -1,4 +1,4 @@
-"""What one import is: files, format, options; and what imports of requests and of windows have in common."""
+"""One import: its files, format and options; and what imports of requests and of windows have in common."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from planner.errors import TraceError
 from planner.store import Store
 from planner.store.staging import ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
-from planner.trace import stored as catalogue
+from planner.trace import stored
 from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, RejectedRows
 from planner.trace.imports.prometheus import CounterSpan
@@ -24,9 +24,9 @@ from planner.trace.spool import Spool
 from planner.units import US_PER_S, to_us
 
 IMPORTER = 2
-"""Version of reading: raised whenever the same files and options would give other rows."""
+"""Version of reading: raised whenever the same files and options would give different rows."""
 SPOOL_BYTES = 256 << 20
-"""What an import keeps in memory of its requests: with DuckDB's share it stays under 2 GB."""
+"""Memory for the requests of an import, bytes: with DuckDB's share it stays under 2 GB."""
 BATCH_ROWS = 2 * 122_880
 """Whole row groups of DuckDB, which it writes as they come instead of at the end."""
 UNITS_US = {"s": US_PER_S, "ms": 1_000, "us": 1}
@@ -38,8 +38,9 @@ class ImportOptions:
 
     start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse everything if one row is refused. draw: where a log has demand per window, draw
-    one request for every so many, None to keep the windows. seed: of what is drawn. span: what to ask a server for.
+    name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
+    draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
+    server for.
     """
 
     timezone: str
@@ -55,7 +56,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingArguments(Document):
-    """The options that what is read depends on; they are part of a trace's digest."""
+    """The options that affect what is read; they are part of a trace's digest."""
 
     timezone: str
     start: str
@@ -90,7 +91,7 @@ class ImportJob:
 
 
 def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequence[str]) -> None:
-    """Raises TraceError where nothing was read, nothing can be imported, or something not and strict is asked for.
+    """Raises TraceError where no row was read, none can be imported, or strict is set and some cannot be.
 
     names: of what was parsed, in order.
     """
@@ -118,7 +119,7 @@ def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refu
 
 
 def params_of(options: ImportOptions) -> ReaderParams:
-    """What readers' queries may ask for."""
+    """The parameters of readers' queries."""
     return ReaderParams(timezone=options.timezone, start_us=to_us(options.start), unit_us=UNITS_US[options.time_unit])
 
 
@@ -147,17 +148,17 @@ def digest_of(reader: Reader, options: ImportOptions, contents: Sequence[str]) -
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def known_before(job: ImportJob) -> ImportAccount | None:
-    """What the same import made before. Raises TraceError where the name is taken by something else.
+def earlier_import(job: ImportJob) -> ImportAccount | None:
+    """The outcome of the same import made before, if any. Raises TraceError where the name is taken by something else.
 
-    Failing here saves the work; `catalogue.add` checks again when it stores.
+    Failing here saves the work; `stored.add` checks again when it stores.
     """
     if not job.store.path.exists():
         return None
     with job.store.read() as session:
-        trace = catalogue.by_digest(session, job.digest)
+        trace = stored.by_digest(session, job.digest)
         if trace is None or trace.name != job.name:
-            catalogue.refuse_taken(session, job.name)
+            stored.require_free_name(session, job.name)
         if trace is None:
             return None
         rejects = session.records("trace_rejects", RejectedRows, trace_id=trace.trace_id)

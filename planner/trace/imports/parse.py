@@ -1,4 +1,4 @@
-"""Handing a log file to the query of its reader, whatever it is laid out as."""
+"""Handing a log file to the query of its reader, whatever its layout."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def parse(stage: Staging, index: int, path: Path, reader: Reader, options: Impor
 
 
 def _renamed(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    """The batches with the columns named as the reader's query wants them."""
+    """The batches with the columns named as the reader's query expects them."""
     schema = schema_of(list(columns))
     for batch in batches:
         names = batch.schema.names

@@ -1,6 +1,6 @@
-"""Counters of inference servers, asked from a Prometheus server over its HTTP API, as demand per window.
+"""Counters of inference servers, queried from a Prometheus server over its HTTP API, as demand per window.
 
-A counter that falls was set to zero by a restart: what it counts afterwards is new. What it counted before it was first
+A counter that falls was reset by a restart: what it counts afterwards is new. What it counted before it was first
 seen is not known and left out, as Prometheus's own increase() does. Gaps between samples are filled evenly.
 """
 
@@ -23,20 +23,20 @@ from planner.units import Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 MOST_WINDOWS = 200_000
-"""As many as a plan has intervals at most."""
+"""As many as a plan can have intervals."""
 _POINTS = 10_000
 """Published: Prometheus answers with at most 11,000 points per series."""
 _RESOLUTION_S = 15
-"""Published: the scrape interval of Prometheus's first steps. What a counter counted after its last point before a
-restart is not known, so windows are asked for in steps no longer than this."""
+"""Published: the scrape interval in Prometheus's "First steps" guide. What a counter counted after its last point
+before a restart is not known, so windows are queried in steps no longer than this."""
 _TIMEOUT_S = 60
 _MOST_BYTES = 256 << 20
-"""Assumed: 10,000 points of a thousand series are less."""
+"""Assumed: 10,000 points of a thousand series need less."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CounterSpan:
-    """What is asked for: seconds since the epoch, and label matchers as in PromQL, such as job="vllm"."""
+    """The time span of a query: seconds since the epoch, and label matchers as in PromQL, such as job="vllm"."""
 
     start_s: int
     end_s: int
@@ -55,7 +55,7 @@ class CounterSpan:
 
 
 @dataclass(frozen=True)
-class Counted:
+class CounterWindows:
     """Windows as rows for the query `windows`, and the digest of what was counted."""
 
     batch: pa.RecordBatch
@@ -68,14 +68,14 @@ def is_server(word: str) -> bool:
 
 
 def has_counter(url: str, metric: str, span: CounterSpan) -> bool:
-    """Whether a counter was there in the range. Raises TraceError."""
+    """Whether a counter has samples in the range. Raises TraceError."""
     return any(_parts(url, metric, span))
 
 
-def counted(url: str, metrics: Mapping[str, str], span: CounterSpan) -> Counted:
+def read_counters(url: str, metrics: Mapping[str, str], span: CounterSpan) -> CounterWindows:
     """The increases of counters per window. metrics: field -> counter. Raises TraceError.
 
-    Cached tokens are at most the input tokens of their window: the two counters do not move at the same moment.
+    Cached tokens are at most the input tokens of their window: the two counters are not updated at the same moment.
     """
     sums = {field: _increases(url, metric, span) for field, metric in metrics.items()}
     sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
@@ -84,7 +84,7 @@ def counted(url: str, metrics: Mapping[str, str], span: CounterSpan) -> Counted:
     digest = hashlib.sha256(b"".join(column.tobytes() for column in numbers)).hexdigest()
     columns = [pa.array(column).cast(pa.string()) for column in numbers]
     lines, faults = pa.array(np.arange(1, len(starts) + 1)), pa.nulls(len(starts), pa.string())
-    return Counted(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
+    return CounterWindows(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
 
 
 def _increases(url: str, metric: str, span: CounterSpan) -> Ints:
@@ -144,7 +144,7 @@ def _answer(address: str, url: str) -> list[tuple[dict[str, str], dict[float, fl
             for series in json.loads(body)["data"]["result"]
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TraceError(f"{url}: does not answer as Prometheus does; check the address") from error
+        raise TraceError(f"{url}: does not answer like Prometheus; check the address") from error
 
 
 def _reason(body: bytes) -> str:

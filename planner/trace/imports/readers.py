@@ -1,4 +1,4 @@
-"""Log formats: what `sql/readers` describes, and which of them a file is."""
+"""Log formats: those that `sql/readers` describes, and detecting that of a file."""
 
 import json
 import tomllib
@@ -24,7 +24,7 @@ Container = Literal["csv", "json", "parquet", "folder", "url"]
 class Reader:
     """A log format: a query in `sql/readers` and what its files look like.
 
-    record: what the query sees of a row, its columns or its whole JSON text. columns must be there, optional ones may.
+    record: what the query gets of a row, its columns or its whole JSON text. columns are required, optional ones not.
     signatures: sets of JSON keys, one of which the first record must have. block_tokens: size of its prefix blocks, if
     it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
     monitoring system.
@@ -61,7 +61,7 @@ def readers() -> dict[str, Reader]:
 
 
 def reader_of(name: str, paths: Sequence[Path], columns: Mapping[str, str]) -> Reader:
-    """The reader of a name, or for "auto" the one that all files look like. Raises UsageError, TraceError."""
+    """The reader of a name, or for "auto" the one that matches all files. Raises UsageError, TraceError."""
     if name != AUTO:
         if name not in readers():
             raise UsageError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
@@ -92,7 +92,7 @@ def counter_reader(name: str, url: str, span: CounterSpan) -> Reader:
 
 
 def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
-    """The format that a file looks like; one that asks for all that another does, and more, goes first."""
+    """The format that a file matches; one that requires all that another does, and more, takes precedence."""
     container, names = _shape(path)
     matches: dict[str, frozenset[str]] = {}
     for reader in readers().values():
@@ -114,7 +114,7 @@ def _sniffed(path: Path, columns: Mapping[str, str]) -> Reader:
 
 
 def _shape(path: Path) -> tuple[Container, frozenset[str]]:
-    """How a log is laid out, and the names of its columns or of the keys of its first record. Raises TraceError."""
+    """The layout of a log, and the names of its columns or of the keys of its first record. Raises TraceError."""
     if path.is_dir():
         return "folder", frozenset()
     head = head_of(path, _HEAD_BYTES)
@@ -136,7 +136,7 @@ def _first_keys(head: bytes) -> frozenset[str]:
 
 
 def check_columns(path: Path, reader: Reader, there: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
-    """Field -> column of a file, missing optional ones too. Raises TraceError where one that must be there is not."""
+    """Field -> column of a file, missing optional ones too. Raises TraceError where a required one is missing."""
     sources = {name: mapped.get(name, name) for name in reader.fields}
     missing = [source for name, source in sources.items() if source not in there and name in (*reader.columns, *mapped)]
     if missing:
@@ -146,7 +146,7 @@ def check_columns(path: Path, reader: Reader, there: Sequence[str], mapped: Mapp
 
 
 def check_container(path: Path, reader: Reader) -> Container:
-    """How the file is laid out, as this reader takes it. Raises TraceError where it takes none such."""
+    """The layout of the file, as this reader takes it. Raises TraceError where it takes no such file."""
     if path.is_dir():
         if "folder" not in reader.containers:
             raise TraceError(f"{path}: is a folder, and {reader.name} reads files; check the --format")
@@ -181,7 +181,7 @@ def _check_signature(path: Path, reader: Reader, head: bytes) -> None:
 
 
 def check_mapping(reader: Reader, columns: Mapping[str, str]) -> None:
-    """Raises UsageError where --column names fields that the format has not."""
+    """Raises UsageError where --column names fields that the format does not have."""
     unknown = sorted(set(columns) - set(reader.fields))
     if unknown or (columns and reader.record == "text"):
         has = f"has the fields {', '.join(reader.fields)}" if reader.record == "columns" else "has no columns"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from planner.errors import TraceError
 from planner.store.staging import RequestCounts, Staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
-from planner.trace import stored as catalogue
+from planner.trace import stored
 from planner.trace.describe import account_for
 from planner.trace.documents import ImportAccount
 from planner.trace.imports.job import BATCH_ROWS, SPOOL_BYTES, ImportJob, check_rows, rejects_of, settings_of
@@ -20,15 +20,15 @@ from planner.trace.stored import Draft
 
 _PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
 _CLOCK_US = 9_214_646_400_000_000
-"""Moments that readers take lie before 2262, and not as long before 1970."""
+"""Readers take times before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
-"""Where nothing else is held: 50 million plain requests stay in memory, and the process under 2 GB."""
+"""Where nothing else is in memory: 50 million plain requests fit, and the process stays under 2 GB."""
 _MOST_CLASSES = 32_767
-"""What the type of class_id holds."""
+"""As many as the type of class_id can hold."""
 
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
-    """What was parsed becomes a stored trace, with what was refused."""
+    """Store the parsed requests as a trace, with the refused rows."""
     with _requests_of(stage, job) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
@@ -50,7 +50,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
                 classes=_classes(stage, job) if counts.has_class else (),
                 rejects=rejects,
             )
-            trace = catalogue.add(job.store, draft, requests, blocks if blocks.rows else None)
+            trace = stored.add(job.store, draft, requests, blocks if blocks.rows else None)
         return account_for(trace, stage.reasons() if refused else {})
 
 
@@ -100,7 +100,7 @@ def _requests_of(stage: Staging, job: ImportJob) -> Iterator[tuple[RequestCounts
 
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
-    """Take requests as they come; None where they have classes and so on, or one comes before the one it follows."""
+    """Take requests in file order; None where they have classes and the like, or are out of order."""
     rows_read = 0
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
@@ -117,7 +117,7 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
 
 
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
-    """The numbers of plain requests; None where one comes too early or one is none that a request can have."""
+    """The numbers of plain requests; None where one is out of order or impossible for a request."""
     if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names):
         return None
     arrivals, inputs, hits, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names)
@@ -148,7 +148,7 @@ def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job
 
 
 class _Hits:
-    """Blocks that requests find. Those that arrive at the same time do not find each other's."""
+    """Cached blocks that requests find. Those that arrive at the same time do not find each other's."""
 
     def __init__(self, cache: PrefixCache) -> None:
         self._cache = cache

@@ -1,6 +1,6 @@
 """ServeGen folders: request rates per client and ten minutes, with histograms of lengths per six hours.
 
-Clients without lengths count as load of unknown lengths: they are reported, and their tokens are not made up. Lengths
+Clients without lengths count as load of unknown lengths: they are reported, and their tokens are not invented. Lengths
 are drawn independently of each other.
 """
 
@@ -23,7 +23,7 @@ from planner.trace.imports.sources import SERVEGEN_TRACES
 from planner.units import US_PER_S, Floats, Ints
 
 LENGTHS_S = 21_600
-"""Published: a histogram of lengths holds for six hours."""
+"""Published: a histogram of lengths applies for six hours."""
 _COLUMNS = ["t", "rate", "cv", "pattern", "parameter_1", "parameter_2"]
 _EXPECTED = ["input_mean", "output_mean"]
 _INPUTS = ("input_tokens", "text_tokens")
@@ -95,10 +95,10 @@ def _histogram(text: str) -> Lengths | None:
         return None
     pairs = [pair.split(":") for pair in body[1:-1].split(",")]
     if any(len(pair) != 2 or not all(_NUMBER.fullmatch(part.strip()) for part in pair) for pair in pairs):
-        raise ValueError("a histogram holds more than pairs of numbers")
+        raise ValueError("a histogram contains more than pairs of numbers")
     values, weights = np.array(pairs, dtype=np.float64).T
     if not (np.isfinite(values).all() and (values >= 0).all() and (values < 2**31).all() and (weights >= 0).all()):
-        raise ValueError("a histogram holds impossible lengths or shares")
+        raise ValueError("a histogram contains impossible lengths or shares")
     if not abs(weights.sum() - 1) < 1e-6:
         raise ValueError(f"the shares of a histogram sum to {weights.sum():.6f}")
     order = np.argsort(values)
@@ -106,7 +106,7 @@ def _histogram(text: str) -> Lengths | None:
 
 
 def batches(client: Client) -> Iterator[pa.RecordBatch]:
-    """A client's windows as text, with the mean lengths that hold there, for the query `servegen`."""
+    """A client's windows as text, with the mean lengths that apply there, for the query `servegen`."""
     schema = schema_of([*_COLUMNS, *_EXPECTED])
     means = {
         start: tuple(repr(law.mean) for law in lengths)
@@ -128,7 +128,7 @@ def _whole(text: str | None) -> int:
 
 
 def coverage(rows: pl.DataFrame, clients: Sequence[Client], start_us: int) -> ClientCoverage:
-    """How much of the load has lengths, and what tokens are expected of it; images apart, where there are any.
+    """How much of the load has lengths, and the tokens expected from it; images separately, where there are any.
 
     rows: imported windows; their file_index is the place of the client.
     """

@@ -1,4 +1,4 @@
-"""Requests drawn from a ServeGen folder: arrivals by each window's law, lengths from the histograms that hold there."""
+"""Requests drawn from a ServeGen folder: arrivals by each window's law, lengths from the histograms that apply."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ def draw(
 
     rows: imported windows; their file_index is the place of the client, and the class_id of its requests. start_us:
     moment of time 0. Drawn whole (weight 1), arrivals have the gaps of the window's own law, scaled to the window;
-    thinned to one in `weight`, they are uniform, which thinning comes to. The same arguments give the same bytes.
+    thinned to one in `weight`, they are uniform, to which thinning amounts. The same arguments give the same bytes.
     """
     drawable = rows.filter(pl.col("requests_with_lengths") > 0).sort("file_index", "start_us")
     places, counts = drawable["file_index"].to_numpy(), drawable["requests_with_lengths"].to_numpy()
@@ -44,7 +44,7 @@ def draw(
     laws: dict[int, _Laws] = {}
     for place in map(int, np.unique(places)):
         own = places == place
-        # each client's rounding starts elsewhere: many small clients keep their sum
+        # each client's rounding has its own offset, so that many small clients keep their sum
         offset = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(place,))).random() if weight > 1 else 0
         drawn[own] = shares(counts[own], weight, offset)
         laws[place] = _laws(clients[place]) if weight == 1 else {}

@@ -1,4 +1,4 @@
-"""Where logs are: files, folders of daily files, patterns; unpacked as they are read, and known by their digest."""
+"""Where logs are: files, folders of daily files, patterns; unpacked as they are read, identified by their digest."""
 
 import glob
 import hashlib
@@ -18,7 +18,7 @@ _SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
 SERVEGEN_TRACES = "chunk-*-trace.csv"
 """Published: the files of a ServeGen folder, one per client."""
 _MOST_RATIO = 200
-"""Assumed: request logs shrink 4 to 30 times, so more than this is not a log, but made to fill the disk."""
+"""Assumed: request logs compress 4 to 30 times, so more than this is not a log, but a decompression bomb."""
 _RATIO_FROM_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
 
@@ -165,12 +165,12 @@ def _is_servegen(folder: Path) -> bool:
 
 
 def _unpacked(path: Path) -> Path:
-    """What a packed log is called when it is unpacked."""
+    """The name of a packed log once it is unpacked."""
     return path.with_suffix("") if path.suffix in _PACKED else path
 
 
 def _check_names(paths: Iterable[Path]) -> None:
-    """Raises TraceError where a log is there both packed and not, which would count its requests twice."""
+    """Raises TraceError where a log exists both packed and unpacked, which would count its requests twice."""
     by_name: dict[Path, Path] = {}
     for path in paths:
         other = by_name.setdefault(_unpacked(path), path)

@@ -1,4 +1,4 @@
-"""Imports of demand per window: kept as windows, or drawn as requests that each stand for so many."""
+"""Imports of demand per window: kept as windows, or drawn as requests that each stand for several."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.store.staging import Staging
-from planner.trace import stored as catalogue
-from planner.trace import windows
+from planner.trace import stored, windows
 from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
@@ -26,8 +25,8 @@ from planner.units import to_us
 class _Parsed:
     """Windows that were parsed.
 
-    names: of what was parsed, in order. draw: batches of `schema` with one request for so many. classes: of the drawn
-    requests.
+    names: of what was parsed, in order. draw: batches of `schema` with one request for every `weight` of them.
+    classes: of the drawn requests.
     """
 
     names: Sequence[str]
@@ -39,7 +38,7 @@ class _Parsed:
 
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
-    """Windows that were parsed become a stored trace. Raises TraceError."""
+    """Store parsed windows as a trace. Raises TraceError."""
     demand = windows.windows_of(_rows(stage, job, job.names), job.names[0])
 
     def draw(weight: int) -> Iterator[pa.RecordBatch]:
@@ -50,7 +49,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
 
 
 def store_folders(stage: Staging, folders: Sequence[Path], job: ImportJob) -> ImportAccount:
-    """ServeGen folders become one stored trace. Raises TraceError."""
+    """Store ServeGen folders as one trace. Raises TraceError."""
     clients = [client for folder in folders for client in servegen.clients_of(folder)]
     for index, client in enumerate(clients):
         stage.parse(job.reader.query, index, servegen.batches(client), params_of(job.options))
@@ -112,12 +111,14 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
             rejects=rejects,
         )
         if weight is None:
-            return account_for(catalogue.add_windows(job.store, draft, demand), reasons)
+            return account_for(stored.add_windows(job.store, draft, demand), reasons)
         windows.check_rows(int(demand.requests_with_lengths.sum()), weight, job.names[0])
         with Spool(parsed.schema, job.store.path.parent, SPOOL_BYTES) as requests:
             for batch in parsed.draw(weight):
                 requests.write(batch)
             if not requests.rows:
-                raise TraceError(f"{job.names[0]}: has too few requests to draw one in {weight:,}; draw more")
+                raise TraceError(
+                    f"{job.names[0]}: has too few requests to draw one in {weight:,}; use a smaller --draw"
+                )
             drawn = replace(draft, origin="import", classes=parsed.classes)
-            return account_for(catalogue.add(job.store, drawn, requests), reasons)
+            return account_for(stored.add(job.store, drawn, requests), reasons)

@@ -7,7 +7,7 @@ from datetime import datetime
 from planner.errors import StoreMissing
 from planner.settings.scenario import TraceSettings
 from planner.store import Store
-from planner.trace import stored as catalogue
+from planner.trace import stored
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft, TraceInfo
 from planner.trace.synthetic.cells import lay_cells, window_us
@@ -15,7 +15,7 @@ from planner.trace.synthetic.profile import Profile
 from planner.units import Progress
 
 GENERATOR = 1
-"""Version of the drawing method: raised whenever the same arguments would give other bytes."""
+"""Version of the drawing method: raised whenever the same arguments would give different bytes."""
 _NOT_DRAWN = {"name", "profile"}
 """Settings that a draw does not depend on: the profile counts by its content."""
 
@@ -30,7 +30,7 @@ def find(store: Store, profile: Profile, settings: TraceSettings) -> TraceInfo |
     """The stored trace of these settings, if there is one."""
     try:
         with store.read() as session:
-            return catalogue.by_digest(session, settings_digest(profile, settings))
+            return stored.by_digest(session, settings_digest(profile, settings))
     except StoreMissing:
         return None
 
@@ -70,4 +70,4 @@ def generate(
     with Spool(synthesis.SCHEMA, store.path.parent) as requests:
         for batch in synthesis.draw(profile.settings.population, cells, settings.seed, progress):
             requests.write(batch)
-        return catalogue.add(store, draft, requests)
+        return stored.add(store, draft, requests)

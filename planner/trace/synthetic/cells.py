@@ -1,4 +1,4 @@
-"""What each 15-minute cell of a synthetic trace has to hold: rows and token totals, before anything is drawn.
+"""The contents of each 15-minute cell of a synthetic trace: rows and token totals, before anything is drawn.
 
 Totals follow the profile, the demand factor, the weekday, the growth and the noise. Running sums are rounded, so
 that remainders are carried from cell to cell and the whole is met exactly.
@@ -62,7 +62,7 @@ def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
 
 
 def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
-    """What the cells of a trace hold, drawable or not. Raises UsageError for a window off the cells."""
+    """The contents of a trace's cells, drawable or not. Raises UsageError for a window off the cells."""
     weight = settings.weight
     noise = log_noise(settings.noise, settings.seed, settings.days, len(profile.cell_share))
     load = expected_load(profile, settings) * np.exp(noise)
@@ -121,7 +121,7 @@ def expected_load(profile: Profile, settings: TraceSettings) -> Floats:
 def expected_demand(
     profile: Profile, settings: TraceSettings, starts_us: Ints, interval_us: int
 ) -> tuple[Floats, Floats]:
-    """Input and output tokens that the profile promises for intervals; cells outside its days hold nothing.
+    """Input and output tokens that the profile predicts for intervals; cells outside its days are empty.
 
     Within a cell the load is spread evenly. Returns two arrays like starts_us.
     """

@@ -1,7 +1,7 @@
 """Synthetic traces: arrivals and token lengths drawn cell by cell, conditioned on the cells' totals.
 
 Each cell has its own random stream, so a window is the same slice of the whole. Lengths are drawn stratified;
-then they are scaled and rounded so that the cell's totals come out exactly.
+then they are scaled and rounded so that the cell's totals are met exactly.
 """
 
 from collections import deque

@@ -104,12 +104,12 @@ def load_profile(name: str) -> Profile:
 
 @lru_cache(maxsize=32)
 def _profile(path: Path, digest: str) -> Profile:
-    """The profile of a content: its shape is smoothed once."""
+    """The profile of a file's content; the shape is smoothed once per content."""
     settings = read_settings(path, ProfileFile)
     shape = path.parent / settings.shape.file
     profile = Profile(settings, _hourly_load(shape, settings), path, digest)
     if profile.cell_share.min() <= 0:
-        raise UsageError(f"{shape}: falls so steeply that a smooth shape is negative; give every hour some load")
+        raise UsageError(f"{shape}: falls so steeply that its smooth shape is negative; give every hour some load")
     return profile
 
 

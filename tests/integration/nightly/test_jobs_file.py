@@ -31,7 +31,7 @@ from tests.helpers.nights import (
             "",
             "two exports are written to a/x; give each its own path",
         ),
-        ("", "path = 'logs/all.csv'", "is the same for every day; put {date} into it"),
+        ("", "path = 'logs/all.csv'", "is the same for every day; add {date} to it"),
         ("", "path = 'logs/{day}.csv'", "{date} is the only placeholder"),
         ("export = [{ to = 'kedda', path = 'x' }]", "", 'no export format "kedda"; use one of keda'),
         ("scenario = 'deepsek'", "", 'job n: no scenario "deepsek"'),
@@ -48,7 +48,7 @@ def test_jobs_need_names_of_their_own_and_scenarios_that_can_be_planned(tmp_path
     path = write_jobs(tmp_path)
     for override, message in (
         ("policy.name=clairvoyant", "clairvoyant"),
-        ("interval_s=420", "interval_s=420: days of 23 and 25 hours"),
+        ("interval_s=420", "interval_s=420 does not divide an hour, but days of 23 and 25 hours"),
         ("policy.quantil=0.9", "did you mean policy.quantile?"),
     ):
         with pytest.raises(UsageError, match=message.replace("?", r"\?")):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.nightly.ledger import LeaseLost, claim_date
-from planner.nightly.lock import only_one
+from planner.nightly.lock import scheduler_lock
 from tests.conftest import Cli
 from tests.helpers.nights import FIRST, Service, night, write_jobs
 
@@ -19,7 +19,7 @@ def test_a_date_of_another_host_is_taken_over_when_its_lease_has_run_out(service
     held = claim_date(service.store, "n", FIRST, owner=other.owner, lease_s=1800, now=now)
     assert held is not None
     assert service.run(now + timedelta(seconds=1799)) == 1
-    assert service.named("waits")[0]["why"] == "another host has it"
+    assert service.named("waits")[0]["why"] == "another host holds it"
     assert service.run(now + timedelta(seconds=1800)) == 0
     with pytest.raises(LeaseLost, match="another scheduler has taken it over"):
         held.begin_step("plan", now)
@@ -47,10 +47,10 @@ def test_a_plan_is_not_stored_by_who_has_lost_the_lease(service: Service) -> Non
 
 def test_a_second_scheduler_on_a_store_is_refused_in_one_line(tmp_path: Path, cli: Cli) -> None:
     jobs = write_jobs(tmp_path)
-    with only_one(tmp_path / "planner.duckdb"):
+    with scheduler_lock(tmp_path / "planner.duckdb"):
         for command in ("run", "run-due"):
             done = cli("schedule", command, "--jobs", str(jobs))
             assert (done.code, done.err.count("\n")) == (1, 1)
             assert re.search(r"another scheduler \(process \d+\) is working on planner.duckdb; wait for it", done.err)
-    with only_one(tmp_path / "planner.duckdb"):
+    with scheduler_lock(tmp_path / "planner.duckdb"):
         pass

@@ -74,10 +74,10 @@ def test_every_night_is_told_to_an_address_where_that_is_wanted(service: Service
 def test_a_notification_that_fails_is_logged_and_the_night_stays_done(service: Service) -> None:
     service.jobs = load_jobs(write_jobs(service.jobs.folder, head="[notify]\ncommand = ['false']\non = 'all'"))
     assert service.run(night(FIRST)) == 0
-    assert "exit code 1" in service.named("not told")[0]["problem"]
+    assert "exit code 1" in service.named("notification failed")[0]["problem"]
     service.jobs = load_jobs(write_jobs(service.jobs.folder, head="[notify]\nurl = 'http://127.0.0.1:9/'\non = 'all'"))
     assert service.run(night(FIRST + timedelta(days=1))) == 0
-    assert "notify.url http://127.0.0.1:9/" in service.named("not told")[1]["problem"]
+    assert "notify.url http://127.0.0.1:9/" in service.named("notification failed")[1]["problem"]
 
 
 class Answering(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ from planner.nightly.documents import HealthDocument, LedgerRow
 from planner.nightly.due import Scheduler
 from planner.nightly.health import Health
 from planner.nightly.jobs_file import load_jobs
-from planner.nightly.service import NextDue, look, serve
+from planner.nightly.service import NextDue, check_ledger, serve
 from planner.store import Store
 from tests.helpers.nights import (
     FIRST,
@@ -61,8 +61,8 @@ def test_a_store_that_is_held_while_metrics_are_read_is_an_error_of_the_look(
     monkeypatch.setattr(Scheduler, "run_due", lambda _: 0)
     scheduler = service.scheduler()
     health = Health(started_at=night(FIRST), looked_at=night(FIRST))
-    look(scheduler, health)
-    assert service.named("look failed")[0]["message"] == "planner.duckdb: is held"
+    check_ledger(scheduler, health)
+    assert service.named("check failed")[0]["message"] == "planner.duckdb: is held"
     assert (health.errors, health.busy) == (1, False)
 
 

@@ -105,7 +105,7 @@ def _leave(there: list[_Open], count: int, at_s: int, size: int, role: str, timi
             there.pop()
         ready_s = newest.joined_s + timing.start_up_s
         if at_s <= newest.joined_s:
-            continue  # still waiting for nodes: it never came
+            continue  # still waiting for nodes: it never joined
         if at_s <= ready_s:
             drain_s = left_s = ready_s = at_s
         elif timing.ahead:

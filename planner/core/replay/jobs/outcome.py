@@ -1,4 +1,4 @@
-"""Training jobs on the lent nodes: which there are, what became of each, and where every lent GPU-second went. Pure."""
+"""Training jobs on the lent nodes: the jobs, the outcome of each, and where every lent GPU-second went. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.core.demand import Grid
 from planner.core.replay.intervals.lending import LentWindow
-from planner.core.replay.jobs.placement import JobInstance, LentNode, Placed, Segment, lent_nodes, place
+from planner.core.replay.jobs.placement import JobInstance, LentNode, PlacedJobs, Segment, lent_nodes, place
 from planner.errors import UsageError
 from planner.settings.closed import minute_of_day
 from planner.settings.fleet import FleetSettings
@@ -21,7 +21,7 @@ Status = Literal["finished", "unfinished", "not started"]
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """What became of a job. deadline_met: None without a deadline, or where the plan ends before it.
+    """The outcome of a job. deadline_met:  None without a deadline, or where the plan ends before it.
 
     reason: why it is not finished, or "". value_micros: worth of its progress, 1e-6 USD; 0 where a deadline is missed.
     """
@@ -89,15 +89,15 @@ def check_jobs(jobs: JobList, fleet: FleetSettings) -> None:
         elif job.gpus > per_node and job.gpus % per_node:
             below = job.gpus // per_node * per_node
             problems.append(
-                f'job "{job.name}" needs {job.gpus} GPUs, neither a part of a node nor whole nodes of {per_node}; '
-                f"give it {below} or {below + per_node}"
+                f'job "{job.name}" needs {job.gpus} GPUs, neither part of one node nor whole nodes of {per_node}; '
+                f"use {below} or {below + per_node}"
             )
     if problems:
         raise UsageError(f"job list {jobs.name}: {'; '.join(problems)}")
 
 
 def jobs_of(jobs: JobList, training: TrainingSettings, grid: Grid, zone: tzinfo) -> list[JobInstance]:
-    """The jobs that may start within the plan, a daily one as often as its start comes, in order of that."""
+    """The jobs that may start within the plan, a daily one once for each of its starts, in order of start."""
     instances = [
         _job(job, at_s, day, training, grid, zone) for job in jobs.job for day, at_s in _starts(job, grid, zone)
     ]
@@ -116,7 +116,7 @@ def run_jobs(
     """Place jobs on the plan's training windows. known: whether the policy's targets were known ahead."""
     nodes = lent_nodes(windows)
 
-    def placed(some: Sequence[JobInstance]) -> Placed:
+    def placed(some: Sequence[JobInstance]) -> PlacedJobs:
         return place(some, nodes, fleet.gpus_per_node, rule=training.placement, known=known, end_s=grid.length_s)
 
     done = placed(jobs)
@@ -167,7 +167,7 @@ def _outcome(
 def _why_not_started(
     job: JobInstance, nodes: Sequence[LentNode], gpus_per_node: int, *, known: bool, alone: bool
 ) -> str:
-    """alone: whether it would have started with no other job there."""
+    """alone: whether it would have started without the other jobs."""
     if not nodes:
         return "no node is lent"
     if not (job.preemptible or known):

@@ -1,6 +1,6 @@
 """Placement: which training job runs on which lent nodes, and when. Pure.
 
-Jobs wait in an order that is the rule's. Whenever something changes, each in turn takes the first nodes that have
+Jobs wait in the order of the rule. Whenever something changes, each in turn takes the first nodes that have
 room for it; one that finds none lets those behind it pass. A job of less than a node stays on one, and shares it; a
 larger one takes whole nodes. A job that is called back keeps its progress up to its last checkpoint and waits again.
 """
@@ -68,7 +68,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedJobs:
     """Segments in order of their ends, and the GPU-seconds of lent nodes that no job held."""
 
     segments: tuple[Segment, ...]
@@ -100,7 +100,7 @@ def lent_nodes(windows: Sequence[LentWindow]) -> list[LentNode]:
 
 def place(
     jobs: Sequence[JobInstance], nodes: Sequence[LentNode], gpus_per_node: int, *, rule: str, known: bool, end_s: int
-) -> Placed:
+) -> PlacedJobs:
     """Place jobs on lent nodes by one of RULES.
 
     A job has at most gpus_per_node GPUs, or a multiple of them. known: whether it is known how long nodes are lent;
@@ -137,7 +137,7 @@ def place(
                 elif finish_s < end_s:
                     heappush(moments, finish_s)
             waiting = still
-    return Placed(tuple(cluster.segments), cluster.unused_gpu_s)
+    return PlacedJobs(tuple(cluster.segments), cluster.unused_gpu_s)
 
 
 class _Cluster:
@@ -154,12 +154,12 @@ class _Cluster:
         self.unused_gpu_s = 0
 
     def lend(self, node: LentNode) -> None:
-        """A node comes, with all its GPUs free."""
+        """Add a node, with all its GPUs free."""
         insort(self.lent, node, key=lambda other: other.slot)
         self.free[node.slot] = self.gpus_per_node
 
     def advance(self, now_s: int) -> list[int]:
-        """Go on to a moment; jobs finish, then nodes are called back. Returns the jobs that have to wait again."""
+        """Advance to a moment; jobs finish, then nodes are called back. Returns the jobs that have to wait again."""
         self.unused_gpu_s += sum(self.free.values()) * (now_s - self.now_s)
         self.now_s = now_s
         for index in [index for index in self.active if self._finish_s(index) == now_s]:

@@ -21,7 +21,7 @@ def unit_rows(lives: Lives, kind: np.dtype[np.void]) -> Records:
 def fleet_events(lives: Lives, end_us: float) -> Records:
     """What happens to the fleet until the end, in order. A unit that drains as it begins to serve takes no work.
 
-    Nothing happens any more to one that failed.
+    A unit that has failed has no further events.
     """
     every = np.ones(len(lives), np.bool_)
     kinds = [
@@ -37,7 +37,7 @@ def fleet_events(lives: Lives, end_us: float) -> Records:
 
 
 def link_places(pool: Records, first: int, then: int) -> Records:
-    """Link the places of a pool from one on into a free list that goes on elsewhere."""
+    """Link the places of a pool, from a first one on, into a free list that continues elsewhere."""
     pool["following"][first:] = np.arange(first + 1, len(pool) + 1)
     pool["following"][-1] = then
     return pool

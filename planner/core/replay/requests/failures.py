@@ -1,4 +1,4 @@
-"""Nodes that fail: lives of units cut short and begun again, and how many spare units a target takes. Pure.
+"""Nodes that fail: lives of units cut short and restarted, and how many spare units a target takes. Pure.
 
 Nodes fail independently and at a constant rate while they serve or drain; a node takes its whole unit down, and after a
 fixed time the unit serves again. A unit that still loads does not fail.
@@ -122,7 +122,7 @@ def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: f
             f"{name} units {role.availability:.2%}" for name, role in (("prefill", prefill), ("decode", decode))
         )
         raise UsageError(
-            f"{MOST_SPARES} spare units do not attain {target:g}: {up} available; "
+            f"{MOST_SPARES} spare units do not attain {target:g} ({up} available); "
             "lower the target, failures.repair_s or failures.per_node_per_day"
         )
     return best[2], best[3]

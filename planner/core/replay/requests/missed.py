@@ -12,7 +12,7 @@ from planner.units import Ints
 
 @dataclass(frozen=True)
 class Missed:
-    """Requests that count and were neither done nor refused at the end: (hours, classes) of arrival.
+    """Counted requests that were neither done nor refused at the end: (hours, classes) of arrival.
 
     ttft: no first token though the time for it has passed. tpot: in decode for longer than all their tokens may take.
     both: either, or in decode after a first token that was late. What failed units held and was being read again is

@@ -1,4 +1,4 @@
-"""What a replay works with: requests, lives of units, speeds of a unit, and the rules of queues and balancers. Pure.
+"""The inputs of a replay: requests, lives of units, speeds of a unit, and the rules of queues and balancers. Pure.
 
 Times are microseconds from one origin; arrays of one dataclass have one length.
 """
@@ -14,9 +14,9 @@ from planner.settings.replay import BalancerName, QueueMode
 from planner.units import US_PER_HOUR, US_PER_MINUTE, Floats, Ints
 
 BALANCERS: tuple[BalancerName, ...] = get_args(BalancerName)
-"""Names of the balancers; the place of a name is its number in the kernels."""
+"""Names of the balancers; the index of a name is its number in the kernels."""
 QUEUE_MODES: tuple[QueueMode, ...] = get_args(QueueMode)
-"""Names of the queue modes; the place of a name is its number in the kernels."""
+"""Names of the queue modes; the index of a name is its number in the kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Requests:
         return len(self.arrival_us)
 
     def part(self, rows: slice) -> "Requests":
-        """Some of them, one after the other."""
+        """A contiguous part of them."""
         columns = {name: getattr(self, name)[rows] for name in self.COLUMNS}
         if self.block_from is not None and self.block_ids is not None:
             begin, end, _ = rows.indices(len(self))
@@ -137,7 +137,7 @@ class QueueRules:
 
     window_us: of mode window. depth_from, depth_batch: rules of mode depth, ascending from 0. queue_limit: requests
     that may wait at a unit, 0 for no limit. timeout_us: longest wait of a request until its pass starts. retries: how
-    often a rejected request comes again, each time retry_after_us later. block_tokens: of a prefix block; above 0, hits
+    often a rejected request is retried, each time retry_after_us later. block_tokens: of a prefix block; above 0, hits
     are not those of the trace but the leading blocks that the unit served last of all, which forgets none.
     """
 
@@ -156,7 +156,7 @@ class QueueRules:
 
     def __post_init__(self) -> None:
         if self.retries > 0 and self.retry_after_us <= 0:
-            raise UsageError("a request that is retried at once is rejected again; give a waiting time above 0")
+            raise UsageError("a request that is retried at once is rejected again; use a waiting time above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

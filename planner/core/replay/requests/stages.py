@@ -49,7 +49,7 @@ class HandOver:
 
 @dataclass(frozen=True)
 class Lost:
-    """What decode units held when they failed: rows of the decode stage's list of such from `first` on."""
+    """The requests that decode units held when they failed: rows of the decode stage's list from `first` on."""
 
     rows: Records
     first: int
@@ -81,7 +81,7 @@ def hand_overs(
 
 @dataclass(frozen=True)
 class FirstSizes:
-    """How large arrays are at first; they grow as they have to. pool: requests; slots: units; affinities: a power of
+    """Initial sizes of arrays, which grow as needed. pool: requests; slots: units; affinities: a power of
     two, sessions or blocks."""
 
     pool: int = 1 << 16
@@ -246,13 +246,13 @@ class PrefillStage(_Stage):
         return self._counted(out)
 
     def finish(self) -> HandOver:
-        """Everything up to the end."""
+        """Simulate everything up to the end."""
         out = self._output(0)
         prefill_kernels.advance(self._state, self._span.end_us)
         return self._counted(out)
 
     def until(self, before_us: float) -> HandOver:
-        """Everything before a time, after the arrivals before it."""
+        """Simulate everything before a time, after the arrivals before it."""
         out = self._output(0)
         prefill_kernels.advance(self._state, np.nextafter(before_us, -np.inf))
         return self._counted(out)
@@ -297,7 +297,7 @@ class PrefillStage(_Stage):
         return self._get("affinity_rows")
 
     def _output(self, arriving: int) -> Records:
-        """Room for everything that is there and that comes."""
+        """Room for all requests in the stage and those arriving."""
         out = np.empty(self.number_in_system + arriving, layout.HANDED)
         self._state["out"], self._state["out_rows"] = 0, len(out)
         enter(self._state, out=out)
@@ -397,7 +397,7 @@ class DecodeStage(_Stage):
             decode_kernels.take_over(self._state, handed.rows, handed.count)
 
     def fail(self, at_us: float) -> Lost:
-        """Everything up to the next time at which units fail, and what they held."""
+        """Simulate everything up to the next time at which units fail; returns what they held."""
         assert at_us == self.fails_us[self._failed], "units fail one time after the other"
         self._failed += 1
         self._make_slots(at_us)
@@ -410,7 +410,7 @@ class DecodeStage(_Stage):
         return Lost(self._arrays["lost"][first : self._get("lost")], first)
 
     def finish(self) -> None:
-        """Everything up to the end."""
+        """Simulate everything up to the end."""
         assert self._failed == len(self.fails_us), "a unit fails before"
         self._make_slots(self._span.end_us)
         decode_kernels.finish(self._state, self._span.end_us)
@@ -448,7 +448,7 @@ class DecodeStage(_Stage):
         return int(np.count_nonzero(self._span.counts(self.in_system["arrival_us"])))
 
     def _make_room(self, arriving: int) -> None:
-        """Let the pool hold a chunk more than is there."""
+        """Make room in the pool for one chunk more."""
         if self._get("used") + arriving <= self._get("pool_rows"):
             return
         pool = self._arrays["pool"]

@@ -45,9 +45,9 @@ def window_of(
     whole: bool,
     zone: tzinfo = UTC,
 ) -> ReplayWindow:
-    """What to count, and around it the warm-up before and the cool-down after, inside the plan.
+    """The window to count, with the warm-up before it and the cool-down after it, inside the plan.
 
-    Raises UsageError as `counted_window`, and for a window that nothing warms up.
+    Raises UsageError as `counted_window`, and for a window without room for a warm-up.
     """
     grid, warm_up_us = demand.grid, settings.warm_up_s * US_PER_S
     from_us, to_us = counted_window(demand, settings, start, end, whole, zone)
@@ -78,8 +78,8 @@ def counted_window(
     first_us = grid.start_us + settings.warm_up_s * US_PER_S
     if first_us >= grid.end_us:
         raise UsageError(
-            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has no more than "
-            f"{grid.length_s / 60:g} min; take a longer trace"
+            f"a replay warms up for {settings.warm_up_s / 60:g} min before it counts, and the plan has only "
+            f"{grid.length_s / 60:g} min; use a longer trace"
         )
     if start is None and end is None and not whole:
         from_us, to_us = busiest_hour(demand, first_us)

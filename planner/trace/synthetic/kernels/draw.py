@@ -156,7 +156,7 @@ def correlated_normals(first: Floats, second: Floats, correlation: float) -> tup
 def apportion(wish: Floats, least: int, most: Ints, total: int) -> Ints:
     """Integers near the wishes, inside [least, most], that add up to the total; rounding is carried row to row.
 
-    wish: (n,). most: (n,), or (1,) for all. What the limits keep out goes one by one to rows with room.
+    wish: (n,). most: (n,), or (1,) for all. What the limits exclude goes one by one to rows with room.
     A total outside the limits is met as far as they allow: the caller compares.
     """
     count = len(wish)

@@ -95,7 +95,7 @@ def choose(
     role: int,
     last: int,
 ) -> int:
-    """The place of the one for a request among `size` that may be candidates; NIL where none is.
+    """The place of the candidate for a request, among `size` places; NIL where there is none.
 
     Arrays by address: numbers, ascending; loads, padded and inf for those that are not candidates: count in requests;
     first, which least-kv looks at, and second, the two keys. total_: sums over candidates. last: the number chosen

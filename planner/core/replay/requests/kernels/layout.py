@@ -38,7 +38,7 @@ itself. Then inf where it takes no work: requests and streams; missed tokens (pr
 (prefill).
 """
 IN_FLIGHT, FULL, LATE, READ = range(4)
-"""What became of a request in prefill: rejected by a full queue, or after too long a wait; or its prompt was read."""
+"""The outcome of a request in prefill: rejected by a full queue, or after too long a wait; or its prompt was read."""
 E2E, TPOT = range(2)
 """Histograms of decode."""
 
@@ -172,7 +172,7 @@ def ints(address: int, size: int) -> Ints:
 
 @njit
 def padded(size: int) -> int:
-    """Length of a row of loads, filled up with inf, so that loops over it go up in vectors."""
+    """Length of a row of loads, filled up with inf, so that loops over it are whole vectors."""
     return (size + 15) // 16 * 16
 
 

@@ -1,6 +1,6 @@
 """Prefill units, event by event: queues, passes, draining. Compiled; importing this module imports numba.
 
-Requests in prefill lie in a pool, one cache line each, whose free places are linked; queues and passes are linked lists
+Requests in prefill are in a pool, one cache line each, whose free places are linked; queues and passes are linked lists
 through it. What lasts from chunk to chunk is in the stage's state and its arrays (`kernels.layout`).
 """
 
@@ -127,7 +127,7 @@ def arrive(
 
 @njit
 def _sample(state: Record, at: float) -> None:
-    """How uneven the load is over the units that take work."""
+    """Sample the imbalance of load over the units that take work."""
     loads, units, numbers = loads_of(state), units_of(state), numbers_of(state)
     row = carray(at_address(state.samples_at), (state.samples_rows,), PREFILL_SAMPLE)[state.samples]
     state.samples += 1
@@ -264,7 +264,7 @@ def _open(state: Record, number: int) -> None:
 
 @njit
 def _retry(state: Record) -> None:
-    """The next of the rejected that come again is there."""
+    """The next retry arrives."""
     place = state.retry_head
     request = pool_of(state)[place]
     state.retry_head = request.following
@@ -389,7 +389,7 @@ def _fill_pass(state: Record, unit: Record, at: float) -> tuple[int, int, float,
 
 @njit
 def _batch(state: Record, depth: int) -> int:
-    """Requests of a pass at most, when so many wait."""
+    """The most requests of a pass when so many wait."""
     rules = carray(at_address(state.depth_at), (2, state.depth_rows), np.int64)
     rule = 0
     while rule + 1 < state.depth_rows and rules[0, rule + 1] <= depth:
@@ -432,7 +432,7 @@ def _end_pass(state: Record, number: int, at: float) -> None:
     if unit.takes:
         add_load(state, unit.place, count, missed, work_ns)
     if last != NIL:
-        # what is left of long prompts goes on before all others
+        # the rest of long prompts continues before all others
         pool[last].following = before
         if before == NIL:
             unit.tail = last
@@ -471,7 +471,7 @@ def _reject(state: Record, place: int, why: int, at: float) -> None:
         request.tries += 1
         request.tried_us = at + state.retry_after_us
         request.following = NIL
-        # all wait as long, so the list of retries stays in order of time
+        # all wait equally long, so the list of retries stays in order of time
         if state.retry_tail == NIL:
             state.retry_head = place
         else:

@@ -30,7 +30,7 @@ def pool_of(state: Record) -> Records:
 def list_in_system(states: Records, places: Ints) -> int:
     """Write the places of requests in prefill to an array, and give their number.
 
-    They are in queues, in passes, without a unit, or to come again. Those that are read again are among them.
+    They are in queues, in passes, without a unit, or waiting for a retry. Those that are read again are among them.
     """
     state = states[0]
     units = units_of(state)
@@ -54,7 +54,7 @@ def _walk(state: Record, place: int, places: Ints, count: int) -> int:
 
 @njit
 def take_not_begun(state: Record, unit: Record) -> int:
-    """Take all requests out of a unit's queue that it has not begun, and give their list. Those begun stand first."""
+    """Take all requests out of a unit's queue that it has not begun, and give their list. Those begun come first."""
     pool = pool_of(state)
     last, place = NIL, unit.head
     while place != NIL and pool[place].piece >= 0:
