@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """One chart: its Vega-Lite specification, and the table with the same figures.
 
@@ -41,7 +41,7 @@ def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.
     described = drawn.properties(title=title, description=description, background="white").configure(**CONFIG)
     spec = described.to_dict()
     spec["usermeta"] = {"embedOptions": {"renderer": "svg", "actions": False}}
-    return Chart(name, title, description, spec, table)
+    return Chart(name=name, title=title, description=description, spec=spec, table=table)
 
 
 def inline_values(frame: pl.DataFrame) -> alt.InlineData:
