@@ -85,7 +85,7 @@ def test_a_policy_that_cannot_hold_the_allowance_has_no_level(cli: Cli) -> None:
     assert [row["at_equal_shortfall"] for row in told["policies"]] == [None, None]
     assert [row["gap_to_bound"] for row in told["policies"]] == [None, None]
     assert told["bound"]["node_hours"] is None
-    assert "raise it, or fleet.nodes" in told["bound"]["cure"]
+    assert "raise it, or raise fleet.nodes" in told["bound"]["cure"]
     assert "no bound: infeasible" in cli("compare", "--policies", "reactive,fixed", *SETS, *tight).out
 
 

@@ -477,7 +477,7 @@ def refused(cli: Cli, job: str, *overrides: str) -> str:
         ),
         ("gpus = 4\nhours = 1\nusd_per_node_hour = 0.0000001", "is finer than a micro-dollar"),
         ('gpus = 4\nhours = 1\n[[job]]\nname = "a"\ngpus = 1\nhours = 1', 'job "a" is listed more than once'),
-        ("gpus = 4\nhours = ", "is not TOML"),
+        ("gpus = 4\nhours = ", "is not valid TOML"),
     ],
 )
 def test_a_list_that_cannot_be_meant_gives_one_clear_line(cli: Cli, job: str, message: str) -> None:

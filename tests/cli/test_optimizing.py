@@ -83,7 +83,7 @@ def test_a_demand_that_no_schedule_carries_exits_3_and_says_what_is_missing(cli:
     assert done.code == 3
     assert done.json["bound"]["status"] == "infeasible"
     assert done.json["schedule"] is None
-    assert "raise it, or fleet.nodes" in done.err
+    assert "raise it, or raise fleet.nodes" in done.err
     assert len(done.err.splitlines()) == 1
     assert not Path("best.csv").exists()
 

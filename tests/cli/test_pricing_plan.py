@@ -274,7 +274,7 @@ def test_a_mistake_gets_one_line_with_its_cure(planned: Store, cli: Cli, words: 
             '[[windows]]\nwindow = "01:30-03:00"\nprice_ratio = 2\nweekdays = ["sun"]\n',
             "1 and 2 overlap on sun at 01:30; give every minute one price",
         ),
-        ("kind = ", "is not TOML"),
+        ("kind = ", "is not valid TOML"),
     ],
 )
 def test_a_rule_file_that_cannot_be_meant_is_named(cli: Cli, text: str, cure: str) -> None:

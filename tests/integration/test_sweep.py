@@ -212,7 +212,7 @@ def test_which_fields_hold_numbers(path: str, kind: type | None) -> None:
     [
         ({"low": 2, "high": 1}, "give a low below the high"),
         ({"low": 0, "high": 1, "law": "log-uniform"}, "start above 0"),
-        ({"low": 0, "high": 1, "provenance": "I think"}, "say what it is"),
+        ({"low": 0, "high": 1, "provenance": "I think"}, "state its kind"),
     ],
 )
 def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message: str) -> None:

@@ -112,7 +112,7 @@ def test_the_grid_keeps_to_the_ranges_of_the_book() -> None:
 
 
 def test_a_grid_that_mixes_its_forms_is_refused() -> None:
-    with pytest.raises(ValueError, match="one after the other"):
+    with pytest.raises(ValueError, match="put the parameters of each form together"):
         HoltWinters(2, (GRID[0], GRID[-1], GRID[1])).rolling(floats(1, 2, 3), 1)
 
 

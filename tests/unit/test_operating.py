@@ -92,7 +92,7 @@ def test_more_patience_never_gives_a_smaller_batch(one: float, other: float) -> 
 def test_a_batch_stays_inside_the_range_that_was_measured() -> None:
     narrow = replace(EP144, validity=Validity(most_streams=64, least_streams=16))
     assert operating_point(narrow, 4989, 500, SKEWED).limit == "validity"
-    with pytest.raises(UsageError, match="at 16 per GPU a token takes"):
+    with pytest.raises(UsageError, match="at 16 streams per GPU a token takes"):
         operating_point(narrow, 4989, 20, SKEWED)
 
 

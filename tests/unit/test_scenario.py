@@ -139,7 +139,7 @@ def test_a_scenario_cannot_extend_itself(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_file_that_is_no_toml_names_the_place(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("name = \n")
-    with pytest.raises(UsageError, match=r"bad\.toml: is not TOML.*line 1"):
+    with pytest.raises(UsageError, match=r"bad\.toml: is not valid TOML.*line 1"):
         load_scenario(str(tmp_path / "bad.toml"))
 
 

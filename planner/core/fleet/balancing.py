@@ -93,7 +93,7 @@ class BalancerTable:
         """
         own = self._of(balancer)
         if not own:
-            raise UsageError(f'"{balancer}" is not a measured balancer; use one of {",  ".join(self.balancers)}')
+            raise UsageError(f'"{balancer}" is not a measured balancer; use one of {", ".join(self.balancers)}')
         all_ranks, all_streams = sorted({row.ranks for row in own}), sorted({row.streams for row in own})
         _check_inside("ranks", ranks, all_ranks)
         _check_inside("streams per rank", streams, all_streams)
@@ -199,7 +199,7 @@ def _check_inside(what: str, value: float, measured: list[int] | list[float]) ->
 
 def _check_run(balancer: str, ranks: int, streams: float, steps: int, warm_up: int | None, every: int) -> None:
     if balancer not in BALANCERS:
-        raise UsageError(f'"{balancer}" is not a balancer; use one of {",  ".join(BALANCERS)}')
+        raise UsageError(f'"{balancer}" is not a balancer; use one of {", ".join(BALANCERS)}')
     if ranks < 2 or not 0 < streams < np.inf:
         raise UsageError(
             f"a unit needs at least 2 ranks and more than 0 streams on each, not {ranks} ranks and {streams:g} streams"

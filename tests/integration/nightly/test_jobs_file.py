@@ -22,7 +22,7 @@ from tests.helpers.nights import (
     [
         ("at = '25:00'", "", "Cannot overwrite a value"),
         ("atempts = 3", "", "job.0.atempts: is not a known field"),
-        ("first = 2025-13-01", "", "is not TOML"),
+        ("first = 2025-13-01", "", "is not valid TOML"),
         ("keep_trace_days = 3", "", "keep_trace_days is 3 and history_days 28: forecasts need logs that are kept"),
         ("keep_report_days = 1_000_000", "", "keep_report_days: Input should be less than or equal to 36500"),
         ("catch_up_days = 1_000_000", "", "catch_up_days: Input should be less than or equal to 36500"),
