@@ -134,7 +134,11 @@ def test_intervals_that_a_log_half_covers_are_dropped_at_the_ends() -> None:
 
 @pytest.mark.parametrize(
     ("first", "message"),
-    [(5, "between traces a and b 2.00 h of demand are missing"), (1, "traces a and b overlap by 2.00 h"), (2.5, "same marks")],
+    [
+        (5, "between traces a and b 2.00 h of demand are missing"),
+        (1, "traces a and b overlap by 2.00 h"),
+        (2.5, "same marks"),
+    ],
 )
 def test_gaps_and_overlaps_are_refused(first: float, message: str) -> None:
     other = stretch("b", 0, 1, 2, 3)
