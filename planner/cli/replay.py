@@ -161,7 +161,7 @@ def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         (
             "prefill",
             f"{_figure(document.missed_tokens_per_s_per_prefill_node)} missed tok/s per node; in passes "
-            f"{percent(document.prefill_busy)} of the time, all GPUs busy {percent(document.prefill_utilisation)}",
+            f"{percent(document.prefill_busy)} of the time, {percent(document.prefill_utilisation)} of GPU time used",
         ),
         (
             "waiting",
