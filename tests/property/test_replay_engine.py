@@ -38,8 +38,7 @@ from tests.helpers.replay_engine import (
 from tests.helpers.replay_reference import Replay
 from tests.helpers.replay_units import Begun
 
-MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+HUNDRED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def slowed(case: Case, factor: float) -> Case:
@@ -69,15 +68,17 @@ def cuts(draw: st.DrawFn, rows: int) -> list[int]:
     return sorted(draw(st.lists(st.integers(0, rows), max_size=5)))
 
 
-@MANY
-@given(cases(), st.data())
-def test_every_request_fares_as_in_the_reference(case: Case, data: st.DataObject) -> None:
+@pytest.mark.parametrize("quarter", range(4))
+@HUNDRED
+@given(case=cases(), data=st.data())
+def test_every_request_fares_as_in_the_reference(quarter: int, case: Case, data: st.DataObject) -> None:
+    # four times a hundred cases, so that processes share them
     case = slowed(case, data.draw(st.sampled_from((1.0, 2.0**18))))
     ranks = data.draw(st.sampled_from((1, 1, 2, 5)))
     compare(case, data.draw(cuts(len(case[4]))), ranks, data.draw(st.sampled_from(BALANCERS)))
 
 
-@SOME
+@HUNDRED
 @given(cases(stressed=True), st.data())
 def test_failures_retries_and_prefix_blocks_together_fare_as_in_the_reference(case: Case, data: st.DataObject) -> None:
     compare(slowed(case, 2.0**18), data.draw(cuts(len(case[4]))), data.draw(st.sampled_from((1, 2))), "two-key")
@@ -106,7 +107,7 @@ def histogram(span: Span, requests: Requests, seqs: list[int], latency_us: Calla
     return table
 
 
-@SOME
+@HUNDRED
 @given(cases(), st.data())
 def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: Case, data: st.DataObject) -> None:
     case = slowed(case, data.draw(st.sampled_from((2.0**18, 2.0**23))))
@@ -164,7 +165,7 @@ def test_tallies_by_hour_and_class_are_sums_over_the_requests_that_count(case: C
     assert (decode.histograms[TPOT] == histogram(span, requests, several, tpot)).all()
 
 
-@SOME
+@HUNDRED
 @given(cases() | cases(stressed=True), st.data())
 def test_tallies_by_minute_are_what_is_there_times_how_long(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
@@ -206,7 +207,7 @@ def test_tallies_by_minute_are_what_is_there_times_how_long(case: Case, data: st
         np.testing.assert_allclose(tally[name], want, 1e-12, err_msg=name)
 
 
-@SOME
+@HUNDRED
 @given(cases(), st.sampled_from((0.0, 30.0, 1e6)), st.sampled_from((0.0, 5.0, 1e6)))
 def test_who_is_not_done_though_the_time_has_passed_has_missed_the_target(case: Case, ttft: float, tpot: float) -> None:
     decode = replace(case[2], fail_us=np.full(len(case[2]), inf))
@@ -228,7 +229,7 @@ def test_who_is_not_done_though_the_time_has_passed_has_missed_the_target(case: 
         assert (counted == by_hour_and_class(span, requests, seqs, lambda _: 1.0)).all()
 
 
-@SOME
+@HUNDRED
 @given(cases() | cases(stressed=True), st.data())
 def test_how_a_trace_is_cut_into_chunks_changes_nothing(case: Case, data: st.DataObject) -> None:
     case = slowed(case, 2.0**20)
@@ -321,7 +322,7 @@ def test_step_tables_have_one_entry_more_than_streams() -> None:
         DecodeStage(replace(SERVICE, most_streams=7), units(1), QueueRules(), Span(from_us=0.0, to_us=1.0, end_us=1.0))
 
 
-@SOME
+@HUNDRED
 @given(cases() | cases(stressed=True), st.data())
 def test_what_arrives_is_completed_in_flight_or_rejected(case: Case, data: st.DataObject) -> None:
     requests, end_us = case[4], case[5]
