@@ -1,6 +1,6 @@
 """The one way from a scenario to the inputs of a plan: files checked, the trace stored, everything resolved once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -82,14 +82,6 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with store.read() as session:
         return prepare_on(session, scenario, trace, binned(session, trace, scenario.interval_s, scenario.zone))
-
-
-def prepare_variants(store: Store, prepared: Prepared, variants: Mapping[str, Scenario]) -> dict[str, Prepared]:
-    """Prepare other scenarios for the same trace and demand, by name. They were checked. Raises UsageError."""
-    with store.read() as session:
-        return {
-            name: prepare_on(session, scenario, prepared.trace, prepared.demand) for name, scenario in variants.items()
-        }
 
 
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
