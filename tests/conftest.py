@@ -1,9 +1,12 @@
 """Shared fixtures. Tests read like a specification: what a user relies on, one statement each."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores already; read when numpy is imported
+
 import contextlib
 import io
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -52,6 +55,11 @@ class Result:
 Cli = Callable[..., Result]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in an empty folder, with an environment that sets nothing."""
@@ -83,12 +91,12 @@ def hold_against_schema(words: Sequence[str], code: int, out: bytes) -> None:
         return
     command = next(name for name in (" ".join(words[:2]), words[0]) if name in DOCUMENTS)
     if DOCUMENTS[command]:
-        jsonschema.validate(json.loads(out), command_schema(command))
+        validator_of(command).validate(json.loads(out))
 
 
 @cache
-def command_schema(command: str) -> dict[str, Any]:
-    return schema(document_type(command))
+def validator_of(command: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema(document_type(command)))
 
 
 @pytest.fixture

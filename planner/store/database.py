@@ -16,24 +16,16 @@ import pyarrow as pa
 
 from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
 from planner.store import migrate
+from planner.store.attached import CONFIG, SESSION, Attachment
 from planner.store.queries import named_query
 
 T = TypeVar("T")
 
 DEFAULT_FILE = "planner.duckdb"
 WAIT_S = 60.0
-_MEMORY_LIMIT = "1500MB"  # a full-scale trace is streamed; the rest of the promised 3 GB is for Python
 _UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
 """How DuckDB reports a full disk: as an I/O error, or as a transaction that cannot be committed."""
 _INTERRUPTED = "Query interrupted"
-CONFIG = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-    "memory_limit": _MEMORY_LIMIT,
-}
-SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
-"""Settings of every connection. DuckDB's own progress bar would end up in documents on stdout, as in notebooks."""
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -157,17 +149,16 @@ class Store:
             StoreError: the file cannot be opened for another reason.
         """
         self.require()
-        connection = self._open(read_only=True)
-        if migrate.is_behind(connection, self.path):
-            connection.close()
+        with self._open(read_only=True) as connection:
+            behind = migrate.is_behind(connection, self.path)
+            if not behind:
+                with interruptible():
+                    yield Session(connection)
+        if behind:
             with self.write():
                 pass
-            connection = self._open(read_only=True)
-        try:
-            with interruptible():
+            with self._open(read_only=True) as connection, interruptible():
                 yield Session(connection)
-        finally:
-            connection.close()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -184,23 +175,21 @@ class Store:
         """
         if not self.path.exists():
             self._create()
-        connection = self._open(read_only=False)
-        try:
-            migrate.upgrade(connection, self.path)
-            with interruptible():
-                connection.execute("BEGIN")
-                yield Session(connection)
-                connection.execute("COMMIT")
-        except BaseException as error:
-            with suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
-            if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
-                raise StoreError(
-                    f"{self.path}: cannot be written: {failed[1]}; free some space, or name another file with --db"
-                ) from error
-            raise
-        finally:
-            connection.close()
+        with self._open(read_only=False) as connection:
+            try:
+                migrate.upgrade(connection, self.path)
+                with interruptible():
+                    connection.execute("BEGIN")
+                    yield Session(connection)
+                    connection.execute("COMMIT")
+            except BaseException as error:
+                with suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
+                    raise StoreError(
+                        f"{self.path}: cannot be written: {failed[1]}; free some space, or name another file with --db"
+                    ) from error
+                raise
 
     def _create(self) -> None:
         """Create a new store beside its path and link it in, so that no incomplete file ever has its name."""
@@ -209,11 +198,8 @@ class Store:
             raise StoreError(f"{self.path}: there is no folder {folder}; create it, or name another file with --db")
         draft = folder / f".{self.path.name}.new-{secrets.token_hex(4)}"
         try:
-            connection = self._open(read_only=False, path=draft)
-            try:
+            with self._open(read_only=False, path=draft) as connection:
                 migrate.upgrade(connection, draft)
-            finally:
-                connection.close()
             with suppress(FileExistsError):
                 os.link(draft, self.path)
         except OSError as error:
@@ -224,15 +210,14 @@ class Store:
             draft.unlink(missing_ok=True)
             Path(f"{draft}.wal").unlink(missing_ok=True)
 
-    def _open(self, *, read_only: bool, path: Path | None = None) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _open(self, *, read_only: bool, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         target = path or self.path
-
-        def connect() -> duckdb.DuckDBPyConnection:
-            return duckdb.connect(str(target), read_only=read_only, config=dict(CONFIG))
-
-        connection = _waiting(connect, target, self.wait_s)
-        connection.execute(SESSION)
-        return connection
+        opened = _waiting(lambda: Attachment(target, read_only=read_only), target, self.wait_s)
+        try:
+            yield opened.connection
+        finally:
+            opened.close()
 
 
 def open_locked_down(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
@@ -251,7 +236,7 @@ def open_locked_down(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConne
     return connection
 
 
-def _waiting(connect: Callable[[], duckdb.DuckDBPyConnection], path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
     """Connect, backing off while another process holds the file. Raises StoreLocked, StoreUnreadable, StoreError."""
     deadline = time.monotonic() + wait_s
     pause_s = 0.01

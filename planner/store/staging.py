@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.files import shipped
-from planner.store.database import CONFIG, SESSION, interruptible
+from planner.store.attached import CONFIG, SESSION
+from planner.store.database import interruptible
 
 PARSED = {
     "request": (

@@ -22,14 +22,21 @@ from tests.helpers.pages import DOCS, ROOT, as_shown, blocks, pages, store_of, w
 
 PICTURE = ROOT / "tests" / "golden" / "nodes.svg"
 KNOWN = re.compile(r"(planner|mkdir|ls|for|cat|cp) ")
+REDIRECTED = re.compile(r"(.*\S)\s+(2?>>?)\s*([\w.-]+)")
 
 
 def run(command: str, cli: Cli) -> list[str]:
-    """What a command prints: run by a shell with the planner under test, or in this process, if it is planner alone."""
-    if (words := words_of(command)) is not None and words[0] == "planner":
+    """What a command prints: run in this process if it is planner alone, or else by a shell."""
+    plain, redirected, file = found.groups() if (found := REDIRECTED.fullmatch(command)) else (command, "", "")
+    if (words := words_of(plain)) is not None and words[0] == "planner":
         result = cli(*words[1:])
         assert result.code == 0, (command, result.err)
-        return result.out.splitlines()
+        streams = {"": result.out, "2": result.err}
+        if redirected:
+            number, mode = redirected.partition(">")[::2]
+            with Path(file).open("a" if mode else "w") as out:
+                out.write(streams.pop(number))
+        return streams.get("", "").splitlines()
     program = f'planner() {{ {shlex.quote(sys.executable)} -m planner "$@"; }}\n{command}'
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, (command, done.stderr)
@@ -45,7 +52,12 @@ def words_of(command: str) -> list[str] | None:
     return None if needs_shell else words
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+SLOW = {DOCS / "tutorials" / "nightly-service.md": [pytest.mark.slow]}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=SLOW.get(page, []), id=str(page.relative_to(ROOT))) for page in pages()]
+)
 def test_commands_print_what_the_page_shows(
     page: Path, tmp_path: Path, cli: Cli, request: pytest.FixtureRequest
 ) -> None:
