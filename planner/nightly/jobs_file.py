@@ -33,8 +33,11 @@ class LogSettings(Closed):
     start: AwareDatetime | None = None
     """Moment, with offset, that time 0 stands for in logs with relative times; if left out, the start of the local
     day."""
-    time_unit: Literal["s", "ms", "us"] = "s"
-    """Unit of numeric arrivals."""
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Unit of times that are numbers; if left out, s."""
+    time_format: str | None = None
+    """How times are written, in the letters of Python's strptime, for example "%d.%m.%Y %H:%M:%S"; if left out, the
+    usual forms are read."""
     cache: Literal["infinite"] | PositiveCount = "infinite"
     """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
     columns: dict[str, str] = Field(default_factory=dict)

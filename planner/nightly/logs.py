@@ -137,7 +137,9 @@ class JobLogs:
         return ImportOptions(
             timezone=log.timezone or self.scenario.timezone,
             start=log.start or datetime.combine(day, time(), self.scenario.zone),
+            is_started=log.start is not None,
             time_unit=log.time_unit,
+            time_format=log.time_format,
             cache_blocks=None if log.cache == "infinite" else log.cache,
             columns=log.columns,
             strict=log.strict,

@@ -91,12 +91,12 @@ def valid_zone(name: str) -> str:
     Raises:
         ValueError: there is no such time zone.
     """
-    if name not in _zones():
+    if name not in known_zones():
         raise ValueError(f'"{name}" is not an IANA time zone; write one such as UTC or Asia/Shanghai')
     return name
 
 
 @cache
-def _zones() -> frozenset[str]:
-    # looked up in thousands of files
+def known_zones() -> frozenset[str]:
+    """Names of the time zones of the IANA database; they are looked up in thousands of files, once."""
     return frozenset(available_timezones())

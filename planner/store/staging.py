@@ -16,15 +16,16 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
+from planner.store.local_times import ISO_UTC, LocalClock, install
 
 PARSED = {
     "request": (
         "file_index, line, arrival_us, input_tokens, cached_input_tokens, output_tokens, class, session, parent, "
-        "block_ids, sample_weight, block_tokens, reason"
+        "block_ids, sample_weight, block_tokens, second_us, elapsed_us, reason"
     ),
     "window": (
         "file_index, line, start_us, end_us, requests, requests_with_lengths, input_tokens, cached_input_tokens, "
-        "output_tokens, reason"
+        "output_tokens, elapsed_us, reason"
     ),
 }
 """Columns that readers select, of requests and of windows of demand."""
@@ -34,13 +35,13 @@ PARSED = {
 class ReaderParams:
     """The parameters that the queries of readers may use.
 
-    timezone: IANA zone of times without an offset. start_us: moment of time 0. unit_us: microseconds per unit
-    of numeric arrivals.
+    start_us: moment of time 0. is_started: whether the user stated it, so that numbers count from it whatever they are.
+    unit_ns: nanoseconds per unit of numeric arrivals.
     """
 
-    timezone: str
     start_us: int
-    unit_us: int
+    is_started: bool
+    unit_ns: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class RowCounts:
 class RequestCounts(RowCounts):
     """The same for requests, and which optional fields the imported ones have.
 
-    Least and largest values are of the imported rows; None where none of them has one.
+    Least and largest values are of the imported rows; None where none of them has one. repeated: rows whose arrival a
+    local clock shows twice. least_elapsed_us: of arrivals that are numbers.
     """
 
     has_class: bool = False
@@ -71,6 +73,8 @@ class RequestCounts(RowCounts):
     largest_sample_weight: int = 1
     smallest_block_tokens: int | None = None
     block_tokens: int | None = None
+    repeated: int = 0
+    least_elapsed_us: int | None = None
 
 
 C = TypeVar("C", bound=RowCounts)
@@ -86,6 +90,7 @@ class Staging:
         self._packed: list[str] = []
         self._paths: list[Path] = []
         self._lines_parsed = False
+        self._moved = False
         self._show()
 
     def parse(
@@ -192,6 +197,20 @@ class Staging:
         query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
         return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
 
+    def repeated(self) -> pa.Table:
+        """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
+        with self._reading():
+            table: pa.Table = self.connection.sql(_sql("staging/repeated")).to_arrow_table()
+        return table
+
+    def move(self, rows: pa.Table) -> None:
+        """Take the second moment of these rows. rows: file_index, line."""
+        self.connection.register("moved_rows", rows)
+        self.connection.execute("CREATE OR REPLACE TABLE moved AS SELECT * FROM moved_rows")
+        self.connection.unregister("moved_rows")
+        self._moved = True
+        self._show()
+
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""
         with self._reading():
@@ -212,6 +231,8 @@ class Staging:
         """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
         self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
+        if self._moved:
+            self.connection.execute(_sql("staging/moved").replace("parsed_as_read", f"({parts})"))
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
@@ -231,12 +252,16 @@ class Staging:
 
 
 @contextmanager
-def staging(rows: str = "request") -> Iterator[Staging]:
-    """A staging area that spills to a temporary folder and leaves nothing behind. rows: request or window."""
+def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Staging]:
+    """A staging area that spills to a temporary folder and leaves nothing behind.
+
+    rows: request or window. clock: how its files tell time.
+    """
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
         connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
         try:
             connection.execute(SESSION)
+            install(connection, clock)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
             with interruptible():
@@ -273,13 +298,20 @@ def _columns_of_json(keys: Sequence[str]) -> str:
     )
 
 
+def query_text(name: str) -> str:
+    """The query of a reader, as it is shipped."""
+    return _sql(f"readers/{name}")
+
+
 def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters filled in, as a view has none."""
     literals = {param: _literal(value) for param, value in vars(params).items()}
-    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), _sql(f"readers/{name}"))
+    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), query_text(name))
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 

@@ -85,6 +85,8 @@ class ImportAccount(TraceSummary):
     """Trace that the same files with the same options made before; if it has the name asked for, nothing was read."""
     skipped: tuple[str, ...]
     """Names of files in the given folders that are not logs."""
+    notes: tuple[str, ...]
+    """What is to be known of how the log was read."""
 
 
 @dataclass(frozen=True, kw_only=True)

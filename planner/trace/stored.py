@@ -25,6 +25,7 @@ class TraceArguments:
     cell_s: int | None = None
     cache_blocks: int | None = None
     coverage: Coverage | None = None
+    notes: tuple[str, ...] | None = None
 
 
 _ARGUMENTS = TypeAdapter(TraceArguments)

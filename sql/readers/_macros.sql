@@ -3,42 +3,115 @@
 -- Microseconds since the epoch, unchanged; NULL before 1677 and after 2261, which no clock shows.
 CREATE MACRO on_a_clock(micros) AS CASE WHEN micros BETWEEN -9246182400000000 AND 9214646400000000 THEN micros END;
 
--- Microseconds since the epoch of a column: ISO-8601 date and time, with an offset or in the given zone; NULL for
--- anything else. Conversions between zones would cost most of an import: UTC needs none.
-CREATE MACRO arrival_micros
-    (zone VARCHAR, given VARCHAR) AS
-        on_a_clock(
-            CASE
-                WHEN NOT regexp_matches(given, '^\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}') THEN NULL
-                WHEN regexp_matches(given, '\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)\s*$')
-                    THEN epoch_us(TRY_CAST(given AS TIMESTAMPTZ))
-                WHEN zone = 'UTC' THEN epoch_us(TRY_CAST(given AS TIMESTAMP))
-                ELSE epoch_us(timezone(zone, TRY_CAST(given AS TIMESTAMP)))
-            END
-        ),
-    (zone VARCHAR, given TIMESTAMPTZ) AS on_a_clock(CASE WHEN isfinite(given) THEN epoch_us(given) END),
-    (zone VARCHAR, given TIMESTAMP) AS
-        on_a_clock(
-            CASE
-                WHEN NOT isfinite(given) THEN NULL
-                WHEN zone = 'UTC' THEN epoch_us(given)
-                ELSE epoch_us(timezone(zone, given))
-            END
-        ),
-    (zone VARCHAR, given BIGINT) AS NULL::BIGINT,
-    (zone VARCHAR, given DOUBLE) AS NULL::BIGINT;
+-- A text as an ISO time: itself, or what read_time makes of it; NULL where it is not a time as a whole.
+CREATE MACRO iso_time(given) AS
+    CASE
+        WHEN NOT reads_iso() THEN read_time(given)
+        WHEN regexp_full_match(given, '\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?\s*')
+            THEN given
+        WHEN regexp_matches(given, '[^\d\s.eE+-]') THEN read_time(given)
+    END;
 
--- Microseconds of a number of units from 0; NULL for anything else.
-CREATE MACRO micros_of
-    (given VARCHAR, unit_us) AS
-        CASE
-            WHEN TRY_CAST(given AS DOUBLE) * unit_us BETWEEN 0 AND 7e15
-                THEN round(TRY_CAST(given AS DECIMAL(38, 9)) * unit_us)::BIGINT
+-- Whether an ISO time tells its offset.
+CREATE MACRO has_offset(iso) AS regexp_matches(iso, '(Z|[+-]\d{2}(:?\d{2})?)\s*$');
+
+-- Microseconds of an ISO time as it is written, whatever its offset.
+CREATE MACRO written_micros(iso) AS epoch_us(TRY_CAST(iso AS TIMESTAMP));
+
+-- Microseconds since the epoch of a column: a time with an offset, or of the zone of the import (`local_to_utc`, which
+-- is NULL for times that its clock never shows, and the first of two that it shows twice); NULL for anything else.
+CREATE MACRO arrival_micros
+    (given VARCHAR) AS
+        on_a_clock(
+            CASE
+                WHEN has_offset(iso_time(given)) THEN epoch_us(TRY_CAST(iso_time(given) AS TIMESTAMPTZ))
+                ELSE local_to_utc(written_micros(iso_time(given)))
+            END
+        ),
+    (given TIMESTAMPTZ) AS on_a_clock(CASE WHEN isfinite(given) THEN epoch_us(given) END),
+    (given TIMESTAMP) AS on_a_clock(CASE WHEN isfinite(given) THEN local_to_utc(epoch_us(given)) END),
+    (given BIGINT) AS NULL::BIGINT,
+    (given DOUBLE) AS NULL::BIGINT;
+
+-- The second of the two moments at which the clock of the zone shows a time; NULL for all that it shows once.
+CREATE MACRO second_micros
+    (given VARCHAR) AS
+        CASE WHEN shows_twice() AND NOT has_offset(iso_time(given)) THEN local_to_second(written_micros(iso_time(given))) END,
+    (given TIMESTAMP) AS CASE WHEN shows_twice() AND isfinite(given) THEN local_to_second(epoch_us(given)) END,
+    (given TIMESTAMPTZ) AS NULL::BIGINT,
+    (given BIGINT) AS NULL::BIGINT,
+    (given DOUBLE) AS NULL::BIGINT;
+
+-- Why a column of the name is not a time.
+CREATE MACRO time_fault
+    (name, given VARCHAR) AS
+        name || CASE
+            WHEN written_micros(iso_time(given)) IS NOT NULL THEN ' does not exist: the clock was put forward'
+            WHEN TRY_CAST(given AS DOUBLE) IS NOT NULL THEN ' is a number that is not a time in its unit; state the unit with --time-unit'
+            ELSE ' is not a time'
         END,
-    (given BIGINT, unit_us) AS CASE WHEN given BETWEEN 0 AND 7000000000000000 // unit_us THEN given * unit_us END,
-    (given DOUBLE, unit_us) AS CASE WHEN given * unit_us BETWEEN 0 AND 7e15 THEN round(given * unit_us)::BIGINT END,
-    (given TIMESTAMPTZ, unit_us) AS NULL::BIGINT,
-    (given TIMESTAMP, unit_us) AS NULL::BIGINT;
+    (name, given TIMESTAMP) AS name || CASE WHEN isfinite(given) THEN ' does not exist: the clock was put forward' ELSE ' is not a time' END,
+    (name, given TIMESTAMPTZ) AS name || ' is not a time',
+    (name, given BIGINT) AS name || ' is a number that is not a time in its unit; state the unit with --time-unit',
+    (name, given DOUBLE) AS name || ' is a number that is not a time in its unit; state the unit with --time-unit';
+
+-- Microseconds of a number of units of so many nanoseconds from 0; NULL for anything else.
+CREATE MACRO micros_of
+    (given VARCHAR, unit_ns) AS
+        CASE
+            WHEN TRY_CAST(given AS DOUBLE) * unit_ns BETWEEN 0 AND 7e18
+                THEN ((round(TRY_CAST(given AS DECIMAL(38, 9)) * unit_ns)::HUGEINT + 500) // 1000)::BIGINT
+        END,
+    (given BIGINT, unit_ns) AS CASE WHEN given BETWEEN 0 AND 7000000000000000000 // unit_ns THEN (given * unit_ns + 500) // 1000 END,
+    (given DOUBLE, unit_ns) AS CASE WHEN given * unit_ns BETWEEN 0 AND 7e18 THEN round(given * unit_ns / 1000)::BIGINT END,
+    (given TIMESTAMPTZ, unit_ns) AS NULL::BIGINT,
+    (given TIMESTAMP, unit_ns) AS NULL::BIGINT;
+
+-- Whether microseconds since 1970 are of the years 2000 to 2099: no log is older, and none is of the future.
+CREATE MACRO is_plausible(micros) AS micros BETWEEN 946684800000000 AND 4102444799999999;
+
+-- The one of four that is a plausible time; NULL where none is.
+CREATE MACRO plausible_of(one, two, three, four) AS
+    CASE
+        WHEN is_plausible(one) THEN one
+        WHEN is_plausible(two) THEN two
+        WHEN is_plausible(three) THEN three
+        WHEN is_plausible(four) THEN four
+    END;
+
+-- Microseconds since the epoch of a number in the one unit, of s, ms, us and ns, that makes a plausible time of it.
+CREATE MACRO epoch_micros
+    (given VARCHAR) AS
+        plausible_of(
+            micros_of(given, 1000000000),
+            micros_of(given, 1000000),
+            micros_of(given, 1000),
+            micros_of(given, 1)
+        ),
+    (given BIGINT) AS
+        plausible_of(
+            micros_of(given, 1000000000),
+            micros_of(given, 1000000),
+            micros_of(given, 1000),
+            micros_of(given, 1)
+        ),
+    (given DOUBLE) AS
+        plausible_of(
+            micros_of(given, 1000000000),
+            micros_of(given, 1000000),
+            micros_of(given, 1000),
+            micros_of(given, 1)
+        ),
+    (given TIMESTAMPTZ) AS NULL::BIGINT,
+    (given TIMESTAMP) AS NULL::BIGINT;
+
+-- The moment that a number means: microseconds since 1970 where no other start is stated and that is a plausible time, or
+-- else since the start; NULL where it would be more than ten years from it.
+CREATE MACRO number_micros(elapsed_us, start_us, is_started) AS
+    CASE
+        WHEN is_plausible(elapsed_us) AND NOT is_started THEN elapsed_us
+        WHEN elapsed_us <= 315576000000000 THEN start_us + elapsed_us
+    END;
 
 -- A column's whole number of tokens that fits INTEGER; NULL for anything else.
 CREATE MACRO token_count

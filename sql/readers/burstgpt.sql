@@ -3,7 +3,7 @@
 WITH field AS (
     SELECT
         *,
-        $start_us::BIGINT + micros_of("Timestamp", 1000000) AS arrival_us,
+        $start_us::BIGINT + micros_of("Timestamp", 1000000000) AS arrival_us,
         token_count("Request tokens") AS input_tokens,
         token_count("Response tokens") AS output_tokens
     FROM raw
@@ -22,6 +22,8 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    NULL::BIGINT AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

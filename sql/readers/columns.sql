@@ -1,11 +1,15 @@
 -- A log with a column per field, named as planner's own export names them.
--- @param timezone  zone of times without an offset
--- @param start_us  moment that arrival 0 stands for where arrivals are numbers, microseconds since the epoch
--- @param unit_us   microseconds of one unit where arrivals are numbers
+-- Arrivals that are numbers count from 1970 where that makes plausible times of them and no other start is stated.
+-- @param start_us    moment that arrival 0 stands for where arrivals are numbers, microseconds since the epoch
+-- @param is_started  whether the user stated it
+-- @param unit_ns     nanoseconds of one unit where arrivals are numbers
 WITH field AS (
     SELECT
         *,
-        coalesce(arrival_micros($timezone, arrival), $start_us::BIGINT + micros_of(arrival, $unit_us::BIGINT)) AS at_us,
+        arrival_micros(arrival) AS clock_us,
+        CASE WHEN clock_us IS NULL THEN micros_of(arrival, $unit_ns::BIGINT) END AS elapsed_us,
+        number_micros(elapsed_us, $start_us::BIGINT, $is_started) AS number_us,
+        coalesce(clock_us, number_us) AS at_us,
         token_count(input_tokens) AS given_input,
         coalesce(
             token_count(cached_input_tokens), CASE WHEN coalesce(trim(cached_input_tokens::VARCHAR), '') = '' THEN 0 END
@@ -30,10 +34,14 @@ SELECT
     blocks AS block_ids,
     token_count(sample_weight) AS sample_weight,
     block_size AS block_tokens,
+    second_micros(arrival) AS second_us,
+    elapsed_us,
     coalesce(
         fault,
         CASE
-            WHEN at_us IS NULL THEN 'arrival is not a time'
+            WHEN elapsed_us IS NOT NULL AND number_us IS NULL AND $is_started
+                THEN 'arrival is a number of more than ten years from --start; leave --start out, or state the unit with --time-unit'
+            WHEN at_us IS NULL THEN time_fault('arrival', arrival)
             WHEN given_input IS NULL THEN 'input_tokens is not a whole number from 0 to 2147483647'
             WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
             WHEN given_cached IS NULL THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'

@@ -8,7 +8,7 @@ WITH parsed AS (
 given AS (
     SELECT
         *,
-        micros_of(entry ->> '$.start_time', 1000000) AS since_us,
+        micros_of(entry ->> '$.start_time', 1000000000) AS since_us,
         coalesce(
             entry ->> '$.info.response_metrics.server_usage.prompt_tokens',
             entry ->> '$.info.request_metrics.text.input_tokens',
@@ -47,6 +47,8 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    NULL::BIGINT AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

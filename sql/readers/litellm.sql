@@ -1,9 +1,8 @@
 -- LiteLLM's table LiteLLM_SpendLogs: one row per call through the proxy. Cached tokens are inside its metadata.
--- @param timezone  zone of times without an offset
 WITH parsed AS (
     SELECT
         *,
-        arrival_micros($timezone, "startTime") AS arrival_us,
+        arrival_micros("startTime") AS arrival_us,
         token_count(prompt_tokens) AS input_tokens,
         token_count(completion_tokens) AS output_tokens,
         CASE WHEN json_valid(metadata::VARCHAR) THEN metadata::VARCHAR::JSON END AS more
@@ -36,10 +35,12 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    second_micros("startTime") AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE
-            WHEN arrival_us IS NULL THEN 'startTime is not a time'
+            WHEN arrival_us IS NULL THEN time_fault('startTime', "startTime")
             WHEN lower(trim(status::VARCHAR)) = 'failure' THEN 'failed: status is failure'
             WHEN lower(trim(cache_hit::VARCHAR)) = 'true' THEN 'answered by the proxy: cache_hit is true'
             WHEN input_tokens IS NULL THEN 'prompt_tokens is not a whole number from 0 to 2147483647'

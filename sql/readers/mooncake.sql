@@ -28,6 +28,8 @@ SELECT
     block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    NULL::BIGINT AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

@@ -49,6 +49,7 @@ SELECT
     input_tokens,
     cached_input_tokens,
     output_tokens,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

@@ -1,5 +1,4 @@
 -- OpenTelemetry spans of model calls: OTLP JSON (many spans per line) or one span per line, attributes as list or object.
--- @param timezone  zone of times without an offset
 WITH alias (field, place, attribute) AS (
     -- names of the conventions of OpenTelemetry, new before old, then those of other instrumentations
     VALUES
@@ -131,7 +130,7 @@ timed AS (
         *,
         coalesce(
             CASE WHEN TRY_CAST(started_ns AS BIGINT) BETWEEN 0 AND 7000000000000000000 THEN TRY_CAST(started_ns AS BIGINT) // 1000 END,
-            arrival_micros($timezone, started)
+            arrival_micros(started)
         ) AS arrival_us
     FROM field
 )
@@ -149,6 +148,8 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    second_micros(started) AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

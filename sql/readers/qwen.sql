@@ -7,7 +7,7 @@ WITH parsed AS (
 field AS (
     SELECT
         *,
-        $start_us::BIGINT + micros_of(entry ->> 'timestamp', 1000000) AS arrival_us,
+        $start_us::BIGINT + micros_of(entry ->> 'timestamp', 1000000000) AS arrival_us,
         token_count(entry ->> 'input_length') AS input_tokens,
         token_count(entry ->> 'output_length') AS output_tokens,
         TRY_CAST(entry ->> 'chat_id' AS BIGINT) AS chat,
@@ -30,6 +30,8 @@ SELECT
     block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
+    NULL::BIGINT AS second_us,
+    NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE

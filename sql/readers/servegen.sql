@@ -35,5 +35,6 @@ SELECT
     CASE WHEN mean_in IS NULL THEN 0 WHEN reason IS NULL THEN round(requests_there) * mean_in END AS input_tokens,
     0::DOUBLE AS cached_input_tokens,
     CASE WHEN mean_in IS NULL THEN 0 WHEN reason IS NULL THEN round(requests_there) * mean_out END AS output_tokens,
+    NULL::BIGINT AS elapsed_us,
     reason
 FROM checked

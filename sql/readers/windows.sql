@@ -1,12 +1,13 @@
 -- Demand per window with a column per field: the form to which the data of any monitoring system can be converted.
--- @param timezone  zone of times without an offset
--- @param start_us  moment that time 0 stands for where times are numbers, microseconds since the epoch
--- @param unit_us   microseconds of one unit where times are numbers
+-- Times that are numbers count from 1970 where that makes plausible times of them and no other start is stated.
+-- @param start_us    moment that time 0 stands for where times are numbers, microseconds since the epoch
+-- @param is_started  whether the user stated it
+-- @param unit_ns     nanoseconds of one unit where times are numbers
 WITH field AS (
     SELECT
         *,
-        coalesce(arrival_micros($timezone, window_start), $start_us::BIGINT + micros_of(window_start, $unit_us::BIGINT)) AS start_us,
-        coalesce(arrival_micros($timezone, window_end), $start_us::BIGINT + micros_of(window_end, $unit_us::BIGINT)) AS end_us,
+        coalesce(arrival_micros(window_start), number_micros(micros_of(window_start, $unit_ns::BIGINT), $start_us::BIGINT, $is_started)) AS start_us,
+        coalesce(arrival_micros(window_end), number_micros(micros_of(window_end, $unit_ns::BIGINT), $start_us::BIGINT, $is_started)) AS end_us,
         whole_number(requests::VARCHAR) AS count_there,
         whole_number(input_tokens::VARCHAR) AS input_there,
         whole_number(coalesce(nullif(trim(cached_input_tokens::VARCHAR), ''), '0')) AS cached_there,
@@ -24,11 +25,14 @@ SELECT
     input_there AS input_tokens,
     cached_there AS cached_input_tokens,
     output_there AS output_tokens,
+    CASE WHEN arrival_micros(window_start) IS NULL THEN micros_of(window_start, $unit_ns::BIGINT) END AS elapsed_us,
     coalesce(
         fault,
         CASE
-            WHEN start_us IS NULL THEN 'window_start is not a time'
-            WHEN end_us IS NULL THEN 'window_end is not a time'
+            WHEN start_us IS NULL THEN time_fault('window_start', window_start)
+            WHEN second_micros(window_start) IS NOT NULL THEN 'window_start is shown twice by the clock of its zone; give it with an offset'
+            WHEN end_us IS NULL THEN time_fault('window_end', window_end)
+            WHEN second_micros(window_end) IS NOT NULL THEN 'window_end is shown twice by the clock of its zone; give it with an offset'
             WHEN end_us <= start_us THEN 'window_end is not after window_start'
             WHEN count_there IS NULL THEN 'requests is not a whole number from 0'
             WHEN input_there IS NULL THEN 'input_tokens is not a whole number from 0'

@@ -1,4 +1,5 @@
--- The output of a reader for the lines of a file; reason says why a line is refused.
+-- The output of a reader for the lines of a file; reason says why a line is refused. second_us: the other moment at which
+-- a local clock shows the arrival, where it shows it twice. elapsed_us: of an arrival that is a number, from its 0.
 CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,
@@ -12,5 +13,7 @@ CREATE TABLE parsed_lines (
     block_ids BIGINT[],
     sample_weight BIGINT,
     block_tokens BIGINT,
+    second_us BIGINT,
+    elapsed_us BIGINT,
     reason VARCHAR
 );

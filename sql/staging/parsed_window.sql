@@ -1,4 +1,5 @@
 -- The output of a reader for windows of demand; reason says why one is refused. Tokens may be expected values.
+-- elapsed_us: of a start that is a number, from its 0.
 CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,
@@ -9,5 +10,6 @@ CREATE TABLE parsed_lines (
     input_tokens DOUBLE,
     cached_input_tokens DOUBLE,
     output_tokens DOUBLE,
+    elapsed_us BIGINT,
     reason VARCHAR
 );

@@ -6,5 +6,6 @@ SELECT
     TRY_CAST(cached_input_tokens AS INTEGER) AS cached_input_tokens,
     TRY_CAST(output_tokens AS INTEGER) AS output_tokens,
     reason IS NOT NULL AS refused,
-    class IS NOT NULL OR session IS NOT NULL OR block_ids IS NOT NULL OR sample_weight IS NOT NULL AS more
+    class IS NOT NULL OR session IS NOT NULL OR block_ids IS NOT NULL OR sample_weight IS NOT NULL OR second_us IS NOT NULL AS more,
+    elapsed_us
 FROM parsed

@@ -12,5 +12,7 @@ SELECT
         bool_and(session IS NULL OR TRY_CAST(session AS BIGINT) IS NOT NULL) FILTER (WHERE reason IS NULL), false
     ) AS numbered_sessions,
     min(block_tokens) FILTER (WHERE reason IS NULL) AS smallest_block_tokens,
-    max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens
+    max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens,
+    count(second_us) FILTER (WHERE reason IS NULL) AS repeated,
+    min(elapsed_us) FILTER (WHERE reason IS NULL) AS least_elapsed_us
 FROM parsed;

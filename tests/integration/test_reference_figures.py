@@ -180,7 +180,7 @@ def test_servegen(shared_traces: Path, where: str, entry: str, field: str) -> No
         for index, client in enumerate(clients):
             batches = list(servegen.batches(client))
             rates += [float(text) * 600 for batch in batches for text in batch.column("rate").to_pylist()]
-            stage.parse("servegen", index, batches, ReaderParams(timezone="UTC", start_us=0, unit_us=1))
+            stage.parse("servegen", index, batches, ReaderParams(start_us=0, is_started=False, unit_ns=1000))
         rows = stage.windows()
     count = pl.col("requests").sum()
     hourly = per(rows, 3600, count)

@@ -6,12 +6,15 @@ import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, print_line, warn
-from planner.cli.trace.options import check_zone, counter_span, moment_in
+from planner.cli.trace.options import check_time_format, check_zone, counter_span, moment_in
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
     from planner.trace.documents import Coverage, ImportAccount
     from planner.trace.imports.job import ImportOptions
+
+
+_EPOCH = "1970-01-01T00:00:00+00:00"
 
 
 def import_logs(
@@ -25,9 +28,14 @@ def import_logs(
     ] = "auto",
     timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
     start: Annotated[
-        str, typer.Option("--start", help="Moment of time 0, for logs with relative times.")
-    ] = "1970-01-01T00:00:00+00:00",
-    time_unit: Annotated[str, typer.Option("--time-unit", help="Unit of numeric arrivals: s, ms or us.")] = "s",
+        str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
+    ] = None,
     cache: Annotated[
         str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")
     ] = "infinite",
@@ -57,8 +65,9 @@ def import_logs(
     from planner.trace.imports.importer import import_trace
 
     read = _options(timezone, start, time_unit, cache, columns or [])
+    check_time_format(time_format)
     span = counter_span(begin, end, timezone, step, selector)
-    options = replace(read, strict=strict, draw=draw, seed=seed, span=span)
+    options = replace(read, time_format=time_format, strict=strict, draw=draw, seed=seed, span=span)
     account = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )
@@ -74,13 +83,15 @@ def import_logs(
         _print_account(account)
 
 
-def _options(timezone: str, start: str, time_unit: str, cache: str, columns: list[str]) -> "ImportOptions":
+def _options(
+    timezone: str, start: str | None, time_unit: str | None, cache: str, columns: list[str]
+) -> "ImportOptions":
     """How to read logs, from the command line. Raises UsageError."""
     from planner.errors import UsageError
-    from planner.trace.imports.job import UNITS_US, ImportOptions
+    from planner.trace.imports.job import UNITS_NS, ImportOptions
 
-    if time_unit not in UNITS_US:
-        raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_US)}')
+    if time_unit is not None and time_unit not in UNITS_NS:
+        raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_NS)}')
     if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
         raise UsageError(f'--cache "{cache}": give a number of blocks, 1 or more, or infinite')
     pairs = [column.partition("=") for column in columns]
@@ -89,7 +100,8 @@ def _options(timezone: str, start: str, time_unit: str, cache: str, columns: lis
     check_zone(timezone)
     return ImportOptions(
         timezone=timezone,
-        start=moment_in(start, timezone, "--start"),
+        start=moment_in(start or _EPOCH, timezone, "--start"),
+        is_started=start is not None,
         time_unit=time_unit,
         cache_blocks=None if cache == "infinite" else int(cache),
         columns={field: column for field, _, column in pairs},
@@ -103,6 +115,8 @@ def _print_account(account: "ImportAccount") -> None:
         _print_coverage(account, account.coverage)
     for reason, count in account.rejects.items():
         print_line(f"  refused {count:,}: {reason}")
+    for note in account.notes:
+        print_line(f"  note: {note}")
     print_summary(account)
 
 

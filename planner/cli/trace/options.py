@@ -35,6 +35,25 @@ def check_zone(name: str) -> None:
         raise UsageError(f"--timezone {error}") from error
 
 
+def check_time_format(time_format: str | None) -> None:
+    """Raises UsageError where a text is not a format of times that reads back what it writes."""
+    from planner.errors import UsageError
+
+    if time_format is None:
+        return
+    at = datetime(2025, 12, 31, 23, 58, 59)
+    try:
+        again = datetime.strptime(at.strftime(time_format), time_format)
+        is_complete = (again.year, again.month, again.day, again.hour) == (at.year, at.month, at.day, at.hour)
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise UsageError(
+            f'--time-format "{time_format}" does not tell year, month, day and hour; '
+            'write one such as "%d.%m.%Y %H:%M:%S"'
+        )
+
+
 def counter_span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "CounterSpan | None":
     """What to query a server for; None where no option asks for it. Raises UsageError."""
     from planner.errors import UsageError

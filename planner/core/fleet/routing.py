@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.documents import Document
 from planner.errors import UsageError
-from planner.units import Floats, Ints
-
-Bools = NDArray[np.bool_]
+from planner.units import Bools, Floats, Ints
 
 TOLERANCE = 1e-9
 """Shares, and nodes as a part of the nodes in use, that count as zero. Assumed: far above rounding errors."""

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from planner.errors import UsageError
 from planner.store import Store
-from planner.store.staging import Staging, staging
+from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
 from planner.trace.imports import prometheus, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
-from planner.trace.imports.job import ImportJob, ImportOptions, digest_of, earlier_import, params_of
+from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
 from planner.trace.imports.parse import parse
-from planner.units import US_PER_S
 
 
 def import_trace(
@@ -46,6 +45,7 @@ def import_trace(
     logs = sources.expand(paths)
     reader = formats.reader_of(format_name, logs.paths, options.columns)
     formats.check_mapping(reader, options.columns)
+    formats.check_unit(reader, options.time_unit)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
@@ -83,7 +83,7 @@ def _import_counters(
     )
 
     def read(stage: Staging) -> ImportAccount:
-        epoch = replace(params_of(options), start_us=0, unit_us=US_PER_S)
+        epoch = ReaderParams(start_us=0, is_started=False, unit_ns=UNITS_NS["s"])
         stage.parse(reader.query, 0, [counted.batch], epoch)
         return window_import.store(stage, job)
 
@@ -95,6 +95,6 @@ def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAcc
     before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
-    with staging("window" if job.reader.demand else "request") as stage:
+    with staging("window" if job.reader.demand else "request", clock_of(job.options)) as stage:
         account = read(stage)
     return replace(account, known_as=before.trace if before else None)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow as pa
 from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
+from planner.store.local_times import LocalClock
 from planner.store.staging import ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored
@@ -20,23 +21,27 @@ from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, RejectedRows
 from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
+from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, to_us
 
-IMPORTER = 2
+IMPORTER = 3
 """Version of reading: raised whenever the same files and options would give different rows."""
+_THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
 """Memory for the requests of an import, bytes: with DuckDB's share it stays under 2 GB."""
 BATCH_ROWS = 2 * 122_880
 """Whole row groups of DuckDB, which it writes as they come instead of at the end."""
-UNITS_US = {"s": US_PER_S, "ms": 1_000, "us": 1}
+UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """How to read logs.
 
-    start: moment that time 0 stands for, where times are relative. time_unit: of numeric arrivals, s, ms or us.
+    start: moment that time 0 stands for, where times are relative. is_started: whether the user stated it, so that
+    numbers count from it even where they are plausible times since 1970.
+    time_unit: of times that are numbers, s, ms, us or ns, None for s. time_format: how times are written, in the letters of strptime, None for the usual forms.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
     draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
@@ -45,13 +50,20 @@ class ImportOptions:
 
     timezone: str
     start: datetime
-    time_unit: str = "s"
+    is_started: bool = False
+    time_unit: str | None = None
+    time_format: str | None = None
     cache_blocks: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
     draw: int | None = None
     seed: int = 1
     span: CounterSpan | None = None
+
+    @property
+    def unit(self) -> str:
+        """The unit of times that are numbers."""
+        return self.time_unit or "s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +72,9 @@ class ReadingArguments(Document):
 
     timezone: str
     start: str
+    is_started: Maybe[bool] = None
     time_unit: str
+    time_format: Maybe[str] = None
     cache_blocks: int | None
     columns: dict[str, str]
     draw: int | None
@@ -74,6 +88,8 @@ class ImportArguments(ReadingArguments):
 
     files: tuple[str, ...]
     coverage: Maybe[Coverage] = None
+    notes: Maybe[tuple[str, ...]] = None
+    """What the user was told of how the log was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +123,43 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
         )
 
 
+def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
+    """Check times that are numbers.
+
+    least_elapsed_us: the least of them, None where there are none. Raises TraceError where they are times since 1970 in
+    another unit.
+    """
+    options = job.options
+    if least_elapsed_us is None or _is_plausible(least_elapsed_us):
+        return
+    number_ns = least_elapsed_us * 1000
+    for unit, unit_ns in UNITS_NS.items():
+        since_1970_us = number_ns * unit_ns // UNITS_NS[options.unit] // 1000
+        if unit != options.unit and _is_plausible(since_1970_us):
+            at = datetime.fromtimestamp(since_1970_us / US_PER_S, UTC)
+            raise TraceError(
+                f"{job.names[0]}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
+                f" begin on {at:%Y-%m-%d}; give --time-unit {unit}"
+            )
+
+
+def start_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> list[str]:
+    """What the user is to know of the start that relative times count from.
+
+    first_us: the first time, microseconds since 1970. least_elapsed_us: of times that are numbers, None without any.
+    """
+    if not job.options.is_started and first_us < _THIS_CENTURY_US and not to_us(job.options.start):
+        return ["times count from a start that is not known: the trace begins in 1970; state it with --start"]
+    if job.options.is_started and job.reader.takes_any_time and least_elapsed_us is None:
+        return ["--start has no effect: the log has no times that are numbers"]
+    return []
+
+
+def _is_plausible(since_1970_us: int) -> bool:
+    """Whether a number is a time of this century, which is what logs have."""
+    return _THIS_CENTURY_US <= since_1970_us < _NEXT_CENTURY_US
+
+
 @contextmanager
 def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
     """Refused rows with the names of their files."""
@@ -120,20 +173,32 @@ def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refu
 
 def params_of(options: ImportOptions) -> ReaderParams:
     """The parameters of readers' queries."""
-    return ReaderParams(timezone=options.timezone, start_us=to_us(options.start), unit_us=UNITS_US[options.time_unit])
+    return ReaderParams(
+        start_us=to_us(options.start), is_started=options.is_started, unit_ns=UNITS_NS[options.unit]
+    )
 
 
-def settings_of(job: ImportJob, coverage: Coverage | None = None) -> str:
+def clock_of(options: ImportOptions) -> LocalClock:
+    """How the logs tell time."""
+    return LocalClock(options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None)
+
+
+def settings_of(job: ImportJob, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
     """The arguments that made a trace, as JSON for the store."""
     files = tuple(Path(name).name for name in job.names)
-    return json.dumps(to_json(ImportArguments(**vars(_reading(job.options)), files=files, coverage=coverage)))
+    arguments = ImportArguments(
+        **vars(_reading(job.options)), files=files, coverage=coverage, notes=tuple(notes) or None
+    )
+    return json.dumps(to_json(arguments))
 
 
 def _reading(options: ImportOptions) -> ReadingArguments:
     return ReadingArguments(
         timezone=options.timezone,
         start=str(options.start),
-        time_unit=options.time_unit,
+        is_started=options.is_started or None,
+        time_unit=options.unit,
+        time_format=options.time_format,
         cache_blocks=options.cache_blocks,
         columns=dict(options.columns),
         draw=options.draw,

@@ -4,12 +4,13 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
+from planner.store.staging import query_text
 from planner.trace.imports import containers
 from planner.trace.imports.prometheus import CounterSpan, has_counter
 from planner.trace.imports.sources import head_of
@@ -41,6 +42,11 @@ class Reader:
     block_tokens: int | None = None
     demand: bool = False
     metrics: Mapping[str, str] | None = None
+
+    @cached_property
+    def takes_any_time(self) -> bool:
+        """Whether its times may be numbers, in a unit that the file does not tell."""
+        return "$unit_ns" in query_text(self.query)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -177,6 +183,14 @@ def _check_signature(path: Path, reader: Reader, head: bytes) -> None:
         raise TraceError(
             f"{path}: is not {reader.name}: its beginning has no {', '.join(missing)}; "
             "check the file, or give another --format"
+        )
+
+
+def check_unit(reader: Reader, time_unit: str | None) -> None:
+    """Raises UsageError where --time-unit is stated for a format whose times have a unit of their own."""
+    if time_unit and not reader.takes_any_time:
+        raise UsageError(
+            f"--time-unit {time_unit}: the times of format {reader.name} have a unit of their own; leave it out"
         )
 
 

@@ -13,8 +13,18 @@ from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
 from planner.trace import stored
 from planner.trace.describe import account_for
 from planner.trace.documents import ImportAccount
-from planner.trace.imports.job import BATCH_ROWS, SPOOL_BYTES, ImportJob, check_rows, rejects_of, settings_of
+from planner.trace.imports.job import (
+    BATCH_ROWS,
+    SPOOL_BYTES,
+    ImportJob,
+    check_numbers,
+    check_rows,
+    rejects_of,
+    settings_of,
+    start_notes,
+)
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
+from planner.trace.imports.repeated_hours import tell_apart
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
 
@@ -29,16 +39,18 @@ _MOST_CLASSES = 32_767
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
-    with _requests_of(stage, job) as (counts, requests, blocks):
+    notes: list[str] = []
+    with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
+        notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
         refused = counts.rows_rejected > 0
         with rejects_of(stage, job, job.names, any_refused=refused) as rejects:
             draft = Draft(
                 name=job.name,
                 origin="import",
                 format=job.reader.name,
-                settings=settings_of(job),
+                settings=settings_of(job, notes=notes),
                 settings_digest=job.digest,
                 timezone=job.options.timezone,
                 sample_weight=counts.sample_weight,
@@ -74,8 +86,8 @@ def _check_counts(counts: RequestCounts, stage: Staging, job: ImportJob) -> None
 
 
 @contextmanager
-def _requests_of(stage: Staging, job: ImportJob) -> Iterator[tuple[RequestCounts, Spool, Spool]]:
-    """Counts, and requests with their blocks in arrival order.
+def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[tuple[RequestCounts, Spool, Spool]]:
+    """Counts, and requests with their blocks in arrival order; notes gets what the user is to know.
 
     Plain requests that come in order are taken in one pass; for all others everything is counted first, then sorted.
     """
@@ -85,10 +97,14 @@ def _requests_of(stage: Staging, job: ImportJob) -> Iterator[tuple[RequestCounts
         plain = _spool_plain(stage, requests)
         if plain is not None:
             check_rows(plain, stage, job, job.names)
+            check_numbers(plain.least_elapsed_us, job)
             yield plain, requests, blocks
             return
     counts = stage.request_counts()
     _check_counts(counts, stage, job)
+    check_numbers(counts.least_elapsed_us, job)
+    if counts.repeated:
+        notes += _told_apart(stage, job)
     if counts.has_class:
         _classes(stage, job)
     schema = _request_schema(counts)
@@ -101,7 +117,7 @@ def _requests_of(stage: Staging, job: ImportJob) -> Iterator[tuple[RequestCounts
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
-    rows_read = 0
+    rows_read, least_us = 0, None
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
             return None
@@ -113,7 +129,24 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
             if plain is None:
                 return None
             requests.write(plain)
-    return RequestCounts(rows_read=rows_read, rows_imported=requests.rows)
+            if batch.column("elapsed_us").null_count < batch.num_rows:
+                batch_us = pc.min(batch.column("elapsed_us")).as_py()
+                least_us = batch_us if least_us is None else min(least_us, batch_us)
+    return RequestCounts(rows_read=rows_read, rows_imported=requests.rows, least_elapsed_us=least_us)
+
+
+def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
+    """Give the rows of a repeated hour to its first or its second time; what the user is to know of it."""
+    rows = stage.repeated()
+    split = tell_apart(rows.column("arrival_us").to_numpy(), rows.column("second_us").to_numpy())
+    stage.move(rows.select(["file_index", "line"]).filter(pa.array(split.is_second)))
+    clock = f"the clock of {job.options.timezone} was put back"
+    if not split.undecided:
+        return [f"{clock}: {len(rows):,} requests of the repeated hour are told apart by their order"]
+    return [
+        f"{clock}: the order of {split.undecided:,} requests of the repeated hour does not tell which time they "
+        "are of; every other one is taken to be of the second; give times with an offset to have them right"
+    ]
 
 
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:

@@ -13,7 +13,16 @@ from planner.trace import stored, windows
 from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
-from planner.trace.imports.job import SPOOL_BYTES, ImportJob, check_rows, params_of, rejects_of, settings_of
+from planner.trace.imports.job import (
+    SPOOL_BYTES,
+    ImportJob,
+    check_numbers,
+    check_rows,
+    params_of,
+    rejects_of,
+    settings_of,
+    start_notes,
+)
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
@@ -26,7 +35,7 @@ class _Parsed:
     """Windows that were parsed.
 
     names: of what was parsed, in order. draw: batches of `schema` with one request for every `weight` of them.
-    classes: of the drawn requests.
+    classes: of the drawn requests. notes: what the user is to know.
     """
 
     names: Sequence[str]
@@ -35,16 +44,27 @@ class _Parsed:
     schema: pa.Schema
     draw: Callable[[int], Iterator[pa.RecordBatch]]
     classes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store parsed windows as a trace. Raises TraceError."""
-    demand = windows.windows_of(_rows(stage, job, job.names), job.names[0])
+    rows = _rows(stage, job, job.names)
+    least_us: int | None = rows["elapsed_us"].min()  # type: ignore[assignment]
+    check_numbers(least_us, job)
+    demand = windows.windows_of(rows, job.names[0])
 
     def draw(weight: int) -> Iterator[pa.RecordBatch]:
         return windows.draw_evenly(demand, weight, job.options.seed)
 
-    parsed = _Parsed(names=job.names, windows=demand, coverage=_coverage(demand), schema=windows.EVEN_SCHEMA, draw=draw)
+    parsed = _Parsed(
+        names=job.names,
+        windows=demand,
+        coverage=_coverage(demand),
+        schema=windows.EVEN_SCHEMA,
+        draw=draw,
+        notes=start_notes(int(demand.start_us[0]), least_us, job),
+    )
     return _store(stage, job, parsed)
 
 
@@ -100,7 +120,7 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
             name=job.name,
             origin="windows",
             format=job.reader.name,
-            settings=settings_of(job, parsed.coverage),
+            settings=settings_of(job, parsed.coverage, parsed.notes),
             settings_digest=job.digest,
             timezone=job.options.timezone,
             sample_weight=weight or 1,
