@@ -142,7 +142,11 @@ class LockedDown:
                 config={**CONFIG, "enable_external_access": "false", "temp_directory": ""},
             )
             _locked_down[self._path] += 1
-        self.connection.execute(f"{SESSION}; SET lock_configuration = true")
+        try:
+            self.connection.execute(f"{SESSION}; SET lock_configuration = true")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,7 @@ import pytest
 
 from planner.errors import PlannerError, StoreError
 from planner.store.adhoc import query
-from planner.store.database import Store
+from planner.store.database import Store, locked_down
 
 SPILLING = "SELECT count(*) FROM (SELECT range AS i, hash(range) AS h FROM range(3000000) ORDER BY h) WHERE h > 0"
 
@@ -82,6 +82,14 @@ def test_a_query_of_a_user_does_not_take_the_lock_from_a_reader(tmp_path: Path) 
         assert not _others_may_write(store)
     assert query(store, "SELECT 1 AS one").to_dicts() == [{"one": 1}]
     assert _others_may_write(store)
+
+
+def test_a_query_that_cannot_begin_leaves_the_store_free(tmp_path: Path) -> None:
+    store = _made(tmp_path / "a.duckdb")
+    with locked_down(store.path), pytest.raises(StoreError), locked_down(store.path):
+        pass  # settings of the instance are locked, also for a second connection
+    with store.write():
+        pass
 
 
 def test_a_damaged_file_leaves_the_next_store_usable(tmp_path: Path) -> None:
