@@ -88,8 +88,8 @@ def install(connection: duckdb.DuckDBPyConnection, clock: LocalClock) -> None:
     )
     connection.execute(f"CREATE MACRO reads_iso() AS {str(clock.reads_iso).lower()}")
     first, second = _pieces(clock.timezone)
-    connection.execute(f"CREATE MACRO local_to_utc(shown) AS {_searched(first)}")
-    connection.execute(f"CREATE MACRO local_to_second(shown) AS {_searched(second)}")
+    connection.execute(f"CREATE MACRO local_to_utc(time) AS {_looked_up(first)}")
+    connection.execute(f"CREATE MACRO local_to_second(time) AS {_looked_up(second)}")
     twice = any(offset is not None for _, offset in second)
     connection.execute(f"CREATE MACRO shows_twice() AS {str(twice).lower()}")
 
@@ -113,6 +113,13 @@ def _pieces(timezone: str) -> tuple[list[Piece], list[Piece]]:
             first.append((left, change.after_s))
             second += [(entered, change.after_s), (left, None)]
     return first, second
+
+
+def _looked_up(pieces: Sequence[Piece]) -> str:
+    """A time by its piece. A macro puts its argument wherever it is named, some 500 times here: a lambda names it once."""
+    if len(pieces) == 1:
+        return _searched(pieces).replace("shown", "time")
+    return f"list_transform([time], lambda shown: {_searched(pieces)})[1]"
 
 
 def _searched(pieces: Sequence[Piece]) -> str:

@@ -173,9 +173,7 @@ def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refu
 
 def params_of(options: ImportOptions) -> ReaderParams:
     """The parameters of readers' queries."""
-    return ReaderParams(
-        start_us=to_us(options.start), is_started=options.is_started, unit_ns=UNITS_NS[options.unit]
-    )
+    return ReaderParams(start_us=to_us(options.start), is_started=options.is_started, unit_ns=UNITS_NS[options.unit])
 
 
 def clock_of(options: ImportOptions) -> LocalClock:

@@ -1,0 +1,161 @@
+"""Logs in local time: hours that the clock shows twice or never, numbers in any unit, formats of one's own."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pytest
+
+from planner.store import Store
+from planner.store.local_times import LocalClock, changes, install
+from tests.conftest import Cli
+from tests.helpers.imports import requests_of, write
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Asia/Kathmandu",
+    "Asia/Shanghai",
+)
+
+
+@pytest.fixture
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    yield connection
+    connection.close()
+
+
+def micros(at: datetime) -> int:
+    return (at.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_what_a_clock_shows_is_the_moment_that_zoneinfo_says(zone: str, database: duckdb.DuckDBPyConnection) -> None:
+    """Around every change of the clock and in quiet times; twice-shown times have two moments, unshown ones none."""
+    install(database, LocalClock(zone, lambda text: text))
+    around = [datetime(2026, 7, 1), datetime(1999, 12, 31, 23, 59, 59)]
+    for change in changes(zone):
+        shown = datetime(1970, 1, 1) + timedelta(seconds=change.at_s + change.before_s)
+        around += [shown + timedelta(minutes=minutes) for minutes in (-61, -60, -31, -30, -1, 0, 1, 29, 30, 59, 60, 61)]
+    database.execute("CREATE TABLE shown (micros BIGINT)")
+    database.executemany("INSERT INTO shown VALUES (?)", [[micros(at)] for at in around])
+    rows = database.execute("SELECT local_to_utc(micros), local_to_second(micros) FROM shown").fetchall()
+    for at, (first, second) in zip(around, rows, strict=True):
+        moments = sorted({at.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1)})
+        real = [moment for moment in moments if moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == at]
+        expected = [micros(moment.replace(tzinfo=None)) for moment in real]
+        assert [value for value in (first, second) if value is not None] == expected, at
+
+
+def csv(times: list[str]) -> str:
+    return "arrival,input_tokens,output_tokens\n" + "".join(f"{at},{n},1\n" for n, at in enumerate(times, 1))
+
+
+def imported(cli: Cli, times: list[str], *words: str) -> object:
+    write(Path("l.csv"), csv(times))
+    return cli("trace", "import", "l.csv", "--name", "t", "--json", *words).json
+
+
+BERLIN = ("--timezone", "Europe/Berlin")
+FOLD = [
+    "2026-10-25 01:30",
+    "2026-10-25 02:10",
+    "2026-10-25 02:50",
+    "2026-10-25 02:10",
+    "2026-10-25 02:50",
+    "2026-10-25 03:10",
+]
+
+
+def hours(store: Store) -> dict[int, int]:
+    """Input tokens, which number the rows -> UTC hour."""
+    return {row[1]: datetime.fromtimestamp(row[0] / 1e6, UTC).hour for row in requests_of(store)}
+
+
+def test_the_order_tells_the_two_times_of_a_repeated_hour_apart(cli: Cli, store: Store) -> None:
+    told = imported(cli, FOLD, *BERLIN)
+    assert hours(store) == {1: 23, 2: 0, 3: 0, 4: 1, 5: 1, 6: 2}
+    assert told["notes"] == [  # type: ignore[index]
+        "the clock of Europe/Berlin was put back: 4 requests of the repeated hour are told apart by their order"
+    ]
+
+
+def test_a_repeated_hour_out_of_order_is_divided_and_that_is_said(cli: Cli, store: Store) -> None:
+    told = imported(cli, [FOLD[0], *FOLD[1:5:2], *FOLD[2:5:2], FOLD[5]], *BERLIN)
+    assert sorted(hours(store).values()) == [0, 0, 1, 1, 2, 23]
+    assert "4 requests of the repeated hour" in told["notes"][0]  # type: ignore[index]
+    assert "give times with an offset" in told["notes"][0]  # type: ignore[index]
+
+
+def test_times_that_do_not_exist_are_refused_by_row(cli: Cli) -> None:
+    told = imported(cli, ["2026-03-29 01:30", "2026-03-29 02:30", "2026-03-29 03:30"], *BERLIN)
+    assert told["rejects"] == {"arrival does not exist: the clock was put forward": 1}  # type: ignore[index]
+
+
+def test_times_with_an_offset_have_no_repeated_hour(cli: Cli, store: Store) -> None:
+    told = imported(cli, [f"{at}:00+02:00" for at in FOLD], *BERLIN)
+    assert told["notes"] == []  # type: ignore[index]
+    assert set(hours(store).values()) == {23, 0, 1}
+
+
+def test_windows_of_a_repeated_hour_need_an_offset(cli: Cli) -> None:
+    write(
+        Path("w.csv"),
+        "window_start,window_end,requests,input_tokens,output_tokens\n"
+        "2026-10-25 01:00,2026-10-25 01:30,1,1,1\n2026-10-25 02:00,2026-10-25 02:30,1,1,1\n",
+    )
+    told = cli("trace", "import", "w.csv", "--name", "w", "--json", *BERLIN).json
+    assert told["rejects"] == {"window_start is shown twice by the clock of its zone; give it with an offset": 1}
+
+
+MOMENT_S = 1_793_610_004
+
+
+@pytest.mark.parametrize(("unit", "per_s"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+def test_numbers_since_1970_are_read_in_the_unit_that_is_stated_and_no_other(
+    unit: str, per_s: int, cli: Cli, store: Store
+) -> None:
+    imported(cli, [str(MOMENT_S * per_s)], "--time-unit", unit)
+    assert requests_of(store)[0][0] == MOMENT_S * 10**6
+    for other in {"s", "ms", "us", "ns"} - {unit}:
+        result = cli("trace", "import", "l.csv", "--name", "u", "--time-unit", other)
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert "--time-unit" in result.err
+
+
+def test_numbers_since_1970_are_not_counted_from_a_start(cli: Cli) -> None:
+    write(Path("l.csv"), csv([str(MOMENT_S)]))
+    result = cli("trace", "import", "l.csv", "--name", "t", "--start", "2026-11-02")
+    assert result.code == 1
+    assert "leave --start out" in result.err
+
+
+def test_a_start_that_is_not_known_is_said(cli: Cli) -> None:
+    told = imported(cli, ["0.5", "7"])
+    assert "the trace begins in 1970; state it with --start" in told["notes"][0]  # type: ignore[index]
+    told = imported(cli, ["0.5", "8"], "--start", "2026-11-02", "--name", "u")
+    assert told["notes"] == []  # type: ignore[index]
+    assert told["first_arrival"] == "2026-11-02T00:00:00.500000+00:00"  # type: ignore[index]
+
+
+def test_options_without_effect_are_refused_or_said(cli: Cli) -> None:
+    told = imported(cli, ["2026-11-02 09:00"], "--start", "2026-11-02")
+    assert told["notes"] == ["--start has no effect: the log has no times that are numbers"]  # type: ignore[index]
+    write(Path("a.csv"), "TIMESTAMP,ContextTokens,GeneratedTokens\n2026-11-02 09:00:00,1,1\n")
+    result = cli("trace", "import", "a.csv", "--name", "a", "--time-unit", "ms")
+    assert (result.code, "leave it out" in result.err) == (2, True)
+
+
+def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
+    told = imported(cli, ["02.11.2026 09:00:04", "2026-11-02 09:00:05"], "--time-format", "%d.%m.%Y %H:%M:%S")
+    assert told["rejects"] == {"arrival is not a time": 1}  # type: ignore[index]
+    assert requests_of(store)[0][0] == MOMENT_S * 10**6
+    result = cli("trace", "import", "l.csv", "--name", "u", "--time-format", "%H:%M")
+    assert (result.code, "does not tell year, month, day and hour" in result.err) == (2, True)
