@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import hardware
 from planner.claims import judge_claim
-from planner.core.demand import Grid
-from planner.core.fleet.deployment import Deployment
+from planner.core.demand import Demand, Grid
+from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy import Policy, Seen, Sight
+from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
 from planner.planning.foresight import unseen_intervals
+from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
@@ -98,6 +100,33 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if beyond:
         notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
     return notes
+
+
+def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> list[str]:
+    """The fleet that would carry the demand, where the plan does not."""
+    if not plan.shortfall_tokens.any():
+        return []
+    deployment, owned = Deployment(scenario.fleet), scenario.fleet.nodes
+    units = deployment.enough(*demand.busiest, demand.grid.interval_s)
+    needed, full = deployment.nodes(units), deployment.full
+    head = (
+        f"{needed} nodes would carry the busiest interval at full use, as {units.prefill} prefill and {units.decode} "
+        f"decode units; the fleet has {owned}"
+    )
+    if units.prefill > full.prefill or units.decode > full.decode:
+        return [f"{head}: {_growth(scenario.fleet, units, needed)}"]
+    if (plan.steady_shortfall_input_tokens + plan.steady_shortfall_output_tokens).any():
+        return [f"{head}, so that it is enough: the policy holds fewer in intervals that are short"]
+    return [f"{head}, so that it is enough: tokens are short only while units start or drain"]
+
+
+def _growth(fleet: FleetSettings, units: Units, nodes: int) -> str:
+    """How to set a fleet that has these units as base units and whole steps."""
+    sets = [f"fleet.nodes={nodes}"] if nodes > fleet.nodes else []
+    for role in ROLES:
+        if not getattr(fleet.step, role) and getattr(units, role) > getattr(fleet.base, role):
+            sets.append(f"fleet.base.{role}={getattr(units, role)}")
+    return f"set {' and '.join(sets)} to carry it"
 
 
 def job_notes(jobs: JobList | None, plan: JobsPlan | None) -> list[str]:
