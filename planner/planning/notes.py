@@ -1,23 +1,22 @@
 """What the reader of a plan should know, one line each."""
 
-from collections.abc import Sequence
-
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import hardware
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
-from planner.core.policy import Policy, Seen, Sight
+from planner.core.policy import Policy, Sight
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
-from planner.planning.foresight import unseen_intervals
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR
+
+FIRST_NOTE = "nothing is observed before the first interval: it is decided as if the interval before had had its demand"
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -52,19 +51,23 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
     )
 
 
-def sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
-    """What the policy bases its decisions on."""
+def sight_notes(scenario: Scenario, policy: Policy, unforeseen: int) -> list[str]:
+    """What the policy bases its decisions on. unforeseen: intervals before the first of which it sees a forecast."""
+    source = scenario.policy.demand_source
     if policy.sight == Sight.OBSERVED:
-        return ["the policy sees the demand of the previous interval, whatever policy.demand_source says"]
-    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
+        return ["the policy sees the demand of the previous interval, whatever policy.demand_source says", FIRST_NOTE]
+    if policy.sight == Sight.SOURCE and source == "previous":
+        return [FIRST_NOTE]
+    if policy.sight == Sight.SOURCE and source == "trace":
         return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
-    if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
+    if policy.sight != Sight.SOURCE or source != "forecast":
         return []
     settings = scenario.forecast
     return [
         f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
         f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is forecast for "
-        f"the first {unseen_intervals(coming)} intervals"
+        f"the first {unforeseen} intervals, which are decided by the demand of the interval before each",
+        FIRST_NOTE,
     ]
 
 

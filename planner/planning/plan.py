@@ -38,7 +38,7 @@ def plan(prepared: Prepared) -> PlanOutcome:
             *shortfall_notes(scenario, prepared.demand, intervals),
             *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
             *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),
-            *(() if expected else sight_notes(scenario, policy, decided.coming)),
+            *(() if expected else sight_notes(scenario, policy, decided.unforeseen)),
             *job_notes(prepared.jobs, jobs),
             *prepared.notes,
         ),
