@@ -35,6 +35,7 @@ def plan(prepared: Prepared) -> PlanOutcome:
         costs=costs_of(scenario, intervals, prices.gpu.usd_per_gpu_hour),
         revenue=revenue_of(scenario.economics, prices, prepared.demand),
         notes=(
+            *prepared.caution,
             *shortfall_notes(scenario, prepared.demand, intervals),
             *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
             *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),

@@ -12,6 +12,7 @@ from planner.files import version
 from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes
+from planner.planning.observed import observed_notes
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import EconomicsSettings, Scenario
 from planner.settings.sheets import GpuRate, PriceSheet
@@ -48,6 +49,7 @@ class Prepared:
         timetable: Entries of the timetable that the policy follows.
         timetable_notes: What the reader should know of it.
         limits: What units do within the latency targets, for the policy slo; None for others.
+        caution: What is said first: on what else the capacities were observed.
         notes: What the reader should know of the demand.
         expected: Whether the demand is a forecast, and the policy sees that.
     """
@@ -60,6 +62,7 @@ class Prepared:
     timetable: Sequence[Entry] = ()
     timetable_notes: tuple[str, ...] = ()
     limits: LatencyLimits | None = None
+    caution: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expected: bool = False
 
@@ -87,9 +90,10 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
     notes = sampling_notes(session, trace, demand.grid)
+    caution = observed_notes(session, scenario, trace)
     scenario = with_modelled_capacity(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, notes=notes)
+    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, notes=notes)
 
 
 def prepare_ahead(
@@ -98,9 +102,10 @@ def prepare_ahead(
     """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
     require(scenario)
     with store.read() as session:
+        caution = observed_notes(session, scenario, trace)
         scenario = with_modelled_capacity(session, scenario, trace)
         limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, forecast), limits=limits, notes=notes, expected=True)
+    return replace(resolve(scenario, trace, forecast), limits=limits, caution=caution, notes=notes, expected=True)
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

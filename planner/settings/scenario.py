@@ -25,6 +25,7 @@ from planner.settings.economics import SloSettings as SloSettings
 from planner.settings.export import ExportSettings as ExportSettings
 from planner.settings.fleet import EngineSettings as EngineSettings
 from planner.settings.fleet import FleetSettings as FleetSettings
+from planner.settings.fleet import ObservedSettings as ObservedSettings
 from planner.settings.fleet import Overlap as Overlap
 from planner.settings.fleet import UnitCounts as UnitCounts
 from planner.settings.fleet import UnitSettings as UnitSettings
