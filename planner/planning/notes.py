@@ -2,6 +2,7 @@
 
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import hardware
+from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid
 from planner.core.fleet.deployment import Deployment, Units
@@ -18,6 +19,9 @@ from planner.units import S_PER_HOUR
 
 FIRST_NOTE = "nothing is observed before the first interval: it is decided as if the interval before had had its demand"
 
+SAMPLED = "the trace is a sample: "
+"""How the note on a sampled trace begins."""
+
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     """What a sample leaves uncertain about the demand of an interval, and how many requests have unknown lengths."""
@@ -32,7 +36,7 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
 def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     if trace.sample_weight == 1:
         return ()
-    head = f"the trace is a sample: each stored row stands for {trace.sample_weight} requests; "
+    head = f"{SAMPLED}each stored row stands for {trace.sample_weight} requests; "
     cell_s = trace.arguments.cell_s
     if cell_s and grid.interval_s % cell_s == 0:
         return (head + "tokens per interval are exact, as they are drawn to the profile's totals",)
@@ -97,12 +101,20 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
-        if rates.lower() != served.lower():
-            notes.append(f"nodes of {served} are priced at the GPU rates of {rates}: set economics.gpu_rates")
+        if rates.lower() != served.lower() and not _chosen(scenario, "economics.gpu_rates"):
+            notes.append(
+                f"nodes of {served} are priced at the GPU rates of {rates}, as in the built-in scenario: name your "
+                "sheet in economics.gpu_rates"
+            )
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
     return notes
+
+
+def _chosen(scenario: Scenario, path: str) -> bool:
+    """Whether a field was set, and is not left as in the built-in scenario."""
+    return scenario.provenance.get(path) != load_scenario().scenario.provenance.get(path)
 
 
 def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> list[str]:

@@ -1,6 +1,6 @@
 """What observed capacities were observed on, and what differs in a plan that uses them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.catalogue.read import hardware, model
@@ -45,8 +45,8 @@ def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tu
     fleet = scenario.fleet
     if fleet.capacity != "observed":
         return ()
-    roles = [role for role in _ROLES if _is_observed(fleet, role)]
-    differing = list(_differences(fleet, _Asked.of(trace), roles)) if roles else []
+    roles = _observed_roles(fleet)
+    differing = differences(scenario, trace, roles)
     if not differing:
         return tuple(_without_effect(scenario))
     seen = fleet.observed
@@ -59,13 +59,22 @@ def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tu
     )
 
 
+def differences(scenario: Scenario, trace: TraceInfo, roles: Sequence[str] = tuple(_ROLES)) -> list[str]:
+    """What differs in a plan from what the capacities of roles in fleet.observed were observed on, in words."""
+    return list(_differences(scenario.fleet, _Asked.of(trace), roles)) if roles else []
+
+
+def _observed_roles(fleet: FleetSettings) -> list[str]:
+    return [role for role in _ROLES if _is_observed(fleet, role)]
+
+
 def _is_observed(fleet: FleetSettings, role: str) -> bool:
     """Whether a role has the capacity that fleet.observed is about."""
     rate: float = getattr(fleet, role).tokens_per_s_per_node
     return bool(rate == getattr(fleet.observed, f"{role}_tokens_per_s_per_node"))
 
 
-def _differences(fleet: FleetSettings, asked: _Asked, roles: list[str]) -> Iterator[str]:
+def _differences(fleet: FleetSettings, asked: _Asked, roles: Sequence[str]) -> Iterator[str]:
     """What differs from what the capacities of the roles were observed on, in words."""
     engine, seen = fleet.engine, fleet.observed
     served, node = model(engine.model).name, hardware(engine.hardware).name

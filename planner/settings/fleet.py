@@ -103,6 +103,10 @@ class ObservedSettings(Closed):
     """Mean input tokens of a request, cache hits included."""
     output_tokens: PositiveFloat
     """Mean output tokens of a request."""
+    least_tokens_per_s_per_stream: PositiveFloat | None = None
+    """The least tokens a second that a stream got on average; left out: unknown, and replays do not compare with it."""
+    most_tokens_per_s_per_stream: PositiveFloat | None = None
+    """The most tokens a second that a stream got on average."""
 
 
 class FleetSettings(Closed):

@@ -109,3 +109,29 @@ def test_a_comparison_and_a_bound_say_it_too(planned: Store, cli: Cli) -> None:
     compared = cli("compare", "--policies", "fixed", "--no-level", *quick).json
     assert compared["notes"][0].startswith(SEEN)
     assert compared["policies"][0]["notes"][0].startswith(SEEN)
+
+
+RATES = """name = "h100-ours"
+description = "our price"
+[reserved]
+usd_per_gpu_hour = 2.1
+kind = "published"
+source = "our contract"
+"""
+
+
+def test_gpu_rates_are_said_to_be_others_only_as_long_as_none_are_named(planned: Store, cli: Cli) -> None:
+    modelled = ("fleet.capacity=modelled", "fleet.engine.hardware=h100")
+    left = "nodes of H100 are priced at the GPU rates of h800, as in the built-in scenario: name your sheet in "
+    assert f"{left}economics.gpu_rates" in notes(cli, *modelled)
+    Path("ours.toml").write_text(RATES)
+    for sets in (("economics.gpu_rates=ours.toml", "economics.gpu_rate=reserved"), ("economics.gpu_rates=h800",)):
+        assert not any("are priced at the GPU rates" in note for note in notes(cli, *modelled, *sets))
+
+
+def test_the_fitted_level_of_prefill_is_reproduced_only_where_it_was_fitted(planned: Store, cli: Cli) -> None:
+    head = "prefill: 0.683 of the balanced rate, fitted to observations of deepseek-r1 on H800"
+    assert f"{head}; its level is reproduced, not predicted" in notes(cli, "fleet.capacity=modelled")
+    assert f"{head}, and assumed to hold here too" in notes(
+        cli, "fleet.capacity=modelled", "fleet.engine.hardware=h100"
+    )
