@@ -4,7 +4,7 @@ from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import hardware
 from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
-from planner.core.demand import Demand, Grid
+from planner.core.demand import Demand, Grid, grid_over
 from planner.core.fleet.deployment import Deployment, Units
 from planner.core.policy import Policy, Sight
 from planner.core.replay.intervals.lifetimes import ROLES
@@ -15,7 +15,7 @@ from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_HOUR
+from planner.units import S_PER_HOUR, from_us
 
 FIRST_NOTE = "nothing is observed before the first interval: it is decided as if the interval before had had its demand"
 
@@ -31,6 +31,25 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
     return (*unknown, *_sample_notes(session, trace, grid))
+
+
+def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
+    """Which hours without rows are planned as hours without demand."""
+    window = scenario.trace
+    if trace.window_is_named or window.start_at is not None or window.end_at is not None:
+        return ()
+    own = grid_over(trace.window_start_us, trace.window_end_us, grid.interval_s, scenario.zone)
+    parts = []
+    if grid.start_us < own.start_us:
+        parts.append(f"before {from_us(own.start_us, scenario.zone):%Y-%m-%d %H:%M}")
+    if grid.end_us > own.end_us:
+        parts.append(f"from {from_us(own.end_us, scenario.zone):%Y-%m-%d %H:%M} on")
+    if not parts:
+        return ()
+    return (
+        f"the trace has nothing {' and '.join(parts)}, which is planned as silence, so that local days are whole; if "
+        "the log began late or ended early, import it with --from and --to",
+    )
 
 
 def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:

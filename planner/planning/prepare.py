@@ -11,7 +11,7 @@ from planner.core.policy import Entry
 from planner.files import version
 from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
-from planner.planning.notes import sampling_notes
+from planner.planning.notes import sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import EconomicsSettings, Scenario
@@ -89,7 +89,7 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
-    notes = sampling_notes(session, trace, demand.grid)
+    notes = (*silence_notes(scenario, trace, demand.grid), *sampling_notes(session, trace, demand.grid))
     caution = observed_notes(session, scenario, trace)
     scenario = with_modelled_capacity(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
