@@ -1,7 +1,7 @@
 """What the reader of a plan should know, one line each."""
 
 from planner.capacity.engines import notes as engine_notes
-from planner.catalogue.read import hardware
+from planner.catalogue.read import built_in, hardware
 from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid, grid_over
@@ -120,7 +120,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
-        if rates.lower() != served.lower() and not _chosen(scenario, "economics.gpu_rates"):
+        # a sheet of the user's may be for any hardware, and one that was named was meant
+        if built_in("gpu_rates", rates) not in (None, served.lower()) and not _chosen(scenario, "economics.gpu_rates"):
             notes.append(
                 f"nodes of {served} are priced at the GPU rates of {rates}, as in the built-in scenario: name your "
                 "sheet in economics.gpu_rates"

@@ -7,7 +7,8 @@ from planner.catalogue.read import hardware, model
 from planner.core.policy import policies_in
 from planner.errors import PlannerError
 from planner.planning.capacity import modelled_capacity
-from planner.settings.scenario import FleetSettings, Scenario
+from planner.settings.fleet import FleetSettings
+from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.trace.stored import TraceInfo
 

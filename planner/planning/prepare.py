@@ -14,7 +14,8 @@ from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
 from planner.planning.timetable import read_timetable
-from planner.settings.scenario import EconomicsSettings, Scenario
+from planner.settings.economics import EconomicsSettings
+from planner.settings.scenario import Scenario
 from planner.settings.sheets import GpuRate, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.store import Session, Store
@@ -90,10 +91,7 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
     notes = (*silence_notes(scenario, trace, demand.grid), *sampling_notes(session, trace, demand.grid))
-    caution = observed_notes(session, scenario, trace)
-    scenario = with_modelled_capacity(session, scenario, trace)
-    limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, notes=notes)
+    return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
 
 
 def prepare_ahead(
@@ -102,10 +100,15 @@ def prepare_ahead(
     """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
     require(scenario)
     with store.read() as session:
-        caution = observed_notes(session, scenario, trace)
-        scenario = with_modelled_capacity(session, scenario, trace)
-        limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, forecast), limits=limits, caution=caution, notes=notes, expected=True)
+        return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
+
+
+def _resolve_modelled(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+    """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
+    caution = observed_notes(session, scenario, trace)
+    scenario = with_modelled_capacity(session, scenario, trace)
+    limits = policy_limits(session, scenario, trace)
+    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution)
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

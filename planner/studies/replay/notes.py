@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from planner.catalogue.read import DEFAULT_SCENARIO
 from planner.planning.observed import differences
-from planner.settings.scenario import Scenario, SloSettings
+from planner.settings.economics import SloSettings
+from planner.settings.scenario import Scenario
 from planner.studies.replay.document import LatencySummary, ReplayHour
 from planner.trace.stored import TraceInfo
 
