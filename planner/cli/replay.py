@@ -93,6 +93,8 @@ def _print(document: "ReplayDocument") -> None:
     lines = (*_request_lines(document), *_service_lines(document), *_unit_lines(document))
     for label, text in lines:
         print_line(f"  {label:<22}{text}")
+    for note in document.notes:
+        print_line(f"  note: {note}")
     _print_hours(document.hours)
     if len(document.classes) > 1:
         _print_classes(document.classes)
@@ -138,7 +140,9 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ("E2E", _latency(document.e2e_ms)),
         (
             "within target",
-            f"TTFT {percent(slo.ttft_attainment)}, TPOT {percent(slo.tpot_attainment)}, "
+            f"TTFT {percent(slo.ttft_attainment)} within {document.ttft_target_ms:,.0f} ms, "
+            f"TPOT {percent(slo.tpot_attainment)} within {document.tpot_target_ms:g} ms "
+            f"(median {_figure(document.tpot_ms.p50, 1)} ms), "
             f"both {percent(slo.both_attainment)}; {document.goodput_requests_per_s:,.1f} requests/s within both",
         ),
         (

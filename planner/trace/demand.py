@@ -2,7 +2,7 @@
 
 from datetime import tzinfo
 
-from planner.core.demand import Demand, from_bins, grid_over
+from planner.core.demand import Demand, Grid, from_bins, grid_over, whole_days
 from planner.errors import TraceError
 from planner.store import Session
 from planner.trace.stored import TraceInfo
@@ -16,6 +16,7 @@ MOST_INTERVALS = 200_000
 def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) -> Demand:
     """The demand of a trace's rows, sample weight applied, or of its windows, over the time that the trace covers.
 
+    Days of an imported trace that lack only a silent beginning or end are whole, unless its import named the time.
     Raises TraceError for a trace that spans more than MOST_INTERVALS.
     """
     grid = grid_over(trace.window_start_us, trace.window_end_us, interval_s, zone)
@@ -25,6 +26,12 @@ def binned(session: Session, trace: TraceInfo, interval_s: int, zone: tzinfo) ->
             f"{grid.count:,} intervals of {interval_s} s, and at most {MOST_INTERVALS:,} are possible; "
             "check the log for stray dates, or use longer intervals"
         )
+    demand = _on(session, trace, grid)
+    return demand if trace.window_is_named else whole_days(demand, zone)
+
+
+def _on(session: Session, trace: TraceInfo, grid: Grid) -> Demand:
+    """The demand in the intervals of a grid."""
     if trace.windowed:
         return demand_of(session.frame("demand_windows", trace_id=trace.trace_id), grid)
     bins = session.frame(

@@ -146,7 +146,7 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(COST_NOTE,),
+        notes=(*bound.caution, COST_NOTE),
     )
 
 

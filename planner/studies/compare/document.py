@@ -139,7 +139,11 @@ def describe_comparison(
         ),
         bound=_describe_bound(comparison),
         seconds=sum(candidate.seconds for candidate in comparison.candidates),
-        notes=(*explain_forecast(comparison), *(f"left out: {text}" for text in comparison.left_out)),
+        notes=(
+            *comparison.caution,
+            *explain_forecast(comparison),
+            *(f"left out: {text}" for text in comparison.left_out),
+        ),
     )
 
 

@@ -11,7 +11,8 @@ from planner.errors import UsageError
 from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
 from planner.planning.check import require
 from planner.planning.foresight import drawn_from
-from planner.planning.notes import sampling_notes
+from planner.planning.notes import sampling_notes, silence_notes
+from planner.planning.observed import observed_notes
 from planner.planning.prepare import ensure_trace, resolve
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
@@ -99,7 +100,11 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
     """The base of a sweep, and what the reader should know of it. Raises UsageError."""
     with store.read() as session:
         demand = binned(session, trace, scenario.interval_s, scenario.zone)
-        notes = list(sampling_notes(session, trace, demand.grid))
+        notes = [
+            *observed_notes(session, scenario, trace),
+            *silence_notes(scenario, trace, demand.grid),
+            *sampling_notes(session, trace, demand.grid),
+        ]
         scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
     profile, settings, by_cells = _source(scenario, trace, demand)
