@@ -7,18 +7,19 @@ from datetime import datetime
 from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
 from planner.core.demand import Demand
+from planner.core.load import scaled
 from planner.core.policy import Entry
 from planner.files import version
 from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes
+from planner.planning.selection import describe_selection, reading, selected_demand, selection_notes, selection_of
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import EconomicsSettings, Scenario
 from planner.settings.sheets import GpuRate, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.store import Session, Store
 from planner.trace import stored
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic import build
 from planner.trace.synthetic.profile import load_profile
@@ -80,13 +81,13 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
     """
     require(scenario)
     trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        return prepare_on(session, scenario, trace, binned(session, trace, scenario.interval_s, scenario.zone))
+    with reading(store, scenario, trace) as session:
+        return prepare_on(session, scenario, trace, selected_demand(session, scenario, trace))
 
 
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
-    """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
-    notes = sampling_notes(session, trace, demand.grid)
+    """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
+    notes = (*selection_notes(scenario, trace), *sampling_notes(session, trace, demand.grid))
     scenario = with_modelled_capacity(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
     return replace(resolve(scenario, trace, demand), limits=limits, notes=notes)
@@ -95,8 +96,14 @@ def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: D
 def prepare_ahead(
     store: Store, scenario: Scenario, trace: TraceInfo, forecast: Demand, notes: tuple[str, ...]
 ) -> Prepared:
-    """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
+    """Prepare the plan of a forecast demand, changed as the scenario asks. trace: shows what requests are like.
+
+    Raises UsageError.
+    """
     require(scenario)
+    selection = selection_of(scenario, stored=True)
+    forecast = scaled(forecast, selection.change.factors(forecast.grid, forecast.grid.start_us, scenario.zone))
+    notes = (*describe_selection(selection, "the forecast"), *notes)
     with store.read() as session:
         scenario = with_modelled_capacity(session, scenario, trace)
         limits = policy_limits(session, scenario, trace)

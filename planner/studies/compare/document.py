@@ -7,6 +7,7 @@ from planner.catalogue.read import scenario_gpu_rate
 from planner.core.economics.prices import node_hour_micros
 from planner.core.optimum import Status
 from planner.documents import Document, Maybe, Time
+from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.figures import PolicyFigures
@@ -139,7 +140,11 @@ def describe_comparison(
         ),
         bound=_describe_bound(comparison),
         seconds=sum(candidate.seconds for candidate in comparison.candidates),
-        notes=(*explain_forecast(comparison), *(f"left out: {text}" for text in comparison.left_out)),
+        notes=(
+            *selection_notes(comparison.scenario, comparison.trace),
+            *explain_forecast(comparison),
+            *(f"left out: {text}" for text in comparison.left_out),
+        ),
     )
 
 
