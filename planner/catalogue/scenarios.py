@@ -161,11 +161,15 @@ def _finished(
 
 def set_by(scenario: Scenario, path: str) -> str | None:
     """The provenance of a field that something has set; None where it is as in the built-in scenario."""
-    base = _default_scenario()
     origin = scenario.provenance.get(path, "")
-    if origin and origin != base.provenance.get(path, ""):
+    if origin and origin != _default_scenario().provenance.get(path, ""):
         return origin
-    return None if value_at(scenario, path) == value_at(base, path) else "set: by a program"
+    return None if is_built_in(scenario, path) else "set: by a program"
+
+
+def is_built_in(scenario: Scenario, path: str) -> bool:
+    """Whether a field has the value of the built-in scenario."""
+    return bool(value_at(scenario, path) == value_at(_default_scenario(), path))
 
 
 @cache

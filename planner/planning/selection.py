@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from planner.catalogue.scenarios import set_by
+from planner.catalogue.scenarios import is_built_in, set_by
 from planner.core.demand import Demand, Grid, grid_over
 from planner.core.load import LoadChange, part_of, scaled, window_on
 from planner.errors import TraceError, UsageError
@@ -96,7 +96,10 @@ def _draws_profile(scenario: Scenario, name: str) -> bool:
     origin = set_by(scenario, f"trace.{name}") or ""
     if profile is None or origin.startswith(_TYPED):
         return False
-    return trace.startswith(_TYPED) or origin == profile != trace
+    if trace.startswith(_TYPED):
+        return True
+    # a file that lists every field, and names both, has the built-in values of those that were not thought of
+    return origin == profile and (origin != trace or is_built_in(scenario, f"trace.{name}"))
 
 
 def _refuse_drawing(settings: TraceSettings, given: set[str]) -> None:

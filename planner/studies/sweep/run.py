@@ -118,7 +118,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
     if source.by_cells:
         notes.append("the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed")
     else:
-        times = "level and noise" if source.drawn else "level, growth and noise"
+        times = "level and noise" if source.drawn else "level and noise, and growth"
         notes.append(
             f"the demand of a case is the stored demand of every interval times {times}; the noise is that of "
             "drawn traces, on top of what is stored"

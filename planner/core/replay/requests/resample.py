@@ -85,14 +85,15 @@ def _minute(rows: Sequence[Ints], minutes: MinuteTargets, minute: int, origin_us
     each, more = divmod(target, count)
     copies = np.full(count, each, np.int64)
     copies[random.permutation(count)[:more]] += 1
-    index = np.repeat(np.arange(count), copies)
-    if target <= count and each == 0:
-        return [column[index] for column in rows]
-    is_copy = np.append(False, index[1:] == index[:-1])
-    columns = dict(zip(_COLUMNS, (column[index] for column in rows), strict=True))
-    drawn = random.integers(0, US_PER_MINUTE, int(is_copy.sum()))
-    columns["arrival_us"][is_copy] = begin_us - origin_us + drawn
-    columns["session_id"][is_copy] = -1
+    kept = np.flatnonzero(copies)
+    if target == len(kept):
+        return [column[kept] for column in rows]
+    again = np.repeat(np.arange(count), np.maximum(copies - 1, 0))
+    columns = {name: np.concatenate([column[kept], column[again]]) for name, column in zip(_COLUMNS, rows, strict=True)}
+    drawn = np.sort(random.integers(0, US_PER_MINUTE, len(again)))
+    columns["arrival_us"][len(kept) :] = begin_us - origin_us + drawn
+    columns["session_id"][len(kept) :] = -1
+    # two runs in order, which a stable sort merges
     order = np.argsort(columns["arrival_us"], kind="stable")
     return [columns[name][order] for name in _COLUMNS]
 
