@@ -5,6 +5,7 @@ Precedence: flag > environment > scenario file > the scenario it extends.
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -225,6 +226,16 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
             tree["provenance"][leaf] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
+
+
+def moved_to(scenario: Scenario, folder: Path) -> Scenario:
+    """The scenario for a file in another folder: it names the same files from there."""
+    tree = scenario.model_dump()
+    for path, catalogue in _NAMES_FILE.items():
+        name = value_at(scenario, path)
+        if name and not Path(name).is_absolute() and Path(name).is_file() and name not in _built_in_names(catalogue):
+            _place(tree, path, os.path.relpath(name, folder))
+    return Scenario.model_validate(tree)
 
 
 def beside(file: Path, folder: str, name: str) -> str:

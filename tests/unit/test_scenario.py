@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import planner.settings
 from planner.catalogue import read as catalogue
 from planner.catalogue.fields import field_paths, value_at
-from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.scenarios import load_scenario, moved_to
 from planner.catalogue.toml import to_toml, toml_value
 from planner.errors import ScenarioError, UsageError
 from planner.planning.check import require
@@ -174,11 +174,20 @@ def test_a_scenario_names_files_from_its_own_folder(tmp_path: Path) -> None:
     )
 
 
+def test_a_scenario_that_is_written_elsewhere_names_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet" / "rates.toml").write_text("")
+    (tmp_path / "fleet" / "own.toml").write_text('[economics]\ngpu_rates = "rates.toml"\n')
+    moved = moved_to(load_scenario("fleet/own.toml").scenario, Path("out/deep"))
+    assert moved.economics.gpu_rates == "../../fleet/rates.toml"
+    assert moved.economics.price_sheet == "deepseek-r1"
+
+
 def test_a_file_that_a_scenario_names_is_missed_where_it_should_be(tmp_path: Path) -> None:
     (tmp_path / "fleet").mkdir()
     (tmp_path / "rates.toml").write_text("never read")
     (tmp_path / "fleet" / "own.toml").write_text('[economics]\ngpu_rates = "rates.toml"\n')
-    with pytest.raises(UsageError, match='no GPU rate sheet "fleet/rates.toml"'):
+    with pytest.raises(UsageError, match=r'no GPU rate sheet "fleet/rates\.toml"'):
         require(load_scenario("fleet/own.toml").scenario)
 
 
