@@ -130,16 +130,13 @@ def replay(
         compile_kernels(service, rules)
         kept: list[Requests] = []
         batches = requests_of(session, trace, window, blocks=needs_blocks(rules, trace))
-        if changed is not None:
-            batches = resample(batches, changed, window.origin_us, scenario.trace.seed)
+        batches = batches if changed is None else resample(batches, changed, window.origin_us, scenario.trace.seed)
         begin = clock()
         run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, total, progress)
         wall_s = clock() - begin
-    notes = selection_notes(scenario, trace)
-    if changed is not None:
-        notes = (*notes, resampling_note(changed, scenario.trace.seed))
+    more = () if changed is None else (resampling_note(changed, scenario.trace.seed),)
     return Replayed(
-        outcome=replace(outcome, notes=tuple(dict.fromkeys((*outcome.notes, *notes)))),
+        outcome=replace(outcome, notes=(*outcome.notes, *more)),
         trace=trace,
         results=StageResults(
             prefill=prefill,
@@ -152,7 +149,7 @@ def replay(
             zone=scenario.zone,
         ),
         simulated=total,
-        notes=notes,
+        notes=(*selection_notes(scenario, trace), *more),
         wall_s=wall_s,
         classes=classes,
         requests=concatenate(kept) if keep else None,
