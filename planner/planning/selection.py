@@ -76,6 +76,8 @@ def selection_of(scenario: Scenario, *, stored: bool = False) -> Selection:
                 "name a trace with --trace, or leave it out"
             )
         return Selection(settings=settings)
+    if (set_by(scenario, "trace.profile") or "").startswith(_TYPED[0]):
+        raise UsageError("trace.profile is what a trace is drawn from, and a stored one is read; leave one of them out")
     given = {name for name in (*_CHANGES, *_PARTS, "scale", "seed") if set_by(scenario, f"trace.{name}")}
     drawing = {name for name in given if _draws_profile(scenario, name)}
     left_out = {name: TraceSettings.model_fields[name].default for name in (*_CHANGES, *_PARTS) if name in drawing}
@@ -241,7 +243,7 @@ def describe_selection(selection: Selection, name: str) -> list[str]:
         notes.append(f"{name}: demand {', '.join(parts)}")
     if selection.unused:
         notes.append(
-            f"{name}: {', '.join(selection.unused)} of the scenario file say how its profile is drawn, and are not "
-            "applied to a stored trace; set them with --set to apply them"
+            f"{name}: what the scenario file sets for its profile is not applied to a stored trace "
+            f"({', '.join(selection.unused)}); give it with --set to apply it"
         )
     return notes

@@ -178,6 +178,7 @@ def test_classes_that_a_trace_does_not_have_are_refused(cli: Cli, db: Store, com
 @pytest.mark.parametrize(
     ("field", "words"),
     [
+        ("trace.profile=deepseek-2025-02-27", "trace.profile is what a trace is drawn from, and a stored one is read"),
         ("trace.scale=0.5", "trace.scale is the share of a profile's requests that is drawn"),
         ("trace.seed=7", "trace.seed has no effect on a stored trace that nothing is drawn for"),
         ("trace.days=4", "trace.days is 4, and trace log has 3.00 days"),
@@ -219,7 +220,7 @@ def test_settings_for_a_profile_stay_with_it(cli: Cli, db: Store, tmp_path: Path
     (tmp_path / "own.toml").write_text(trace)
     found = cli("plan", "own.toml", "--trace", "log", *sets(), "--json").json
     assert found["requests"] == 3 * 756
-    assert any("trace.demand_factor, trace.noise of the scenario file say how its profile" in n for n in found["notes"])
+    assert any("is not applied to a stored trace (trace.demand_factor, trace.noise)" in n for n in found["notes"])
     typed = cli("plan", "own.toml", "--trace", "log", *sets("trace.demand_factor=2"), "--json").json
     assert typed["requests"] == 6 * 756
 
