@@ -14,9 +14,9 @@ from planner.errors import UsageError
 from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
-from planner.planning.selection import selection_of
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
-from planner.settings.scenario import Scenario, valid_zone
+from planner.planning.selection import check_selection, selection_of
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
+from planner.settings.scenario import Scenario
 from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_mapping, readers
 
@@ -268,6 +268,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
 
 def _check_trace(scenario: Scenario) -> None:
     """Raises UsageError for trace settings that say nothing of a day to come."""
+    check_selection(scenario, stored=True)
     selection = selection_of(scenario, stored=True)
     own, change = selection.settings, selection.change
     asked = {

@@ -15,7 +15,8 @@ from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes
 from planner.planning.selection import describe_selection, reading, selected_demand, selection_notes, selection_of
 from planner.planning.timetable import read_timetable
-from planner.settings.scenario import EconomicsSettings, Scenario
+from planner.settings.economics import EconomicsSettings
+from planner.settings.scenario import Scenario
 from planner.settings.sheets import GpuRate, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.store import Session, Store
@@ -88,9 +89,7 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
     notes = (*selection_notes(scenario, trace), *sampling_notes(session, trace, demand.grid))
-    scenario = with_modelled_capacity(session, scenario, trace)
-    limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, notes=notes)
+    return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
 
 
 def prepare_ahead(
@@ -105,9 +104,13 @@ def prepare_ahead(
     forecast = scaled(forecast, selection.change.factors(forecast.grid, forecast.grid.start_us, scenario.zone))
     notes = (*describe_selection(selection, "the forecast"), *notes)
     with store.read() as session:
-        scenario = with_modelled_capacity(session, scenario, trace)
-        limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, forecast), limits=limits, notes=notes, expected=True)
+        return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
+
+
+def _resolve_modelled(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+    """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
+    scenario = with_modelled_capacity(session, scenario, trace)
+    return replace(resolve(scenario, trace, demand), limits=policy_limits(session, scenario, trace))
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

@@ -12,7 +12,8 @@ from planner.catalogue.scenarios import is_built_in, set_by
 from planner.core.demand import Demand, Grid, grid_over
 from planner.core.load import LoadChange, part_of, scaled, window_on
 from planner.errors import TraceError, UsageError
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.store import Session, Store
 from planner.store.traces import narrow_requests
 from planner.trace.demand import binned
@@ -65,25 +66,16 @@ def change_of(settings: TraceSettings) -> LoadChange:
 def selection_of(scenario: Scenario, *, stored: bool = False) -> Selection:
     """What a scenario takes of its trace; everything where the trace is drawn for it.
 
-    stored: whether the trace is stored though the scenario names none. Raises UsageError for settings that the trace
-    cannot follow.
+    stored: whether the trace is stored though the scenario names none. `check_selection` says what it cannot follow.
     """
     settings = scenario.trace
     if settings.name is None and not stored:
-        if settings.classes is not None:
-            raise UsageError(
-                "trace.classes selects classes of a stored trace, and one drawn from a profile has none; "
-                "name a trace with --trace, or leave it out"
-            )
         return Selection(settings=settings)
-    if (set_by(scenario, "trace.profile") or "").startswith(_TYPED[0]):
-        raise UsageError("trace.profile is what a trace is drawn from, and a stored one is read; leave one of them out")
-    given = {name for name in (*_CHANGES, *_PARTS, "scale", "seed") if set_by(scenario, f"trace.{name}")}
+    given = {name for name in (*_CHANGES, *_PARTS) if set_by(scenario, f"trace.{name}")}
     drawing = {name for name in given if _draws_profile(scenario, name)}
     left_out = {name: TraceSettings.model_fields[name].default for name in (*_CHANGES, *_PARTS) if name in drawing}
     own = settings.model_copy(update=left_out)
-    _refuse_drawing(own, given - drawing)
-    unused = sorted(name for name in drawing - {"days", "seed"} if getattr(settings, name) != getattr(own, name))
+    unused = sorted(name for name in drawing - {"days"} if getattr(settings, name) != getattr(own, name))
     return Selection(
         settings=own,
         days=own.days if "days" in given - drawing else None,
@@ -104,14 +96,27 @@ def _draws_profile(scenario: Scenario, name: str) -> bool:
     return origin == profile and (origin != trace or is_built_in(scenario, f"trace.{name}"))
 
 
-def _refuse_drawing(settings: TraceSettings, given: set[str]) -> None:
-    """Raises UsageError for settings that only drawing follows."""
-    if "scale" in given and settings.scale != 1:
+def check_selection(scenario: Scenario, *, stored: bool = False) -> None:
+    """Raises UsageError for settings that the trace of a scenario cannot follow. stored: as for `selection_of`."""
+    settings = scenario.trace
+    if settings.name is None and not stored:
+        if settings.classes is not None:
+            raise UsageError(
+                "trace.classes selects classes of a stored trace, and one drawn from a profile has none; "
+                "name a trace with --trace, or leave it out"
+            )
+        return
+    if (set_by(scenario, "trace.profile") or "").startswith(_TYPED[0]):
+        raise UsageError("trace.profile is what a trace is drawn from, and a stored one is read; leave one of them out")
+    own = {
+        name for name in ("scale", "seed") if set_by(scenario, f"trace.{name}") and not _draws_profile(scenario, name)
+    }
+    if "scale" in own and settings.scale != 1:
         raise UsageError(
             "trace.scale is the share of a profile's requests that is drawn, and a stored trace is taken as it is; "
             "leave it out, or set trace.scale=1"
         )
-    if "seed" in given and settings.seed != 1 and not change_of(settings).active:
+    if "seed" in own and settings.seed != 1 and not selection_of(scenario, stored=stored).change.active:
         raise UsageError(
             "trace.seed has no effect on a stored trace that nothing is drawn for; leave it out, or set trace.noise or "
             "trace.demand_factor"

@@ -10,6 +10,7 @@ from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.history import Stretch, joined
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import (
+    check_selection,
     describe_selection,
     narrow_classes,
     selected_history,
@@ -60,10 +61,11 @@ def history(
     """
     names = tuple(dict.fromkeys(traces)) or ((scenario.trace.name,) if scenario.trace.name is not None else ())
     if not names:
-        selection_of(scenario)
+        check_selection(scenario)
         drawn = ensure_trace(store, scenario, now=now, progress=progress)
         with store.read() as session:
             return History(joined([_stretch(session, scenario, drawn)]), (drawn.name,))
+    check_selection(scenario, stored=True)
     selection = selection_of(scenario, stored=True)
     with store.read() as session:
         stretches = []

@@ -12,7 +12,8 @@ from planner.core.demand import Demand
 from planner.core.load import LoadChange, scaled
 from planner.planning.prepare import Prepared
 from planner.planning.selection import change_of
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.profile import Profile
 

@@ -21,7 +21,8 @@ from planner.planning.selection import (
     selection_of,
     stored_demand,
 )
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.store import Session, Store
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import CaseOutcome, Role
