@@ -158,13 +158,13 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
 
 def notes(settings: EngineSettings) -> list[str]:
     """Assumptions behind the modelled figures."""
-    of_prefill = [
-        f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate, fitted to "
-        "observations of deepseek-r1 on H800; its level is reproduced, not predicted"
-    ]
+    share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
+    served = model(settings.model).name, hardware(settings.hardware).name
+    level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
+    of_prefill = [f"{share}, fitted to observations of deepseek-r1 on H800{level}"]
     if settings.calibration is not None:
         return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
-    if (model(settings.model).name, hardware(settings.hardware).name) in FITTED_ON:
+    if served in FITTED_ON:
         return of_prefill
     return [
         *of_prefill,

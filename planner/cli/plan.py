@@ -102,6 +102,10 @@ def print_plan(run: "RunView") -> None:
 
 
 def _figures(s: "RunSummary") -> list[tuple[str, str]]:
+    served = []
+    if s.shortfall_tokens:
+        text = f"{usd(s.revenue_served_usd)} theoretical (margin {percent(s.margin_served_ratio)}), "
+        served = [("of it served", f"{text}{usd(s.expected_revenue_served_usd)} expected")]
     return [
         (
             "inference nodes",
@@ -122,6 +126,7 @@ def _figures(s: "RunSummary") -> list[tuple[str, str]]:
             f"{usd(s.revenue_usd)} theoretical (margin {percent(s.margin_ratio)}), "
             f"{usd(s.expected_revenue_usd)} expected",
         ),
+        *served,
         (
             "demand",
             f"{s.requests:,} requests, {s.input_tokens:,} input tokens "

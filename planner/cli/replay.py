@@ -143,7 +143,9 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ("E2E", _latency(document.e2e_ms)),
         (
             "within target",
-            f"TTFT {percent(slo.ttft_attainment)}, TPOT {percent(slo.tpot_attainment)}, "
+            f"TTFT {percent(slo.ttft_attainment)} within {document.ttft_target_ms:,.0f} ms, "
+            f"TPOT {percent(slo.tpot_attainment)} within {document.tpot_target_ms:g} ms "
+            f"(median {_figure(document.tpot_ms.p50, 1)} ms), "
             f"both {percent(slo.both_attainment)}; {document.goodput_requests_per_s:,.1f} requests/s within both",
         ),
         (

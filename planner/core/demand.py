@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.units import US_PER_HOUR, US_PER_S, Ints, from_us
+from planner.units import US_PER_HOUR, US_PER_S, Ints, from_us, to_us
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Demand:
     cached_input_tokens: Ints
     output_tokens: Ints
 
+    @property
+    def busiest(self) -> tuple[int, int]:
+        """The most input tokens and the most output tokens of an interval, which may be two intervals."""
+        return int(self.input_tokens.max()), int(self.output_tokens.max())
+
 
 def grid_over(start_us: int, end_us: int, interval_s: int, zone: tzinfo) -> Grid:
     """The grid that covers [start_us, end_us); marks count from the full local hour at or before the start."""
@@ -67,6 +73,65 @@ def local_hour_us(at_us: int, zone: tzinfo) -> int:
     offset = from_us(at_us, zone).utcoffset()
     shift_us = int(offset.total_seconds()) * US_PER_S if offset else 0
     return (at_us + shift_us) // US_PER_HOUR * US_PER_HOUR - shift_us
+
+
+LEAST_OF_DAY = 2 / 3
+"""Share of a lone day that a log has to cover for the rest to count as silence. Assumed: a night of eight hours."""
+
+
+def whole_days(demand: Demand, zone: tzinfo) -> Demand:
+    """The demand over whole local days, where it is that of whole days but for a silent beginning or end.
+
+    What is missing of the first and of the last day is silent if other days have no demand at these times, or, where
+    there is no other day, if most of the day is there. Otherwise the log may have begun late or ended early, and the
+    demand stays as it is; so it does where days do not begin on marks of the grid.
+    """
+    grid = demand.grid
+    before = grid.start_us - _midnight_us(grid.start_us, zone)
+    after = _midnight_us(grid.end_us - 1, zone, days=1) - grid.end_us
+    if before % grid.interval_us or after % grid.interval_us or not (before or after):
+        return demand
+    starts = grid.local_starts(zone)
+    dates = np.array([start.toordinal() for start in starts])
+    clock_us = np.array([_clock_us(start) for start in starts])
+    busy = demand.requests + demand.input_tokens + demand.output_tokens > 0
+    lone = dates[0] == dates[-1] and grid.count * grid.interval_us >= LEAST_OF_DAY * (
+        before + after + grid.count * grid.interval_us
+    )
+
+    def silent(others: NDArray[np.bool_], missing_us: int) -> bool:
+        seen_us = len(np.unique(clock_us[others])) * grid.interval_us
+        return lone or (seen_us >= missing_us and not busy[others].any())
+
+    if before and not silent((dates != dates[0]) & (clock_us < clock_us[0]), before):
+        before = 0
+    ends_us = clock_us[-1] + grid.interval_us
+    if after and not silent((dates != dates[-1]) & (clock_us >= ends_us), after):
+        after = 0
+    return _padded(demand, before // grid.interval_us, after // grid.interval_us)
+
+
+def _padded(demand: Demand, before: int, after: int) -> Demand:
+    """The demand with so many intervals without any at either end."""
+    grid = demand.grid
+    return Demand(
+        grid=Grid(grid.start_us - before * grid.interval_us, grid.interval_s, before + grid.count + after),
+        requests=np.pad(demand.requests, (before, after)),
+        input_tokens=np.pad(demand.input_tokens, (before, after)),
+        cached_input_tokens=np.pad(demand.cached_input_tokens, (before, after)),
+        output_tokens=np.pad(demand.output_tokens, (before, after)),
+    )
+
+
+def _midnight_us(at_us: int, zone: tzinfo, days: int = 0) -> int:
+    """Start of the local day that a moment falls in, or of one so many days later, UTC epoch microseconds."""
+    day = from_us(at_us, zone).date() + timedelta(days=days)
+    return to_us(datetime.combine(day, time(), zone))
+
+
+def _clock_us(moment: datetime) -> int:
+    """Time of the day on the clock, microseconds."""
+    return (moment.hour * 3600 + moment.minute * 60 + moment.second) * US_PER_S
 
 
 def from_bins(grid: Grid, bins: Mapping[str, Ints], weight: int) -> Demand:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.capacity.engines import decode_engine, prefill_engine
-from planner.catalogue.read import job_list, price_sheet, scenario_gpu_rate
+from planner.catalogue.read import hardware, job_list, model, price_sheet, scenario_gpu_rate
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
@@ -68,8 +68,9 @@ def _policy(scenario: Scenario) -> None:
 
 
 def _engines(scenario: Scenario) -> None:
-    """Raises UsageError if a scenario that models its units describes a model that they cannot serve."""
+    """Raises UsageError for a model or kind of node that is not known, or that units that are modelled cannot serve."""
     fleet = scenario.fleet
+    model(fleet.engine.model), hardware(fleet.engine.hardware)
     if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
         prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
         decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)

@@ -1,22 +1,21 @@
 """Decides the units of every interval from what is prepared, and replays them; nothing is priced."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Deployment
-from planner.core.policy import KnownDemand, Policy, PolicyInputs, Seen, decide_all, make_policy
+from planner.core.policy import KnownDemand, Policy, PolicyInputs, decide_all, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
-from planner.planning.foresight import known_demand, visible
+from planner.planning.foresight import known_demand, seen_before, visible
 from planner.planning.prepare import Prepared
 
 
 @dataclass(frozen=True)
 class Decided:
-    """What a policy decided, and what becomes of it. coming: what it saw of every interval and those after it."""
+    """What a policy decided, and what becomes of it. unforeseen: intervals before the first with a forecast."""
 
     policy: Policy
-    coming: Sequence[tuple[Seen, ...]]
     plan: IntervalPlan
+    unforeseen: int
 
 
 def decide(prepared: Prepared) -> Decided:
@@ -31,8 +30,8 @@ def decide(prepared: Prepared) -> Decided:
         known=KnownDemand(seen, grid.interval_s),
     )
     policy = make_policy(scenario.policy, deployment, given)
-    coming = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
-    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, [None, *seen[:-1]], coming)
+    coming, unforeseen = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
+    targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, seen_before(seen), coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
-    return Decided(policy, coming, plan)
+    return Decided(policy, plan, unforeseen)

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Sequence
-
-import numpy as np
+from typing import NamedTuple
 
 from planner.core.demand import Demand, Grid
 from planner.core.forecast import demand_forecasts
@@ -18,9 +17,27 @@ from planner.trace.synthetic.cells import expected_demand
 from planner.trace.synthetic.profile import Profile, load_profile
 
 
+class Visible(NamedTuple):
+    """What a policy sees of every interval and those after it; nothing where it looks at nothing.
+
+    unforeseen: intervals before the first of which a forecast is seen.
+    """
+
+    coming: Sequence[tuple[Seen, ...]]
+    unforeseen: int = 0
+
+
 def known_demand(demand: Demand) -> list[Seen]:
     """The demand itself, interval by interval."""
     return [Seen(float(i), float(o)) for i, o in zip(demand.input_tokens, demand.output_tokens, strict=True)]
+
+
+def seen_before(actual: Sequence[Seen]) -> list[Seen]:
+    """The demand of the interval before each.
+
+    Nothing is observed before the first: its own demand counts, so that it gets the units that it needs and not all.
+    """
+    return [actual[0], *actual[:-1]]
 
 
 def source_seen(scenario: Scenario, policy: Policy, *, expected: bool = False) -> str:
@@ -31,9 +48,7 @@ def source_seen(scenario: Scenario, policy: Policy, *, expected: bool = False) -
     return other.get(policy.sight, scenario.policy.demand_source)
 
 
-def visible(
-    scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand, *, expected: bool = False
-) -> Sequence[tuple[Seen, ...]]:
+def visible(scenario: Scenario, policy: Policy, trace: TraceInfo, demand: Demand, *, expected: bool = False) -> Visible:
     """What the demand source shows of every interval and those after it, as many as the policy needs.
 
     expected: the demand is a forecast, which the policy sees, whatever the demand source. Raises UsageError if the
@@ -41,35 +56,29 @@ def visible(
     """
     grid, lead = demand.grid, lead_intervals(policy, demand.grid.interval_s)
     if policy.sight != Sight.SOURCE:
-        return [()] * grid.count
+        return Visible([()] * grid.count)
     if scenario.policy.demand_source == "forecast" and not expected:
         return _forecast(scenario, demand, lead)
     actual = known_demand(demand)
     if scenario.policy.demand_source == "previous" and not expected:
         # the previous interval is all that is known about those to come
-        return [(), *((before,) * lead for before in actual[:-1])]
+        return Visible([(before,) * lead for before in seen_before(actual)])
     seen = actual if expected or scenario.policy.demand_source == "trace" else _from_profile(scenario, trace, grid)
-    return [tuple(seen[index : index + lead]) for index in range(grid.count)]
+    return Visible([tuple(seen[index : index + lead]) for index in range(grid.count)])
 
 
-def _forecast(scenario: Scenario, demand: Demand, lead: int) -> list[tuple[Seen, ...]]:
-    """Quantiles of forecasts that were made an interval before, so that units can drain in time; none before the
-    first."""
+def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
+    """Quantiles of forecasts that were made an interval before, so that units can drain in time.
+
+    Until the first of them it is the demand of the interval before.
+    """
     settings = scenario.forecast
     forecasts = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
     rows = zip(forecasts.input_tokens[:-1, 1:].tolist(), forecasts.output_tokens[:-1, 1:].tolist(), strict=True)
-    seen = [
-        ()
-        if index < forecasts.first_known
-        else tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True))
-        for index, row in enumerate(rows)
-    ]
-    return [(), *seen]
-
-
-def unseen_intervals(coming: Sequence[tuple[Seen, ...]]) -> int:
-    """The number of intervals about which nothing is known."""
-    return int(np.sum([not ahead for ahead in coming]))
+    seen = [tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True)) for row in rows]
+    unforeseen = min(forecasts.first_known + 1, demand.grid.count)
+    known = [(before,) * lead for before in seen_before(known_demand(demand))[:unforeseen]]
+    return Visible([*known, *seen[unforeseen - 1 :]], unforeseen)
 
 
 def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:

@@ -1,21 +1,26 @@
 """What the reader of a plan should know, one line each."""
 
-from collections.abc import Sequence
-
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import built_in, hardware
+from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
-from planner.core.demand import Grid
-from planner.core.fleet.deployment import Deployment
-from planner.core.policy import Policy, Seen, Sight
+from planner.core.demand import Demand, Grid, grid_over
+from planner.core.fleet.deployment import Deployment, Units
+from planner.core.policy import Policy, Sight
+from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
-from planner.planning.foresight import unseen_intervals
+from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_HOUR
+from planner.units import S_PER_HOUR, from_us
+
+FIRST_NOTE = "nothing is observed before the first interval: it is decided as if the interval before had had its demand"
+
+SAMPLED = "the trace is a sample: "
+"""How the note on a sampled trace begins."""
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -28,10 +33,29 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     return (*unknown, *_sample_notes(session, trace, grid))
 
 
+def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
+    """Which hours without rows are planned as hours without demand."""
+    window = scenario.trace
+    if trace.window_is_named or window.start_at is not None or window.end_at is not None:
+        return ()
+    own = grid_over(trace.window_start_us, trace.window_end_us, grid.interval_s, scenario.zone)
+    parts = []
+    if grid.start_us < own.start_us:
+        parts.append(f"before {from_us(own.start_us, scenario.zone):%Y-%m-%d %H:%M}")
+    if grid.end_us > own.end_us:
+        parts.append(f"from {from_us(own.end_us, scenario.zone):%Y-%m-%d %H:%M} on")
+    if not parts:
+        return ()
+    return (
+        f"the trace has nothing {' and '.join(parts)}, which is planned as silence, so that local days are whole; if "
+        "the log began late or ended early, import it with --from and --to",
+    )
+
+
 def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
     if trace.sample_weight == 1:
         return ()
-    head = f"the trace is a sample: each stored row stands for {trace.sample_weight} requests; "
+    head = f"{SAMPLED}each stored row stands for {trace.sample_weight} requests; "
     cell_s = trace.arguments.cell_s
     if cell_s and grid.interval_s % cell_s == 0:
         return (head + "tokens per interval are exact, as they are drawn to the profile's totals",)
@@ -50,19 +74,23 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
     )
 
 
-def sight_notes(scenario: Scenario, policy: Policy, coming: Sequence[tuple[Seen, ...]]) -> list[str]:
-    """What the policy bases its decisions on."""
+def sight_notes(scenario: Scenario, policy: Policy, unforeseen: int) -> list[str]:
+    """What the policy bases its decisions on. unforeseen: intervals before the first of which it sees a forecast."""
+    source = scenario.policy.demand_source
     if policy.sight == Sight.OBSERVED:
-        return ["the policy sees the demand of the previous interval, whatever policy.demand_source says"]
-    if policy.sight == Sight.SOURCE and scenario.policy.demand_source == "trace":
+        return ["the policy sees the demand of the previous interval, whatever policy.demand_source says", FIRST_NOTE]
+    if policy.sight == Sight.SOURCE and source == "previous":
+        return [FIRST_NOTE]
+    if policy.sight == Sight.SOURCE and source == "trace":
         return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
-    if policy.sight != Sight.SOURCE or scenario.policy.demand_source != "forecast":
+    if policy.sight != Sight.SOURCE or source != "forecast":
         return []
     settings = scenario.forecast
     return [
         f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
         f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is forecast for "
-        f"the first {unseen_intervals(coming)} intervals"
+        f"the first {unforeseen} intervals, which are decided by the demand of the interval before each",
+        FIRST_NOTE,
     ]
 
 
@@ -92,13 +120,48 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
-        # a sheet of the user's may be for any hardware
-        if built_in("gpu_rates", rates) not in (None, served.lower()):
-            notes.append(f"nodes of {served} are priced at the GPU rates of {rates}: set economics.gpu_rates")
+        # a sheet of the user's may be for any hardware, and one that was named was meant
+        if built_in("gpu_rates", rates) not in (None, served.lower()) and not _chosen(scenario, "economics.gpu_rates"):
+            notes.append(
+                f"nodes of {served} are priced at the GPU rates of {rates}, as in the built-in scenario: name your "
+                "sheet in economics.gpu_rates"
+            )
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
         notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
     return notes
+
+
+def _chosen(scenario: Scenario, path: str) -> bool:
+    """Whether a field was set, and is not left as in the built-in scenario."""
+    return scenario.provenance.get(path) != load_scenario().scenario.provenance.get(path)
+
+
+def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> list[str]:
+    """The fleet that would carry the demand, where the plan does not."""
+    if not plan.shortfall_tokens.any():
+        return []
+    deployment, owned = Deployment(scenario.fleet), scenario.fleet.nodes
+    units = deployment.enough(*demand.busiest, demand.grid.interval_s)
+    needed, full = deployment.nodes(units), deployment.full
+    head = (
+        f"{needed} nodes would carry the busiest interval at full use, as {units.prefill} prefill and {units.decode} "
+        f"decode units; the fleet has {owned}"
+    )
+    if units.prefill > full.prefill or units.decode > full.decode:
+        return [f"{head}: {_growth(scenario.fleet, units, needed)}"]
+    if (plan.steady_shortfall_input_tokens + plan.steady_shortfall_output_tokens).any():
+        return [f"{head}, so that it is enough: the policy holds fewer in intervals that are short"]
+    return [f"{head}, so that it is enough: tokens are short only while units start or drain"]
+
+
+def _growth(fleet: FleetSettings, units: Units, nodes: int) -> str:
+    """How to set a fleet that has these units as base units and whole steps."""
+    sets = [f"fleet.nodes={nodes}"] if nodes > fleet.nodes else []
+    for role in ROLES:
+        if not getattr(fleet.step, role) and getattr(units, role) > getattr(fleet.base, role):
+            sets.append(f"fleet.base.{role}={getattr(units, role)}")
+    return f"set {' and '.join(sets)} to carry it"
 
 
 def job_notes(jobs: JobList | None, plan: JobsPlan | None) -> list[str]:

@@ -9,7 +9,7 @@ from planner.files import version
 from planner.planning.decide import decide
 from planner.planning.foresight import source_seen
 from planner.planning.inputs import inputs_of
-from planner.planning.notes import job_notes, plan_notes, sight_notes
+from planner.planning.notes import job_notes, plan_notes, shortfall_notes, sight_notes
 from planner.planning.prepare import Prepared, prepare
 from planner.planning.price import costs_of, revenue_of
 from planner.runs.outcome import PlanOutcome
@@ -35,9 +35,11 @@ def plan(prepared: Prepared) -> PlanOutcome:
         costs=costs_of(scenario, intervals, prices.gpu.usd_per_gpu_hour),
         revenue=revenue_of(scenario.economics, prices, prepared.demand),
         notes=(
+            *prepared.caution,
+            *shortfall_notes(scenario, prepared.demand, intervals),
             *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
             *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),
-            *(() if expected else sight_notes(scenario, policy, decided.coming)),
+            *(() if expected else sight_notes(scenario, policy, decided.unforeseen)),
             *job_notes(prepared.jobs, jobs),
             *prepared.notes,
         ),

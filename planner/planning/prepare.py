@@ -12,7 +12,8 @@ from planner.core.policy import Entry
 from planner.files import version
 from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
-from planner.planning.notes import sampling_notes
+from planner.planning.notes import sampling_notes, silence_notes
+from planner.planning.observed import observed_notes
 from planner.planning.selection import describe_selection, reading, selected_demand, selection_notes, selection_of
 from planner.planning.timetable import read_timetable
 from planner.settings.economics import EconomicsSettings
@@ -50,6 +51,7 @@ class Prepared:
         timetable: Entries of the timetable that the policy follows.
         timetable_notes: What the reader should know of it.
         limits: What units do within the latency targets, for the policy slo; None for others.
+        caution: What is said first: on what else the capacities were observed.
         notes: What the reader should know of the demand.
         expected: Whether the demand is a forecast, and the policy sees that.
     """
@@ -62,6 +64,7 @@ class Prepared:
     timetable: Sequence[Entry] = ()
     timetable_notes: tuple[str, ...] = ()
     limits: LatencyLimits | None = None
+    caution: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expected: bool = False
 
@@ -88,7 +91,11 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
-    notes = (*selection_notes(scenario, trace), *sampling_notes(session, trace, demand.grid))
+    notes = (
+        *selection_notes(scenario, trace),
+        *silence_notes(scenario, trace, demand.grid),
+        *sampling_notes(session, trace, demand.grid),
+    )
     return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
 
 
@@ -109,8 +116,10 @@ def prepare_ahead(
 
 def _resolve_modelled(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
+    caution = observed_notes(session, scenario, trace)
     scenario = with_modelled_capacity(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=policy_limits(session, scenario, trace))
+    limits = policy_limits(session, scenario, trace)
+    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution)
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

@@ -1,7 +1,9 @@
 """What a plan costs, and what its demand earns."""
 
+from collections.abc import Sequence
+
 from planner.core.demand import Demand
-from planner.core.economics.ledger import Costs, Revenue, RevenueTerms, costs, revenue
+from planner.core.economics.ledger import Costs, Revenue, RevenueTerms, costs, revenue, served_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.planning.prepare import Prices
@@ -30,3 +32,8 @@ def revenue_of(economics: EconomicsSettings, prices: Prices, demand: Demand) -> 
         unpaid_share=economics.unpaid_share,
     )
     return revenue(demand, terms)
+
+
+def served_of(earned: Sequence[int], demand: Demand, plan: IntervalPlan) -> list[int]:
+    """What of the micro-dollars that all demanded tokens earn is earned by requests within a plan's capacity."""
+    return served_revenue(demand, plan.shortfall_input_tokens, plan.shortfall_output_tokens, earned)

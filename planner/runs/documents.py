@@ -6,6 +6,7 @@ from typing import Literal
 
 import polars as pl
 
+from planner.core.fleet.deployment import Deployment
 from planner.documents import Document, Time
 from planner.runs.figures import RunSummary
 from planner.runs.jobs import JobsDocument, jobs_document
@@ -53,6 +54,8 @@ class PlanHour(Document):
     revenue_usd: float
     """What all demanded tokens earn at list prices."""
     expected_revenue_usd: float
+    revenue_served_usd: float
+    """What of revenue_usd is earned by requests within the capacity."""
     fleet_cost_usd: float
     """Cost of all nodes that are owned."""
     shortfall_tokens: int
@@ -64,6 +67,8 @@ class PlanDocument(RunSummary):
 
     timezone: str
     """IANA name of the zone of local times."""
+    need_nodes: int
+    """Nodes whose units would carry the busiest interval at full use, be they more or fewer than are owned."""
     notes: list[str]
     missed_limits: list[str]
     """The limits of the scenario that the plan misses; the command exits with 3 if there are any."""
@@ -100,6 +105,7 @@ def plan_document(run: RunView) -> PlanDocument:
     return PlanDocument(
         **vars(run.summary),
         timezone=run.record.timezone,
+        need_nodes=_need_nodes(run),
         notes=list(run.record.notes),
         missed_limits=missed_limits(run),
         waterfall=[WaterfallStep(**row) for row in run.waterfall.select("step", "amount_usd").to_dicts()],
@@ -110,6 +116,12 @@ def plan_document(run: RunView) -> PlanDocument:
             for start, row in zip(run.hours["hour_start"], run.hours.drop("hour_start").to_dicts(), strict=True)
         ],
     )
+
+
+def _need_nodes(run: RunView) -> int:
+    deployment = Deployment(run.scenario.fleet)
+    most_input, most_output = run.intervals.select("input_tokens", "output_tokens").max().row(0)
+    return deployment.nodes(deployment.enough(most_input, most_output, run.summary.interval_s))
 
 
 def _training_windows(windows: pl.DataFrame, zone: tzinfo) -> list[TrainingWindowDocument]:

@@ -49,6 +49,9 @@ class RunFigures(Document):
     """Cost of the nodes that inference holds."""
     revenue_usd: float
     """What all demanded tokens earn at list prices."""
+    revenue_served_usd: float
+    """What of that is earned by requests within the capacity: of each interval, the smaller of the shares of input and
+    output tokens that its units carry."""
     shortfall_ratio: float
     """Share of the demanded tokens beyond the capacity."""
 
@@ -79,8 +82,12 @@ class RunSummary(RunFigures):
     """Cached over all input tokens; null if there are none."""
     expected_revenue_usd: float
     """Revenue after other price sheets, discounts and unpaid use."""
+    expected_revenue_served_usd: float
+    """What of the expected revenue is earned by requests within the capacity, as in revenue_served_usd."""
     margin_ratio: float | None
-    """(revenue - cost) / cost; null if nothing is spent."""
+    """(revenue - cost) / cost, as if all demanded tokens were served; null if nothing is spent."""
+    margin_served_ratio: float | None
+    """(served revenue - cost) / cost; null if nothing is spent."""
     fleet_cost_usd: float
     """Cost of all nodes that are owned."""
     training_cost_usd: float

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, Share, WeightDtype
 
 Overlap = Literal["auto", "on", "off"]
 
@@ -68,6 +68,47 @@ class EngineSettings(Closed):
     """Overheads and validity range fitted to own measurements: the path of what `planner capacity fit` wrote."""
 
 
+class ObservedSettings(Closed):
+    """What observed capacities were observed on; a plan that differs says so first.
+
+    It is about the capacities that are given here too: one of your own, which differs, is not compared with it. To have
+    your own compared, set all of these to what you observed it on.
+    """
+
+    source: str
+    """Where it was observed: a trace, a profile, a load test."""
+    prefill_tokens_per_s_per_node: PositiveFloat
+    """The capacity of a prefill node that was observed, input tokens a second, cache hits included."""
+    decode_tokens_per_s_per_node: PositiveFloat
+    """The capacity of a decode node that was observed, output tokens a second."""
+    model: str
+    """Name of the model that was served."""
+    hardware: str
+    """Name of the kind of node."""
+    gpus_per_node: PositiveCount
+    """GPUs of one node."""
+    weights: WeightDtype
+    """Number format of the weights."""
+    kv: CacheDtype
+    """Number format of the KV cache."""
+    tensor_parallel: PositiveCount
+    """GPUs that shared attention and dense layers."""
+    prefill_nodes: PositiveCount
+    """Nodes of a prefill unit."""
+    decode_nodes: PositiveCount
+    """Nodes of a decode unit."""
+    hit_ratio: Share
+    """Share of the input tokens that were found in a cache."""
+    input_tokens: PositiveFloat
+    """Mean input tokens of a request, cache hits included."""
+    output_tokens: PositiveFloat
+    """Mean output tokens of a request."""
+    least_tokens_per_s_per_stream: PositiveFloat | None = None
+    """The least tokens a second that a stream got on average; left out: unknown, and replays do not compare with it."""
+    most_tokens_per_s_per_stream: PositiveFloat | None = None
+    """The most tokens a second that a stream got on average."""
+
+
 class FleetSettings(Closed):
     """The nodes owned, how they form units, and how fast units come and go."""
 
@@ -93,6 +134,8 @@ class FleetSettings(Closed):
     """Seconds that a leaving unit may take to finish its streams before they are handed over."""
     engine: EngineSettings
     """The serving engine, where capacity is modelled."""
+    observed: ObservedSettings
+    """What observed capacities were observed on."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

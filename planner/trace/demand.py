@@ -2,7 +2,7 @@
 
 from datetime import tzinfo
 
-from planner.core.demand import Demand, from_bins, grid_over
+from planner.core.demand import Demand, Grid, from_bins, grid_over, whole_days
 from planner.errors import TraceError
 from planner.store import Session
 from planner.trace.stored import TraceInfo
@@ -18,7 +18,8 @@ def binned(
 ) -> Demand:
     """The demand of a trace's rows, sample weight applied, or of its windows, over the time that the trace covers.
 
-    window_us: start and end of another time, on marks of the grid. Raises TraceError for a time of more than
+    Days of an imported trace that lack only a silent beginning or end are whole, unless its import named the time.
+    window_us: start and end of another time, on marks of the grid, which is taken as it is. Raises TraceError for a time of more than
     MOST_INTERVALS.
     """
     grid = grid_over(*(window_us or (trace.window_start_us, trace.window_end_us)), interval_s, zone)
@@ -29,6 +30,12 @@ def binned(
             f"{grid.count:,} intervals of {interval_s} s, and at most {MOST_INTERVALS:,} are possible; "
             "check the log for stray dates, or use longer intervals"
         )
+    demand = _on(session, trace, grid)
+    return demand if window_us or trace.window_is_named else whole_days(demand, zone)
+
+
+def _on(session: Session, trace: TraceInfo, grid: Grid) -> Demand:
+    """The demand in the intervals of a grid."""
     if trace.windowed:
         return demand_of(session.frame("demand_windows", trace_id=trace.trace_id), grid)
     bins = session.frame(

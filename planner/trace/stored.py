@@ -18,6 +18,14 @@ from planner.trace.windows import DemandWindows
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedSpan:
+    """The time that an import named with --from and --to, seconds since the epoch."""
+
+    start_s: int
+    end_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceArguments:
     """The arguments of a stored trace that are read back; None where it was made without them."""
 
@@ -25,6 +33,7 @@ class TraceArguments:
     cell_s: int | None = None
     cache_blocks: int | None = None
     coverage: Coverage | None = None
+    span: NamedSpan | None = None
 
 
 _ARGUMENTS = TypeAdapter(TraceArguments)
@@ -66,6 +75,11 @@ class TraceInfo:
     def windowed(self) -> bool:
         """Whether the trace has demand per window only, and no requests."""
         return self.origin == "windows"
+
+    @property
+    def window_is_named(self) -> bool:
+        """Whether the time that it covers was named, by its profile or its import, and is not that of its rows."""
+        return self.profile is not None or self.arguments.span is not None
 
     @cached_property
     def arguments(self) -> TraceArguments:

@@ -17,7 +17,7 @@ from planner.store import Session
 from planner.trace import stored
 from planner.trace.documents import TraceExport
 from planner.trace.stored import TraceInfo
-from planner.units import iso
+from planner.units import US_PER_S, iso
 
 _BATCH_ROWS = 250_000
 _MOONCAKE_BLOCK = 512
@@ -145,6 +145,9 @@ def _options(info: TraceInfo, chosen: str) -> list[str]:
         cache_blocks = info.arguments.cache_blocks
         if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
             options += ["--cache", str(cache_blocks)]
+    span = info.arguments.span
+    if span is not None:
+        options += ["--from", iso(span.start_s * US_PER_S), "--to", iso(span.end_s * US_PER_S)]
     return options
 
 

@@ -14,6 +14,18 @@ SELECT
     sum(cost_usd_micros)::BIGINT / 1e6 AS cost_usd,
     sum(revenue_usd_micros)::BIGINT / 1e6 AS revenue_usd,
     sum(expected_revenue_usd_micros)::BIGINT / 1e6 AS expected_revenue_usd,
+    sum(least(
+        CASE WHEN input_tokens > 0
+            THEN (2 * revenue_usd_micros::HUGEINT * (input_tokens - steady_shortfall_input_tokens - start_up_shortfall_input_tokens) + input_tokens)
+                // (2 * input_tokens)
+            ELSE revenue_usd_micros
+        END,
+        CASE WHEN output_tokens > 0
+            THEN (2 * revenue_usd_micros::HUGEINT * (output_tokens - steady_shortfall_output_tokens - start_up_shortfall_output_tokens) + output_tokens)
+                // (2 * output_tokens)
+            ELSE revenue_usd_micros
+        END
+    ))::BIGINT / 1e6 AS revenue_served_usd,
     sum(fleet_cost_usd_micros)::BIGINT / 1e6 AS fleet_cost_usd,
     sum(
         steady_shortfall_input_tokens + steady_shortfall_output_tokens

@@ -1,4 +1,5 @@
--- One row per run: nodes, cost, revenue, margin, training and shortfall over the whole plan.
+-- One row per run: nodes, cost, revenue, margin, training and shortfall over the whole plan. Served revenue: of each interval, the
+-- smaller of the shares of input and of output tokens that are within the capacity.
 CREATE OR REPLACE VIEW run_summary AS
 WITH total AS (
     SELECT
@@ -20,6 +21,30 @@ WITH total AS (
         sum(training_charge_usd_micros)::BIGINT AS training_charge_usd_micros,
         sum(revenue_usd_micros)::BIGINT AS revenue_usd_micros,
         sum(expected_revenue_usd_micros)::BIGINT AS expected_revenue_usd_micros,
+        sum(least(
+            CASE WHEN input_tokens > 0
+                THEN (2 * revenue_usd_micros::HUGEINT * (input_tokens - steady_shortfall_input_tokens - start_up_shortfall_input_tokens) + input_tokens)
+                    // (2 * input_tokens)
+                ELSE revenue_usd_micros
+            END,
+            CASE WHEN output_tokens > 0
+                THEN (2 * revenue_usd_micros::HUGEINT * (output_tokens - steady_shortfall_output_tokens - start_up_shortfall_output_tokens) + output_tokens)
+                    // (2 * output_tokens)
+                ELSE revenue_usd_micros
+            END
+        ))::BIGINT AS revenue_served_usd_micros,
+        sum(least(
+            CASE WHEN input_tokens > 0
+                THEN (2 * expected_revenue_usd_micros::HUGEINT * (input_tokens - steady_shortfall_input_tokens - start_up_shortfall_input_tokens) + input_tokens)
+                    // (2 * input_tokens)
+                ELSE expected_revenue_usd_micros
+            END,
+            CASE WHEN output_tokens > 0
+                THEN (2 * expected_revenue_usd_micros::HUGEINT * (output_tokens - steady_shortfall_output_tokens - start_up_shortfall_output_tokens) + output_tokens)
+                    // (2 * output_tokens)
+                ELSE expected_revenue_usd_micros
+            END
+        ))::BIGINT AS expected_revenue_served_usd_micros,
         sum(steady_shortfall_input_tokens + steady_shortfall_output_tokens)::BIGINT AS steady_shortfall_tokens,
         sum(start_up_shortfall_input_tokens + start_up_shortfall_output_tokens)::BIGINT AS start_up_shortfall_tokens
     FROM plan_interval
@@ -53,6 +78,11 @@ SELECT
     revenue_usd_micros / 1e6 AS revenue_usd,
     expected_revenue_usd_micros / 1e6 AS expected_revenue_usd,
     CASE WHEN cost_usd_micros > 0 THEN (revenue_usd_micros - cost_usd_micros) / cost_usd_micros END AS margin_ratio,
+    revenue_served_usd_micros / 1e6 AS revenue_served_usd,
+    expected_revenue_served_usd_micros / 1e6 AS expected_revenue_served_usd,
+    CASE WHEN cost_usd_micros > 0
+        THEN (revenue_served_usd_micros - cost_usd_micros) / cost_usd_micros
+    END AS margin_served_ratio,
     fleet_cost_usd_micros / 1e6 AS fleet_cost_usd,
     training_cost_usd_micros / 1e6 AS training_cost_usd,
     idle_cost_usd_micros / 1e6 AS idle_cost_usd,

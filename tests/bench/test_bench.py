@@ -18,6 +18,7 @@ from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, resolve
 from planner.settings.trace import TraceSettings
 from planner.store import Store
+from planner.studies.replay.notes import BUILT_IN_MEAN
 from planner.trace.demand import binned
 from planner.trace.synthetic import build
 from planner.trace.synthetic import draw as synthesis
@@ -235,6 +236,7 @@ def test_the_whole_day_is_replayed_in_3_gb(tmp_path: Path, benchmark) -> None:  
     alone = benchmark.pedantic(lambda: measured(*words), rounds=1)
     assert alone.exit_code == 0, alone.err
     found = json.loads(alone.out)
+    assert round(found["tokens_per_s_per_stream"], 1) == BUILT_IN_MEAN
     print(
         f"\nreplaying {found['simulated_requests']:,} requests: {found['wall_s']:.1f} s, "
         f"{found['requests_per_s'] / 1e6:.1f} M/s, {alone.gigabytes:.2f} GB resident, the trace drawn too (under 3)"

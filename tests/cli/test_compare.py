@@ -36,7 +36,7 @@ def test_figures_are_those_of_the_stored_runs(cli: Cli, store: Store) -> None:
     with store.read() as session:
         rows = session.connection.execute(
             "SELECT run_id, peak_nodes, mean_nodes, node_hours, training_node_hours, cost_usd, revenue_usd, "
-            "shortfall_tokens, shortfall_ratio FROM run_summary"
+            "revenue_served_usd, shortfall_tokens, shortfall_ratio FROM run_summary"
         ).fetchall()
     by_run = {row[0]: row[1:] for row in rows}
     assert len(by_run) == len(told["policies"]) == 6
@@ -47,6 +47,7 @@ def test_figures_are_those_of_the_stored_runs(cli: Cli, store: Store) -> None:
         "training_node_hours",
         "cost_usd",
         "revenue_usd",
+        "revenue_served_usd",
         "shortfall_tokens",
         "shortfall_ratio",
     )

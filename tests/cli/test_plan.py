@@ -195,7 +195,7 @@ def test_four_minutes_by_hand(cli: Cli, tmp_path: Path) -> None:
         (("fleet.prefill.tokens_per_s_per_node=20", "fleet.decode.tokens_per_s_per_node=10"), [3, 6, 3, 6]),
         (("policy.target_utilisation=0.5",), [6, 12, 3, 12]),
         (("fleet.step.prefill=3", "fleet.step.decode=3"), [3, 12, 3, 12]),
-        (("policy.demand_source=previous",), [12, 12, 9, 9]),
+        (("policy.demand_source=previous",), [3, 3, 9, 9]),
         (("policy.name=fixed", "policy.fixed_prefill_units=2", "policy.fixed_decode_units=1"), [4, 4, 4, 4]),
     ],
 )

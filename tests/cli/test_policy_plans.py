@@ -12,7 +12,7 @@ from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, prepare
 from planner.runs.outcome import PlanOutcome
 from planner.store import Store
-from tests.conftest import NOW, Cli, small_scenario
+from tests.conftest import NOW, SMALL, Cli, minute_log, small_scenario
 from tests.helpers.policies import FILELESS
 
 
@@ -70,6 +70,30 @@ def test_a_policy_that_sees_only_the_interval_before_says_so(planned: Store, cli
     assert note not in planned_by(cli, "predictive", "policy.demand_source=previous")["notes"]
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ("policy.name=reactive",),
+        ("policy.name=predictive", "policy.demand_source=previous"),
+        ("policy.name=night-training", "policy.demand_source=previous", "policy.day_window=12:00-12:01"),
+        ("policy.name=scheduled-bounds", "policy.bounds=[{days='mon-sun', window='00:00-24:00', floor_nodes=3}]"),
+    ],
+    ids=lambda sets: " ".join(sets),
+)
+@pytest.mark.parametrize("owned", [12, 30])
+def test_the_peak_is_what_the_demand_needs_and_not_what_is_owned(cli: Cli, policy: tuple[str, ...], owned: int) -> None:
+    # a step of 3 nodes carries 600 tokens of each kind a minute: at most 1,500 are asked for, in the third minute
+    log = minute_log(Path("log.csv"), [(900, 900), (600, 600), (1500, 1500), (600, 600), (0, 0)])
+    cli("trace", "import", str(log), "--format", "csv", "--name", "log")
+    words = [word for item in (*SMALL, *policy, f"fleet.nodes={owned}") for word in ("--set", item)]
+    plan = cli("plan", "--trace", "log", *words, "--json").json
+    nodes = cli("sql", "SELECT inference_nodes FROM plan_interval ORDER BY interval_start", "--format", "json").json
+    assert nodes[0]["inference_nodes"] == 6
+    assert plan["peak_nodes"] == 9
+    assert plan["need_nodes"] == 9
+    assert any(note.startswith("nothing is observed before the first interval") for note in plan["notes"])
+
+
 def test_two_noisy_weeks_are_planned_by_every_policy(store: Store) -> None:
     for name in FILELESS:
         outcome = outcome_of(store, name, "trace.days=14", "trace.noise=0.15", "trace.scale=0.0001")
@@ -85,7 +109,10 @@ def test_a_forecast_plans_for_its_quantile_once_there_is_one(store: Store) -> No
     assert "90% quantile of day-of-week forecasts of a season of a day, made an interval before" in note
     unseen = int(note.rpartition("first ")[2].split()[0])
     assert 96 < unseen < 2 * 96
-    assert set(high.plan.decode_units[:unseen].tolist()) == {9}, "nothing is foreseen: the full fleet"
+    reacting = outcome_of(store, "predictive", *days, "policy.demand_source=previous")
+    seen = slice(0, unseen)
+    assert high.plan.decode_units[seen].tolist() == reacting.plan.decode_units[seen].tolist(), "nothing is foreseen yet"
+    assert min(high.plan.decode_units[seen].tolist()) < 9
     assert low.plan.inference_node_s.sum() < high.plan.inference_node_s.sum()
     assert min(high.plan.decode_units.tolist()) < 9
 

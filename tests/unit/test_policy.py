@@ -149,8 +149,15 @@ def test_reactive_follows_what_was_observed_an_interval_before() -> None:
     assert steps([0.9, 0.9, 3.1, 0], *at_once) == [4, 1, 1, 4]
 
 
-def test_reactive_starts_with_the_full_fleet_and_keeps_its_floor() -> None:
+def test_reactive_starts_with_the_full_fleet_where_nothing_was_observed_and_keeps_its_floor() -> None:
     assert steps([0, 0, 0], "policy.name=reactive", "policy.floor_nodes=6") == [4, 2, 2]
+
+
+def test_reactive_begins_with_the_fewest_steps_for_what_was_observed_before_it() -> None:
+    scenario = small_scenario("policy.name=reactive", "policy.target_utilisation=0.5")
+    policy = make_policy(scenario.policy, Deployment(scenario.fleet))
+    tick = Tick(start=datetime(2025, 3, 1), interval_s=60, observed=Seen(450, 450), coming=(), past=())
+    assert policy.decide(tick) == Units(2, 2)
 
 
 def test_reactive_gives_up_only_what_leaves_the_rest_below_the_tolerance() -> None:

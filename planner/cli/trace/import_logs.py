@@ -41,8 +41,15 @@ def import_logs(
         typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed for --draw.")] = 1,
-    begin: Annotated[str | None, typer.Option("--from", help="Server: start of the time to count, ISO-8601.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Server: end of the time to count, ISO-8601.")] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start of the time that the logs cover, or of that to count on a server, ISO-8601."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")
+    ] = None,
     step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
     selector: Annotated[
         str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")

@@ -116,6 +116,26 @@ def revenue(demand: Demand, terms: RevenueTerms) -> Revenue:
     )
 
 
+def served_revenue(demand: Demand, short_input: Ints, short_output: Ints, earned: Sequence[int]) -> list[int]:
+    """What of the revenue of every interval is earned by tokens within the capacity, integer micro-dollars.
+
+    A request earns where its prompt is read and its output is generated, so an interval earns the smaller of the shares
+    of input and output that its units carry; hits are as frequent among what is served as in all input. As in the view
+    run_summary. short_input, short_output: tokens beyond the capacity. earned: micro-dollars if all were served.
+    """
+    columns = (demand.input_tokens, short_input, demand.output_tokens, short_output)
+    rows = zip(earned, *(column.tolist() for column in columns), strict=True)
+    return [
+        min(_share_of(amount, asked_in, short_in), _share_of(amount, asked_out, short_out))
+        for amount, asked_in, short_in, asked_out, short_out in rows
+    ]
+
+
+def _share_of(amount: int, asked: int, short: int) -> int:
+    """The part of an amount that goes with the tokens that are not short."""
+    return round_half_up(amount * (asked - short), asked) if asked else amount
+
+
 def margin_ratio(cost_micros: int, revenue_micros: int) -> float | None:
     """(revenue - cost) / cost; None where nothing is spent."""
     return (revenue_micros - cost_micros) / cost_micros if cost_micros else None

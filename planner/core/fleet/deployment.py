@@ -76,6 +76,17 @@ class Deployment:
         """The fewest steps above the base that carry the tokens in a time, or else the full fleet."""
         return self.fewest(lambda units: self.covers(units, input_tokens, output_tokens, seconds), least_step)
 
+    def enough(self, input_tokens: float, output_tokens: float, seconds: float) -> Units:
+        """The fewest units that carry the tokens in a time at full use, however many nodes the fleet has.
+
+        Base units and whole scaling steps; a role that is short and that no step holds has units of its own.
+        """
+        base, step = _units(self.settings.base), _units(self.settings.step)
+        prefill = _least(lambda count: self.capacity(Units(count, 0), seconds)[0] >= input_tokens)
+        decode = _least(lambda count: self.capacity(Units(0, count), seconds)[1] >= output_tokens)
+        steps = max(_steps(prefill - base.prefill, step.prefill), _steps(decode - base.decode, step.decode))
+        return Units(max(prefill, base.prefill + steps * step.prefill), max(decode, base.decode + steps * step.decode))
+
     def step_within(self, units: Units) -> int:
         """The most whole steps above the base within the units; 0 where there is none."""
         return max(
@@ -96,3 +107,16 @@ def _units(counts: UnitCounts) -> Units:
 
 def _holds(units: Units, others: Units) -> bool:
     return units.prefill >= others.prefill and units.decode >= others.decode
+
+
+def _least(enough: Callable[[int], bool]) -> int:
+    """The least whole number, from 0, that is enough; every larger one is."""
+    beyond = 1
+    while not enough(beyond):
+        beyond *= 2
+    return bisect_left(range(beyond), True, key=enough)
+
+
+def _steps(units: int, of_step: int) -> int:
+    """The fewest steps that add so many units of a role; 0 where none are missing, or steps hold none of them."""
+    return max(0, -(-units // of_step)) if of_step else 0

@@ -61,8 +61,8 @@ class PastTargets(Sequence[Units]):
 class Tick:
     """One decision.
 
-    start: local time of the interval. observed: actual demand of the interval before; None in the first. coming: what
-    the demand source says about this interval and those after it, as many as the policy asks for and the plan has;
+    start: local time of the interval. observed: actual demand of the interval before; None where nothing was. coming:
+    what the demand source says about this interval and those after it, as many as the policy asks for and the plan has;
     empty where nothing can be seen. past: the targets so far, oldest first.
     """
 

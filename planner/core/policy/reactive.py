@@ -14,7 +14,8 @@ class Reactive:
     bring it back. Gives steps up as far as those that stay are used below the target less the tolerance.
 
     So with any load that moves by less than the tolerance it does not go back and forth. Nothing is given up within
-    the cooldown of any change, nothing added within that of adding. Keeps the full fleet where nothing was observed.
+    the cooldown of any change, nothing added within that of adding. Keeps the full fleet where nothing was observed;
+    where nothing is held yet, it begins with the fewest steps for what was.
     """
 
     deployment: Deployment
@@ -48,8 +49,10 @@ class Reactive:
 
     def decide(self, tick: Tick) -> Units:
         ladder = self.deployment.ladder
-        if tick.observed is None or not tick.past:
+        if tick.observed is None:
             return self.deployment.full
+        if not tick.past:
+            return ladder[self._steps_for(tick, self.target_utilisation)]
         held = self.deployment.step_within(tick.past[-1])
         least = self._steps_for(tick, self.target_utilisation)
         if least > held:

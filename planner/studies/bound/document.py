@@ -147,7 +147,7 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(COST_NOTE, *selection_notes(bound.scenario, bound.policy.trace)),
+        notes=(*bound.caution, COST_NOTE, *selection_notes(bound.scenario, bound.policy.trace)),
     )
 
 

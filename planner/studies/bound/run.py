@@ -35,7 +35,7 @@ class ScheduleLimits:
 class ScenarioBound:
     """The bounds of a scenario, one per requested objective, and the scenario's own policy.
 
-    scenario: with the capacities that were planned with.
+    scenario: with the capacities that were planned with. caution: on what else they were observed.
     """
 
     scenario: Scenario
@@ -43,6 +43,7 @@ class ScenarioBound:
     problem: Problem
     optima: tuple[Optimum, ...]
     policy: PlanOutcome
+    caution: tuple[str, ...] = ()
 
     @property
     def first(self) -> Optimum:
@@ -120,5 +121,10 @@ def bounds(
         )
     problem = problem_of(scenario, demand, limits)
     return ScenarioBound(
-        scenario=scenario, trace=prepared.trace.name, problem=problem, optima=tuple(optima), policy=policy
+        scenario=scenario,
+        trace=prepared.trace.name,
+        problem=problem,
+        optima=tuple(optima),
+        policy=policy,
+        caution=prepared.caution,
     )

@@ -12,6 +12,7 @@ from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
 from planner.planning.capacity import with_modelled_capacity
 from planner.planning.check import check
+from planner.planning.observed import observed_notes
 from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, prepare_on
 from planner.planning.selection import reading, selected_demand
@@ -43,7 +44,10 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Policies on one demand, and the bound on the node-hours of any policy. scenario: with its capacities."""
+    """Policies on one demand, and the bound on the node-hours of any policy.
+
+    scenario: with its capacities. caution: on what else they were observed.
+    """
 
     scenario: Scenario
     trace: TraceInfo
@@ -51,6 +55,7 @@ class Comparison:
     candidates: tuple[Candidate, ...]
     bound: Optimum
     left_out: tuple[str, ...]
+    caution: tuple[str, ...] = ()
 
     @property
     def plans(self) -> dict[str, IntervalPlan]:
@@ -122,6 +127,7 @@ def compare(
         demand = selected_demand(session, scenario, trace)
         scenarios, left_out = _variants(scenario, demand, names)
         variants = {name: prepare_on(session, own, trace, demand) for name, own in scenarios.items()}
+        caution = observed_notes(session, scenario, trace)
         scenario = with_modelled_capacity(session, scenario, trace)
     candidates = []
     for name, prepared in variants.items():
@@ -141,6 +147,7 @@ def compare(
         candidates=tuple(candidates),
         bound=bound,
         left_out=left_out,
+        caution=caution,
     )
 
 

@@ -141,6 +141,7 @@ def describe_comparison(
         bound=_describe_bound(comparison),
         seconds=sum(candidate.seconds for candidate in comparison.candidates),
         notes=(
+            *comparison.caution,
             *selection_notes(comparison.scenario, comparison.trace),
             *explain_forecast(comparison),
             *(f"left out: {text}" for text in comparison.left_out),

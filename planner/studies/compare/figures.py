@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.documents import Document
+from planner.planning.price import served_of
 from planner.runs.outcome import PlanOutcome
 from planner.units import S_PER_HOUR, Floats, usd
 
@@ -25,6 +26,8 @@ class PolicyFigures(Document):
     """Cost of inference."""
     revenue_usd: float
     """Theoretical revenue: all tokens at list price."""
+    revenue_served_usd: float
+    """What of that is earned by requests within the capacity."""
     shortfall_tokens: int
     """Tokens demanded beyond the capacity."""
     shortfall_ratio: float
@@ -48,6 +51,7 @@ def compute_figures(outcome: PlanOutcome) -> PolicyFigures:
         training_node_hours=int(plan.lent_node_s.sum()) / S_PER_HOUR,
         cost_usd=usd(sum(outcome.costs.inference)),
         revenue_usd=usd(sum(outcome.revenue.theoretical)),
+        revenue_served_usd=usd(sum(served_of(outcome.revenue.theoretical, outcome.demand, plan))),
         shortfall_tokens=short,
         shortfall_ratio=short / tokens if tokens else 0.0,
         scale_actions=int(np.count_nonzero(np.diff(plan.prefill_units)) + np.count_nonzero(np.diff(plan.decode_units))),

@@ -83,7 +83,8 @@ def explain_forecast(comparison: Comparison) -> list[str]:
         f"predictive@forecast takes {more:.1%} more node-hours than reactive at equal shortfall: its forecasts miss "
         f"the output tokens by {missed:.1%} (WAPE), the previous interval by {changed:.1%}; the "
         f"{scenario.policy.quantile:.0%} quantile that it plans for is {off:+.1%} off the actual demand; "
-        f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast, on the full fleet"
+        f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast and are decided by the "
+        "interval before each"
     ]
 
 

@@ -255,6 +255,10 @@ class ReplayTotals(Document):
 class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, ReplaySetup):
     """A replay of the requests of a time window through a plan."""
 
+    ttft_target_ms: float
+    """The target of the time to the first token (slo.ttft_ms)."""
+    tpot_target_ms: float
+    """The target of the time per further token of a request (slo.tpot_ms)."""
     slo: SloAttainment
     kv_peak_ratio: float
     """Largest share of a decode unit's KV memory in use while requests were counted."""
@@ -263,6 +267,8 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     """Seconds that each departing decode unit took to drain."""
     prefill_drain_s: tuple[float, ...]
     """Seconds that each departing prefill unit took to drain."""
+    notes: tuple[str, ...]
+    """What the targets mean, how streams stand to what was observed of them, and the notes of the plan."""
     missed_limits: tuple[str, ...]
     """Limits of the scenario that the replay misses."""
     classes: tuple[ReplayClass, ...]

@@ -2,19 +2,22 @@
 
 import numpy as np
 
+from planner.planning.notes import SAMPLED
 from planner.runs.outcome import PlanOutcome
 from planner.studies.replay import account
 from planner.studies.replay.document import (
     Arrivals,
     Balancers,
     DeliveryCost,
+    LatencySummary,
     LoadImbalance,
     ReplayDocument,
     ReplayHour,
     UnitUse,
 )
+from planner.studies.replay.notes import stream_notes, target_note
 from planner.studies.replay.run import Replayed
-from planner.units import US_PER_HOUR, from_us, usd
+from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
 
 
 def summarise(
@@ -23,6 +26,8 @@ def summarise(
     """The document of a replay that is stored as a run. arrivals, use, imbalance: of the whole window."""
     results, scenario, window = done.results, done.outcome.scenario, done.results.window
     settings, slo = scenario.replay, account.measure_attainment(results, None)
+    quality = account.measure_quality(results, None)
+    hours = tuple(_hour(done, number) for number in range(results.span.hours))
     return ReplayDocument(
         run_id=run_id,
         scenario=scenario.name,
@@ -46,9 +51,11 @@ def summarise(
         simulated_requests=done.simulated,
         wall_s=done.wall_s,
         requests_per_s=account.ratio(done.simulated, done.wall_s),
-        **vars(account.measure_quality(results, None)),
+        **vars(quality),
         **vars(use),
         **vars(_delivery_cost(done, None)),
+        ttft_target_ms=scenario.slo.ttft_ms,
+        tpot_target_ms=scenario.slo.tpot_ms,
         slo=slo,
         kv_peak_ratio=account.kv_peak_ratio(results),
         imbalance=imbalance,
@@ -56,8 +63,22 @@ def summarise(
         prefill_drain_s=account.drain_times_s(results, "prefill"),
         missed_limits=account.missed_limits(scenario.slo, slo.both_attainment),
         classes=account.summarise_classes(results, done.classes),
-        hours=tuple(_hour(done, number) for number in range(results.span.hours)),
+        notes=_notes(done, quality.tpot_ms, use.tokens_per_s_per_stream, hours),
+        hours=hours,
     )
+
+
+def _notes(
+    done: Replayed, tpot_ms: LatencySummary, stream_tokens_per_s: float | None, hours: tuple[ReplayHour, ...]
+) -> tuple[str, ...]:
+    outcome, window = done.outcome, done.results.window
+    first_us = outcome.demand.grid.start_us + outcome.scenario.replay.warm_up_s * US_PER_S
+    whole = window.from_us <= first_us and window.to_us >= outcome.demand.grid.end_us
+    streams = stream_notes(outcome.scenario, outcome.trace, stream_tokens_per_s, hours, whole=whole)
+    # what is replayed is the whole trace, where the plan's is a sample of it
+    sampled = done.trace.sample_weight != outcome.trace.sample_weight
+    planned = [note for note in outcome.notes if not (sampled and note.startswith(SAMPLED))]
+    return (target_note(outcome.scenario.slo, tpot_ms), *streams, *planned)
 
 
 def _hour(done: Replayed, number: int) -> ReplayHour:

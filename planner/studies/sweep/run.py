@@ -11,7 +11,8 @@ from planner.errors import UsageError
 from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
 from planner.planning.check import require
 from planner.planning.foresight import drawn_from
-from planner.planning.notes import sampling_notes
+from planner.planning.notes import sampling_notes, silence_notes
+from planner.planning.observed import observed_notes
 from planner.planning.prepare import ensure_trace, resolve
 from planner.planning.selection import (
     anchor_us,
@@ -112,7 +113,12 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
     with reading(store, scenario, trace) as session:
         stored = stored_demand(session, scenario, trace)
         demand = selected_demand(session, scenario, trace)
-        notes = [*selection_notes(scenario, trace), *sampling_notes(session, trace, demand.grid)]
+        notes = [
+            *observed_notes(session, scenario, trace),
+            *selection_notes(scenario, trace),
+            *silence_notes(scenario, trace, demand.grid),
+            *sampling_notes(session, trace, demand.grid),
+        ]
         scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
     source = _source(scenario, trace, stored)

@@ -21,7 +21,7 @@ from planner.trace.documents import Coverage, ImportAccount, RejectedRows
 from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
 from planner.trace.spool import Spool
-from planner.units import US_PER_S, to_us
+from planner.units import US_PER_S, iso, to_us
 
 IMPORTER = 2
 """Version of reading: raised whenever the same files and options would give different rows."""
@@ -105,6 +105,23 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
             f"{names[index]} as {job.reader.name}: {what}, the first at line {line} ({reason}); {cure}; "
             "nothing is stored"
         )
+
+
+def covered_us(job: ImportJob, start_us: int, end_us: int) -> tuple[int, int]:
+    """The time that a log covers: what --from and --to name, or else that of its rows, from start_us to end_us.
+
+    Raises TraceError for rows beyond what is named.
+    """
+    span = job.options.span
+    if span is None or job.reader.metrics is not None:
+        return start_us, end_us
+    named = span.start_s * US_PER_S, span.end_s * US_PER_S
+    if start_us < named[0] or end_us > named[1]:
+        raise TraceError(
+            f"{job.names[0]}: has demand from {iso(start_us)} to {iso(end_us)}, and --from and --to name the time that "
+            f"the log covers, {iso(named[0])} to {iso(named[1])}; widen them, or leave them out"
+        )
+    return named
 
 
 @contextmanager

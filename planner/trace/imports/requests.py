@@ -13,7 +13,15 @@ from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
 from planner.trace import stored
 from planner.trace.describe import account_for
 from planner.trace.documents import ImportAccount
-from planner.trace.imports.job import BATCH_ROWS, SPOOL_BYTES, ImportJob, check_rows, rejects_of, settings_of
+from planner.trace.imports.job import (
+    BATCH_ROWS,
+    SPOOL_BYTES,
+    ImportJob,
+    check_rows,
+    covered_us,
+    rejects_of,
+    settings_of,
+)
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
@@ -42,7 +50,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
                 settings_digest=job.digest,
                 timezone=job.options.timezone,
                 sample_weight=counts.sample_weight,
-                window_us=(requests.first_arrival_us, requests.last_arrival_us + 1),
+                window_us=covered_us(job, requests.first_arrival_us, requests.last_arrival_us + 1),
                 created_at=job.now,
                 planner_version=job.version,
                 block_tokens=(job.reader.block_tokens or counts.block_tokens) if blocks.rows else None,

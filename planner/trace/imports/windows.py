@@ -13,7 +13,7 @@ from planner.trace import stored, windows
 from planner.trace.describe import account_for
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
-from planner.trace.imports.job import SPOOL_BYTES, ImportJob, check_rows, params_of, rejects_of, settings_of
+from planner.trace.imports.job import SPOOL_BYTES, ImportJob, check_rows, covered_us, params_of, rejects_of, settings_of
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
@@ -104,7 +104,7 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
             settings_digest=job.digest,
             timezone=job.options.timezone,
             sample_weight=weight or 1,
-            window_us=(int(demand.start_us[0]), int(demand.end_us[-1])),
+            window_us=covered_us(job, int(demand.start_us[0]), int(demand.end_us[-1])),
             created_at=job.now,
             planner_version=job.version,
             rows_read=stage.window_counts().rows_read,

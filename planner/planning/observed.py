@@ -1,0 +1,136 @@
+"""What observed capacities were observed on, and what differs in a plan that uses them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.catalogue.read import hardware, model
+from planner.core.policy import policies_in
+from planner.errors import PlannerError
+from planner.planning.capacity import modelled_capacity
+from planner.settings.fleet import FleetSettings
+from planner.settings.scenario import Scenario
+from planner.store import Session
+from planner.trace.stored import TraceInfo
+
+TOLERANCE = 0.1
+"""Relative difference of lengths, and of the share of input that no cache holds, from which a plan says so. Assumed:
+capacities are about proportional to them, and modelled ones agree with observed ones to a few per cent."""
+_ROLES = {"prefill": ("prefill", "input"), "decode": ("decode", "output")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a trace asks for per request whose lengths are known; None where it has no such request or no input."""
+
+    hit_ratio: float | None
+    input_tokens: float | None
+    output_tokens: float | None
+
+    @classmethod
+    def of(cls, trace: TraceInfo) -> "_Asked":
+        coverage = trace.arguments.coverage
+        rows = coverage.requests_with_lengths if coverage else trace.row_count
+        return cls(
+            hit_ratio=trace.cached_input_tokens / trace.input_tokens if trace.input_tokens else None,
+            input_tokens=trace.input_tokens / rows if rows else None,
+            output_tokens=trace.output_tokens / rows if rows else None,
+        )
+
+
+def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[str, ...]:
+    """What a plan with observed capacities has to say first: on what else they were observed, and what is modelled.
+
+    Capacities of one's own are those that differ from fleet.observed: they are not compared with what others were
+    observed on. scenario: with its own capacities, not modelled ones.
+    """
+    fleet = scenario.fleet
+    if fleet.capacity != "observed":
+        return ()
+    roles = _observed_roles(fleet)
+    differing = differences(scenario, trace, roles)
+    if not differing:
+        return tuple(_without_effect(scenario))
+    seen = fleet.observed
+    return (
+        f"the capacity of {' and '.join(roles)} nodes was observed on {seen.source}: {seen.model} on {seen.hardware}, "
+        f"requests of {seen.input_tokens:,.0f} input tokens, {seen.hit_ratio:.1%} of them found in a cache, and "
+        f"{seen.output_tokens:,.0f} output tokens; it may not hold here, with {', '.join(differing)}; "
+        f"{_modelled(session, scenario, trace, roles)}",
+        *_without_effect(scenario),
+    )
+
+
+def differences(scenario: Scenario, trace: TraceInfo, roles: Sequence[str] = tuple(_ROLES)) -> list[str]:
+    """What differs in a plan from what the capacities of roles in fleet.observed were observed on, in words."""
+    return list(_differences(scenario.fleet, _Asked.of(trace), roles)) if roles else []
+
+
+def _observed_roles(fleet: FleetSettings) -> list[str]:
+    return [role for role in _ROLES if _is_observed(fleet, role)]
+
+
+def _is_observed(fleet: FleetSettings, role: str) -> bool:
+    """Whether a role has the capacity that fleet.observed is about."""
+    rate: float = getattr(fleet, role).tokens_per_s_per_node
+    return bool(rate == getattr(fleet.observed, f"{role}_tokens_per_s_per_node"))
+
+
+def _differences(fleet: FleetSettings, asked: _Asked, roles: Sequence[str]) -> Iterator[str]:
+    """What differs from what the capacities of the roles were observed on, in words."""
+    engine, seen = fleet.engine, fleet.observed
+    served, node = model(engine.model).name, hardware(engine.hardware).name
+    if served != seen.model:
+        yield f"the model {served}"
+    if node != seen.hardware:
+        yield f"nodes of {node}"
+    elif fleet.node_type.lower() != seen.hardware.lower():
+        yield f"nodes of {fleet.node_type}"
+    if fleet.gpus_per_node != seen.gpus_per_node:
+        yield f"{fleet.gpus_per_node} GPUs in a node ({seen.gpus_per_node})"
+    for name in ("weights", "kv", "tensor_parallel"):
+        if getattr(engine, name) != getattr(seen, name):
+            yield f"{name} {getattr(engine, name)} ({getattr(seen, name)})"
+    for role in roles:
+        nodes, those = getattr(fleet, role).nodes, getattr(seen, f"{role}_nodes")
+        if nodes != those:
+            yield f"{role} units of {nodes} nodes ({those})"
+    if "prefill" in roles and asked.hit_ratio is not None and _differ(1 - asked.hit_ratio, 1 - seen.hit_ratio):
+        yield f"{asked.hit_ratio:.1%} of input found in a cache"
+    if asked.input_tokens is not None and _differ(asked.input_tokens, seen.input_tokens):
+        yield f"{asked.input_tokens:,.0f} input tokens a request"
+    if "decode" in roles and asked.output_tokens is not None and _differ(asked.output_tokens, seen.output_tokens):
+        yield f"{asked.output_tokens:,.0f} output tokens a request"
+
+
+def _differ(value: float, seen: float) -> bool:
+    return abs(value - seen) > TOLERANCE * seen
+
+
+def _modelled(session: Session, scenario: Scenario, trace: TraceInfo, roles: list[str]) -> str:
+    """The modelled capacities beside the observed ones, or why there are none."""
+    try:
+        capacity = modelled_capacity(session, scenario, trace)
+    except PlannerError as error:
+        return f"nothing can be modelled beside it: {error}"
+    rates = {"prefill": capacity.prefill_tokens_per_s, "decode": capacity.decode_tokens_per_s}
+    parts = [
+        f"{rates[role]:,.0f} {_ROLES[role][1]} tokens/s of a {role} node "
+        f"({getattr(scenario.fleet, role).tokens_per_s_per_node:,.0f} observed)"
+        for role in roles
+    ]
+    return f"modelled for this plan: {' and '.join(parts)}; set fleet.capacity=modelled to plan with that"
+
+
+def _without_effect(scenario: Scenario) -> list[str]:
+    """Settings of the engine that were set and change nothing of a plan with observed capacities."""
+    if "slo" in policies_in(scenario.policy):
+        return []
+    head = "fleet.engine."
+    names = [path for path, text in scenario.provenance.items() if path.startswith(head) and text.startswith("set: ")]
+    if not names:
+        return []
+    has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+    return [
+        f"{', '.join(sorted(names))} {has} no effect on this plan, whose capacities are observed; only a replay uses "
+        f"{them}: set fleet.capacity=modelled to plan with {them}"
+    ]
