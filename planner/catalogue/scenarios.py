@@ -5,10 +5,13 @@ Precedence: flag > environment > scenario file > the scenario it extends.
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -18,11 +21,26 @@ from planner.catalogue.documents import ScenarioEntry, ScenarioWithOrigins, SetF
 from planner.catalogue.fields import field_paths, value_at
 from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, names, read_toml
 from planner.errors import ScenarioError, UsageError
+from planner.files import shipped
 from planner.settings.scenario import Scenario
 
 ENV_PREFIX = "PLANNER__"
 
 Tree = dict[str, Any]
+
+_NAMES_FILE = {
+    "what_if": "what_if",
+    "trace.profile": "traces",
+    "policy.timetable": "traces",
+    "fleet.engine.hardware": "hardware",
+    "fleet.engine.model": "models",
+    "fleet.engine.calibration": "",
+    "training.jobs": "jobs",
+    "economics.gpu_rates": "gpu_rates",
+    "economics.price_sheet": "prices",
+    "economics.other_price_sheet": "prices",
+}
+"""Fields that name a file, with the folder of the catalogue whose built-in names they take too."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +160,24 @@ def _finished(
     return scenario
 
 
+def set_by(scenario: Scenario, path: str) -> str | None:
+    """The provenance of a field that something has set; None where it is as in the built-in scenario."""
+    origin = scenario.provenance.get(path, "")
+    if origin and origin != _default_scenario().provenance.get(path, ""):
+        return origin
+    return None if is_built_in(scenario, path) else "set: by a program"
+
+
+def is_built_in(scenario: Scenario, path: str) -> bool:
+    """Whether a field has the value of the built-in scenario."""
+    return bool(value_at(scenario, path) == value_at(_default_scenario(), path))
+
+
+@cache
+def _default_scenario() -> Scenario:
+    return load_scenario(None).scenario
+
+
 def with_table(scenario: Scenario, table: str, overrides: Sequence[str]) -> Scenario:
     """A stored run's scenario with fields of one table changed. Raises UsageError, ScenarioError.
 
@@ -165,25 +201,60 @@ def with_values(tree: Tree, values: Mapping[str, str | int | float | None]) -> S
 
 def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
     """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
-    if name in chain:
-        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the cycle")
     path = find("scenarios", name)
+    if any(path.samefile(find("scenarios", before)) for before in chain):
+        raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the cycle")
     own = read_toml(path)
     base_name = own.pop("extends", DEFAULT_SCENARIO)
     if path == find("scenarios", DEFAULT_SCENARIO):
         return own, {}
+    if not isinstance(base_name, str):
+        raise UsageError(f'{path}: extends: {base_name!r} is not a name; write a built-in name or a path as "text"')
+    base_name = beside(path, "scenarios", base_name)
     tree, origins = _from_file(base_name, (*chain, name))
     provenance = own.pop("provenance", {})
     if not isinstance(provenance, dict):
         raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
     base = list(_leaves(tree))
-    for leaf, value in _leaves(own):
-        if (leaf, value) not in base:
+    for leaf, given in _leaves(own):
+        folder = _NAMES_FILE.get(leaf)
+        value = beside(path, folder, given) if folder and isinstance(given, str) else given
+        # what a file says of a trace counts though the built-in scenario says the same: a stored trace has other days
+        if (leaf, value) not in base or leaf.startswith("trace."):
             _place(tree, leaf, value)
             origins[leaf] = str(path)
             tree["provenance"][leaf] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
+
+
+def moved_to(scenario: Scenario, folder: Path) -> Scenario:
+    """The scenario for a file in another folder: it names the same files from there."""
+    tree = scenario.model_dump()
+    for path, catalogue in _NAMES_FILE.items():
+        name = value_at(scenario, path)
+        if name and not Path(name).is_absolute() and Path(name).is_file() and name not in _built_in_names(catalogue):
+            _place(tree, path, os.path.relpath(name, folder))
+    return Scenario.model_validate(tree)
+
+
+def beside(file: Path, folder: str, name: str) -> str:
+    """What a scenario file names: a built-in name as it is, a path from the folder that the file is in.
+
+    folder: of the catalogue with the built-in names.
+    """
+    if not name or name in _built_in_names(folder):
+        return name
+    path = file.parent / name
+    if not path.is_file() and name.casefold() in {each.casefold() for each in _built_in_names(folder)}:
+        return name
+    return str(path)
+
+
+def _built_in_names(folder: str) -> list[str]:
+    if folder == "traces":
+        return sorted(path.stem for path in shipped("traces").glob("*.toml"))
+    return names(folder) if folder else []
 
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def compare(
             help="Policies, each as NAME or NAME@DEMAND-SOURCE, for example reactive,predictive@forecast.",
         ),
     ] = None,
-    trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace.")] = None,
+    trace: TraceName = None,
     level: Annotated[
         bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")
     ] = True,
@@ -50,8 +50,7 @@ def compare(
     from planner.studies.compare.candidates import compare as run_compare
     from planner.studies.compare.store import measure_attainment, store_comparison
 
-    flags = [] if trace is None else [f"trace.name={trace}"]
-    loaded = scenario_of(scenario, [*(sets or []), *flags]).scenario
+    loaded = scenario_of(scenario, with_trace(sets, trace)).scenario
     names = [name.strip() for name in policies.split(",") if name.strip()] if policies is not None else []
     store = store_at(db)
     with progress_bar("drawing requests") as progress:

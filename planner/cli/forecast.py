@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, check_one_source, now, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def forecast(
     if method not in ("all", *METHODS):
         raise UsageError(f'--method: no forecast method "{method}"; use all or one of {", ".join(METHODS)}')
     flags = [] if horizon is None else [f"forecast.horizon_s={_seconds(horizon)}"]
+    twice = sorted({name for name in trace or () if (trace or []).count(name) > 1})
+    if twice:
+        raise UsageError(f"--trace {', '.join(twice)} is given twice; give each trace once")
+    for name in trace or ():
+        check_one_source(name, sets or [])
     loaded = scenario_of(scenario, [*(sets or []), *flags]).scenario
     store = store_at(db)
     with progress_bar("drawing requests") as drawing, progress_bar("forecasting") as progress:
@@ -104,6 +109,8 @@ def _print(document: "ForecastDocument") -> None:
     print_line(f"lowest WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
     print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s")
     _print_ahead(document)
+    for note in document.notes:
+        print_line(f"  note: {note}")
     if document.page is not None and document.files is not None:
         print_line(f"{document.page}: {len(document.files)} files")
 

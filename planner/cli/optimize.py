@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def optimize(
     scenario: ScenarioName = None,
+    trace: TraceName = None,
     objective: Annotated[str, typer.Option("--objective", metavar="WHAT", help="node-hours, cost or both.")] = "both",
     time_limit: Annotated[
         float, typer.Option("--time-limit", metavar="S", min=0, help="Time limit of the search per objective, seconds.")
@@ -53,7 +54,7 @@ def optimize(
     wanted = OBJECTIVES if objective == "both" else tuple(each for each in OBJECTIVES if each == objective)
     if not wanted:
         raise UsageError(f'--objective: no objective "{objective}"; use {", ".join(OBJECTIVES)} or both')
-    loaded = scenario_of(scenario, sets, what_if).scenario
+    loaded = scenario_of(scenario, with_trace(sets, trace), what_if).scenario
     with progress_bar("drawing requests") as progress:
         bound = bounds(
             store_at(db),

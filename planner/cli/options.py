@@ -1,5 +1,6 @@
 """Options that several commands share, and how they are resolved."""
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,10 @@ ScenarioName = Annotated[
     str | None,
     typer.Argument(metavar="SCENARIO", help="A built-in name or a TOML file [default: deepseek-2025-02-27]."),
 ]
+TraceName = Annotated[
+    list[str] | None,
+    typer.Option("--trace", metavar="T", help="A stored trace, instead of the scenario's; at most once."),
+]
 WhatIf = Annotated[
     str | None, typer.Option("--what-if", metavar="NAME", help="Settings of a claim; see `planner what-if`.")
 ]
@@ -46,6 +51,38 @@ def reading_at(db: Path | None) -> "Store":
     if is_copy:
         warn(f"the store is being written; reading {store.path}, the copy that the last nightly run published")
     return store
+
+
+def with_trace(sets: list[str] | None, trace: list[str] | None) -> list[str]:
+    """The --set options with that of --trace. Raises UsageError where a trace is named twice."""
+    name, sets = one_trace(trace), sets or []
+    if name is None:
+        return sets
+    check_one_source(name, sets)
+    # as a TOML string: a name such as 2025 is not a number
+    return [*sets, f"trace.name={json.dumps(name)}"]
+
+
+def one_trace(trace: list[str] | None) -> str | None:
+    """The trace of --trace. Raises UsageError where it is given twice, or is empty."""
+    from planner.errors import UsageError
+
+    if not trace:
+        return None
+    if len(trace) > 1:
+        raise UsageError(f"--trace is given {len(trace)} times, {', '.join(trace)}; give one trace")
+    if not trace[0]:
+        raise UsageError("--trace is empty; give the name of a stored trace, or leave it out")
+    return trace[0]
+
+
+def check_one_source(name: str, sets: list[str]) -> None:
+    """Raises UsageError where --trace and --set both name a trace."""
+    from planner.errors import UsageError
+
+    named = [each for each in sets if each.partition("=")[0].strip() == "trace.name"]
+    if named:
+        raise UsageError(f"--trace {name} and --set {named[-1]} both name a trace; leave one out")
 
 
 def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = None) -> "LoadedScenario":

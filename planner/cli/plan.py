@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.jobs import print_jobs
-from planner.cli.options import Db, Json, ScenarioName, Sets, WhatIf, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def plan(
             help="night-training, fixed, timetable, reactive, predictive, scheduled-bounds, slo or oracle.",
         ),
     ] = None,
-    trace: Annotated[str | None, typer.Option("--trace", metavar="T", help="A stored trace to plan for.")] = None,
+    trace: TraceName = None,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
@@ -43,8 +43,7 @@ def plan(
     from planner.runs.read import load_run
 
     flags = [f"policy.name={policy}"] if policy else []
-    flags += [f"trace.name={trace}"] if trace else []
-    loaded = scenario_of(scenario, [*(sets or []), *flags], what_if)
+    loaded = scenario_of(scenario, [*with_trace(sets, trace), *flags], what_if)
     store = store_at(db)
     with progress_bar("drawing requests") as progress:
         run_id = plan_and_store(store, loaded.scenario, now=now(), progress=progress)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _MOST_HOURS = 48
 
 def pricing(
     scenario: ScenarioName = None,
+    trace: TraceName = None,
     rule: Annotated[
         str, typer.Option("--rule", metavar="RULE", help="off-peak, utilisation-blog, or the path of a TOML file.")
     ] = "off-peak",
@@ -62,7 +63,7 @@ def pricing(
 
     response = Response(elasticity, shift, sensitivity)
     chosen = choose_rule(rule, utilisation, ramp)
-    loaded = scenario_of(scenario, sets)
+    loaded = scenario_of(scenario, with_trace(sets, trace))
     with progress_bar("drawing requests, settling prices") as progress:
         priced = price(store_at(db), loaded.scenario, chosen, response, now=now(), progress=progress)
     document = describe_pricing(priced)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, Sets, WhatIf, moment, now, scenario_of, store_at
+from planner.cli.options import Db, Json, Sets, TraceName, WhatIf, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def replay(
             help="A stored run, or a built-in name or a TOML file [default: deepseek-2025-02-27].",
         ),
     ] = None,
+    trace: TraceName = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="Count requests from this time on [default: busiest hour]."),
@@ -62,9 +63,11 @@ def replay(
     if scenario is not None and is_run(scenario):
         if what_if is not None:
             raise UsageError(f"{scenario} is replayed as it was planned; leave out --what-if, or replay its scenario")
+        if trace:
+            raise UsageError(f"{scenario} is replayed with its own trace; leave out --trace, or replay its scenario")
         loaded, planned = planned_scenario(store, scenario, sets or [])
     else:
-        loaded = scenario_of(scenario, sets, what_if).scenario
+        loaded = scenario_of(scenario, with_trace(sets, trace), what_if).scenario
     with progress_bar("replaying") as progress:
         done = run_replay(
             store,

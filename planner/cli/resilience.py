@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, moment, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def resilience(
     scenario: ScenarioName = None,
+    trace: TraceName = None,
     target: Annotated[
         float, typer.Option("--target", metavar="SHARE", help="Share of the time with enough units of both roles.")
     ] = 0.999,
@@ -41,7 +42,7 @@ def resilience(
 
     if seeds is not None and not replays:
         raise UsageError("--seeds is the number of draws of failures to replay; add --replay")
-    loaded = scenario_of(scenario, sets).scenario
+    loaded = scenario_of(scenario, with_trace(sets, trace)).scenario
     with progress_bar("replaying" if replays else "drawing") as progress:
         document = run_resilience(
             store_at(db),
@@ -82,6 +83,8 @@ def _print(document: "ResilienceDocument") -> None:
         print_line(
             f"  note: the fleet of {document.fleet_nodes:,} nodes is {document.nodes_beyond_fleet:,} short of that"
         )
+    for note in document.notes:
+        print_line(f"  note: {note}")
     _print_roles(document.roles)
     if document.replays is not None:
         _print_replays(document.replays)

@@ -18,10 +18,11 @@ def init(
     sets: Sets = None,
 ) -> None:
     """Write a commented TOML file to start from. An existing file is not overwritten."""
+    from planner.catalogue.scenarios import moved_to
     from planner.catalogue.toml import to_toml
     from planner.errors import PlannerError
 
-    text = to_toml(scenario_of(base, sets).scenario, comments=True)
+    text = to_toml(moved_to(scenario_of(base, sets).scenario, out.parent), comments=True)
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)

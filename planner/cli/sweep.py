@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, ScenarioName, Sets, now, scenario_of, store_at
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _SHOWN: "tuple[Metric, ...]" = ("cost_usd", "shortfall_ratio")
 
 def sweep(
     scenario: ScenarioName = None,
+    trace: TraceName = None,
     cases: Annotated[int, typer.Option("--cases", metavar="N", help="Samples for each policy.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the samples.")] = 1,
     vary: Annotated[
@@ -52,7 +53,7 @@ def sweep(
     from planner.studies.sweep.run import sweep as run_sweep
     from planner.studies.sweep.store import case_frame, save_sweep
 
-    loaded = scenario_of(scenario, sets).scenario
+    loaded = scenario_of(scenario, with_trace(sets, trace)).scenario
     store = store_at(db)
     with progress_bar("drawing requests") as drawing, progress_bar("planning cases") as progress:
         done = run_sweep(

@@ -14,6 +14,7 @@ from planner.errors import UsageError
 from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
+from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
 from planner.settings.scenario import Scenario
 from planner.trace.imports.prometheus import is_server
@@ -260,11 +261,33 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
             check_mapping(readers()[job.log.format], job.log.columns)
         scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
+        _check_trace(scenario)
     except UsageError as error:
         raise UsageError(f"job {job.name}: {error}") from error
     if problems := check(scenario):
         raise UsageError(f"job {job.name}: {'; '.join(problems)}")
     return scenario
+
+
+def _check_trace(scenario: Scenario) -> None:
+    """Raises UsageError for trace settings that say nothing of a day to come."""
+    check_selection(scenario, stored=True)
+    selection = selection_of(scenario, stored=True)
+    own, change = selection.settings, selection.change
+    asked = {
+        "days": selection.days is not None,
+        "start_at": own.start_at is not None,
+        "end_at": own.end_at is not None,
+        "classes": own.classes is not None,
+        "growth_per_day": change.growth_per_day != 0,
+        "noise": change.noise != 0,
+    }
+    refused = [f"trace.{name}" for name, given in asked.items() if given]
+    if refused:
+        raise UsageError(
+            f"{', '.join(refused)} cannot be applied to nights, which read whole logs and plan a forecast; leave it "
+            "out, or set trace.demand_factor to plan for more"
+        )
 
 
 def with_date(path: str, *, needed: bool) -> str:

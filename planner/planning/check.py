@@ -8,6 +8,7 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
 from planner.errors import UsageError
+from planner.planning.selection import check_selection
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
@@ -26,6 +27,7 @@ def check(scenario: Scenario) -> list[str]:
     economics = scenario.economics
     attempts: tuple[Callable[[], object], ...] = (
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
+        lambda: check_selection(scenario),
         lambda: _policy(scenario),
         lambda: scenario_gpu_rate(economics),
         lambda: price_sheet(economics.price_sheet),

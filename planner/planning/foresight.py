@@ -8,6 +8,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.forecast import demand_forecasts
 from planner.core.policy import Policy, Seen, Sight, lead_intervals
 from planner.errors import UsageError
+from planner.planning.selection import selection_of
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
@@ -104,6 +105,11 @@ def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen
         raise UsageError(
             f"policy.demand_source is profile, but trace {trace.name} was imported, not drawn from one; "
             "use trace or previous"
+        )
+    if selection_of(scenario).change.active:
+        raise UsageError(
+            f"policy.demand_source is profile, and knows nothing of the changes that the scenario makes to trace "
+            f"{trace.name}; use trace, previous or forecast"
         )
     tokens = expected_demand(*drawn, grid.starts_us, grid.interval_us)
     return [Seen(float(i), float(o)) for i, o in zip(*tokens, strict=True)]

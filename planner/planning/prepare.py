@@ -7,12 +7,14 @@ from datetime import datetime
 from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
 from planner.core.demand import Demand
+from planner.core.load import scaled
 from planner.core.policy import Entry
 from planner.files import version
 from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
+from planner.planning.selection import describe_selection, reading, selected_demand, selection_notes, selection_of
 from planner.planning.timetable import read_timetable
 from planner.settings.economics import EconomicsSettings
 from planner.settings.scenario import Scenario
@@ -20,7 +22,6 @@ from planner.settings.sheets import GpuRate, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.store import Session, Store
 from planner.trace import stored
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic import build
 from planner.trace.synthetic.profile import load_profile
@@ -84,21 +85,31 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
     """
     require(scenario)
     trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        return prepare_on(session, scenario, trace, binned(session, trace, scenario.interval_s, scenario.zone))
+    with reading(store, scenario, trace) as session:
+        return prepare_on(session, scenario, trace, selected_demand(session, scenario, trace))
 
 
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
-    """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
-    notes = (*silence_notes(scenario, trace, demand.grid), *sampling_notes(session, trace, demand.grid))
+    """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
+    notes = (
+        *selection_notes(scenario, trace),
+        *silence_notes(scenario, trace, demand.grid),
+        *sampling_notes(session, trace, demand.grid),
+    )
     return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
 
 
 def prepare_ahead(
     store: Store, scenario: Scenario, trace: TraceInfo, forecast: Demand, notes: tuple[str, ...]
 ) -> Prepared:
-    """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
+    """Prepare the plan of a forecast demand, changed as the scenario asks. trace: shows what requests are like.
+
+    Raises UsageError.
+    """
     require(scenario)
+    selection = selection_of(scenario, stored=True)
+    forecast = scaled(forecast, selection.change.factors(forecast.grid, forecast.grid.start_us, scenario.zone))
+    notes = (*describe_selection(selection, "the forecast"), *notes)
     with store.read() as session:
         return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
 

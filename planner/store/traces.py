@@ -1,5 +1,7 @@
 """The physical tables behind the views `request` and `request_block`: one of each per trace, dropped whole."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from planner.store.database import Session
@@ -37,6 +39,24 @@ def add_blocks(session: Session, trace_id: int, blocks: pa.RecordBatchReader) ->
 def add_rejects(session: Session, trace_id: int, rejects: pa.RecordBatchReader) -> None:
     """Store what an import refused. rejects: REJECT_SCHEMA."""
     session.append_from("import_reject", rejects, trace_id=trace_id)
+
+
+def narrow_requests(
+    session: Session, trace_id: int, start_us: int, end_us: int, class_ids: Sequence[int] | None
+) -> None:
+    """Hide the requests of a trace outside a time, or of other classes, from this session's queries.
+
+    A view of the session stands before the store's own, so that every query reads the same requests. start_us, end_us:
+    UTC epoch microseconds. class_ids: None for all classes.
+    """
+    (alias,) = session.connection.execute("SELECT current_database()").fetchall()[0]
+    kept = f"arrival_us >= {int(start_us)} AND arrival_us < {int(end_us)}"
+    if class_ids is not None:
+        kept += f" AND class_id IN ({', '.join(str(int(number)) for number in class_ids) or 'NULL'})"
+    session.connection.execute(
+        f'CREATE OR REPLACE TEMP VIEW request AS SELECT * FROM "{alias}".main.request '
+        f"WHERE trace_id <> {int(trace_id)} OR ({kept})"
+    )
 
 
 def drop_trace_tables(session: Session, trace_id: int) -> None:

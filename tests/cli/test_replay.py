@@ -22,7 +22,7 @@ from planner.documents import to_json
 from planner.store import Store
 from planner.studies.replay.account import held_us
 from tests.conftest import NOW, Cli
-from tests.helpers.replays import EVENING, NIGHT, SETS, SMALL
+from tests.helpers.replays import EVENING, FLEET_SETS, NIGHT, SETS, SMALL
 
 
 def test_a_replay_accounts_for_every_request(cli: Cli, store: Store) -> None:
@@ -243,11 +243,11 @@ def test_attainment_by_class_adds_up(cli: Cli, tmp_path: Path) -> None:
     rows = (f"2025-03-01T{m // 60:02d}:{m % 60:02d}:{s:02d}Z,900,300,{s % 3}" for m in range(120) for s in range(60))
     log.write_text("arrival,input_tokens,output_tokens,class\n" + "\n".join(rows) + "\n")
     assert cli("trace", "import", str(log), "--format", "csv", "--name", "c").code == 0
-    found = cli("replay", *SETS, "--set", "trace.name=c", "--all", "--json").json
+    found = cli("replay", *FLEET_SETS, "--set", "trace.name=c", "--all", "--json").json
     assert [row["class"] for row in found["classes"]] == ["0", "1", "2"]
     assert sum(row["requests"] for row in found["classes"]) == found["requests"]
     assert all(row["slo"]["both_attainment"] is not None for row in found["classes"])
-    shown = cli("replay", *SETS, "--set", "trace.name=c", "--all").out
+    shown = cli("replay", *FLEET_SETS, "--set", "trace.name=c", "--all").out
     assert "TTFT in time" in shown
 
 
@@ -264,7 +264,7 @@ def test_hits_follow_the_route_where_a_trace_has_blocks(cli: Cli, tmp_path: Path
     for balancer in ("prefix-aware", "random"):
         sets = [f"replay.prefill_balancer={balancer}", "replay.hits=routed", "policy.name=fixed", "trace.name=m"]
         words = [word for item in sets for word in ("--set", item)]
-        ratios[balancer] = cli("replay", *SETS, *words, "--all", "--json").json["hit_ratio"]
+        ratios[balancer] = cli("replay", *FLEET_SETS, *words, "--all", "--json").json["hit_ratio"]
     assert ratios["random"] < 0.6 < 0.9 < ratios["prefix-aware"]
     refused = cli("replay", *SETS, "--set", "replay.hits=routed")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
@@ -360,7 +360,7 @@ def import_log(cli: Cli, folder: Path, minutes: int, name: str) -> None:
 
 def test_the_busiest_hour_is_one_that_can_be_warmed_up(cli: Cli, tmp_path: Path) -> None:
     import_log(cli, tmp_path, 75, "short")
-    found = cli("replay", *SETS, "--set", "trace.name=short", "--json").json
+    found = cli("replay", *FLEET_SETS, "--set", "trace.name=short", "--json").json
     assert (found["window_start"], found["window_end"]) == ("2025-03-01T08:30:00+08:00", "2025-03-01T09:00:00+08:00")
     assert found["requests"] == 1800
 
@@ -368,7 +368,7 @@ def test_the_busiest_hour_is_one_that_can_be_warmed_up(cli: Cli, tmp_path: Path)
 def test_a_trace_that_is_too_short_to_warm_up_is_refused_as_that(cli: Cli, tmp_path: Path) -> None:
     import_log(cli, tmp_path, 25, "tiny")
     for window in ((), ("--all",), ("--from", "2025-03-01T00:10Z")):
-        result = cli("replay", *SETS, "--set", "trace.name=tiny", *window)
+        result = cli("replay", *FLEET_SETS, "--set", "trace.name=tiny", *window)
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert "the plan has only 30 min; use a longer trace" in result.err
 

@@ -24,7 +24,7 @@ from planner.studies.sweep.document import describe_sweep
 from planner.studies.sweep.processes import run_all
 from planner.studies.sweep.ranges import read_ranges
 from planner.studies.sweep.run import Sweep, sweep
-from tests.conftest import NOW, Cli, Result
+from tests.conftest import NOW, SMALL, Cli, Result
 from tests.helpers.browser import browsed
 from tests.helpers.sweeps import base_on, four_minutes
 
@@ -252,10 +252,19 @@ def test_a_mistake_gets_one_line_with_the_cure_and_stores_nothing(
     assert planned.path.read_bytes() == before
 
 
-def test_growth_needs_a_drawn_trace(cli: Cli) -> None:
-    scenario = four_minutes(cli)
-    with pytest.raises(UsageError, match="can only be varied for a trace drawn from a profile"):
-        sweep(Store("planner.duckdb"), scenario, cases=2, vary=("trace.growth_per_day=0:0.1",), now=NOW)
+def test_growth_of_a_drawn_trace_needs_whole_cells(planned: Store) -> None:
+    scenario = load_scenario(None, ["interval_s=600"]).scenario
+    with pytest.raises(UsageError, match="can only be varied with intervals of whole cells"):
+        sweep(planned, scenario, cases=2, vary=("trace.growth_per_day=0:0.1",), now=NOW)
+
+
+def test_growth_of_a_stored_trace_says_where_it_has_no_effect(cli: Cli) -> None:
+    fixed = [each.path for each in load_scenario().scenario.sweep.vary]
+    vary = [word for path in fixed for word in ("--vary", f"{path}=base")]
+    four_minutes(cli)
+    words = [word for field in (*SMALL, "trace.name=four") for word in ("--set", field)]
+    found = cli("sweep", "--cases", "2", *vary, "--vary", "trace.growth_per_day=0:0.1", *words, "--json")
+    assert "trace.growth_per_day has no effect within one day" in " ".join(found.json["notes"])
 
 
 # the command

@@ -1,6 +1,7 @@
 """Cases of a sweep held against plans: each is the plan of its values."""
 
 from dataclasses import replace
+from datetime import UTC
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
+from planner.core.load import LoadChange
 from planner.planning.decide import decide
 from planner.planning.plan import plan_and_store
 from planner.planning.prepare import ensure_trace, resolve
 from planner.runs.read import read_run
 from planner.store import Store
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase
-from planner.studies.sweep.case import SweepCase, noise_factors, run_case, with_hits
+from planner.studies.sweep.case import SweepCase, run_case, with_hits
 from planner.studies.sweep.run import base_of, sweep
 from planner.trace.synthetic.cells import log_noise
 from tests.conftest import NOW, Cli
@@ -95,23 +97,16 @@ def start_up_shortfall(base: SweepBase) -> int:
     return int(plan.start_up_shortfall_input_tokens.sum() + plan.start_up_shortfall_output_tokens.sum())
 
 
-def empty_demand(interval_s: int, count: int) -> Demand:
-    none = np.zeros(count, np.int64)
-    grid = Grid(0, interval_s, count)
-    return Demand(grid=grid, requests=none, input_tokens=none, cached_input_tokens=none, output_tokens=none)
-
-
 @pytest.mark.parametrize("interval_s", [300, 900, 3600])
 def test_noise_on_stored_demand_is_that_of_drawn_traces(interval_s: int) -> None:
-    settings = load_scenario(None, ["trace.noise=0.1", "trace.seed=5"]).scenario.trace
     count = 86_400 // interval_s
-    found = noise_factors(settings, empty_demand(interval_s, count))
+    found = LoadChange(noise=0.1, seed=5).factors(Grid(0, interval_s, count), 0, UTC)
     quarters = np.exp(log_noise(0.1, 5, 1, 96))
     if interval_s < 900:
         assert found == pytest.approx(np.repeat(quarters, 3))
     else:
         assert found == pytest.approx(quarters.reshape(count, -1).mean(axis=1))
-    assert noise_factors(settings.model_copy(update={"noise": 0.0}), empty_demand(900, 1)).tolist() == [1]
+    assert LoadChange(seed=5).factors(Grid(0, 900, 1), 0, UTC).tolist() == [1]
 
 
 def test_hits_by_hand() -> None:

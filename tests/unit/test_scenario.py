@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import planner.settings
 from planner.catalogue import read as catalogue
 from planner.catalogue.fields import field_paths, value_at
-from planner.catalogue.scenarios import load_scenario
+from planner.catalogue.scenarios import load_scenario, moved_to
 from planner.catalogue.toml import to_toml, toml_value
 from planner.errors import ScenarioError, UsageError
+from planner.planning.check import require
 from planner.settings.closed import Closed, parse_day_window
 
 KINDS = {"published", "computed", "fitted", "inferred", "assumed", "set"}
@@ -135,6 +136,59 @@ def test_a_scenario_cannot_extend_itself(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "two.toml").write_text('extends = "one.toml"\n')
     with pytest.raises(UsageError, match="extends itself"):
         load_scenario("one.toml")
+
+
+def test_a_scenario_in_another_folder_cannot_extend_itself(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet" / "one.toml").write_text('extends = "../fleet/one.toml"\n')
+    with pytest.raises(UsageError, match="extends itself"):
+        load_scenario("fleet/one.toml")
+
+
+def test_what_a_scenario_extends_is_named_in_a_text(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text("extends = 3\n")
+    with pytest.raises(UsageError, match=r"one\.toml: extends: 3 is not a name"):
+        load_scenario("one.toml")
+
+
+def test_a_scenario_names_files_from_its_own_folder(tmp_path: Path) -> None:
+    """Also through the scenario that it extends, and whatever the working directory is."""
+    (tmp_path / "fleet" / "base").mkdir(parents=True)
+    (tmp_path / "fleet" / "base" / "common.toml").write_text(
+        '[economics]\ngpu_rates = "rates.toml"\nprice_sheet = "deepseek-r1"\n[training]\njobs = "../jobs.toml"\n'
+    )
+    (tmp_path / "fleet" / "own.toml").write_text(
+        'extends = "base/common.toml"\n[economics]\nother_price_sheet = "prices/own.toml"\n'
+        '[fleet.engine]\nhardware = "H100"\nmodel = "/models/own.toml"\n[policy]\ntimetable = "days.csv"\n'
+    )
+    scenario = load_scenario("fleet/own.toml").scenario
+    assert scenario.economics.gpu_rates == "fleet/base/rates.toml"
+    assert scenario.economics.price_sheet == "deepseek-r1"
+    assert scenario.economics.other_price_sheet == "fleet/prices/own.toml"
+    assert scenario.training.jobs == "fleet/base/../jobs.toml"
+    assert scenario.fleet.engine.hardware == "H100"
+    assert scenario.fleet.engine.model == "/models/own.toml"
+    assert scenario.policy.timetable == "fleet/days.csv"
+    assert (
+        load_scenario("fleet/own.toml", ["economics.gpu_rates=mine.toml"]).scenario.economics.gpu_rates == "mine.toml"
+    )
+
+
+def test_a_scenario_that_is_written_elsewhere_names_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet" / "rates.toml").write_text("")
+    (tmp_path / "fleet" / "own.toml").write_text('[economics]\ngpu_rates = "rates.toml"\n')
+    moved = moved_to(load_scenario("fleet/own.toml").scenario, Path("out/deep"))
+    assert moved.economics.gpu_rates == "../../fleet/rates.toml"
+    assert moved.economics.price_sheet == "deepseek-r1"
+
+
+def test_a_file_that_a_scenario_names_is_missed_where_it_should_be(tmp_path: Path) -> None:
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "rates.toml").write_text("never read")
+    (tmp_path / "fleet" / "own.toml").write_text('[economics]\ngpu_rates = "rates.toml"\n')
+    with pytest.raises(UsageError, match=r'no GPU rate sheet "fleet/rates\.toml"'):
+        require(load_scenario("fleet/own.toml").scenario)
 
 
 def test_a_file_that_is_no_toml_names_the_place(tmp_path: Path) -> None:

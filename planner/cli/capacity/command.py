@@ -9,7 +9,7 @@ from planner.cli.capacity.check import show_check
 from planner.cli.capacity.curve import show_curve
 from planner.cli.capacity.options import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of
 from planner.cli.capacity.overview import show_overview
-from planner.cli.options import Db, Json
+from planner.cli.options import Db, Json, one_trace
 from planner.errors import UsageError
 
 
@@ -28,7 +28,8 @@ def capacity(
     kv_tokens: KvTokens = None,
     hit: HitRatio = None,
     trace: Annotated[
-        str | None, typer.Option("--trace", metavar="NAME", help="Take lengths and hits from a stored trace.")
+        list[str] | None,
+        typer.Option("--trace", metavar="NAME", help="Take lengths and hits from a stored trace; at most once."),
     ] = None,
     sets: Settings = None,
     chart: Annotated[
@@ -58,7 +59,7 @@ def capacity(
         target=target,
         kv_tokens=kv_tokens,
         hit=hit,
-        trace=trace,
+        trace=one_trace(trace),
         sets=sets,
         db=db,
     )

@@ -6,6 +6,7 @@ from typing import Literal
 from planner.core.optimum import FeasibleSchedule, Objective, Optimum, Problem, ProofDocument, gap
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
+from planner.planning.selection import selection_notes
 from planner.studies.bound.run import ScenarioBound
 from planner.units import S_PER_HOUR
 
@@ -146,7 +147,7 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(*bound.caution, COST_NOTE),
+        notes=(*bound.caution, COST_NOTE, *selection_notes(bound.scenario, bound.policy.trace)),
     )
 
 

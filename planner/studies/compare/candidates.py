@@ -15,13 +15,13 @@ from planner.planning.check import check
 from planner.planning.observed import observed_notes
 from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, prepare_on
+from planner.planning.selection import reading, selected_demand
 from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.bound.run import TIME_LIMIT_S, bounds_of
 from planner.studies.compare.figures import PolicyFigures, compute_figures
 from planner.studies.compare.tune import TunedPolicy, tune
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.units import Clock, Progress
 
@@ -123,8 +123,8 @@ def compare(
     level: whether each is also tuned to the allowed shortfall. Nothing but a drawn trace is stored. Raises UsageError.
     """
     trace = ensure_trace(store, scenario, now=now, progress=progress)
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
+    with reading(store, scenario, trace) as session:
+        demand = selected_demand(session, scenario, trace)
         scenarios, left_out = _variants(scenario, demand, names)
         variants = {name: prepare_on(session, own, trace, demand) for name, own in scenarios.items()}
         caution = observed_notes(session, scenario, trace)

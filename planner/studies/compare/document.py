@@ -7,6 +7,7 @@ from planner.catalogue.read import scenario_gpu_rate
 from planner.core.economics.prices import node_hour_micros
 from planner.core.optimum import Status
 from planner.documents import Document, Maybe, Time
+from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.figures import PolicyFigures
@@ -141,6 +142,7 @@ def describe_comparison(
         seconds=sum(candidate.seconds for candidate in comparison.candidates),
         notes=(
             *comparison.caution,
+            *selection_notes(comparison.scenario, comparison.trace),
             *explain_forecast(comparison),
             *(f"left out: {text}" for text in comparison.left_out),
         ),

@@ -97,6 +97,8 @@ class ForecastDocument(Document):
     methods: tuple[MethodScore, ...]
     best: BestMethods
     forecast: ForecastAhead
+    notes: tuple[str, ...] = ()
+    """What is taken of stored traces, and how their demand is changed."""
     page: Maybe[str] = None
     """File of the page; left out if none was asked for."""
     files: Maybe[tuple[str, ...]] = None

@@ -9,10 +9,18 @@ from planner.core.forecast import BUILT_IN
 from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.history import Stretch, joined
 from planner.planning.prepare import ensure_trace
+from planner.planning.selection import (
+    check_selection,
+    describe_selection,
+    narrow_classes,
+    selected_history,
+    selection_of,
+    window_notes,
+)
 from planner.settings.scenario import Scenario
-from planner.store import Store
+from planner.store import Session, Store
 from planner.trace.demand import binned
-from planner.trace.stored import by_name
+from planner.trace.stored import TraceInfo, by_name
 from planner.units import Progress
 
 SHARES = (0.5, 0.9, 0.99)
@@ -21,11 +29,12 @@ SHARES = (0.5, 0.9, 0.99)
 
 @dataclass(frozen=True)
 class Forecasts:
-    """A back-test with the traces that it was made from."""
+    """A back-test with the traces that it was made from. notes: what is taken of them, and how it is changed."""
 
     scenario: Scenario
     traces: tuple[str, ...]
     test: BackTest
+    notes: tuple[str, ...] = ()
 
     @property
     def trace(self) -> str:
@@ -33,26 +42,51 @@ class Forecasts:
         return ", ".join(self.traces)
 
 
+@dataclass(frozen=True)
+class History:
+    """Demand that forecasts are made from, the traces that it is read from, and what is taken of them."""
+
+    demand: Demand
+    traces: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
 def history(
     store: Store, scenario: Scenario, traces: Sequence[str], *, now: datetime, progress: Progress | None = None
-) -> tuple[Demand, tuple[str, ...]]:
-    """The demand of stored traces combined, or of the scenario's trace, drawn if it is not stored; and their names.
+) -> History:
+    """The demand of stored traces combined, or of the scenario's trace, drawn if it is not stored.
 
-    Raises TraceError for an unknown trace, UsageError for gaps and overlaps.
+    Trace settings apply to the traces as to one. Raises TraceError for an unknown trace, UsageError for gaps, overlaps
+    and settings that stored traces cannot follow.
     """
-    drawn = None if traces else ensure_trace(store, scenario, now=now, progress=progress)
+    names = tuple(dict.fromkeys(traces)) or ((scenario.trace.name,) if scenario.trace.name is not None else ())
+    if not names:
+        check_selection(scenario)
+        drawn = ensure_trace(store, scenario, now=now, progress=progress)
+        with store.read() as session:
+            return History(joined([_stretch(session, scenario, drawn)]), (drawn.name,))
+    check_selection(scenario, stored=True)
+    selection = selection_of(scenario, stored=True)
     with store.read() as session:
-        infos = [drawn] if drawn else [by_name(session, name) for name in dict.fromkeys(traces)]
-        stretches = [
-            Stretch(
-                info.name,
-                binned(session, info, scenario.interval_s, scenario.zone),
-                info.window_start_us,
-                info.window_end_us,
-            )
-            for info in infos
-        ]
-    return joined(stretches), tuple(info.name for info in infos)
+        stretches = []
+        for name in names:
+            info = by_name(session, name)
+            if selection.settings.classes is not None:
+                narrow_classes(session, info, selection.settings.classes)
+            stretches.append(_stretch(session, scenario, info, ends=selection.windowed))
+    whole, title = joined(stretches), f"trace {', '.join(names)}"
+    notes = describe_selection(selection, title)
+    if selection.windowed:
+        notes += window_notes(whole.grid, selection.window_on(whole.grid, scenario, title), scenario, title)
+    return History(selected_history(whole, scenario, title), names, tuple(notes))
+
+
+def _stretch(session: Session, scenario: Scenario, info: TraceInfo, *, ends: bool = False) -> Stretch:
+    """The demand of a trace. ends: whether intervals at its ends that it half covers are kept."""
+    demand = binned(session, info, scenario.interval_s, scenario.zone)
+    grid = demand.grid
+    covered = (grid.start_us, grid.end_us) if ends else (info.window_start_us, info.window_end_us)
+    return Stretch(info.name, demand, *covered)
 
 
 def forecast(
@@ -69,15 +103,15 @@ def forecast(
 
     progress: methods done; drawing: requests drawn. Raises UsageError, TraceError.
     """
-    demand, names = history(store, scenario, traces, now=now, progress=drawing)
+    past = history(store, scenario, traces, now=now, progress=drawing)
     settings = scenario.forecast
     test = back_test(
-        demand,
+        past.demand,
         methods,
         season=settings.season,
         horizon=-(-settings.horizon_s // scenario.interval_s),
         shares=sorted({*SHARES, scenario.policy.quantile}),
-        name=f"trace {', '.join(names)}",
+        name=f"trace {', '.join(past.traces)}",
         progress=progress,
     )
-    return Forecasts(scenario, names, test)
+    return Forecasts(scenario, past.traces, test, past.notes)

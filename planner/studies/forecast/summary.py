@@ -41,6 +41,7 @@ def summarise(forecasts: Forecasts) -> ForecastDocument:
         methods=tuple(_score(each, grid.interval_s) for each in test.tested),
         best=BestMethods(method=best, **{name: test.best([name]) for name in SERIES}),
         forecast=ForecastAhead(method=best, intervals=_intervals(test, zone)),
+        notes=forecasts.notes,
     )
 
 

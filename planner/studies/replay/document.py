@@ -223,6 +223,8 @@ class ReplaySetup(Document):
     """When a prefill pass starts (replay.queue_mode)."""
     hits: Literal["trace", "routed"]
     """Whose prefix cache hits: the trace's, or those found by routing (replay.hits)."""
+    notes: tuple[str, ...] = ()
+    """What is taken of a stored trace, and how its requests are changed."""
 
 
 @dataclass(frozen=True, kw_only=True)

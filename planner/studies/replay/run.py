@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from planner.capacity.units import service_of
@@ -10,17 +10,20 @@ from planner.catalogue.scenarios import stored_scenario
 from planner.core.fleet.deployment import Units
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.model import Requests, Span
+from planner.core.replay.requests.resample import resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
 from planner.planning.capacity import modelled_capacity
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
+from planner.planning.selection import reading, selection_notes
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView, load_run
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import StageResults
+from planner.studies.replay.changed import changed_minutes, resampling_note
 from planner.studies.replay.requests import (
     class_names,
     concatenate,
@@ -51,6 +54,7 @@ class Replayed:
         wall_s: Seconds that the simulation took, reading of requests included.
         classes: Names of the classes of requests by number.
         requests: All requests that were simulated, where they are kept; times are microseconds from the origin.
+        notes: What is taken of a stored trace, and how its requests are changed.
     """
 
     outcome: PlanOutcome
@@ -60,6 +64,7 @@ class Replayed:
     wall_s: float
     classes: Mapping[int, str]
     requests: Requests | None
+    notes: tuple[str, ...] = ()
 
 
 def replay(
@@ -112,22 +117,26 @@ def replay(
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     service = service_of(scenario.fleet, scenario.replay, kv_tokens)
     lives = {role: window_lives(outcome, role, window, spares) for role in ROLES}
-    with store.read() as session:
+    with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
+        changed = changed_minutes(session, outcome, trace, window, rules)
+        total = rows.row_count if changed is None else int(changed.targets.sum())
         span = _span_of(scenario, window, len(classes))
-        kept_rows = _rows_to_keep(rows.row_count) if keep else 0
+        kept_rows = _rows_to_keep(total) if keep else 0
         prefill = PrefillStage(service, lives["prefill"], rules, span, keep=kept_rows)
         ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
         decode = DecodeStage(service, lives["decode"], rules, span, keep=kept_rows, ranks=ranks)
         compile_kernels(service, rules)
         kept: list[Requests] = []
         batches = requests_of(session, trace, window, blocks=needs_blocks(rules, trace))
+        batches = batches if changed is None else resample(batches, changed, window.origin_us, scenario.trace.seed)
         begin = clock()
-        run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, rows.row_count, progress)
+        run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, total, progress)
         wall_s = clock() - begin
+    more = () if changed is None else (resampling_note(changed, scenario.trace.seed),)
     return Replayed(
-        outcome=outcome,
+        outcome=replace(outcome, notes=(*outcome.notes, *more)),
         trace=trace,
         results=StageResults(
             prefill=prefill,
@@ -139,7 +148,8 @@ def replay(
             fleet=scenario.fleet,
             zone=scenario.zone,
         ),
-        simulated=rows.row_count,
+        simulated=total,
+        notes=(*selection_notes(scenario, trace), *more),
         wall_s=wall_s,
         classes=classes,
         requests=concatenate(kept) if keep else None,
@@ -174,7 +184,7 @@ def plan_of(
 ) -> tuple[PlanOutcome, float]:
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
     prepared = prepare(store, scenario, now=now, progress=progress)
-    with store.read() as session:
+    with reading(store, scenario, prepared.trace) as session:
         capacity = modelled_capacity(session, scenario, prepared.trace)
     return plan(prepared), capacity.workload.kv_tokens
 

@@ -40,6 +40,7 @@ def summarise(
         balancers=Balancers(prefill=settings.prefill_balancer, decode=settings.decode_balancer),
         queue_mode=settings.queue_mode,
         hits=settings.hits,
+        notes=done.notes,
         requests=arrivals.arrived,
         completed=arrivals.completed,
         in_flight=arrivals.in_flight,

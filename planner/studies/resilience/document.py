@@ -153,3 +153,5 @@ class ResilienceDocument(Document):
     """Nodes beyond the fleet that the peak and the spare units need."""
     replays: ReplayChecks | None
     """Null where no replay was asked for."""
+    notes: tuple[str, ...] = ()
+    """What is taken of a stored trace, and how its demand is changed."""

@@ -12,6 +12,7 @@ from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, fewest_spares
 from planner.core.replay.requests.window import counted_window
 from planner.errors import UsageError
+from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.rules import NO_SPARES, unit_failures
@@ -93,6 +94,7 @@ def resilience(
         )
         if seeds
         else None,
+        notes=selection_notes(scenario, need.outcome.trace),
     )
 
 

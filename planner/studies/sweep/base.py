@@ -9,7 +9,9 @@ from typing import Any
 from planner.capacity.latency import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
+from planner.core.load import LoadChange, scaled
 from planner.planning.prepare import Prepared
+from planner.planning.selection import change_of
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
@@ -30,15 +32,20 @@ Value = float | int | None
 class SweepBase:
     """What the cases of a sweep have in common.
 
-    scenario: with the capacities to plan with. demand: of the stored trace. profile: what the trace was drawn from;
-    None for an imported one. settings: what its demand comes from, at the base. by_cells: whether the profile's cells
-    give the stored demand exactly, so that a case's demand is that of a trace drawn for it. limits: of base units.
-    prepared: the base under every policy of the sweep.
+    scenario: with the capacities to plan with. demand: of the base. stored: the same as stored, before the scenario
+    changes it. anchor_us: from which its days are counted, UTC epoch microseconds. profile: what the trace was drawn
+    from; None for an imported one. settings: what its demand comes from, at the base. by_cells: whether the profile's
+    cells give the stored demand exactly, so that a case's demand is that of a trace drawn for it. drawn: whether the
+    stored demand holds the settings' level already. limits: of base units. prepared: the base under every policy of the
+    sweep.
     """
 
     scenario: Scenario
     trace: TraceInfo
     demand: Demand
+    stored: Demand
+    anchor_us: int
+    drawn: bool
     profile: Profile | None
     settings: TraceSettings
     by_cells: bool
@@ -52,6 +59,14 @@ class SweepBase:
             **self.scenario.model_dump(exclude={"provenance"}),
             "trace": self.settings.model_dump(),
         }
+
+    def changed(self, settings: TraceSettings) -> Demand:
+        """The stored demand as trace settings change it."""
+        change = change_of(settings)
+        if self.drawn:
+            level = settings.demand_factor / self.settings.demand_factor
+            change = LoadChange(demand_factor=level, noise=settings.noise, seed=settings.seed)
+        return scaled(self.stored, change.factors(self.stored.grid, self.anchor_us, self.scenario.zone))
 
     @property
     def gpu_usd_per_hour(self) -> float:

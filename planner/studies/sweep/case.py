@@ -21,8 +21,8 @@ from planner.planning.price import costs_of, revenue_of
 from planner.settings.fleet import FleetSettings
 from planner.settings.trace import TraceSettings
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase, Value
-from planner.trace.synthetic.cells import cells_of, demand_of, log_noise
-from planner.units import S_PER_DAY, S_PER_HOUR, Floats, Ints, usd
+from planner.trace.synthetic.cells import cells_of, demand_of
+from planner.units import S_PER_HOUR, usd
 
 Role = Literal["base", "sample", "low", "high", "seed"]
 Metric = Literal[
@@ -38,9 +38,6 @@ Metric = Literal[
     "latency_met_ratio",
 ]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-
-_CELL_S = 900
-"""Duration of one step of the noise if a trace has no cells: as in the built-in profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,39 +172,12 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
 
 
 def demand_at(base: SweepBase, settings: TraceSettings) -> Demand:
-    """The demand of a case: of a trace drawn with its settings, or the stored one times level and noise."""
+    """The demand of a case: of a trace drawn with its settings, or the stored one as they change it."""
     if base.by_cells:
         assert base.profile is not None, "cells come from a profile"
         block_tokens = base.profile.settings.population.block_tokens
         return demand_of(cells_of(base.profile, settings), block_tokens, base.demand.grid)
-    factors = settings.demand_factor / base.settings.demand_factor * noise_factors(settings, base.demand)
-
-    def times(values: Ints) -> Ints:
-        return np.rint(values * factors).astype(np.int64)
-
-    stored = base.demand
-    return replace(
-        stored,
-        requests=times(stored.requests),
-        input_tokens=times(stored.input_tokens),
-        cached_input_tokens=times(stored.cached_input_tokens),
-        output_tokens=times(stored.output_tokens),
-    )
-
-
-def noise_factors(settings: TraceSettings, demand: Demand) -> Floats:
-    """Noise as drawn traces have it, for any intervals, from their first on; (intervals,).
-
-    An interval has the mean factor of the quarter-hours that it touches.
-    """
-    grid = demand.grid
-    days = -(-grid.length_s // S_PER_DAY)
-    cells = np.exp(log_noise(settings.noise, settings.seed, days, S_PER_DAY // _CELL_S))
-    begin_s = np.arange(grid.count) * grid.interval_s
-    first, last = begin_s // _CELL_S, (begin_s + grid.interval_s - 1) // _CELL_S
-    running = np.concatenate([[0.0], np.cumsum(cells)])
-    factors: Floats = (running[last + 1] - running[first]) / (last + 1 - first)
-    return factors if settings.noise else np.ones(grid.count)
+    return base.changed(settings)
 
 
 def with_hits(demand: Demand, before: float, after: float) -> Demand:

@@ -17,6 +17,7 @@ from planner.studies.sweep.case import METRICS, CaseFigures, CaseOutcome, Metric
 from planner.studies.sweep.design import NOISE_SEEDS
 from planner.studies.sweep.ranges import Parameter
 from planner.studies.sweep.run import Sweep
+from planner.units import S_PER_DAY
 
 _TAIL = 0.05
 """The spread of draws of the noise leaves out one in twenty at either end."""
@@ -188,8 +189,8 @@ def note_sweep(sweep: Sweep) -> list[str]:
         "the case's capacities",
         *(meaning for path, meaning in _MEANINGS.items() if path in paths),
     ]
-    if GROWTH in paths and sweep.scenario.trace.days == 1:
-        lines.append(f"{GROWTH} has no effect within one day; vary {LEVEL}, or draw more days")
+    if GROWTH in paths and sweep.plan_s <= S_PER_DAY:
+        lines.append(f"{GROWTH} has no effect within one day; vary {LEVEL}, or plan more days")
     noise = max((each.case.values[NOISE] or 0.0 for each in sweep.of(sweep.policies[0], "seed")), default=None)
     if noise is not None:
         lines.append(

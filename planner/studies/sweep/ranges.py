@@ -91,10 +91,10 @@ def place_ranges(base: SweepBase, ranges: Sequence[SweepRange]) -> tuple[list[Pa
     """The parameters of ranges around a base, and notes on what is left out. Raises UsageError."""
     parameters, notes = [], []
     for each in ranges:
-        if each.path == GROWTH and not base.by_cells:
+        if each.path == GROWTH and base.drawn and not base.by_cells:
             raise UsageError(
-                f"{GROWTH} can only be varied for a trace drawn from a profile, with intervals of whole cells; "
-                "leave it out"
+                f"{GROWTH} of a trace drawn from a profile can only be varied with intervals of whole cells; "
+                "leave it out, or set interval_s=900"
             )
         own = _own_value(base, each.path)
         if each.relative and not own:

@@ -14,6 +14,14 @@ from planner.planning.foresight import drawn_from
 from planner.planning.notes import sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
 from planner.planning.prepare import ensure_trace, resolve
+from planner.planning.selection import (
+    anchor_us,
+    reading,
+    selected_demand,
+    selection_notes,
+    selection_of,
+    stored_demand,
+)
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.store import Session, Store
@@ -22,7 +30,6 @@ from planner.studies.sweep.case import CaseOutcome, Role
 from planner.studies.sweep.design import design
 from planner.studies.sweep.processes import run_all
 from planner.studies.sweep.ranges import Parameter, check_ends, place_ranges, read_ranges
-from planner.trace.demand import binned
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.cells import cells_of, demand_of
 from planner.trace.synthetic.profile import Profile
@@ -44,6 +51,11 @@ class Sweep:
     seed: int
     outcomes: tuple[CaseOutcome, ...]
     notes: tuple[str, ...]
+
+    @property
+    def plan_s(self) -> int:
+        """Duration of the plan, seconds."""
+        return self.outcomes[0].plan_s
 
     def of(self, policy: str, role: Role) -> list[CaseOutcome]:
         """The outcomes of a policy's cases in one role, in order."""
@@ -98,21 +110,24 @@ def sweep(
 
 def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequence[str]) -> tuple[SweepBase, list[str]]:
     """The base of a sweep, and what the reader should know of it. Raises UsageError."""
-    with store.read() as session:
-        demand = binned(session, trace, scenario.interval_s, scenario.zone)
+    with reading(store, scenario, trace) as session:
+        stored = stored_demand(session, scenario, trace)
+        demand = selected_demand(session, scenario, trace)
         notes = [
             *observed_notes(session, scenario, trace),
+            *selection_notes(scenario, trace),
             *silence_notes(scenario, trace, demand.grid),
             *sampling_notes(session, trace, demand.grid),
         ]
         scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
-    profile, settings, by_cells = _source(scenario, trace, demand)
-    if by_cells:
+    source = _source(scenario, trace, stored)
+    if source.by_cells:
         notes.append("the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed")
     else:
+        times = "level and noise" if source.drawn else "level and noise, and growth"
         notes.append(
-            "the demand of a case is the stored demand of every interval times level and noise; the noise is that of "
+            f"the demand of a case is the stored demand of every interval times {times}; the noise is that of "
             "drawn traces, on top of what is stored"
         )
     notes += why
@@ -120,9 +135,9 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         scenario=scenario,
         trace=trace,
         demand=demand,
-        profile=profile,
-        settings=settings,
-        by_cells=by_cells,
+        stored=stored,
+        anchor_us=anchor_us(scenario, trace),
+        **vars(source),
         limits=limits,
         prepared={
             name: resolve(_with_policy(scenario, name), trace, demand)
@@ -132,23 +147,37 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
     return base, notes
 
 
-def _source(scenario: Scenario, trace: TraceInfo, demand: Demand) -> tuple[Profile | None, TraceSettings, bool]:
-    """What the demand of cases comes from: the profile, the settings at the base, whether its cells give the demand."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What the demand of cases comes from; the fields are those of SweepBase."""
+
+    profile: Profile | None
+    settings: TraceSettings
+    by_cells: bool
+    drawn: bool
+
+
+def _source(scenario: Scenario, trace: TraceInfo, stored: Demand) -> _Source:
+    """What the demand of cases comes from: the profile, or the stored demand as the scenario takes it."""
+    selection = selection_of(scenario)
+    as_stored = _Source(profile=None, settings=selection.settings, by_cells=False, drawn=False)
+    if selection.takes_part or selection.change.active:
+        return as_stored
     try:
         drawn = drawn_from(scenario, trace)
     except UsageError:
         # the profile is missing or has changed: only the stored demand is left
         drawn = None
-    as_stored = {"noise": 0.0, "growth_per_day": 0.0}
     if drawn is None:
-        return None, scenario.trace.model_copy(update={"demand_factor": 1.0, **as_stored}), False
+        return as_stored
     profile, settings = drawn
-    if demand.grid.interval_s % profile.settings.cell_s == 0:
-        of_cells = demand_of(cells_of(profile, settings), profile.settings.population.block_tokens, demand.grid)
+    if stored.grid.interval_s % profile.settings.cell_s == 0:
+        of_cells = demand_of(cells_of(profile, settings), profile.settings.population.block_tokens, stored.grid)
         columns = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
-        if all((getattr(of_cells, name) == getattr(demand, name)).all() for name in columns):
-            return profile, settings, True
-    return profile, settings.model_copy(update={"noise": 0.0}), False
+        if all((getattr(of_cells, name) == getattr(stored, name)).all() for name in columns):
+            return _Source(profile=profile, settings=settings, by_cells=True, drawn=True)
+    quiet = settings.model_copy(update={"noise": 0.0})
+    return _Source(profile=profile, settings=quiet, by_cells=False, drawn=True)
 
 
 def _limits(

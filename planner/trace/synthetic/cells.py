@@ -11,6 +11,7 @@ from datetime import timedelta
 import numpy as np
 
 from planner.core.demand import Demand, Grid
+from planner.core.load import log_noise
 from planner.errors import UsageError
 from planner.settings.trace import TraceSettings
 from planner.trace.synthetic.profile import Profile
@@ -18,12 +19,6 @@ from planner.units import S_PER_DAY, Floats, Ints, from_us, to_us
 
 LEAST_ROWS = 30
 """Fewest rows of a cell: below, conditioning on the totals would distort the lengths."""
-
-_DAY_SHARE = 0.5
-"""Part of the noise's variance that a whole day shares; assumed."""
-_MEMORY = 0.9
-"""Correlation of the rest of the noise from one cell to the next; assumed."""
-_NOISE_STREAM = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,25 +131,6 @@ def expected_demand(
 def _carried(load: Floats, total: float) -> Ints:
     running = np.rint(np.cumsum(load) * total).astype(np.int64)
     return np.diff(running, prepend=0)
-
-
-def log_noise(noise: float, seed: int, days: int, per_day: int) -> Floats:
-    """Log of the noise factor of every cell; mean factor 1. A day's draw does not depend on the days after it.
-
-    noise: standard deviation of the log, as in TraceSettings. per_day: cells of a day. Returns (days * per_day,).
-    """
-    if noise == 0:
-        return np.zeros(per_day * days)
-    logs, state = [], 0.0
-    for day in range(days):
-        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_NOISE_STREAM, day)))
-        whole_day, *steps = random.standard_normal(per_day + 1)
-        if day == 0:
-            state = steps[0]
-        for step in steps:
-            state = _MEMORY * state + math.sqrt(1 - _MEMORY**2) * step
-            logs.append(math.sqrt(_DAY_SHARE) * whole_day + math.sqrt(1 - _DAY_SHARE) * state)
-    return noise * np.array(logs) - noise**2 / 2
 
 
 def _window(profile: Profile, settings: TraceSettings, count: int) -> slice:
