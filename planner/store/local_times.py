@@ -116,7 +116,7 @@ def _pieces(timezone: str) -> tuple[list[Piece], list[Piece]]:
 
 
 def _looked_up(pieces: Sequence[Piece]) -> str:
-    """A time by its piece. A macro puts its argument wherever it is named, some 500 times here: a lambda names it once."""
+    """A time by its piece. A macro repeats its argument wherever it is named, 500 times here; a lambda does not."""
     if len(pieces) == 1:
         return _searched(pieces).replace("shown", "time")
     return f"list_transform([time], lambda shown: {_searched(pieces)})[1]"

@@ -41,7 +41,8 @@ class ImportOptions:
 
     start: moment that time 0 stands for, where times are relative. is_started: whether the user stated it, so that
     numbers count from it even where they are plausible times since 1970.
-    time_unit: of times that are numbers, s, ms, us or ns, None for s. time_format: how times are written, in the letters of strptime, None for the usual forms.
+    time_unit: of times that are numbers, s, ms, us or ns, None for s. time_format: how times are written, in the
+    letters of strptime, None for the usual forms.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
     draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
@@ -139,7 +140,7 @@ def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
             at = datetime.fromtimestamp(since_1970_us / US_PER_S, UTC)
             raise TraceError(
                 f"{job.names[0]}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
-                f" begin on {at:%Y-%m-%d}; give --time-unit {unit}"
+                f"begin on {at:%Y-%m-%d}; give --time-unit {unit}"
             )
 
 
