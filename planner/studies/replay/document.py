@@ -223,8 +223,6 @@ class ReplaySetup(Document):
     """When a prefill pass starts (replay.queue_mode)."""
     hits: Literal["trace", "routed"]
     """Whose prefix cache hits: the trace's, or those found by routing (replay.hits)."""
-    notes: tuple[str, ...] = ()
-    """What is taken of a stored trace, and how its requests are changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +266,8 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     prefill_drain_s: tuple[float, ...]
     """Seconds that each departing prefill unit took to drain."""
     notes: tuple[str, ...]
-    """What the targets mean, how streams stand to what was observed of them, and the notes of the plan."""
+    """What is taken of a stored trace and how its requests are changed; what the targets mean, how streams stand to what
+    was observed of them, and the notes of the plan."""
     missed_limits: tuple[str, ...]
     """Limits of the scenario that the replay misses."""
     classes: tuple[ReplayClass, ...]

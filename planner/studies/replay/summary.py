@@ -40,7 +40,6 @@ def summarise(
         balancers=Balancers(prefill=settings.prefill_balancer, decode=settings.decode_balancer),
         queue_mode=settings.queue_mode,
         hits=settings.hits,
-        notes=done.notes,
         requests=arrivals.arrived,
         completed=arrivals.completed,
         in_flight=arrivals.in_flight,
@@ -78,7 +77,7 @@ def _notes(
     # what is replayed is the whole trace, where the plan's is a sample of it
     sampled = done.trace.sample_weight != outcome.trace.sample_weight
     planned = [note for note in outcome.notes if not (sampled and note.startswith(SAMPLED))]
-    return (target_note(outcome.scenario.slo, tpot_ms), *streams, *planned)
+    return tuple(dict.fromkeys((*done.notes, target_note(outcome.scenario.slo, tpot_ms), *streams, *planned)))
 
 
 def _hour(done: Replayed, number: int) -> ReplayHour:
