@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -78,10 +77,14 @@ class ImportArguments(ReadingArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportJob:
-    """One import: what is read, how, and what it will be called. names: of what is read, for messages."""
+    """One import: what is read, how, and what it will be called.
+
+    names: of what is read, for messages. labels: the same in short, as they are stored.
+    """
 
     store: Store
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     reader: Reader
     options: ImportOptions
     name: str
@@ -108,9 +111,9 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
 
 
 @contextmanager
-def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
-    """Refused rows with the names of their files."""
-    files_named = pa.array([Path(name).name for name in names])
+def rejects_of(stage: Staging, job: ImportJob, labels: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
+    """Refused rows with the names of their files. labels: of what was parsed, in order."""
+    files_named = pa.array(labels)
     with Spool(REJECT_SCHEMA, job.store.path.parent, SPOOL_BYTES) as rejects:
         for batch in stage.rejects(BATCH_ROWS) if any_refused else ():
             files = files_named.take(batch.column("file_index"))
@@ -125,8 +128,7 @@ def params_of(options: ImportOptions) -> ReaderParams:
 
 def settings_of(job: ImportJob, coverage: Coverage | None = None) -> str:
     """The arguments that made a trace, as JSON for the store."""
-    files = tuple(Path(name).name for name in job.names)
-    return json.dumps(to_json(ImportArguments(**vars(_reading(job.options)), files=files, coverage=coverage)))
+    return json.dumps(to_json(ImportArguments(**vars(_reading(job.options)), files=job.labels, coverage=coverage)))
 
 
 def _reading(options: ImportOptions) -> ReadingArguments:

@@ -33,7 +33,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
         refused = counts.rows_rejected > 0
-        with rejects_of(stage, job, job.names, any_refused=refused) as rejects:
+        with rejects_of(stage, job, job.labels, any_refused=refused) as rejects:
             draft = Draft(
                 name=job.name,
                 origin="import",
