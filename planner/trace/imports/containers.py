@@ -59,7 +59,9 @@ def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordB
             yield from documents.batches(log, io.TextIOWrapper(io.BufferedReader(text), "utf-8"), envelopes)
         return
     dialect = Dialect(names=["text"], delimiter="\x01", quote=False)
-    yield from (_split(batch) for batch in _lines(log, dialect, _RECORD_BLOCK_BYTES))
+    for batch in _lines(log, dialect, _RECORD_BLOCK_BYTES):
+        rows = max(1, batch.num_rows * BLOCK_BYTES // max(batch.nbytes, 1))
+        yield from (_shortened(_split(batch.slice(start, rows))) for start in range(0, batch.num_rows, rows))
 
 
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -76,8 +78,17 @@ def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(list(parted), schema=batch.schema)
 
 
+def _shortened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without what makes records long."""
+    texts = batch.column("text")
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= documents.LONG_CHARS:
+        return batch
+    short = pa.array([text and documents.shortened(text) for text in texts.to_pylist()], pa.string())
+    return batch.set_column(batch.schema.get_field_index("text"), "text", short)
+
+
 def _maybe_several(texts: pa.StringArray) -> bool:
-    """Whether an object may follow another, or a comma or a blank be the end: on the bytes, as searching texts is slow."""
+    """Whether an object may follow another, or a comma or blank be the end, by the bytes: searching texts is slow."""
     _, offsets, data = texts.buffers()
     if data is None or not len(texts):
         return False

@@ -19,6 +19,12 @@ _CUT_CHARS = 1 << 14
 _MOST_CHARS = 16 << 20
 """Assumed: no record of a request or page of usage is longer."""
 _BATCH_ROWS = 20_000
+_BATCH_CHARS = 8 << 20
+LONG_CHARS = 1 << 18
+"""From here on records are shortened."""
+_LONG_TEXT_CHARS = 1 << 16
+"""Assumed: no name, id or number of tokens is as long; prompts and answers are."""
+_TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _APART = re.compile(r"[\s,:]*")
@@ -40,12 +46,22 @@ def batches(log: Log, stream: TextIO, envelopes: Sequence[str] = ()) -> Iterator
     """
     schema = schema_of(["text"])
     rows: list[_Row] = []
-    for row in _records(log, stream, envelopes):
-        rows.append(row)
-        if len(rows) == _BATCH_ROWS:
+    chars = 0
+    for line, fault, record in _records(log, stream, envelopes):
+        text = shortened(record) if record else record
+        rows.append((line, fault, text))
+        chars += len(text or "")
+        if len(rows) == _BATCH_ROWS or chars > _BATCH_CHARS:
             yield _batch(rows, schema)
-            rows = []
+            rows, chars = [], 0
     yield _batch(rows, schema)
+
+
+def shortened(text: str) -> str:
+    """A record without its long texts, such as prompts, where it is long: no format reads them."""
+    if len(text) <= LONG_CHARS:
+        return text
+    return _TEXT.sub(lambda found: found[0] if len(found[0]) <= _LONG_TEXT_CHARS else '""', text)
 
 
 def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
@@ -82,9 +98,11 @@ def one_a_line(head: bytes) -> bool:
     if text.startswith("["):
         return False
     try:
-        _, end = _DECODER.raw_decode(text)
+        _, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, len(text))
     except (ValueError, RecursionError):
-        # broken, as where a file begins within a record, or cut off at the end of what was read
+        end = len(text)
+    if end == len(text):
+        # broken, as where a file begins within a record, or the last one, or cut off at the end of what was read
         return bool(end_of_line) and line.strip() != "{" and after.lstrip()[:1] == "{"
     return end <= len(line) and not line[end:].strip()
 

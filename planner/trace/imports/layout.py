@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,22 +160,22 @@ def _escapes(body: str, delimiter: str, columns: int) -> tuple[str | Literal[Fal
     quoted = re.search(rf'(^|{re.escape(delimiter)})"', body, re.MULTILINE)
     if delimiter == "\t" and not quoted and re.search(r"\\\\|\\N", body):
         return False, False, True
-    if '\\"' in body:
-        plain, escaped = (_fitting(body, delimiter, columns, escape) for escape in (None, "\\"))
-        # where both fit, quotes are doubled if one is between two other characters
-        if escaped > plain or (escaped == plain and not re.search(r'[^"\\\s,;|]""[^"\s,;|]', body)):
-            return '"', "\\", False
+    if '\\"' in body and _fitting(body, delimiter, columns, "\\") > _fitting(body, delimiter, columns, None):
+        return '"', "\\", False
     return '"', False, False
 
 
 def _fitting(body: str, delimiter: str, columns: int, escape: str | None) -> int:
-    """Rows with as many fields as the header has, if this is what escapes quotes."""
-    rows = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, escapechar=escape)
+    """Rows with as many fields as the header has, and no stray quote, if this is what escapes quotes."""
+    rows = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, escapechar=escape, strict=True)
     fitting = 0
-    with suppress(csv.Error):
-        for row in rows:
-            fitting += len(row) == columns
-    return fitting
+    while True:
+        try:
+            fitting += len(next(rows)) == columns
+        except StopIteration:
+            return fitting
+        except csv.Error:
+            continue
 
 
 def _all_longer(body: str, delimiter: str, columns: int) -> bool:

@@ -102,7 +102,7 @@ def why_empty(log: Log) -> str | None:
     if kind == "csv":
         return "has no row below its header" if layout.is_header_alone(log) else None
     if kind == "json":
-        some = len(head) >= layout.HEAD_BYTES or documents.first_rows(log, _all_envelopes())
+        some = len(head) >= layout.HEAD_BYTES or bool(documents.first_rows(log, _all_envelopes()))
     else:
         some = tables.has_rows(log, kind)
     return None if some else "has no row"
