@@ -53,7 +53,7 @@ def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordB
     envelopes: keys that a list of records may lie under.
     """
     head = kind_of(log)[1]
-    wrapped = any(documents.unwrapped(text, envelopes) is not None for text in documents.first_records(log)[:1])
+    wrapped = any(documents.unwrapped(text, envelopes) is not None for text in documents.first_records(log))
     if wrapped or not documents.one_a_line(head):
         with Utf8Stream(log) as text:
             yield from documents.batches(log, io.TextIOWrapper(io.BufferedReader(text), "utf-8"), envelopes)
@@ -96,6 +96,8 @@ def _maybe_several(texts: pa.StringArray) -> bool:
     chars = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     last = chars[np.maximum(ends[1:] - ends[0] - 1, 0)] if len(chars) else chars
     adjacent = (chars[:-1] == ord("}")) & (chars[1:] == ord("{"))
+    edges = ends[1:-1] - ends[0]
+    adjacent[edges[(edges > 0) & (edges < len(chars))] - 1] = False  # rows lie one after the other
     return bool(adjacent.any() or np.isin(last, list(b", \t")).any())
 
 

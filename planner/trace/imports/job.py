@@ -22,7 +22,7 @@ from planner.trace.imports.readers import Reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, to_us
 
-IMPORTER = 2
+IMPORTER = 3
 """Version of reading: raised whenever the same files and options would give different rows."""
 SPOOL_BYTES = 256 << 20
 """Memory for the requests of an import, bytes: with DuckDB's share it stays under 2 GB."""

@@ -22,6 +22,7 @@ _OTHERS: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (
     (0, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",), "an old Excel workbook", "save the sheet as CSV first"),
     (0, (b"Obj\x01",), "an Avro file", "save it as Parquet or JSON lines first"),
     (0, (b"ORC",), "an ORC file", "save it as Parquet or CSV first"),
+    (0, (b"PARE",), "an encrypted Parquet file", "save it without encryption first"),
     (0, (b"FEA1",), "a Feather file of version 1", "save it as version 2 or Parquet first"),
     (0, (b"\x89HDF\r\n\x1a\n",), "an HDF5 file", "save it as Parquet or CSV first"),
     (0, (b"7z\xbc\xaf\x27\x1c",), "a 7z archive", _UNPACK),

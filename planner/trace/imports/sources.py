@@ -101,13 +101,13 @@ def _inside(folder: Path) -> tuple[list[Log], list[str]]:
         if path.is_dir():
             # a folder is listed where it is a log as a whole, or is not looked into
             if _is_servegen(path):
-                logs.append(Log(path, label=name))
+                logs.append(Log(path, label=printable(name)))
             else:
-                skipped.append(f"{name}/")
+                skipped.append(printable(f"{name}/"))
         elif _unpacked(path).suffix.lower() in _SUFFIXES:
-            logs.append(Log(path, label=name))
+            logs.append(Log(path, label=printable(name)))
         else:
-            skipped.append(name)
+            skipped.append(printable(name))
     if not logs:
         raise TraceError(
             f"{folder}: has no log file; name a folder with {', '.join(_SUFFIXES)} files, or its files by a pattern"
