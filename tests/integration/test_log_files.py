@@ -90,6 +90,7 @@ CONTAINERS: dict[str, Callable[[Sequence[Row]], bytes]] = {
     "lines, utf-16": lambda rows: lines(rows).encode("utf-16"),
     "lines, gzip": lambda rows: gzip.compress(lines(rows).encode()),
     "lines with commas": lambda rows: lines(rows).replace("\n", ",\n").encode() + b",\n",
+    "with separators": lambda rows: "".join(f"\x1e{json.dumps(row)}\n" for row in rows).encode(),
     "array": lambda rows: json.dumps(rows).encode(),
     "array, printed": lambda rows: json.dumps(rows, indent=1).encode(),
     "array, trailing comma": lambda rows: ("[" + lines(rows).replace("\n", ",\n") + ",\n]").encode(),
@@ -244,6 +245,11 @@ def test_lines_before_the_header_are_passed_over_and_counted(
         {"line": first, "reason": "arrival is not a time"},
         {"line": first + 1, "reason": "has 1 fields and the header has 3"},
     ]
+
+
+def test_a_header_may_be_a_comment(store: Store, tmp_path: Path) -> None:
+    imported(store, write(tmp_path / "l.csv", "# by me\n#" + HEADER + ROWS), "auto")
+    assert [row[1] for row in requests_of(store)] == [10, 20]
 
 
 def classes_of(store: Store) -> list[str | None]:
@@ -481,6 +487,17 @@ def test_folders_are_looked_into_and_files_called_by_their_place(store: Store, t
     assert refused == [{"file": "day=1/part-0.csv", "line": 3}]
 
 
+def test_files_without_endings_are_logs_where_no_other_is(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "bucket" / "2026" / "11"
+    folder.mkdir(parents=True)
+    write(folder / "stream-1-2026-11-02", "".join(records(1, 2)))
+    write(folder / "notes.md", "about")
+    assert imported(store, tmp_path / "bucket", "auto").skipped == ("2026/11/notes.md",)
+    write(folder / "l.jsonl", "\n".join(records(3)))
+    outcome = imported(store, tmp_path / "bucket", "auto", name="named")
+    assert (outcome.rows, outcome.skipped) == (1, ("2026/11/notes.md", "2026/11/stream-1-2026-11-02"))
+
+
 def test_a_delta_table_has_rows_that_were_replaced(store: Store, tmp_path: Path) -> None:
     (tmp_path / "t" / "_delta_log").mkdir(parents=True)
     write(tmp_path / "t" / "part-0.csv", HEADER + ROWS)
@@ -498,14 +515,15 @@ def test_files_without_rows_are_counted_and_named(tmp_path: Path, cli: Cli) -> N
     write(folder / "5.csv.gz", gzip.compress(b""))
     write(folder / "6.csv", "\ufeff# nothing today\n" + HEADER + "\n")
     write(folder / "7.json", "[]\n")
+    zipfile.ZipFile(folder / "7.zip", "w").close()
     pl.DataFrame(schema={"arrival": pl.Int64}).write_parquet(folder / "8.parquet")
     pl.DataFrame(schema={"arrival": pl.Int64}).write_ipc(folder / "9.arrow")
     result = cli("trace", "import", str(folder), "--name", "t", "--json")
     assert result.code == 0
     assert result.json["rows_read"] == result.json["rows_imported"] == 2
-    without = ["1.csv", "3.csv", "4.csv", "5.csv.gz", "6.csv", "7.json", "8.parquet", "9.arrow"]
+    without = ["1.csv", "3.csv", "4.csv", "5.csv.gz", "6.csv", "7.json", "7.zip", "8.parquet", "9.arrow"]
     assert result.json["empty"] == without
-    assert f"8 logs have no row: {', '.join(without)}" in result.err
+    assert f"9 logs have no row: {', '.join(without)}" in result.err
 
 
 def test_logs_that_are_all_without_rows_are_one_clear_error(store: Store, tmp_path: Path) -> None:

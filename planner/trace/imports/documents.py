@@ -93,9 +93,9 @@ def _has_record(log: Log, head: bytes) -> bool:
 
 def one_a_line(head: bytes) -> bool:
     """Whether the first record of a log fills its line, as in JSON lines."""
-    text = head.decode("utf-8", "replace").lstrip()
+    text = head.decode("utf-8", "replace").lstrip(" \t\r\n")
     line, end_of_line, after = text.partition("\n")
-    if text.startswith("["):
+    if text.startswith(("[", "\x1e")):  # an array; a sequence of records, each with a separator before it
         return False
     try:
         _, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, len(text))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.errors import TraceError
-from planner.trace.imports.unpacking import ZIP, Log, head_of, text_of
+from planner.trace.imports.unpacking import EMPTY_ZIP, ZIP, Log, head_of, text_of
 
 Kind = Literal["csv", "json", "parquet", "arrow"]
 HEAD_BYTES = 1 << 20
@@ -28,7 +28,7 @@ _OTHERS: tuple[tuple[int, tuple[bytes, ...], str, str], ...] = (
     (0, (b"7z\xbc\xaf\x27\x1c",), "a 7z archive", _UNPACK),
     (0, (b"Rar!\x1a\x07",), "a RAR archive", _UNPACK),
     (257, (b"ustar",), "a tar archive", _UNPACK),
-    (0, ZIP, "a zip archive inside another archive", _UNPACK),
+    (0, (ZIP,), "a zip archive inside another archive", _UNPACK),
     (0, (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18"), "compressed twice", _UNPACK),
     (0, (b"\x1f\x9d", b"\xff\x06\x00\x00sNaPpY"), "compressed in a way that is not read", _UNPACK),
 )
@@ -44,6 +44,8 @@ def kind_of(log: Log) -> tuple[Kind, bytes]:
     for at, magics, what, cure in _OTHERS:
         if raw.startswith(magics, at):
             raise TraceError(f"{log}: is {what}; {cure}")
+    if raw.startswith(EMPTY_ZIP):
+        return "csv", b""
     if raw.startswith(b"PAR1"):
         return "parquet", raw
     if raw.startswith(_ARROW):
@@ -62,7 +64,7 @@ def _is_unmarked_utf16(head: bytes) -> bool:
 
 def _is_json(head: bytes) -> bool:
     """Whether the first line, or where a log begins in the middle of a record that after it, begins as JSON does."""
-    lines = [line.lstrip() for line in head[: 1 << 16].lstrip().split(b"\n")[:3]]
+    lines = [line.lstrip() for line in head[: 1 << 16].lstrip(b" \t\r\n\x1e").split(b"\n")[:3]]
     if lines[0][:1] in (b"{", b"["):
         return True
     return len(lines) > 1 and all(line[:2] in (b'{"', b"") for line in lines[1:]) and lines[1] != b""
@@ -92,7 +94,7 @@ def dialect_of(log: Log) -> Dialect:
     """
     lines = _LINE_END.split(kind_of(log)[1][:_SAMPLE_BYTES].decode("utf-8", "replace"))
     place, delimiter = _header(lines)
-    line = lines[place]
+    line = lines[place].removeprefix("#")
     if "\0" in line or "\N{REPLACEMENT CHARACTER}" in line or not line.strip():
         raise TraceError(
             f"{log}: is not a CSV file: its first line is not a header; check the file, or give another --format"
@@ -121,7 +123,8 @@ def is_header_alone(log: Log) -> bool:
     head = kind_of(log)[1]
     lines = _LINE_END.split(head[:_SAMPLE_BYTES].decode("utf-8", "replace"))
     place, separator = _header(lines)
-    names = _fields(lines[place], separator or _separator(lines[place]))
+    line = lines[place].removeprefix("#")
+    names = _fields(line, separator or _separator(line))
     nothing_below = len(head) < _SAMPLE_BYTES and not any(line.strip() for line in lines[place + 1 :])
     return nothing_below and not without_names(names)
 
@@ -138,8 +141,15 @@ def _header(lines: Sequence[str]) -> tuple[int, str | None]:
         named = _SEPARATOR_LINE.fullmatch(line)
         delimiter = named[1] if named else delimiter
         if not named and line.strip() and not line.startswith("#"):
-            return place, delimiter
+            return (place - 1 if place and _is_commented_header(lines[place - 1], line) else place), delimiter
     return len(lines) - 1, delimiter
+
+
+def _is_commented_header(comment: str, row: str) -> bool:
+    """Whether a comment names the columns of the row below it."""
+    values = _fields(row, _separator(row))
+    names = _fields(comment.removeprefix("#"), _separator(row))
+    return comment.startswith("#") and len(names) == len(values) > 1 and without_names(values)
 
 
 def _separator(header: str) -> str:

@@ -18,6 +18,8 @@ _TABLES = (".parquet", ".arrow", ".arrows", ".feather", ".ipc")
 _SUFFIXES = (*_TEXTS, *_TABLES, ".zip")
 SERVEGEN_TRACES = "chunk-*-trace.csv"
 """Published: the files of a ServeGen folder, one per client."""
+_PLAIN_SUFFIXES = ("", ".log", ".txt")
+"""What logs are called where no file has a name that tells its kind, as in many a bucket."""
 _WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
 _DELTA = "_delta_log"
 _READ_BYTES = 1 << 20
@@ -94,25 +96,19 @@ def _matches(word: str) -> list[Path]:
 
 def _inside(folder: Path) -> tuple[list[Log], list[str]]:
     """The logs in a folder and the folders in it, and the names of its other files. Raises TraceError without logs."""
-    logs: list[Log] = []
-    skipped: list[str] = []
-    for name in sorted(_below(folder)):
-        path = folder / name
-        if path.is_dir():
-            # a folder is listed where it is a log as a whole, or is not looked into
-            if _is_servegen(path):
-                logs.append(Log(path, label=printable(name)))
-            else:
-                skipped.append(printable(f"{name}/"))
-        elif _unpacked(path).suffix.lower() in _SUFFIXES:
-            logs.append(Log(path, label=printable(name)))
-        else:
-            skipped.append(printable(name))
-    if not logs:
+    names = sorted(_below(folder))
+    endings = {name: _unpacked(Path(name)).suffix.lower() for name in names if not (folder / name).is_dir()}
+    # a folder is listed where it is a log as a whole, or is not looked into
+    chosen = {name for name in names if _is_servegen(folder / name)}
+    chosen |= {name for name, ending in endings.items() if ending in _SUFFIXES}
+    chosen = chosen or {name for name, ending in endings.items() if ending in _PLAIN_SUFFIXES}
+    if not chosen:
         raise TraceError(
             f"{folder}: has no log file; name a folder with {', '.join(_SUFFIXES)} files, or its files by a pattern"
         )
-    return logs, skipped
+    logs = [Log(folder / name, label=printable(name)) for name in names if name in chosen]
+    others = [name if name in endings else f"{name}/" for name in names if name not in chosen]
+    return logs, [printable(name) for name in others]
 
 
 def _below(folder: Path) -> Iterator[str]:
@@ -161,7 +157,7 @@ def _unzipped(named: LogFiles) -> LogFiles:
 
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) in ZIP
+        return file.read(4) == ZIP
 
 
 def _members(archive: Log) -> tuple[list[Log], list[str]]:

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from planner.errors import TraceError
 
-ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP = b"PK\x03\x04"
+EMPTY_ZIP = b"PK\x05\x06"
 _PACKED = {
     "gzip": rb"\x1f\x8b",
     "zstd": rb"\x28\xb5\x2f\xfd",
