@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 
 T = TypeVar("T")
 
@@ -34,10 +34,12 @@ class Document:
 
 
 def to_json(document: object) -> Any:
-    """A document, or a list or mapping of documents, as the dicts, lists and scalars of JSON."""
+    """A document or settings, or a list or mapping of them, as the dicts, lists and scalars of JSON."""
     if isinstance(document, Document):
         kind: Any = type(document)
         return _adapter(kind).dump_python(document, mode="json", by_alias=True)
+    if isinstance(document, BaseModel):
+        return document.model_dump(mode="json")
     if isinstance(document, Mapping):
         return {key: to_json(value) for key, value in document.items()}
     if isinstance(document, Sequence) and not isinstance(document, str):

@@ -7,7 +7,7 @@ from planner.capacity.engines import Workload
 from planner.core.fleet.operating import OperatingPoint, RequestCost
 from planner.documents import Document, Maybe
 from planner.errors import ServingObstacle
-from planner.settings.scenario import CacheDtype, WeightDtype
+from planner.settings.closed import CacheDtype, WeightDtype
 
 Sweep = Literal["batch", "kv", "hit", "ep"]
 

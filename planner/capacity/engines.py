@@ -14,9 +14,11 @@ from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, 
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
+from planner.settings.closed import CacheDtype, WeightDtype
+from planner.settings.fleet import EngineSettings, FleetSettings
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
-from planner.settings.scenario import CacheDtype, EngineSettings, FleetSettings, Scenario, WeightDtype
+from planner.settings.scenario import Scenario
 from planner.units import Floats
 
 FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))

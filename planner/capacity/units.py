@@ -13,7 +13,8 @@ from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.shapes import kv_bytes_per_token
 from planner.core.replay.intervals.lifetimes import Life
 from planner.core.replay.requests.model import Lives, Service, StepTables
-from planner.settings.scenario import FleetSettings, ReplaySettings
+from planner.settings.fleet import FleetSettings
+from planner.settings.replay import ReplaySettings
 from planner.units import US_PER_S, Floats
 
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from planner.errors import UsageError
 from planner.settings.closed import Closed
+from planner.settings.economics import EconomicsSettings
 from planner.settings.hardware import Hardware
 from planner.settings.measurements import (
     BalancerRow,
@@ -23,7 +24,6 @@ from planner.settings.measurements import (
 )
 from planner.settings.models import Model
 from planner.settings.pricing_rules import PricingRule
-from planner.settings.scenario import EconomicsSettings
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.settings.workloads import BatchingFile, Mix, WorkloadFile

@@ -10,7 +10,7 @@ from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.shapes import WEIGHT_BYTES
-from planner.settings.scenario import WeightDtype
+from planner.settings.closed import WeightDtype
 
 _LIMITS = {"tpot": "the time per output token", "memory": "the memory", "validity": "the measured range"}
 

@@ -7,7 +7,8 @@ from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
 from planner.core.fleet.decode import all_reduce_us, step_us
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.shapes import WEIGHT_BYTES, active_parameters, total_parameters
-from planner.settings.scenario import Scenario, WeightDtype
+from planner.settings.closed import WeightDtype
+from planner.settings.scenario import Scenario
 
 _MS = 1e3
 """Microseconds of a millisecond."""

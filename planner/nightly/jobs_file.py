@@ -14,8 +14,8 @@ from planner.errors import UsageError
 from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
-from planner.settings.scenario import Scenario, valid_zone
+from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
+from planner.settings.scenario import Scenario
 from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_mapping, readers
 

@@ -9,7 +9,8 @@ from planner.core.demand import Demand, Grid
 from planner.core.forecast import demand_forecasts
 from planner.core.policy import Policy, Seen, Sight, lead_intervals
 from planner.errors import UsageError
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic import build
 from planner.trace.synthetic.cells import expected_demand

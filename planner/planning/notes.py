@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from planner.capacity.engines import notes as engine_notes
-from planner.catalogue.read import hardware
+from planner.catalogue.read import built_in, hardware
 from planner.claims import judge_claim
 from planner.core.demand import Grid
 from planner.core.fleet.deployment import Deployment
@@ -92,7 +92,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
-        if rates.lower() != served.lower():
+        # a sheet of the user's may be for any hardware
+        if built_in("gpu_rates", rates) not in (None, served.lower()):
             notes.append(f"nodes of {served} are priced at the GPU rates of {rates}: set economics.gpu_rates")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:

@@ -13,7 +13,8 @@ from planner.planning.capacity import policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes
 from planner.planning.timetable import read_timetable
-from planner.settings.scenario import EconomicsSettings, Scenario
+from planner.settings.economics import EconomicsSettings
+from planner.settings.scenario import Scenario
 from planner.settings.sheets import GpuRate, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.store import Session, Store
@@ -87,9 +88,7 @@ def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progre
 def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
     """Prepare a checked scenario for a trace and its demand. Raises UsageError."""
     notes = sampling_notes(session, trace, demand.grid)
-    scenario = with_modelled_capacity(session, scenario, trace)
-    limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, notes=notes)
+    return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
 
 
 def prepare_ahead(
@@ -98,9 +97,13 @@ def prepare_ahead(
     """Prepare the plan of a forecast demand. trace: shows what requests are like. Raises UsageError."""
     require(scenario)
     with store.read() as session:
-        scenario = with_modelled_capacity(session, scenario, trace)
-        limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, forecast), limits=limits, notes=notes, expected=True)
+        return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
+
+
+def _resolve_modelled(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+    """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
+    scenario = with_modelled_capacity(session, scenario, trace)
+    return replace(resolve(scenario, trace, demand), limits=policy_limits(session, scenario, trace))
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

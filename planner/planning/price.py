@@ -5,7 +5,8 @@ from planner.core.economics.ledger import Costs, Revenue, RevenueTerms, costs, r
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.planning.prepare import Prices
-from planner.settings.scenario import EconomicsSettings, Scenario
+from planner.settings.economics import EconomicsSettings
+from planner.settings.scenario import Scenario
 
 
 def costs_of(scenario: Scenario, plan: IntervalPlan, usd_per_gpu_hour: float) -> Costs:

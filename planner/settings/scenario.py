@@ -1,7 +1,7 @@
 """The settings of a plan: frozen, closed models, one per stage. A misspelt field fails instead of being ignored.
 
 The numbers of the built-in scenarios are in `planner/catalogue/data/scenarios/*.toml`, each with its provenance;
-the models have types, limits and meanings only. Import what this module exports from here.
+the models have types, limits and meanings only. The model of a section is in the module of its name.
 """
 
 from datetime import datetime
@@ -10,33 +10,16 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import CacheDtype as CacheDtype
-from planner.settings.closed import Closed as Closed
-from planner.settings.closed import Count as Count
-from planner.settings.closed import DayWindow as DayWindow
-from planner.settings.closed import PositiveCount as PositiveCount
-from planner.settings.closed import PositiveFloat as PositiveFloat
-from planner.settings.closed import Share as Share
-from planner.settings.closed import WeightDtype as WeightDtype
-from planner.settings.closed import parse_day_window as parse_day_window
-from planner.settings.closed import valid_zone as valid_zone
-from planner.settings.economics import EconomicsSettings as EconomicsSettings
-from planner.settings.economics import SloSettings as SloSettings
-from planner.settings.export import ExportSettings as ExportSettings
-from planner.settings.fleet import EngineSettings as EngineSettings
-from planner.settings.fleet import FleetSettings as FleetSettings
-from planner.settings.fleet import Overlap as Overlap
-from planner.settings.fleet import UnitCounts as UnitCounts
-from planner.settings.fleet import UnitSettings as UnitSettings
-from planner.settings.forecast import ForecastSettings as ForecastSettings
-from planner.settings.policy import PolicySettings as PolicySettings
-from planner.settings.replay import BalancerName as BalancerName
-from planner.settings.replay import FailureSettings as FailureSettings
-from planner.settings.replay import ReplaySettings as ReplaySettings
-from planner.settings.sweep import SweepSettings as SweepSettings
-from planner.settings.trace import TraceSettings as TraceSettings
-from planner.settings.training import Placement as Placement
-from planner.settings.training import TrainingSettings as TrainingSettings
+from planner.settings.closed import Closed, valid_zone
+from planner.settings.economics import EconomicsSettings, SloSettings
+from planner.settings.export import ExportSettings
+from planner.settings.fleet import FleetSettings
+from planner.settings.forecast import ForecastSettings
+from planner.settings.policy import PolicySettings
+from planner.settings.replay import FailureSettings, ReplaySettings
+from planner.settings.sweep import SweepSettings
+from planner.settings.trace import TraceSettings
+from planner.settings.training import TrainingSettings
 
 
 class Scenario(Closed):

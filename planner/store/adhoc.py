@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from planner.errors import QueryError
-from planner.store.database import Store, interruptible, open_locked_down
+from planner.store.database import Store, interruptible, locked_down
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
@@ -25,9 +25,8 @@ def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None)
         raise QueryError("only one SELECT, DESCRIBE, SUMMARIZE or EXPLAIN at a time; the store is read-only here")
     with store.read():
         pass  # brings an older store to this schema before it is opened read-only
-    connection = open_locked_down(store.path)
     try:
-        with interruptible():
+        with locked_down(store.path) as connection, interruptible():
             relation = connection.sql(sql, params=dict(params or {}))
             frame: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
             return frame
@@ -37,8 +36,6 @@ def query(store: Store, sql: str, params: Mapping[str, int | str] | None = None)
         raise QueryError(
             "the result contains a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
         ) from error
-    finally:
-        connection.close()
 
 
 def _one_line(error: Exception) -> str:

@@ -1,11 +1,13 @@
-"""Database files attached to one DuckDB instance of this process.
+"""Database files attached to one DuckDB instance of this process, or opened by one that is locked down.
 
 An instance takes 30 ms to make, and attaching a file to one that is there 5 ms; a night opens the store some 27 times.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from threading import Lock
 
@@ -37,9 +39,52 @@ class _Instance:
     connection: duckdb.DuckDBPyConnection
     files: dict[str, _File] = field(default_factory=dict)
 
+    def enter(self, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
+        """A connection to a file, which is attached where it is not yet."""
+        file = self.files.get(path) or self._attach(path, read_only)
+        if file.read_only != read_only:
+            raise duckdb.ConnectionException(_ELSEWHERE)
+        file.users += 1
+        connection = self.connection.cursor()
+        try:
+            connection.execute(f"USE {file.alias}; {SESSION}")
+        except BaseException:
+            connection.close()
+            self.leave(path)
+            raise
+        return connection
 
+    def leave(self, path: str) -> None:
+        """Detach a file that nobody else uses, which writes what is in its log."""
+        file = self.files[path]
+        file.users -= 1
+        if file.users:
+            return
+        del self.files[path]
+        try:
+            self.connection.execute(f"DETACH {file.alias}")
+        except duckdb.Error:
+            # it cannot be detached, as where the disk is full; an instance that ends lets go of everything
+            if _instances.get(os.getpid()) is self:
+                _renewed()
+
+    def _attach(self, path: str, read_only: bool) -> _File:
+        name = path.replace("'", "''")
+        if not self.files:
+            # what does not fit into memory goes beside the store, not into the working directory
+            self.connection.execute(f"SET temp_directory = '{name}.tmp'")
+        file = _File(f"store_{next(_numbers)}", read_only)
+        self.connection.execute(f"ATTACH '{name}' AS {file.alias}{' (READ_ONLY)' if read_only else ''}")
+        self.files[path] = file
+        return file
+
+
+_ELSEWHERE = "this process has it open in another way"
 _instances: dict[int, _Instance] = {}
 """By process: after a fork the threads of the parent's instance are not there."""
+_locked_down: Counter[str] = Counter()
+"""How many connections of their own have a file open, by real path."""
+_numbers = count()
 _lock = Lock()
 
 
@@ -54,44 +99,60 @@ class Attachment:
         """
         self._path = os.path.realpath(path)
         with _lock:
+            if _locked_down[self._path]:
+                raise duckdb.ConnectionException(_ELSEWHERE)
             self._instance = _instance()
             try:
-                self.connection = self._enter(read_only)
-            except duckdb.FatalException:
-                # a damaged file makes the whole instance useless, for whatever is opened next too
+                self.connection = self._instance.enter(self._path, read_only)
+            except (duckdb.FatalException, duckdb.NotImplementedException):
+                # a damaged file makes the whole instance useless, for whatever is opened next too; and an instance
+                # that has written to its temporary folder keeps to it
                 self._instance = _renewed()
-                self.connection = self._enter(read_only)
-
-    def _enter(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        instance = self._instance
-        file = instance.files.get(self._path)
-        if file is None:
-            file = _File(f"store_{len(instance.files)}_{id(self)}", read_only)
-            name, mode = self._path.replace("'", "''"), " (READ_ONLY)" if read_only else ""
-            instance.connection.execute(f"ATTACH '{name}' AS {file.alias}{mode}")
-            instance.files[self._path] = file
-        elif file.read_only != read_only:
-            raise duckdb.ConnectionException("Connection Error: this process has it open in another way")
-        file.users += 1
-        connection = instance.connection.cursor()
-        connection.execute(f"USE {file.alias}; {SESSION}")
-        return connection
+                self.connection = self._instance.enter(self._path, read_only)
 
     def close(self) -> None:
-        """Close the connection; the last one of a file detaches it, which writes what is in its log."""
+        """Close the connection; the last one of a file detaches it."""
         self.connection.close()
         with _lock:
-            file = self._instance.files[self._path]
-            file.users -= 1
-            if file.users:
-                return
-            del self._instance.files[self._path]
-            try:
-                self._instance.connection.execute(f"DETACH {file.alias}")
-            except duckdb.Error:
-                # it cannot be detached, as where the disk is full; an instance that ends lets go of everything
-                if _instances.get(os.getpid()) is self._instance:
-                    _renewed()
+            self._instance.leave(self._path)
+
+
+class LockedDown:
+    """A read-only connection that reaches nothing but its file, until it is closed.
+
+    No other files, network, extensions, settings or spill; all this is set for a whole instance, so it has its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file that is not attached.
+
+        Whichever of two instances closes a file first drops this process's lock on it, and another process could write
+        under the reader: so a file is attached or locked down, never both.
+
+        Raises:
+            duckdb.Error: the file cannot be opened, or it is attached.
+        """
+        self._path = os.path.realpath(path)
+        with _lock:
+            if self._path in _instance().files:
+                raise duckdb.ConnectionException(_ELSEWHERE)
+            self.connection = duckdb.connect(
+                self._path,
+                read_only=True,
+                config={**CONFIG, "enable_external_access": "false", "temp_directory": ""},
+            )
+            _locked_down[self._path] += 1
+        try:
+            self.connection.execute(f"{SESSION}; SET lock_configuration = true")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+        with _lock:
+            _locked_down[self._path] -= 1
 
 
 def _instance() -> _Instance:

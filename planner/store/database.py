@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
 from planner.store import migrate
-from planner.store.attached import CONFIG, SESSION, Attachment
+from planner.store.attached import Attachment, LockedDown
 from planner.store.queries import named_query
 
 T = TypeVar("T")
@@ -185,10 +185,8 @@ class Store:
             except BaseException as error:
                 with suppress(duckdb.Error):
                     connection.execute("ROLLBACK")
-                if isinstance(error, duckdb.Error) and (failed := _UNWRITTEN.search(str(error))):
-                    raise StoreError(
-                        f"{self.path}: cannot be written: {failed[1]}; free some space, or name another file with --db"
-                    ) from error
+                if isinstance(error, duckdb.Error) and _UNWRITTEN.search(str(error)):
+                    raise _refused(self.path, str(error)) from error
                 raise
 
     def _create(self) -> None:
@@ -213,27 +211,15 @@ class Store:
     @contextmanager
     def _open(self, *, read_only: bool, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         target = path or self.path
-        opened = _waiting(lambda: Attachment(target, read_only=read_only), target, self.wait_s)
-        try:
+        with closing(_waiting(lambda: Attachment(target, read_only=read_only), self.path, self.wait_s)) as opened:
             yield opened.connection
-        finally:
-            opened.close()
 
 
-def open_locked_down(path: Path, wait_s: float = WAIT_S) -> duckdb.DuckDBPyConnection:
-    """A read-only connection that reaches nothing but the store: no files, network, extensions, settings or spill."""
-
-    def connect() -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(
-            str(path),
-            read_only=True,
-            config={**CONFIG, "enable_external_access": "false", "temp_directory": ""},
-        )
-
-    connection = _waiting(connect, path, wait_s)
-    connection.execute(SESSION)
-    connection.execute("SET lock_configuration = true")
-    return connection
+@contextmanager
+def locked_down(path: Path, wait_s: float = WAIT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection that reaches nothing but the store. Raises StoreLocked, StoreUnreadable, StoreError."""
+    with closing(_waiting(lambda: LockedDown(path), path, wait_s)) as opened:
+        yield opened.connection
 
 
 def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
@@ -253,6 +239,8 @@ def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
                 raise StoreLocked(
                     f"{path}: another process{who} has held it for {wait_s:g} s; wait for it, or use another --db"
                 ) from error
+        except duckdb.ConnectionException as error:
+            raise StoreError(f"{path}: this process has it open in another way; close that first") from error
         except duckdb.Error as error:
             raise _refused(path, str(error)) from error
         time.sleep(pause_s * random.uniform(0.5, 1.5))
@@ -260,6 +248,8 @@ def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
 
 
 def _refused(path: Path, text: str) -> StoreError:
+    if failed := _UNWRITTEN.search(text):
+        return StoreError(f"{path}: cannot be written: {failed[1]}; free some space, or name another file with --db")
     reason = text.splitlines()[0].partition(": ")[2] or text
     if "not a valid DuckDB" in text or "read enough bytes" in text or "Serialization" in text:
         return StoreUnreadable(f"{path}: is not a DuckDB database; name another file with --db")

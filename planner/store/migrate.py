@@ -83,7 +83,8 @@ def refresh_request_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the views `request` and `request_block` over the physical tables that exist."""
     tables: dict[str, set[str]] = {}
     for table, column in connection.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'trace_data' ORDER BY table_name"
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'trace_data' ORDER BY table_name"
     ).fetchall():
         tables.setdefault(str(table), set()).add(str(column))
     for view, columns in _VIEWS.items():
@@ -106,7 +107,7 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         recorded = dict(connection.execute("SELECT version, sha256 FROM schema_migration").fetchall())
     except duckdb.CatalogException as error:
         # only checked here: listing all tables takes longer than the rest of opening the store
-        if connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+        if connection.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()").fetchall():
             raise StoreUnreadable(
                 f"{path}: is the DuckDB database of another program; name another file with --db"
             ) from error

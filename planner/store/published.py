@@ -31,7 +31,8 @@ def publish(store: Store) -> Path:
         names = [
             str(row[0])
             for row in session.connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' ORDER BY table_name"
+                "SELECT table_name FROM duckdb_tables() "
+                "WHERE database_name = current_database() AND schema_name = 'main' ORDER BY table_name"
             ).fetchall()
         ]
         tables = {

@@ -16,7 +16,7 @@ import pytest
 from planner.catalogue.scenarios import load_scenario
 from planner.planning.plan import plan
 from planner.planning.prepare import ensure_trace, resolve
-from planner.settings.scenario import TraceSettings
+from planner.settings.trace import TraceSettings
 from planner.store import Store
 from planner.trace.demand import binned
 from planner.trace.synthetic import build

@@ -323,3 +323,13 @@ def test_a_mix_that_cannot_be_served_gives_one_line(cli: Cli, tmp_path: Path) ->
         result = cli("capacity", "route", str(own))
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert cure in result.err
+
+
+def test_rates_of_other_built_in_hardware_are_noted_and_own_rates_are_taken_at_their_word(cli: Cli) -> None:
+    own = 'name = "ours"\ndescription = "-"\n[reserved]\nusd_per_gpu_hour = 2.1\nkind = "assumed"\nsource = "-"\n'
+    Path("ours.toml").write_text(own)
+    modelled = ("plan", "--json", "--set", "fleet.capacity=modelled", "--set", "fleet.engine.hardware=h200")
+    noted = cli(*modelled).json["notes"]
+    assert "nodes of H200 are priced at the GPU rates of h800: set economics.gpu_rates" in noted
+    priced = cli(*modelled, "--set", "economics.gpu_rates=ours.toml", "--set", "economics.gpu_rate=reserved").json
+    assert not [note for note in priced["notes"] if "GPU rates" in note]

@@ -10,7 +10,7 @@ from planner.core.fleet.deployment import Deployment, Units
 from planner.core.replay.intervals.lending import lend
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.errors import RunError
-from planner.settings.scenario import TrainingSettings
+from planner.settings.training import TrainingSettings
 from tests.conftest import small_scenario
 
 STATES = ("serving", "starting", "draining", "training", "restoring", "idle")

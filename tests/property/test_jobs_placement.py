@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.core.replay.intervals.lending import LentWindow, lend
 from planner.core.replay.jobs.placement import RULES, JobInstance, LentNode, PlacedJobs, Segment, lent_nodes, place
-from planner.settings.scenario import TrainingSettings
+from planner.settings.training import TrainingSettings
 from tests.helpers.jobs_reference import simulate
 
 

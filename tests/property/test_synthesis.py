@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.errors import TraceError
 from planner.settings.profile import CachedShare
-from planner.settings.scenario import TraceSettings
+from planner.settings.trace import TraceSettings
 from planner.trace.synthetic import draw as synthesis
 from planner.trace.synthetic.cells import Cells, lay_cells
 from planner.trace.synthetic.kernels import draw as kernels

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
-from planner.settings.scenario import TraceSettings
+from planner.settings.trace import TraceSettings
 from planner.trace.synthetic.cells import expected_demand, lay_cells
 from planner.trace.synthetic.profile import load_profile, profile_names, smooth_within_hours
 

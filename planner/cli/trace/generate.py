@@ -35,7 +35,7 @@ def generate(
     from planner.catalogue.read import describe
     from planner.errors import UsageError
     from planner.files import version
-    from planner.settings.scenario import TraceSettings
+    from planner.settings.trace import TraceSettings
     from planner.trace.describe import summarize
     from planner.trace.synthetic import build
     from planner.trace.synthetic.profile import load_profile

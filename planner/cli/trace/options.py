@@ -27,7 +27,7 @@ def moment_in(text: str, timezone: str, option: str) -> datetime:
 def check_zone(name: str) -> None:
     """Raises UsageError where a name is not an IANA time zone."""
     from planner.errors import UsageError
-    from planner.settings.scenario import valid_zone
+    from planner.settings.closed import valid_zone
 
     try:
         valid_zone(name)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from planner.core.demand import Grid
-from planner.settings.scenario import ExportSettings
+from planner.settings.export import ExportSettings
 from planner.units import Ints
 
 

@@ -26,7 +26,7 @@ from planner.core.fleet.operating import ImbalanceAt, operating_point, usd_per_m
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.documents import Document, Maybe
 from planner.errors import UsageError
-from planner.settings.scenario import WeightDtype
+from planner.settings.closed import WeightDtype
 from planner.settings.workloads import BatchingFile
 from planner.studies.capacity.curves import sweep_batch
 from planner.studies.capacity.study import EngineStudy

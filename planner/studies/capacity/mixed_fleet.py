@@ -21,7 +21,7 @@ from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.routing import NodePool, RequestClass, RoutingDocument, proportional, route
 from planner.documents import Document
 from planner.errors import UsageError
-from planner.settings.scenario import EngineSettings
+from planner.settings.fleet import EngineSettings
 from planner.settings.workloads import Mix, MixClass, MixPool
 from planner.units import S_PER_HOUR
 

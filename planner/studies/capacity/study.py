@@ -20,7 +20,7 @@ from planner.catalogue.toml import toml_value
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import input_tokens_per_s_per_node
-from planner.settings.scenario import EngineSettings
+from planner.settings.fleet import EngineSettings
 
 
 @dataclass(frozen=True, kw_only=True)

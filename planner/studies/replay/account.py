@@ -15,7 +15,8 @@ from planner.core.replay.requests.missed import Missed, missed
 from planner.core.replay.requests.model import Lives, Service, Span
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.window import ReplayWindow
-from planner.settings.scenario import FleetSettings, SloSettings
+from planner.settings.economics import SloSettings
+from planner.settings.fleet import FleetSettings
 from planner.studies.replay.document import (
     Arrivals,
     FailureCounts,

@@ -10,7 +10,8 @@ from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
 from planner.runs.outcome import PlanOutcome
-from planner.settings.scenario import ReplaySettings, Scenario
+from planner.settings.replay import ReplaySettings
+from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_DAY, US_PER_S
 

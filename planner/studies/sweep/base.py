@@ -10,7 +10,8 @@ from planner.capacity.latency import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
 from planner.planning.prepare import Prepared
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
 from planner.trace.synthetic.profile import Profile
 

@@ -18,7 +18,8 @@ from planner.documents import Document
 from planner.errors import PlannerError, UsageError
 from planner.planning.decide import decide
 from planner.planning.price import costs_of, revenue_of
-from planner.settings.scenario import FleetSettings, TraceSettings
+from planner.settings.fleet import FleetSettings
+from planner.settings.trace import TraceSettings
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase, Value
 from planner.trace.synthetic.cells import cells_of, demand_of, log_noise
 from planner.units import S_PER_DAY, S_PER_HOUR, Floats, Ints, usd

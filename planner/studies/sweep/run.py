@@ -13,7 +13,8 @@ from planner.planning.check import require
 from planner.planning.foresight import drawn_from
 from planner.planning.notes import sampling_notes
 from planner.planning.prepare import ensure_trace, resolve
-from planner.settings.scenario import Scenario, TraceSettings
+from planner.settings.scenario import Scenario
+from planner.settings.trace import TraceSettings
 from planner.store import Session, Store
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import CaseOutcome, Role

@@ -5,7 +5,7 @@ import json
 from datetime import datetime
 
 from planner.errors import StoreMissing
-from planner.settings.scenario import TraceSettings
+from planner.settings.trace import TraceSettings
 from planner.store import Store
 from planner.trace import stored
 from planner.trace.spool import Spool

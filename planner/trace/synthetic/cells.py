@@ -12,7 +12,7 @@ import numpy as np
 
 from planner.core.demand import Demand, Grid
 from planner.errors import UsageError
-from planner.settings.scenario import TraceSettings
+from planner.settings.trace import TraceSettings
 from planner.trace.synthetic.profile import Profile
 from planner.units import S_PER_DAY, Floats, Ints, from_us, to_us
 
