@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
+from time import sleep
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ from planner.units import Ints
 BLOCK_BYTES = 8 << 20
 _RECORD_BLOCK_BYTES = 32 << 20
 """More than the longest record."""
+_HANDED_OVER_S = 0.05
+"""Time for a thread of Arrow to take what it has just read, before the process may end."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
@@ -128,9 +131,11 @@ class _ReadAhead(io.BufferedReader):
         with self._reading:
             return b"" if self._over else super().read(size)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         with self._reading:
             self._over = True
+        if error is not None:
+            sleep(_HANDED_OVER_S)
 
 
 def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
