@@ -85,10 +85,10 @@ class Staging:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
         self.connection = connection
-        self._folder = folder
+        self.folder = folder
         self._rows = rows
         self._packed: list[str] = []
-        self._paths: list[Path] = []
+        self._tables: list[str] = []
         self._lines_parsed = False
         self._moved = False
         self._show()
@@ -117,16 +117,25 @@ class Staging:
             self.connection.unregister("lines")
 
     def parse_parquet(
-        self, reader: str, file_index: int, path: Path, params: ReaderParams, sources: Mapping[str, str]
+        self,
+        reader: str,
+        file_index: int,
+        path: Path,
+        params: ReaderParams,
+        sources: Mapping[str, str],
+        *,
+        name: str,
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
 
         sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
+        name: what the file is called.
         """
-        link = self._folder / f"log-{file_index}.parquet"  # DuckDB would read some names as patterns
+        number = len(self._tables)
+        link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
         rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
-        self._paths.append(path)
+        self._tables.append(name)
         with self._reading():
             types = dict(
                 self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
@@ -144,7 +153,7 @@ class Staging:
     @property
     def in_place(self) -> bool:
         """Whether all files are read where they are, so that the staging area holds nothing."""
-        return bool(self._paths) and not self._lines_parsed
+        return bool(self._tables) and not self._lines_parsed
 
     def window_counts(self) -> RowCounts:
         """Numbers of windows read and imported."""
@@ -241,11 +250,11 @@ class Staging:
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            if not self._paths:
+            if not self._tables:
                 raise
             broken = re.search(r"log-(\d+)\.parquet", str(error))
-            at = self._paths[int(broken[1])] if broken and int(broken[1]) < len(self._paths) else self._paths[-1]
-            reason = str(error).splitlines()[0].replace(str(self._folder), "")
+            at = self._tables[int(broken[1])] if broken and int(broken[1]) < len(self._tables) else self._tables[-1]
+            reason = str(error).splitlines()[0].replace(str(self.folder), "")
             raise TraceError(
                 f"{at}: cannot be read as Parquet ({reason[:200]}); check that the file is complete"
             ) from error
@@ -270,6 +279,10 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Stag
             connection.close()
 
 
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_LISTED = re.compile(r".*\[\d*\]", re.DOTALL)
+
+
 def _typed(column: str, types: Mapping[str, str]) -> str:
     """A column of a Parquet file as one of the few types that the macros of readers accept."""
     kind, name = types.get(column), _name(column)
@@ -277,14 +290,15 @@ def _typed(column: str, types: Mapping[str, str]) -> str:
         return "NULL::VARCHAR"
     if kind.startswith(("STRUCT", "MAP")):
         return f"to_json({name})::VARCHAR"
-    if kind.endswith("[]"):
+    if _LISTED.fullmatch(kind):
         return f"array_to_string({name}::VARCHAR[], ' ')"
-    if "INT" in kind:
+    if kind.removeprefix("U") in _WHOLE or (kind.startswith("DECIMAL") and kind.endswith(",0)")):
         return f"TRY_CAST({name} AS BIGINT)"
     if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        return f"{name}::DOUBLE"
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return name
+        # what is not a number has no value, and what is infinite is none that can be converted
+        return f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE WHEN NOT isnan({name}::DOUBLE) THEN -1 END"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
+        return f"TRY_CAST({name} AS TIMESTAMPTZ)"
     return f"TRY_CAST({name} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{name}::VARCHAR"
 
 

@@ -19,7 +19,7 @@ def binned(
     """The demand of a trace's rows, sample weight applied, or of its windows, over the time that the trace covers.
 
     Days of an imported trace that lack only a silent beginning or end are whole, unless its import named the time.
-    window_us: start and end of another time, on marks of the grid, which is taken as it is. Raises TraceError for a time
+    window_us: start and end of another time, on marks of the grid, taken as it is. Raises TraceError for a time
     of more than MOST_INTERVALS.
     """
     grid = grid_over(*(window_us or (trace.window_start_us, trace.window_end_us)), interval_s, zone)

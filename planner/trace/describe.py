@@ -60,6 +60,7 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
         coverage=info.arguments.coverage,
         known_as=None,
         skipped=(),
+        empty=(),
         notes=info.arguments.notes or (),
     )
 

@@ -84,7 +84,9 @@ class ImportAccount(TraceSummary):
     known_as: str | None
     """Trace that the same files with the same options made before; if it has the name asked for, nothing was read."""
     skipped: tuple[str, ...]
-    """Names of files in the given folders that are not logs."""
+    """Names of files in the given folders and archives that are not logs."""
+    empty: tuple[str, ...]
+    """Names of logs without a row: empty, or with nothing below the header."""
     notes: tuple[str, ...]
     """What is to be known of how the log was read."""
 

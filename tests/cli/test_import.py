@@ -238,7 +238,7 @@ def test_strict_refuses_everything_for_one_bad_row(store: Store, tmp_path: Path)
         (b"a,b,c\n1,2,3\n", "mooncake", "is not mooncake"),
         (b"TIMESTAMP,ContextTokens,GeneratedTokens\n", "azure", "has no row below its header"),
         (b"TIMESTAMP,ContextTokens,GeneratedTokens\nx,y,z\n", "azure", "no row can be imported, the first at line 2"),
-        (b"TIMESTAMP,TIMESTAMP,ContextTokens,GeneratedTokens\n", "azure", "TIMESTAMP more than once"),
+        (b"TIMESTAMP,TIMESTAMP,ContextTokens,GeneratedTokens\n1,1,1,1\n", "azure", "TIMESTAMP more than once"),
         (b"PAR1rubbishPAR1", "parquet", "is not a Parquet file"),
         (b'{"timestamp": 1, "input_length": 2, "output_length": "', "mooncake", "no row can be imported"),
         (b"arrival,input_tokens,output_tokens,sample_weight\n1,1,1,10\n2,1,1,20\n", "csv", "sample_weight differs"),

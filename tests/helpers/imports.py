@@ -1,5 +1,6 @@
 """Logs written, imported and read back out of the store."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
 from tests.conftest import NOW
 
+OPTIONS = ImportOptions(timezone="UTC", start=datetime(1970, 1, 1, tzinfo=UTC))
+
 
 def imported(store: Store, path: Path, format_name: str, name: str = "t", **options: object) -> ImportAccount:
-    chosen = ImportOptions(**{"timezone": "UTC", "start": datetime(1970, 1, 1, tzinfo=UTC), **options})  # type: ignore[arg-type]
+    chosen = replace(OPTIONS, **options)  # type: ignore[arg-type]
     return import_trace(store, [path], format_name=format_name, name=name, options=chosen, now=NOW, version="test")
 
 

@@ -1,10 +1,14 @@
 """Whatever happens to a log: one line says why it cannot be read, or every row is imported or refused. `make fuzz`
 does 10,000 mutations instead of a few hundred."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 import os
 import random
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +26,7 @@ from planner.trace.imports import importer, servegen, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports.job import ImportOptions, params_of
 from planner.trace.imports.parse import parse
+from planner.trace.imports.unpacking import Log
 from tests.conftest import NOW
 from tests.helpers.logs import (
     AIPERF,
@@ -175,6 +180,13 @@ def some_bytes_gone(data: bytes, chance: random.Random) -> bytes:
     return data[:at] + data[at + chance.randrange(1, 40) :]
 
 
+def zipped(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("l.csv", data)
+    return packed.getvalue()
+
+
 MUTATORS: dict[str, Mutation] = {
     "cut": lambda data, chance: data[: chance.randrange(len(data) + 1)],
     "beheaded": lambda data, chance: data[chance.randrange(len(data) + 1) :],
@@ -198,6 +210,10 @@ MUTATORS: dict[str, Mutation] = {
     "gzip": lambda data, _: gzip.compress(data),
     "gzip cut": lambda data, chance: gzip.compress(data)[: chance.randrange(1, 60)],
     "gzip byte": lambda data, chance: a_changed_byte(gzip.compress(data), chance),
+    "bz2": lambda data, _: bz2.compress(data),
+    "xz byte": lambda data, chance: a_changed_byte(lzma.compress(data), chance),
+    "zip": lambda data, _: zipped(data),
+    "zip byte": lambda data, chance: a_changed_byte(zipped(data), chance),
     "zstd byte": lambda data, chance: a_changed_byte(pa.compress(data, "zstd", asbytes=True), chance),
 }
 
@@ -212,7 +228,7 @@ def parsed(stage: Staging, index: int, path: Path, name: str) -> None:
     """What an import does with a file before it stores anything. Raises PlannerError."""
     logs = sources.expand([path])
     reader = formats.readers()[name]
-    parse(stage, index, logs.paths[0], reader, OPTIONS)
+    parse(stage, index, logs.logs[0], reader, OPTIONS)
 
 
 @pytest.mark.parametrize("first", range(0, MUTATIONS, BATCH))
@@ -226,7 +242,7 @@ def test_no_mutation_of_a_log_fails_otherwise_than_in_one_line_or_loses_a_row(fi
             path = tmp_path / f"{index}.log"
             path.write_bytes(mutated(data, chance))
             with a_refusal_is_one_line(first + index):
-                formats.reader_of("auto", [path], {})
+                formats.reader_of("auto", [Log(path)], {})
             with a_refusal_is_one_line(first + index):
                 parsed(stage, index, path, name)
         check_accounts(stage, kind)

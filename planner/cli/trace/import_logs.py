@@ -84,6 +84,8 @@ def import_logs(
     if account.skipped:
         names = ", ".join(account.skipped)
         warn(f"{len(account.skipped)} files do not have the name of a log and were skipped: {names}")
+    if account.empty:
+        warn(f"{len(account.empty)} logs have no row: {', '.join(account.empty)}")
     if as_json:
         print_json(account)
     else:

@@ -266,8 +266,8 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     prefill_drain_s: tuple[float, ...]
     """Seconds that each departing prefill unit took to drain."""
     notes: tuple[str, ...]
-    """What is taken of a stored trace and how its requests are changed; what the targets mean, how streams stand to what
-    was observed of them, and the notes of the plan."""
+    """What is taken of a stored trace and how its requests are changed; what the targets mean, how streams stand to
+    what was observed of them, and the notes of the plan."""
     missed_limits: tuple[str, ...]
     """Limits of the scenario that the replay misses."""
     classes: tuple[ReplayClass, ...]

@@ -1,39 +1,35 @@
-"""Log files as Arrow batches of text, a row per line, bad lines included: CSV, JSON lines, Parquet.
+"""Log files as Arrow batches of text, a row per line, bad lines included: CSV and JSON.
 
 Every batch has the columns line, fault and then the file's own, all text. fault says why a line cannot be
 read at all; its other columns are null. Readers in `sql/readers` make requests of the rest.
 """
 
-import codecs
-import csv
 import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import chain
 from threading import Lock
-from typing import Literal
+from time import sleep
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from planner.errors import TraceError
 from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
-from planner.trace.imports.sources import LogStream, head_of
+from planner.trace.imports.layout import Dialect, dialect_of, kind_of
+from planner.trace.imports.unpacking import Log, Utf8Stream
 from planner.units import Ints
 
 BLOCK_BYTES = 8 << 20
-_HEAD_BYTES = 1 << 20
+_RECORD_BLOCK_BYTES = 32 << 20
+"""More than the longest record."""
+_HANDED_OVER_S = 0.05
+"""Time for a thread of Arrow to take what it has just read, before the process may end."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-
-
-def kind(head: bytes) -> Literal["csv", "json", "parquet"]:
-    """The layout of a log, detected from its beginning."""
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    return "json" if head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"[") else "csv"
+_NO_VALUE = r"\N"
+"""How PostgreSQL, MySQL, Hive and others write that a field has no value."""
 
 
 def shown(names: Sequence[str]) -> str:
@@ -43,99 +39,80 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 
-def csv_columns(path: Path) -> list[str]:
-    """The column names of a CSV file. Raises TraceError where the first line is not a header."""
-    head = head_of(path, _HEAD_BYTES)
-    line = head.splitlines()[0] if head.strip() else b""
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text or not text.strip():
-        raise TraceError(
-            f"{path}: is not a CSV file: its first line is not a header; check the file, or give another --format"
-        )
-    try:
-        names = [name.strip() for name in next(csv.reader([text]))]
-    except csv.Error as error:
-        raise TraceError(f"{path}: is not a CSV file: {error}; check the file, or give another --format") from error
-    other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
-    if other:
-        raise TraceError(f"{path}: separates its columns with {other!r}; save it as CSV with commas")
-    return names
-
-
-def csv_batches(path: Path, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
-    names = list(columns) or csv_columns(path)
+    dialect = Dialect(names=list(columns)) if columns else dialect_of(log)
+    names = dialect.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise TraceError(f"{path}: has the column {', '.join(twice)} more than once; rename one")
-    # the header is skipped as a row, so that names with spaces or a byte order mark do not matter
-    header = 0 if columns else 1
-    return _lines(
-        path,
-        names,
-        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=header),
-        delimiter=",",
-        quote='"',
-        first_line=1 + header,
-    )
+        raise TraceError(f"{log}: has the column {', '.join(twice)} more than once; rename one")
+    rows = _lines(log, dialect, BLOCK_BYTES)
+    yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
 
 
-def json_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """A JSON file, one record per row in the column `text`: its lines, or its arrays' elements. Raises TraceError."""
-    first = head_of(path, _HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n")[0].strip()
-    if first.startswith(b"[") or first == b"{":
-        with _Utf8(path) as text:
-            yield from documents.batches(path, io.TextIOWrapper(io.BufferedReader(text), "utf-8-sig"))
+def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """A JSON file, one record per row in the column `text`: its lines, or its arrays' elements. Raises TraceError.
+
+    envelopes: keys that a list of records may lie under.
+    """
+    head = kind_of(log)[1]
+    wrapped = any(documents.unwrapped(text, envelopes) is not None for text in documents.first_records(log))
+    if wrapped or not documents.one_a_line(head):
+        with Utf8Stream(log) as text:
+            yield from documents.batches(log, io.TextIOWrapper(io.BufferedReader(text), "utf-8"), envelopes)
         return
-    yield from _lines(
-        path,
-        ["text"],
-        pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["text"]),
-        delimiter="\x01",
-        quote=False,
-        first_line=1,
+    dialect = Dialect(names=["text"], delimiter="\x01", quote=False)
+    for batch in _lines(log, dialect, _RECORD_BLOCK_BYTES):
+        rows = max(1, batch.num_rows * BLOCK_BYTES // max(batch.nbytes, 1))
+        yield from (_shortened(_split(batch.slice(start, rows))) for start in range(0, batch.num_rows, rows))
+
+
+def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with a row for every record, where lines have several, or a comma at the end."""
+    texts = batch.column("text")
+    if not _maybe_several(texts):
+        return batch
+    several = pc.or_(pc.match_substring(texts, "}{"), pc.match_substring_regex(texts, r",\s*$"))
+    rows = zip(batch.to_pylist(), several.to_pylist(), strict=True)
+    parted = chain.from_iterable(
+        [{**row, "text": text} for text in (several and documents.split(row["text"])) or [row["text"]]]
+        for row, several in rows
     )
+    return pa.RecordBatch.from_pylist(list(parted), schema=batch.schema)
 
 
-def parquet_columns(path: Path) -> list[str]:
-    """The column names of a Parquet file. Raises TraceError."""
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: is not a Parquet file; check the file, or give another --format") from error
+def _shortened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without what makes records long."""
+    texts = batch.column("text")
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) <= documents.LONG_CHARS:
+        return batch
+    short = pa.array([text and documents.shortened(text) for text in texts.to_pylist()], pa.string())
+    return batch.set_column(batch.schema.get_field_index("text"), "text", short)
 
 
-class _Utf8(io.RawIOBase):
-    """A file as UTF-8: invalid bytes become U+FFFD, and `replaced` says whether there were any."""
+def _maybe_several(texts: pa.StringArray) -> bool:
+    """Whether an object may follow another, or a comma or blank be the end, by the bytes: searching texts is slow."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return False
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    chars = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    last = chars[np.maximum(ends[1:] - ends[0] - 1, 0)] if len(chars) else chars
+    adjacent = (chars[:-1] == ord("}")) & (chars[1:] == ord("{"))
+    edges = ends[1:-1] - ends[0]
+    adjacent[edges[(edges > 0) & (edges < len(chars))] - 1] = False  # rows lie one after the other
+    return bool(adjacent.any() or np.isin(last, list(b", \t")).any())
 
-    def __init__(self, path: Path) -> None:
-        self._file = LogStream(path)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._waiting = b""
-        self.replaced = False
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._waiting:
-            data = self._file.read(BLOCK_BYTES)
-            text = self._decoder.decode(data, final=not data)
-            self.replaced = self.replaced or _REPLACED in text
-            self._waiting = text.encode()
-            if not data:
-                break
-        part = self._waiting[: len(buffer)]
-        buffer[: len(part)] = part
-        self._waiting = self._waiting[len(part) :]
-        return len(part)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+def _without_escapes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with what the escapes of PostgreSQL's COPY stand for."""
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_string(column.type) and pc.any(pc.match_substring(column, "\\")).as_py():
+            for escaped, plain in (("\\\\", "\0"), ("\\t", "\t"), ("\\n", "\n"), ("\\r", "\r"), ("\0", "\\")):
+                column = pc.replace_substring(column, escaped, plain)
+        columns.append(column)
+    return pa.record_batch(columns, schema=batch.schema)
 
 
 class _ReadAhead(io.BufferedReader):
@@ -154,35 +131,43 @@ class _ReadAhead(io.BufferedReader):
         with self._reading:
             return b"" if self._over else super().read(size)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         with self._reading:
             self._over = True
+        if error is not None:
+            sleep(_HANDED_OVER_S)
 
 
-def _lines(
-    path: Path,
-    columns: list[str],
-    read: pacsv.ReadOptions,
-    *,
-    delimiter: str,
-    quote: str | Literal[False],
-    first_line: int,
-) -> Iterator[pa.RecordBatch]:
+def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
     """Rows of a text file with their line numbers; what does not parse becomes a row with a fault."""
     faults: list[tuple[int, str]] = []
+    columns = dialect.names
 
     def refuse(row: pacsv.InvalidRow) -> str:
         quote = "; a quote may not be closed" if '"' in row.text else ""
         faults.append((row.number, f"has {row.actual_columns} fields and the header has {row.expected_columns}{quote}"))
         return "skip"
 
-    options = pacsv.ParseOptions(
-        delimiter=delimiter, quote_char=quote, ignore_empty_lines=False, invalid_row_handler=refuse
+    # the header is skipped as a row, so that names with spaces do not matter
+    read = pacsv.ReadOptions(
+        use_threads=False, block_size=block_bytes, column_names=columns, skip_rows=dialect.header_lines
     )
-    convert = pacsv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False)
+    options = pacsv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char=dialect.quote,
+        escape_char=dialect.escape,
+        ignore_empty_lines=False,
+        invalid_row_handler=refuse,
+    )
+    convert = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.string()),
+        null_values=[_NO_VALUE],
+        strings_can_be_null=dialect.quote is not False or dialect.copied,
+        quoted_strings_can_be_null=False,
+    )
     schema = schema_of(columns)
-    row_number, extra_lines = first_line - 1, 0
-    with _Utf8(path) as text, _ReadAhead(text, BLOCK_BYTES) as source:
+    row_number, extra_lines = dialect.header_lines, 0
+    with Utf8Stream(log) as text, _ReadAhead(text, BLOCK_BYTES) as source:
         try:
             for batch in pacsv.open_csv(
                 pa.PythonFile(source, "r"), read_options=read, parse_options=options, convert_options=convert
@@ -200,7 +185,7 @@ def _lines(
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
                 raise TraceError(
-                    f"{path}: cannot be read as lines of text after line {row_number + extra_lines}: "
+                    f"{log}: cannot be read as lines of text after line {row_number + extra_lines}: "
                     f"{str(error).splitlines()[0]}; check the file or the --format"
                 ) from error
     yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults])
@@ -220,7 +205,7 @@ def _line_breaks(batch: pa.RecordBatch) -> Ints:
     """Line ends inside the fields of every row."""
     counts = np.zeros(batch.num_rows, np.int64)
     for column in batch.columns:
-        counts += pc.count_substring(column, "\n").to_numpy(zero_copy_only=False)
+        counts += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
     return counts
 
 
@@ -229,9 +214,10 @@ def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: boo
     blank = np.ones(batch.num_rows, bool)
     fault = np.full(batch.num_rows, None, dtype=object)
     for text in batch.columns:
-        blank &= pc.equal(pc.utf8_trim_whitespace(text), "").to_numpy(zero_copy_only=False)
+        given = pc.fill_null(text, "") if text.null_count else text
+        blank &= pc.equal(pc.utf8_trim_whitespace(given), "").to_numpy(zero_copy_only=False)
         if marked:
-            fault[pc.match_substring(text, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
+            fault[pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
     fault[blank] = "is empty"
     return pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
 

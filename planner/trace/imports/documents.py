@@ -1,46 +1,126 @@
-"""JSON that is not one record a line: arrays of records, and records printed over several lines."""
+"""JSON that is not one record a line: arrays, records over several lines or several on one, records in envelopes."""
 
+import io
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TextIO
 
 import pyarrow as pa
 
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
+from planner.trace.imports.layout import HEAD_BYTES
+from planner.trace.imports.unpacking import Log, head_of, text_of
 
 _READ_CHARS = 1 << 17
 _CUT_CHARS = 1 << 14
 _MOST_CHARS = 16 << 20
 """Assumed: no record of a request or page of usage is longer."""
 _BATCH_ROWS = 20_000
+_BATCH_CHARS = 8 << 20
+LONG_CHARS = 1 << 18
+"""From here on records are shortened."""
+_LONG_TEXT_CHARS = 1 << 16
+"""Assumed: no name, id or number of tokens is as long; prompts and answers are."""
+_TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
+_APART = re.compile(r"[\s,:]*")
 _TAIL_CHARS = 16
 """Longer than any JSON keyword, which may be cut off where reading stopped."""
+_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.)*")\s*:')
+_PEEKED = 100
+"""Records that are looked at to tell a format."""
+_Row = tuple[int, str | None, str | None]
 _FIRST = frozenset('{"-0123456789tfnNI')
 """What a record can begin with: checking is cheaper than parsing, where a file is full of other text."""
 
 
-def batches(path: Path, stream: TextIO) -> Iterator[pa.RecordBatch]:
-    """The records one after the other, as rows (line, fault, text); top-level arrays are unpacked.
+def batches(log: Log, stream: TextIO, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """The records one after the other, as rows (line, fault, text); top-level arrays and envelopes are unpacked.
 
     What is not JSON becomes a row with a fault, and reading goes on with the next line. Raises TraceError where a
     record is longer than any should be.
     """
     schema = schema_of(["text"])
-    rows: list[tuple[int, str | None, str | None]] = []
-    for row in _records(path, stream):
-        rows.append(row)
-        if len(rows) == _BATCH_ROWS:
+    rows: list[_Row] = []
+    chars = 0
+    for line, fault, record in _records(log, stream, envelopes):
+        text = shortened(record) if record else record
+        rows.append((line, fault, text))
+        chars += len(text or "")
+        if len(rows) == _BATCH_ROWS or chars > _BATCH_CHARS:
             yield _batch(rows, schema)
-            rows = []
+            rows, chars = [], 0
     yield _batch(rows, schema)
 
 
-def _batch(rows: list[tuple[int, str | None, str | None]], schema: pa.Schema) -> pa.RecordBatch:
+def shortened(text: str) -> str:
+    """A record without its long texts, such as prompts, where it is long: no format reads them."""
+    if len(text) <= LONG_CHARS:
+        return text
+    return _TEXT.sub(lambda found: found[0] if len(found[0]) <= _LONG_TEXT_CHARS else '""', text)
+
+
+def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
+    """The first records that are JSON, as text. Raises TraceError."""
+    return [text for _, _, text in first_rows(log, envelopes) if text is not None]
+
+
+def first_rows(log: Log, envelopes: Sequence[str] = ()) -> list[_Row]:
+    """The first records as rows, with those that are not JSON. Raises TraceError."""
+    text = head_with_record(log).decode("utf-8", "replace")
+    return list(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
+
+
+def head_with_record(log: Log) -> bytes:
+    """The beginning of a log as UTF-8, as much as the first record takes that is JSON. Raises TraceError."""
+    size = HEAD_BYTES
+    while True:
+        raw = head_of(log, size)
+        head = text_of(raw)
+        if len(raw) < size or size >= _MOST_CHARS or _has_record(log, head):
+            return head
+        size *= 4
+
+
+def _has_record(log: Log, head: bytes) -> bool:
+    rows = _records(log, io.StringIO(head.decode("utf-8", "replace")), ())
+    return any(text is not None for _, _, text in islice(rows, _PEEKED))
+
+
+def one_a_line(head: bytes) -> bool:
+    """Whether the first record of a log fills its line, as in JSON lines."""
+    text = head.decode("utf-8", "replace").lstrip(" \t\r\n")
+    line, end_of_line, after = text.partition("\n")
+    if text.startswith(("[", "\x1e")):  # an array; a sequence of records, each with a separator before it
+        return False
+    try:
+        _, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, len(text))
+    except (ValueError, RecursionError):
+        end = len(text)
+    if end == len(text):
+        # broken, as where a file begins within a record, or the last one, or cut off at the end of what was read
+        return bool(end_of_line) and line.strip() != "{" and after.lstrip()[:1] == "{"
+    return end <= len(line) and not line[end:].strip()
+
+
+def split(text: str) -> list[str] | None:
+    """The records of a line with several, or with commas after them; None where it is something else."""
+    found, at = [], _skipped(text, 0)
+    while at < len(text):
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return None
+        found.append(text[at:end])
+        at = _skipped(text, end)
+    return found
+
+
+def _batch(rows: list[_Row], schema: pa.Schema) -> pa.RecordBatch:
     columns = [pa.array([row[place] for row in rows], schema.field(place).type) for place in range(3)]
     return pa.record_batch(columns, schema=schema)
 
@@ -71,9 +151,9 @@ class _Window:
         self.text, self._counted = self.text[chars:], 0
 
 
-def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str | None]]:
+def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Row]:
     window = _Window(stream)
-    at = 0
+    at, key = 0, ""
     while True:
         start = _skipped(window.text, at)
         # the window is cut only now and then: cutting after every record would copy it every time
@@ -86,14 +166,71 @@ def _records(path: Path, stream: TextIO) -> Iterator[tuple[int, str | None, str 
                 at = 0
                 continue
         line = window.line_at(start)
-        end = _end_of_record(path, window, start)
+        end = _end_of_record(log, window, start)
         if end is None:
-            newline = window.text.find("\n", start)
-            at = len(window.text) if newline < 0 else newline
+            at = _resumed(window.text, start, key)
             yield line, "is not JSON", None
-        else:
-            at = end
-            yield line, None, window.text[start:end]
+            continue
+        at = end
+        key = key or _first_key(window.text, start)
+        inside = unwrapped(window.text[start:end], envelopes) if envelopes else None
+        for place, text in [(0, window.text[start:end])] if inside is None else inside:
+            yield window.line_at(start + place), None, text
+
+
+def unwrapped(text: str, envelopes: Sequence[str]) -> list[tuple[int, str]] | None:
+    """The records in an envelope, with their places; None for what is no envelope.
+
+    envelopes: keys that records may lie under, as a list or one alone. "KEY as NAME": what is found is not the record,
+    but the one element of its list NAME.
+    """
+    for envelope in envelopes:
+        key, _, name = envelope.partition(" as ")
+        value = _place_of(text, key)
+        if value is not None and text[value[0]] in "[{":
+            spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else [value]
+            found = [(start, text[start:end]) for start, end in spans if text[start] == "{"]
+            return [(start, f'{{"{name}":[{record}]}}') for start, record in found] if name else found
+    return None
+
+
+def _place_of(text: str, wanted: str) -> tuple[int, int] | None:
+    """Where the value of a key of an object lies."""
+    if not text.startswith("{") or f'"{wanted}"' not in text:
+        return None
+    spans = _elements(text, 1)
+    return next(
+        (value for key, value in zip(spans[::2], spans[1::2], strict=True) if text[slice(*key)] == f'"{wanted}"'), None
+    )
+
+
+def _elements(text: str, at: int) -> list[tuple[int, int]]:
+    """Where the elements of a valid array lie, or the keys and values of an object, one after the other."""
+    spans = []
+    while text[start := _between(text, at)] not in "]}":
+        _, at = _DECODER.raw_decode(text, start)
+        spans.append((start, at))
+    return spans
+
+
+def _between(text: str, at: int) -> int:
+    separators = _APART.match(text, at)
+    assert separators is not None  # it also matches the empty string
+    return separators.end()
+
+
+def _first_key(text: str, start: int) -> str:
+    """The first key of an object with its quotes, or nothing."""
+    first = _KEY.match(text, start)
+    return first[1] if first else ""
+
+
+def _resumed(text: str, start: int, key: str) -> int:
+    """Where to go on after what is not JSON: at the next line, or before it where a record begins as the first one."""
+    newline = text.find("\n", start)
+    end = len(text) if newline < 0 else newline
+    again = re.compile(r"[}\]]\s*,?\s*(?=\{\s*" + re.escape(key) + ")").search(text, start + 1, end) if key else None
+    return again.end() if again else end
 
 
 def _skipped(text: str, at: int) -> int:
@@ -102,7 +239,7 @@ def _skipped(text: str, at: int) -> int:
     return separators.end()
 
 
-def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
+def _end_of_record(log: Log, window: _Window, start: int) -> int | None:
     """Where the record that starts there ends; None where it is not JSON. Raises TraceError where it is too long."""
     if window.text[start] not in _FIRST:
         return None
@@ -118,8 +255,8 @@ def _end_of_record(path: Path, window: _Window, start: int) -> int | None:
                 return None
             if len(window.text) - start > _MOST_CHARS:
                 raise TraceError(
-                    f"{path}: the record at line {window.line_at(start):,} is longer than "
-                    f"{_MOST_CHARS >> 20} MiB; check the file, or give another --format"
+                    f"{log}: the record at line {window.line_at(start):,} is longer than "
+                    f"{_MOST_CHARS >> 20} MiB; save its records one a line, or give another --format"
                 ) from error
             continue
         # a number at the end may continue

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from planner.errors import UsageError
+from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
@@ -15,6 +15,7 @@ from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
 from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
 from planner.trace.imports.parse import parse
+from planner.trace.imports.unpacking import Log
 
 
 def import_trace(
@@ -42,30 +43,51 @@ def import_trace(
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
         formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
-    logs = sources.expand(paths)
-    reader = formats.reader_of(format_name, logs.paths, options.columns)
+    files = sources.expand(paths)
+    logs, empty = _with_rows(files.logs)
+    reader = formats.reader_of(format_name, logs, options.columns)
     formats.check_mapping(reader, options.columns)
     formats.check_unit(reader, options.time_unit)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
         )
-    digest = digest_of(reader, options, list(sources.digests(logs.paths).values()))
-    names = tuple(map(str, logs.paths))
+    digest = digest_of(reader, options, list(sources.digests(logs).values()))
     job = ImportJob(
-        store=store, names=names, reader=reader, options=options, name=name, digest=digest, now=now, version=version
+        store=store,
+        names=tuple(map(str, logs)),
+        labels=tuple(log.name for log in logs),
+        reader=reader,
+        options=options,
+        name=name,
+        digest=digest,
+        now=now,
+        version=version,
     )
 
     def read(stage: Staging) -> ImportAccount:
         if reader.containers == ("folder",):
-            for path in logs.paths:
-                formats.check_container(path, reader)
-            return window_import.store_folders(stage, logs.paths, job)
-        for index, path in enumerate(logs.paths):
-            parse(stage, index, path, reader, options)
+            for log in logs:
+                formats.check_container(log, reader)
+            return window_import.store_folders(stage, [log.path for log in logs], job)
+        for index, log in enumerate(logs):
+            parse(stage, index, log, reader, options)
         return window_import.store(stage, job) if reader.demand else request_import.store(stage, job)
 
-    return replace(_once(job, read), skipped=logs.skipped)
+    return replace(_once(job, read), skipped=files.skipped, empty=empty)
+
+
+def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
+    """The logs that have rows, and the names of the others. Raises TraceError where none has.
+
+    A time without requests leaves a file without rows, which is nothing to stop for among others.
+    """
+    why_empty = {log: why for log in logs if (why := formats.why_empty(log))}
+    full = [log for log in logs if log not in why_empty]
+    if not full:
+        others = f", and neither has one of the {len(logs) - 1:,} other logs" if len(logs) > 1 else ""
+        raise TraceError(f"{logs[0]}: {why_empty[logs[0]]}{others}; name a log with at least one row")
+    return full, tuple(log.name for log in why_empty)
 
 
 def _import_counters(
@@ -79,7 +101,15 @@ def _import_counters(
     counted = prometheus.read_counters(url, reader.metrics, options.span)
     digest = digest_of(reader, options, [counted.digest])
     job = ImportJob(
-        store=store, names=(url,), reader=reader, options=options, name=name, digest=digest, now=now, version=version
+        store=store,
+        names=(url,),
+        labels=(url,),
+        reader=reader,
+        options=options,
+        name=name,
+        digest=digest,
+        now=now,
+        version=version,
     )
 
     def read(stage: Staging) -> ImportAccount:

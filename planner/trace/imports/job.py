@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -95,10 +94,14 @@ class ImportArguments(ReadingArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportJob:
-    """One import: what is read, how, and what it will be called. names: of what is read, for messages."""
+    """One import: what is read, how, and what it will be called.
+
+    names: of what is read, for messages. labels: the same in short, as they are stored.
+    """
 
     store: Store
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     reader: Reader
     options: ImportOptions
     name: str
@@ -179,9 +182,9 @@ def covered_us(job: ImportJob, start_us: int, end_us: int) -> tuple[int, int]:
 
 
 @contextmanager
-def rejects_of(stage: Staging, job: ImportJob, names: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
-    """Refused rows with the names of their files."""
-    files_named = pa.array([Path(name).name for name in names])
+def rejects_of(stage: Staging, job: ImportJob, labels: Sequence[str], *, any_refused: bool) -> Iterator[Spool]:
+    """Refused rows with the names of their files. labels: of what was parsed, in order."""
+    files_named = pa.array(labels)
     with Spool(REJECT_SCHEMA, job.store.path.parent, SPOOL_BYTES) as rejects:
         for batch in stage.rejects(BATCH_ROWS) if any_refused else ():
             files = files_named.take(batch.column("file_index"))
@@ -201,9 +204,8 @@ def clock_of(options: ImportOptions) -> LocalClock:
 
 def settings_of(job: ImportJob, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
     """The arguments that made a trace, as JSON for the store."""
-    files = tuple(Path(name).name for name in job.names)
     arguments = ImportArguments(
-        **vars(_reading(job.options)), files=files, coverage=coverage, notes=tuple(notes) or None
+        **vars(_reading(job.options)), files=job.labels, coverage=coverage, notes=tuple(notes) or None
     )
     return json.dumps(to_json(arguments))
 

@@ -46,7 +46,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         assert requests.last_arrival_us is not None
         notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
         refused = counts.rows_rejected > 0
-        with rejects_of(stage, job, job.names, any_refused=refused) as rejects:
+        with rejects_of(stage, job, job.labels, any_refused=refused) as rejects:
             draft = Draft(
                 name=job.name,
                 origin="import",

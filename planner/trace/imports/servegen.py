@@ -20,6 +20,7 @@ from planner.trace.documents import ClientCoverage
 from planner.trace.imports import containers
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.sources import SERVEGEN_TRACES
+from planner.trace.imports.unpacking import Log
 from planner.units import US_PER_S, Floats, Ints
 
 LENGTHS_S = 21_600
@@ -113,7 +114,7 @@ def batches(client: Client) -> Iterator[pa.RecordBatch]:
         for start in client.lengths
         if (lengths := client.lengths_at(start))
     }
-    for batch in containers.csv_batches(client.rates, _COLUMNS):
+    for batch in containers.csv_batches(Log(client.rates), _COLUMNS):
         starts = [_whole(text) for text in batch.column("t").to_pylist()]
         expected = [means.get(start // LENGTHS_S * LENGTHS_S, (None, None)) for start in starts]
         columns = [pa.array([pair[place] for pair in expected], pa.string()) for place in range(2)]

@@ -35,11 +35,12 @@ from planner.units import to_us
 class _Parsed:
     """Windows that were parsed.
 
-    names: of what was parsed, in order. draw: batches of `schema` with one request for every `weight` of them.
+    names, labels: of what was parsed, in order. draw: batches of `schema` with one request for every `weight` of them.
     classes: of the drawn requests. notes: what the user is to know.
     """
 
     names: Sequence[str]
+    labels: Sequence[str]
     windows: DemandWindows
     coverage: Coverage
     schema: pa.Schema
@@ -60,6 +61,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
 
     parsed = _Parsed(
         names=job.names,
+        labels=job.labels,
         windows=demand,
         coverage=_coverage(demand),
         schema=windows.EVEN_SCHEMA,
@@ -83,6 +85,7 @@ def store_folders(stage: Staging, folders: Sequence[Path], job: ImportJob) -> Im
 
     parsed = _Parsed(
         names=names,
+        labels=[client.rates.name for client in clients],
         windows=windows.windows_of(rows, job.names[0]),
         coverage=servegen.coverage(rows, clients, start_us),
         schema=servegen_draw.SCHEMA,
@@ -116,7 +119,7 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
     """The trace: its windows, or requests drawn from them where that is asked for."""
     weight, demand = job.options.draw, parsed.windows
     reasons = stage.reasons()
-    with rejects_of(stage, job, parsed.names, any_refused=bool(reasons)) as rejects:
+    with rejects_of(stage, job, parsed.labels, any_refused=bool(reasons)) as rejects:
         draft = Draft(
             name=job.name,
             origin="windows",

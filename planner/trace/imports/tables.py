@@ -1,0 +1,101 @@
+"""Tables with typed columns: Parquet, which is read in place, and Arrow, which is turned into Parquet first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from planner.errors import TraceError
+from planner.trace.imports.layout import Kind
+from planner.trace.imports.unpacking import Log, LogStream, check_room
+
+_FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError)
+_NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file"}
+
+
+def columns_of(log: Log, kind: Kind) -> list[str]:
+    """The column names of a table. Raises TraceError."""
+    with _plain(log) as path, _translated(log, kind):
+        if kind == "parquet":
+            return list(pq.read_schema(path).names)
+        with _arrow_reader(path) as (schema, _):
+            return list(schema.names)
+
+
+def has_rows(log: Log, kind: Kind) -> bool:
+    """Whether a table has rows. Raises TraceError."""
+    with _plain(log) as path, _translated(log, kind):
+        if kind == "parquet":
+            return int(pq.read_metadata(path).num_rows) > 0
+        with _arrow_reader(path) as (_, batches):
+            return any(batch.num_rows for batch in batches)
+
+
+def as_parquet(log: Log, kind: Kind, folder: Path, number: int) -> Path:
+    """A table as a plain Parquet file: itself, or a copy in the folder. Raises TraceError."""
+    if kind == "parquet" and not _is_packed(log):
+        return log.path
+    copy = folder / f"table-{number}.parquet"
+    if kind == "parquet":
+        _unpack(log, copy)
+        return copy
+    with (
+        _plain(log) as path,
+        _translated(log, kind),
+        _arrow_reader(path) as (schema, batches),
+        pq.ParquetWriter(copy, schema) as writer,
+    ):
+        for batch in batches:
+            batch.validate(full=True)  # a damaged file would end the process, not the import
+            check_room(log, batch.nbytes)
+            writer.write_batch(batch)
+    return copy
+
+
+@contextmanager
+def _plain(log: Log) -> Iterator[Path]:
+    """The file of a table, unpacked for as long as it is needed."""
+    if not _is_packed(log):
+        yield log.path
+        return
+    with TemporaryDirectory(prefix="planner-import-") as folder:
+        copy = Path(folder) / "table"
+        _unpack(log, copy)
+        yield copy
+
+
+def _is_packed(log: Log) -> bool:
+    with LogStream(log) as stream:
+        return stream.packed is not None
+
+
+def _unpack(log: Log, copy: Path) -> None:
+    with LogStream(log) as stream, copy.open("wb") as file:
+        for block in stream.blocks():
+            file.write(block)
+
+
+@contextmanager
+def _arrow_reader(path: Path) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema and batches of an Arrow file, or of a stream that was saved as one."""
+    with pa.memory_map(str(path)) as file:
+        if file.read(6) == b"ARROW1":
+            with ipc.open_file(file) as whole:
+                yield whole.schema, (whole.get_batch(place) for place in range(whole.num_record_batches))
+        else:
+            file.seek(0)
+            with ipc.open_stream(file) as stream:
+                yield stream.schema, iter(stream)
+
+
+@contextmanager
+def _translated(log: Log, kind: Kind) -> Iterator[None]:
+    """Arrow's errors as one line."""
+    try:
+        yield
+    except _FAULTS as error:
+        raise TraceError(f"{log}: is not {_NAMES[kind]}; check the file, or give another --format") from error
