@@ -11,7 +11,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from planner.units import US_PER_S
@@ -88,8 +90,15 @@ def install(connection: duckdb.DuckDBPyConnection, clock: LocalClock) -> None:
     )
     connection.execute(f"CREATE MACRO reads_iso() AS {str(clock.reads_iso).lower()}")
     first, second = _pieces(clock.timezone)
-    connection.execute(f"CREATE MACRO local_to_utc(time) AS {_looked_up(first)}")
-    connection.execute(f"CREATE MACRO local_to_second(time) AS {_looked_up(second)}")
+    for name, pieces in (("local_to_utc", first), ("local_to_second", second)):
+        connection.create_function(
+            name,
+            _lookup(pieces),
+            ["bigint"],
+            "bigint",
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
     twice = any(offset is not None for _, offset in second)
     connection.execute(f"CREATE MACRO shows_twice() AS {str(twice).lower()}")
 
@@ -115,20 +124,18 @@ def _pieces(timezone: str) -> tuple[list[Piece], list[Piece]]:
     return first, second
 
 
-def _looked_up(pieces: Sequence[Piece]) -> str:
-    """A time by its piece. A macro repeats its argument wherever it is named, 500 times here; a lambda does not."""
-    if len(pieces) == 1:
-        return _searched(pieces).replace("shown", "time")
-    return f"list_transform([time], lambda shown: {_searched(pieces)})[1]"
+def _lookup(pieces: Sequence[Piece]) -> Callable[[pa.Array], pa.Array]:
+    """Times less the offset of the piece that holds them, in microseconds; NULL where it has none."""
+    bounds_us = np.array([bound for bound, _ in pieces if bound is not None], np.int64) * US_PER_S
+    offsets_us = np.array([offset or 0 for _, offset in pieces], np.int64) * US_PER_S
+    has_offset = np.array([offset is not None for _, offset in pieces])
 
+    def look_up(shown: pa.Array) -> pa.Array:
+        if isinstance(shown, pa.ChunkedArray):
+            shown = shown.combine_chunks()
+        shown_us = pc.fill_null(shown, 0).to_numpy(zero_copy_only=False)
+        piece = np.searchsorted(bounds_us, shown_us, side="right")
+        absent = ~has_offset[piece] | shown.is_null().to_numpy(zero_copy_only=False)
+        return pa.array(shown_us - offsets_us[piece], mask=absent)
 
-def _searched(pieces: Sequence[Piece]) -> str:
-    """A search for the piece that holds a time, as nested CASEs: each row is compared with a few bounds only."""
-    if len(pieces) == 1:
-        offset = pieces[0][1]
-        return "NULL::BIGINT" if offset is None else f"shown - {offset * US_PER_S}::BIGINT"
-    middle = len(pieces) // 2
-    bound = pieces[middle][0]
-    assert bound is not None
-    below, above = _searched(pieces[:middle]), _searched(pieces[middle:])
-    return f"CASE WHEN shown < {bound * US_PER_S} THEN {below} ELSE {above} END"
+    return look_up

@@ -17,51 +17,61 @@ if TYPE_CHECKING:
 _EPOCH = "1970-01-01T00:00:00+00:00"
 
 
+_Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
+]
+_Name = Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")]
+_FormatName = Annotated[
+    str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
+]
+_Timezone = Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")]
+_Start = Annotated[
+    str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
+]
+_TimeUnit = Annotated[
+    str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
+]
+_TimeFormat = Annotated[
+    str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
+]
+_Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
+_Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
+]
+_Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
+_Draw = Annotated[
+    int | None,
+    typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
+]
+_Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed for --draw.")]
+_Begin = Annotated[
+    str | None,
+    typer.Option("--from", help="Start of the time that the logs cover, or of that to count on a server, ISO-8601."),
+]
+_End = Annotated[str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")]
+_Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")]
+_Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
+
+
 def import_logs(
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
-    ],
-    name: Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")],
-    format_name: Annotated[
-        str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
-    ] = "auto",
-    timezone: Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")] = "UTC",
-    start: Annotated[
-        str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
-    ] = None,
-    time_unit: Annotated[
-        str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
-    ] = None,
-    time_format: Annotated[
-        str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
-    ] = None,
-    cache: Annotated[
-        str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")
-    ] = "infinite",
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")] = False,
-    draw: Annotated[
-        int | None,
-        typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed for --draw.")] = 1,
-    begin: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Start of the time that the logs cover, or of that to count on a server, ISO-8601."
-        ),
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")
-    ] = None,
-    step: Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")] = 60,
-    selector: Annotated[
-        str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")
-    ] = "",
+    paths: _Paths,
+    name: _Name,
+    format_name: _FormatName = "auto",
+    timezone: _Timezone = "UTC",
+    start: _Start = None,
+    time_unit: _TimeUnit = None,
+    time_format: _TimeFormat = None,
+    cache: _Cache = "infinite",
+    columns: _Columns = None,
+    strict: _Strict = False,
+    draw: _Draw = None,
+    seed: _Seed = 1,
+    begin: _Begin = None,
+    end: _End = None,
+    step: _Step = 60,
+    selector: _Selector = "",
     db: Db = None,
     as_json: Json = False,
 ) -> None:

@@ -93,7 +93,7 @@ def _iso(match: re.Match[str]) -> str | None:
     minute, second = int(parts["minute"]), int(parts["second"] or 0)
     fraction = int(((parts["fraction"] or "") + "000000")[:6])
     try:
-        local = datetime(int(parts["year"]), month or 0, int(parts["day"]), hour, minute, second, fraction)
+        local = datetime(int(parts["year"]), month or 0, int(parts["day"]), hour, minute, second, microsecond=fraction)
     except ValueError:
         return None
     offset = _offset(local, parts["zone"] or "", (parts["place"] or "").strip("[]"))

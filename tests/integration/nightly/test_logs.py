@@ -146,6 +146,7 @@ seed = 7
     assert read == ImportOptions(
         timezone="Asia/Tokyo",
         start=start,
+        is_started=True,
         time_unit="ms",
         cache_blocks=4096,
         columns={"input_tokens": "prompt"},
