@@ -73,16 +73,21 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Runs a command in this process."""
 
     def run(*words: str) -> Result:
-        out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["planner", *words])
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            code = app.execute()
-        hold_against_schema(words, code, out.buffer.getvalue())  # type: ignore[attr-defined]
-        return Result(code, out.buffer.getvalue().decode(errors="replace"), err.getvalue())  # type: ignore[attr-defined]
+            return run_command(patch, *words)
 
     return run
+
+
+def run_command(patch: pytest.MonkeyPatch, *words: str) -> Result:
+    """Run a command in this process; a --json output is held against its schema. patch: undone by the caller."""
+    out, err = io.BytesIO(), io.StringIO()
+    patch.setattr(sys, "argv", ["planner", *words])
+    patch.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
+    patch.setattr(sys, "stderr", err)
+    code = app.execute()
+    hold_against_schema(words, code, out.getvalue())
+    return Result(code, out.getvalue().decode(errors="replace"), err.getvalue())
 
 
 def hold_against_schema(words: Sequence[str], code: int, out: bytes) -> None:

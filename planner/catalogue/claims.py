@@ -49,7 +49,7 @@ class Overlay(Closed):
     @field_validator("overrides")
     @classmethod
     def _known(cls, overrides: dict[str, Value]) -> dict[str, Value]:
-        unknown = sorted(set(overrides) - {path for path, _ in field_paths()})
+        unknown = sorted(set(overrides) - set(field_paths()))
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: not a field of a scenario; correct the path")
         return overrides

@@ -1,7 +1,8 @@
 """The fields of a scenario by dotted path: their names, meanings and types."""
 
-from collections.abc import Iterator
-from types import UnionType
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -9,8 +10,13 @@ from pydantic import BaseModel
 from planner.settings.scenario import Scenario
 
 
-def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator[tuple[str, str]]:
-    """Every settable field as (path, meaning): a table's own fields first, then those of its sub-tables."""
+@cache
+def field_paths() -> Mapping[str, str]:
+    """The meaning of every settable field by its path: a table's own fields first, then those of its sub-tables."""
+    return MappingProxyType(dict(_paths(Scenario, "")))
+
+
+def _paths(model: type[BaseModel], before: str) -> Iterator[tuple[str, str]]:
     tables: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():
         path = f"{before}{name}"
@@ -19,7 +25,7 @@ def field_paths(model: type[BaseModel] = Scenario, before: str = "") -> Iterator
         elif path != "provenance":
             yield path, " ".join((field.description or "").split())
     for path, table in tables.items():
-        yield from field_paths(table, f"{path}.")
+        yield from _paths(table, f"{path}.")
 
 
 def number_kind(path: str) -> type[int] | type[float] | None:

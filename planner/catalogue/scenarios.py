@@ -259,7 +259,7 @@ def _built_in_names(folder: str) -> list[str]:
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
     """Set one field from text; returns the problem, if the path is not a field's."""
-    if path not in {each for each, _ in field_paths()}:
+    if path not in field_paths():
         return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
     try:
         value = tomllib.loads(f"v = {text}")["v"]
@@ -277,7 +277,7 @@ def _with_hint(line: str) -> str:
     path, _, message = line.partition(": ")
     if not message.startswith("is not a known field"):
         return line
-    near = difflib.get_close_matches(path, [each for each, _ in field_paths()], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path, field_paths(), n=1, cutoff=0.6)
     return f"{line} (did you mean {near[0]}?)" if near else line
 
 

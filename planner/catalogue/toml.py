@@ -11,7 +11,7 @@ from planner.settings.scenario import Scenario
 def to_toml(scenario: Scenario, *, comments: bool) -> str:
     """The scenario as TOML; with comments, each field's meaning and provenance above it."""
     lines, table = [], ""
-    for path, meaning in field_paths():
+    for path, meaning in field_paths().items():
         head, _, key = path.rpartition(".")
         if head != table:
             table = head

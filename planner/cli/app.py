@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -96,7 +97,7 @@ def main() -> None:
 def execute() -> int:
     """Run the command line; returns the exit code."""
     try:
-        code = app(prog_name="planner", standalone_mode=False)
+        code = _command().main(prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
             _fail(_NOTHING_STORED)
@@ -114,6 +115,14 @@ def execute() -> int:
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@cache
+def _command() -> typer.core.TyperGroup:
+    """The commands with their options, which take 30 ms to read off the functions: once in a process."""
+    made = typer.main.get_command(app)
+    assert isinstance(made, typer.core.TyperGroup)
+    return made
 
 
 def _fail(text: str) -> None:

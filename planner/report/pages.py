@@ -36,10 +36,9 @@ def write_page(
         files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
         for chart in drawn if pictures else ():
             spec = json.dumps(chart.spec)
-            files.append(
-                _put(folder / f"{chart.name}.svg", _with_description(chart, vl_convert.vegalite_to_svg(spec)).encode())
-            )
-            files.append(_put(folder / f"{chart.name}.png", vl_convert.vegalite_to_png(spec, scale=2)))
+            svg = vl_convert.vegalite_to_svg(spec)
+            files.append(_put(folder / f"{chart.name}.svg", _with_description(chart, svg).encode()))
+            files.append(_put(folder / f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=2)))
         for name, table in tables.items():
             files.append(_put(folder / f"{name}.csv", table.write_csv().encode()))
     except OSError as error:

@@ -65,7 +65,7 @@ def _provenance(run: RunView) -> pl.DataFrame:
     """Every scenario field and every rate, price and profile figure, with its value and where that comes from."""
     scenario = run.scenario
     rows = []
-    for path, meaning in field_paths():
+    for path, meaning in field_paths().items():
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
     rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]

@@ -1,6 +1,7 @@
 """Database files attached to one DuckDB instance of this process, or opened by one that is locked down.
 
-An instance takes 30 ms to make, and attaching a file to one that is there 5 ms; a night opens the store some 27 times.
+Measured: an instance takes 27 to 34 ms to make, attaching a file to one that is there and detaching it 7 ms, and a
+night opens the store 27 times.
 """
 
 import os

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,11 +17,20 @@ CREATE TABLE schema_view (sha256 VARCHAR NOT NULL);
 """
 
 
+@dataclass(frozen=True)
+class _Migration:
+    """A migration: its name, its statements, and what they hash to."""
+
+    name: str
+    text: str
+    sha256: str
+
+
 @cache
-def migrations() -> dict[int, Path]:
-    """Migration files by number."""
+def migrations() -> dict[int, _Migration]:
+    """Migrations by number; read once, as every opening of a store checks them."""
     files = sorted((shipped("sql") / "schema").glob("*.sql"))
-    numbered = {int(path.name.split("_")[0]): path for path in files}
+    numbered = {int(path.name.split("_")[0]): _migration(path) for path in files}
     assert list(numbered) == list(range(1, len(files) + 1)), "migration files are numbered from 001 without a gap"
     return numbered
 
@@ -31,32 +41,36 @@ def views() -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8") for path in sorted((shipped("sql") / "views").glob("*.sql")))
 
 
+@cache
+def _digest_of_views() -> str:
+    return _digest("".join(views()))
+
+
 def is_behind(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Whether migrations or views have to be run. Raises StoreTooNew, StoreUnreadable."""
-    return _version(connection, path) < len(migrations()) or _recorded_views(connection) != _digest("".join(views()))
+    return _version(connection, path) < len(migrations()) or _recorded_views(connection) != _digest_of_views()
 
 
 def upgrade(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Upgrade the store to this version, in one transaction; nothing happens where it is up to date."""
     version = _version(connection, path)
-    if version == len(migrations()) and _recorded_views(connection) == _digest("".join(views())):
+    if version == len(migrations()) and _recorded_views(connection) == _digest_of_views():
         return
     connection.execute("BEGIN")
     if version < 0:
         connection.execute(_RECORDS)
     for number, file in migrations().items():
         if number > version:
-            text = file.read_text(encoding="utf-8")
-            connection.execute(text)
+            connection.execute(file.text)
             connection.execute(
                 "INSERT INTO schema_migration VALUES ($number, $name, $sha256)",
-                {"number": number, "name": file.stem, "sha256": _digest(text)},
+                {"number": number, "name": file.name, "sha256": file.sha256},
             )
     refresh_request_views(connection)
     for statement in views():
         connection.execute(statement)
     connection.execute("DELETE FROM schema_view")
-    connection.execute("INSERT INTO schema_view VALUES ($sha256)", {"sha256": _digest("".join(views()))})
+    connection.execute("INSERT INTO schema_view VALUES ($sha256)", {"sha256": _digest_of_views()})
     connection.execute("COMMIT")
 
 
@@ -119,9 +133,9 @@ def _version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
             "use the newer planner that wrote it, or another --db"
         )
     for number, file in migrations().items():
-        if number in recorded and recorded[number] != _digest(file.read_text(encoding="utf-8")):
+        if number in recorded and recorded[number] != file.sha256:
             raise StoreUnreadable(
-                f"{path}: was created by another build of planner, whose {file.stem} differs; "
+                f"{path}: was created by another build of planner, whose {file.name} differs; "
                 "use that build, or another --db"
             )
     return version
@@ -133,6 +147,11 @@ def _recorded_views(connection: duckdb.DuckDBPyConnection) -> str | None:
     except duckdb.CatalogException:
         return None
     return str(rows[0][0]) if rows else None
+
+
+def _migration(path: Path) -> _Migration:
+    text = path.read_text(encoding="utf-8")
+    return _Migration(name=path.stem, text=text, sha256=_digest(text))
 
 
 def _digest(text: str) -> str:

@@ -40,6 +40,7 @@ class NamedQuery(QueryEntry):
 
 
 @cache
+@cache
 def named_query(name: str) -> NamedQuery:
     """The query of that name. Raises QueryError that lists the public ones."""
     path = shipped("sql") / "queries" / f"{name}.sql"

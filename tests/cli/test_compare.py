@@ -1,6 +1,6 @@
 """Policies side by side: figures, equal shortfall, distance to the bound, what is stored, the page."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from planner.errors import UsageError
 from planner.planning.decide import decide
 from planner.planning.prepare import resolve
 from planner.store import Store
-from planner.studies.compare.candidates import Comparison, compare, variant
+from planner.studies.compare.candidates import Candidate, Comparison, compare, variant
 from planner.studies.compare.figures import compute_figures, wasted_node_s
-from tests.conftest import NOW, Cli
+from tests.conftest import NOW, Cli, run_command
 
 SMALL = ("interval_s=3600", "trace.scale=0.0001", "trace.noise=0.05")
 WEEK = (*SMALL, "trace.days=3")
@@ -26,14 +26,45 @@ def clock() -> float:
     return 0.0
 
 
-def compared(store: Store, *names: str, settings: tuple[str, ...] = SMALL, **options: Any) -> Comparison:
+def compared(store: Store, *names: str, settings: tuple[str, ...] = SMALL, plain: bool = False) -> Comparison:
+    """plain: neither tuned nor with a search for the best schedule."""
     scenario = load_scenario(None, list(settings)).scenario
-    return compare(store, scenario, names, now=NOW, clock=clock, time_limit_s=5.0, **options)
+    limit_s = 0.0 if plain else 5.0
+    return compare(store, scenario, names, level=not plain, now=NOW, clock=clock, time_limit_s=limit_s)
 
 
-def test_figures_are_those_of_the_stored_runs(cli: Cli, store: Store) -> None:
-    told = cli("compare", *SETS, "--json").json
-    with store.read() as session:
+@dataclass(frozen=True)
+class Day:
+    """A comparison of all policies over a small day: what was told, the store and the page."""
+
+    told: Any
+    store: Store
+    page: Path
+
+
+@pytest.fixture(scope="session")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
+    """Made once; tests read it only."""
+    folder = tmp_path_factory.mktemp("compared")
+    words = ["compare", *SETS, "--db", str(folder / "planner.duckdb"), "--out", str(folder / "page"), "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        told = run_command(patch, *words)
+    return Day(told.json, Store(folder / "planner.duckdb", wait_s=10), folder / "page")
+
+
+def of(comparison: Comparison, name: str) -> Candidate:
+    return next(each for each in comparison.candidates if each.name == name)
+
+
+@pytest.fixture(scope="session")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """The same, as an object."""
+    return compared(Store(tmp_path_factory.mktemp("bounded") / "planner.duckdb"))
+
+
+def test_figures_are_those_of_the_stored_runs(day: Day) -> None:
+    told = day.told
+    with day.store.read() as session:
         rows = session.connection.execute(
             "SELECT run_id, peak_nodes, mean_nodes, node_hours, training_node_hours, cost_usd, revenue_usd, "
             "revenue_served_usd, shortfall_tokens, shortfall_ratio FROM run_summary"
@@ -55,8 +86,8 @@ def test_figures_are_those_of_the_stored_runs(cli: Cli, store: Store) -> None:
         assert [row[name] for name in names] == pytest.approx(list(by_run[row["run_id"]]))
 
 
-def test_no_policy_within_the_allowance_beats_the_bound(store: Store) -> None:
-    found = compared(store)
+def test_no_policy_within_the_allowance_beats_the_bound(bounded: Comparison) -> None:
+    found = bounded
     allowed = found.scenario.slo.max_shortfall_ratio
     assert found.bound.bound is not None
     for candidate in found.candidates:
@@ -65,15 +96,15 @@ def test_no_policy_within_the_allowance_beats_the_bound(store: Store) -> None:
             assert plan.shortfall_ratio > allowed or plan.node_hours >= found.bound.bound * (1 - 1e-9)
 
 
-def test_tuned_policies_come_as_near_to_the_allowance_as_they_can(store: Store) -> None:
-    (found,) = compared(store, "reactive").candidates
+def test_tuned_policies_come_as_near_to_the_allowance_as_they_can(bounded: Comparison, store: Store) -> None:
+    found = of(bounded, "reactive")
     assert found.tuned is not None
     assert found.tuned.target_utilisation is not None
     allowed = found.outcome.scenario.slo.max_shortfall_ratio
     assert found.tuned.figures.shortfall_ratio <= allowed
     further = found.tuned.target_utilisation + 0.01
     (beyond,) = compared(
-        store, "reactive", settings=(*SMALL, f"policy.target_utilisation={min(further, 1.0)}"), level=False
+        store, "reactive", settings=(*SMALL, f"policy.target_utilisation={min(further, 1.0)}"), plain=True
     ).candidates
     assert further > 1 or beyond.figures.shortfall_ratio > allowed
     dearer = found.tuned.figures.node_hours > found.figures.node_hours
@@ -90,8 +121,8 @@ def test_a_policy_that_cannot_hold_the_allowance_has_no_level(cli: Cli) -> None:
     assert "no bound: infeasible" in cli("compare", "--policies", "reactive,fixed", *SETS, *tight).out
 
 
-def test_wasted_hours_are_those_beyond_what_carries_the_demand(store: Store) -> None:
-    (found,) = compared(store, "fixed", level=False).candidates
+def test_wasted_hours_are_those_beyond_what_carries_the_demand(bounded: Comparison) -> None:
+    found = of(bounded, "fixed")
     outcome, fleet = found.outcome, found.outcome.scenario.fleet
     assert found.figures.shortfall_tokens == 0 or found.figures.shortfall_ratio < 0.01
     needed = sum(
@@ -105,8 +136,8 @@ def test_wasted_hours_are_those_beyond_what_carries_the_demand(store: Store) -> 
     assert (wasted_node_s(outcome) > -1e-6).all()
 
 
-def test_changes_of_a_roles_units_are_counted(store: Store) -> None:
-    (fixed, night) = compared(store, "fixed", "night-training", level=False).candidates
+def test_changes_of_a_roles_units_are_counted(bounded: Comparison) -> None:
+    fixed, night = of(bounded, "fixed"), of(bounded, "night-training")
     assert fixed.figures.scale_actions == 0
     plan = night.outcome.plan
     assert night.figures.scale_actions == sum(
@@ -132,7 +163,7 @@ def test_a_forecasting_policy_sees_no_future(store: Store) -> None:
     """Demand that is cut in the last hours changes no target before."""
     following = (*WEEK, "forecast.method=holt-winters")
     scenario = variant(load_scenario(None, list(following)).scenario, "predictive@forecast")
-    (whole,) = compared(store, "predictive@forecast", settings=following, level=False).candidates
+    (whole,) = compared(store, "predictive@forecast", settings=following, plain=True).candidates
     demand = whole.outcome.demand
     last = slice(demand.grid.count - 6, None)
     tokens = {name: getattr(demand, name).copy() for name in ("input_tokens", "cached_input_tokens", "output_tokens")}
@@ -145,8 +176,8 @@ def test_a_forecasting_policy_sees_no_future(store: Store) -> None:
     assert cut.decode_units.tolist() != whole.outcome.plan.decode_units.tolist()
 
 
-def test_policies_are_ranked_by_node_hours_at_equal_shortfall(cli: Cli) -> None:
-    told = cli("compare", *SETS, "--json").json
+def test_policies_are_ranked_by_node_hours_at_equal_shortfall(day: Day) -> None:
+    told = day.told
     hours = [row["at_equal_shortfall"]["node_hours"] for row in told["policies"] if row["at_equal_shortfall"]]
     assert hours == sorted(hours)
     assert told["policies"][0]["policy"] == "oracle"
@@ -172,9 +203,8 @@ def test_replays_tell_what_users_felt(cli: Cli) -> None:
     assert "TTFT in time" in cli("compare", "--policies", "fixed", "--replay", *sets, "--time-limit", "1").out
 
 
-def test_the_page_has_every_policy(cli: Cli, tmp_path: Path) -> None:
-    told = cli("compare", *SETS, "--out", str(tmp_path / "page"), "--json").json
-    page = (tmp_path / "page" / "index.html").read_text()
+def test_the_page_has_every_policy(day: Day) -> None:
+    told, page = day.told, (day.page / "index.html").read_text()
     assert {Path(file).name for file in told["files"]} == {
         "index.html",
         "trade.svg",

@@ -72,7 +72,7 @@ def test_tables_hold_the_figures_of_the_run(run: RunView, tmp_path: Path) -> Non
 def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_path: Path) -> None:
     write_report(run, tmp_path / "r")
     table = pl.read_csv(tmp_path / "r" / "provenance.csv")
-    paths = [path for path, _ in field_paths()]
+    paths = list(field_paths())
     assert table["field"].to_list()[: len(paths)] == paths
     others = dict(table.select("field", "value").rows()[len(paths) :])
     assert others["gpu_rates/h800.rental"] == "2.0 USD per GPU-hour"
@@ -81,7 +81,7 @@ def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_pa
     assert table["source"].is_not_null().all()
     assert set(table["kind"]) <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
     page = (tmp_path / "r" / "index.html").read_text()
-    for path, _ in field_paths():
+    for path in field_paths():
         assert f"<td>{path}</td>" in page
 
 

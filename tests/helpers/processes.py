@@ -15,6 +15,7 @@ from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.helpers.imported"])
+_LONGEST_S = 120
 
 
 def _run(words: tuple[str, ...], folder: str, environment: dict[str, str], err: str) -> None:
@@ -51,9 +52,9 @@ class Started:
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
 
-    def wait(self, seconds: float | None = 120) -> int:
+    def wait(self) -> int:
         """Wait for its end; the exit code, or the negative number of the signal that killed it."""
-        self.process.join(seconds)
+        self.process.join(_LONGEST_S)
         assert self.process.exitcode is not None, "it still runs"
         return self.process.exitcode
 

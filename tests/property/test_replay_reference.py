@@ -491,7 +491,7 @@ def test_the_random_cases_reach_what_is_to_be_compared() -> None:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(cases())
+    @given(cases() | cases(stressed=True))
     def collect(case: Case) -> None:
         outcomes, prefill, decode = simulate(*case)
         seen.update({outcome.status for outcome in outcomes})

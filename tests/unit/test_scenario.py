@@ -45,12 +45,12 @@ def test_every_field_of_every_settings_model_has_a_meaning() -> None:
 def test_every_field_of_every_built_in_scenario_says_where_its_value_comes_from() -> None:
     for name in catalogue.names("scenarios"):
         scenario = load_scenario(name).scenario
-        for path, meaning in field_paths():
+        for path, meaning in field_paths().items():
             kind, _, source = scenario.provenance[path].partition(": ")
             assert kind in KINDS, path
             assert source, path
             assert meaning, path
-        assert set(scenario.provenance) == {path for path, _ in field_paths()}
+        assert set(scenario.provenance) == set(field_paths())
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_its_base(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_is_written_as_toml_reads_back_the_same(tmp_path: Path) -> None:
     file = tmp_path / "copy.toml"
     file.write_text(to_toml(scenario, comments=True))
     copy = load_scenario(str(file)).scenario
-    for path, _ in field_paths():
+    for path in field_paths():
         assert value_at(copy, path) == value_at(scenario, path), path
 
 

@@ -76,7 +76,7 @@ def read_ranges(scenario: Scenario, vary: Sequence[str]) -> list[SweepRange]:
 
 
 def _check_path(path: str, head: str) -> None:
-    known = [name for name, _ in field_paths()]
+    known = field_paths()
     if path in OWN or path in _FIELDS or (path in known and path.split(".")[0] in _TABLES and number_kind(path)):
         return
     if path in known:
