@@ -18,7 +18,7 @@ from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
 from planner.settings.scenario import Scenario
 from planner.trace.imports.prometheus import is_server
-from planner.trace.imports.readers import AUTO, check_mapping, readers
+from planner.trace.imports.readers import AUTO, check_cached, check_mapping, readers
 
 
 class LogSettings(Closed):
@@ -43,6 +43,9 @@ class LogSettings(Closed):
     """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Field -> name of its column in the log."""
+    cached: Literal["inside", "outside"] | None = None
+    """Where cached tokens lie in a log that does not tell: inside the input tokens, or outside, where these leave them
+    out; if left out, the rows decide."""
     strict: bool = False
     """Whether a single rejected row rejects the whole log."""
     draw: PositiveCount | None = None
@@ -259,6 +262,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
     try:
         if job.log.format != AUTO:
             check_mapping(readers()[job.log.format], job.log.columns)
+            check_cached(readers()[job.log.format], job.log.cached)
         scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
         _check_trace(scenario)

@@ -146,6 +146,7 @@ class JobLogs:
             draw=log.draw,
             seed=log.seed,
             span=span,
+            cached=log.cached,
         )
 
 

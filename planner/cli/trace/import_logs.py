@@ -6,7 +6,7 @@ import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, print_line, warn
-from planner.cli.trace.options import check_time_format, check_zone, counter_span, moment_in
+from planner.cli.trace.options import check_time_format, check_zone, checked_cached, counter_span, moment_in
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ _Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
 ]
+_Cached = Annotated[
+    str | None,
+    typer.Option(
+        "--cached", metavar="WHERE", help="Input tokens that a log tells hold the cached: inside, or outside."
+    ),
+]
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
 _Draw = Annotated[
     int | None,
@@ -65,6 +71,7 @@ def import_logs(
     time_format: _TimeFormat = None,
     cache: _Cache = "infinite",
     columns: _Columns = None,
+    cached: _Cached = None,
     strict: _Strict = False,
     draw: _Draw = None,
     seed: _Seed = 1,
@@ -84,7 +91,8 @@ def import_logs(
     read = _options(timezone, start, time_unit, cache, columns or [])
     check_time_format(time_format)
     span = counter_span(begin, end, timezone, step, selector)
-    options = replace(read, time_format=time_format, strict=strict, draw=draw, seed=seed, span=span)
+    lies = checked_cached(cached)
+    options = replace(read, time_format=time_format, cached=lies, strict=strict, draw=draw, seed=seed, span=span)
     account = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )

@@ -48,6 +48,7 @@ def import_trace(
     reader = formats.reader_of(format_name, logs, options.columns)
     formats.check_mapping(reader, options.columns)
     formats.check_unit(reader, options.time_unit)
+    formats.check_cached(reader, options.cached)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
@@ -97,6 +98,7 @@ def _import_counters(
     if options.span is None:
         raise UsageError(f"{url}: is a server; state the time span with --from and --to")
     reader = formats.counter_reader(format_name, url, options.span)
+    formats.check_cached(reader, options.cached)
     assert reader.metrics is not None
     counted = prometheus.read_counters(url, reader.metrics, options.span)
     digest = digest_of(reader, options, [counted.digest])
@@ -125,6 +127,6 @@ def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAcc
     before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
-    with staging("window" if job.reader.demand else "request", clock_of(job.options)) as stage:
+    with staging("window" if job.reader.demand else "request", clock_of(job.options), job.options.cached) as stage:
         account = read(stage)
     return replace(account, known_as=before.trace if before else None)

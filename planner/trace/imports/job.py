@@ -13,7 +13,7 @@ from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
 from planner.store.local_times import LocalClock
-from planner.store.staging import ReaderParams, RowCounts, Staging
+from planner.store.staging import Lies, ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored
 from planner.trace.describe import account_for
@@ -45,7 +45,8 @@ class ImportOptions:
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
     draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
-    server for.
+    server for. cached: where cached tokens lie in a log that does not tell, inside the input tokens or outside; None to
+    have the rows decide.
     """
 
     timezone: str
@@ -59,6 +60,7 @@ class ImportOptions:
     draw: int | None = None
     seed: int = 1
     span: CounterSpan | None = None
+    cached: Lies | None = None
 
     @property
     def unit(self) -> str:
@@ -80,6 +82,7 @@ class ReadingArguments(Document):
     draw: int | None
     seed: int | None
     span: CounterSpan | None
+    cached: Maybe[Lies] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +225,7 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,
+        cached=options.cached,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Literal
 
@@ -28,7 +28,9 @@ class Reader:
     signatures: sets of JSON keys, one of which a record at the beginning must have. envelopes: JSON keys that a list of
     records, or one, may lie under. block_tokens: size of its prefix blocks, if
     it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
-    monitoring system.
+    monitoring system. cached: whether the format tells where cached tokens lie, inside the input or outside; "usual"
+    where that is inside but for some rows, which tell by exceeding it; None where it has none. named: field -> its
+    usual column where that has another name.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Reader:
     block_tokens: int | None = None
     demand: bool = False
     metrics: Mapping[str, str] | None = None
+    cached: Literal["told", "usual", "untold"] | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
@@ -173,7 +177,7 @@ def _keys(records: Sequence[str]) -> list[frozenset[str]]:
 
 def check_columns(log: Log, reader: Reader, there: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
     """Field -> column of a file, missing optional ones too. Raises TraceError where a required one is missing."""
-    sources = {name: mapped.get(name, name) for name in reader.fields}
+    sources = {name: mapped.get(name, reader.named.get(name, name)) for name in reader.fields}
     missing = [source for name, source in sources.items() if source not in there and name in (*reader.columns, *mapped)]
     if missing:
         cure = "map it with --column FIELD=NAME" if reader.optional else "check the file, or give another --format"
@@ -224,6 +228,13 @@ def check_unit(reader: Reader, time_unit: str | None) -> None:
         raise UsageError(
             f"--time-unit {time_unit}: the times of format {reader.name} have a unit of their own; leave it out"
         )
+
+
+def check_cached(reader: Reader, cached: str | None) -> None:
+    """Raises UsageError where --cached is stated for a format that leaves nothing to state."""
+    if cached and reader.cached in (None, "told"):
+        why = "tells where they lie" if reader.cached else "has no cached tokens"
+        raise UsageError(f"--cached {cached}: format {reader.name} {why}; leave it out")
 
 
 def check_mapping(reader: Reader, columns: Mapping[str, str]) -> None:
