@@ -25,7 +25,7 @@ SAMPLED = "the trace is a sample: "
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval; how many requests have unknown lengths or hits."""
+    """What a sample leaves uncertain about the demand of an interval, and how many lengths and hits are unknown."""
     coverage = trace.arguments.coverage
     share = coverage.request_share if coverage else None
     unknown = []

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
@@ -116,7 +118,11 @@ def _import_counters(
 
     def read(stage: Staging) -> ImportAccount:
         epoch = ReaderParams(start_us=0, is_started=False, unit_ns=UNITS_NS["s"])
-        stage.parse(reader.query, 0, [counted.batch], epoch)
+        # what counters count as input holds what was written to caches
+        batch = counted.batch.append_column(
+            "cache_creation_input_tokens", pa.nulls(counted.batch.num_rows, pa.string())
+        )
+        stage.parse(reader.query, 0, [batch], epoch)
         return window_import.store(stage, job)
 
     return _once(job, read)
