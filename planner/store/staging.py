@@ -122,6 +122,7 @@ class Staging:
 
         params: those it may need; it takes those it names. keys: to extract from the JSON in the column text first.
         """
+        assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = True
         text = _reader(reader, params)
         source = _columns_of_json(keys) if keys else "lines"
