@@ -226,6 +226,11 @@ class Staging:
         query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
         return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
 
+    def equal_rows(self) -> tuple[int, int]:
+        """Imported rows without an id that equal one before, and those of them that equal one of another file."""
+        equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
+        return int(equal), int(across)
+
     def repeated(self) -> pa.Table:
         """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
         with self._reading():
