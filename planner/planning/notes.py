@@ -31,9 +31,13 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
+    return (*unknown, *hit_notes(trace), *_sample_notes(session, trace, grid))
+
+
+def hit_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """How many requests have unknown cached tokens."""
     weight = trace.sample_weight
-    unknown += unknown_notes(trace.cached_unknown * weight, trace.row_count * weight)
-    return (*unknown, *_sample_notes(session, trace, grid))
+    return tuple(unknown_notes(trace.cached_unknown * weight, trace.row_count * weight))
 
 
 def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
