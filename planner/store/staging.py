@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
+from planner.store.fields import Fields, literal, of_table
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 PARSED = {
@@ -46,14 +47,15 @@ class ReaderParams:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Rows that were read, and those that can be imported."""
+    """Rows that were read, those that can be imported, and those that were not asked for."""
 
     rows_read: int
     rows_imported: int
+    rows_left_out: int = 0
 
     @property
     def rows_rejected(self) -> int:
-        return self.rows_read - self.rows_imported
+        return self.rows_read - self.rows_imported - self.rows_left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +101,14 @@ class Staging:
         file_index: int,
         batches: Iterable[pa.RecordBatch],
         params: ReaderParams,
-        keys: Sequence[str] = (),
+        source: str = "lines",
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
 
-        params: those it may need; it takes those it names. keys: to extract from the JSON in the column text first.
+        params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
         self._lines_parsed = True
         text = _reader(reader, params)
-        source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
             self.connection.register("lines", pa.Table.from_batches([batch]))
             self.connection.execute(
@@ -122,29 +123,27 @@ class Staging:
         file_index: int,
         path: Path,
         params: ReaderParams,
-        sources: Mapping[str, str],
+        fields: Fields | None,
         *,
         name: str,
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
 
-        sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
-        name: what the file is called.
+        fields: what it gets; None for a reader that wants each row as JSON text. name: what the file is called.
         """
         number = len(self._tables)
         link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
-        rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
+        rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
         with self._reading():
-            types = dict(
-                self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
-            )
-        if sources:
-            columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
+            table = self.connection.sql(f"FROM {rows} LIMIT 0")
+            types = dict(zip(table.columns, table.types, strict=True))
+        if fields:
+            columns, fault = of_table(fields, types)
         else:
-            columns = "to_json(log)::VARCHAR AS text"
-        head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
+            columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+        head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
         self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({parsed})")
@@ -191,7 +190,7 @@ class Staging:
         return self._stream(_sql("staging/rejects"), batch_rows)
 
     def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on).
+        """Every row in file order, in one pass: arrival_us and tokens, refused, left_out, more (a class and so on).
 
         The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
         """
@@ -279,39 +278,6 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Stag
             connection.close()
 
 
-_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-_LISTED = re.compile(r".*\[\d*\]", re.DOTALL)
-
-
-def _typed(column: str, types: Mapping[str, str]) -> str:
-    """A column of a Parquet file as one of the few types that the macros of readers accept."""
-    kind, name = types.get(column), _name(column)
-    if kind is None:
-        return "NULL::VARCHAR"
-    if kind.startswith(("STRUCT", "MAP")):
-        return f"to_json({name})::VARCHAR"
-    if _LISTED.fullmatch(kind):
-        return f"array_to_string({name}::VARCHAR[], ' ')"
-    if kind.removeprefix("U") in _WHOLE or (kind.startswith("DECIMAL") and kind.endswith(",0)")):
-        return f"TRY_CAST({name} AS BIGINT)"
-    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        # what is not a number has no value, and what is infinite is none that can be converted
-        return f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE WHEN NOT isnan({name}::DOUBLE) THEN -1 END"
-    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
-        return f"TRY_CAST({name} AS TIMESTAMPTZ)"
-    return f"TRY_CAST({name} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{name}::VARCHAR"
-
-
-def _columns_of_json(keys: Sequence[str]) -> str:
-    """A relation with a text column for every key of the JSON objects in the column text."""
-    columns = ", ".join(f"json_extract_string(entry, {_literal('$.' + _name(key))}) AS {_name(key)}" for key in keys)
-    return (
-        "(SELECT line, coalesce(fault, CASE WHEN entry IS NULL OR json_type(entry) <> 'OBJECT' "
-        f"THEN 'is not a JSON object' END) AS fault, {columns} "
-        "FROM (SELECT *, CASE WHEN json_valid(text) THEN text::JSON END AS entry FROM lines))"
-    )
-
-
 def query_text(name: str) -> str:
     """The query of a reader, as it is shipped."""
     return _sql(f"readers/{name}")
@@ -319,18 +285,8 @@ def query_text(name: str) -> str:
 
 def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters filled in, as a view has none."""
-    literals = {param: _literal(value) for param, value in vars(params).items()}
+    literals = {param: literal(value) for param, value in vars(params).items()}
     return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), query_text(name))
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _sql(name: str) -> str:

@@ -72,11 +72,13 @@ class TraceSummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAccount(TraceSummary):
-    """The outcome of an import: the stored trace, and the rows that were read, imported and rejected."""
+    """The outcome of an import: the stored trace, and the rows that were read, imported, rejected and left out."""
 
     rows_read: int
     rows_imported: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows that were not asked for: those read are the imported, the rejected and these."""
     rejects: dict[str, int]
     """Rejected rows by reason."""
     coverage: Coverage | None
@@ -147,6 +149,8 @@ class TraceDescription(TraceSummary):
     """How much of a demand per window has lengths; null for a trace of requests."""
     rows_read: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows of the log that the import was not asked for."""
     rejects: tuple[RejectedRows, ...]
     hours_left_out: int
     """Hours that the trace spans where they are too many to list; 0 where they are listed."""

@@ -131,3 +131,6 @@ CREATE MACRO whole_number(given) AS
 
 -- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
 CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
+
+-- Whether a row was not asked for, which is told where others have the reason why they are refused.
+CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';

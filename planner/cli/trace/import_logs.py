@@ -1,12 +1,22 @@
 """planner trace import."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, print_line, warn
-from planner.cli.trace.options import check_time_format, check_zone, counter_span, moment_in
+from planner.cli.trace.options import (
+    check_sources,
+    check_time_format,
+    check_zone,
+    columns_of,
+    conditions_of,
+    constants_of,
+    counter_span,
+    moment_in,
+)
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
@@ -25,7 +35,9 @@ _Name = Annotated[str, typer.Option("--name", metavar="N", help="Name to store i
 _FormatName = Annotated[
     str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
 ]
-_Timezone = Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")]
+_Timezone = Annotated[
+    str | None, typer.Option("--timezone", help="IANA zone of times without an offset; UTC if left out.")
+]
 _Start = Annotated[
     str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
 ]
@@ -38,8 +50,23 @@ _TimeFormat = Annotated[
 _Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
 _Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
+    typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, or path to it as usage.prompt_tokens."),
 ]
+_Constants = Annotated[
+    list[str] | None,
+    typer.Option("--constant", metavar="FIELD=VALUE", help="Value of a field in every row, as sample_weight=20."),
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="Read only rows with this value; given again, any of them."),
+]
+_Records = Annotated[
+    str | None, typer.Option("--records", metavar="PATH", help="JSON: where the list of records is, as data.items.")
+]
+_MappingFile = Annotated[
+    Path | None, typer.Option("--mapping", metavar="FILE", help="TOML file with format, columns, constants and so on.")
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored and refused; store nothing.")]
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
 _Draw = Annotated[
     int | None,
@@ -57,14 +84,19 @@ _Selector = Annotated[str, typer.Option("--selector", help="Server: label matche
 
 def import_logs(
     paths: _Paths,
-    name: _Name,
+    name: _Name = "",
     format_name: _FormatName = "auto",
-    timezone: _Timezone = "UTC",
+    timezone: _Timezone = None,
     start: _Start = None,
     time_unit: _TimeUnit = None,
     time_format: _TimeFormat = None,
     cache: _Cache = "infinite",
     columns: _Columns = None,
+    constants: _Constants = None,
+    where: _Where = None,
+    records: _Records = None,
+    mapping_file: _MappingFile = None,
+    dry_run: _DryRun = False,
     strict: _Strict = False,
     draw: _Draw = None,
     seed: _Seed = 1,
@@ -78,15 +110,41 @@ def import_logs(
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
+    from planner.errors import UsageError
     from planner.files import version
     from planner.trace.imports.importer import import_trace
+    from planner.trace.imports.mapping import load_mapping
 
-    read = _options(timezone, start, time_unit, cache, columns or [])
+    mapping = load_mapping(mapping_file) if mapping_file is not None else None
+    if mapping is not None and format_name not in ("auto", *mapping.formats):
+        raise UsageError(
+            f"--format {format_name}: the mapping {mapping_file} is for {' or '.join(mapping.formats)}; leave it out"
+        )
+    zone = timezone or (mapping.timezone if mapping else None) or "UTC"
+    read = _options(zone, start, time_unit, cache, columns or [])
     check_time_format(time_format)
-    span = counter_span(begin, end, timezone, step, selector)
-    options = replace(read, time_format=time_format, strict=strict, draw=draw, seed=seed, span=span)
+    span = counter_span(begin, end, zone, step, selector)
+    options = replace(
+        read,
+        constants=constants_of(constants or []),
+        where=conditions_of(where or []),
+        records=(records,) if records else (),
+        time_format=time_format,
+        strict=strict,
+        draw=draw,
+        seed=seed,
+        span=span,
+    )
+    check_sources(options)
     account = import_trace(
-        store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
+        store_at(db),
+        paths,
+        format_name=format_name,
+        name=name,
+        options=options,
+        now=now(),
+        version=version(),
+        mapping=mapping,
     )
     if account.known_as:
         again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
@@ -113,9 +171,6 @@ def _options(
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_NS)}')
     if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
         raise UsageError(f'--cache "{cache}": give a number of blocks, 1 or more, or infinite')
-    pairs = [column.partition("=") for column in columns]
-    if any(not (equals and column) for _, equals, column in pairs):
-        raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
     check_zone(timezone)
     return ImportOptions(
         timezone=timezone,
@@ -123,7 +178,7 @@ def _options(
         is_started=start is not None,
         time_unit=time_unit,
         cache_blocks=None if cache == "infinite" else int(cache),
-        columns={field: column for field, _, column in pairs},
+        columns=columns_of(columns),
     )
 
 

@@ -9,12 +9,14 @@ from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
-from planner.trace.imports import prometheus, sources
+from planner.trace.imports import prometheus, rules, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
 from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
+from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.parse import parse
+from planner.trace.imports.readers import Reader
 from planner.trace.imports.unpacking import Log
 
 
@@ -27,10 +29,12 @@ def import_trace(
     options: ImportOptions,
     now: datetime,
     version: str,
+    mapping: LogMapping | None = None,
 ) -> ImportAccount:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
     paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
+    mapping: the user's own, which says the format too.
     Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
     unknown format, TraceError for invalid files.
     """
@@ -42,12 +46,10 @@ def import_trace(
             raise UsageError(f"{servers[0]}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     if format_name != formats.AUTO:
-        formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
+        _check(formats.reader_of(format_name, [], options.columns), options)
     files = sources.expand(paths)
     logs, empty = _with_rows(files.logs)
-    reader = formats.reader_of(format_name, logs, options.columns)
-    formats.check_mapping(reader, options.columns)
-    formats.check_unit(reader, options.time_unit)
+    reader, options = _reading(format_name, logs, options, mapping)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
@@ -75,6 +77,27 @@ def import_trace(
         return window_import.store(stage, job) if reader.demand else request_import.store(stage, job)
 
     return replace(_once(job, read), skipped=files.skipped, empty=empty)
+
+
+def _reading(
+    format_name: str, logs: Sequence[Log], options: ImportOptions, mapping: LogMapping | None
+) -> tuple[Reader, ImportOptions]:
+    """The reader of logs, and how it reads them. Raises UsageError, TraceError."""
+    if mapping is not None:
+        reader = formats.reader_of_mapping(mapping, logs[0])
+        options = rules.applied(mapping, options)
+    else:
+        reader = formats.reader_of(format_name, logs, options.columns, options.constants)
+    _check(reader, options)
+    return reader, rules.applied(reader.mapping, options, ready=True) if reader.mapping else options
+
+
+def _check(reader: Reader, options: ImportOptions) -> None:
+    """Raises UsageError for options that have no effect on a format."""
+    formats.check_mapping(reader, options.columns)
+    formats.check_mapping(reader, options.constants, "--constant")
+    formats.check_where(reader, options.where)
+    formats.check_unit(reader, options.time_unit)
 
 
 def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:

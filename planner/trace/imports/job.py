@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 import pyarrow as pa
 
@@ -43,9 +44,13 @@ class ImportOptions:
     time_unit: of times that are numbers, s, ms, us or ns, None for s. time_format: how times are written, in the
     letters of strptime, None for the usual forms.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
-    draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
-    server for.
+    or path in the file, or several, of which the first that has a value counts. constants: field -> its value in every
+    row. where: column or path -> the values, one of which the rows have that are not left out. records: keys that a
+    list of records may be under. each: lists in every record, whose elements are a row each. times_from_first: whether
+    arrivals in such a list count from the least. cached: whether the input tokens hold those of the prefix cache, None
+    if that is not stated. may_lack: fields of `columns` that the log may be without. strict: refuse the whole import if
+    one row is refused. draw: where a log has demand per window, draw one request for every so many, None to keep the
+    windows. seed: of the draw. span: the time span to query a server for.
     """
 
     timezone: str
@@ -54,7 +59,14 @@ class ImportOptions:
     time_unit: str | None = None
     time_format: str | None = None
     cache_blocks: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    records: tuple[str, ...] = ()
+    each: tuple[str, ...] = ()
+    times_from_first: bool = False
+    cached: Literal["inside", "outside"] | None = None
+    may_lack: frozenset[str] = frozenset()
     strict: bool = False
     draw: int | None = None
     seed: int = 1
@@ -77,6 +89,13 @@ class ReadingArguments(Document):
     time_format: Maybe[str] = None
     cache_blocks: int | None
     columns: dict[str, str]
+    """Field -> column or path; of several, with " or " between."""
+    constants: Maybe[dict[str, str]] = None
+    where: Maybe[dict[str, tuple[str, ...]]] = None
+    records: Maybe[tuple[str, ...]] = None
+    each: Maybe[tuple[str, ...]] = None
+    times_from_first: Maybe[bool] = None
+    cached: Maybe[str] = None
     draw: int | None
     seed: int | None
     span: CounterSpan | None
@@ -88,6 +107,8 @@ class ImportArguments(ReadingArguments):
 
     files: tuple[str, ...]
     coverage: Maybe[Coverage] = None
+    rows_left_out: Maybe[int] = None
+    """Rows that were not asked for."""
     notes: Maybe[tuple[str, ...]] = None
     """What the user was told of how the log was read."""
 
@@ -117,6 +138,11 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
     """
     if not counts.rows_read:
         raise TraceError(f"{job.names[0]}: has no row below its header; name a log with at least one row")
+    if counts.rows_left_out == counts.rows_read:
+        raise TraceError(
+            f"{job.names[0]} as {job.reader.name}: all {counts.rows_read:,} rows are left out by "
+            f"{conditions_of(job.options)}; check its columns and values; nothing is stored"
+        )
     if counts.rows_rejected and (job.options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
         what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
@@ -125,6 +151,18 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
             f"{names[index]} as {job.reader.name}: {what}, the first at line {line} ({reason}); {cure}; "
             "nothing is stored"
         )
+
+
+def conditions_of(options: ImportOptions) -> str:
+    """What rows have to have to be read, as options of the command."""
+    return " ".join(f"--where {path}={value}" for path, values in options.where.items() for value in values)
+
+
+def left_out_notes(counts: RowCounts, job: ImportJob) -> list[str]:
+    """What the user is to know of rows that were not asked for."""
+    if not counts.rows_left_out:
+        return []
+    return [f"{counts.rows_left_out:,} rows left out by {conditions_of(job.options)}"]
 
 
 def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
@@ -202,10 +240,14 @@ def clock_of(options: ImportOptions) -> LocalClock:
     return LocalClock(options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None)
 
 
-def settings_of(job: ImportJob, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
+def settings_of(job: ImportJob, counts: RowCounts, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
     """The arguments that made a trace, as JSON for the store."""
     arguments = ImportArguments(
-        **vars(_reading(job.options)), files=job.labels, coverage=coverage, notes=tuple(notes) or None
+        **vars(_reading(job.options)),
+        files=job.labels,
+        coverage=coverage,
+        rows_left_out=counts.rows_left_out or None,
+        notes=tuple(notes) or None,
     )
     return json.dumps(to_json(arguments))
 
@@ -218,7 +260,13 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         time_unit=options.unit,
         time_format=options.time_format,
         cache_blocks=options.cache_blocks,
-        columns=dict(options.columns),
+        columns={name: path if isinstance(path, str) else " or ".join(path) for name, path in options.columns.items()},
+        constants=dict(options.constants) or None,
+        where=dict(options.where) or None,
+        records=options.records or None,
+        each=options.each or None,
+        times_from_first=options.times_from_first or None,
+        cached=options.cached,
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,

@@ -20,6 +20,7 @@ from planner.trace.imports.job import (
     check_numbers,
     check_rows,
     covered_us,
+    left_out_notes,
     rejects_of,
     settings_of,
     start_notes,
@@ -44,6 +45,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
+        notes += left_out_notes(counts, job)
         notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
         refused = counts.rows_rejected > 0
         with rejects_of(stage, job, job.labels, any_refused=refused) as rejects:
@@ -51,7 +53,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
                 name=job.name,
                 origin="import",
                 format=job.reader.name,
-                settings=settings_of(job, notes=notes),
+                settings=settings_of(job, counts, notes=notes),
                 settings_digest=job.digest,
                 timezone=job.options.timezone,
                 sample_weight=counts.sample_weight,
@@ -118,11 +120,12 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
-    rows_read, least_us = 0, None
+    rows_read, left_out, least_us = 0, 0, None
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
             return None
         rows_read += batch.num_rows
+        left_out += batch.column("left_out").true_count
         if pc.any(batch.column("refused")).as_py():
             batch = batch.filter(pc.invert(batch.column("refused")))
         if batch.num_rows:
@@ -133,7 +136,9 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
             if batch.column("elapsed_us").null_count < batch.num_rows:
                 batch_us = pc.min(batch.column("elapsed_us")).as_py()
                 least_us = batch_us if least_us is None else min(least_us, batch_us)
-    return RequestCounts(rows_read=rows_read, rows_imported=requests.rows, least_elapsed_us=least_us)
+    return RequestCounts(
+        rows_read=rows_read, rows_imported=requests.rows, rows_left_out=left_out, least_elapsed_us=least_us
+    )
 
 
 def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
