@@ -96,11 +96,19 @@ def of_table(fields: Fields, types: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _columns(fields: Fields, value: Value) -> str:
-    found = {field: _first([value(path) for path in paths]) for field, paths in fields.sources.items()}
+    found = {field: _one_of(field, [value(path) for path in paths]) for field, paths in fields.sources.items()}
     found |= {field: literal(constant) for field, constant in fields.constants.items()}
     if fields.is_outside:
         found["input_tokens"] = _whole_input(found)
-    return ", ".join(f"{value} AS {name_of(field)}" for field, value in found.items())
+    return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
+
+
+def _one_of(field: str, values: Sequence[str]) -> str:
+    """The first value that is there; of tokens that are told under several names the largest, as one may be 0."""
+    if len(values) < 2 or not field.endswith("_tokens"):
+        return _first(values)
+    numbers = ", ".join(f"whole_number(({value})::VARCHAR)" for value in values)
+    return f"coalesce(greatest({numbers})::VARCHAR, {_first(values)})"
 
 
 def _whole_input(found: Mapping[str, str]) -> str:
