@@ -97,7 +97,7 @@ def _check(reader: Reader, options: ImportOptions) -> None:
     formats.check_mapping(reader, options.columns)
     formats.check_mapping(reader, options.constants, "--constant")
     formats.check_where(reader, options.where)
-    formats.check_unit(reader, options.time_unit)
+    formats.check_times(reader, options.time_unit, options.time_format)
 
 
 def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
