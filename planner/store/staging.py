@@ -185,6 +185,19 @@ class Staging:
         index, line, reason = self._rows_of(f"{_sql('staging/rejects')} LIMIT 1")[0]
         return int(index), int(line), str(reason)
 
+    def first_rejects(self) -> list[tuple[str, int, int, int]]:
+        """Reason, refused rows, file index and line of the first of them, the most frequent first."""
+        return [
+            (str(why), int(rows), int(at), int(line))
+            for why, rows, at, line in self._rows_of(_sql("staging/first_rejects"))
+        ]
+
+    def first_rows(self) -> list[dict[str, Any]]:
+        """The first imported requests or windows, by name of the column."""
+        with self._reading():
+            frame: pl.DataFrame = self.connection.sql(_sql(f"staging/first_{self._rows}s")).pl()
+        return frame.to_dicts()
+
     def rejects(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)

@@ -22,6 +22,7 @@ from planner.cli.trace.summary import print_summary
 if TYPE_CHECKING:
     from planner.trace.documents import Coverage, ImportAccount
     from planner.trace.imports.job import ImportOptions
+    from planner.trace.imports.mapping import LogMapping
 
 
 _EPOCH = "1970-01-01T00:00:00+00:00"
@@ -31,7 +32,7 @@ _Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
 ]
-_Name = Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")]
+_Name = Annotated[str | None, typer.Option("--name", metavar="N", help="Name to store it under; not for --dry-run.")]
 _FormatName = Annotated[
     str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
 ]
@@ -84,7 +85,7 @@ _Selector = Annotated[str, typer.Option("--selector", help="Server: label matche
 
 def import_logs(
     paths: _Paths,
-    name: _Name = "",
+    name: _Name = None,
     format_name: _FormatName = "auto",
     timezone: _Timezone = None,
     start: _Start = None,
@@ -111,8 +112,6 @@ def import_logs(
     from dataclasses import replace
 
     from planner.errors import UsageError
-    from planner.files import version
-    from planner.trace.imports.importer import import_trace
     from planner.trace.imports.mapping import load_mapping
 
     mapping = load_mapping(mapping_file) if mapping_file is not None else None
@@ -136,6 +135,43 @@ def import_logs(
         span=span,
     )
     check_sources(options)
+    if dry_run:
+        _preview(paths, format_name, options, mapping, as_json=as_json)
+        return
+    if name is None:
+        raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
+    _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
+
+
+def _preview(
+    paths: list[str], format_name: str, options: "ImportOptions", mapping: "LogMapping | None", *, as_json: bool
+) -> None:
+    """Show what an import would do."""
+    from planner.cli.trace.preview import print_preview
+    from planner.trace.imports.preview import preview
+
+    found = preview(paths, format_name=format_name, options=options, mapping=mapping)
+    _warn_of_files(found.skipped, found.empty)
+    if as_json:
+        print_json(found)
+    else:
+        print_preview(found)
+
+
+def _import(
+    paths: list[str],
+    format_name: str,
+    options: "ImportOptions",
+    mapping: "LogMapping | None",
+    *,
+    name: str,
+    db: Path | None,
+    as_json: bool,
+) -> None:
+    """Import logs and print the outcome."""
+    from planner.files import version
+    from planner.trace.imports.importer import import_trace
+
     account = import_trace(
         store_at(db),
         paths,
@@ -149,15 +185,18 @@ def import_logs(
     if account.known_as:
         again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
         warn(f"the same log is already stored as {account.known_as}; {again}")
-    if account.skipped:
-        names = ", ".join(account.skipped)
-        warn(f"{len(account.skipped)} files do not have the name of a log and were skipped: {names}")
-    if account.empty:
-        warn(f"{len(account.empty)} logs have no row: {', '.join(account.empty)}")
+    _warn_of_files(account.skipped, account.empty)
     if as_json:
         print_json(account)
     else:
         _print_account(account)
+
+
+def _warn_of_files(skipped: tuple[str, ...], empty: tuple[str, ...]) -> None:
+    if skipped:
+        warn(f"{len(skipped)} files do not have the name of a log and were skipped: {', '.join(skipped)}")
+    if empty:
+        warn(f"{len(empty)} logs have no row: {', '.join(empty)}")
 
 
 def _options(

@@ -136,20 +136,26 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
 
     names: of what was parsed, in order.
     """
+    check_counts(counts, stage, job.reader, job.options, names)
+
+
+def check_counts(
+    counts: RowCounts, stage: Staging, reader: Reader, options: ImportOptions, names: Sequence[str]
+) -> None:
+    """The same where nothing is to be stored."""
     if not counts.rows_read:
-        raise TraceError(f"{job.names[0]}: has no row below its header; name a log with at least one row")
+        raise TraceError(f"{names[0]}: has no row below its header; name a log with at least one row")
     if counts.rows_left_out == counts.rows_read:
         raise TraceError(
-            f"{job.names[0]} as {job.reader.name}: all {counts.rows_read:,} rows are left out by "
-            f"{conditions_of(job.options)}; check its columns and values; nothing is stored"
+            f"{names[0]} as {reader.name}: all {counts.rows_read:,} rows are left out by "
+            f"{conditions_of(options)}; check its columns and values; nothing is stored"
         )
-    if counts.rows_rejected and (job.options.strict or not counts.rows_imported):
+    if counts.rows_rejected and (options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
         what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
         cure = "correct it, or leave out --strict" if counts.rows_imported else "check the file and the --format"
         raise TraceError(
-            f"{names[index]} as {job.reader.name}: {what}, the first at line {line} ({reason}); {cure}; "
-            "nothing is stored"
+            f"{names[index]} as {reader.name}: {what}, the first at line {line} ({reason}); {cure}; nothing is stored"
         )
 
 
@@ -166,12 +172,16 @@ def left_out_notes(counts: RowCounts, job: ImportJob) -> list[str]:
 
 
 def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
+    """Check times that are numbers. Raises TraceError as `check_elapsed` does."""
+    check_elapsed(least_elapsed_us, job.options, job.names[0])
+
+
+def check_elapsed(least_elapsed_us: int | None, options: ImportOptions, name: str) -> None:
     """Check times that are numbers.
 
     least_elapsed_us: the least of them, None where there are none. Raises TraceError where they are times since 1970 in
     another unit.
     """
-    options = job.options
     if least_elapsed_us is None or _is_plausible(least_elapsed_us):
         return
     number_ns = least_elapsed_us * 1000
@@ -180,7 +190,7 @@ def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
         if unit != options.unit and _is_plausible(since_1970_us):
             at = datetime.fromtimestamp(since_1970_us / US_PER_S, UTC)
             raise TraceError(
-                f"{job.names[0]}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
+                f"{name}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
                 f"begin on {at:%Y-%m-%d}; give --time-unit {unit}"
             )
 

@@ -81,6 +81,8 @@ class LogMapping(Closed):
             raise ValueError(f"{', '.join(twice)} is in columns and in constants; leave one out")
         if (self.each or self.records) and not {"jsonl", "windows"} & set(listed(self.format)):
             raise ValueError('records and each are for JSON; set format = "jsonl"')
+        if self.time_unit and self.time_format:
+            raise ValueError("time_unit is for times that are numbers and time_format for all others; leave one out")
         if self.times_from_first and not self.each:
             raise ValueError("times_from_first is for arrivals in a list; name the list with each")
         known = {*REQUEST_FIELDS, *WINDOW_FIELDS}

@@ -1,5 +1,7 @@
 """Handing a log to the query of its reader, whatever its layout."""
 
+from collections.abc import Callable
+
 from planner.errors import TraceError
 from planner.store.fields import Fields, in_columns, of_columns, of_json
 from planner.store.staging import Staging, query_text
@@ -75,3 +77,16 @@ def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tup
         rules.check_fields(
             log, reader, options, lambda path: any(rules.has(record, path, options) for record in records), there
         )
+
+
+def has_in(log: Log, reader: Reader, options: ImportOptions) -> Callable[[str], bool]:
+    """Whether a log has something at a path, as far as its beginning tells. Raises TraceError."""
+    kind, _ = layout.kind_of(log)
+    if kind == "csv":
+        names = layout.dialect_of(log).names
+        return lambda path: in_columns(path, names) is not None
+    if kind != "json":
+        return lambda path: tables.has_path(log, kind, path)
+    envelopes = options.records or reader.envelopes or _envelope(log, reader, options)
+    records = paths.parsed(documents.first_records(log, envelopes))
+    return lambda path: any(rules.has(record, path, options) for record in records)

@@ -29,8 +29,8 @@ def applied(mapping: LogMapping, options: ImportOptions, *, ready: bool = False)
         each=listed(mapping.each),
         times_from_first=mapping.times_from_first,
         cached=options.cached or mapping.cached,
-        time_unit=options.time_unit or mapping.time_unit,
-        time_format=options.time_format or mapping.time_format,
+        time_unit=options.time_unit or (None if options.time_format else mapping.time_unit),
+        time_format=options.time_format or (None if options.time_unit else mapping.time_format),
         may_lack=frozenset(own) - frozenset(options.columns) if ready else frozenset(),
     )
 
