@@ -96,11 +96,25 @@ def of_table(fields: Fields, types: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _columns(fields: Fields, value: Value) -> str:
-    found = {field: _one_of(field, [value(path) for path in paths]) for field, paths in fields.sources.items()}
+    found = {field: _one_of(field, [_sum(path, value) for path in paths]) for field, paths in fields.sources.items()}
     found |= {field: literal(constant) for field, constant in fields.constants.items()}
     if fields.is_outside:
         found["input_tokens"] = _whole_input(found)
     return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
+
+
+def addends(path: str) -> list[str]:
+    """The paths whose numbers make a value: several with " + " between."""
+    return path.split(" + ")
+
+
+def _sum(path: str, value: Value) -> str:
+    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is."""
+    parts = addends(path)
+    if len(parts) == 1:
+        return value(path)
+    numbers = ", ".join(f"whole_number(({value(part)})::VARCHAR)" for part in parts)
+    return f"list_sum([{numbers}])::BIGINT"
 
 
 def _one_of(field: str, values: Sequence[str]) -> str:
@@ -206,7 +220,7 @@ def _in_text(value: str, path: str) -> str:
 
 def _of_lists(fields: Fields) -> str:
     """The same where the elements of lists make a row each; those of several lists go together by their place."""
-    outer, inner = _Extract("text"), [_Extract(f"element_{n}", f"inner_{n}") for n in range(len(fields.each))]
+    outer, inner = _Extract("text"), [_Extract(f"element_{n}::VARCHAR", f"inner_{n}") for n in range(len(fields.each))]
 
     def value(path: str) -> str:
         for number, name in enumerate(fields.each):
@@ -223,16 +237,17 @@ def _of_lists(fields: Fields) -> str:
     opened = ", ".join(f"unnest({each}) AS element_{n}" for n, each in enumerate(lists))
     found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
     nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
-    some = f"len({lists[0]}) > 0"
+    kinds = [f"json_type(text, {literal(pointer(tuple(name.split('.'))))}) = 'ARRAY'" for name in fields.each]
+    some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
     named = " and ".join(fields.each)
     return (
         "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
         f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END) AS fault, {columns} FROM ("
         f"SELECT *, {found} FROM ("
         f"SELECT line, fault, text, found, {opened} FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
-        f"WHERE found IS NOT NULL AND {some} UNION ALL BY NAME "
+        f"WHERE {some} UNION ALL BY NAME "
         f"SELECT line, fault, text, found FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
-        f"WHERE found IS NULL OR NOT coalesce({some}, false))))"
+        f"WHERE NOT {some})))"
     )
 
 

@@ -78,7 +78,8 @@ def test_records_in_an_envelope_are_found_by_themselves_or_by_name(envelope: str
         page = {key: page, "total": 2}
     path = jsonl(tmp_path / "l.json", page)
     assert imported(cli, path, *PATHS)["rows_imported"] == 2
-    assert imported(cli, path, "--format", "jsonl", "--records", envelope, *PATHS, "--strict")["rows_imported"] == 2
+    named = ("--format", "jsonl", "--records", envelope, *PATHS, "--dry-run", "--json")
+    assert cli("trace", "import", str(path), *named).json["rows_imported"] == 2
     message = refusal(cli, path, "--format", "jsonl", "--records", "rows", *PATHS)
     assert "has no records under rows" in message
     assert "correct the key" in message
@@ -110,8 +111,8 @@ def test_json_inside_a_csv_column_is_read_by_a_path(tmp_path: Path, cli: Cli) ->
     [
         [USAGE],
         [json.dumps(USAGE)],
-        pa.array([[("prompt_tokens", "100"), ("completion_tokens", "5"), ("prompt_tokens_details", '{"cached_tokens":64}')]],
-                 pa.map_(pa.string(), pa.string())),
+        pa.array([[("prompt_tokens", "100"), ("completion_tokens", "5"),
+                   ("prompt_tokens_details", '{"cached_tokens":64}')]], pa.map_(pa.string(), pa.string())),
     ],
 )  # fmt: skip
 def test_nested_columns_of_parquet_are_read_by_paths(usage: Any, tmp_path: Path, cli: Cli) -> None:
@@ -210,11 +211,8 @@ def test_where_holds_for_windows_and_tables_too(tmp_path: Path, cli: Cli) -> Non
     )
     assert imported(cli, windows, "--where", "model=b")["requests"] == 7
     table = tmp_path / "t.parquet"
-    times = [AT, AT, AT]
-    pq.write_table(
-        pa.table({"arrival": times, "input_tokens": [1, 2, 4], "output_tokens": [1, 1, 1], "n": [1.0, 2.0, None]}),
-        table,
-    )
+    columns = {"arrival": [AT, AT, AT], "input_tokens": [1, 2, 4], "output_tokens": [1, 1, 1], "n": [1.0, 2.0, None]}
+    pq.write_table(pa.table(columns), table)
     account = cli("trace", "import", str(table), "--name", "p", "--where", "n=2", "--json").json
     assert (account["input_tokens"], account["rows_left_out"]) == (2, 2)
 

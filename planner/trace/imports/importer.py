@@ -17,6 +17,7 @@ from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import open_logs
 from planner.trace.imports.parse import parse
+from planner.trace.imports.usage_pages import page_notes
 
 
 def import_trace(
@@ -57,6 +58,7 @@ def import_trace(
         digest=digest,
         now=now,
         version=version,
+        notes=page_notes(logs, reader.name),
     )
 
     def read(stage: Staging) -> ImportAccount:

@@ -117,7 +117,8 @@ class ImportArguments(ReadingArguments):
 class ImportJob:
     """One import: what is read, how, and what it will be called.
 
-    names: of what is read, for messages. labels: the same in short, as they are stored.
+    names: of what is read, for messages. labels: the same in short, as they are stored. notes: what the user is to know
+    of the logs before they are read.
     """
 
     store: Store
@@ -129,6 +130,7 @@ class ImportJob:
     digest: str
     now: datetime
     version: str
+    notes: tuple[str, ...] = ()
 
 
 def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.unpacking import Log
+from planner.trace.imports.usage_pages import check_pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ def open_logs(
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
         )
+    for log in logs:
+        check_pages(log, reader.name)
     return OpenedLogs(logs=logs, reader=reader, options=options, empty=empty, skipped=files.skipped)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.errors import TraceError
-from planner.store.fields import Fields, in_columns, of_columns, of_json
+from planner.store.fields import Fields, addends, in_columns, of_columns, of_json
 from planner.store.staging import Staging, query_text
 from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
@@ -58,7 +58,9 @@ def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ..
     wanted = [rules.paths_of(field, options) for field in reader.columns if field not in options.constants]
 
     def fits(record: paths.Record) -> bool:
-        return all(any(rules.has(record, path, options) for path in places) for places in wanted)
+        return all(
+            any(rules.has(record, part, options) for path in places for part in addends(path)) for places in wanted
+        )
 
     return paths.envelope_of(records, fits)
 

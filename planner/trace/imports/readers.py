@@ -14,6 +14,7 @@ from planner.trace.imports import containers, documents, layout, paths, tables
 from planner.trace.imports.mapping import LogMapping, listed, ready_mappings
 from planner.trace.imports.prometheus import CounterSpan, has_counter
 from planner.trace.imports.unpacking import Log
+from planner.trace.imports.usage_pages import check_known
 
 AUTO = "auto"
 NO_HEADER = "its first line has values instead of names; add a header, as COPY ... WITH (HEADER) does"
@@ -186,6 +187,7 @@ def _sniffed(log: Log, columns: Mapping[str, str | tuple[str, ...]], constants: 
         if best:
             raise TraceError(f"{log}: may be {' or '.join(reader.name for reader in best)}; say which with --format")
     names = sorted(shapes[0].record) if shapes else []
+    check_known(log, names)
     has = f" (it has {containers.shown(names)})" if names else ""
     if container == "csv" and layout.without_names(names):
         raise TraceError(f"{log}: is not a known log format{has}: {NO_HEADER}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from planner.errors import TraceError
-from planner.store.fields import Fields
+from planner.store.fields import Fields, addends
 from planner.trace.imports import containers, layout, paths
 from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.mapping import LogMapping, listed, text_of
@@ -73,7 +73,9 @@ def check_fields(
     """
     named = [field for field in options.columns if field not in options.may_lack]
     needed = [field for field in dict.fromkeys((*reader.columns, *named)) if field not in options.constants]
-    missing = [field for field in needed if not any(map(is_there, paths_of(field, options)))]
+    missing = [
+        field for field in needed if not any(any(map(is_there, addends(path))) for path in paths_of(field, options))
+    ]
     absent = [" or ".join(paths_of(field, options)) for field in missing] + [
         path for path in options.where if not is_there(path)
     ]
@@ -82,6 +84,8 @@ def check_fields(
     cure = "map it with --column FIELD=NAME" if reader.optional else "check the file, or give another --format"
     if "arrival" in missing and reader.optional:
         cure += ", or, where all came at one time, give --constant arrival=TIME"
+    if "requests" in missing and reader.mapping is not None:
+        cure = "the log counts none, so give --constant requests=N for those of a row"
     if not missing:
         cure = "correct --where"
     cure = NO_HEADER if layout.without_names(there) else cure

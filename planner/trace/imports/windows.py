@@ -121,7 +121,7 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
     weight, demand = job.options.draw, parsed.windows
     reasons = stage.reasons()
     counts = stage.window_counts()
-    notes = [*left_out_notes(counts, job), *parsed.notes]
+    notes = [*job.notes, *left_out_notes(counts, job), *parsed.notes]
     with rejects_of(stage, job, parsed.labels, any_refused=bool(reasons)) as rejects:
         draft = Draft(
             name=job.name,
