@@ -80,7 +80,7 @@ def test_records_in_an_envelope_are_found_by_themselves_or_by_name(envelope: str
     assert imported(cli, path, *PATHS)["rows_imported"] == 2
     named = ("--format", "jsonl", "--records", envelope, *PATHS, "--dry-run", "--json")
     assert cli("trace", "import", str(path), *named).json["rows_imported"] == 2
-    message = refusal(cli, path, "--format", "jsonl", "--records", "rows", *PATHS)
+    message = refusal(cli, path, "--format", "jsonl", "--records", "rows", "--dry-run", *PATHS)
     assert "has no records under rows" in message
     assert "correct the key" in message
 
