@@ -128,7 +128,7 @@ def _one_of(field: str, values: Sequence[str]) -> str:
 def _whole_input(found: Mapping[str, str]) -> str:
     """All input tokens, where those of the cache are told apart; as text, as what is no number stays what it is."""
     own = found["input_tokens"]
-    others = [found[field] for field in ("cached_input_tokens", "written_tokens") if field in found]
+    others = [found[field] for field in ("cached_input_tokens", "cache_creation_input_tokens") if field in found]
     added = "".join(f" + coalesce(whole_number(({other})::VARCHAR), 0)" for other in others)
     return f"coalesce((whole_number(({own})::VARCHAR){added})::VARCHAR, ({own})::VARCHAR)"
 

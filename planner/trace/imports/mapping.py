@@ -107,7 +107,7 @@ REQUEST_FIELDS = (
     "arrival",
     "input_tokens",
     "cached_input_tokens",
-    "written_tokens",
+    "cache_creation_input_tokens",
     "output_tokens",
     "class",
     "session_id",
@@ -116,7 +116,7 @@ REQUEST_FIELDS = (
     "block_tokens",
 )
 WINDOW_FIELDS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
-_FROM_0 = ("input_tokens", "cached_input_tokens", "written_tokens", "output_tokens", "requests")
+_FROM_0 = ("input_tokens", "cached_input_tokens", "cache_creation_input_tokens", "output_tokens", "requests")
 _FROM_1 = ("sample_weight", "block_tokens")
 _MOST = 2_147_483_647
 

@@ -289,7 +289,7 @@ def check_times(reader: Reader, time_unit: str | None, time_format: str | None) 
 def check_mapping(reader: Reader, columns: Collection[str], option: str = "--column") -> None:
     """Raises UsageError where an option names fields that the format does not have."""
     known = (*reader.fields, *(reader.mapping.columns if reader.mapping else ()))
-    unknown = [field for field in columns if field not in (*known, "written_tokens")]
+    unknown = [field for field in columns if field not in (*known, "cache_creation_input_tokens")]
     if unknown or (columns and reader.record == "text"):
         has = f"has the fields {', '.join(known)}" if reader.record == "columns" else "has no columns"
         raise UsageError(f"{option} {', '.join(sorted(unknown or columns))}: format {reader.name} {has}")
