@@ -19,7 +19,7 @@ from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat,
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
 from planner.trace.imports.prometheus import is_server
-from planner.trace.imports.readers import AUTO, check_mapping, check_where, readers
+from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
 
 
 class LogSettings(Closed):
@@ -53,6 +53,9 @@ class LogSettings(Closed):
     """Column, or path -> the value, or the list of values, of rows that are read; all others are left out."""
     records: str | None = None
     """JSON: key or path under which the list of records is, if it is not found by itself."""
+    cached: Literal["inside", "outside"] | None = None
+    """Where cached tokens lie in a log that does not tell: inside the input tokens, or outside, where these leave them
+    out; if left out, the rows decide."""
     strict: bool = False
     """Whether a single rejected row rejects the whole log."""
     draw: PositiveCount | None = None
@@ -295,6 +298,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
             check_mapping(readers()[job.log.format], job.log.columns)
             check_mapping(readers()[job.log.format], job.log.constants, "constants")
             check_where(readers()[job.log.format], job.log.where)
+            check_cached(readers()[job.log.format], job.log.cached)
         scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
         _check_trace(scenario)

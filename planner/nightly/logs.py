@@ -156,6 +156,7 @@ class JobLogs:
             draw=log.draw,
             seed=log.seed,
             span=span,
+            cached=log.cached,
         )
 
 

@@ -14,6 +14,7 @@ from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
+from planner.trace.describe import unknown_notes
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR, from_us
 
@@ -24,12 +25,14 @@ SAMPLED = "the trace is a sample: "
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval, and how many requests have unknown lengths."""
+    """What a sample leaves uncertain about the demand of an interval, and how many lengths and hits are unknown."""
     coverage = trace.arguments.coverage
     share = coverage.request_share if coverage else None
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
+    weight = trace.sample_weight
+    unknown += unknown_notes(trace.cached_unknown * weight, trace.row_count * weight)
     return (*unknown, *_sample_notes(session, trace, grid))
 
 

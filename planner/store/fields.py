@@ -24,8 +24,7 @@ class Fields:
     sources: field -> paths, the first of which that has a value gives it; without any it is NULL. constants: field ->
     its value in every row. where: path -> the values, one of which a row that is read has. each: lists in a JSON
     record, whose elements make a row each; a path that begins as one of them leads into the element. from_first:
-    numbers that are elements of the list `arrival` count from the first of it. is_outside: whether input tokens are
-    told without those read from a cache and written to it.
+    numbers that are elements of the list `arrival` count from the first of it.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -33,7 +32,6 @@ class Fields:
     where: Mapping[str, Sequence[str]]
     each: Sequence[str] = ()
     from_first: bool = False
-    is_outside: bool = False
 
 
 def segmentations(path: str) -> list[Keys]:
@@ -98,8 +96,6 @@ def of_table(fields: Fields, types: Mapping[str, Any]) -> tuple[str, str]:
 def _columns(fields: Fields, value: Value) -> str:
     found = {field: _one_of(field, [_sum(path, value) for path in paths]) for field, paths in fields.sources.items()}
     found |= {field: literal(constant) for field, constant in fields.constants.items()}
-    if fields.is_outside:
-        found["input_tokens"] = _whole_input(found)
     return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
 
 
@@ -123,14 +119,6 @@ def _one_of(field: str, values: Sequence[str]) -> str:
         return _first(values)
     numbers = ", ".join(f"whole_number(({value})::VARCHAR)" for value in values)
     return f"coalesce(greatest({numbers})::VARCHAR, {_first(values)})"
-
-
-def _whole_input(found: Mapping[str, str]) -> str:
-    """All input tokens, where those of the cache are told apart; as text, as what is no number stays what it is."""
-    own = found["input_tokens"]
-    others = [found[field] for field in ("cached_input_tokens", "cache_creation_input_tokens") if field in found]
-    added = "".join(f" + coalesce(whole_number(({other})::VARCHAR), 0)" for other in others)
-    return f"coalesce((whole_number(({own})::VARCHAR){added})::VARCHAR, ({own})::VARCHAR)"
 
 
 def _first(values: Sequence[str]) -> str:

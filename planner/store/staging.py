@@ -2,11 +2,11 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import duckdb
 import polars as pl
@@ -19,17 +19,10 @@ from planner.store.database import interruptible
 from planner.store.fields import Fields, literal, of_table
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
-PARSED = {
-    "request": (
-        "file_index, line, arrival_us, input_tokens, cached_input_tokens, output_tokens, class, session, parent, "
-        "block_ids, sample_weight, block_tokens, second_us, elapsed_us, reason"
-    ),
-    "window": (
-        "file_index, line, start_us, end_us, requests, requests_with_lengths, input_tokens, cached_input_tokens, "
-        "output_tokens, elapsed_us, reason"
-    ),
-}
-"""Columns that readers select, of requests and of windows of demand."""
+Lies = Literal["inside", "outside"]
+"""Where cached tokens lie: inside the input tokens that a log tells, or outside, where it leaves them out."""
+_MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
+"""Most input tokens of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +40,16 @@ class ReaderParams:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Rows that were read, those that can be imported, and those that were not asked for."""
+    """Rows that were read, those that can be imported, and those that were not asked for.
+
+    with_cached: imported rows that tell cached tokens. untold: those with some that do not tell where they lie.
+    """
 
     rows_read: int
     rows_imported: int
     rows_left_out: int = 0
+    with_cached: int = 0
+    untold: int = 0
 
     @property
     def rows_rejected(self) -> int:
@@ -79,16 +77,34 @@ class RequestCounts(RowCounts):
     least_elapsed_us: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Teller:
+    """Rows that tell cached tokens alike, as those of one provider do, without telling where they lie.
+
+    teller: its name, or nothing for all of an import. proofs: rows with more cached than input tokens, which prove that
+    the one is no part of the other. cached_rows: rows with cached tokens.
+    """
+
+    teller: str
+    proofs: int
+    cached_rows: int
+
+
 C = TypeVar("C", bound=RowCounts)
 
 
 class Staging:
     """Lines in, requests or windows out: `parse` every file with a reader, then take its requests or windows."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str, cached: Lies | None = None
+    ) -> None:
         self.connection = connection
         self.folder = folder
+        self.tellers: tuple[Teller, ...] = ()
         self._rows = rows
+        self._cached = cached
+        self._decided = self._settled = False
         self._packed: list[str] = []
         self._tables: list[str] = []
         self._lines_parsed = False
@@ -114,7 +130,7 @@ class Staging:
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
             )
-            self.connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
+            self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
             self.connection.unregister("lines")
 
     def parse_parquet(
@@ -146,7 +162,7 @@ class Staging:
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
-        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({parsed})")
+        self._packed.append(f"SELECT * FROM ({parsed})")
         self._show()
 
     @property
@@ -169,6 +185,7 @@ class Staging:
     def _counted(self, kind: type[C]) -> C:
         # a damaged Parquet file may contain values beyond its own statistics: checked values have to be read
         self.connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        self._settle()
         with self._reading():
             return kind(**self.connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
 
@@ -207,7 +224,8 @@ class Staging:
 
         The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
         """
-        return self._stream(_sql("staging/plain_requests"), batch_rows)
+        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None})
+        return self._stream(query, batch_rows)
 
     def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
         """Columns of the imported requests in arrival order, then file order.
@@ -248,12 +266,41 @@ class Staging:
             # a result that is not read to its end holds its connection
             yield from self.connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
+    def _settle(self) -> None:
+        """Decide what only all rows together tell: where cached tokens lie, which rows repeat or sum up others."""
+        if self._decided:
+            return
+        self._decided = True
+        with self._reading():
+            if self._cached is None:
+                self.connection.execute(_sql("staging/outside"))
+                found = self.connection.execute("SELECT teller, proofs, cached_rows FROM outside ORDER BY teller")
+                self.tellers = tuple(
+                    Teller(teller=str(name), proofs=int(proofs), cached_rows=int(rows))
+                    for name, proofs, rows in found.fetchall()
+                )
+                self._show()
+            if self._rows == "request":
+                has_id, has_parents = self._rows_of(_sql("staging/evidence"))[0]
+                if has_id or has_parents:
+                    self.connection.execute(_sql("staging/summing"))
+                    self.connection.execute(_sql("staging/settled"))
+                    self._settled = True
+                    self._show()
+
     def _show(self) -> None:
         """Create the view `parsed` over all parsed rows."""
-        parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
-        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
-        if self._moved:
-            self.connection.execute(_sql("staging/moved").replace("parsed_as_read", f"({parts})"))
+        parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
+        rows = "settled" if self._settled else f"({parts})"
+        read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
+        proven = [literal(teller.teller) for teller in self.tellers if teller.proofs]
+        untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
+        whole = _sql("staging/whole_input").replace(
+            "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
+        )
+        whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
+        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'SELECT * FROM told' if self._settled else whole}")
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
@@ -273,10 +320,11 @@ class Staging:
 
 
 @contextmanager
-def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Staging]:
+def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | None = None) -> Iterator[Staging]:
     """A staging area that spills to a temporary folder and leaves nothing behind.
 
-    rows: request or window. clock: how its files tell time.
+    rows: request or window. clock: how its files tell time. cached: where cached tokens lie in rows that do not tell;
+    None to have the rows decide.
     """
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
         connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
@@ -286,7 +334,7 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Stag
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
             with interruptible():
-                yield Staging(connection, Path(folder), rows)
+                yield Staging(connection, Path(folder), rows, cached)
         finally:
             connection.close()
 
@@ -298,8 +346,13 @@ def query_text(name: str) -> str:
 
 def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters filled in, as a view has none."""
-    literals = {param: literal(value) for param, value in vars(params).items()}
-    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), query_text(name))
+    return _filled(query_text(name), vars(params))
+
+
+def _filled(text: str, params: Mapping[str, object]) -> str:
+    """A query with values in place of its parameters."""
+    literals = {param: literal(value) for param, value in params.items()}
+    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), text)
 
 
 def _sql(name: str) -> str:

@@ -40,6 +40,7 @@ def summarize(info: TraceInfo) -> TraceSummary:
         requests=info.requests,
         input_tokens=info.input_tokens * info.sample_weight,
         cached_input_tokens=info.cached_input_tokens * info.sample_weight,
+        cached_unknown=info.cached_unknown * info.sample_weight,
         output_tokens=info.output_tokens * info.sample_weight,
         first_arrival=from_us(info.first_arrival_us, zone),
         last_arrival=from_us(info.last_arrival_us, zone),
@@ -66,6 +67,13 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     )
 
 
+def unknown_notes(unknown: int, requests: int) -> list[str]:
+    """What is to be known of requests whose cached tokens no log tells."""
+    if not unknown:
+        return []
+    return [f"cached input is unknown for {unknown:,} of {requests:,} requests; planned as none cached"]
+
+
 def describe(session: Session, info: TraceInfo) -> TraceDescription:
     """Totals, hit share, mean KV length with its sampling error, percentiles, hourly profile, rejects."""
     zone = ZoneInfo(info.timezone)
@@ -75,7 +83,7 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
     lengths = [] if info.windowed else session.records("trace_lengths", TokenLengths, trace_id=info.trace_id)
     return TraceDescription(
         **vars(summarize(info)),
-        cache_hit_ratio=info.cached_input_tokens / info.input_tokens if info.input_tokens else None,
+        cache_hit_ratio=info.hit_ratio,
         kv_tokens_per_output_token=kv.kv_tokens_per_output_token,
         kv_standard_error=kv.standard_error,
         peak_to_mean_hour=peak_to_mean(demand.output_tokens) if demand else None,

@@ -59,6 +59,9 @@ class TraceSummary(Document):
     input_tokens: int
     """Input tokens, those found in the KV cache included."""
     cached_input_tokens: int
+    """Input tokens found in the KV cache, as far as that is known."""
+    cached_unknown: int
+    """Requests whose cached tokens are not known; they are planned as none cached."""
     output_tokens: int
     first_arrival: Time
     last_arrival: Time
@@ -190,7 +193,7 @@ class TraceDescription(TraceSummary):
     """A stored trace as `planner trace show` describes it."""
 
     cache_hit_ratio: float | None
-    """Share of the input tokens that were found in the KV cache; null where there are none."""
+    """Share of the input tokens that were found in the KV cache; null where there are none, or none is known."""
     kv_tokens_per_output_token: float | None
     """Mean KV length behind an output token; null where there is no output."""
     kv_standard_error: float | None

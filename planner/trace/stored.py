@@ -67,6 +67,13 @@ class TraceInfo:
     rows_rejected: int
     created_at: datetime
     planner_version: str
+    cached_unknown: int
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Share of the input tokens that were found in a cache; None without any, and where no row tells it."""
+        known = self.input_tokens and self.cached_unknown < self.row_count
+        return self.cached_input_tokens / self.input_tokens if known else None
 
     @property
     def requests(self) -> int:
@@ -198,6 +205,7 @@ class _Sums:
 
     rows: int
     sums: Mapping[str, int]
+    cached_unknown: int
     first_arrival_us: int
     last_arrival_us: int
 
@@ -207,6 +215,7 @@ class _Sums:
         return cls(
             rows=int(windows.requests.sum()),
             sums=sums,
+            cached_unknown=windows.cached_unknown,
             first_arrival_us=int(windows.start_us[0]),
             last_arrival_us=int(windows.end_us[-1]) - 1,
         )
@@ -236,6 +245,7 @@ def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:
             "rows_rejected": draft.rejects.rows if draft.rejects is not None else 0,
             "created_at": draft.created_at,
             "planner_version": draft.planner_version,
+            "cached_unknown": requests.cached_unknown,
         },
         schema_overrides={"format": pl.String, "profile": pl.String, "block_tokens": pl.Int32},
     )

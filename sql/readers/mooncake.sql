@@ -20,7 +20,7 @@ SELECT
     line,
     CASE WHEN at_ms BETWEEN 0 AND 1e14 THEN $start_us::BIGINT + round(at_ms * 1000)::BIGINT END AS arrival_us,
     input_tokens,
-    0::BIGINT AS cached_input_tokens,
+    NULL::BIGINT AS cached_input_tokens,
     output_tokens,
     NULL::VARCHAR AS class,
     NULL::VARCHAR AS session,

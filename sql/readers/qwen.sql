@@ -22,7 +22,7 @@ SELECT
     line,
     arrival_us,
     input_tokens,
-    0::BIGINT AS cached_input_tokens,
+    NULL::BIGINT AS cached_input_tokens,
     output_tokens,
     entry ->> 'type' AS class,
     chat::VARCHAR AS session,

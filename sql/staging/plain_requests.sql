@@ -7,6 +7,11 @@ SELECT
     TRY_CAST(output_tokens AS INTEGER) AS output_tokens,
     reason IS NOT NULL AS refused,
     coalesce(is_left_out(reason), false) AS left_out,
-    class IS NOT NULL OR session IS NOT NULL OR block_ids IS NOT NULL OR sample_weight IS NOT NULL OR second_us IS NOT NULL AS more,
+    class IS NOT NULL OR session IS NOT NULL OR block_ids IS NOT NULL OR sample_weight IS NOT NULL OR second_us IS NOT NULL
+    OR request_id IS NOT NULL OR teller IS NOT NULL
+    OR (
+        cached_lies IS NULL AND $decides
+        AND coalesce(cached_input_tokens, 0) + coalesce(written_tokens, 0) > input_tokens
+    ) AS more,
     elapsed_us
 FROM parsed

@@ -15,5 +15,7 @@ SELECT
     min(block_tokens) FILTER (WHERE reason IS NULL) AS smallest_block_tokens,
     max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens,
     count(second_us) FILTER (WHERE reason IS NULL) AS repeated,
-    min(elapsed_us) FILTER (WHERE reason IS NULL) AS least_elapsed_us
+    min(elapsed_us) FILTER (WHERE reason IS NULL) AS least_elapsed_us,
+    count(*) FILTER (WHERE reason IS NULL AND cached_lies IS NULL AND (cached_input_tokens > 0 OR written_tokens > 0)) AS untold,
+    count(*) FILTER (WHERE reason IS NULL AND (cached_input_tokens IS NOT NULL OR written_tokens IS NOT NULL)) AS with_cached
 FROM parsed;

@@ -23,7 +23,7 @@ MINUTE_US = 60_000_000
 
 def rows(*found: tuple[int, int, int, int, float, float, float]) -> pl.DataFrame:
     """Windows of minutes: start, end, requests, those with lengths, input, cached and output tokens."""
-    names = [field.name for field in fields(DemandWindows)]
+    names = [field.name for field in fields(DemandWindows) if field.name != "knows_cached"]
     frame = pl.DataFrame([list(map(float, row)) for row in found], schema=names, orient="row")
     return frame.with_columns(
         (pl.col("start_us", "end_us") * MINUTE_US).cast(int), pl.col("requests", "requests_with_lengths").cast(int)

@@ -199,7 +199,7 @@ def test_spans_and_log_records_in_other_forms(
     name: str, document: object, refused: int, tmp_path: Path, cli: Cli
 ) -> None:
     account = imported(cli, written(tmp_path / "l.json", name, document))
-    assert (account["format"], account["rows_imported"], account["rows_rejected"]) == (name, 1, refused)
+    assert (account["format"], account["rows_imported"], account["rows_rejected"]) == ("otel", 1, refused)
     assert (account["input_tokens"], account["output_tokens"], account["first_arrival"]) == (100, 5, FIRST)
 
 

@@ -11,6 +11,7 @@ from planner.cli.trace.options import (
     check_sources,
     check_time_format,
     check_zone,
+    checked_cached,
     columns_of,
     conditions_of,
     constants_of,
@@ -68,6 +69,12 @@ _MappingFile = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE", help="TOML file with format, columns, constants and so on.")
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored and refused; store nothing.")]
+_Cached = Annotated[
+    str | None,
+    typer.Option(
+        "--cached", metavar="WHERE", help="Input tokens that a log tells hold the cached: inside, or outside."
+    ),
+]
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
 _Draw = Annotated[
     int | None,
@@ -98,6 +105,7 @@ def import_logs(
     records: _Records = None,
     mapping_file: _MappingFile = None,
     dry_run: _DryRun = False,
+    cached: _Cached = None,
     strict: _Strict = False,
     draw: _Draw = None,
     seed: _Seed = 1,
@@ -128,6 +136,7 @@ def import_logs(
         constants=constants_of(constants or []),
         where=conditions_of(where or []),
         records=(records,) if records else (),
+        cached=checked_cached(cached),
         time_format=time_format,
         strict=strict,
         draw=draw,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from planner.store.staging import Lies
     from planner.trace.imports.job import ImportOptions
     from planner.trace.imports.prometheus import CounterSpan
 
@@ -34,6 +35,21 @@ def check_zone(name: str) -> None:
         valid_zone(name)
     except ValueError as error:
         raise UsageError(f"--timezone {error}") from error
+
+
+def checked_cached(cached: str | None) -> "Lies | None":
+    """Where cached tokens lie, as of --cached. Raises UsageError."""
+    from planner.errors import UsageError
+
+    if cached == "inside":
+        return "inside"
+    if cached == "outside":
+        return "outside"
+    if cached is None:
+        return None
+    raise UsageError(
+        f'--cached "{cached}": use inside where input tokens hold the cached ones, or outside where they leave them out'
+    )
 
 
 def check_time_format(time_format: str | None) -> None:

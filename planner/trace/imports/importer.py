@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from planner.errors import UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
@@ -80,6 +82,7 @@ def _import_counters(
     if options.span is None:
         raise UsageError(f"{url}: is a server; state the time span with --from and --to")
     reader = formats.counter_reader(format_name, url, options.span)
+    formats.check_cached(reader, options.cached)
     assert reader.metrics is not None
     counted = prometheus.read_counters(url, reader.metrics, options.span)
     digest = digest_of(reader, options, [counted.digest])
@@ -97,7 +100,11 @@ def _import_counters(
 
     def read(stage: Staging) -> ImportAccount:
         epoch = ReaderParams(start_us=0, is_started=False, unit_ns=UNITS_NS["s"])
-        stage.parse(reader.query, 0, [counted.batch], epoch)
+        # what counters count as input holds what was written to caches
+        batch = counted.batch.append_column(
+            "cache_creation_input_tokens", pa.nulls(counted.batch.num_rows, pa.string())
+        )
+        stage.parse(reader.query, 0, [batch], epoch)
         return window_import.store(stage, job)
 
     return _once(job, read)
@@ -108,6 +115,6 @@ def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAcc
     before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
-    with staging("window" if job.reader.demand else "request", clock_of(job.options)) as stage:
+    with staging("window" if job.reader.demand else "request", clock_of(job.options), job.options.cached) as stage:
         account = read(stage)
     return replace(account, known_as=before.trace if before else None)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 import pyarrow as pa
 
@@ -14,7 +13,7 @@ from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
 from planner.store.local_times import LocalClock
-from planner.store.staging import ReaderParams, RowCounts, Staging
+from planner.store.staging import Lies, ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored
 from planner.trace.describe import account_for
@@ -47,10 +46,10 @@ class ImportOptions:
     or path in the file, or several, of which the first that has a value counts. constants: field -> its value in every
     row. where: column or path -> the values, one of which the rows have that are not left out. records: keys that a
     list of records may be under. each: lists in every record, whose elements are a row each. times_from_first: whether
-    arrivals in such a list count from the least. cached: whether the input tokens hold those of the prefix cache, None
-    if that is not stated. may_lack: fields of `columns` that the log may be without. strict: refuse the whole import if
-    one row is refused. draw: where a log has demand per window, draw one request for every so many, None to keep the
-    windows. seed: of the draw. span: the time span to query a server for.
+    arrivals in such a list count from the least. cached: where cached tokens lie in a log that does not tell, inside
+    the input tokens or outside; None to have the rows decide. may_lack: fields of `columns` that the log may be
+    without. strict: refuse the whole import if one row is refused. draw: where a log has demand per window, draw one
+    request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a server for.
     """
 
     timezone: str
@@ -65,7 +64,7 @@ class ImportOptions:
     records: tuple[str, ...] = ()
     each: tuple[str, ...] = ()
     times_from_first: bool = False
-    cached: Literal["inside", "outside"] | None = None
+    cached: Lies | None = None
     may_lack: frozenset[str] = frozenset()
     strict: bool = False
     draw: int | None = None
@@ -95,7 +94,7 @@ class ReadingArguments(Document):
     records: Maybe[tuple[str, ...]] = None
     each: Maybe[tuple[str, ...]] = None
     times_from_first: Maybe[bool] = None
-    cached: Maybe[str] = None
+    cached: Maybe[Lies] = None
     draw: int | None
     seed: int | None
     span: CounterSpan | None

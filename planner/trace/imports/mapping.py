@@ -44,8 +44,8 @@ class LogMapping(Closed):
     times_from_first: bool = False
     """Whether arrivals that are elements of a list count from the least of them."""
     cached: Literal["inside", "outside"] | None = None
-    """Whether the input tokens include those that were read from a prefix cache or written to it; if left out, they
-    do."""
+    """Where tokens read from a prefix cache or written to it lie: inside the input tokens, or outside, where these
+    leave them out; if left out, the rows decide."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of times that are numbers: s, ms, us or ns."""
     time_format: Text | None = None
@@ -111,11 +111,20 @@ REQUEST_FIELDS = (
     "output_tokens",
     "class",
     "session_id",
+    "id",
     "sample_weight",
     "block_ids",
     "block_tokens",
 )
-WINDOW_FIELDS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
+WINDOW_FIELDS = (
+    "window_start",
+    "window_end",
+    "requests",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens",
+)
 _FROM_0 = ("input_tokens", "cached_input_tokens", "cache_creation_input_tokens", "output_tokens", "requests")
 _FROM_1 = ("sample_weight", "block_tokens")
 _MOST = 2_147_483_647

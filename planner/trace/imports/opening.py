@@ -62,6 +62,7 @@ def _check(reader: Reader, options: ImportOptions) -> None:
     formats.check_mapping(reader, options.constants, "--constant")
     formats.check_where(reader, options.where)
     formats.check_times(reader, options.time_unit, options.time_format)
+    formats.check_cached(reader, options.cached)
 
 
 def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:

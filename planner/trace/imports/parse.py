@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from planner.errors import TraceError
 from planner.store.fields import Fields, addends, in_columns, of_columns, of_json
-from planner.store.staging import Staging, query_text
+from planner.store.staging import Staging
 from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
 from planner.trace.imports.job import ImportOptions, params_of
@@ -47,15 +47,13 @@ def _parse_json(
         envelopes = envelopes or _envelope(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    elif reader.rewrite:
-        source = f"({query_text(reader.rewrite)})"
     stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
 
 
 def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
     """The key under which the records of a log are, where it is not told."""
     records = paths.parsed(documents.first_records(log))
-    wanted = [rules.paths_of(field, options) for field in reader.columns if field not in options.constants]
+    wanted = [rules.paths_of(field, reader, options) for field in reader.columns if field not in options.constants]
 
     def fits(record: paths.Record) -> bool:
         return all(

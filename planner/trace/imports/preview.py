@@ -26,7 +26,7 @@ def preview(
     if opened.reader.containers == ("folder",):
         raise UsageError(f"--dry-run is for files, and {opened.reader.name} reads folders; leave it out")
     kind = "window" if opened.reader.demand else "request"
-    with staging(kind, clock_of(opened.options)) as stage:
+    with staging(kind, clock_of(opened.options), opened.options.cached) as stage:
         for index, log in enumerate(opened.logs):
             parse(stage, index, log, opened.reader, opened.options)
         return _account(stage, opened)

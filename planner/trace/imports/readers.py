@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Literal
 
@@ -28,10 +28,11 @@ class Reader:
 
     record: what the query gets of a row, its columns or its whole JSON text. columns are required, optional ones not.
     signatures: sets of JSON keys, one of which a record at the beginning must have. envelopes: JSON keys that a list of
-    records, or one, may lie under. rewrite: a query in `sql/readers` that makes such records of others, if they have to
-    be. mapping: where its fields are, if it is a mapping that is shipped. block_tokens: size of its prefix blocks, if
-    it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
-    monitoring system.
+    records, or one, may lie under. mapping: where its fields are, if it is a mapping that is shipped. block_tokens:
+    size of its prefix blocks, if it has any. demand: whether its rows are windows of demand instead of requests.
+    metrics: field -> counter of a monitoring system. cached: whether the format tells where cached tokens lie, inside
+    the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None where it has
+    none. named: field -> its usual column where that has another name.
     """
 
     name: str
@@ -43,11 +44,12 @@ class Reader:
     optional: tuple[str, ...] = ()
     signatures: tuple[tuple[str, ...], ...] = ()
     envelopes: tuple[str, ...] = ()
-    rewrite: str | None = None
     mapping: LogMapping | None = None
     block_tokens: int | None = None
     demand: bool = False
     metrics: Mapping[str, str] | None = None
+    cached: Literal["told", "usual", "untold"] | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
@@ -87,6 +89,7 @@ def _of_mapping(name: str, mapping: LogMapping, by_name: Mapping[str, Reader]) -
         containers=tuple(dict.fromkeys(container for base in bases for container in base.containers)),
         signatures=mapping.signatures,
         envelopes=listed(mapping.records),
+        cached="told" if mapping.cached else bases[0].cached,
         mapping=mapping,
     )
 
@@ -251,8 +254,8 @@ def check_container(log: Log, reader: Reader) -> Container:
     if reader.containers == ("json",) and reader.record == "text":
         _check_signature(log, reader)
         return "json"
-    if reader.containers == ("csv",):
-        return "csv"
+    if reader.containers in (("csv",), ("parquet",)):
+        return reader.containers[0]
     container = "parquet" if kind == "arrow" else kind
     if container not in reader.containers:
         raise TraceError(f"{log}: is {kind}, and {reader.name} reads {' or '.join(reader.containers)}")
@@ -286,10 +289,17 @@ def check_times(reader: Reader, time_unit: str | None, time_format: str | None) 
         raise UsageError("--time-unit is for times that are numbers and --time-format for all others; give one of them")
 
 
+def check_cached(reader: Reader, cached: str | None) -> None:
+    """Raises UsageError where --cached is stated for a format that leaves nothing to state."""
+    if cached and reader.cached in (None, "told"):
+        why = "tells where they lie" if reader.cached else "has no cached tokens"
+        raise UsageError(f"--cached {cached}: format {reader.name} {why}; leave it out")
+
+
 def check_mapping(reader: Reader, columns: Collection[str], option: str = "--column") -> None:
     """Raises UsageError where an option names fields that the format does not have."""
-    known = (*reader.fields, *(reader.mapping.columns if reader.mapping else ()))
-    unknown = [field for field in columns if field not in (*known, "cache_creation_input_tokens")]
+    known = reader.fields
+    unknown = sorted(set(columns) - set(known))
     if unknown or (columns and reader.record == "text"):
         has = f"has the fields {', '.join(known)}" if reader.record == "columns" else "has no columns"
         raise UsageError(f"{option} {', '.join(sorted(unknown or columns))}: format {reader.name} {has}")

@@ -11,8 +11,9 @@ from planner.errors import TraceError
 from planner.store.staging import RequestCounts, Staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
 from planner.trace import stored
-from planner.trace.describe import account_for
+from planner.trace.describe import account_for, unknown_notes
 from planner.trace.documents import ImportAccount
+from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import (
     BATCH_ROWS,
     SPOOL_BYTES,
@@ -31,6 +32,7 @@ from planner.trace.spool import Spool
 from planner.trace.stored import Draft
 
 _PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
+_ALWAYS_TOLD = ("arrival_us", "input_tokens", "output_tokens")
 _CLOCK_US = 9_214_646_400_000_000
 """Readers take times before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
@@ -47,6 +49,9 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         assert requests.last_arrival_us is not None
         notes += left_out_notes(counts, job)
         notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
+        notes += cached_notes(job, counts, stage.tellers)
+        weight = counts.sample_weight
+        notes += unknown_notes(requests.cached_unknown * weight, requests.rows * weight)
         refused = counts.rows_rejected > 0
         with rejects_of(stage, job, job.labels, any_refused=refused) as rejects:
             draft = Draft(
@@ -120,7 +125,7 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
-    rows_read, left_out, least_us = 0, 0, None
+    rows_read, left_out, least_us, some_cached = 0, 0, None, False
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
             return None
@@ -133,11 +138,17 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
             if plain is None:
                 return None
             requests.write(plain)
+            some_cached = some_cached or bool(pc.max(plain.column("cached_input_tokens")).as_py())
             if batch.column("elapsed_us").null_count < batch.num_rows:
                 batch_us = pc.min(batch.column("elapsed_us")).as_py()
                 least_us = batch_us if least_us is None else min(least_us, batch_us)
     return RequestCounts(
-        rows_read=rows_read, rows_imported=requests.rows, rows_left_out=left_out, least_elapsed_us=least_us
+        rows_read=rows_read,
+        rows_imported=requests.rows,
+        rows_left_out=left_out,
+        with_cached=requests.rows - requests.cached_unknown,
+        untold=int(some_cached),
+        least_elapsed_us=least_us,
     )
 
 
@@ -157,15 +168,18 @@ def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
 
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
     """The numbers of plain requests; None where one is out of order or impossible for a request."""
-    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names):
+    told = batch.column("cached_input_tokens")
+    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names if name != "cached_input_tokens"):
         return None
-    arrivals, inputs, hits, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names)
+    arrivals, inputs, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names if name in _ALWAYS_TOLD)
     ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
-    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US:
+    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US or outputs.min() < 0:
         return None
-    if min(hits.min(), outputs.min()) < 0 or (hits > inputs).any():
-        return None
-    return pa.record_batch([pa.array(column) for column in (arrivals, inputs, hits, outputs)], schema=_PLAIN_SCHEMA)
+    if told.null_count < len(told):
+        hits = pc.fill_null(told, 0).to_numpy()
+        if hits.min() < 0 or (hits > inputs).any():
+            return None
+    return pa.record_batch([batch.column(name) for name in _PLAIN_SCHEMA.names], schema=_PLAIN_SCHEMA)
 
 
 def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: ImportJob) -> None:
@@ -179,7 +193,11 @@ def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job
             if block_tokens:
                 prompts = (fields["arrival_us"], ids, fields["input_tokens"])
                 rows = zip(*(column.to_pylist() for column in prompts), strict=True)
-                hit = [cached_tokens(hits.of(at_us, own or []), block_tokens, tokens) for at_us, own, tokens in rows]
+                # without its blocks, what a request finds in the cache is unknown
+                hit = [
+                    None if own is None else cached_tokens(hits.of(at_us, own), block_tokens, tokens)
+                    for at_us, own, tokens in rows
+                ]
                 fields["cached_input_tokens"] = pa.array(hit, pa.int64())
             blocks.write(_blocks(ids, requests.rows))
         schema = requests.schema

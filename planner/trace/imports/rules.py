@@ -35,21 +35,19 @@ def applied(mapping: LogMapping, options: ImportOptions, *, ready: bool = False)
     )
 
 
-def paths_of(field: str, options: ImportOptions) -> tuple[str, ...]:
-    """Where a field may be: its own name, if nothing is said."""
-    return listed(options.columns.get(field, field))
+def paths_of(field: str, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
+    """Where a field may be: under its usual name, if nothing is said."""
+    return listed(options.columns.get(field, reader.named.get(field, field)))
 
 
 def fields_of(reader: Reader, options: ImportOptions) -> Fields:
     """What is taken of a row."""
-    extra = [field for field in options.columns if field not in reader.fields]
     return Fields(
-        sources={field: paths_of(field, options) for field in (*reader.fields, *extra)},
+        sources={field: paths_of(field, reader, options) for field in reader.fields},
         constants=options.constants,
         where=options.where,
         each=options.each,
         from_first=options.times_from_first,
-        is_outside=options.cached == "outside",
     )
 
 
@@ -74,9 +72,11 @@ def check_fields(
     named = [field for field in options.columns if field not in options.may_lack]
     needed = [field for field in dict.fromkeys((*reader.columns, *named)) if field not in options.constants]
     missing = [
-        field for field in needed if not any(any(map(is_there, addends(path))) for path in paths_of(field, options))
+        field
+        for field in needed
+        if not any(any(map(is_there, addends(path))) for path in paths_of(field, reader, options))
     ]
-    absent = [" or ".join(paths_of(field, options)) for field in missing] + [
+    absent = [" or ".join(paths_of(field, reader, options)) for field in missing] + [
         path for path in options.where if not is_there(path)
     ]
     if not absent:
