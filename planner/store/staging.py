@@ -104,7 +104,8 @@ class Staging:
         self.tellers: tuple[Teller, ...] = ()
         self._rows = rows
         self._cached = cached
-        self._decided = self._settled = False
+        self._decided = False
+        self._base = ""  # table that all rows are in, once they are compared
         self._packed: list[str] = []
         self._tables: list[str] = []
         self._lines_parsed = False
@@ -123,6 +124,7 @@ class Staging:
 
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
+        assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = True
         text = _reader(reader, params)
         for batch in batches:
@@ -272,6 +274,12 @@ class Staging:
             return
         self._decided = True
         with self._reading():
+            # rows that are compared with one another are read once
+            has_id, has_parents = self._rows_of(_sql("staging/evidence"))[0] if self._rows == "request" else (0, 0)
+            if has_id:
+                self.connection.execute("CREATE TABLE kept AS SELECT * FROM told")
+                self._base = "kept"
+                self._show()
             if self._cached is None:
                 self.connection.execute(_sql("staging/outside"))
                 found = self.connection.execute("SELECT teller, proofs, cached_rows FROM outside ORDER BY teller")
@@ -280,18 +288,16 @@ class Staging:
                     for name, proofs, rows in found.fetchall()
                 )
                 self._show()
-            if self._rows == "request":
-                has_id, has_parents = self._rows_of(_sql("staging/evidence"))[0]
-                if has_id or has_parents:
-                    self.connection.execute(_sql("staging/summing"))
-                    self.connection.execute(_sql("staging/settled"))
-                    self._settled = True
-                    self._show()
+            if has_id:
+                self.connection.execute(_filled(_sql("staging/summing"), {"has_parents": bool(has_parents)}))
+                self.connection.execute(_sql("staging/settled"))
+                self._base = "settled"
+                self._show()
 
     def _show(self) -> None:
         """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
-        rows = "settled" if self._settled else f"({parts})"
+        rows = self._base or f"({parts})"
         read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
         self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
         proven = [literal(teller.teller) for teller in self.tellers if teller.proofs]
@@ -300,7 +306,9 @@ class Staging:
             "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
         )
         whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
-        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'SELECT * FROM told' if self._settled else whole}")
+        self.connection.execute(
+            f"CREATE OR REPLACE VIEW parsed AS {'SELECT * FROM told' if self._base == 'settled' else whole}"
+        )
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager

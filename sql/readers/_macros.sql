@@ -141,8 +141,13 @@ CREATE MACRO token_count
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
 
--- Whether a column that may be empty tells something.
-CREATE MACRO is_told(given) AS lower(trim(coalesce(given::VARCHAR, ''))) NOT IN ('', 'null', 'none', 'nan', 'n/a', '\n');
+-- Whether a column tells something: neither nothing nor one of the words that stand for it.
+CREATE MACRO is_told
+    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n)?\s*'), false),
+    (given BIGINT) AS given IS NOT NULL,
+    (given DOUBLE) AS given IS NOT NULL,
+    (given TIMESTAMPTZ) AS given IS NOT NULL,
+    (given TIMESTAMP) AS given IS NOT NULL;
 
 -- The largest of several tokens that a row tells under several names; NULL where none is a number of tokens.
 CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: token_count(one::VARCHAR)));

@@ -1,2 +1,4 @@
--- Which of the optional columns that need a look at all rows are there: see parsed_request.
-SELECT count(request_id) > 0 AS has_id, count(span_parent) > 0 AS has_parents FROM parsed
+-- Whether rows have ids, and spans around them: see parsed_request.
+SELECT
+    EXISTS (SELECT 1 FROM told WHERE request_id IS NOT NULL) AS has_id,
+    EXISTS (SELECT 1 FROM told WHERE span_parent IS NOT NULL) AS has_parents

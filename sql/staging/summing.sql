@@ -1,7 +1,7 @@
 -- Spans that sum up the calls below them: any ancestor of a call, however many spans without usage lie between.
 CREATE OR REPLACE TABLE summing AS
 WITH RECURSIVE span AS (
-    SELECT DISTINCT request_id, span_parent FROM parsed WHERE span_parent IS NOT NULL AND span_parent <> request_id
+    SELECT DISTINCT request_id, span_parent FROM parsed WHERE $has_parents AND span_parent IS NOT NULL AND span_parent <> request_id
 ),
 
 above AS (
