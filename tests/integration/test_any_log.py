@@ -308,7 +308,12 @@ def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> N
         ("", "format: is missing; add it"),
         ('format = "xml"', "format"),
         ('format = "csv"\ncolour = 1', "colour: is not a known field; remove it or correct its name"),
-        ('format = "csv"\n[columns]\ncolour = "c"', "columns.colour: is not a field; use arrival"),
+        ('format = "csv"\n[columns]\ncolour = "c"', "columns.colour: is not a field of csv; use arrival"),
+        (
+            'format = "windows"\n[columns]\narrival = "at"',
+            "columns.arrival: is not a field of windows; use window_start",
+        ),
+        ('format = ["csv", "windows"]', "name one kind"),
         ('format = "csv"\n[columns]\nclass = ""', "columns.class"),
         ('format = "csv"\n[constants]\noutput_tokens = "x"', 'constants.output_tokens: "x" is not a whole number'),
         ('format = "csv"\n[constants]\nsample_weight = 1.5', "constants.sample_weight"),

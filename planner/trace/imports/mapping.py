@@ -86,13 +86,13 @@ class LogMapping(Closed):
             raise ValueError("time_unit is for times that are numbers and time_format for all others; leave one out")
         if self.times_from_first and not self.each:
             raise ValueError("times_from_first is for arrivals in a list; name the list with each")
-        known = {*REQUEST_FIELDS, *WINDOW_FIELDS}
+        formats = listed(self.format)
+        if "windows" in formats and len(formats) > 1:
+            raise ValueError("format: windows is for demand per window, and the others for requests; name one kind")
+        known: tuple[str, ...] = WINDOW_FIELDS if "windows" in formats else REQUEST_FIELDS
         for place, fields in (("columns", self.columns), ("constants", self.constants)):
-            if unknown := sorted(set(fields) - known):
-                raise ValueError(
-                    f"{place}.{unknown[0]}: is not a field; use {', '.join(REQUEST_FIELDS)}, or for windows "
-                    f"{', '.join(WINDOW_FIELDS)}"
-                )
+            if unknown := sorted(set(fields) - set(known)):
+                raise ValueError(f"{place}.{unknown[0]}: is not a field of {formats[0]}; use {', '.join(known)}")
         for field, value in self.constants.items():
             check_constant(field, text_of(value), f"constants.{field}")
         return self
