@@ -43,7 +43,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "trace delete": ("planner.trace.documents:TraceDeletion",),
     "trace export": ("planner.trace.documents:TraceExport",),
     "trace generate": ("planner.trace.documents:TraceSummary",),
-    "trace import": ("planner.trace.documents:ImportAccount",),
+    "trace import": ("planner.trace.documents:ImportAccount", "planner.trace.documents:ImportPreview"),
     "trace list": ("planner.trace.documents:TraceSummary[]",),
     "trace show": ("planner.trace.documents:TraceDescription",),
     "what-if": ("planner.claims:JudgedClaim", "planner.claims:JudgedClaim[]"),

@@ -16,6 +16,7 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
+from planner.store.fields import Fields, literal, of_table
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
@@ -39,19 +40,20 @@ class ReaderParams:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Rows that were read, and those that can be imported.
+    """Rows that were read, those that can be imported, and those that were not asked for.
 
     with_cached: imported rows that tell cached tokens. untold: those with some that do not tell where they lie.
     """
 
     rows_read: int
     rows_imported: int
+    rows_left_out: int = 0
     with_cached: int = 0
     untold: int = 0
 
     @property
     def rows_rejected(self) -> int:
-        return self.rows_read - self.rows_imported
+        return self.rows_read - self.rows_imported - self.rows_left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +118,15 @@ class Staging:
         file_index: int,
         batches: Iterable[pa.RecordBatch],
         params: ReaderParams,
-        keys: Sequence[str] = (),
+        source: str = "lines",
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
 
-        params: those it may need; it takes those it names. keys: to extract from the JSON in the column text first.
+        params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
         assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = True
         text = _reader(reader, params)
-        source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
             self.connection.register("lines", pa.Table.from_batches([batch]))
             self.connection.execute(
@@ -140,29 +141,27 @@ class Staging:
         file_index: int,
         path: Path,
         params: ReaderParams,
-        sources: Mapping[str, str],
+        fields: Fields | None,
         *,
         name: str,
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
 
-        sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
-        name: what the file is called.
+        fields: what it gets; None for a reader that wants each row as JSON text. name: what the file is called.
         """
         number = len(self._tables)
         link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
-        rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
+        rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
         with self._reading():
-            types = dict(
-                self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
-            )
-        if sources:
-            columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
+            table = self.connection.sql(f"FROM {rows} LIMIT 0")
+            types = dict(zip(table.columns, table.types, strict=True))
+        if fields:
+            columns, fault = of_table(fields, types)
         else:
-            columns = "to_json(log)::VARCHAR AS text"
-        head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
+            columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+        head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
         self._packed.append(f"SELECT * FROM ({parsed})")
@@ -205,12 +204,25 @@ class Staging:
         index, line, reason = self._rows_of(f"{_sql('staging/rejects')} LIMIT 1")[0]
         return int(index), int(line), str(reason)
 
+    def first_rejects(self) -> list[tuple[str, int, int, int]]:
+        """Reason, refused rows, file index and line of the first of them, the most frequent first."""
+        return [
+            (str(why), int(rows), int(at), int(line))
+            for why, rows, at, line in self._rows_of(_sql("staging/first_rejects"))
+        ]
+
+    def first_rows(self) -> list[dict[str, Any]]:
+        """The first imported requests or windows, by name of the column."""
+        with self._reading():
+            frame: pl.DataFrame = self.connection.sql(_sql(f"staging/first_{self._rows}s")).pl()
+        return frame.to_dicts()
+
     def rejects(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)
 
     def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on).
+        """Every row in file order, in one pass: arrival_us and tokens, refused, left_out, more (a class and so on).
 
         The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
         """
@@ -293,10 +305,10 @@ class Staging:
         rows = self._base or f"({parts})"
         read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
         self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
-        proven = [_literal(teller.teller) for teller in self.tellers if teller.proofs]
+        proven = [literal(teller.teller) for teller in self.tellers if teller.proofs]
         untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
         whole = _sql("staging/whole_input").replace(
-            "$untold", untold if proven and self._cached is None else _literal(self._cached or "inside")
+            "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
         )
         whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
         self.connection.execute(
@@ -340,39 +352,6 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | N
             connection.close()
 
 
-_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-_LISTED = re.compile(r".*\[\d*\]", re.DOTALL)
-
-
-def _typed(column: str, types: Mapping[str, str]) -> str:
-    """A column of a Parquet file as one of the few types that the macros of readers accept."""
-    kind, name = types.get(column), _name(column)
-    if kind is None:
-        return "NULL::VARCHAR"
-    if kind.startswith(("STRUCT", "MAP")):
-        return f"to_json({name})::VARCHAR"
-    if _LISTED.fullmatch(kind):
-        return f"array_to_string({name}::VARCHAR[], ' ')"
-    if kind.removeprefix("U") in _WHOLE or (kind.startswith("DECIMAL") and kind.endswith(",0)")):
-        return f"TRY_CAST({name} AS BIGINT)"
-    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        # what is not a number has no value, and what is infinite is none that can be converted
-        return f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE WHEN NOT isnan({name}::DOUBLE) THEN -1 END"
-    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
-        return f"TRY_CAST({name} AS TIMESTAMPTZ)"
-    return f"TRY_CAST({name} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{name}::VARCHAR"
-
-
-def _columns_of_json(keys: Sequence[str]) -> str:
-    """A relation with a text column for every key of the JSON objects in the column text."""
-    columns = ", ".join(f"json_extract_string(entry, {_literal('$.' + _name(key))}) AS {_name(key)}" for key in keys)
-    return (
-        "(SELECT line, coalesce(fault, CASE WHEN entry IS NULL OR json_type(entry) <> 'OBJECT' "
-        f"THEN 'is not a JSON object' END) AS fault, {columns} "
-        "FROM (SELECT *, CASE WHEN json_valid(text) THEN text::JSON END AS entry FROM lines))"
-    )
-
-
 def query_text(name: str) -> str:
     """The query of a reader, as it is shipped."""
     return _sql(f"readers/{name}")
@@ -385,18 +364,8 @@ def _reader(name: str, params: ReaderParams) -> str:
 
 def _filled(text: str, params: Mapping[str, object]) -> str:
     """A query with values in place of its parameters."""
-    literals = {param: _literal(value) for param, value in params.items()}
+    literals = {param: literal(value) for param, value in params.items()}
     return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), text)
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _sql(name: str) -> str:

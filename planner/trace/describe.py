@@ -55,8 +55,9 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     return ImportAccount(
         **vars(summarize(info)),
         rows_read=info.rows_read,
-        rows_imported=info.rows_read - info.rows_rejected,
+        rows_imported=info.rows_read - info.rows_rejected - (info.arguments.rows_left_out or 0),
         rows_rejected=info.rows_rejected,
+        rows_left_out=info.arguments.rows_left_out or 0,
         rejects=dict(rejects),
         coverage=info.arguments.coverage,
         known_as=None,
@@ -90,6 +91,7 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         coverage=info.arguments.coverage,
         rows_read=info.rows_read,
         rows_rejected=info.rows_rejected,
+        rows_left_out=info.arguments.rows_left_out or 0,
         rejects=tuple(session.records("trace_rejects", RejectedRows, trace_id=info.trace_id)),
         hours_left_out=0 if demand else hours,
         hours=_hours(demand, zone) if demand else (),

@@ -75,11 +75,13 @@ class TraceSummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAccount(TraceSummary):
-    """The outcome of an import: the stored trace, and the rows that were read, imported and rejected."""
+    """The outcome of an import: the stored trace, and the rows that were read, imported, rejected and left out."""
 
     rows_read: int
     rows_imported: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows that were not asked for: those read are the imported, the rejected and these."""
     rejects: dict[str, int]
     """Rejected rows by reason."""
     coverage: Coverage | None
@@ -95,6 +97,73 @@ class ImportAccount(TraceSummary):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RejectedRows(Document):
+    """The rows that an import rejected for one reason."""
+
+    reason: str
+    rejected: int
+    """Rows."""
+    first_file: str
+    """File of the first of them."""
+    first_line: int
+    """Line of the first of them, from 1; a row where the file is Parquet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewedRow(Document):
+    """A row of a log as an import would store it."""
+
+    file: str
+    line: int
+    """Line of the file, from 1; a row where it is Parquet."""
+    arrival: Time
+    """Arrival of the request; where the log has demand per window, its start."""
+    end: Maybe[Time] = None
+    """End of the window; left out for a request."""
+    requests: Maybe[int] = None
+    """Requests of the window; left out for a request."""
+    input_tokens: int
+    cached_input_tokens: int | None
+    """Those that the log tells; null where it tells none."""
+    output_tokens: int
+    class_name: Annotated[str | None, Field(serialization_alias="class")] = None
+    """Class of the request."""
+    session: str | None = None
+    """Session of the request, as the log names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPreview(Document):
+    """What an import would do: `planner trace import --dry-run`."""
+
+    files: tuple[str, ...]
+    """Logs that would be read."""
+    format: str
+    """Log format that was found or given."""
+    columns: dict[str, str]
+    """Field -> column of the log or path to it; of several, with " or " between."""
+    constants: dict[str, str]
+    """Field -> its value in every row."""
+    where: dict[str, tuple[str, ...]]
+    """Column or path -> values of the rows that would be read."""
+    rows_read: int
+    rows_imported: int
+    rows_rejected: int
+    rows_left_out: int
+    """Rows that are not asked for."""
+    first_rows: tuple[PreviewedRow, ...]
+    """The first rows as they would be stored, by arrival."""
+    rejects: tuple[RejectedRows, ...]
+    """Rows that would be rejected, by reason."""
+    problem: str | None
+    """Why the log as a whole would be refused; null where it would be stored."""
+    skipped: tuple[str, ...]
+    """Names of files in the given folders and archives that are not logs."""
+    empty: tuple[str, ...]
+    """Names of logs without a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenLengths(Document):
     """Tokens per request of one kind, over the stored rows."""
 
@@ -106,19 +175,6 @@ class TokenLengths(Document):
     p95: int
     p99: int
     max: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RejectedRows(Document):
-    """The rows that an import rejected for one reason."""
-
-    reason: str
-    rejected: int
-    """Rows."""
-    first_file: str
-    """File of the first of them."""
-    first_line: int
-    """Line of the first of them, from 1; a row where the file is Parquet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +206,8 @@ class TraceDescription(TraceSummary):
     """How much of a demand per window has lengths; null for a trace of requests."""
     rows_read: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows of the log that the import was not asked for."""
     rejects: tuple[RejectedRows, ...]
     hours_left_out: int
     """Hours that the trace spans where they are too many to list; 0 where they are listed."""

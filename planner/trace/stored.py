@@ -33,6 +33,7 @@ class TraceArguments:
     cell_s: int | None = None
     cache_blocks: int | None = None
     coverage: Coverage | None = None
+    rows_left_out: int | None = None
     notes: tuple[str, ...] | None = None
     span: NamedSpan | None = None
 

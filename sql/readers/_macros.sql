@@ -158,6 +158,8 @@ CREATE MACRO whole_number(given) AS CASE WHEN whole_of(given) <= 400000000000000
 -- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
 CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
 
+-- Whether a row was not asked for, which is told where others have the reason why they are refused.
+CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';
 -- A metric of a record of AIPerf, nested or flat.
 CREATE MACRO aiperf_metric(entry, name) AS coalesce(
     json_extract_string(entry, '$.metrics.' || name || '.value'),

@@ -2,6 +2,7 @@
 SELECT
     count(*) AS rows_read,
     count(*) FILTER (WHERE reason IS NULL) AS rows_imported,
+    count(*) FILTER (WHERE is_left_out(reason)) AS rows_left_out,
     count(class) FILTER (WHERE reason IS NULL) > 0 AS has_class,
     count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
     count(parent) FILTER (WHERE reason IS NULL) > 0 AS has_parent,

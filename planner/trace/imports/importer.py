@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from planner.errors import TraceError, UsageError
+from planner.errors import UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
@@ -16,8 +16,10 @@ from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
 from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
+from planner.trace.imports.mapping import LogMapping
+from planner.trace.imports.opening import open_logs
 from planner.trace.imports.parse import parse
-from planner.trace.imports.unpacking import Log
+from planner.trace.imports.usage_pages import page_notes
 
 
 def import_trace(
@@ -29,10 +31,12 @@ def import_trace(
     options: ImportOptions,
     now: datetime,
     version: str,
+    mapping: LogMapping | None = None,
 ) -> ImportAccount:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
     paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
+    mapping: the user's own, which says the format too.
     Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
     unknown format, TraceError for invalid files.
     """
@@ -43,18 +47,8 @@ def import_trace(
         if len(paths) > 1:
             raise UsageError(f"{servers[0]}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
-    if format_name != formats.AUTO:
-        formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
-    files = sources.expand(paths)
-    logs, empty = _with_rows(files.logs)
-    reader = formats.reader_of(format_name, logs, options.columns)
-    formats.check_mapping(reader, options.columns)
-    formats.check_times(reader, options.time_unit, options.time_format)
-    formats.check_cached(reader, options.cached)
-    if options.draw is not None and not reader.demand:
-        raise UsageError(
-            f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
-        )
+    opened = open_logs(paths, format_name, options, mapping)
+    logs, reader, options = opened.logs, opened.reader, opened.options
     digest = digest_of(reader, options, list(sources.digests(logs).values()))
     job = ImportJob(
         store=store,
@@ -66,6 +60,7 @@ def import_trace(
         digest=digest,
         now=now,
         version=version,
+        notes=page_notes(logs, reader.name),
     )
 
     def read(stage: Staging) -> ImportAccount:
@@ -77,20 +72,7 @@ def import_trace(
             parse(stage, index, log, reader, options)
         return window_import.store(stage, job) if reader.demand else request_import.store(stage, job)
 
-    return replace(_once(job, read), skipped=files.skipped, empty=empty)
-
-
-def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
-    """The logs that have rows, and the names of the others. Raises TraceError where none has.
-
-    A time without requests leaves a file without rows, which is nothing to stop for among others.
-    """
-    why_empty = {log: why for log in logs if (why := formats.why_empty(log))}
-    full = [log for log in logs if log not in why_empty]
-    if not full:
-        others = f", and neither has one of the {len(logs) - 1:,} other logs" if len(logs) > 1 else ""
-        raise TraceError(f"{logs[0]}: {why_empty[logs[0]]}{others}; name a log with at least one row")
-    return full, tuple(log.name for log in why_empty)
+    return replace(_once(job, read), skipped=opened.skipped, empty=opened.empty)
 
 
 def _import_counters(

@@ -21,6 +21,7 @@ from planner.trace.imports.job import (
     check_numbers,
     check_rows,
     covered_us,
+    left_out_notes,
     rejects_of,
     settings_of,
     start_notes,
@@ -50,6 +51,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
+        notes += left_out_notes(counts, job)
         notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
         notes += cached_notes(job, counts, stage.tellers)
         weight = counts.sample_weight
@@ -60,7 +62,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
                 name=job.name,
                 origin="import",
                 format=job.reader.name,
-                settings=settings_of(job, notes=notes),
+                settings=settings_of(job, counts, notes=notes),
                 settings_digest=job.digest,
                 timezone=job.options.timezone,
                 sample_weight=counts.sample_weight,
@@ -129,11 +131,12 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
-    rows_read, least_us, some_cached = 0, None, False
+    rows_read, left_out, least_us, some_cached = 0, 0, None, False
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
             return None
         rows_read += batch.num_rows
+        left_out += batch.column("left_out").true_count
         if pc.any(batch.column("refused")).as_py():
             batch = batch.filter(pc.invert(batch.column("refused")))
         if batch.num_rows:
@@ -148,6 +151,7 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     return RequestCounts(
         rows_read=rows_read,
         rows_imported=requests.rows,
+        rows_left_out=left_out,
         with_cached=requests.rows - requests.cached_unknown,
         untold=int(some_cached),
         least_elapsed_us=least_us,

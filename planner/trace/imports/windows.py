@@ -20,6 +20,7 @@ from planner.trace.imports.job import (
     check_numbers,
     check_rows,
     covered_us,
+    left_out_notes,
     params_of,
     rejects_of,
     settings_of,
@@ -128,19 +129,21 @@ def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
     """The trace: its windows, or requests drawn from them where that is asked for."""
     weight, demand = job.options.draw, parsed.windows
     reasons = stage.reasons()
+    counts = stage.window_counts()
+    notes = [*job.notes, *left_out_notes(counts, job), *parsed.notes]
     with rejects_of(stage, job, parsed.labels, any_refused=bool(reasons)) as rejects:
         draft = Draft(
             name=job.name,
             origin="windows",
             format=job.reader.name,
-            settings=settings_of(job, parsed.coverage, [*parsed.notes, *_unknown(demand)]),
+            settings=settings_of(job, counts, parsed.coverage, [*notes, *_unknown(demand)]),
             settings_digest=job.digest,
             timezone=job.options.timezone,
             sample_weight=weight or 1,
             window_us=covered_us(job, int(demand.start_us[0]), int(demand.end_us[-1])),
             created_at=job.now,
             planner_version=job.version,
-            rows_read=stage.window_counts().rows_read,
+            rows_read=counts.rows_read,
             rejects=rejects,
         )
         if weight is None:
