@@ -147,6 +147,6 @@ def _print_coverage(account: "ImportAccount", coverage: "Coverage") -> None:
             f"  {with_lengths:,} of {requests:,} requests have lengths; the tokens of the others are not counted"
         )
     if account.origin == "windows":
-        print_line("  kept as demand per window, for plans; use --draw to draw requests for replays")
+        print_line("  kept as demand per window, for plans; `planner trace expand` draws requests for replays")
     else:
         print_line(f"  {account.rows:,} requests with lengths drawn, each for {account.sample_weight:,}")
