@@ -152,10 +152,10 @@ def _share_of_left(left: Ints, right: Ints, spread: float, random: np.random.Gen
 
 def _beta_log(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
     """Logarithm of the beta function."""
-    return _gamma_log(a) + _gamma_log(b) - _gamma_log(a + b)
+    return gamma_log(a) + gamma_log(b) - gamma_log(a + b)
 
 
-def _gamma_log(x: NDArray[np.floating]) -> Floats:
+def gamma_log(x: NDArray[np.floating]) -> Floats:
     """Logarithm of the gamma function above 0, by Stirling's series from 8 on and the recurrence below."""
     steps = np.zeros_like(x)
     for step in range(_SERIES_FROM):

@@ -126,7 +126,7 @@ def expand(
             settings_digest=digest,
             timezone=source.timezone,
             sample_weight=1,
-            window_us=(source.window_start_us, source.window_end_us),
+            window_us=_window_us(source, requests),
             created_at=now,
             planner_version=version,
             classes=found.classes if isinstance(found, _Survey) else (),
@@ -162,6 +162,14 @@ def _span(source: TraceInfo) -> _Span | None:
     if span is None and source.profile is not None:
         span = NamedSpan(start_s=source.window_start_us // US_PER_S, end_s=-(-source.window_end_us // US_PER_S))
     return None if span is None else _Span(start_s=span.start_s, end_s=span.end_s)
+
+
+def _window_us(source: TraceInfo, requests: Spool) -> tuple[int, int]:
+    """The time that the expanded trace covers."""
+    assert requests.first_arrival_us is not None
+    assert requests.last_arrival_us is not None
+    start_us = min(source.window_start_us, requests.first_arrival_us)
+    return start_us, max(source.window_end_us, requests.last_arrival_us + 1)
 
 
 def _account(info: TraceInfo, *, is_known: bool) -> ExpandedTrace:
@@ -251,9 +259,15 @@ def _cells(session: Session, source: TraceInfo) -> Iterator[pa.RecordBatch]:
 
 
 def _bounds_us(at_us: int, source: TraceInfo) -> tuple[int, int]:
-    """Start and end of the cell of a time, within the time that the trace covers."""
+    """Start and end of the cell of a time, within the time that the trace covers.
+
+    Where that is the time of its rows, the next request before the first and after the last was a mean gap away.
+    """
     start_us = at_us // _CELL_US * _CELL_US
-    return max(start_us, source.window_start_us), min(start_us + _CELL_US, source.window_end_us)
+    length_us = source.last_arrival_us - source.first_arrival_us
+    gap_us = 0 if source.window_is_named else length_us // max(source.row_count - 1, 1)
+    begin_us, end_us = source.window_start_us - gap_us, source.window_end_us + gap_us
+    return max(start_us, begin_us), min(start_us + _CELL_US, end_us)
 
 
 def _rows_of(batch: pa.RecordBatch, source: TraceInfo) -> CellRows:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.core.expansion import LEVELS, CellRows, Unevenness, _gamma_log, missing_requests
+from planner.core.expansion import LEVELS, CellRows, Unevenness, gamma_log, missing_requests
 from planner.units import Floats, Ints
 
 LENGTH_US = 900_000_000
@@ -127,4 +127,4 @@ def test_every_missing_request_is_inside_its_cell(
 
 @given(st.floats(1e-3, 1e6))
 def test_the_logarithm_of_gamma(x: float) -> None:
-    assert _gamma_log(np.array([x]))[0] == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-6)
+    assert gamma_log(np.array([x]))[0] == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-6)
