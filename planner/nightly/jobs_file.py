@@ -39,6 +39,8 @@ class LogSettings(Closed):
     time_format: str | None = None
     """How times are written, in the letters of Python's strptime, for example "%d.%m.%Y %H:%M:%S"; if left out, the
     usual forms are read."""
+    block_tokens: PositiveCount | None = None
+    """Tokens of a prefix block in logs that leave it open; if left out, the rows tell."""
     cache: Literal["infinite"] | PositiveCount = "infinite"
     """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
     columns: dict[str, str] = Field(default_factory=dict)

@@ -140,6 +140,7 @@ class JobLogs:
             is_started=log.start is not None,
             time_unit=log.time_unit,
             time_format=log.time_format,
+            block_tokens=log.block_tokens,
             cache_blocks=None if log.cache == "infinite" else log.cache,
             columns=log.columns,
             strict=log.strict,

@@ -141,7 +141,7 @@ def _options(info: TraceInfo, chosen: str) -> list[str]:
     """The options that import needs for the file."""
     options = ["--format", chosen, "--timezone", info.timezone]
     if chosen == "mooncake":
-        options += ["--start", iso(info.window_start_us)]
+        options += ["--start", iso(info.window_start_us), "--time-unit", "ms"]
         cache_blocks = info.arguments.cache_blocks
         if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
             options += ["--cache", str(cache_blocks)]

@@ -30,12 +30,19 @@ _Start = Annotated[
     str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
 ]
 _TimeUnit = Annotated[
-    str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
+    str | None,
+    typer.Option(
+        "--time-unit", help="Unit of times that are numbers: s, ms, us or ns; if left out, s or what the format says."
+    ),
 ]
 _TimeFormat = Annotated[
     str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
 ]
 _Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
+_BlockTokens = Annotated[
+    int | None,
+    typer.Option("--block-tokens", metavar="N", min=1, help="Tokens of a prefix block; if left out, the rows tell."),
+]
 _Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
@@ -64,6 +71,7 @@ def import_logs(
     time_unit: _TimeUnit = None,
     time_format: _TimeFormat = None,
     cache: _Cache = "infinite",
+    block_tokens: _BlockTokens = None,
     columns: _Columns = None,
     strict: _Strict = False,
     draw: _Draw = None,
@@ -84,7 +92,9 @@ def import_logs(
     read = _options(timezone, start, time_unit, cache, columns or [])
     check_time_format(time_format)
     span = counter_span(begin, end, timezone, step, selector)
-    options = replace(read, time_format=time_format, strict=strict, draw=draw, seed=seed, span=span)
+    options = replace(
+        read, time_format=time_format, block_tokens=block_tokens, strict=strict, draw=draw, seed=seed, span=span
+    )
     account = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
     )

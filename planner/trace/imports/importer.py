@@ -9,7 +9,7 @@ from planner.errors import TraceError, UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
-from planner.trace.imports import prometheus, sources
+from planner.trace.imports import prometheus, sources, told_by_rows
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
@@ -48,6 +48,7 @@ def import_trace(
     reader = formats.reader_of(format_name, logs, options.columns)
     formats.check_mapping(reader, options.columns)
     formats.check_unit(reader, options.time_unit)
+    told_by_rows.check_options(reader, options.block_tokens)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"

@@ -24,7 +24,7 @@ from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, iso, to_us
 
-IMPORTER = 3
+IMPORTER = 4
 """Version of reading: raised whenever the same files and options would give different rows."""
 _THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
@@ -45,7 +45,7 @@ class ImportOptions:
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
     draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
-    server for.
+    server for. block_tokens: size of prefix blocks, None for what the rows tell.
     """
 
     timezone: str
@@ -59,6 +59,7 @@ class ImportOptions:
     draw: int | None = None
     seed: int = 1
     span: CounterSpan | None = None
+    block_tokens: int | None = None
 
     @property
     def unit(self) -> str:
@@ -80,6 +81,7 @@ class ReadingArguments(Document):
     draw: int | None
     seed: int | None
     span: CounterSpan | None
+    block_tokens: Maybe[int] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,7 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,
+        block_tokens=options.block_tokens,
     )
 
 

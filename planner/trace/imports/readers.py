@@ -27,8 +27,9 @@ class Reader:
     record: what the query gets of a row, its columns or its whole JSON text. columns are required, optional ones not.
     signatures: sets of JSON keys, one of which a record at the beginning must have. envelopes: JSON keys that a list of
     records, or one, may lie under. block_tokens: size of its prefix blocks, if
-    it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
-    monitoring system.
+    it has any. time_unit: of its times, where that is usual. told_by_rows: whether both are only what is usual, and all
+    rows together tell them. demand: whether its rows are windows of demand instead of requests. metrics: field ->
+    counter of a monitoring system.
     """
 
     name: str
@@ -41,13 +42,15 @@ class Reader:
     signatures: tuple[tuple[str, ...], ...] = ()
     envelopes: tuple[str, ...] = ()
     block_tokens: int | None = None
+    time_unit: str | None = None
+    told_by_rows: bool = False
     demand: bool = False
     metrics: Mapping[str, str] | None = None
 
     @cached_property
     def takes_any_time(self) -> bool:
         """Whether its times may be numbers, in a unit that the file does not tell."""
-        return "$unit_ns" in query_text(self.query)
+        return self.told_by_rows or "$unit_ns" in query_text(self.query)
 
     @property
     def fields(self) -> tuple[str, ...]:
