@@ -147,6 +147,9 @@ class JobLogs:
             draw=log.draw,
             seed=log.seed,
             span=span,
+            metrics={field: (names,) if isinstance(names, str) else names for field, names in log.metrics.items()},
+            headers=log.headers,
+            bearer_token_file=None if log.bearer_token_file is None else Path(self.folder, log.bearer_token_file),
         )
 
 

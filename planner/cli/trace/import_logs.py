@@ -1,5 +1,6 @@
 """planner trace import."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,6 +63,18 @@ _Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: 
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
 
 
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="FIELD=NAME", help="Server: counter of a field; several of one are added up."),
+]
+_Headers = Annotated[
+    list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Server: a header to send with queries.")
+]
+_TokenFile = Annotated[
+    Path | None, typer.Option("--bearer-token-file", metavar="FILE", help="Server: a file with a bearer token alone.")
+]
+
+
 def import_logs(
     paths: _Paths,
     name: _Name,
@@ -80,6 +93,9 @@ def import_logs(
     end: _End = None,
     step: _Step = 60,
     selector: _Selector = "",
+    metrics: _Metrics = None,
+    headers: _Headers = None,
+    bearer_token_file: _TokenFile = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +109,16 @@ def import_logs(
     check_time_format(time_format)
     span = counter_span(begin, end, timezone, step, selector)
     options = replace(
-        read, time_format=time_format, block_tokens=block_tokens, strict=strict, draw=draw, seed=seed, span=span
+        read,
+        time_format=time_format,
+        block_tokens=block_tokens,
+        strict=strict,
+        draw=draw,
+        seed=seed,
+        span=span,
+        metrics=_metrics(metrics or []),
+        headers=tuple(headers or ()),
+        bearer_token_file=bearer_token_file,
     )
     account = import_trace(
         store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
@@ -135,6 +160,19 @@ def _options(
         cache_blocks=None if cache == "infinite" else int(cache),
         columns={field: column for field, _, column in pairs},
     )
+
+
+def _metrics(pairs: list[str]) -> dict[str, tuple[str, ...]]:
+    """Field -> counters, in the order given. Raises UsageError."""
+    from planner.errors import UsageError
+
+    named: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        field, equals, metric = (part.strip() for part in pair.partition("="))
+        if not (equals and metric):
+            raise UsageError("--metric: write FIELD=NAME, for example --metric requests=gateway_requests_total")
+        named[field] = (*named.get(field, ()), metric)
+    return named
 
 
 def _print_account(account: "ImportAccount") -> None:

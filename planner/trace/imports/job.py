@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -45,7 +46,9 @@ class ImportOptions:
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
     name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
     draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
-    server for. block_tokens: size of prefix blocks, None for what the rows tell.
+    server for. block_tokens: size of prefix blocks, None for what the rows tell. metrics: field -> names
+    of counters that are added up, instead of a format's own. headers, bearer_token_file: sent to a server with every
+    query, and stored nowhere.
     """
 
     timezone: str
@@ -60,6 +63,9 @@ class ImportOptions:
     seed: int = 1
     span: CounterSpan | None = None
     block_tokens: int | None = None
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Sequence[str] = field(default=(), repr=False)
+    bearer_token_file: Path | None = None
 
     @property
     def unit(self) -> str:
@@ -82,6 +88,7 @@ class ReadingArguments(Document):
     seed: int | None
     span: CounterSpan | None
     block_tokens: Maybe[int] = None
+    metrics: Maybe[dict[str, tuple[str, ...]]] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +105,8 @@ class ImportArguments(ReadingArguments):
 class ImportJob:
     """One import: what is read, how, and what it will be called.
 
-    names: of what is read, for messages. labels: the same in short, as they are stored.
+    names: of what is read, for messages. labels: the same in short, as they are stored. notes: what the user is to know
+    of it already.
     """
 
     store: Store
@@ -110,6 +118,7 @@ class ImportJob:
     digest: str
     now: datetime
     version: str
+    notes: tuple[str, ...] = ()
 
 
 def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequence[str]) -> None:
@@ -225,6 +234,7 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         seed=options.seed if options.draw else None,
         span=options.span,
         block_tokens=options.block_tokens,
+        metrics={field: tuple(names) for field, names in options.metrics.items()} or None,
     )
 
 

@@ -66,7 +66,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         coverage=_coverage(demand),
         schema=windows.EVEN_SCHEMA,
         draw=draw,
-        notes=start_notes(int(demand.start_us[0]), least_us, job),
+        notes=[*job.notes, *start_notes(int(demand.start_us[0]), least_us, job)],
     )
     return _store(stage, job, parsed)
 
