@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from planner.errors import UsageError
 
 FIELDS = ("requests", "input_tokens", "cached_input_tokens", "output_tokens")
-NEEDED = ("requests", "input_tokens", "output_tokens")
+NEEDED = ("input_tokens", "output_tokens", "requests")
 """Without these there is nothing to plan."""
 OWN = "prometheus"
 """The format of counters that the user names, all of them."""
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:.]*")
 _CAUTIONS = {
-    "gpu_prefix_cache_hits": "{name} counts tokens in later versions of vLLM and blocks in its first ones: if hits look too "
-    "few by the tokens of a block, they are blocks",
+    "gpu_prefix_cache_hits": "{name} counts tokens in later versions of vLLM and blocks in its first ones: if hits are "
+    "too few by the tokens of a block, they are blocks",
 }
 """Published: descriptions of the metric in the engines' code."""
 _PREFIX = r"[:_]"
