@@ -41,6 +41,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "sql": ("planner.store.queries:QueryEntry[]", "planner.store.register:Table[]", "builtins:dict[]"),
     "sweep": ("planner.studies.sweep.document:SweepDocument",),
     "trace delete": ("planner.trace.documents:TraceDeletion",),
+    "trace expand": ("planner.trace.documents:ExpandedTrace",),
     "trace export": ("planner.trace.documents:TraceExport",),
     "trace generate": ("planner.trace.documents:TraceSummary",),
     "trace import": ("planner.trace.documents:ImportAccount", "planner.trace.documents:ImportPreview"),

@@ -31,7 +31,7 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
-    return (*unknown, *hit_notes(trace), *_sample_notes(session, trace, grid))
+    return (*unknown, *hit_notes(trace), *_expansion_notes(trace), *_sample_notes(session, trace, grid))
 
 
 def hit_notes(trace: TraceInfo) -> tuple[str, ...]:
@@ -56,6 +56,17 @@ def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str
     return (
         f"the trace has nothing {' and '.join(parts)}, which is planned as silence, so that local days are whole; if "
         "the log began late or ended early, import it with --from and --to",
+    )
+
+
+def _expansion_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """What of the trace was drawn, where it was expanded."""
+    origin = trace.arguments.expanded_from
+    if origin is None:
+        return ()
+    return (
+        f"{1 - origin.rows_kept / trace.row_count:.1%} of the requests were drawn from trace {origin.trace}, by seed "
+        f"{trace.arguments.seed}; single requests and bursts are those of a draw",
     )
 
 

@@ -13,7 +13,7 @@ TABLES = (
         """
         trace_id | INTEGER | - | number of the trace
         name | VARCHAR | - | unique name
-        origin | VARCHAR | - | synthetic, import, or windows: imported demand per window, without requests
+        origin | VARCHAR | - | synthetic, import, windows (no requests) or expanded (requests drawn)
         format | VARCHAR | - | format reader that imported it
         profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         settings | JSON | - | arguments that made it

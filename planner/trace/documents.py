@@ -46,7 +46,8 @@ class TraceSummary(Document):
     trace: str
     """Name that the trace is stored under."""
     origin: str
-    """synthetic, import, or windows: imported demand per window, without requests."""
+    """synthetic, import, windows (imported demand per window, without requests), or expanded: with requests drawn like
+    the rows of a sample, or from windows."""
     format: str | None
     """Log format that it was imported from; null where it was drawn from a profile."""
     profile: str | None
@@ -161,6 +162,24 @@ class ImportPreview(Document):
     """Names of files in the given folders and archives that are not logs."""
     empty: tuple[str, ...]
     """Names of logs without a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpandedTrace(TraceSummary):
+    """A trace with every request, made of a sample or of demand per window."""
+
+    expanded_from: str
+    """The trace that it was made of."""
+    seed: int
+    """Seed of the draw."""
+    rows_kept: int
+    """Requests that are rows of the sample, unchanged."""
+    rows_drawn: int
+    """Requests that were drawn."""
+    notes: tuple[str, ...]
+    """What is to be known of how they were drawn."""
+    is_known: bool
+    """Whether it was stored before, so that nothing was drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)

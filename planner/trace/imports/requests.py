@@ -28,6 +28,7 @@ from planner.trace.imports.job import (
 )
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.imports.repeated_hours import tell_apart
+from planner.trace.imports.told_by_rows import settle
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
 
@@ -47,7 +48,7 @@ _MOST_CLASSES = 32_767
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
-    notes: list[str] = []
+    job, notes = settle(stage, job)
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
