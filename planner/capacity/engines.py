@@ -161,14 +161,16 @@ def notes(settings: EngineSettings) -> list[str]:
     share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
     served = model(settings.model).name, hardware(settings.hardware).name
     level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
-    of_prefill = [f"{share}, fitted to observations of deepseek-r1 on H800{level}"]
+    # of another model it says nothing that its reader could check here
+    fitted = served[0] if served[0] == FITTED_ON[0][0] else "another model"
+    of_prefill = [f"{share}, fitted to observations of {fitted} on H800{level}"]
     if settings.calibration is not None:
         return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
     if served in FITTED_ON:
         return of_prefill
     return [
         *of_prefill,
-        "decode: overheads were fitted to deepseek-r1 on H800 and H100, and are assumed to hold for other models and "
+        f"decode: overheads were fitted to {fitted} on H800 and H100, and are assumed to hold for other models and "
         "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
     ]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -165,6 +166,8 @@ def _finished(
 def set_by(scenario: Scenario, path: str) -> str | None:
     """The provenance of a field that something has set; None where it is as in the built-in scenario."""
     origin = scenario.provenance.get(path, "")
+    if origin and origin == template_provenance().get(path):
+        return None
     if origin and origin != _default_scenario().provenance.get(path, ""):
         return origin
     return None if is_built_in(scenario, path) else "set: by a program"
@@ -173,6 +176,13 @@ def set_by(scenario: Scenario, path: str) -> str | None:
 def is_built_in(scenario: Scenario, path: str) -> bool:
     """Whether a field has the value of the built-in scenario."""
     return bool(value_at(scenario, path) == value_at(_default_scenario(), path))
+
+
+@cache
+def template_provenance() -> Mapping[str, str]:
+    """What the template for fleets of one's own says of its values."""
+    tree, _ = _from_file(OWN_FLEET, ())
+    return MappingProxyType(tree["provenance"])
 
 
 @cache

@@ -119,7 +119,7 @@ def _write_own(out: Path, fleet: "Fleet", trace: list[str] | None, sets: list[st
 
 
 def _write(out: Path, text: str, *, planned: str) -> None:
-    """Write a new file. planned: what follows `planner plan`. Raises PlannerError where there is one, or for a bad path."""
+    """Write a new file. planned: what follows `planner plan`. Raises PlannerError where it cannot be written."""
     from planner.errors import PlannerError
 
     try:
