@@ -245,8 +245,10 @@ def _memory(fleet: FleetSettings) -> str:
 
 def _step(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[Values, str]:
     """Units that scale together, in the proportion in which a trace needs them; and where that comes from."""
+    if not trace.input_tokens or not trace.output_tokens:
+        return {}, f"assumed: a unit of each role, because trace {trace.name} lacks input or output"
     try:
-        workload = modelled_workload(session, trace)
+        workload = modelled_workload(session, trace, scenario.fleet)
         capacity = model_capacity(scenario.fleet, scenario.slo.tpot_ms, workload)
     except PlannerError as error:
         return {}, f"assumed: a unit of each role, because nothing can be modelled: {error}"

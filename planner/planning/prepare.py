@@ -12,7 +12,7 @@ from planner.core.load import scaled
 from planner.core.policy import Entry
 from planner.errors import UsageError
 from planner.files import version
-from planner.planning.capacity import policy_limits, with_modelled_capacity
+from planner.planning.capacity import length_notes, policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
@@ -101,7 +101,9 @@ def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: D
         *silence_notes(scenario, trace, demand.grid),
         *sampling_notes(session, trace, demand.grid),
     )
-    return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
+    prepared = _resolve_modelled(session, scenario, trace, demand)
+    lengths = length_notes(session, scenario, trace)
+    return replace(prepared, notes=notes, caution=(*prepared.caution, *lengths))
 
 
 def prepare_ahead(

@@ -202,6 +202,7 @@ class PrefillStage(_Stage):
             pass_us=service.pass_us,
             pass_tokens=service.pass_tokens,
             chunk_tokens=service.chunk_tokens,
+            longest_tokens=service.longest_tokens,
             parallel=service.prefill_ranks * service.prefill_share,
         )
         self._known = 0

@@ -34,6 +34,7 @@ from planner.core.replay.requests.kernels.layout import (
     HANDED,
     HOUR_US,
     LATE,
+    LONG,
     NEXT_US,
     NIL,
     PREFILL_HOUR,
@@ -93,6 +94,11 @@ def arrive(
             _advance(state, at)
         if at >= state.sample_us:
             _sample(state, at)
+        if input_tokens[row] + output_tokens[row] > state.longest_tokens:
+            if state.kept_rows > 0:
+                seq = first_seq + row
+                carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[seq].status = LONG
+            continue
         place = state.free
         request = pool[place]
         state.free = request.following
@@ -117,10 +123,13 @@ def arrive(
         else:
             _dispatch(state, place, at, state.queue_limit)
     for row in range(arrival_us.shape[0]):
-        count_queued(state, arrival_us[row], 1)
+        too_long = input_tokens[row] + output_tokens[row] > state.longest_tokens
+        if not too_long:
+            count_queued(state, arrival_us[row], 1)
         if state.from_us <= arrival_us[row] < state.to_us:
             tally = _hour(state, arrival_us[row], class_id[row])
             tally.arrived += 1
+            tally.long += too_long
             tally.hit_tokens += cached_input_tokens[row]
             tally.input_tokens += input_tokens[row]
 
