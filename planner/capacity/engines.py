@@ -66,9 +66,7 @@ class Workload(Document):
             hits = min(hits, 1 - 1 / row.input_tokens if row.input_tokens > 1 else 0.0)
         return cls(
             kv_tokens=max(row.input_tokens, 1.0) if row.kv_tokens is None else row.kv_tokens,
-            hit_ratio=min(row.hit_ratio or 0.0, most_hits)
-            if row.missed_context_tokens is None
-            else row.hit_ratio or 0.0,
+            hit_ratio=hits,
             missed_context_tokens=context,
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens,

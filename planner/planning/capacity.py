@@ -11,6 +11,7 @@ from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored
+from planner.trace.documents import UnservedRequests
 from planner.trace.stored import TraceInfo
 
 
@@ -29,6 +30,17 @@ def modelled_workload(session: Session, trace: TraceInfo, fleet: FleetSettings |
     within = NO_LIMIT if longest is None else longest.tokens
     (row,) = session.records("trace_workload_within", WorkloadRow, trace_id=trace.trace_id, longest_tokens=within)
     return Workload.of_row(row, trace.name)
+
+
+def mean_kv_tokens(session: Session, scenario: Scenario, trace: TraceInfo) -> float:
+    """Mean KV length of a trace's output tokens; that of a single token where no request can be served.
+
+    Raises TraceError for windows.
+    """
+    known = too_long(session, scenario.fleet, trace)
+    if known is not None and known[1].row_count and known[1].tokens == known[1].all_tokens:
+        return 1.0
+    return modelled_workload(session, trace, scenario.fleet).kv_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +62,34 @@ def too_long(session: Session, fleet: FleetSettings, trace: TraceInfo) -> tuple[
     return longest, found
 
 
+def unserved(session: Session, scenario: Scenario, trace: TraceInfo) -> UnservedRequests | None:
+    """The requests of a trace that are too long for a scenario; None where it is not known how long they may be."""
+    known = too_long(session, scenario.fleet, trace)
+    if known is None:
+        return None
+    longest, found = known
+    return UnservedRequests(
+        scenario=scenario.name,
+        limit_tokens=longest.tokens,
+        limit=longest.limit,
+        requests=found.row_count * trace.sample_weight,
+        tokens=found.tokens * trace.sample_weight,
+    )
+
+
 def length_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[str, ...]:
     """How many requests are too long to be served, where there are any."""
     known = too_long(session, scenario.fleet, trace)
     if known is None or not known[1].row_count:
         return ()
-    (longest, found), weight = known, trace.sample_weight
+    longest, found = known
+    count = found.row_count * trace.sample_weight
+    requests = "1 request is" if count == 1 else f"{count:,} requests are"
     return (
-        f"{found.row_count * weight:,} requests, with {found.tokens / (found.all_tokens or 1):.1%} of all tokens, are "
-        f"longer than the {longest.tokens:,} tokens of {longest.limit}, the longest of {found.longest_tokens:,}: no "
-        "unit can serve them. The demand counts their tokens, capacities are modelled without them, and a replay "
-        "rejects them one by one (rejected-length)",
+        f"{requests} longer than the {longest.tokens:,} tokens of {longest.limit}, the longest of "
+        f"{found.longest_tokens:,}, with {found.tokens / (found.all_tokens or 1):.1%} of all tokens: no unit can serve "
+        "that. The demand counts these tokens, capacities are modelled without them, and a replay rejects the "
+        "requests one by one (rejected-length)",
     )
 
 

@@ -301,7 +301,7 @@ TABLES = (
         class_id | SMALLINT | - | class, see request_class
         arrived | BIGINT | requests | that arrived in it
         completed | BIGINT | requests | of these, finished
-        rejected_queue | BIGINT | requests | of these, rejected at arrival: by a full queue, or longer than a unit can serve
+        rejected_queue | BIGINT | requests | of these, rejected at arrival: the queue was full, or no unit can hold them
         rejected_timeout | BIGINT | requests | of these, rejected after too long a wait
         ttft_mean_ms | DOUBLE | ms | mean time to the first token
         tpot_mean_ms | DOUBLE | ms | mean time per output token after the first

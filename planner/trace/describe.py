@@ -83,6 +83,8 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         kv_standard_error=kv.standard_error,
         peak_to_mean_hour=peak_to_mean(demand.output_tokens) if demand else None,
         peak_hour=max(hours, key=_tokens, default=None) if any(map(_tokens, hours)) else None,
+        longest_request_tokens=None if info.windowed else _longest(session, info),
+        unserved=None,
         classes=_classes(session, info),
         week=_week(hours),
         lengths=tuple(lengths),
@@ -93,6 +95,11 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         hours_left_out=0 if demand else spanned,
         hours=hours,
     )
+
+
+def _longest(session: Session, info: TraceInfo) -> int:
+    (row,) = session.rows("trace_too_long", trace_id=info.trace_id, longest_tokens=0)
+    return int(row["longest_tokens"] or 0)
 
 
 def _tokens(hour: TraceHour) -> int:

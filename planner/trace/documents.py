@@ -157,6 +157,21 @@ class TraceWeekHour(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnservedRequests(Document):
+    """Requests of a trace that are longer than the units of a scenario can serve."""
+
+    scenario: str
+    limit_tokens: int
+    """Most tokens of a request, input and output together, that a unit serves."""
+    limit: str
+    """What sets that limit: the context of the model, or the KV cache of the GPUs that a stream is on."""
+    requests: int
+    """Requests that are longer."""
+    tokens: int
+    """Their tokens, input and output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceDescription(TraceSummary):
     """A stored trace as `planner trace show` describes it."""
 
@@ -170,6 +185,10 @@ class TraceDescription(TraceSummary):
     """Output tokens of the busiest hour over those of the mean hour."""
     peak_hour: TraceHour | None
     """The hour with the most tokens, input and output together; null where there are none, or too many to list."""
+    longest_request_tokens: int | None
+    """Input and output tokens of the longest request; null for demand per window."""
+    unserved: UnservedRequests | None
+    """Requests that are too long for the scenario of --scenario; null where none is named, or it has no such limit."""
     classes: tuple[TraceClass, ...]
     """The classes of the requests, most requests first; empty where they have none."""
     week: tuple[TraceWeekHour, ...]

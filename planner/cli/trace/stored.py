@@ -1,8 +1,10 @@
 """planner trace list|show|delete."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from planner.cli.options import Db, Json, store_at
+import typer
+
+from planner.cli.options import Db, Json, scenario_of, store_at
 from planner.cli.output import percent, print_json, print_line, print_table
 from planner.cli.trace.options import TraceName
 from planner.cli.week import print_week
@@ -28,13 +30,28 @@ def list_(db: Db = None, as_json: Json = False) -> None:
     print_table(("<trace", "<from", "rows", "weight", "requests", "<first arrival"), rows)
 
 
-def show(name: TraceName, db: Db = None, as_json: Json = False) -> None:
-    """Totals, hit share, KV length, percentiles and the hourly profile of a trace."""
+def show(
+    name: TraceName,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", metavar="S", help="Count the requests that are too long for its model and units."),
+    ] = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Totals, the busiest hour, classes, lengths, and the hours of a trace or its week."""
+    from dataclasses import replace
+
+    from planner.planning.capacity import unserved
     from planner.trace import stored
     from planner.trace.describe import describe
 
+    loaded = None if scenario is None else scenario_of(scenario, None).scenario
     with store_at(db).read() as session:
-        description = describe(session, stored.by_name(session, name))
+        info = stored.by_name(session, name)
+        description = describe(session, info)
+        if loaded is not None:
+            description = replace(description, unserved=unserved(session, loaded, info))
     if as_json:
         print_json(description)
     else:
@@ -74,6 +91,14 @@ def _print_description(d: "TraceDescription") -> None:
             f"  busiest hour {peak.start:%a} {peak.start.isoformat(timespec='minutes')}: {peak.requests:,} requests, "
             f"{peak.input_tokens:,} input and {peak.output_tokens:,} output tokens{ratio}"
         )
+    if d.longest_request_tokens is not None:
+        too_long = ""
+        if (over := d.unserved) is not None:
+            too_long = (
+                f"; {over.requests:,} requests are longer than the {over.limit_tokens:,} tokens of {over.limit}, "
+                f"and no unit of {over.scenario} can serve them"
+            )
+        print_line(f"  longest request {d.longest_request_tokens:,} tokens, input and output{too_long}")
     for reject in d.rejects:
         print_line(f"  refused {reject.rejected:,}: {reject.reason} (first at line {reject.first_line})")
     print_table(

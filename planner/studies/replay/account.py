@@ -198,7 +198,7 @@ def count_tokens(results: StageResults, hour: int | None) -> float:
     to_us = span.to_us if hour is None else min(from_us + US_PER_HOUR, span.to_us)
     edges = np.concatenate([[0.0], np.cumsum(span.minutes_us)])
     part = np.diff(np.clip(edges, from_us, to_us)) / span.minutes_us
-    first = results.prefill.hours["read"][_rows(hour)].sum()
+    first = results.prefill.hours["first"][_rows(hour)].sum()
     return float(first + results.decode.minutes["tokens"] @ part)
 
 

@@ -91,9 +91,9 @@ PREFILL_UNIT = _fields(
 the time of the last pass, what all ranks together would need for its work. lost: requests in it when it failed."""
 PREFILL_MINUTE = _fields("busy_us work_us tokens")
 """Unit time in passes, and what all ranks together would need for their work; tokens of passes that began."""
-PREFILL_HOUR = _fields("arrived full late long retried read ttft_us ttft_met hit_tokens input_tokens")
-"""Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, sum of
-TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
+PREFILL_HOUR = _fields("arrived full late long retried read first ttft_us ttft_met hit_tokens input_tokens")
+"""Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, those of
+them with output, sum of TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
 PREFILL_KEPT = _fields("first_us", "status unit")
 
 DECODE_STATE = _fields(

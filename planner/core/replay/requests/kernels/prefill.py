@@ -200,6 +200,7 @@ def count_read(states: Records) -> None:
             waited = handed.at_us - handed.arrival_us
             tally = _hour(state, handed.arrival_us, handed.class_id)
             tally.read += 1
+            tally.first += handed.output_tokens > 0
             tally.ttft_us += waited
             tally.ttft_met += waited <= state.ttft_us
             ttft[int((handed.arrival_us - state.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1
