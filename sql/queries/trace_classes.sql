@@ -1,5 +1,4 @@
 -- What each class of a trace asks for: requests and tokens of the stored rows, most requests first.
--- @public
 -- @param trace_id  the trace
 SELECT
     c.class,
