@@ -8,9 +8,20 @@ import pytest
 from tests.conftest import Cli
 
 WINDOW = ("--from", "2026-11-02T09:45Z", "--to", "2026-11-02T10:15Z")
-OWN = (
-    "--model llama-3.1-70b --node h100 --nodes 4 --timezone UTC --gpu-usd-per-hour 2 --usd-per-million 0.4,0.1,1.6"
-).split()
+OWN = [
+    "--model",
+    "llama-3.1-70b",
+    "--node",
+    "h100",
+    "--nodes",
+    "4",
+    "--timezone",
+    "UTC",
+    "--gpu-usd-per-hour",
+    "2",
+    "--usd-per-million",
+    "0.4,0.1,1.6",
+]
 Row = Callable[[int], tuple[int, int, int]]
 
 

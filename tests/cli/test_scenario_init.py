@@ -78,7 +78,7 @@ def test_without_a_trace_a_plan_says_how_to_name_one(cli: Cli) -> None:
 
 
 def test_a_trace_is_named_and_decides_how_units_scale(cli: Cli) -> None:
-    minute_log(Path("log.csv"), [(600_000, 20_000)] * 60)
+    minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
     cli("trace", "import", "log.csv", "--name", "hour")
     out = write(cli, "--trace", "hour")
     scenario = load_scenario("own.toml").scenario
@@ -89,13 +89,13 @@ def test_a_trace_is_named_and_decides_how_units_scale(cli: Cli) -> None:
 
 
 def test_a_plan_and_its_report_say_nothing_of_another_fleet(cli: Cli) -> None:
-    minute_log(Path("log.csv"), [(600_000, 20_000)] * 60)
+    minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
     cli("trace", "import", "log.csv", "--name", "hour")
     write(cli, "--trace", "hour")
     plan = cli("plan", "own.toml", "--json").json
     # an hour of 2 nodes of 8 GPUs at 2.10
     assert plan["cost_usd"] == pytest.approx(plan["node_hours"] * 8 * 2.10)
-    assert plan["revenue_usd"] == pytest.approx(36 * 0.40 + 1.2 * 1.60)
+    assert plan["revenue_usd"] == pytest.approx(6 * 0.40 + 0.24 * 1.60)
     assert [step["step"] for step in plan["waterfall"]] == [
         "theoretical: all at own list price",
         "off-peak discount",
@@ -111,10 +111,11 @@ def test_a_plan_and_its_report_say_nothing_of_another_fleet(cli: Cli) -> None:
 
 
 def test_days_of_the_trace_are_all_taken(cli: Cli) -> None:
-    minute_log(Path("log.csv"), [(100, 10)] * (26 * 60))
+    rows = [f"2025-03-{1 + hour // 24:02}T{hour % 24:02}:30:00Z,100,10" for hour in range(30)]
+    Path("log.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
     cli("trace", "import", "log.csv", "--name", "long")
     write(cli, "--trace", "long", timezone="UTC")
-    assert len(cli("plan", "own.toml", "--json").json["hours"]) == 26
+    assert len(cli("plan", "own.toml", "--json").json["hours"]) == 30
 
 
 def test_further_fields_are_set_and_change_what_is_chosen(cli: Cli) -> None:

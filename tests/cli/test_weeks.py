@@ -8,7 +8,7 @@ HEAD = "arrival,input_tokens,output_tokens,class\n"
 
 
 def hourly_log(path: Path, hours: int) -> None:
-    """An hour of `h` has 1 + h % 24 requests of class a and, on Sundays, one of b; from Saturday 1 March 2025 UTC on."""
+    """From Saturday 1 March 2025 UTC on: 1 + h requests of class a at the hour h, and one of b in those of Sundays."""
     rows = []
     for hour in range(hours):
         day, clock = divmod(hour, 24)
