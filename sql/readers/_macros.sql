@@ -42,28 +42,36 @@ CREATE MACRO second_micros
     (given BIGINT) AS NULL::BIGINT,
     (given DOUBLE) AS NULL::BIGINT;
 
+CREATE MACRO number_fault() AS
+    CASE
+        WHEN reads_iso() THEN ' is a number that is not a time in its unit; state the unit with --time-unit'
+        ELSE ' is a number, which --time-format does not read; leave --time-format out'
+    END;
+
 -- Why a column of the name is not a time.
 CREATE MACRO time_fault
     (name, given VARCHAR) AS
         name || CASE
+            WHEN NOT reads_iso() AND iso_time(given) IS NULL THEN ' is not written as --time-format says'
             WHEN written_micros(iso_time(given)) IS NOT NULL THEN ' does not exist: the clock was put forward'
-            WHEN TRY_CAST(given AS DOUBLE) IS NOT NULL THEN ' is a number that is not a time in its unit; state the unit with --time-unit'
+            WHEN TRY_CAST(given AS DOUBLE) IS NOT NULL THEN number_fault()
             ELSE ' is not a time'
         END,
     (name, given TIMESTAMP) AS name || CASE WHEN isfinite(given) THEN ' does not exist: the clock was put forward' ELSE ' is not a time' END,
     (name, given TIMESTAMPTZ) AS name || ' is not a time',
-    (name, given BIGINT) AS name || ' is a number that is not a time in its unit; state the unit with --time-unit',
-    (name, given DOUBLE) AS name || ' is a number that is not a time in its unit; state the unit with --time-unit';
+    (name, given BIGINT) AS name || number_fault(),
+    (name, given DOUBLE) AS name || number_fault();
 
--- Microseconds of a number of units of so many nanoseconds from 0; NULL for anything else.
+-- Microseconds of a number of units of so many nanoseconds from 0; NULL for anything else, and for all where --time-format
+-- says how times are written.
 CREATE MACRO micros_of
     (given VARCHAR, unit_ns) AS
         CASE
-            WHEN TRY_CAST(given AS DOUBLE) * unit_ns BETWEEN 0 AND 7e18
+            WHEN reads_iso() AND TRY_CAST(given AS DOUBLE) * unit_ns BETWEEN 0 AND 7e18
                 THEN ((round(TRY_CAST(given AS DECIMAL(38, 9)) * unit_ns)::HUGEINT + 500) // 1000)::BIGINT
         END,
-    (given BIGINT, unit_ns) AS CASE WHEN given BETWEEN 0 AND 7000000000000000000 // unit_ns THEN (given * unit_ns + 500) // 1000 END,
-    (given DOUBLE, unit_ns) AS CASE WHEN given * unit_ns BETWEEN 0 AND 7e18 THEN round(given * unit_ns / 1000)::BIGINT END,
+    (given BIGINT, unit_ns) AS CASE WHEN reads_iso() AND given BETWEEN 0 AND 7000000000000000000 // unit_ns THEN (given * unit_ns + 500) // 1000 END,
+    (given DOUBLE, unit_ns) AS CASE WHEN reads_iso() AND given * unit_ns BETWEEN 0 AND 7e18 THEN round(given * unit_ns / 1000)::BIGINT END,
     (given TIMESTAMPTZ, unit_ns) AS NULL::BIGINT,
     (given TIMESTAMP, unit_ns) AS NULL::BIGINT;
 

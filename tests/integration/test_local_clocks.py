@@ -155,7 +155,24 @@ def test_options_without_effect_are_refused_or_said(cli: Cli) -> None:
 
 def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
     told = imported(cli, ["02.11.2026 09:00:04", "2026-11-02 09:00:05"], "--time-format", "%d.%m.%Y %H:%M:%S")
-    assert told["rejects"] == {"arrival is not a time": 1}  # type: ignore[index]
+    assert told["rejects"] == {"arrival is not written as --time-format says": 1}  # type: ignore[index]
     assert requests_of(store)[0][0] == MOMENT_S * 10**6
     result = cli("trace", "import", "l.csv", "--name", "u", "--time-format", "%H:%M")
     assert (result.code, "does not tell year, month, day and hour" in result.err) == (2, True)
+
+
+def test_a_form_of_ones_own_is_not_stated_where_it_has_no_effect(cli: Cli) -> None:
+    told = imported(cli, ["20261102090004"], "--time-format", "%Y%m%d%H%M%S")
+    assert told["first_arrival"] == "2026-11-02T09:00:04+00:00"  # type: ignore[index]
+    for times, options, reason in (
+        (["1793610001"], ("--time-format", "%Y-%m-%d %H:%M"), "arrival is not written as --time-format says"),
+        (["2026-11-02T09:00"], ("--time-format", "%d.%m.%Y %H:%M"), "arrival is not written as --time-format says"),
+        (["5"], ("--time-format", "%d.%m.%Y %H:%M", "--time-unit", "s"), "give one of them"),
+    ):
+        write(Path("l.csv"), csv(times))
+        result = cli("trace", "import", "l.csv", "--name", "u", *options)
+        assert result.code != 0
+        assert reason in result.err
+    write(Path("l.jsonl"), '{"timestamp": 0, "input_length": 5, "output_length": 4, "hash_ids": [1]}\n')
+    result = cli("trace", "import", "l.jsonl", "--name", "u", "--time-format", "%d.%m.%Y %H:%M")
+    assert (result.code, "are numbers; leave it out" in result.err) == (2, True)

@@ -1,6 +1,5 @@
 """Quantiles of forecasts from the errors of earlier ones. Pure."""
 
-import math
 from bisect import insort
 from collections.abc import Sequence
 
@@ -47,8 +46,7 @@ def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float]
                 insort(errors[step], error)
                 if row - 1 - step >= settled:
                     insort(later[step], error)
-        for index, share in enumerate(shares):
-            chosen[index] = [_at_rank(*pools, share=share) for pools in zip(later, errors, strict=True)]
+        chosen[:] = _at_ranks(later, errors, shares)
         highest = np.maximum.accumulate(chosen, axis=0)
         result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
     return result
@@ -59,11 +57,22 @@ def quantile_name(share: float) -> str:
     return f"q{100 * share:g}"
 
 
-def _at_rank(*pools: Sequence[float], share: float) -> float:
-    """The error at the share's rank in the first of the sorted pools that holds so many; nan if none does."""
-    for held in pools:
-        # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
-        rank = math.ceil((len(held) + 1) * share - 1e-9)
-        if rank <= len(held):
-            return held[max(rank, 1) - 1]
-    return math.nan
+def _at_ranks(later: Sequence[Sequence[float]], errors: Sequence[Sequence[float]], shares: Sequence[float]) -> Floats:
+    """The error at every share's rank, for every step: in the later pool if it holds so many, or else in all errors.
+
+    Pools are sorted. Returns (shares, steps); nan if none holds so many.
+    """
+    sizes = np.array([[len(pool) for pool in pools] for pools in (later, errors)])
+    # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
+    ranks = np.ceil((sizes + 1) * np.array(shares)[:, None, None] - 1e-9).astype(np.int64)
+    places = np.maximum(ranks - 1, 0)
+    places[ranks > sizes] = -1
+    return np.array(
+        [
+            [
+                some[one] if one >= 0 else all_[other] if other >= 0 else np.nan
+                for some, all_, one, other in zip(later, errors, *map(np.ndarray.tolist, place), strict=True)
+            ]
+            for place in places
+        ]
+    )

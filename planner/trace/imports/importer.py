@@ -47,7 +47,7 @@ def import_trace(
     logs, empty = _with_rows(files.logs)
     reader = formats.reader_of(format_name, logs, options.columns)
     formats.check_mapping(reader, options.columns)
-    formats.check_unit(reader, options.time_unit)
+    formats.check_times(reader, options.time_unit, options.time_format)
     if options.draw is not None and not reader.demand:
         raise UsageError(
             f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"

@@ -49,6 +49,11 @@ class Reader:
         """Whether its times may be numbers, in a unit that the file does not tell."""
         return "$unit_ns" in query_text(self.query)
 
+    @cached_property
+    def takes_texts(self) -> bool:
+        """Whether its times may be texts."""
+        return "arrival_micros" in query_text(self.query)
+
     @property
     def fields(self) -> tuple[str, ...]:
         """Names that --column may map."""
@@ -218,12 +223,16 @@ def _check_signature(log: Log, reader: Reader) -> None:
         )
 
 
-def check_unit(reader: Reader, time_unit: str | None) -> None:
-    """Raises UsageError where --time-unit is stated for a format whose times have a unit of their own."""
+def check_times(reader: Reader, time_unit: str | None, time_format: str | None) -> None:
+    """Raises UsageError where --time-unit or --time-format is stated for a format whose times have one of their own."""
     if time_unit and not reader.takes_any_time:
         raise UsageError(
             f"--time-unit {time_unit}: the times of format {reader.name} have a unit of their own; leave it out"
         )
+    if time_format and not reader.takes_texts:
+        raise UsageError(f'--time-format "{time_format}": the times of format {reader.name} are numbers; leave it out')
+    if time_unit and time_format:
+        raise UsageError("--time-unit is for times that are numbers and --time-format for all others; give one of them")
 
 
 def check_mapping(reader: Reader, columns: Mapping[str, str]) -> None:
