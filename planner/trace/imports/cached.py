@@ -11,7 +11,10 @@ def cached_notes(job: ImportJob, counts: RowCounts, tellers: Sequence[Teller]) -
     if job.reader.cached in (None, "told"):
         return []
     if job.options.cached:
-        return [] if counts.with_cached else ["--cached has no effect: the log tells no cached tokens"]
+        # what a shipped mapping says of all its logs need not have an effect on each
+        if counts.with_cached or job.options.may_lack:
+            return []
+        return ["--cached has no effect: the log tells no cached tokens"]
     notes = [_proven(teller) for teller in tellers if teller.proofs]
     silent = [teller.teller for teller in tellers if not teller.proofs]
     if job.reader.cached == "untold" and (silent or (not tellers and counts.untold)):
