@@ -67,6 +67,8 @@ def _reader(reader: Reader) -> str:
         facts.append(f"Counters: {', '.join(f'{key} from {code(name)}' for key, name in reader.metrics.items())}.")
     if reader.demand:
         facts.append("Gives demand per window.")
+    if reader.mapping:
+        facts.append(f"A mapping; the form of its logs: <{reader.mapping.source}>.")
     return f"### {reader.name}\n\n{prose(reader.description)}.\n\n{' '.join(facts)}"
 
 

@@ -12,6 +12,7 @@ from words import Schema, code, definition, is_optional, kind_of, prose
 from planner.catalogue.scenarios import load_scenario
 from planner.nightly.jobs_file import JobsFile
 from planner.settings.scenario import Scenario
+from planner.trace.imports.mapping import LogMapping
 
 _LEFT_OUT = ("provenance",)
 
@@ -36,6 +37,11 @@ def scenario_fields() -> str:
 def job_fields() -> str:
     """Every field of a jobs file by table: meaning, type and default."""
     return "\n\n".join(_tables(JobsFile, lambda _path: ""))
+
+
+def mapping_fields() -> str:
+    """Every key of a mapping: meaning, type and default."""
+    return "\n\n".join(_tables(LogMapping, lambda _path: ""))
 
 
 def _tables(model: type[BaseModel], facts: Facts) -> Iterator[str]:

@@ -25,6 +25,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands.commands,
     "documents": documents.index,
     "job fields": settings.job_fields,
+    "mapping fields": settings.mapping_fields,
     "log formats": data.log_formats,
     "queries": data.queries,
     "scenario fields": settings.scenario_fields,

@@ -38,6 +38,7 @@ KINDS = {
     "gpu_rates": "GPU rate sheet",
     "hardware": "hardware",
     "jobs": "job list",
+    "mappings": "mapping",
     "mixes": "mix",
     "models": "model",
     "nightly": "jobs file",

@@ -17,8 +17,9 @@ from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
 from planner.settings.scenario import Scenario
+from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
 from planner.trace.imports.prometheus import is_server
-from planner.trace.imports.readers import AUTO, check_mapping, readers
+from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
 
 
 class LogSettings(Closed):
@@ -39,10 +40,24 @@ class LogSettings(Closed):
     time_format: str | None = None
     """How times are written, in the letters of Python's strptime, for example "%d.%m.%Y %H:%M:%S"; if left out, the
     usual forms are read."""
+    block_tokens: PositiveCount | None = None
+    """Tokens of a prefix block in logs that leave it open; if left out, the rows tell."""
     cache: Literal["infinite"] | PositiveCount = "infinite"
     """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
+    mapping: str | None = None
+    """TOML file, relative to the jobs file, with the format, the columns and so on; what is set here takes
+    precedence."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Field -> name of its column in the log."""
+    """Field -> name of its column in the log, or path to it, as usage.prompt_tokens."""
+    constants: dict[str, Value] = Field(default_factory=dict)
+    """Field -> its value in every row, as sample_weight = 20."""
+    where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Column, or path -> the value, or the list of values, of rows that are read; all others are left out."""
+    records: str | None = None
+    """JSON: key or path under which the list of records is, if it is not found by itself."""
+    cached: Literal["inside", "outside"] | None = None
+    """Where cached tokens lie in a log that does not tell: inside the input tokens, or outside, where these leave them
+    out; if left out, the rows decide."""
     strict: bool = False
     """Whether a single rejected row rejects the whole log."""
     draw: PositiveCount | None = None
@@ -52,6 +67,12 @@ class LogSettings(Closed):
     """Seed of the draws."""
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
+    metrics: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Field -> counter of a Prometheus server, instead of the format's own; several of one field are added up."""
+    headers: tuple[str, ...] = Field(default=(), repr=False)
+    """Headers that are sent to a Prometheus server, as "Name: value"."""
+    bearer_token_file: str | None = None
+    """File with a bearer token alone for a Prometheus server, relative to the jobs file; read every night."""
     step_s: PositiveCount = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: PositiveCount = 21_600
@@ -69,6 +90,28 @@ class LogSettings(Closed):
     @classmethod
     def _zone(cls, name: str | None) -> str | None:
         return valid_zone(name) if name is not None else None
+
+    @field_validator("columns")
+    @classmethod
+    def _short_paths(cls, columns: dict[str, str]) -> dict[str, str]:
+        for field, path in columns.items():
+            check_path(path, field)
+        return columns
+
+    @field_validator("constants")
+    @classmethod
+    def _possible(cls, constants: dict[str, Value]) -> dict[str, Value]:
+        for field, value in constants.items():
+            check_constant(field, text_of(value), field)
+        return constants
+
+    @model_validator(mode="after")
+    def _one_source_each(self) -> Self:
+        if twice := sorted(set(self.columns) & set(self.constants)):
+            raise ValueError(f"{', '.join(twice)} is in columns and in constants; leave one out")
+        if self.mapping is not None and self.format != AUTO:
+            raise ValueError(f"format {self.format}: the mapping says the format; leave it out")
+        return self
 
     @field_validator("path")
     @classmethod
@@ -257,8 +300,13 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
     """The scenario of a job, if nights can be planned with it and its log can be read. Raises UsageError."""
     own = folder / job.scenario
     try:
+        if job.log.mapping is not None:
+            load_mapping(folder / job.log.mapping)
         if job.log.format != AUTO:
             check_mapping(readers()[job.log.format], job.log.columns)
+            check_mapping(readers()[job.log.format], job.log.constants, "constants")
+            check_where(readers()[job.log.format], job.log.where)
+            check_cached(readers()[job.log.format], job.log.cached)
         scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
         _check_trace(scenario)

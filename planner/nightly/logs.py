@@ -16,6 +16,7 @@ from planner.trace import stored as stored_traces
 from planner.trace.imports import prometheus
 from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
+from planner.trace.imports.mapping import LogMapping, listed, load_mapping, text_of
 from planner.units import US_PER_S, from_us
 
 
@@ -84,6 +85,7 @@ class JobLogs:
             options=self.import_options(day),
             now=now,
             version=version(),
+            mapping=self._mapping(),
         )
         demand = self._stored(day)
         assert demand is not None
@@ -126,26 +128,39 @@ class JobLogs:
             return str(Path(glob.escape(str(self.folder)), path))
         return str(Path(self.folder, path))
 
+    def _mapping(self) -> LogMapping | None:
+        """The mapping that the job names."""
+        name = self.job.log.mapping
+        return None if name is None else load_mapping(self.folder / name)
+
     def import_options(self, day: date) -> ImportOptions:
         """How a day's log is read."""
-        log = self.job.log
+        log, mapping = self.job.log, self._mapping()
         span = None
         if self.from_server:
             begin_us, end_us = day_us(day, self.scenario)
             start_s, end_s = begin_us // US_PER_S, end_us // US_PER_S
             span = prometheus.CounterSpan(start_s=start_s, end_s=end_s, step_s=log.step_s, selector=log.selector)
         return ImportOptions(
-            timezone=log.timezone or self.scenario.timezone,
+            timezone=log.timezone or (mapping.timezone if mapping else None) or self.scenario.timezone,
             start=log.start or datetime.combine(day, time(), self.scenario.zone),
             is_started=log.start is not None,
             time_unit=log.time_unit,
             time_format=log.time_format,
+            block_tokens=log.block_tokens,
             cache_blocks=None if log.cache == "infinite" else log.cache,
             columns=log.columns,
+            constants={field: text_of(value) for field, value in log.constants.items()},
+            where={path: tuple(map(text_of, listed(values))) for path, values in log.where.items()},
+            records=(log.records,) if log.records else (),
             strict=log.strict,
             draw=log.draw,
             seed=log.seed,
             span=span,
+            cached=log.cached,
+            metrics={field: (names,) if isinstance(names, str) else names for field, names in log.metrics.items()},
+            headers=log.headers,
+            bearer_token_file=None if log.bearer_token_file is None else Path(self.folder, log.bearer_token_file),
         )
 
 

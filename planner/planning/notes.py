@@ -14,6 +14,7 @@ from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
 from planner.store import Session
+from planner.trace.describe import unknown_notes
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR, from_us
 
@@ -24,13 +25,19 @@ SAMPLED = "the trace is a sample: "
 
 
 def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval, and how many requests have unknown lengths."""
+    """What a sample leaves uncertain about the demand of an interval, and how many lengths and hits are unknown."""
     coverage = trace.arguments.coverage
     share = coverage.request_share if coverage else None
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
-    return (*unknown, *_sample_notes(session, trace, grid))
+    return (*unknown, *hit_notes(trace), *_expansion_notes(trace), *_sample_notes(session, trace, grid))
+
+
+def hit_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """How many requests have unknown cached tokens."""
+    weight = trace.sample_weight
+    return tuple(unknown_notes(trace.cached_unknown * weight, trace.row_count * weight))
 
 
 def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -49,6 +56,17 @@ def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str
     return (
         f"the trace has nothing {' and '.join(parts)}, which is planned as silence, so that local days are whole; if "
         "the log began late or ended early, import it with --from and --to",
+    )
+
+
+def _expansion_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """What of the trace was drawn, where it was expanded."""
+    origin = trace.arguments.expanded_from
+    if origin is None:
+        return ()
+    return (
+        f"{1 - origin.rows_kept / trace.row_count:.1%} of the requests were drawn from trace {origin.trace}, by seed "
+        f"{trace.arguments.seed}; single requests and bursts are those of a draw",
     )
 
 

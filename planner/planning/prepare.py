@@ -14,7 +14,7 @@ from planner.errors import UsageError
 from planner.files import version
 from planner.planning.capacity import length_notes, policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
-from planner.planning.notes import sampling_notes, silence_notes
+from planner.planning.notes import hit_notes, sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
 from planner.planning.selection import describe_selection, reading, selected_demand, selection_notes, selection_of
 from planner.planning.timetable import read_timetable
@@ -116,7 +116,7 @@ def prepare_ahead(
     require(scenario)
     selection = selection_of(scenario, stored=True)
     forecast = scaled(forecast, selection.change.factors(forecast.grid, forecast.grid.start_us, scenario.zone))
-    notes = (*describe_selection(selection, "the forecast"), *notes)
+    notes = (*describe_selection(selection, "the forecast"), *notes, *hit_notes(trace))
     with store.read() as session:
         return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import duckdb
 import polars as pl
@@ -16,19 +16,13 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
+from planner.store.fields import Fields, literal, of_table
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
-PARSED = {
-    "request": (
-        "file_index, line, arrival_us, input_tokens, cached_input_tokens, output_tokens, class, session, parent, "
-        "block_ids, sample_weight, block_tokens, second_us, elapsed_us, reason"
-    ),
-    "window": (
-        "file_index, line, start_us, end_us, requests, requests_with_lengths, input_tokens, cached_input_tokens, "
-        "output_tokens, elapsed_us, reason"
-    ),
-}
-"""Columns that readers select, of requests and of windows of demand."""
+Lies = Literal["inside", "outside"]
+"""Where cached tokens lie: inside the input tokens that a log tells, or outside, where it leaves them out."""
+_MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
+"""Most input tokens of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +40,20 @@ class ReaderParams:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCounts:
-    """Rows that were read, and those that can be imported."""
+    """Rows that were read, those that can be imported, and those that were not asked for.
+
+    with_cached: imported rows that tell cached tokens. untold: those with some that do not tell where they lie.
+    """
 
     rows_read: int
     rows_imported: int
+    rows_left_out: int = 0
+    with_cached: int = 0
+    untold: int = 0
 
     @property
     def rows_rejected(self) -> int:
-        return self.rows_read - self.rows_imported
+        return self.rows_read - self.rows_imported - self.rows_left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +77,59 @@ class RequestCounts(RowCounts):
     least_elapsed_us: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Teller:
+    """Rows that tell cached tokens alike, as those of one provider do, without telling where they lie.
+
+    teller: its name, or nothing for all of an import. proofs: rows with more cached than input tokens, which prove that
+    the one is no part of the other. cached_rows: rows with cached tokens.
+    """
+
+    teller: str
+    proofs: int
+    cached_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeGaps:
+    """What tells the unit of times that readers leave open; span and median_gap in millionths of it."""
+
+    rows: int
+    has_fraction: bool
+    span: int
+    median_gap: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSize:
+    """A size of prefix blocks in tokens, and how many rows it fits of those that have blocks.
+
+    least, most: sizes that fit all rows, where least <= most; None where any larger, or smaller, one does.
+    """
+
+    size: int
+    rows_that_fit: int
+    rows: int
+    least: int | None
+    most: int | None
+
+
 C = TypeVar("C", bound=RowCounts)
 
 
 class Staging:
     """Lines in, requests or windows out: `parse` every file with a reader, then take its requests or windows."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str, cached: Lies | None = None
+    ) -> None:
         self.connection = connection
         self.folder = folder
+        self.tellers: tuple[Teller, ...] = ()
         self._rows = rows
+        self._cached = cached
+        self._decided = False
+        self._base = ""  # table that all rows are in, once they are compared
         self._packed: list[str] = []
         self._tables: list[str] = []
         self._lines_parsed = False
@@ -99,21 +142,21 @@ class Staging:
         file_index: int,
         batches: Iterable[pa.RecordBatch],
         params: ReaderParams,
-        keys: Sequence[str] = (),
+        source: str = "lines",
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
 
-        params: those it may need; it takes those it names. keys: to extract from the JSON in the column text first.
+        params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
+        assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = True
         text = _reader(reader, params)
-        source = _columns_of_json(keys) if keys else "lines"
         for batch in batches:
             self.connection.register("lines", pa.Table.from_batches([batch]))
             self.connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
             )
-            self.connection.execute(f"INSERT INTO parsed_lines SELECT {PARSED[self._rows]} FROM ({text})")
+            self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
             self.connection.unregister("lines")
 
     def parse_parquet(
@@ -122,32 +165,30 @@ class Staging:
         file_index: int,
         path: Path,
         params: ReaderParams,
-        sources: Mapping[str, str],
+        fields: Fields | None,
         *,
         name: str,
     ) -> None:
         """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
 
-        sources: field -> column of the file, missing ones too; none for a reader that wants each row as JSON text.
-        name: what the file is called.
+        fields: what it gets; None for a reader that wants each row as JSON text. name: what the file is called.
         """
         number = len(self._tables)
         link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
-        rows = f"read_parquet({_literal(str(link))}, binary_as_string = true, file_row_number = true)"
+        rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
         with self._reading():
-            types = dict(
-                self.connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM {rows})").fetchall()
-            )
-        if sources:
-            columns = ", ".join(f"{_typed(column, types)} AS {_name(field)}" for field, column in sources.items())
+            table = self.connection.sql(f"FROM {rows} LIMIT 0")
+            types = dict(zip(table.columns, table.types, strict=True))
+        if fields:
+            columns, fault = of_table(fields, types)
         else:
-            columns = "to_json(log)::VARCHAR AS text"
-        head = f"{file_index} AS file_index, file_row_number + 1 AS line, NULL::VARCHAR AS fault"
+            columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+        head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
-        self._packed.append(f"SELECT {PARSED[self._rows]} FROM ({parsed})")
+        self._packed.append(f"SELECT * FROM ({parsed})")
         self._show()
 
     @property
@@ -170,6 +211,7 @@ class Staging:
     def _counted(self, kind: type[C]) -> C:
         # a damaged Parquet file may contain values beyond its own statistics: checked values have to be read
         self.connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+        self._settle()
         with self._reading():
             return kind(**self.connection.sql(_sql(f"staging/{self._rows}_counts")).pl().row(0, named=True))
 
@@ -186,16 +228,30 @@ class Staging:
         index, line, reason = self._rows_of(f"{_sql('staging/rejects')} LIMIT 1")[0]
         return int(index), int(line), str(reason)
 
+    def first_rejects(self) -> list[tuple[str, int, int, int]]:
+        """Reason, refused rows, file index and line of the first of them, the most frequent first."""
+        return [
+            (str(why), int(rows), int(at), int(line))
+            for why, rows, at, line in self._rows_of(_sql("staging/first_rejects"))
+        ]
+
+    def first_rows(self) -> list[dict[str, Any]]:
+        """The first imported requests or windows, by name of the column."""
+        with self._reading():
+            frame: pl.DataFrame = self.connection.sql(_sql(f"staging/first_{self._rows}s")).pl()
+        return frame.to_dicts()
+
     def rejects(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)
 
     def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class, blocks and so on).
+        """Every row in file order, in one pass: arrival_us and tokens, refused, left_out, more (a class and so on).
 
         The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
         """
-        return self._stream(_sql("staging/plain_requests"), batch_rows)
+        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None})
+        return self._stream(query, batch_rows)
 
     def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
         """Columns of the imported requests in arrival order, then file order.
@@ -205,6 +261,11 @@ class Staging:
         # only the columns asked for are computed: classes and sessions cost a sort each
         query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
         return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
+
+    def equal_rows(self) -> tuple[int, int]:
+        """Imported rows without an id that equal one before, and those of them that equal one of another file."""
+        equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
+        return int(equal), int(across)
 
     def repeated(self) -> pa.Table:
         """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
@@ -219,6 +280,35 @@ class Staging:
         self.connection.unregister("moved_rows")
         self._moved = True
         self._show()
+
+    def time_gaps(self) -> TimeGaps:
+        """How the imported rows follow each other, where their unit of time is open."""
+        return TimeGaps(**self.connection.sql(_sql("staging/time_gaps")).pl().row(0, named=True))
+
+    def settle_times(self, params: ReaderParams) -> None:
+        """Give times of an open unit the unit and the start of params."""
+        self.connection.execute(_sql("staging/settle_times"), vars(params))
+
+    def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
+        """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""
+        found = self.connection.sql(_sql("staging/block_sizes"), params={"sizes": list(sizes)}).pl()
+        return [BlockSize(**row) for row in found.to_dicts()]
+
+    def settle_blocks(self, block_tokens: int) -> None:
+        """Give prefix blocks of an open size this one, and refuse the rows that it does not fit."""
+        self.connection.execute(_sql("staging/settle_blocks"), {"block_tokens": block_tokens})
+
+    def number_wide_ids(self) -> bool:
+        """Number the ids of prefix blocks from 0 where any is outside the range that is stored; whether any was.
+
+        Ids have a sign or have none: among those that are too large for one, negative ones are refused.
+        """
+        ((any_negative, any_unsigned),) = self._rows_of(_sql("staging/wide_ids"))
+        if any_negative and any_unsigned:
+            self.connection.execute(_sql("staging/refuse_negative_ids"))
+        if any_negative or any_unsigned:
+            self.connection.execute(_sql("staging/number_ids"))
+        return bool(any_negative or any_unsigned)
 
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""
@@ -236,12 +326,47 @@ class Staging:
             # a result that is not read to its end holds its connection
             yield from self.connection.cursor().sql(query, params=params).to_arrow_reader(batch_rows)
 
+    def _settle(self) -> None:
+        """Decide what only all rows together tell: where cached tokens lie, which rows repeat or sum up others."""
+        if self._decided:
+            return
+        self._decided = True
+        with self._reading():
+            # rows that are compared with one another are read once
+            has_id, has_parents = self._rows_of(_sql("staging/evidence"))[0] if self._rows == "request" else (0, 0)
+            if has_id:
+                self.connection.execute("CREATE TABLE kept AS SELECT * FROM told")
+                self._base = "kept"
+                self._show()
+            if self._cached is None:
+                self.connection.execute(_sql("staging/outside"))
+                found = self.connection.execute("SELECT teller, proofs, cached_rows FROM outside ORDER BY teller")
+                self.tellers = tuple(
+                    Teller(teller=str(name), proofs=int(proofs), cached_rows=int(rows))
+                    for name, proofs, rows in found.fetchall()
+                )
+                self._show()
+            if has_id:
+                self.connection.execute(_filled(_sql("staging/summing"), {"has_parents": bool(has_parents)}))
+                self.connection.execute(_sql("staging/settled"))
+                self._base = "settled"
+                self._show()
+
     def _show(self) -> None:
         """Create the view `parsed` over all parsed rows."""
-        parts = " UNION ALL ".join(["SELECT * FROM parsed_lines", *self._packed])
-        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {parts}")
-        if self._moved:
-            self.connection.execute(_sql("staging/moved").replace("parsed_as_read", f"({parts})"))
+        parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
+        rows = self._base or f"({parts})"
+        read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
+        proven = [literal(teller.teller) for teller in self.tellers if teller.proofs]
+        untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
+        whole = _sql("staging/whole_input").replace(
+            "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
+        )
+        whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
+        self.connection.execute(
+            f"CREATE OR REPLACE VIEW parsed AS {'SELECT * FROM told' if self._base == 'settled' else whole}"
+        )
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
@@ -261,10 +386,11 @@ class Staging:
 
 
 @contextmanager
-def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Staging]:
+def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | None = None) -> Iterator[Staging]:
     """A staging area that spills to a temporary folder and leaves nothing behind.
 
-    rows: request or window. clock: how its files tell time.
+    rows: request or window. clock: how its files tell time. cached: where cached tokens lie in rows that do not tell;
+    None to have the rows decide.
     """
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
         connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
@@ -274,42 +400,9 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC) -> Iterator[Stag
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
             with interruptible():
-                yield Staging(connection, Path(folder), rows)
+                yield Staging(connection, Path(folder), rows, cached)
         finally:
             connection.close()
-
-
-_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-_LISTED = re.compile(r".*\[\d*\]", re.DOTALL)
-
-
-def _typed(column: str, types: Mapping[str, str]) -> str:
-    """A column of a Parquet file as one of the few types that the macros of readers accept."""
-    kind, name = types.get(column), _name(column)
-    if kind is None:
-        return "NULL::VARCHAR"
-    if kind.startswith(("STRUCT", "MAP")):
-        return f"to_json({name})::VARCHAR"
-    if _LISTED.fullmatch(kind):
-        return f"array_to_string({name}::VARCHAR[], ' ')"
-    if kind.removeprefix("U") in _WHOLE or (kind.startswith("DECIMAL") and kind.endswith(",0)")):
-        return f"TRY_CAST({name} AS BIGINT)"
-    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        # what is not a number has no value, and what is infinite is none that can be converted
-        return f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE WHEN NOT isnan({name}::DOUBLE) THEN -1 END"
-    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
-        return f"TRY_CAST({name} AS TIMESTAMPTZ)"
-    return f"TRY_CAST({name} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{name}::VARCHAR"
-
-
-def _columns_of_json(keys: Sequence[str]) -> str:
-    """A relation with a text column for every key of the JSON objects in the column text."""
-    columns = ", ".join(f"json_extract_string(entry, {_literal('$.' + _name(key))}) AS {_name(key)}" for key in keys)
-    return (
-        "(SELECT line, coalesce(fault, CASE WHEN entry IS NULL OR json_type(entry) <> 'OBJECT' "
-        f"THEN 'is not a JSON object' END) AS fault, {columns} "
-        "FROM (SELECT *, CASE WHEN json_valid(text) THEN text::JSON END AS entry FROM lines))"
-    )
 
 
 def query_text(name: str) -> str:
@@ -319,18 +412,13 @@ def query_text(name: str) -> str:
 
 def _reader(name: str, params: ReaderParams) -> str:
     """The query of a reader with its parameters filled in, as a view has none."""
-    literals = {param: _literal(value) for param, value in vars(params).items()}
-    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), query_text(name))
+    return _filled(query_text(name), vars(params))
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
+def _filled(text: str, params: Mapping[str, object]) -> str:
+    """A query with values in place of its parameters."""
+    literals = {param: literal(value) for param, value in params.items()}
+    return re.sub(r"\$([a-z_]+)", lambda match: literals.get(match[1], match[0]), text)
 
 
 def _sql(name: str) -> str:

@@ -13,7 +13,7 @@ TABLES = (
         """
         trace_id | INTEGER | - | number of the trace
         name | VARCHAR | - | unique name
-        origin | VARCHAR | - | synthetic, import, or windows: imported demand per window, without requests
+        origin | VARCHAR | - | synthetic, import, windows (no requests) or expanded (requests drawn)
         format | VARCHAR | - | format reader that imported it
         profile | VARCHAR | - | load profile it was drawn from: a built-in name or a path
         settings | JSON | - | arguments that made it
@@ -22,7 +22,7 @@ TABLES = (
         sample_weight | BIGINT | requests/row | real requests that one stored row stands for
         row_count | BIGINT | rows | stored rows; of windows, the requests that they count
         input_tokens | BIGINT | tokens | sum over stored rows, cache hits included
-        cached_input_tokens | BIGINT | tokens | sum over stored rows
+        cached_input_tokens | BIGINT | tokens | sum over stored rows, as far as known
         output_tokens | BIGINT | tokens | sum over stored rows
         first_arrival_us | BIGINT | us | first arrival
         last_arrival_us | BIGINT | us | last arrival
@@ -33,6 +33,7 @@ TABLES = (
         rows_rejected | BIGINT | rows | rows refused on import
         created_at | TIMESTAMPTZ | - | when it was stored
         planner_version | VARCHAR | - | version that stored it
+        cached_unknown | BIGINT | rows | stored rows whose cached tokens are not known; of windows, requests
         """,
     ),
     table(
@@ -43,7 +44,7 @@ TABLES = (
         request_seq | BIGINT | - | number in arrival order, from 0
         arrival_us | BIGINT | us | arrival
         input_tokens | INTEGER | tokens | prompt tokens, cache hits included
-        cached_input_tokens | INTEGER | tokens | prompt tokens whose KV was cached
+        cached_input_tokens | INTEGER | tokens | prompt tokens whose KV was cached; NULL where that is not known
         output_tokens | INTEGER | tokens | generated tokens
         class_id | SMALLINT | - | class, see request_class
         session_id | BIGINT | - | conversation, where known
@@ -78,7 +79,7 @@ TABLES = (
         requests | BIGINT | requests | requests, of unknown lengths too
         requests_with_lengths | BIGINT | requests | requests whose tokens are counted here
         input_tokens | BIGINT | tokens | cache hits included; rounded, where they are expected values
-        cached_input_tokens | BIGINT | tokens | part of input_tokens
+        cached_input_tokens | BIGINT | tokens | part of input_tokens; NULL where that is not known
         output_tokens | BIGINT | tokens | generated
         """,
     ),

@@ -43,6 +43,7 @@ def summarize(info: TraceInfo) -> TraceSummary:
         requests=info.requests,
         input_tokens=info.input_tokens * info.sample_weight,
         cached_input_tokens=info.cached_input_tokens * info.sample_weight,
+        cached_unknown=info.cached_unknown * info.sample_weight,
         output_tokens=info.output_tokens * info.sample_weight,
         first_arrival=from_us(info.first_arrival_us, zone),
         last_arrival=from_us(info.last_arrival_us, zone),
@@ -57,8 +58,9 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     return ImportAccount(
         **vars(summarize(info)),
         rows_read=info.rows_read,
-        rows_imported=info.rows_read - info.rows_rejected,
+        rows_imported=info.rows_read - info.rows_rejected - (info.arguments.rows_left_out or 0),
         rows_rejected=info.rows_rejected,
+        rows_left_out=info.arguments.rows_left_out or 0,
         rejects=dict(rejects),
         coverage=info.arguments.coverage,
         known_as=None,
@@ -66,6 +68,13 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
         empty=(),
         notes=info.arguments.notes or (),
     )
+
+
+def unknown_notes(unknown: int, requests: int) -> list[str]:
+    """What is to be known of requests whose cached tokens no log tells."""
+    if not unknown:
+        return []
+    return [f"cached input is unknown for {unknown:,} of {requests:,} requests; planned as none cached"]
 
 
 def describe(session: Session, info: TraceInfo) -> TraceDescription:
@@ -78,7 +87,7 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
     lengths = [] if info.windowed else session.records("trace_lengths", TokenLengths, trace_id=info.trace_id)
     return TraceDescription(
         **vars(summarize(info)),
-        cache_hit_ratio=info.cached_input_tokens / info.input_tokens if info.input_tokens else None,
+        cache_hit_ratio=info.hit_ratio,
         kv_tokens_per_output_token=kv.kv_tokens_per_output_token,
         kv_standard_error=kv.standard_error,
         peak_to_mean_hour=peak_to_mean(demand.output_tokens) if demand else None,
@@ -91,6 +100,7 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         coverage=info.arguments.coverage,
         rows_read=info.rows_read,
         rows_rejected=info.rows_rejected,
+        rows_left_out=info.arguments.rows_left_out or 0,
         rejects=tuple(session.records("trace_rejects", RejectedRows, trace_id=info.trace_id)),
         hours_left_out=0 if demand else spanned,
         hours=hours,

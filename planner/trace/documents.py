@@ -47,7 +47,8 @@ class TraceSummary(Document):
     trace: str
     """Name that the trace is stored under."""
     origin: str
-    """synthetic, import, or windows: imported demand per window, without requests."""
+    """synthetic, import, windows (imported demand per window, without requests), or expanded: with requests drawn like
+    the rows of a sample, or from windows."""
     format: str | None
     """Log format that it was imported from; null where it was drawn from a profile."""
     profile: str | None
@@ -60,6 +61,9 @@ class TraceSummary(Document):
     input_tokens: int
     """Input tokens, those found in the KV cache included."""
     cached_input_tokens: int
+    """Input tokens found in the KV cache, as far as that is known."""
+    cached_unknown: int
+    """Requests whose cached tokens are not known; they are planned as none cached."""
     output_tokens: int
     first_arrival: Time
     last_arrival: Time
@@ -73,11 +77,13 @@ class TraceSummary(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAccount(TraceSummary):
-    """The outcome of an import: the stored trace, and the rows that were read, imported and rejected."""
+    """The outcome of an import: the stored trace, and the rows that were read, imported, rejected and left out."""
 
     rows_read: int
     rows_imported: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows that were not asked for: those read are the imported, the rejected and these."""
     rejects: dict[str, int]
     """Rejected rows by reason."""
     coverage: Coverage | None
@@ -93,6 +99,91 @@ class ImportAccount(TraceSummary):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RejectedRows(Document):
+    """The rows that an import rejected for one reason."""
+
+    reason: str
+    rejected: int
+    """Rows."""
+    first_file: str
+    """File of the first of them."""
+    first_line: int
+    """Line of the first of them, from 1; a row where the file is Parquet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewedRow(Document):
+    """A row of a log as an import would store it."""
+
+    file: str
+    line: int
+    """Line of the file, from 1; a row where it is Parquet."""
+    arrival: Time
+    """Arrival of the request; where the log has demand per window, its start."""
+    end: Maybe[Time] = None
+    """End of the window; left out for a request."""
+    requests: Maybe[int] = None
+    """Requests of the window; left out for a request."""
+    input_tokens: int
+    cached_input_tokens: int | None
+    """Those that the log tells; null where it tells none."""
+    output_tokens: int
+    class_name: Annotated[str | None, Field(serialization_alias="class")] = None
+    """Class of the request."""
+    session: str | None = None
+    """Session of the request, as the log names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPreview(Document):
+    """What an import would do: `planner trace import --dry-run`."""
+
+    files: tuple[str, ...]
+    """Logs that would be read."""
+    format: str
+    """Log format that was found or given."""
+    columns: dict[str, str]
+    """Field -> column of the log or path to it; of several, with " or " between."""
+    constants: dict[str, str]
+    """Field -> its value in every row."""
+    where: dict[str, tuple[str, ...]]
+    """Column or path -> values of the rows that would be read."""
+    rows_read: int
+    rows_imported: int
+    rows_rejected: int
+    rows_left_out: int
+    """Rows that are not asked for."""
+    first_rows: tuple[PreviewedRow, ...]
+    """The first rows as they would be stored, by arrival."""
+    rejects: tuple[RejectedRows, ...]
+    """Rows that would be rejected, by reason."""
+    problem: str | None
+    """Why the log as a whole would be refused; null where it would be stored."""
+    skipped: tuple[str, ...]
+    """Names of files in the given folders and archives that are not logs."""
+    empty: tuple[str, ...]
+    """Names of logs without a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpandedTrace(TraceSummary):
+    """A trace with every request, made of a sample or of demand per window."""
+
+    expanded_from: str
+    """The trace that it was made of."""
+    seed: int
+    """Seed of the draw."""
+    rows_kept: int
+    """Requests that are rows of the sample, unchanged."""
+    rows_drawn: int
+    """Requests that were drawn."""
+    notes: tuple[str, ...]
+    """What is to be known of how they were drawn."""
+    is_known: bool
+    """Whether it was stored before, so that nothing was drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenLengths(Document):
     """Tokens per request of one kind, over the stored rows."""
 
@@ -104,19 +195,6 @@ class TokenLengths(Document):
     p95: int
     p99: int
     max: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RejectedRows(Document):
-    """The rows that an import rejected for one reason."""
-
-    reason: str
-    rejected: int
-    """Rows."""
-    first_file: str
-    """File of the first of them."""
-    first_line: int
-    """Line of the first of them, from 1; a row where the file is Parquet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +254,7 @@ class TraceDescription(TraceSummary):
     """A stored trace as `planner trace show` describes it."""
 
     cache_hit_ratio: float | None
-    """Share of the input tokens that were found in the KV cache; null where there are none."""
+    """Share of the input tokens that were found in the KV cache; null where there are none, or none is known."""
     kv_tokens_per_output_token: float | None
     """Mean KV length behind an output token; null where there is no output."""
     kv_standard_error: float | None
@@ -199,6 +277,8 @@ class TraceDescription(TraceSummary):
     """How much of a demand per window has lengths; null for a trace of requests."""
     rows_read: int
     rows_rejected: int
+    rows_left_out: int
+    """Rows of the log that the import was not asked for."""
     rejects: tuple[RejectedRows, ...]
     hours_left_out: int
     """Hours that the trace spans where they are too many to list; 0 where they are listed."""

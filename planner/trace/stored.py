@@ -1,5 +1,6 @@
 """The catalogue of stored traces: find, add, list, describe, export, delete."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,15 @@ class NamedSpan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpandedFrom:
+    """The trace that was expanded, and how many of the requests are its own rows."""
+
+    trace: str = ""
+    sample_weight: int = 1
+    rows_kept: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceArguments:
     """The arguments of a stored trace that are read back; None where it was made without them."""
 
@@ -33,8 +43,10 @@ class TraceArguments:
     cell_s: int | None = None
     cache_blocks: int | None = None
     coverage: Coverage | None = None
+    rows_left_out: int | None = None
     notes: tuple[str, ...] | None = None
     span: NamedSpan | None = None
+    expanded_from: ExpandedFrom | None = None
 
 
 _ARGUMENTS = TypeAdapter(TraceArguments)
@@ -66,6 +78,13 @@ class TraceInfo:
     rows_rejected: int
     created_at: datetime
     planner_version: str
+    cached_unknown: int
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Share of the input tokens that were found in a cache; None without any, and where no row tells it."""
+        known = self.input_tokens and self.cached_unknown < self.row_count
+        return self.cached_input_tokens / self.input_tokens if known else None
 
     @property
     def requests(self) -> int:
@@ -140,8 +159,8 @@ def check_requests(info: TraceInfo) -> None:
     """Raises TraceError where a trace has no requests."""
     if info.windowed:
         raise TraceError(
-            f"trace {info.name} has demand per window but no requests; import it again with --draw 1, or a sample "
-            "with --draw 100"
+            f"trace {info.name} has demand per window but no requests; draw them with "
+            f"`planner trace expand {shlex.quote(info.name)} --to FULL`"
         )
 
 
@@ -197,6 +216,7 @@ class _Sums:
 
     rows: int
     sums: Mapping[str, int]
+    cached_unknown: int
     first_arrival_us: int
     last_arrival_us: int
 
@@ -206,6 +226,7 @@ class _Sums:
         return cls(
             rows=int(windows.requests.sum()),
             sums=sums,
+            cached_unknown=windows.cached_unknown,
             first_arrival_us=int(windows.start_us[0]),
             last_arrival_us=int(windows.end_us[-1]) - 1,
         )
@@ -235,6 +256,7 @@ def _row(draft: Draft, trace_id: int, requests: Spool | _Sums) -> pl.DataFrame:
             "rows_rejected": draft.rejects.rows if draft.rejects is not None else 0,
             "created_at": draft.created_at,
             "planner_version": draft.planner_version,
+            "cached_unknown": requests.cached_unknown,
         },
         schema_overrides={"format": pl.String, "profile": pl.String, "block_tokens": pl.Int32},
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 from planner.core.demand import Demand, Grid
 from planner.errors import TraceError
 from planner.store.traces import REQUEST_SCHEMA
-from planner.units import Floats, Ints, iso
+from planner.units import Bools, Floats, Ints, iso
 
 MOST_ROWS = 200_000_000
 """Most requests that are drawn: two days as busy as the published one, 5 GB."""
@@ -25,7 +25,10 @@ _COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_to
 
 @dataclass(frozen=True, kw_only=True)
 class DemandWindows:
-    """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,)."""
+    """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,).
+
+    knows_cached: whether the cached tokens are known; they are 0 where they are not.
+    """
 
     start_us: Ints
     end_us: Ints
@@ -34,12 +37,20 @@ class DemandWindows:
     input_tokens: Ints
     cached_input_tokens: Ints
     output_tokens: Ints
+    knows_cached: Bools
+
+    @property
+    def cached_unknown(self) -> int:
+        """Requests whose cached tokens are not known."""
+        return int(self.requests[~self.knows_cached].sum())
 
     def frame(self, trace_id: int) -> pl.DataFrame:
         """The rows of the table demand_window."""
         head = {"trace_id": pl.repeat(trace_id, len(self.start_us), dtype=pl.Int32, eager=True)}
         times = {"window_start_us": self.start_us, "window_end_us": self.end_us}
-        return pl.DataFrame({**head, **times, **{name: getattr(self, name) for name in _COUNTS}})
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        counts["cached_input_tokens"] = pl.Series(self.cached_input_tokens).set(pl.Series(~self.knows_cached), None)
+        return pl.DataFrame({**head, **times, **counts})
 
 
 def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
@@ -57,9 +68,13 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
             f"{source}: the windows from {iso(int(start[first]))} and {iso(int(start[first + 1]))} overlap; "
             "give windows of one length, each time once per group"
         )
+    knows = np.ones(len(unique), bool)
+    knows[inverse.ravel()[rows["cached_input_tokens"].is_null().to_numpy()]] = False
+    rows = rows.with_columns(pl.col("cached_input_tokens").fill_null(0))
     sums = {name: _summed(rows[name].to_numpy(), inverse.ravel(), len(unique)) for name in _COUNTS}
+    sums["cached_input_tokens"][~knows] = 0
     sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
-    return DemandWindows(start_us=start, end_us=end, **sums)
+    return DemandWindows(start_us=start, end_us=end, knows_cached=knows, **sums)
 
 
 def _summed(values: Floats | Ints, index: Ints, count: int) -> Ints:
@@ -95,13 +110,14 @@ def demand_of(windows: pl.DataFrame, grid: Grid) -> Demand:
     )
 
 
-def check_rows(requests: int, weight: int, source: str | Path) -> None:
-    """Raises TraceError where so many requests are too many to draw at this weight."""
+def check_rows(requests: int, weight: int, source: str | Path, cure: str | None = None) -> None:
+    """Raises TraceError where so many requests are too many to draw at this weight. cure: None for a larger weight."""
     rows = requests // weight
     if rows > MOST_ROWS:
         least = -(-requests // MOST_ROWS)
         raise TraceError(
-            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; draw one in {least:,} or more"
+            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; "
+            f"{cure or f'draw one in {least:,} or more'}"
         )
 
 
@@ -128,6 +144,8 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
                 f"the window from {iso(start)} has more tokens than {count:,} requests can hold; correct it"
             )
         arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, EVEN_SCHEMA, strict=True)]
+        if not windows.knows_cached[number]:
+            arrays[2] = pa.nulls(count, arrays[2].type)
         yield pa.record_batch(arrays, schema=EVEN_SCHEMA)
 
 

@@ -51,7 +51,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
         out=str(out),
         rows=info.row_count,
         format=chosen,
-        import_command=f"planner trace import {shlex.join([str(out), *_options(info, chosen)])} --name ...",
+        import_command=f"planner trace import {shlex.join([str(out), *_options(info, chosen, stream)])} --name ...",
         left_out=tuple(_left_out(info, chosen, stream)),
     )
 
@@ -137,11 +137,13 @@ def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
     return frame
 
 
-def _options(info: TraceInfo, chosen: str) -> list[str]:
+def _options(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
     """The options that import needs for the file."""
     options = ["--format", chosen, "--timezone", info.timezone]
+    if chosen in ("csv", "parquet") and stream.hits:
+        options += ["--cached", "inside"]
     if chosen == "mooncake":
-        options += ["--start", iso(info.window_start_us)]
+        options += ["--start", iso(info.window_start_us), "--time-unit", "ms"]
         cache_blocks = info.arguments.cache_blocks
         if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
             options += ["--cache", str(cache_blocks)]

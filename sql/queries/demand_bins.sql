@@ -8,7 +8,7 @@ SELECT
     (arrival_us - $start_us::BIGINT) // $interval_us::BIGINT AS interval_index,
     count(*) AS row_count,
     sum(input_tokens)::BIGINT AS input_tokens,
-    sum(cached_input_tokens)::BIGINT AS cached_input_tokens,
+    coalesce(sum(cached_input_tokens), 0)::BIGINT AS cached_input_tokens,
     sum(output_tokens)::BIGINT AS output_tokens
 FROM request
 WHERE trace_id = $trace_id AND arrival_us >= $start_us::BIGINT AND arrival_us < $end_us::BIGINT

@@ -7,7 +7,7 @@ SELECT
     requests,
     requests_with_lengths,
     input_tokens,
-    cached_input_tokens,
+    coalesce(cached_input_tokens, 0) AS cached_input_tokens,
     output_tokens
 FROM demand_window
 WHERE trace_id = $trace_id

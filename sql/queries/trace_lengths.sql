@@ -1,10 +1,14 @@
 -- Percentiles, mean and maximum of the token counts of a trace's rows: the smallest value that covers the share.
+-- Rows whose cached tokens are not known are left out of these.
 -- @public
 -- @param trace_id  the trace
 WITH counted AS (
     SELECT 'input_tokens' AS field, input_tokens AS tokens, count(*) AS n FROM request WHERE trace_id = $trace_id GROUP BY ALL
     UNION ALL
-    SELECT 'cached_input_tokens', cached_input_tokens, count(*) FROM request WHERE trace_id = $trace_id GROUP BY ALL
+    SELECT 'cached_input_tokens', cached_input_tokens, count(*)
+    FROM request
+    WHERE trace_id = $trace_id AND cached_input_tokens IS NOT NULL
+    GROUP BY ALL
     UNION ALL
     SELECT 'output_tokens', output_tokens, count(*) FROM request WHERE trace_id = $trace_id GROUP BY ALL
 ),

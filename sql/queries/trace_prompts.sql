@@ -3,10 +3,10 @@
 -- @public
 -- @param trace_id  the trace
 SELECT
-    floor(8 * log2(1 + input_tokens - cached_input_tokens))::integer AS length_class,
+    floor(8 * log2(1 + input_tokens - coalesce(cached_input_tokens, 0)))::integer AS length_class,
     count(*) AS requests,
-    sum(input_tokens - cached_input_tokens)::bigint AS missed_tokens,
-    sum(cached_input_tokens)::bigint AS hit_tokens
+    sum(input_tokens - coalesce(cached_input_tokens, 0))::bigint AS missed_tokens,
+    sum(coalesce(cached_input_tokens, 0))::bigint AS hit_tokens
 FROM request
 WHERE trace_id = $trace_id
 GROUP BY length_class

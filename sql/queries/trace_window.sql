@@ -5,7 +5,7 @@
 SELECT
     arrival_us,
     input_tokens,
-    cached_input_tokens,
+    coalesce(cached_input_tokens, 0) AS cached_input_tokens,
     output_tokens,
     class_id,
     coalesce(session_id, -1) AS session_id

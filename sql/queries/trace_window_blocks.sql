@@ -5,7 +5,7 @@
 SELECT
     request.arrival_us,
     request.input_tokens,
-    request.cached_input_tokens,
+    coalesce(request.cached_input_tokens, 0) AS cached_input_tokens,
     request.output_tokens,
     request.class_id,
     coalesce(request.session_id, -1) AS session_id,

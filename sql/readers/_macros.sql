@@ -75,6 +75,19 @@ CREATE MACRO micros_of
     (given TIMESTAMPTZ, unit_ns) AS NULL::BIGINT,
     (given TIMESTAMP, unit_ns) AS NULL::BIGINT;
 
+-- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
+CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
+
+-- Millionths of a number of any unit; NULL for anything else.
+CREATE MACRO millionths_of(given) AS
+    CASE WHEN TRY_CAST(given AS DOUBLE) BETWEEN 0 AND 7e12 THEN round(TRY_CAST(given AS DECIMAL(38, 9)) * 1000000)::BIGINT END;
+
+-- Whether a JSON text is a list of whole numbers, and whether all of them are ids of 64 bits, with a sign or without.
+CREATE MACRO is_id_list(given) AS regexp_full_match(given, '\[(\s*-?\d+\s*(,\s*-?\d+\s*)*)?\]');
+CREATE MACRO are_64_bits(ids) AS
+    all_fit(ids)
+    AND coalesce(list_min(ids) >= -9223372036854775808 AND list_max(ids) <= 18446744073709551615, len(ids) = 0);
+
 -- Whether microseconds since 1970 are of the years 2000 to 2099: no log is older, and none is of the future.
 CREATE MACRO is_plausible(micros) AS micros BETWEEN 946684800000000 AND 4102444799999999;
 
@@ -121,21 +134,47 @@ CREATE MACRO number_micros(elapsed_us, start_us, is_started) AS
         WHEN elapsed_us <= 315576000000000 THEN start_us + elapsed_us
     END;
 
+-- A text as a whole number: digits, with a sign or zeros after a point, in groups of three (1,234 or 1 234 or 1_234), or
+-- with an exponent, as spreadsheets write; NULL for anything else, and for what may mean two numbers (1.234 or 100,0).
+CREATE MACRO whole_of(given) AS
+    CASE
+        WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.0*)?\s*') THEN TRY_CAST(given AS BIGINT)
+        WHEN regexp_full_match(given, '\s*\+?\d{1,3}((,\d{3}){1,5}|([ _\x{a0}\x{202f}]\d{3}){1,5})(\.0*)?\s*')
+            THEN TRY_CAST(regexp_replace(given, '[,\s_\x{a0}\x{202f}]', '', 'g') AS BIGINT)
+        WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.\d*)?[eE]\+?\d{1,2}\s*')
+            AND TRY_CAST(given AS DOUBLE) < 9e15 AND TRY_CAST(given AS DOUBLE) = floor(TRY_CAST(given AS DOUBLE))
+            THEN TRY_CAST(given AS DOUBLE)::BIGINT
+    END;
+
 -- A column's whole number of tokens that fits INTEGER; NULL for anything else.
 CREATE MACRO token_count
-    (given VARCHAR) AS
-        CASE
-            WHEN regexp_full_match(given, '\s*\d{1,10}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 2147483647
-                THEN TRY_CAST(given AS BIGINT)
-        END,
+    (given VARCHAR) AS CASE WHEN whole_of(given) <= 2147483647 THEN whole_of(given) END,
     (given BIGINT) AS CASE WHEN given BETWEEN 0 AND 2147483647 THEN given END,
     (given DOUBLE) AS CASE WHEN given BETWEEN 0 AND 2147483647 AND given = floor(given) THEN given::BIGINT END,
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
 
--- A whole number that a sum of tokens can be; NULL for anything else.
-CREATE MACRO whole_number(given) AS
-    CASE WHEN regexp_full_match(given, '\s*\d{1,16}(\.0*)?\s*') AND TRY_CAST(given AS BIGINT) <= 4000000000000000 THEN TRY_CAST(given AS BIGINT) END;
+-- Whether a column tells something: neither nothing nor one of the words that stand for it.
+CREATE MACRO is_told
+    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n)?\s*'), false),
+    (given BIGINT) AS given IS NOT NULL,
+    (given DOUBLE) AS given IS NOT NULL,
+    (given TIMESTAMPTZ) AS given IS NOT NULL,
+    (given TIMESTAMP) AS given IS NOT NULL;
 
--- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
-CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
+-- The largest of several tokens that a row tells under several names; NULL where none is a number of tokens.
+CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: token_count(one::VARCHAR)));
+
+-- A whole number that a sum of tokens can be; NULL for anything else.
+CREATE MACRO whole_number(given) AS CASE WHEN whole_of(given) <= 4000000000000000 THEN whole_of(given) END;
+
+-- Whether a row was not asked for, which is told where others have the reason why they are refused.
+CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';
+
+-- A metric of a record of AIPerf, nested or flat.
+CREATE MACRO aiperf_metric(entry, name) AS coalesce(
+    json_extract_string(entry, '$.metrics.' || name || '.value'),
+    json_extract_string(entry, '$."metrics.' || name || '.value"'),
+    json_extract_string(entry, '$."metrics.' || name || '"'),
+    json_extract_string(entry, '$.' || name)
+);

@@ -13,7 +13,7 @@ SELECT
     line,
     arrival_us,
     input_tokens,
-    0::BIGINT AS cached_input_tokens,
+    NULL::BIGINT AS cached_input_tokens,
     output_tokens,
     NULL::VARCHAR AS class,
     NULL::VARCHAR AS session,

@@ -14,7 +14,7 @@ SELECT
     line,
     arrival_us,
     input_tokens,
-    0::BIGINT AS cached_input_tokens,
+    NULL::BIGINT AS cached_input_tokens,
     output_tokens,
     CASE WHEN images > 0 THEN 'with images' ELSE 'text only' END AS class,
     NULL::VARCHAR AS session,

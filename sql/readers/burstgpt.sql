@@ -14,7 +14,7 @@ SELECT
     line,
     arrival_us,
     input_tokens,
-    0::BIGINT AS cached_input_tokens,
+    NULL::BIGINT AS cached_input_tokens,
     output_tokens,
     nullif(trim("Model"::VARCHAR), '') AS class,
     nullif(trim("Session ID"::VARCHAR), '') AS session,

@@ -11,9 +11,8 @@ WITH field AS (
         number_micros(elapsed_us, $start_us::BIGINT, $is_started) AS number_us,
         coalesce(clock_us, number_us) AS at_us,
         token_count(input_tokens) AS given_input,
-        coalesce(
-            token_count(cached_input_tokens), CASE WHEN coalesce(trim(cached_input_tokens::VARCHAR), '') = '' THEN 0 END
-        ) AS given_cached,
+        token_count(cached_input_tokens) AS given_cached,
+        token_count(cache_creation_input_tokens) AS given_written,
         token_count(output_tokens) AS given_output,
         nullif(trim(block_ids::VARCHAR), '') AS ids,
         TRY_CAST(string_split(ids, ' ') AS BIGINT[]) AS blocks,
@@ -36,6 +35,8 @@ SELECT
     block_size AS block_tokens,
     second_micros(arrival) AS second_us,
     elapsed_us,
+    given_written AS written_tokens,
+    CASE WHEN is_told(id) THEN trim(id::VARCHAR) END AS request_id,
     coalesce(
         fault,
         CASE
@@ -44,8 +45,10 @@ SELECT
             WHEN at_us IS NULL THEN time_fault('arrival', arrival)
             WHEN given_input IS NULL THEN 'input_tokens is not a whole number from 0 to 2147483647'
             WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
-            WHEN given_cached IS NULL THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
-            WHEN given_cached > given_input THEN 'cached_input_tokens exceeds input_tokens'
+            WHEN given_cached IS NULL AND is_told(cached_input_tokens)
+                THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
+            WHEN given_written IS NULL AND is_told(cache_creation_input_tokens)
+                THEN 'cache_creation_input_tokens is not a whole number from 0 to 2147483647'
             WHEN ids IS NOT NULL AND NOT (regexp_full_match(ids, '\d+( \d+)*') AND all_fit(blocks))
                 THEN 'block_ids is not a list of whole numbers from 0 to 9223372036854775807'
             WHEN nullif(trim(block_tokens::VARCHAR), '') IS NOT NULL AND NOT coalesce(block_size >= 1, false)

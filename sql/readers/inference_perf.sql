@@ -19,7 +19,7 @@ given AS (
             entry ->> '$.info.response_metrics.output_tokens',
             entry ->> '$.info.output_tokens'
         ) AS output_length,
-        coalesce(entry ->> '$.info.response_metrics.server_usage.prompt_tokens_details.cached_tokens', '0') AS hits
+        entry ->> '$.info.response_metrics.server_usage.prompt_tokens_details.cached_tokens' AS hits
     FROM parsed
 ),
 
@@ -49,6 +49,7 @@ SELECT
     NULL::BIGINT AS block_tokens,
     NULL::BIGINT AS second_us,
     NULL::BIGINT AS elapsed_us,
+    'inside' AS cached_lies,
     coalesce(
         fault,
         CASE
@@ -57,8 +58,7 @@ SELECT
             WHEN coalesce(json_type(entry -> 'error'), 'NULL') <> 'NULL' THEN 'failed: has an error'
             WHEN input_tokens IS NULL THEN 'info has no input tokens from 0 to 2147483647'
             WHEN output_tokens IS NULL THEN 'info has no output tokens from 0 to 2147483647'
-            WHEN cached_input_tokens IS NULL THEN 'cached_tokens is not a whole number from 0 to 2147483647'
-            WHEN cached_input_tokens > input_tokens THEN 'cached_tokens exceeds the input tokens'
+            WHEN cached_input_tokens IS NULL AND is_told(hits) THEN 'cached_tokens is not a whole number from 0 to 2147483647'
         END
     ) AS reason
 FROM field

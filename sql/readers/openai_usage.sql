@@ -20,7 +20,7 @@ result AS (
             CASE
                 WHEN json_array_length(entry -> 'results') > 0 THEN json_extract(entry, '$.results[*]')
                 WHEN json_type(entry -> 'results') = 'ARRAY'
-                    THEN ['{"num_model_requests": 0, "input_tokens": 0, "output_tokens": 0}'::JSON]
+                    THEN ['{"num_model_requests": 0, "input_tokens": 0, "input_cached_tokens": 0, "output_tokens": 0}'::JSON]
                 ELSE [NULL::JSON]
             END
         ) AS found
@@ -34,7 +34,7 @@ field AS (
         whole_number(entry ->> 'end_time') AS end_s,
         whole_number(found ->> 'num_model_requests') AS requests,
         whole_number(found ->> 'input_tokens') AS input_tokens,
-        whole_number(coalesce(found ->> 'input_cached_tokens', '0')) AS cached_input_tokens,
+        whole_number(found ->> 'input_cached_tokens') AS cached_input_tokens,
         whole_number(found ->> 'output_tokens') AS output_tokens
     FROM result
 )
@@ -50,6 +50,7 @@ SELECT
     cached_input_tokens,
     output_tokens,
     NULL::BIGINT AS elapsed_us,
+    'inside' AS cached_lies,
     coalesce(
         fault,
         CASE
@@ -60,8 +61,8 @@ SELECT
             WHEN requests IS NULL THEN 'num_model_requests is not a whole number from 0'
             WHEN input_tokens IS NULL THEN 'input_tokens is not a whole number from 0'
             WHEN output_tokens IS NULL THEN 'output_tokens is not a whole number from 0'
-            WHEN cached_input_tokens IS NULL THEN 'input_cached_tokens is not a whole number from 0'
-            WHEN cached_input_tokens > input_tokens THEN 'input_cached_tokens exceeds input_tokens'
+            WHEN cached_input_tokens IS NULL AND is_told(found ->> 'input_cached_tokens')
+                THEN 'input_cached_tokens is not a whole number from 0'
         END
     ) AS reason
 FROM field

@@ -33,7 +33,7 @@ SELECT
     CASE WHEN reason IS NULL THEN round(requests_there)::BIGINT END AS requests,
     CASE WHEN mean_in IS NULL THEN 0 WHEN reason IS NULL THEN round(requests_there)::BIGINT END AS requests_with_lengths,
     CASE WHEN mean_in IS NULL THEN 0 WHEN reason IS NULL THEN round(requests_there) * mean_in END AS input_tokens,
-    0::DOUBLE AS cached_input_tokens,
+    NULL::DOUBLE AS cached_input_tokens,
     CASE WHEN mean_in IS NULL THEN 0 WHEN reason IS NULL THEN round(requests_there) * mean_out END AS output_tokens,
     NULL::BIGINT AS elapsed_us,
     reason

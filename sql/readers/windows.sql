@@ -10,7 +10,8 @@ WITH field AS (
         coalesce(arrival_micros(window_end), number_micros(micros_of(window_end, $unit_ns::BIGINT), $start_us::BIGINT, $is_started)) AS end_us,
         whole_number(requests::VARCHAR) AS count_there,
         whole_number(input_tokens::VARCHAR) AS input_there,
-        whole_number(coalesce(nullif(trim(cached_input_tokens::VARCHAR), ''), '0')) AS cached_there,
+        whole_number(cached_input_tokens::VARCHAR) AS cached_there,
+        whole_number(cache_creation_input_tokens::VARCHAR) AS written_there,
         whole_number(output_tokens::VARCHAR) AS output_there
     FROM raw
 )
@@ -24,6 +25,7 @@ SELECT
     count_there AS requests_with_lengths,
     input_there AS input_tokens,
     cached_there AS cached_input_tokens,
+    written_there AS written_tokens,
     output_there AS output_tokens,
     CASE WHEN arrival_micros(window_start) IS NULL THEN micros_of(window_start, $unit_ns::BIGINT) END AS elapsed_us,
     coalesce(
@@ -37,8 +39,9 @@ SELECT
             WHEN count_there IS NULL THEN 'requests is not a whole number from 0'
             WHEN input_there IS NULL THEN 'input_tokens is not a whole number from 0'
             WHEN output_there IS NULL THEN 'output_tokens is not a whole number from 0'
-            WHEN cached_there IS NULL THEN 'cached_input_tokens is not a whole number from 0'
-            WHEN cached_there > input_there THEN 'cached_input_tokens exceeds input_tokens'
+            WHEN cached_there IS NULL AND is_told(cached_input_tokens) THEN 'cached_input_tokens is not a whole number from 0'
+            WHEN written_there IS NULL AND is_told(cache_creation_input_tokens)
+                THEN 'cache_creation_input_tokens is not a whole number from 0'
         END
     ) AS reason
 FROM field

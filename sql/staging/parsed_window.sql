@@ -1,5 +1,7 @@
--- The output of a reader for windows of demand; reason says why one is refused. Tokens may be expected values.
--- elapsed_us: of a start that is a number, from its 0.
+-- The output of a reader for windows of demand; reason says why one is refused. Tokens may be expected values. A reader
+-- selects the columns that it knows of; the others are NULL.
+-- elapsed_us: of a start that is a number, from its 0. cached_input_tokens, written_tokens, cached_lies, teller: as of
+-- requests.
 CREATE TABLE parsed_lines (
     file_index INTEGER,
     line BIGINT,
@@ -11,5 +13,8 @@ CREATE TABLE parsed_lines (
     cached_input_tokens DOUBLE,
     output_tokens DOUBLE,
     elapsed_us BIGINT,
+    written_tokens DOUBLE,
+    cached_lies VARCHAR,
+    teller VARCHAR,
     reason VARCHAR
 );

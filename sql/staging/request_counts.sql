@@ -2,6 +2,7 @@
 SELECT
     count(*) AS rows_read,
     count(*) FILTER (WHERE reason IS NULL) AS rows_imported,
+    count(*) FILTER (WHERE is_left_out(reason)) AS rows_left_out,
     count(class) FILTER (WHERE reason IS NULL) > 0 AS has_class,
     count(session) FILTER (WHERE reason IS NULL) > 0 AS has_session,
     count(parent) FILTER (WHERE reason IS NULL) > 0 AS has_parent,
@@ -14,5 +15,7 @@ SELECT
     min(block_tokens) FILTER (WHERE reason IS NULL) AS smallest_block_tokens,
     max(block_tokens) FILTER (WHERE reason IS NULL) AS block_tokens,
     count(second_us) FILTER (WHERE reason IS NULL) AS repeated,
-    min(elapsed_us) FILTER (WHERE reason IS NULL) AS least_elapsed_us
+    min(elapsed_us) FILTER (WHERE reason IS NULL) AS least_elapsed_us,
+    count(*) FILTER (WHERE reason IS NULL AND cached_lies IS NULL AND (cached_input_tokens > 0 OR written_tokens > 0)) AS untold,
+    count(*) FILTER (WHERE reason IS NULL AND (cached_input_tokens IS NOT NULL OR written_tokens IS NOT NULL)) AS with_cached
 FROM parsed;

@@ -309,3 +309,61 @@ def test_importing_parquet_costs_at_most_two_plain_copies_and_2_gb(tmp_path: Pat
     assert ratio <= 2
     assert (alone.exit_code, alone.err) == (0, "")
     assert alone.gigabytes <= 2
+
+
+JSON_ROWS = 300_000
+
+
+def test_nested_json_is_read_at_least_a_third_as_fast_as_duckdb_reads_it(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Records with usage inside others, by paths, up to the requests that are stored, against DuckDB's read_json."""
+    from datetime import UTC, datetime
+
+    from planner.store.staging import staging
+    from planner.trace.imports.job import ImportOptions
+    from planner.trace.imports.parse import parse
+    from planner.trace.imports.readers import readers
+    from planner.trace.imports.sources import expand
+
+    path = tmp_path / "log.jsonl"
+    with path.open("w") as file:
+        for number in range(JSON_ROWS):
+            at = f"2026-11-02T{number // 12_500:02d}:{number // 250 % 50:02d}:{number % 60:02d}.5Z"
+            usage = {
+                "prompt_tokens": number % 5000 + 1,
+                "completion_tokens": number % 300,
+                "prompt_tokens_details": {"cached_tokens": number % 2},
+            }
+            request = {"model": f"m{number % 3}", "params": {"temperature": 0.5, "max_tokens": 500}}
+            record = {"id": f"req-{number}", "ts": at, "request": request, "response": {"status": 200, "usage": usage}}
+            file.write(json.dumps(record) + "\n")
+    usage_path = "response.usage"
+    columns = {
+        "arrival": "ts",
+        "input_tokens": f"{usage_path}.prompt_tokens",
+        "cached_input_tokens": f"{usage_path}.prompt_tokens_details.cached_tokens",
+        "output_tokens": f"{usage_path}.completion_tokens",
+        "class": "request.model",
+    }
+    options = ImportOptions(timezone="UTC", start=datetime(1970, 1, 1, tzinfo=UTC), columns=columns)
+    (log,) = expand([path]).logs
+
+    def read() -> None:
+        with staging() as stage:
+            parse(stage, 0, log, readers()["jsonl"], options)
+            assert stage.request_counts().rows_imported == JSON_ROWS
+
+    def plain() -> None:
+        connection = duckdb.connect()
+        selected = ", ".join(f"{place} AS {name}" for name, place in columns.items())
+        connection.execute(f"CREATE TABLE request AS SELECT {selected} FROM read_json('{path}')")
+        connection.close()
+
+    pairs = [(seconds(read, 1), seconds(plain, 1)) for _ in range(5)]
+    benchmark.pedantic(plain, rounds=1)
+    ratio = float(np.median([one / other for one, other in pairs]))
+    taken, other = (float(np.median(column)) for column in zip(*pairs, strict=True))
+    print(
+        f"\nreading {JSON_ROWS:,} nested JSON records: {taken:.2f} s, DuckDB's read_json {other:.2f} s, "
+        f"ratio {ratio:.2f} (at most 3)"
+    )
+    assert ratio <= 3

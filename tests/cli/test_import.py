@@ -21,10 +21,10 @@ def test_azure_rows_come_sorted_with_their_duplicates(store: Store, tmp_path: Pa
     outcome = imported(store, write(tmp_path / "a.csv", AZURE), "azure")
     at_us = 1_700_158_623_979_960
     assert requests_of(store) == [
-        (at_us, 4808, 0, 10),
-        (at_us + 52_000, 3180, 0, 8),
-        (1_700_158_625_000_000, 110, 0, 27),
-        (1_700_158_625_000_000, 110, 0, 27),
+        (at_us, 4808, None, 10),
+        (at_us + 52_000, 3180, None, 8),
+        (1_700_158_625_000_000, 110, None, 27),
+        (1_700_158_625_000_000, 110, None, 27),
     ]
     assert (outcome.rows_read, outcome.rows, outcome.rows_rejected) == (4, 4, 0)
 
@@ -80,7 +80,7 @@ def test_any_csv_by_a_column_mapping(store: Store, tmp_path: Path) -> None:
         "session_id": "chat",
     }
     imported(store, log, "csv", columns=columns)
-    assert requests_of(store) == [(250_000, 50, 0, 3), (1_500_000, 100, 64, 7), (2_000_000, 10, 0, 1)]
+    assert requests_of(store) == [(250_000, 50, None, 3), (1_500_000, 100, 64, 7), (2_000_000, 10, 0, 1)]
     with store.read() as session:
         rows = session.connection.execute(
             "SELECT class, session_id FROM request JOIN request_class USING (trace_id, class_id) ORDER BY request_seq"
@@ -99,7 +99,7 @@ def test_parquet_with_typed_columns(store: Store, tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "l.parquet")
     outcome = imported(store, tmp_path / "l.parquet", "parquet")
     start = 1_740_787_200_000_000
-    assert requests_of(store) == [(start + 7, 20, 0, 2), (start + 3_600_000_000, 10, 0, 1)]
+    assert requests_of(store) == [(start + 7, 20, None, 2), (start + 3_600_000_000, 10, None, 1)]
     assert dict(outcome.rejects) == {"arrival is not a time": 1}
 
 
@@ -119,7 +119,7 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         b"2025-03-01T00:00:01Z,2,NaN,0",
         b"2025-03-01T00:00:01Z,2,2,0",
     ]
-    outcome = imported(store, write(tmp_path / "l.csv", b"\xef\xbb\xbf" + b"\n".join(lines)), "csv")
+    outcome = imported(store, write(tmp_path / "l.csv", b"\xef\xbb\xbf" + b"\n".join(lines)), "csv", cached="inside")
     with store.read() as session:
         rows = session.connection.execute("SELECT file, line, reason FROM import_reject ORDER BY line").fetchall()
     whole = "is not a whole number from 0 to 2147483647"
@@ -128,7 +128,7 @@ def test_bad_rows_are_kept_with_file_line_and_reason(store: Store, tmp_path: Pat
         ("l.csv", 4, f"input_tokens {whole}"),
         ("l.csv", 5, f"input_tokens {whole}"),
         ("l.csv", 6, f"output_tokens {whole}"),
-        ("l.csv", 7, "cached_input_tokens exceeds input_tokens"),
+        ("l.csv", 7, "cached tokens exceed the input tokens"),
         ("l.csv", 8, "has 3 fields and the header has 4"),
         ("l.csv", 9, "is not UTF-8 text"),
         ("l.csv", 10, "is empty"),
@@ -160,13 +160,13 @@ def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[-1, 2]", "[9223372036854775808, 2]"]
+    "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[18446744073709551616, 2]"]
 )
 def test_block_ids_that_are_no_whole_numbers_are_refused(store: Store, tmp_path: Path, ids: str) -> None:
     good = json.dumps(MOONCAKE[0])
     bad = f'{{"timestamp": 1, "input_length": 600, "output_length": 1, "hash_ids": {ids}}}'
     outcome = imported(store, write(tmp_path / "m.jsonl", f"{good}\n{bad}\n"), "mooncake")
-    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers from 0 to 9223372036854775807": 1}
+    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers of 64 bits": 1}
 
 
 @pytest.mark.parametrize("ids", ["1.6 2", "a b", "1  2", "1,2", "1e3 2", "-1 2", "9223372036854775808 2", "1 NULL"])

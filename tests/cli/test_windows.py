@@ -23,7 +23,7 @@ MINUTE_US = 60_000_000
 
 def rows(*found: tuple[int, int, int, int, float, float, float]) -> pl.DataFrame:
     """Windows of minutes: start, end, requests, those with lengths, input, cached and output tokens."""
-    names = [field.name for field in fields(DemandWindows)]
+    names = [field.name for field in fields(DemandWindows) if field.name != "knows_cached"]
     frame = pl.DataFrame([list(map(float, row)) for row in found], schema=names, orient="row")
     return frame.with_columns(
         (pl.col("start_us", "end_us") * MINUTE_US).cast(int), pl.col("requests", "requests_with_lengths").cast(int)
@@ -109,7 +109,7 @@ def test_a_trace_of_windows_plans_and_names_what_it_cannot_do(cli: Cli, tmp_path
     for words in (("replay", "--set", "trace.name=g"), ("trace", "export", "g", "--out", "g.csv")):
         refused = cli(*words)
         assert refused.code == 1
-        assert "has demand per window but no requests; import it again with --draw 1" in refused.err
+        assert "has demand per window but no requests; draw them with `planner trace expand g --to FULL`" in refused.err
     assert cli("trace", "delete", "g").code == 0
     assert cli("sql", "SELECT count(*) AS n FROM demand_window", "--format", "json").json == [{"n": 0}]
 

@@ -49,7 +49,7 @@ def test_parquet_is_told_from_its_columns(store: Store, tmp_path: Path) -> None:
     columns = {"TIMESTAMP": ["2024-05-10 00:00:00.009930+00:00"], "ContextTokens": [2162], "GeneratedTokens": [5]}
     pl.DataFrame(columns).write_parquet(tmp_path / "a.parquet")
     assert imported(store, tmp_path / "a.parquet").format == "azure"
-    assert requests_of(store) == [(1_715_299_200_009_930, 2162, 0, 5)]
+    assert requests_of(store) == [(1_715_299_200_009_930, 2162, None, 5)]
 
 
 def test_what_may_be_two_formats_is_refused_with_their_names(store: Store, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_is_no_known_log_says_what_it_has(store: Store, tmp_path: Path) -> 
 def test_other_marks_between_columns_are_read(store: Store, tmp_path: Path, mark: str, format_name: str) -> None:
     log = write(tmp_path / "l.csv", (LINES + "1,2,3\n").replace(",", mark))
     assert imported(store, log, format_name=format_name).format == "csv"
-    assert requests_of(store) == [(1_000_000, 2, 0, 3)]
+    assert requests_of(store) == [(1_000_000, 2, None, 3)]
 
 
 def test_mapped_columns_are_looked_for_by_their_own_names(store: Store, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from planner.trace.imports.mapping import ready_mappings
 from planner.trace.imports.readers import readers
 from tests.conftest import Cli
 from tests.helpers.logs import (
@@ -52,9 +53,9 @@ def requests_of(cli: Cli) -> list[tuple[Any, ...]]:
 
 
 def test_every_reader_says_what_it_reads_and_has_its_tests_here_in_test_import_or_test_windows() -> None:
-    assert set(readers()) == {
-        "aiperf", "azure", "azure-lmm", "burstgpt", "csv", "inference-perf", "litellm", "mooncake", "openai-usage",
-        "otel", "parquet", "qwen", "servegen", "sglang", "vllm", "windows",
+    assert set(readers()) - set(ready_mappings()) == {
+        "aiperf", "azure", "azure-lmm", "burstgpt", "csv", "inference-perf", "jsonl", "litellm", "mooncake",
+        "openai-usage", "otel", "parquet", "prometheus", "qwen", "servegen", "sglang", "vllm", "windows",
     }  # fmt: skip
     assert all(reader.description for reader in readers().values())
 
@@ -74,18 +75,18 @@ def test_azure_lmm_tells_requests_with_images(cli: Cli, tmp_path: Path) -> None:
     assert imported(cli, path)["rejects"] == {"NumImages is not a whole number from 0 to 2147483647": 1}
     start = 1_735_689_600
     assert requests_of(cli) == [
-        (start + 0.5, 1000, 0, 10, "with images", None),
-        (start + 1, 10, 0, 3, "text only", None),
+        (start + 0.5, 1000, None, 10, "with images", None),
+        (start + 1, 10, None, 3, "text only", None),
     ]
 
 
 def test_burstgpt_is_read_by_name_in_both_versions(cli: Cli, tmp_path: Path) -> None:
     found = imported(cli, text(tmp_path / "1.csv", *BURST_1), "--start", "2023-01-01T00:00+08:00")
     assert found["format"] == "burstgpt"
-    assert requests_of(cli) == [(1_672_502_405, 472, 0, 18, "ChatGPT", None)]
+    assert requests_of(cli) == [(1_672_502_405, 472, None, 18, "ChatGPT", None)]
     assert cli("trace", "delete", "t").code == 0
     assert imported(cli, text(tmp_path / "3.csv", *BURST_3))["rejects"] == {"failed: has no response tokens": 1}
-    assert requests_of(cli) == [(5, 472, 0, 18, "ChatGPT", 0), (118.5, 417, 0, 276, "GPT-4", None)]
+    assert requests_of(cli) == [(5, 472, None, 18, "ChatGPT", 0), (118.5, 417, None, 276, "GPT-4", None)]
 
 
 def test_qwen_turns_are_one_conversation_and_hit_its_blocks(cli: Cli, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_litellm_spend_logs_are_the_same_from_every_export(cli: Cli, tmp_path: P
     assert found["format"] == "litellm"
     assert found["rejects"] == {"answered by the proxy: cache_hit is true": 1, "failed: status is failure": 1}
     start = 1_740_787_200
-    assert requests_of(cli) == [(start + 0.25, 100, 64, 7, "gpt", 0), (start + 1, 10, 0, 1, "gpt", None)]
+    assert requests_of(cli) == [(start + 0.25, 100, 64, 7, "gpt", 0), (start + 1, 10, None, 1, "gpt", None)]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
@@ -142,14 +143,14 @@ def test_aiperf_records_are_requests_at_their_start(cli: Cli, tmp_path: Path, su
         pl.DataFrame([AIPERF, AIPERF_CANCELLED]).write_parquet(path)
     found = imported(cli, path)
     assert (found["format"], found["rejects"]) == ("aiperf", {"failed: has an error": 1})
-    assert requests_of(cli) == [(pytest.approx(1_759_813_207.532900, abs=1e-6), 550, 0, 9, "", 0)]
+    assert requests_of(cli) == [(pytest.approx(1_759_813_207.532900, abs=1e-6), 550, None, 9, "", 0)]
 
 
 def test_aiperf_fields_may_be_flat(cli: Cli, tmp_path: Path) -> None:
     flat = {"request_start_ns": [2_000_000_000], "input_sequence_length": [5], "output_sequence_length": [6]}
     pl.DataFrame(flat).write_parquet(tmp_path / "a.parquet")
     assert imported(cli, tmp_path / "a.parquet")["format"] == "aiperf"
-    assert requests_of(cli) == [(2, 5, 0, 6, "", None)]
+    assert requests_of(cli) == [(2, 5, None, 6, "", None)]
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
@@ -164,7 +165,7 @@ def test_inference_perf_counts_what_the_server_reported_first(cli: Cli, tmp_path
     found = imported(cli, path, "--start", "2025-01-01T00:00Z")
     assert (found["format"], found["rejects"]) == ("inference-perf", {"failed: has an error": 1})
     start = 1_735_689_600
-    assert requests_of(cli) == [(start + 10.5, 25, 16, 6, "", None), (start + 12, 3, 0, 4, "", None)]
+    assert requests_of(cli) == [(start + 10.5, 25, 16, 6, "", None), (start + 12, 3, None, 4, "", None)]
 
 
 @pytest.mark.parametrize("shape", ["page", "printed", "buckets"])
@@ -205,7 +206,7 @@ def test_openai_usage_that_cannot_be_is_refused(cli: Cli, tmp_path: Path) -> Non
     )
     assert found["rejects"] == {
         "end_time is not a number of seconds after start_time": 1,
-        "input_cached_tokens exceeds input_tokens": 1,
+        "cached tokens exceed the input tokens": 1,
         "results is not a list of objects": 1,
     }
 
@@ -231,9 +232,9 @@ def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: C
     assert (found["format"], found["rows_read"]) == ("otel", 5)
     assert found["rejects"] == {
         "is not a model call: has no usage": 2,
-        "is of an agent or tool, whose model calls have spans of their own": 1,
+        "is of an agent, workflow or tool, whose model calls have spans of their own": 1,
     }
-    assert requests_of(cli) == [(5, 100, 10, 5, "m", 0), (6, 7, 0, 2, "m", None)]
+    assert requests_of(cli) == [(5, 100, 10, 5, "m", 0), (6, 7, None, 2, "m", None)]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,8 @@ def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: C
         {"llm.usage.prompt_tokens": "12", "llm.usage.completion_tokens": 3, "gen_ai.response.model": "q"},
         {"ai.usage.promptTokens": 12, "ai.usage.completionTokens": 3, "ai.model.id": "q"},
         {
-            "gen_ai.usage.prompt_tokens": 99,
-            "gen_ai.usage.input_tokens": 12,
+            "gen_ai.usage.prompt_tokens": 12,
+            "gen_ai.usage.input_tokens": 9,
             "gen_ai.usage.completion_tokens": 3,
             "ai.model.id": "q",
         },
@@ -254,7 +255,7 @@ def test_spans_of_calls_are_requests_whatever_their_attributes_are_called(cli: C
 def test_a_span_a_line_with_an_object_of_attributes(cli: Cli, tmp_path: Path, attributes: dict[str, object]) -> None:
     start = {"name": "chat", "start_time": "1970-01-01T00:00:02.000001Z"}
     assert imported(cli, log(tmp_path / "t.jsonl", {**start, "attributes": attributes}))["format"] == "otel"
-    assert requests_of(cli) == [(2.000001, 12, 0, 3, "q", None)]
+    assert requests_of(cli) == [(2.000001, 12, None, 3, "q", None)]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_cached_tokens_go_by_many_names(cli: Cli, tmp_path: Path, attribute: str
 def test_spans_start_by_many_names(cli: Cli, tmp_path: Path, start: dict[str, object]) -> None:
     usage = {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3}
     assert imported(cli, log(tmp_path / "t.jsonl", {**start, "attributes": usage}))["format"] == "otel"
-    assert requests_of(cli) == [(2, 12, 0, 3, "", None)]
+    assert requests_of(cli) == [(2, 12, None, 3, "", None)]
 
 
 @pytest.mark.parametrize("kind", [{"gen_ai.operation.name": "embeddings"}, {"openinference.span.kind": "RERANKER"}])
@@ -314,11 +315,11 @@ def test_printed_spans_are_read_like_lines(cli: Cli, tmp_path: Path) -> None:
 def test_any_monitoring_can_be_brought_as_windows(cli: Cli, tmp_path: Path) -> None:
     rows = ["0,3600,10,1000,400,50", "3600,7200,0,0,,0", "7200,7200,1,1,0,1", "x,2,1,1,0,1", "7200,7300,1,1,2,1"]
     path = text(tmp_path / "w.csv", "from,window_end,requests,input_tokens,cached_input_tokens,output_tokens", *rows)
-    found = imported(cli, path, "--column", "window_start=from", "--start", "2025-01-01T00:00Z")
+    found = imported(cli, path, "--column", "window_start=from", "--start", "2025-01-01T00:00Z", "--cached", "inside")
     assert (found["format"], found["requests"], found["cached_input_tokens"]) == ("windows", 10, 400)
     assert found["first_arrival"] == "2025-01-01T00:00:00+00:00"
     assert found["rejects"] == {
-        "cached_input_tokens exceeds input_tokens": 1,
+        "cached tokens exceed the input tokens": 1,
         "window_end is not after window_start": 1,
         "window_start is not a time": 1,
     }

@@ -1,17 +1,29 @@
 """planner trace import."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, print_line, warn
-from planner.cli.trace.options import check_time_format, check_zone, counter_span, moment_in
+from planner.cli.trace.options import (
+    check_sources,
+    check_time_format,
+    check_zone,
+    checked_cached,
+    columns_of,
+    conditions_of,
+    constants_of,
+    counter_span,
+    moment_in,
+)
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
     from planner.trace.documents import Coverage, ImportAccount
     from planner.trace.imports.job import ImportOptions
+    from planner.trace.imports.mapping import LogMapping
 
 
 _EPOCH = "1970-01-01T00:00:00+00:00"
@@ -21,24 +33,54 @@ _Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
 ]
-_Name = Annotated[str, typer.Option("--name", metavar="N", help="Name to store it under.")]
+_Name = Annotated[str | None, typer.Option("--name", metavar="N", help="Name to store it under; not for --dry-run.")]
 _FormatName = Annotated[
     str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
 ]
-_Timezone = Annotated[str, typer.Option("--timezone", help="IANA zone of times without an offset.")]
+_Timezone = Annotated[
+    str | None, typer.Option("--timezone", help="IANA zone of times without an offset; UTC if left out.")
+]
 _Start = Annotated[
     str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
 ]
 _TimeUnit = Annotated[
-    str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
+    str | None,
+    typer.Option(
+        "--time-unit", help="Unit of times that are numbers: s, ms, us or ns; if left out, s or what the format says."
+    ),
 ]
 _TimeFormat = Annotated[
     str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
 ]
 _Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
+_BlockTokens = Annotated[
+    int | None,
+    typer.Option("--block-tokens", metavar="N", min=1, help="Tokens of a prefix block; if left out, the rows tell."),
+]
 _Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, for csv and parquet."),
+    typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, or path to it as usage.prompt_tokens."),
+]
+_Constants = Annotated[
+    list[str] | None,
+    typer.Option("--constant", metavar="FIELD=VALUE", help="Value of a field in every row, as sample_weight=20."),
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="Read only rows with this value; given again, any of them."),
+]
+_Records = Annotated[
+    str | None, typer.Option("--records", metavar="PATH", help="JSON: where the list of records is, as data.items.")
+]
+_MappingFile = Annotated[
+    Path | None, typer.Option("--mapping", metavar="FILE", help="TOML file with format, columns, constants and so on.")
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored and refused; store nothing.")]
+_Cached = Annotated[
+    str | None,
+    typer.Option(
+        "--cached", metavar="WHERE", help="Input tokens that a log tells hold the cached: inside, or outside."
+    ),
 ]
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
 _Draw = Annotated[
@@ -55,16 +97,35 @@ _Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: 
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
 
 
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="FIELD=NAME", help="Server: counter of a field; several of one are added up."),
+]
+_Headers = Annotated[
+    list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Server: a header to send with queries.")
+]
+_TokenFile = Annotated[
+    Path | None, typer.Option("--bearer-token-file", metavar="FILE", help="Server: a file with a bearer token alone.")
+]
+
+
 def import_logs(
     paths: _Paths,
-    name: _Name,
+    name: _Name = None,
     format_name: _FormatName = "auto",
-    timezone: _Timezone = "UTC",
+    timezone: _Timezone = None,
     start: _Start = None,
     time_unit: _TimeUnit = None,
     time_format: _TimeFormat = None,
     cache: _Cache = "infinite",
+    block_tokens: _BlockTokens = None,
     columns: _Columns = None,
+    constants: _Constants = None,
+    where: _Where = None,
+    records: _Records = None,
+    mapping_file: _MappingFile = None,
+    dry_run: _DryRun = False,
+    cached: _Cached = None,
     strict: _Strict = False,
     draw: _Draw = None,
     seed: _Seed = 1,
@@ -72,34 +133,106 @@ def import_logs(
     end: _End = None,
     step: _Step = 60,
     selector: _Selector = "",
+    metrics: _Metrics = None,
+    headers: _Headers = None,
+    bearer_token_file: _TokenFile = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
+    from planner.errors import UsageError
+    from planner.trace.imports.mapping import load_mapping
+
+    mapping = load_mapping(mapping_file) if mapping_file is not None else None
+    if mapping is not None and format_name not in ("auto", *mapping.formats):
+        raise UsageError(
+            f"--format {format_name}: the mapping {mapping_file} is for {' or '.join(mapping.formats)}; leave it out"
+        )
+    zone = timezone or (mapping.timezone if mapping else None) or "UTC"
+    read = _options(zone, start, time_unit, cache, columns or [])
+    check_time_format(time_format)
+    span = counter_span(begin, end, zone, step, selector)
+    options = replace(
+        read,
+        constants=constants_of(constants or []),
+        where=conditions_of(where or []),
+        records=(records,) if records else (),
+        cached=checked_cached(cached),
+        time_format=time_format,
+        block_tokens=block_tokens,
+        strict=strict,
+        draw=draw,
+        seed=seed,
+        span=span,
+        metrics=_metrics(metrics or []),
+        headers=tuple(headers or ()),
+        bearer_token_file=bearer_token_file,
+    )
+    check_sources(options)
+    if dry_run:
+        _preview(paths, format_name, options, mapping, as_json=as_json)
+        return
+    if name is None:
+        raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
+    _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
+
+
+def _preview(
+    paths: list[str], format_name: str, options: "ImportOptions", mapping: "LogMapping | None", *, as_json: bool
+) -> None:
+    """Show what an import would do."""
+    from planner.cli.trace.preview import print_preview
+    from planner.trace.imports.preview import preview
+
+    found = preview(paths, format_name=format_name, options=options, mapping=mapping)
+    _warn_of_files(found.skipped, found.empty)
+    if as_json:
+        print_json(found)
+    else:
+        print_preview(found)
+
+
+def _import(
+    paths: list[str],
+    format_name: str,
+    options: "ImportOptions",
+    mapping: "LogMapping | None",
+    *,
+    name: str,
+    db: Path | None,
+    as_json: bool,
+) -> None:
+    """Import logs and print the outcome."""
     from planner.files import version
     from planner.trace.imports.importer import import_trace
 
-    read = _options(timezone, start, time_unit, cache, columns or [])
-    check_time_format(time_format)
-    span = counter_span(begin, end, timezone, step, selector)
-    options = replace(read, time_format=time_format, strict=strict, draw=draw, seed=seed, span=span)
     account = import_trace(
-        store_at(db), paths, format_name=format_name, name=name, options=options, now=now(), version=version()
+        store_at(db),
+        paths,
+        format_name=format_name,
+        name=name,
+        options=options,
+        now=now(),
+        version=version(),
+        mapping=mapping,
     )
     if account.known_as:
         again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
         warn(f"the same log is already stored as {account.known_as}; {again}")
-    if account.skipped:
-        names = ", ".join(account.skipped)
-        warn(f"{len(account.skipped)} files do not have the name of a log and were skipped: {names}")
-    if account.empty:
-        warn(f"{len(account.empty)} logs have no row: {', '.join(account.empty)}")
+    _warn_of_files(account.skipped, account.empty)
     if as_json:
         print_json(account)
     else:
         _print_account(account)
+
+
+def _warn_of_files(skipped: tuple[str, ...], empty: tuple[str, ...]) -> None:
+    if skipped:
+        warn(f"{len(skipped)} files do not have the name of a log and were skipped: {', '.join(skipped)}")
+    if empty:
+        warn(f"{len(empty)} logs have no row: {', '.join(empty)}")
 
 
 def _options(
@@ -113,9 +246,6 @@ def _options(
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_NS)}')
     if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
         raise UsageError(f'--cache "{cache}": give a number of blocks, 1 or more, or infinite')
-    pairs = [column.partition("=") for column in columns]
-    if any(not (equals and column) for _, equals, column in pairs):
-        raise UsageError("--column: write FIELD=NAME, for example --column input_tokens=ContextTokens")
     check_zone(timezone)
     return ImportOptions(
         timezone=timezone,
@@ -123,8 +253,21 @@ def _options(
         is_started=start is not None,
         time_unit=time_unit,
         cache_blocks=None if cache == "infinite" else int(cache),
-        columns={field: column for field, _, column in pairs},
+        columns=columns_of(columns),
     )
+
+
+def _metrics(pairs: list[str]) -> dict[str, tuple[str, ...]]:
+    """Field -> counters, in the order given. Raises UsageError."""
+    from planner.errors import UsageError
+
+    named: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        field, equals, metric = (part.strip() for part in pair.partition("="))
+        if not (equals and metric):
+            raise UsageError("--metric: write FIELD=NAME, for example --metric requests=gateway_requests_total")
+        named[field] = (*named.get(field, ()), metric)
+    return named
 
 
 def _print_account(account: "ImportAccount") -> None:
@@ -147,6 +290,6 @@ def _print_coverage(account: "ImportAccount", coverage: "Coverage") -> None:
             f"  {with_lengths:,} of {requests:,} requests have lengths; the tokens of the others are not counted"
         )
     if account.origin == "windows":
-        print_line("  kept as demand per window, for plans; use --draw to draw requests for replays")
+        print_line("  kept as demand per window, for plans; `planner trace expand` draws requests for replays")
     else:
         print_line(f"  {account.rows:,} requests with lengths drawn, each for {account.sample_weight:,}")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from planner.store.staging import Lies
+    from planner.trace.imports.job import ImportOptions
     from planner.trace.imports.prometheus import CounterSpan
 
 TraceName = Annotated[str, typer.Argument(metavar="NAME", help="A stored trace.")]
@@ -35,23 +37,95 @@ def check_zone(name: str) -> None:
         raise UsageError(f"--timezone {error}") from error
 
 
+def checked_cached(cached: str | None) -> "Lies | None":
+    """Where cached tokens lie, as of --cached. Raises UsageError."""
+    from planner.errors import UsageError
+
+    if cached == "inside":
+        return "inside"
+    if cached == "outside":
+        return "outside"
+    if cached is None:
+        return None
+    raise UsageError(
+        f'--cached "{cached}": use inside where input tokens hold the cached ones, or outside where they leave them out'
+    )
+
+
 def check_time_format(time_format: str | None) -> None:
     """Raises UsageError where a text is not a format of times that reads back what it writes."""
     from planner.errors import UsageError
+    from planner.trace.imports.times import check_time_format as whole_times
 
     if time_format is None:
         return
-    at = datetime(2025, 12, 31, 23, 58, 59)
     try:
-        again = datetime.strptime(at.strftime(time_format), time_format)
-        is_complete = (again.year, again.month, again.day, again.hour) == (at.year, at.month, at.day, at.hour)
-    except ValueError:
-        is_complete = False
-    if not is_complete:
-        raise UsageError(
-            f'--time-format "{time_format}" does not tell year, month, day and hour; '
-            'write one such as "%d.%m.%Y %H:%M:%S"'
-        )
+        whole_times(time_format)
+    except ValueError as error:
+        raise UsageError(f"--time-format {error}") from error
+
+
+def columns_of(words: list[str]) -> dict[str, str]:
+    """Field -> column or path, from FIELD=NAME. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.imports.mapping import check_path
+
+    pairs = _pairs(words, "--column", "FIELD=NAME, for example --column input_tokens=ContextTokens")
+    for field, path in pairs:
+        try:
+            check_path(path, f"--column {field}")
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return _distinct(pairs, "--column")
+
+
+def constants_of(words: list[str]) -> dict[str, str]:
+    """Field -> value in every row, from FIELD=VALUE. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.imports.mapping import check_constant
+
+    pairs = _pairs(words, "--constant", "FIELD=VALUE, for example --constant sample_weight=20")
+    for field, value in pairs:
+        try:
+            check_constant(field, value, f"--constant {field}")
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    return _distinct(pairs, "--constant")
+
+
+def conditions_of(words: list[str]) -> dict[str, tuple[str, ...]]:
+    """Column or path -> values of the rows that are read, from COLUMN=VALUE. Raises UsageError."""
+    conditions: dict[str, tuple[str, ...]] = {}
+    example = "COLUMN=VALUE, for example --where model=llama-70b"
+    for path, value in _pairs(words, "--where", example, may_be_empty=True):
+        conditions[path] = (*conditions.get(path, ()), value)
+    return conditions
+
+
+def check_sources(options: "ImportOptions") -> None:
+    """Raises UsageError where a field has a column and a constant."""
+    from planner.errors import UsageError
+
+    if twice := sorted(set(options.columns) & set(options.constants)):
+        raise UsageError(f"{', '.join(twice)} is given by --column and by --constant; leave one out")
+
+
+def _pairs(words: list[str], option: str, example: str, *, may_be_empty: bool = False) -> list[tuple[str, str]]:
+    from planner.errors import UsageError
+
+    parted = [word.partition("=") for word in words]
+    if any(not (name and equals and (value or may_be_empty)) for name, equals, value in parted):
+        raise UsageError(f"{option}: write {example}")
+    return [(name, value) for name, _, value in parted]
+
+
+def _distinct(pairs: list[tuple[str, str]], option: str) -> dict[str, str]:
+    from planner.errors import UsageError
+
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{option} {', '.join(twice)} is given more than once; give each field one")
+    return dict(pairs)
 
 
 def counter_span(begin: str | None, end: str | None, timezone: str, step_s: int, selector: str) -> "CounterSpan | None":

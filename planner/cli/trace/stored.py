@@ -75,9 +75,15 @@ def _print_description(d: "TraceDescription") -> None:
 
     print_line(f"{d.trace}: {d.rows:,} rows, each for {d.sample_weight:,} requests")
     print_line(f"  {d.first_arrival.isoformat()} to {d.last_arrival.isoformat()}")
+    cached = f"{percent(d.cache_hit_ratio, 2)} cached"
+    if d.cached_unknown:
+        cached = (
+            f"{cached}, unknown for {d.cached_unknown:,} requests"
+            if d.cache_hit_ratio is not None
+            else "cached unknown"
+        )
     print_line(
-        f"  {d.requests:,} requests, {d.input_tokens:,} input tokens "
-        f"({percent(d.cache_hit_ratio, 2)} cached), {d.output_tokens:,} output tokens"
+        f"  {d.requests:,} requests, {d.input_tokens:,} input tokens ({cached}), {d.output_tokens:,} output tokens"
     )
     if d.kv_tokens_per_output_token is not None:
         error = d.kv_standard_error

@@ -16,7 +16,7 @@ def print_summary(trace: "TraceSummary") -> None:
 
     for field in fields(TraceSummary):
         value = getattr(trace, field.name)
-        if value is not None:
+        if value is not None and (value or field.name != "cached_unknown"):
             print_line(f"  {field.name:<20}{_shown(value)}")
 
 

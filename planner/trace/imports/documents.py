@@ -194,14 +194,18 @@ def unwrapped(text: str, envelopes: Sequence[str]) -> list[tuple[int, str]] | No
     return None
 
 
-def _place_of(text: str, wanted: str) -> tuple[int, int] | None:
-    """Where the value of a key of an object lies."""
-    if not text.startswith("{") or f'"{wanted}"' not in text:
+def _place_of(text: str, path: str, at: int = 0) -> tuple[int, int] | None:
+    """Where what is at a path of an object lies; a key that has dots itself comes before a path."""
+    if not text.startswith("{", at) or f'"{path.split(".")[0]}' not in text:
         return None
-    spans = _elements(text, 1)
-    return next(
-        (value for key, value in zip(spans[::2], spans[1::2], strict=True) if text[slice(*key)] == f'"{wanted}"'), None
-    )
+    spans = _elements(text, at + 1)
+    values = {_DECODER.decode(text[slice(*key)]): value for key, value in zip(spans[::2], spans[1::2], strict=True)}
+    parts = path.split(".")
+    for count in range(len(parts), 0, -1):
+        value = values.get(".".join(parts[:count]))
+        if value is not None:
+            return value if count == len(parts) else _place_of(text, ".".join(parts[count:]), value[0])
+    return None
 
 
 def _elements(text: str, at: int) -> list[tuple[int, int]]:

@@ -5,17 +5,21 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from planner.errors import TraceError, UsageError
+import pyarrow as pa
+
+from planner.errors import UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
-from planner.trace.imports import prometheus, sources
+from planner.trace.imports import counters, prometheus, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
 from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
+from planner.trace.imports.mapping import LogMapping
+from planner.trace.imports.opening import open_logs
 from planner.trace.imports.parse import parse
-from planner.trace.imports.unpacking import Log
+from planner.trace.imports.usage_pages import page_notes
 
 
 def import_trace(
@@ -27,10 +31,12 @@ def import_trace(
     options: ImportOptions,
     now: datetime,
     version: str,
+    mapping: LogMapping | None = None,
 ) -> ImportAccount:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
     paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
+    mapping: the user's own, which says the format too.
     Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
     unknown format, TraceError for invalid files.
     """
@@ -39,19 +45,12 @@ def import_trace(
     servers = [str(path) for path in paths if prometheus.is_server(str(path))]
     if servers:
         if len(paths) > 1:
-            raise UsageError(f"{servers[0]}: is a server; import its counters as a separate trace")
+            shown = prometheus.server_at(servers[0]).url
+            raise UsageError(f"{shown}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
-    if format_name != formats.AUTO:
-        formats.check_mapping(formats.reader_of(format_name, [], options.columns), options.columns)
-    files = sources.expand(paths)
-    logs, empty = _with_rows(files.logs)
-    reader = formats.reader_of(format_name, logs, options.columns)
-    formats.check_mapping(reader, options.columns)
-    formats.check_times(reader, options.time_unit, options.time_format)
-    if options.draw is not None and not reader.demand:
-        raise UsageError(
-            f"--draw: format {reader.name} has individual requests, and --draw is for demand per window; leave it out"
-        )
+    _check_no_server(options)
+    opened = open_logs(paths, format_name, options, mapping)
+    logs, reader, options = opened.logs, opened.reader, opened.options
     digest = digest_of(reader, options, list(sources.digests(logs).values()))
     job = ImportJob(
         store=store,
@@ -63,6 +62,7 @@ def import_trace(
         digest=digest,
         now=now,
         version=version,
+        notes=page_notes(logs, reader.name),
     )
 
     def read(stage: Staging) -> ImportAccount:
@@ -74,47 +74,52 @@ def import_trace(
             parse(stage, index, log, reader, options)
         return window_import.store(stage, job) if reader.demand else request_import.store(stage, job)
 
-    return replace(_once(job, read), skipped=files.skipped, empty=empty)
+    return replace(_once(job, read), skipped=opened.skipped, empty=opened.empty)
 
 
-def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
-    """The logs that have rows, and the names of the others. Raises TraceError where none has.
-
-    A time without requests leaves a file without rows, which is nothing to stop for among others.
-    """
-    why_empty = {log: why for log in logs if (why := formats.why_empty(log))}
-    full = [log for log in logs if log not in why_empty]
-    if not full:
-        others = f", and neither has one of the {len(logs) - 1:,} other logs" if len(logs) > 1 else ""
-        raise TraceError(f"{logs[0]}: {why_empty[logs[0]]}{others}; name a log with at least one row")
-    return full, tuple(log.name for log in why_empty)
+def _check_no_server(options: ImportOptions) -> None:
+    """Raises UsageError for options that only a server's counters can follow."""
+    stated = {
+        "--metric": options.metrics,
+        "--header": options.headers,
+        "--bearer-token-file": options.bearer_token_file,
+    }
+    for option, value in stated.items():
+        if value:
+            raise UsageError(f"{option}: is for counters of a server, and files are read; leave it out")
 
 
 def _import_counters(
     store: Store, url: str, format_name: str, *, name: str, options: ImportOptions, now: datetime, version: str
 ) -> ImportAccount:
     """Query a monitoring server for the counters of inference servers. Raises UsageError, TraceError."""
+    server = prometheus.server_at(url, options.headers, options.bearer_token_file)
     if options.span is None:
-        raise UsageError(f"{url}: is a server; state the time span with --from and --to")
-    reader = formats.counter_reader(format_name, url, options.span)
-    assert reader.metrics is not None
-    counted = prometheus.read_counters(url, reader.metrics, options.span)
+        raise UsageError(f"{server.url}: is a server; state the time span with --from and --to")
+    reader = formats.counter_reader(format_name, server, options.span, options.metrics)
+    formats.check_cached(reader, options.cached)
+    counted = prometheus.read_counters(server, counters.with_own(reader.counters, options.metrics), options.span)
     digest = digest_of(reader, options, [counted.digest])
     job = ImportJob(
         store=store,
-        names=(url,),
-        labels=(url,),
+        names=(server.url,),
+        labels=(server.url,),
         reader=reader,
         options=options,
         name=name,
         digest=digest,
         now=now,
         version=version,
+        notes=counted.notes,
     )
 
     def read(stage: Staging) -> ImportAccount:
         epoch = ReaderParams(start_us=0, is_started=False, unit_ns=UNITS_NS["s"])
-        stage.parse(reader.query, 0, [counted.batch], epoch)
+        # what counters count as input holds what was written to caches
+        batch = counted.batch.append_column(
+            "cache_creation_input_tokens", pa.nulls(counted.batch.num_rows, pa.string())
+        )
+        stage.parse(reader.query, 0, [batch], epoch)
         return window_import.store(stage, job)
 
     return _once(job, read)
@@ -125,6 +130,6 @@ def _once(job: ImportJob, read: Callable[[Staging], ImportAccount]) -> ImportAcc
     before = earlier_import(job)
     if before and before.trace == job.name:
         return replace(before, known_as=job.name)
-    with staging("window" if job.reader.demand else "request", clock_of(job.options)) as stage:
+    with staging("window" if job.reader.demand else "request", clock_of(job.options), job.options.cached) as stage:
         account = read(stage)
     return replace(account, known_as=before.trace if before else None)

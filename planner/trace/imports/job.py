@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,7 +14,7 @@ from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
 from planner.store.local_times import LocalClock
-from planner.store.staging import ReaderParams, RowCounts, Staging
+from planner.store.staging import Lies, ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
 from planner.trace import stored
 from planner.trace.describe import account_for
@@ -24,7 +25,7 @@ from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, iso, to_us
 
-IMPORTER = 3
+IMPORTER = 4
 """Version of reading: raised whenever the same files and options would give different rows."""
 _THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
@@ -43,9 +44,15 @@ class ImportOptions:
     time_unit: of times that are numbers, s, ms, us or ns, None for s. time_format: how times are written, in the
     letters of strptime, None for the usual forms.
     cache_blocks: room of the prefix cache that hits are computed with, None for no limit. columns: field -> column
-    name in the file. strict: refuse the whole import if one row is refused. draw: where a log has demand per window,
-    draw one request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a
-    server for.
+    or path in the file, or several, of which the first that has a value counts. constants: field -> its value in every
+    row. where: column or path -> the values, one of which the rows have that are not left out. records: keys that a
+    list of records may be under. each: lists in every record, whose elements are a row each. times_from_first: whether
+    arrivals in such a list count from the least. cached: where cached tokens lie in a log that does not tell, inside
+    the input tokens or outside; None to have the rows decide. may_lack: fields of `columns` that the log may be
+    without. strict: refuse the whole import if one row is refused. draw: where a log has demand per window, draw one
+    request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a server for.
+    block_tokens: size of prefix blocks, None for what the rows tell. metrics: field -> names of counters that are added
+    up, instead of a format's own. headers, bearer_token_file: sent to a server with every query, and stored nowhere.
     """
 
     timezone: str
@@ -54,11 +61,22 @@ class ImportOptions:
     time_unit: str | None = None
     time_format: str | None = None
     cache_blocks: int | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    records: tuple[str, ...] = ()
+    each: tuple[str, ...] = ()
+    times_from_first: bool = False
+    cached: Lies | None = None
+    may_lack: frozenset[str] = frozenset()
     strict: bool = False
     draw: int | None = None
     seed: int = 1
     span: CounterSpan | None = None
+    block_tokens: int | None = None
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Sequence[str] = field(default=(), repr=False)
+    bearer_token_file: Path | None = None
 
     @property
     def unit(self) -> str:
@@ -77,9 +95,18 @@ class ReadingArguments(Document):
     time_format: Maybe[str] = None
     cache_blocks: int | None
     columns: dict[str, str]
+    """Field -> column or path; of several, with " or " between."""
+    constants: Maybe[dict[str, str]] = None
+    where: Maybe[dict[str, tuple[str, ...]]] = None
+    records: Maybe[tuple[str, ...]] = None
+    each: Maybe[tuple[str, ...]] = None
+    times_from_first: Maybe[bool] = None
+    cached: Maybe[Lies] = None
     draw: int | None
     seed: int | None
     span: CounterSpan | None
+    block_tokens: Maybe[int] = None
+    metrics: Maybe[dict[str, tuple[str, ...]]] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +115,8 @@ class ImportArguments(ReadingArguments):
 
     files: tuple[str, ...]
     coverage: Maybe[Coverage] = None
+    rows_left_out: Maybe[int] = None
+    """Rows that were not asked for."""
     notes: Maybe[tuple[str, ...]] = None
     """What the user was told of how the log was read."""
 
@@ -96,7 +125,8 @@ class ImportArguments(ReadingArguments):
 class ImportJob:
     """One import: what is read, how, and what it will be called.
 
-    names: of what is read, for messages. labels: the same in short, as they are stored.
+    names: of what is read, for messages. labels: the same in short, as they are stored. notes: what the user is to know
+    of the logs before they are read.
     """
 
     store: Store
@@ -108,6 +138,7 @@ class ImportJob:
     digest: str
     now: datetime
     version: str
+    notes: tuple[str, ...] = ()
 
 
 def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequence[str]) -> None:
@@ -115,25 +146,52 @@ def check_rows(counts: RowCounts, stage: Staging, job: ImportJob, names: Sequenc
 
     names: of what was parsed, in order.
     """
+    check_counts(counts, stage, job.reader, job.options, names)
+
+
+def check_counts(
+    counts: RowCounts, stage: Staging, reader: Reader, options: ImportOptions, names: Sequence[str]
+) -> None:
+    """The same where nothing is to be stored."""
     if not counts.rows_read:
-        raise TraceError(f"{job.names[0]}: has no row below its header; name a log with at least one row")
-    if counts.rows_rejected and (job.options.strict or not counts.rows_imported):
+        raise TraceError(f"{names[0]}: has no row below its header; name a log with at least one row")
+    if counts.rows_left_out == counts.rows_read:
+        raise TraceError(
+            f"{names[0]} as {reader.name}: all {counts.rows_read:,} rows are left out by "
+            f"{conditions_of(options)}; check its columns and values; nothing is stored"
+        )
+    if counts.rows_rejected and (options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
         what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
         cure = "correct it, or leave out --strict" if counts.rows_imported else "check the file and the --format"
         raise TraceError(
-            f"{names[index]} as {job.reader.name}: {what}, the first at line {line} ({reason}); {cure}; "
-            "nothing is stored"
+            f"{names[index]} as {reader.name}: {what}, the first at line {line} ({reason}); {cure}; nothing is stored"
         )
 
 
+def conditions_of(options: ImportOptions) -> str:
+    """What rows have to have to be read, as options of the command."""
+    return " ".join(f"--where {path}={value}" for path, values in options.where.items() for value in values)
+
+
+def left_out_notes(counts: RowCounts, job: ImportJob) -> list[str]:
+    """What the user is to know of rows that were not asked for."""
+    if not counts.rows_left_out:
+        return []
+    return [f"{counts.rows_left_out:,} rows left out by {conditions_of(job.options)}"]
+
+
 def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
+    """Check times that are numbers. Raises TraceError as `check_elapsed` does."""
+    check_elapsed(least_elapsed_us, job.options, job.names[0])
+
+
+def check_elapsed(least_elapsed_us: int | None, options: ImportOptions, name: str) -> None:
     """Check times that are numbers.
 
     least_elapsed_us: the least of them, None where there are none. Raises TraceError where they are times since 1970 in
     another unit.
     """
-    options = job.options
     if least_elapsed_us is None or _is_plausible(least_elapsed_us):
         return
     number_ns = least_elapsed_us * 1000
@@ -142,7 +200,7 @@ def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
         if unit != options.unit and _is_plausible(since_1970_us):
             at = datetime.fromtimestamp(since_1970_us / US_PER_S, UTC)
             raise TraceError(
-                f"{job.names[0]}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
+                f"{name}: its times are numbers that are no times since 1970 in {options.unit}, and as {unit} "
                 f"begin on {at:%Y-%m-%d}; give --time-unit {unit}"
             )
 
@@ -202,10 +260,14 @@ def clock_of(options: ImportOptions) -> LocalClock:
     return LocalClock(options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None)
 
 
-def settings_of(job: ImportJob, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
+def settings_of(job: ImportJob, counts: RowCounts, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
     """The arguments that made a trace, as JSON for the store."""
     arguments = ImportArguments(
-        **vars(_reading(job.options)), files=job.labels, coverage=coverage, notes=tuple(notes) or None
+        **vars(_reading(job.options)),
+        files=job.labels,
+        coverage=coverage,
+        rows_left_out=counts.rows_left_out or None,
+        notes=tuple(notes) or None,
     )
     return json.dumps(to_json(arguments))
 
@@ -218,10 +280,18 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         time_unit=options.unit,
         time_format=options.time_format,
         cache_blocks=options.cache_blocks,
-        columns=dict(options.columns),
+        columns={name: path if isinstance(path, str) else " or ".join(path) for name, path in options.columns.items()},
+        constants=dict(options.constants) or None,
+        where=dict(options.where) or None,
+        records=options.records or None,
+        each=options.each or None,
+        times_from_first=options.times_from_first or None,
+        cached=options.cached,
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,
+        block_tokens=options.block_tokens,
+        metrics={field: tuple(names) for field, names in options.metrics.items()} or None,
     )
 
 

@@ -1,13 +1,12 @@
 """Handing a log to the query of its reader, whatever its layout."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 
-import pyarrow as pa
-
+from planner.errors import TraceError
+from planner.store.fields import Fields, addends, in_columns, of_columns, of_json
 from planner.store.staging import Staging
-from planner.trace.imports import containers, layout, tables
+from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
-from planner.trace.imports.batches import schema_of
 from planner.trace.imports.job import ImportOptions, params_of
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.unpacking import Log
@@ -15,30 +14,79 @@ from planner.trace.imports.unpacking import Log
 
 def parse(stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions) -> None:
     """Hand a log to the reader's query. index: of the log among those of the import. Raises TraceError."""
-    params = params_of(options)
     container = formats.check_container(log, reader)
-    by_text = reader.record == "text"
+    fields = None if reader.record == "text" else rules.fields_of(reader, options)
     if container == "parquet":
-        kind: layout.Kind = "arrow" if layout.kind_of(log)[0] == "arrow" else "parquet"
-        names = tables.columns_of(log, kind)
-        columns = {} if by_text else formats.check_columns(log, reader, names, options.columns)
-        path = tables.as_parquet(log, kind, stage.folder, index)
-        stage.parse_parquet(reader.query, index, path, params, columns, name=str(log))
+        _parse_table(stage, index, log, reader, options, fields)
     elif container == "json":
-        batches = containers.json_batches(log, reader.envelopes)
-        stage.parse(reader.query, index, batches, params, () if by_text else reader.fields)
+        _parse_json(stage, index, log, reader, options, fields)
     else:
-        columns = formats.check_columns(log, reader, layout.dialect_of(log).names, options.columns)
-        stage.parse(reader.query, index, _renamed(containers.csv_batches(log), columns), params)
+        assert fields is not None
+        names = layout.dialect_of(log).names
+        rules.check_fields(log, reader, options, lambda path: in_columns(path, names) is not None, names)
+        stage.parse(reader.query, index, containers.csv_batches(log), params_of(options), of_columns(fields, names))
 
 
-def _renamed(batches: Iterator[pa.RecordBatch], columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    """The batches with the columns named as the reader's query expects them."""
-    schema = schema_of(list(columns))
-    for batch in batches:
-        names = batch.schema.names
-        arrays = [
-            batch.column(source) if source in names else pa.nulls(batch.num_rows, pa.string())
-            for source in columns.values()
-        ]
-        yield pa.record_batch([batch.column("line"), batch.column("fault"), *arrays], schema=schema)
+def _parse_table(
+    stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions, fields: Fields | None
+) -> None:
+    kind: layout.Kind = "arrow" if layout.kind_of(log)[0] == "arrow" else "parquet"
+    names = tables.columns_of(log, kind)
+    if fields is not None:
+        rules.check_fields(log, reader, options, lambda path: tables.has_path(log, kind, path), names)
+    path = tables.as_parquet(log, kind, stage.folder, index)
+    stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log))
+
+
+def _parse_json(
+    stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions, fields: Fields | None
+) -> None:
+    envelopes = options.records or reader.envelopes
+    source = "lines"
+    if fields is not None:
+        envelopes = envelopes or _envelope(log, reader, options)
+        _check_json(log, reader, options, envelopes)
+        source = of_json(fields)
+    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+
+
+def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
+    """The key under which the records of a log are, where it is not told."""
+    records = paths.parsed(documents.first_records(log))
+    wanted = [rules.paths_of(field, reader, options) for field in reader.columns if field not in options.constants]
+
+    def fits(record: paths.Record) -> bool:
+        return all(
+            any(rules.has(record, part, options) for path in places for part in addends(path)) for places in wanted
+        )
+
+    return paths.envelope_of(records, fits)
+
+
+def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tuple[str, ...]) -> None:
+    """Raises TraceError where the first records have nothing of what is needed, or was named."""
+    texts = documents.first_records(log)
+    if options.records and not any(documents.unwrapped(text, options.records) is not None for text in texts):
+        shown = containers.shown(paths.names_of(paths.parsed(texts)))
+        raise TraceError(
+            f"{log}: has no records under {' or '.join(options.records)} (it has {shown}); correct the key"
+        )
+    records = paths.parsed(documents.first_records(log, envelopes))
+    if records:
+        there = paths.names_of(records)
+        rules.check_fields(
+            log, reader, options, lambda path: any(rules.has(record, path, options) for record in records), there
+        )
+
+
+def has_in(log: Log, reader: Reader, options: ImportOptions) -> Callable[[str], bool]:
+    """Whether a log has something at a path, as far as its beginning tells. Raises TraceError."""
+    kind, _ = layout.kind_of(log)
+    if kind == "csv":
+        names = layout.dialect_of(log).names
+        return lambda path: in_columns(path, names) is not None
+    if kind != "json":
+        return lambda path: tables.has_path(log, kind, path)
+    envelopes = options.records or reader.envelopes or _envelope(log, reader, options)
+    records = paths.parsed(documents.first_records(log, envelopes))
+    return lambda path: any(rules.has(record, path, options) for record in records)

@@ -1,21 +1,24 @@
 """Log formats: those that `sql/readers` describes, and detecting that of a file."""
 
-import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Literal
 
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
+from planner.store.fields import in_columns
 from planner.store.staging import query_text
-from planner.trace.imports import containers, documents, layout, tables
-from planner.trace.imports.prometheus import CounterSpan, has_counter
+from planner.trace.imports import containers, documents, layout, paths, tables
+from planner.trace.imports.counters import NEEDED, OWN, CounterNames, shipped_names
+from planner.trace.imports.mapping import LogMapping, listed, ready_mappings
+from planner.trace.imports.prometheus import CounterSpan, Server, has_counter
 from planner.trace.imports.unpacking import Log
+from planner.trace.imports.usage_pages import check_known
 
 AUTO = "auto"
-_NO_HEADER = "its first line has values instead of names; add a header, as COPY ... WITH (HEADER) does"
+NO_HEADER = "its first line has values instead of names; add a header, as COPY ... WITH (HEADER) does"
 Container = Literal["csv", "json", "parquet", "folder", "url"]
 """What a reader takes; Arrow files are taken as Parquet files are."""
 
@@ -26,9 +29,12 @@ class Reader:
 
     record: what the query gets of a row, its columns or its whole JSON text. columns are required, optional ones not.
     signatures: sets of JSON keys, one of which a record at the beginning must have. envelopes: JSON keys that a list of
-    records, or one, may lie under. block_tokens: size of its prefix blocks, if
-    it has any. demand: whether its rows are windows of demand instead of requests. metrics: field -> counter of a
-    monitoring system.
+    records, or one, may lie under. mapping: where its fields are, if it is a mapping that is shipped. block_tokens:
+    size of its prefix blocks, if it has any. time_unit: of its times, where that is usual. told_by_rows: whether both
+    are only what is usual, and all rows together tell them. demand: whether its rows are windows of demand instead of
+    requests. metrics: field -> counters of a monitoring system. cached: whether the format tells where cached tokens
+    lie, inside the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None
+    where it has none. named: field -> its usual column where that has another name.
     """
 
     name: str
@@ -40,14 +46,25 @@ class Reader:
     optional: tuple[str, ...] = ()
     signatures: tuple[tuple[str, ...], ...] = ()
     envelopes: tuple[str, ...] = ()
+    mapping: LogMapping | None = None
     block_tokens: int | None = None
+    time_unit: str | None = None
+    told_by_rows: bool = False
     demand: bool = False
-    metrics: Mapping[str, str] | None = None
+    metrics: Mapping[str, Sequence[str]] | None = None
+    cached: Literal["told", "usual", "untold"] | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
         """Whether its times may be numbers, in a unit that the file does not tell."""
-        return "$unit_ns" in query_text(self.query)
+        return self.told_by_rows or "$unit_ns" in query_text(self.query)
+
+    @property
+    def counters(self) -> CounterNames:
+        """The counters of a monitoring system that tell its fields."""
+        assert self.metrics is not None
+        return shipped_names(self.name, self.metrics)
 
     @cached_property
     def takes_texts(self) -> bool:
@@ -69,16 +86,44 @@ def readers() -> dict[str, Reader]:
         data |= {key: tuple(data[key]) for key in ("containers", "columns", "optional", "envelopes") if key in data}
         data["signatures"] = tuple(tuple(keys) for keys in data.get("signatures", [data.get("columns", ())]))
         by_name[path.stem] = Reader(name=path.stem, **data)
-    return by_name
+    return by_name | {name: _of_mapping(name, mapping, by_name) for name, mapping in ready_mappings().items()}
 
 
-def reader_of(name: str, logs: Sequence[Log], columns: Mapping[str, str]) -> Reader:
-    """The reader of a name, or for "auto" the one that matches all files. Raises UsageError, TraceError."""
+def _of_mapping(name: str, mapping: LogMapping, by_name: Mapping[str, Reader]) -> Reader:
+    """The reader of a mapping that is shipped."""
+    bases = [by_name[base] for base in mapping.formats]
+    return replace(
+        bases[0],
+        name=name,
+        description=mapping.description,
+        containers=tuple(dict.fromkeys(container for base in bases for container in base.containers)),
+        signatures=mapping.signatures,
+        envelopes=listed(mapping.records),
+        cached="told" if mapping.cached else bases[0].cached,
+        mapping=mapping,
+    )
+
+
+def reader_of_mapping(mapping: LogMapping, log: Log) -> Reader:
+    """The reader of the user's own mapping: of its formats the one that takes the log. Raises TraceError."""
+    bases = [readers()[base] for base in mapping.formats]
+    kind, _ = layout.kind_of(log)
+    container = "parquet" if kind == "arrow" else kind
+    return next((base for base in bases if container in base.containers), bases[0])
+
+
+def reader_of(
+    name: str, logs: Sequence[Log], columns: Mapping[str, str | tuple[str, ...]], constants: Collection[str] = ()
+) -> Reader:
+    """The reader of a name, or for "auto" the one that matches all files. Raises UsageError, TraceError.
+
+    columns: field -> column or path. constants: fields that the log need not have.
+    """
     if name != AUTO:
         if name not in readers():
             raise UsageError(f'no format "{name}"; use {AUTO} or one of {", ".join(readers())}')
         return readers()[name]
-    sniffed = {log: _sniffed(log, columns) for log in logs}
+    sniffed = {log: _sniffed(log, columns, constants) for log in logs}
     first = sniffed[logs[0]]
     for log, reader in sniffed.items():
         if reader is not first:
@@ -86,21 +131,35 @@ def reader_of(name: str, logs: Sequence[Log], columns: Mapping[str, str]) -> Rea
     return first
 
 
-def counter_reader(name: str, url: str, span: CounterSpan) -> Reader:
-    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
-    counters = {reader.name: reader.metrics["input_tokens"] for reader in readers().values() if reader.metrics}
+def counter_reader(name: str, server: Server, span: CounterSpan, own: Collection[str]) -> Reader:
+    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError.
+
+    own: fields whose counters the user names.
+    """
+    counting = {reader.name: reader for reader in readers().values() if reader.metrics}
     if name != AUTO:
-        if name not in counters:
-            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(counters)}")
-        counters = {name: counters[name]}
-    counting = [format_name for format_name, metric in counters.items() if has_counter(url, metric, span)]
-    if len(counting) > 1:
-        raise TraceError(f"{url}: has counters of {' and '.join(counting)}; say which with --format")
-    if not counting:
+        if name not in counting:
+            raise UsageError(f"{server.url}: is a server, and {name} reads files; use one of {', '.join(counting)}")
+        return counting[name]
+    fields = [field for field in NEEDED if field not in own]
+    if not fields:
+        return counting[OWN]
+    found = [
+        reader
+        for reader in counting.values()
+        if any(has_counter(server, counter, span) for counter in reader.counters.counters(fields))
+    ]
+    if len(found) > 1:
+        both = " and ".join(reader.name for reader in found)
+        raise TraceError(f"{server.url}: has counters of {both}; say which with --format")
+    if not found:
+        firsts = [next(reader.counters.counters(fields), None) for reader in counting.values()]
+        names = " or ".join(counter.names[0] for counter in firsts if counter)
         raise TraceError(
-            f"{url}: has no {' or '.join(counters.values())} from --from to --to; check the times and the --selector"
+            f"{server.url}: has no {names} from --from to --to; check the times and the --selector, or name "
+            "counters of your own with --metric"
         )
-    return readers()[counting[0]]
+    return found[0]
 
 
 def why_empty(log: Log) -> str | None:
@@ -123,68 +182,87 @@ def _all_envelopes() -> tuple[str, ...]:
     return tuple({key for reader in readers().values() for key in reader.envelopes})
 
 
-def _sniffed(log: Log, columns: Mapping[str, str]) -> Reader:
+@dataclass(frozen=True)
+class _Shape:
+    """What is told of a log by its beginning: names that one of its records has.
+
+    record: a JSON record, or the columns of a table as its keys. is_table: whether what is inside them is not known.
+    is_inside: whether it is in an envelope that no format is known for.
+    """
+
+    record: paths.Record
+    is_table: bool = False
+    is_inside: bool = False
+
+    def has(self, path: str, reader: Reader) -> bool:
+        """Whether something is at a path; a shipped mapping means no text that has to be looked into."""
+        if self.is_table and reader.mapping is None:
+            return in_columns(path, list(self.record)) is not None
+        return path in self.record if self.is_table else paths.has_path(self.record, path)
+
+
+def _sniffed(log: Log, columns: Mapping[str, str | tuple[str, ...]], constants: Collection[str]) -> Reader:
     """The format that a log matches; one that requires all that another does, and more, takes precedence.
 
     Records that match no format are passed over, as long as one at the beginning does.
     """
-    if log.path.is_dir():
-        container: Container = "folder"
-        records = [frozenset[str]()]
-    else:
-        container, records = _shape(log)
-    for names in records:
-        best = _matching(container, names, columns)
+    container, shapes = _shapes(log)
+    for shape in shapes:
+        best = _matching(container, shape, columns, constants)
         if len(best) == 1:
             return best[0]
         if best:
             raise TraceError(f"{log}: may be {' or '.join(reader.name for reader in best)}; say which with --format")
-    names = records[0] if records else frozenset()
-    has = f" (it has {containers.shown(sorted(names))})" if names else ""
-    if container == "csv" and layout.without_names(sorted(names)):
-        raise TraceError(f"{log}: is not a known log format{has}: {_NO_HEADER}")
+    names = sorted(shapes[0].record) if shapes else []
+    check_known(log, names)
+    has = f" (it has {containers.shown(names)})" if names else ""
+    if container == "csv" and layout.without_names(names):
+        raise TraceError(f"{log}: is not a known log format{has}: {NO_HEADER}")
     raise TraceError(
-        f"{log}: is not a known log format{has}; give --format, and for csv and parquet --column FIELD=NAME"
+        f"{log}: is not a known log format{has}; give --format, and for csv, jsonl and parquet --column FIELD=NAME"
     )
 
 
-def _matching(container: Container, names: frozenset[str], columns: Mapping[str, str]) -> list[Reader]:
-    """The most demanding formats that a record, or a table, with these names may have."""
+def _matching(
+    container: Container,
+    shape: _Shape,
+    columns: Mapping[str, str | tuple[str, ...]],
+    constants: Collection[str],
+) -> list[Reader]:
+    """The most demanding formats that a record, or a table, may have."""
     matches: dict[str, frozenset[str]] = {}
     for reader in readers().values():
-        if container not in reader.containers:
+        if container not in reader.containers or (shape.is_inside and reader.record == "text"):
             continue
-        wanted = [frozenset(columns.get(key, key) for key in keys) for keys in reader.signatures]
-        fits = [keys for keys in wanted if keys <= names]
+        wanted = [[listed(columns.get(key, key)) for key in keys if key not in constants] for keys in reader.signatures]
+        fits = [
+            frozenset(" or ".join(places) for places in keys)
+            for keys in wanted
+            if all(any(shape.has(path, reader) for path in places) for places in keys)
+        ]
         if fits:
             matches[reader.name] = max(fits, key=len)
     return [readers()[name] for name, keys in matches.items() if not any(keys < others for others in matches.values())]
 
 
-def _shape(log: Log) -> tuple[Container, list[frozenset[str]]]:
-    """The layout of a log, and the names of its columns, or of the keys of its first records. Raises TraceError."""
+def _shapes(log: Log) -> tuple[Container, list[_Shape]]:
+    """The layout of a log, and what its first records have. Raises TraceError."""
+    if log.path.is_dir():
+        return "folder", [_Shape({})]
     kind, _ = layout.kind_of(log)
     if kind == "json":
-        return kind, _keys(documents.first_records(log)) + _keys(documents.first_records(log, _all_envelopes()))
+        records = paths.parsed(documents.first_records(log))
+        unpacked = paths.parsed(documents.first_records(log, _all_envelopes()))
+        inside = [
+            _Shape(each, is_inside=True)
+            for record in records[:1]
+            for _, some in paths.lists_in(record)
+            for each in some
+        ]
+        return kind, [*map(_Shape, records), *map(_Shape, unpacked), *inside]
     if kind == "csv":
-        return kind, [frozenset(layout.dialect_of(log).names)]
-    return "parquet", [frozenset(tables.columns_of(log, kind))]
-
-
-def _keys(records: Sequence[str]) -> list[frozenset[str]]:
-    objects = (json.loads(text, parse_int=str, parse_float=str) for text in records if text.startswith("{"))
-    return [frozenset(entry) for entry in objects]
-
-
-def check_columns(log: Log, reader: Reader, there: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
-    """Field -> column of a file, missing optional ones too. Raises TraceError where a required one is missing."""
-    sources = {name: mapped.get(name, name) for name in reader.fields}
-    missing = [source for name, source in sources.items() if source not in there and name in (*reader.columns, *mapped)]
-    if missing:
-        cure = "map it with --column FIELD=NAME" if reader.optional else "check the file, or give another --format"
-        cure = _NO_HEADER if layout.without_names(there) else cure
-        raise TraceError(f"{log}: has no column {', '.join(missing)} (it has {containers.shown(there)}); {cure}")
-    return sources
+        return kind, [_Shape(dict.fromkeys(layout.dialect_of(log).names), is_table=True)]
+    return "parquet", [_Shape(dict.fromkeys(tables.paths_in(log, kind)), is_table=True)]
 
 
 def check_container(log: Log, reader: Reader) -> Container:
@@ -197,10 +275,10 @@ def check_container(log: Log, reader: Reader) -> Container:
         wanted = "folders" if reader.containers == ("folder",) else "a server: give its address"
         raise TraceError(f"{log}: is a file, and {reader.name} reads {wanted}")
     kind, _ = layout.kind_of(log)
-    if reader.containers == ("json",):
+    if reader.containers == ("json",) and reader.record == "text":
         _check_signature(log, reader)
         return "json"
-    if len(reader.containers) == 1:
+    if reader.containers in (("csv",), ("parquet",)):
         return reader.containers[0]
     container = "parquet" if kind == "arrow" else kind
     if container not in reader.containers:
@@ -235,9 +313,26 @@ def check_times(reader: Reader, time_unit: str | None, time_format: str | None) 
         raise UsageError("--time-unit is for times that are numbers and --time-format for all others; give one of them")
 
 
-def check_mapping(reader: Reader, columns: Mapping[str, str]) -> None:
-    """Raises UsageError where --column names fields that the format does not have."""
-    unknown = sorted(set(columns) - set(reader.fields))
+def check_cached(reader: Reader, cached: str | None) -> None:
+    """Raises UsageError where --cached is stated for a format that leaves nothing to state."""
+    if cached and reader.cached in (None, "told"):
+        why = "tells where they lie" if reader.cached else "has no cached tokens"
+        raise UsageError(f"--cached {cached}: format {reader.name} {why}; leave it out")
+
+
+def check_mapping(reader: Reader, columns: Collection[str], option: str = "--column") -> None:
+    """Raises UsageError where an option names fields that the format does not have."""
+    known = reader.fields
+    unknown = sorted(set(columns) - set(known))
     if unknown or (columns and reader.record == "text"):
-        has = f"has the fields {', '.join(reader.fields)}" if reader.record == "columns" else "has no columns"
-        raise UsageError(f"--column {', '.join(unknown or columns)}: format {reader.name} {has}")
+        has = f"has the fields {', '.join(known)}" if reader.record == "columns" else "has no columns"
+        raise UsageError(f"{option} {', '.join(sorted(unknown or columns))}: format {reader.name} {has}")
+
+
+def check_where(reader: Reader, where: Collection[str]) -> None:
+    """Raises UsageError where --where is given for a format whose rows are not the records of its files."""
+    if where and (reader.record == "text" or reader.containers in (("folder",), ("url",))):
+        raise UsageError(
+            f"--where {', '.join(where)}: format {reader.name} has no columns to tell rows by; leave it out, or give "
+            "--format jsonl with --column FIELD=PATH"
+        )

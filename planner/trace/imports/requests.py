@@ -11,8 +11,9 @@ from planner.errors import TraceError
 from planner.store.staging import RequestCounts, Staging
 from planner.store.traces import BLOCK_SCHEMA, REQUEST_SCHEMA
 from planner.trace import stored
-from planner.trace.describe import account_for
+from planner.trace.describe import account_for, unknown_notes
 from planner.trace.documents import ImportAccount
+from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import (
     BATCH_ROWS,
     SPOOL_BYTES,
@@ -20,38 +21,49 @@ from planner.trace.imports.job import (
     check_numbers,
     check_rows,
     covered_us,
+    left_out_notes,
     rejects_of,
     settings_of,
     start_notes,
 )
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.imports.repeated_hours import tell_apart
+from planner.trace.imports.told_by_rows import settle
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
 
 _PLAIN_SCHEMA = pa.schema([item for item in REQUEST_SCHEMA if item.name not in ("class_id", "session_id")])
+_ALWAYS_TOLD = ("arrival_us", "input_tokens", "output_tokens")
 _CLOCK_US = 9_214_646_400_000_000
 """Readers take times before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
 """Where nothing else is in memory: 50 million plain requests fit, and the process stays under 2 GB."""
+_MOST_COMPARED = 20_000_000
+"""Rows that are looked at for equal ones; more would take a minute."""
+_MANY_EQUAL = 0.05
+"""Assumed share: times of whole seconds make as many rows of a busy log equal by chance."""
 _MOST_CLASSES = 32_767
 """As many as the type of class_id can hold."""
 
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
-    notes: list[str] = []
+    job, notes = settle(stage, job)
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
+        notes += left_out_notes(counts, job)
         notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
+        notes += cached_notes(job, counts, stage.tellers)
+        weight = counts.sample_weight
+        notes += unknown_notes(requests.cached_unknown * weight, requests.rows * weight)
         refused = counts.rows_rejected > 0
         with rejects_of(stage, job, job.labels, any_refused=refused) as rejects:
             draft = Draft(
                 name=job.name,
                 origin="import",
                 format=job.reader.name,
-                settings=settings_of(job, notes=notes),
+                settings=settings_of(job, counts, notes=notes),
                 settings_digest=job.digest,
                 timezone=job.options.timezone,
                 sample_weight=counts.sample_weight,
@@ -108,6 +120,8 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
         notes += _told_apart(stage, job)
     if counts.has_class:
         _classes(stage, job)
+    if counts.rows_imported <= _MOST_COMPARED:
+        notes += _equal_notes(stage, counts)
     schema = _request_schema(counts)
     with Spool(schema, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
         columns = [*schema.names, "block_ids"] if counts.has_blocks else schema.names
@@ -118,11 +132,12 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
 
 def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
-    rows_read, least_us = 0, None
+    rows_read, left_out, least_us, some_cached = 0, 0, None, False
     for batch in stage.plain_requests(BATCH_ROWS):
         if pc.any(batch.column("more")).as_py():
             return None
         rows_read += batch.num_rows
+        left_out += batch.column("left_out").true_count
         if pc.any(batch.column("refused")).as_py():
             batch = batch.filter(pc.invert(batch.column("refused")))
         if batch.num_rows:
@@ -130,10 +145,30 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
             if plain is None:
                 return None
             requests.write(plain)
+            some_cached = some_cached or bool(pc.max(plain.column("cached_input_tokens")).as_py())
             if batch.column("elapsed_us").null_count < batch.num_rows:
                 batch_us = pc.min(batch.column("elapsed_us")).as_py()
                 least_us = batch_us if least_us is None else min(least_us, batch_us)
-    return RequestCounts(rows_read=rows_read, rows_imported=requests.rows, least_elapsed_us=least_us)
+    return RequestCounts(
+        rows_read=rows_read,
+        rows_imported=requests.rows,
+        rows_left_out=left_out,
+        with_cached=requests.rows - requests.cached_unknown,
+        untold=int(some_cached),
+        least_elapsed_us=least_us,
+    )
+
+
+def _equal_notes(stage: Staging, counts: RequestCounts) -> list[str]:
+    """What the user is to know of rows that may have been sent twice: without an id, that cannot be told."""
+    equal, across = stage.equal_rows()
+    if not across and equal < _MANY_EQUAL * counts.rows_imported:
+        return []
+    where = f"{across:,} rows equal a row of another file" if across else f"{equal:,} rows equal another row"
+    return [
+        f"{where} and carry no id, so that all count; if they were sent twice, leave them out, or name the column of "
+        "their ids with --column id=NAME where the format has one"
+    ]
 
 
 def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
@@ -152,15 +187,18 @@ def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
 
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
     """The numbers of plain requests; None where one is out of order or impossible for a request."""
-    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names):
+    told = batch.column("cached_input_tokens")
+    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names if name != "cached_input_tokens"):
         return None
-    arrivals, inputs, hits, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names)
+    arrivals, inputs, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names if name in _ALWAYS_TOLD)
     ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
-    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US:
+    if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US or outputs.min() < 0:
         return None
-    if min(hits.min(), outputs.min()) < 0 or (hits > inputs).any():
-        return None
-    return pa.record_batch([pa.array(column) for column in (arrivals, inputs, hits, outputs)], schema=_PLAIN_SCHEMA)
+    if told.null_count < len(told):
+        hits = pc.fill_null(told, 0).to_numpy()
+        if hits.min() < 0 or (hits > inputs).any():
+            return None
+    return pa.record_batch([batch.column(name) for name in _PLAIN_SCHEMA.names], schema=_PLAIN_SCHEMA)
 
 
 def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: ImportJob) -> None:
@@ -174,7 +212,11 @@ def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job
             if block_tokens:
                 prompts = (fields["arrival_us"], ids, fields["input_tokens"])
                 rows = zip(*(column.to_pylist() for column in prompts), strict=True)
-                hit = [cached_tokens(hits.of(at_us, own or []), block_tokens, tokens) for at_us, own, tokens in rows]
+                # without its blocks, what a request finds in the cache is unknown
+                hit = [
+                    None if own is None else cached_tokens(hits.of(at_us, own), block_tokens, tokens)
+                    for at_us, own, tokens in rows
+                ]
                 fields["cached_input_tokens"] = pa.array(hit, pa.int64())
             blocks.write(_blocks(ids, requests.rows))
         schema = requests.schema

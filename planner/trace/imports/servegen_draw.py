@@ -54,7 +54,8 @@ def draw(
         parts = [_part(row, clients[row.file_index], laws[row.file_index], start_us, seed) for row in rows_of_clients]
         arrival_us, inputs, outputs, classes = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.argsort(arrival_us, kind="stable")
-        columns = (arrival_us[order], inputs[order], np.zeros(len(order)), outputs[order], classes[order])
+        unknown = pa.nulls(len(order))
+        columns = (arrival_us[order], inputs[order], unknown, outputs[order], classes[order])
         arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, SCHEMA, strict=True)]
         yield pa.record_batch(arrays, schema=SCHEMA)
 

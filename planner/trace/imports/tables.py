@@ -26,6 +26,51 @@ def columns_of(log: Log, kind: Kind) -> list[str]:
             return list(schema.names)
 
 
+def paths_in(log: Log, kind: Kind) -> list[str]:
+    """The paths of all columns and what is inside them, as far as the schema tells. Raises TraceError."""
+    return list(_paths(_schema_of(log, kind), ""))
+
+
+def _paths(kind: pa.DataType, above: str) -> Iterator[str]:
+    for place in range(kind.num_fields) if pa.types.is_struct(kind) else ():
+        path = f"{above}{kind.field(place).name}"
+        yield path
+        yield from _paths(kind.field(place).type, f"{path}.")
+
+
+def has_path(log: Log, kind: Kind, path: str) -> bool:
+    """Whether a table may have something at a path. Raises TraceError."""
+    return _has_path(_schema_of(log, kind), path)
+
+
+def _schema_of(log: Log, kind: Kind) -> pa.StructType:
+    """The columns of a table with their types. Raises TraceError."""
+    with _plain(log) as file, _translated(log, kind):
+        if kind == "parquet":
+            return pa.struct(list(pq.read_schema(file)))
+        with _arrow_reader(file) as (schema, _):
+            return pa.struct(list(schema))
+
+
+def _has_path(kind: pa.DataType, path: str) -> bool:
+    if not path:
+        return True
+    if not pa.types.is_struct(kind):
+        # what is inside a map, a list or a text that is JSON is not told by the schema
+        return bool(
+            pa.types.is_map(kind)
+            or pa.types.is_list(kind)
+            or pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_dictionary(kind)
+            or pa.types.is_binary(kind)
+        )
+    members = {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
+    parts = path.split(".")
+    heads = [(".".join(parts[:count]), ".".join(parts[count:])) for count in range(len(parts), 0, -1)]
+    return any(name in members and _has_path(members[name], rest) for name, rest in heads)
+
+
 def has_rows(log: Log, kind: Kind) -> bool:
     """Whether a table has rows. Raises TraceError."""
     with _plain(log) as path, _translated(log, kind):

@@ -160,3 +160,17 @@ def _text(local: datetime, offset: str) -> str:
 
 def _offset_text(minutes: int) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def check_time_format(time_format: str) -> None:
+    """Raises ValueError where a text is not a format of times that reads back what it writes."""
+    at = datetime(2025, 12, 31, 23, 58, 59)
+    try:
+        again = datetime.strptime(at.strftime(time_format), time_format)
+        is_complete = (again.year, again.month, again.day, again.hour) == (at.year, at.month, at.day, at.hour)
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise ValueError(
+            f'"{time_format}" does not tell year, month, day and hour; write one such as "%d.%m.%Y %H:%M:%S"'
+        )

@@ -10,15 +10,17 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.store.staging import Staging
 from planner.trace import stored, windows
-from planner.trace.describe import account_for
+from planner.trace.describe import account_for, unknown_notes
 from planner.trace.documents import Coverage, ImportAccount, LengthCoverage
 from planner.trace.imports import servegen, servegen_draw
+from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import (
     SPOOL_BYTES,
     ImportJob,
     check_numbers,
     check_rows,
     covered_us,
+    left_out_notes,
     params_of,
     rejects_of,
     settings_of,
@@ -52,6 +54,7 @@ class _Parsed:
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store parsed windows as a trace. Raises TraceError."""
     rows = _rows(stage, job, job.names)
+    counts = stage.window_counts()
     least_us: int | None = rows["elapsed_us"].min()  # type: ignore[assignment]
     check_numbers(least_us, job)
     demand = windows.windows_of(rows, job.names[0])
@@ -66,7 +69,11 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         coverage=_coverage(demand),
         schema=windows.EVEN_SCHEMA,
         draw=draw,
-        notes=start_notes(int(demand.start_us[0]), least_us, job),
+        notes=[
+            *job.notes,
+            *start_notes(int(demand.start_us[0]), least_us, job),
+            *cached_notes(job, counts, stage.tellers),
+        ],
     )
     return _store(stage, job, parsed)
 
@@ -115,23 +122,29 @@ def _coverage(demand: DemandWindows) -> LengthCoverage:
     return LengthCoverage(requests=requests, requests_with_lengths=with_lengths, request_share=share)
 
 
+def _unknown(demand: DemandWindows) -> list[str]:
+    return unknown_notes(demand.cached_unknown, int(demand.requests.sum()))
+
+
 def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
     """The trace: its windows, or requests drawn from them where that is asked for."""
     weight, demand = job.options.draw, parsed.windows
     reasons = stage.reasons()
+    counts = stage.window_counts()
+    notes = [*job.notes, *left_out_notes(counts, job), *parsed.notes]
     with rejects_of(stage, job, parsed.labels, any_refused=bool(reasons)) as rejects:
         draft = Draft(
             name=job.name,
             origin="windows",
             format=job.reader.name,
-            settings=settings_of(job, parsed.coverage, parsed.notes),
+            settings=settings_of(job, counts, parsed.coverage, [*notes, *_unknown(demand)]),
             settings_digest=job.digest,
             timezone=job.options.timezone,
             sample_weight=weight or 1,
             window_us=covered_us(job, int(demand.start_us[0]), int(demand.end_us[-1])),
             created_at=job.now,
             planner_version=job.version,
-            rows_read=stage.window_counts().rows_read,
+            rows_read=counts.rows_read,
             rejects=rejects,
         )
         if weight is None:

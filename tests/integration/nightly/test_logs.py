@@ -1,11 +1,13 @@
 """Logs of nights: gaps, incomplete and late ones, every option of an import, a Prometheus server."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
+from planner.errors import UsageError
 from planner.nightly.history import read_history
 from planner.nightly.jobs_file import load_jobs
 from planner.nightly.logs import JobLogs, LogNotReady
@@ -134,7 +136,10 @@ timezone = 'Asia/Tokyo'
 start = 2025-01-01T00:00:00Z
 time_unit = 'ms'
 cache = 4096
-columns = { input_tokens = 'prompt' }
+columns = { input_tokens = 'usage.prompt' }
+constants = { sample_weight = 20 }
+where = { status = 200, model = ['a', 'b'] }
+records = 'data'
 strict = true
 draw = 10
 seed = 7
@@ -149,7 +154,10 @@ seed = 7
         is_started=True,
         time_unit="ms",
         cache_blocks=4096,
-        columns={"input_tokens": "prompt"},
+        columns={"input_tokens": "usage.prompt"},
+        constants={"sample_weight": "20"},
+        where={"status": ("200",), "model": ("a", "b")},
+        records=("data",),
         strict=True,
         draw=10,
         seed=7,
@@ -162,6 +170,34 @@ seed = 7
     # the day on which the clock is put forward
     assert read.span.end_s - read.span.start_s == 23 * 3600
     assert (read.span.start_s, read.span.step_s, read.span.selector) == (read.start.timestamp(), 60, 'job="vllm"')
+
+
+def test_a_night_reads_its_log_with_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("format = 'csv'\n[columns]\narrival = 'arrival'\n[constants]\nclass = 'chat'\n")
+    service = Service(tmp_path, write_jobs(tmp_path, log='path = "logs/{date}.csv"\nmapping = "mine.toml"'))
+    write_log(tmp_path, date(2025, 3, 1))
+    assert service.run(night(FIRST)) == 0
+    with service.store.read() as session:
+        assert session.connection.execute("SELECT DISTINCT class FROM request_class").fetchall() == [("chat",)]
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ('mapping = "none.toml"', "none.toml: no such mapping"),
+        ('mapping = "mine.toml"', "colour: is not a known field"),
+        ('mapping = "mine.toml"\nformat = "csv"', "the mapping says the format; leave it out"),
+        ("constants = { output_tokens = -1 }", '"-1" is not a whole number from 0'),
+        ('columns = { class = "m" }\nconstants = { class = "a" }', "class is in columns and in constants"),
+        ('format = "otel"\nwhere = { a = 1 }', "format otel has no columns to tell rows by"),
+    ],
+)
+def test_a_mapping_or_a_condition_that_cannot_be_is_refused_with_the_jobs(
+    log: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text("format = 'csv'\ncolour = 1\n")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        load_jobs(write_jobs(tmp_path, log=f'path = "logs/{{date}}.csv"\n{log}'))
 
 
 def test_a_server_is_asked_for_the_local_day(tmp_path: Path, prometheus: Callable[[str], str]) -> None:

@@ -1,0 +1,320 @@
+"""Where the fields of a log's rows are: columns, and paths to what is inside them, as SQL.
+
+A path is written with dots. A name that itself has dots takes precedence over a path, at every depth; a number may be
+a place in a list, from 0. What is inside a text is looked for too, where the text is JSON.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Keys = tuple[str, ...]
+Value = Callable[[str], str]
+"""SQL of what is at a path."""
+MOST_PARTS = 8
+"""Parts of a path: each more doubles the names that it may mean."""
+LEFT_OUT = "left out by --where"
+"""What a row that is not to be read has in place of a reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """What is taken of a row.
+
+    sources: field -> paths, the first of which that has a value gives it; without any it is NULL. constants: field ->
+    its value in every row. where: path -> the values, one of which a row that is read has. each: lists in a JSON
+    record, whose elements make a row each; a path that begins as one of them leads into the element. from_first:
+    numbers that are elements of the list `arrival` count from the first of it.
+    """
+
+    sources: Mapping[str, Sequence[str]]
+    constants: Mapping[str, str]
+    where: Mapping[str, Sequence[str]]
+    each: Sequence[str] = ()
+    from_first: bool = False
+
+
+def segmentations(path: str) -> list[Keys]:
+    """The keys that a path may mean, one after the other; names that have dots first."""
+    return list(_segmented(path.split(".")))
+
+
+def _segmented(parts: list[str]) -> Iterator[Keys]:
+    for count in range(len(parts), 0, -1):
+        head = ".".join(parts[:count])
+        if count == len(parts):
+            yield (head,)
+        else:
+            yield from ((head, *rest) for rest in _segmented(parts[count:]))
+
+
+def of_json(fields: Fields) -> str:
+    """A relation with a column per field of the JSON objects in the column text of `lines`."""
+    if fields.each:
+        return _of_lists(fields)
+    extract = _Extract("text")
+    columns, kept = _columns(fields, extract.value), _kept(fields, extract.value)
+    return (
+        f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END) AS fault, "
+        f"{columns} FROM (SELECT line, fault, text, {extract.all()} AS found FROM lines))"
+    )
+
+
+def of_columns(fields: Fields, names: Sequence[str]) -> str:
+    """A relation with a column per field of `lines`, whose columns are texts. names: of its columns."""
+
+    def value(path: str) -> str:
+        found = in_columns(path, names)
+        return "NULL::VARCHAR" if found is None else _in_text(name_of(found[0]), found[1])
+
+    kept = _kept(fields, value)
+    fault = f"coalesce(fault, CASE {kept} END)" if kept else "fault"
+    return f"(SELECT line, {fault} AS fault, {_columns(fields, value)} FROM lines)"
+
+
+def in_columns(path: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """The column that a path begins with and what is left of it, the longest name first; None where there is none."""
+    parts = path.split(".")
+    for count in range(len(parts), 0, -1):
+        column = ".".join(parts[:count])
+        if column in names:
+            return column, ".".join(parts[count:])
+    return None
+
+
+def of_table(fields: Fields, types: Mapping[str, Any]) -> tuple[str, str]:
+    """The columns of a table with typed columns as fields, and its fault. types: DuckDB's, by column."""
+
+    def value(path: str) -> str:
+        return _typed_at(path, types)
+
+    columns = _columns(fields, value)
+    kept = _kept(fields, lambda path: f"{value(path)}::VARCHAR")
+    return columns, f"CASE {kept} END" if kept else "NULL::VARCHAR"
+
+
+def _columns(fields: Fields, value: Value) -> str:
+    found = {field: _one_of(field, [_sum(path, value) for path in paths]) for field, paths in fields.sources.items()}
+    found |= {field: literal(constant) for field, constant in fields.constants.items()}
+    return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
+
+
+def addends(path: str) -> list[str]:
+    """The paths whose numbers make a value: several with " + " between."""
+    return path.split(" + ")
+
+
+def _sum(path: str, value: Value) -> str:
+    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is."""
+    parts = addends(path)
+    if len(parts) == 1:
+        return value(path)
+    numbers = ", ".join(f"whole_number(({value(part)})::VARCHAR)" for part in parts)
+    return f"list_sum([{numbers}])::BIGINT"
+
+
+def _one_of(field: str, values: Sequence[str]) -> str:
+    """The first value that is there; of tokens that are told under several names the largest, as one may be 0."""
+    if len(values) < 2 or not field.endswith("_tokens"):
+        return _first(values)
+    numbers = ", ".join(f"whole_number(({value})::VARCHAR)" for value in values)
+    return f"coalesce(greatest({numbers})::VARCHAR, {_first(values)})"
+
+
+def _first(values: Sequence[str]) -> str:
+    """The first that is there; of several, as text, as they may be of different types."""
+    if len(values) <= 1:
+        return values[0] if values else "NULL::VARCHAR"
+    return f"coalesce({', '.join(f'({value})::VARCHAR' for value in values)})"
+
+
+def _kept(fields: Fields, value: Value) -> str:
+    """The branch of a CASE that leaves out the rows that are not asked for."""
+    tests = [
+        f"coalesce({' OR '.join(_equals(value(path), one) for one in ones)}, false)"
+        for path, ones in fields.where.items()
+    ]
+    return f"WHEN NOT ({' AND '.join(tests)}) THEN {literal(LEFT_OUT)}" if tests else ""
+
+
+def _equals(value: str, wanted: str) -> str:
+    """Whether a value is the one that is asked for: as text, or as a number; truth values in any case."""
+    if wanted.lower() in ("true", "false"):
+        return f"lower({value}) = {literal(wanted.lower())}"
+    if _is_number(wanted):
+        return f"(({value}) = {literal(wanted)} OR TRY_CAST({value} AS DOUBLE) = {float(wanted)!r})"
+    return f"({value}) = {literal(wanted)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) not in (float("inf"), float("-inf")) and float(text) == float(text)
+    except ValueError:
+        return False
+
+
+class _Extract:
+    """Values of JSON texts, which are taken apart once for all paths. text: the column, as SQL."""
+
+    def __init__(self, text: str, found: str = "found") -> None:
+        self._text, self._found = text, found
+        self._pointers: list[str] = []
+
+    def value(self, path: str) -> str:
+        """The value at a path, as text."""
+        keys = segmentations(path)
+        direct = [f"{self._found}[{self._place(pointer(each))}]" for each in keys]
+        inside = [f"{_inside(self._text, parts)}" for parts in _splits(path)]
+        if not inside:
+            return direct[0]
+        # a text that is JSON has its quotes escaped
+        nested = f"CASE WHEN contains({self._text}, '\\\"') THEN coalesce({', '.join([*inside, 'NULL'])}) END"
+        return f"coalesce({', '.join([*direct, nested])})"
+
+    def all(self) -> str:
+        """What is taken out of an object; NULL where the text is none."""
+        pointers = ", ".join(literal(each) for each in self._pointers or [""])
+        text = self._text
+        is_object = f"(({text})[1] = '{{' OR json_type({text}) = 'OBJECT')"
+        return f"CASE WHEN json_valid({text}) AND {is_object} THEN json_extract_string({text}, [{pointers}]) END"
+
+    def _place(self, where: str) -> int:
+        if where not in self._pointers:
+            self._pointers.append(where)
+        return self._pointers.index(where) + 1
+
+
+def _splits(path: str) -> list[tuple[str, str]]:
+    """Where a text that is JSON may be on the way: the path to it, and that inside it."""
+    parts = path.split(".")
+    return [(".".join(parts[:count]), ".".join(parts[count:])) for count in range(1, len(parts))]
+
+
+def _inside(text: str, parts: tuple[str, str]) -> str:
+    """The value in the JSON of a text that lies at a path."""
+    outer, inner = parts
+    places = [f"json_extract_string({text}, {literal(pointer(keys))})" for keys in segmentations(outer)]
+    return _in_text(f"coalesce({', '.join([*places, 'NULL'])})", inner)
+
+
+def _in_text(value: str, path: str) -> str:
+    """The value at a path in a text that may be JSON; the text itself where no path is left."""
+    if not path:
+        return value
+    pointers = ", ".join(literal(pointer(keys)) for keys in segmentations(path))
+    found = f"list_filter(json_extract_string({value}, [{pointers}]), lambda each: each IS NOT NULL)[1]"
+    return f"CASE WHEN json_valid({value}) THEN {found} END"
+
+
+def _of_lists(fields: Fields) -> str:
+    """The same where the elements of lists make a row each; those of several lists go together by their place."""
+    outer, inner = _Extract("text"), [_Extract(f"element_{n}::VARCHAR", f"inner_{n}") for n in range(len(fields.each))]
+
+    def value(path: str) -> str:
+        for number, name in enumerate(fields.each):
+            if path == name:
+                return f"(element_{number} ->> '$')"
+            if path.startswith(f"{name}."):
+                return inner[number].value(path.removeprefix(f"{name}."))
+        return outer.value(path)
+
+    columns, kept = _columns(fields, value), _kept(fields, value)
+    lists = [f"json_extract(text, {literal(_every(name))})" for name in fields.each]
+    first = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
+    lists = [_from_first(each) if counted else each for each, counted in zip(lists, first, strict=True)]
+    opened = ", ".join(f"unnest({each}) AS element_{n}" for n, each in enumerate(lists))
+    found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
+    nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
+    kinds = [f"json_type(text, {literal(pointer(tuple(name.split('.'))))}) = 'ARRAY'" for name in fields.each]
+    some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
+    named = " and ".join(fields.each)
+    return (
+        "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
+        f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END) AS fault, {columns} FROM ("
+        f"SELECT *, {found} FROM ("
+        f"SELECT line, fault, text, found, {opened} FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
+        f"WHERE {some} UNION ALL BY NAME "
+        f"SELECT line, fault, text, found FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
+        f"WHERE NOT {some})))"
+    )
+
+
+def _from_first(elements: str) -> str:
+    """The elements of a list of numbers, less the least of them."""
+    numbers = f"[TRY_CAST((each ->> '$') AS DECIMAL(38, 9)) for each in {elements}]"
+    return f"[to_json(number - list_min({numbers})) for number in {numbers}]"
+
+
+def _every(name: str) -> str:
+    """DuckDB's path to all elements of a list. name: of the list, a path."""
+    return "$" + "".join(f'."{key}"' for key in name.split(".")) + "[*]"
+
+
+def pointer(keys: Keys) -> str:
+    """The JSON pointer to what lies under keys."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+
+
+def _typed_at(path: str, types: Mapping[str, Any]) -> str:
+    """What lies at a path of a table, as one of the few types that the macros of readers accept."""
+    found = in_columns(path, list(types))
+    if found is None:
+        return "NULL::VARCHAR"
+    column, rest = found
+    places = list(_places(name_of(column), types[column], rest))
+    values = [_typed(expression, kind) for expression, kind in places]
+    return _first(values)
+
+
+def _places(expression: str, kind: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The expressions that a path below a value may mean, with their types."""
+    if not path:
+        yield expression, kind
+        return
+    parts = path.split(".")
+    splits = [(".".join(parts[:count]), ".".join(parts[count:])) for count in range(len(parts), 0, -1)]
+    if kind.id == "struct":
+        members = dict(kind.children)
+        for name, rest in splits:
+            if name in members:
+                yield from _places(f"struct_extract({expression}, {literal(name)})", members[name], rest)
+    elif kind.id == "map":
+        for name, rest in splits:
+            yield from _places(f"map_extract({expression}, {literal(name)})[1]", kind.children[1][1], rest)
+    elif kind.id == "list" and parts[0].isdigit():
+        yield from _places(f"({expression})[{int(parts[0]) + 1}]", kind.children[0][1], ".".join(parts[1:]))
+    elif str(kind) in ("VARCHAR", "JSON"):
+        yield _in_text(f"{expression}::VARCHAR", path), "VARCHAR"
+
+
+def _typed(expression: str, type_of: Any) -> str:
+    """An expression as one of the few types that the macros of readers accept."""
+    kind = str(type_of)
+    if kind.startswith(("STRUCT", "MAP")):
+        return f"to_json({expression})::VARCHAR"
+    if kind.endswith("]"):
+        return f"array_to_string({expression}::VARCHAR[], ' ')"
+    if kind.removeprefix("U") in _WHOLE or (kind.startswith("DECIMAL") and kind.endswith(",0)")):
+        return f"TRY_CAST({expression} AS BIGINT)"
+    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+        # what is not a number has no value, and what is infinite is none that can be converted
+        number = f"{expression}::DOUBLE"
+        return f"CASE WHEN isfinite({number}) THEN {number} WHEN NOT isnan({number}) THEN -1 END"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):
+        return f"TRY_CAST({expression} AS TIMESTAMPTZ)"
+    return f"TRY_CAST({expression} AS TIMESTAMP)" if kind.startswith("TIMESTAMP") else f"{expression}::VARCHAR"
+
+
+def literal(value: object) -> str:
+    """A value as SQL."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def name_of(identifier: str) -> str:
+    """A name as SQL."""
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,32 @@
+"""What the user is to know of where an import's cached tokens lie."""
+
+from collections.abc import Sequence
+
+from planner.store.staging import RowCounts, Teller
+from planner.trace.imports.job import ImportJob
+
+
+def cached_notes(job: ImportJob, counts: RowCounts, tellers: Sequence[Teller]) -> list[str]:
+    """Notes on where cached tokens were taken to lie. tellers: those whose rows do not tell, where the rows decide."""
+    if job.reader.cached in (None, "told"):
+        return []
+    if job.options.cached:
+        return [] if counts.with_cached else ["--cached has no effect: the log tells no cached tokens"]
+    notes = [_proven(teller) for teller in tellers if teller.proofs]
+    silent = [teller.teller for teller in tellers if not teller.proofs]
+    if job.reader.cached == "untold" and (silent or (not tellers and counts.untold)):
+        of = f" of {', '.join(silent)}" if any(silent) else ""
+        notes.append(
+            f"input tokens{of} are taken to hold the cached ones, as no row says otherwise; if they do not, state it "
+            "with --cached outside"
+        )
+    return notes
+
+
+def _proven(teller: Teller) -> str:
+    of = f" of {teller.teller}" if teller.teller else ""
+    return (
+        f"cached tokens{of} are added to the input tokens, which do not hold them: {teller.proofs:,} of "
+        f"{teller.cached_rows:,} rows with cached tokens have more of these than of those; if those rows are wrong, "
+        "state it with --cached inside"
+    )

@@ -1,0 +1,97 @@
+"""What an import would do with logs: their format and columns, the first rows, and what it would refuse."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from planner.errors import TraceError, UsageError
+from planner.store.staging import RowCounts, Staging, staging
+from planner.trace.documents import ImportPreview, PreviewedRow, RejectedRows
+from planner.trace.imports import prometheus, rules
+from planner.trace.imports.job import ImportOptions, check_counts, check_elapsed, clock_of
+from planner.trace.imports.mapping import LogMapping
+from planner.trace.imports.opening import OpenedLogs, open_logs
+from planner.trace.imports.parse import has_in, parse
+from planner.units import from_us
+
+
+def preview(
+    paths: Sequence[str | Path], *, format_name: str, options: ImportOptions, mapping: LogMapping | None = None
+) -> ImportPreview:
+    """Read logs and store nothing. Raises UsageError, and TraceError for what is no log."""
+    if any(prometheus.is_server(str(path)) for path in paths):
+        raise UsageError("--dry-run is for files; leave it out, and import a short time from the server")
+    opened = open_logs(paths, format_name, options, mapping)
+    if opened.reader.containers == ("folder",):
+        raise UsageError(f"--dry-run is for files, and {opened.reader.name} reads folders; leave it out")
+    kind = "window" if opened.reader.demand else "request"
+    with staging(kind, clock_of(opened.options), opened.options.cached) as stage:
+        for index, log in enumerate(opened.logs):
+            parse(stage, index, log, opened.reader, opened.options)
+        return _account(stage, opened)
+
+
+def _account(stage: Staging, opened: OpenedLogs) -> ImportPreview:
+    options, reader = opened.options, opened.reader
+    counts = stage.window_counts() if reader.demand else stage.request_counts()
+    names = [log.name for log in opened.logs]
+    return ImportPreview(
+        files=tuple(names),
+        format=reader.name,
+        columns=_columns(opened),
+        constants=dict(options.constants),
+        where=dict(options.where),
+        rows_read=counts.rows_read,
+        rows_imported=counts.rows_imported,
+        rows_rejected=counts.rows_rejected,
+        rows_left_out=counts.rows_left_out,
+        first_rows=tuple(_row(row, names, ZoneInfo(options.timezone)) for row in stage.first_rows()),
+        rejects=tuple(
+            RejectedRows(reason=reason, rejected=rows, first_file=names[at], first_line=line)
+            for reason, rows, at, line in stage.first_rejects()
+        ),
+        problem=_problem(stage, opened, counts),
+        skipped=opened.skipped,
+        empty=opened.empty,
+    )
+
+
+def _columns(opened: OpenedLogs) -> dict[str, str]:
+    """Where fields are, as far as the first log has them."""
+    if opened.reader.record == "text":
+        return {}
+    has = has_in(opened.logs[0], opened.reader, opened.options)
+    sources = rules.fields_of(opened.reader, opened.options).sources
+    there = {field: [path for path in paths if has(path)] for field, paths in sources.items()}
+    return {
+        field: " or ".join(paths) for field, paths in there.items() if paths and field not in opened.options.constants
+    }
+
+
+def _problem(stage: Staging, opened: OpenedLogs, counts: RowCounts) -> str | None:
+    """Why the whole would be refused."""
+    names = list(map(str, opened.logs))
+    try:
+        check_counts(counts, stage, opened.reader, opened.options, names)
+        check_elapsed(getattr(counts, "least_elapsed_us", None), opened.options, names[0])
+    except TraceError as error:
+        return str(error).removesuffix("; nothing is stored")
+    return None
+
+
+def _row(row: dict[str, Any], names: Sequence[str], zone: ZoneInfo) -> PreviewedRow:
+    is_window = "start_us" in row
+    cached = row["cached_input_tokens"]
+    return PreviewedRow(
+        file=names[row["file_index"]],
+        line=row["line"],
+        arrival=from_us(row["start_us"] if is_window else row["arrival_us"], zone),
+        end=from_us(row["end_us"], zone) if is_window else None,
+        requests=row["requests"] if is_window else None,
+        input_tokens=int(row["input_tokens"]),
+        cached_input_tokens=None if cached is None else int(cached),
+        output_tokens=int(row["output_tokens"]),
+        class_name=row.get("class"),
+        session=row.get("session"),
+    )

@@ -1,0 +1,387 @@
+"""Any log: paths, records in envelopes, JSON inside columns, constants, conditions, mappings of one's own, dry runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.store.fields import segmentations
+from planner.store.staging import staging
+from planner.trace.imports import readers as formats
+from planner.trace.imports import sources
+from planner.trace.imports.job import ImportOptions
+from planner.trace.imports.parse import parse
+from planner.units import from_us
+from tests.conftest import Cli
+from tests.helpers.imports import OPTIONS
+
+AT = "2025-03-03T09:00:00Z"
+USAGE = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 64}}
+PATHS = ("--column", "arrival=at", "--column", "input_tokens=usage.prompt_tokens",
+         "--column", "output_tokens=usage.completion_tokens",
+         "--column", "cached_input_tokens=usage.prompt_tokens_details.cached_tokens")  # fmt: skip
+FIGURES = (100, 64, 5)
+
+
+def jsonl(path: Path, *records: object) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def imported(cli: Cli, path: Path, *words: str) -> dict[str, Any]:
+    result = cli("trace", "import", str(path), "--name", "t", "--json", *words)
+    assert result.code == 0, result.err
+    found: dict[str, Any] = result.json
+    return found
+
+
+def refusal(cli: Cli, path: Path, *words: str) -> str:
+    result = cli("trace", "import", str(path), "--name", "t", *words)
+    assert result.code in (1, 2)
+    assert result.err.count("\n") == 1
+    return result.err
+
+
+def figures(account: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(account[name] for name in ("input_tokens", "cached_input_tokens", "output_tokens"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"at": AT, "usage": USAGE},
+        {"at": AT, "usage": json.dumps(USAGE)},  # JSON inside a text
+        {"at": AT, "usage": {**USAGE, "prompt_tokens_details": json.dumps({"cached_tokens": 64})}},
+        {"at": AT, "usage.prompt_tokens": 100, "usage.completion_tokens": 5,
+         "usage.prompt_tokens_details": {"cached_tokens": 64}},
+        # a name that has dots comes before a path
+        {"at": AT, "usage": {**USAGE, "prompt_tokens": 7}, "usage.prompt_tokens": 100},
+        {"at": AT, "usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 1},
+                             "prompt_tokens_details.cached_tokens": 64}},
+    ],
+)  # fmt: skip
+def test_json_records_are_read_by_paths(record: object, tmp_path: Path, cli: Cli) -> None:
+    account = imported(cli, jsonl(tmp_path / "l.jsonl", record), "--format", "jsonl", *PATHS)
+    assert figures(account) == FIGURES
+    assert account["format"] == "jsonl"
+
+
+@pytest.mark.parametrize("envelope", ["logs", "data.items", "hits.hits", "a.b.c"])
+def test_records_in_an_envelope_are_found_by_themselves_or_by_name(envelope: str, tmp_path: Path, cli: Cli) -> None:
+    page: object = [{"at": AT, "usage": USAGE}, {"at": AT, "usage": USAGE}]
+    for key in reversed(envelope.split(".")):
+        page = {key: page, "total": 2}
+    path = jsonl(tmp_path / "l.json", page)
+    assert imported(cli, path, *PATHS)["rows_imported"] == 2
+    named = ("--format", "jsonl", "--records", envelope, *PATHS, "--dry-run", "--json")
+    assert cli("trace", "import", str(path), *named).json["rows_imported"] == 2
+    message = refusal(cli, path, "--format", "jsonl", "--records", "rows", "--dry-run", *PATHS)
+    assert "has no records under rows" in message
+    assert "correct the key" in message
+
+
+def test_records_with_the_usual_names_need_no_option(tmp_path: Path, cli: Cli) -> None:
+    record = {"arrival": AT, "input_tokens": 10, "output_tokens": 2, "class": "m", "session_id": "s"}
+    assert imported(cli, jsonl(tmp_path / "l.jsonl", record))["format"] == "jsonl"
+
+
+def test_elements_of_lists_are_read_by_their_place(tmp_path: Path, cli: Cli) -> None:
+    record = {"arrival": AT, "tokens": [{"n": 10}, {"n": 2}]}
+    path = jsonl(tmp_path / "l.jsonl", record)
+    account = imported(cli, path, "--column", "input_tokens=tokens.0.n", "--column", "output_tokens=tokens.1.n")
+    assert figures(account) == (10, 0, 2)
+
+
+def test_json_inside_a_csv_column_is_read_by_a_path(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.csv"
+    quoted = json.dumps(USAGE).replace('"', '""')
+    path.write_text(f'at,usage,note\n{AT},"{quoted}",x\n{AT},not JSON,y\n')
+    account = imported(cli, path, "--format", "csv", *PATHS)
+    assert figures(account) == FIGURES
+    assert account["rejects"] == {"input_tokens is not a whole number from 0 to 2147483647": 1}
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [USAGE],
+        [json.dumps(USAGE)],
+        pa.array([[("prompt_tokens", "100"), ("completion_tokens", "5"),
+                   ("prompt_tokens_details", '{"cached_tokens":64}')]], pa.map_(pa.string(), pa.string())),
+    ],
+)  # fmt: skip
+def test_nested_columns_of_parquet_are_read_by_paths(usage: Any, tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.parquet"
+    pq.write_table(pa.table({"at": [AT], "usage": usage}), path)
+    assert figures(imported(cli, path, "--format", "parquet", *PATHS)) == FIGURES
+
+
+def test_a_parquet_column_whose_name_has_dots_comes_before_a_struct(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.parquet"
+    pq.write_table(pa.table({"at": [AT], "usage": [{**USAGE, "prompt_tokens": 7}], "usage.prompt_tokens": [100]}), path)
+    assert figures(imported(cli, path, *PATHS)) == FIGURES
+
+
+def test_a_path_that_is_not_there_is_named_with_what_is(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"at": AT, "usage": USAGE})
+    message = refusal(cli, path, "--format", "jsonl", "--column", "arrival=at", "--column", "input_tokens=usage.prompt",
+                      "--column", "output_tokens=usage.completion_tokens")  # fmt: skip
+    assert "its first records have no usage.prompt (it has at, usage.prompt_tokens, usage.completion_tokens" in message
+    assert "map it with --column FIELD=NAME" in message
+
+
+def test_a_log_without_times_may_be_of_one_moment(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"input_tokens": 61, "output_tokens": 2370})
+    assert "give --constant arrival=TIME" in refusal(cli, path, "--format", "jsonl")
+    account = imported(cli, path, "--format", "jsonl", "--constant", f"arrival={AT}")
+    assert account["first_arrival"] == "2025-03-03T09:00:00+00:00"
+
+
+def test_constants_hold_for_every_row(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(f"arrival,input_tokens\n{AT},10\n{AT},20\n")
+    account = imported(
+        cli, path, "--constant", "output_tokens=7", "--constant", "sample_weight=20", "--constant", "class=chat"
+    )
+    assert account["sample_weight"] == 20
+    assert figures(account) == (600, 0, 280)
+    assert cli("sql", "SELECT class FROM request_class", "--format", "json").json == [{"class": "chat"}]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--constant", "output_tokens=many"), '--constant output_tokens: "many" is not a whole number from 0'),
+        (("--constant", "sample_weight=0"), '--constant sample_weight: "0" is not a whole number from 1'),
+        (("--constant", "output_tokens=1.5"), "is not a whole number"),
+        (("--constant", "class"), "--constant: write FIELD=VALUE"),
+        (("--constant", "colour=red"), "--constant colour: format csv has the fields arrival"),
+        (("--constant", "class=a", "--constant", "class=b"), "--constant class is given more than once"),
+        (("--constant", "class=a", "--column", "class=m"), "class is given by --column and by --constant"),
+        (("--column", "class=" + ".".join("abcdefghi")), "has more than 8 parts"),
+        (("--where", "m"), "--where: write COLUMN=VALUE"),
+        (("--where", "model=a"), "has no column model"),
+        (("--mapping", "none.toml"), "none.toml: no such mapping"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    words: tuple[str, ...], message: str, tmp_path: Path, cli: Cli
+) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(f"arrival,input_tokens,output_tokens,m\n{AT},10,2,x\n")
+    assert message in refusal(cli, path, "--format", "csv", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "left_out"),
+    [
+        (("--where", "m.name=a"), 2, 2),
+        (("--where", "m.name=a", "--where", "m.name=b"), 3, 1),
+        (("--where", "m.name=a", "--where", "ok=true"), 1, 3),
+        (("--where", "status=200"), 2, 2),
+    ],
+)
+def test_rows_are_chosen_by_what_they_hold(
+    words: tuple[str, ...], kept: int, left_out: int, tmp_path: Path, cli: Cli
+) -> None:
+    rows = [("a", True, 200), ("a", False, 500), ("b", True, 200.0), ("c", None, None)]
+    records = [
+        {"arrival": AT, "input_tokens": 1, "output_tokens": 1, "m": {"name": name}, "ok": ok, "status": status}
+        for name, ok, status in rows
+    ]
+    path = jsonl(tmp_path / "l.jsonl", *records, "not an object")
+    account = imported(cli, path, *words)
+    assert (account["rows_imported"], account["rows_left_out"], account["rows_rejected"]) == (kept, left_out, 1)
+    assert account["rows_read"] == 5
+    assert f"{left_out} rows left out by {' '.join(words)}" in account["notes"]
+    shown = cli("trace", "show", "t", "--json").json
+    assert (shown["rows_read"], shown["rows_left_out"], shown["rows_rejected"]) == (5, left_out, 1)
+
+
+def test_where_holds_for_windows_and_tables_too(tmp_path: Path, cli: Cli) -> None:
+    windows = tmp_path / "w.csv"
+    windows.write_text(
+        "window_start,window_end,requests,input_tokens,output_tokens,model\n"
+        "2025-03-03T09:00Z,2025-03-03T10:00Z,5,50,5,a\n2025-03-03T09:00Z,2025-03-03T10:00Z,7,70,7,b\n"
+    )
+    assert imported(cli, windows, "--where", "model=b")["requests"] == 7
+    table = tmp_path / "t.parquet"
+    columns = {"arrival": [AT, AT, AT], "input_tokens": [1, 2, 4], "output_tokens": [1, 1, 1], "n": [1.0, 2.0, None]}
+    pq.write_table(pa.table(columns), table)
+    account = cli("trace", "import", str(table), "--name", "p", "--where", "n=2", "--json").json
+    assert (account["input_tokens"], account["rows_left_out"]) == (2, 2)
+
+
+def test_a_condition_that_no_row_meets_stores_nothing(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"arrival": AT, "input_tokens": 1, "output_tokens": 1, "m": "a"})
+    assert "all 1 rows are left out by --where m=b" in refusal(cli, path, "--where", "m=b")
+
+
+def test_formats_that_are_not_read_row_by_row_take_no_condition(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"resourceSpans": []})
+    assert "--where a: format otel has no columns" in refusal(cli, path, "--format", "otel", "--where", "a=b")
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"t": st.sampled_from([AT, "never", None]), "u": st.sampled_from([{"i": 3}, {"i": -1}, {}, None, "x"]),
+         "m": st.sampled_from(["a", "b", None])}
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@given(ROWS)
+def test_rows_read_are_imported_refused_or_left_out(rows: list[dict[str, object]]) -> None:
+    from tempfile import TemporaryDirectory
+
+    options = ImportOptions(
+        timezone="UTC",
+        start=from_us(0),
+        columns={"arrival": "t", "input_tokens": "u.i"},
+        constants={"output_tokens": "1"},
+        where={"m": ("a",)},
+    )
+    rows = [*rows, {"t": AT, "u": {"i": 1}, "m": "a"}]
+    with TemporaryDirectory() as folder, staging() as stage:
+        path = jsonl(Path(folder) / "l.jsonl", *rows)
+        parse(stage, 0, sources.expand([path]).logs[0], formats.readers()["jsonl"], options)
+        counts = stage.request_counts()
+        refused = sum(stage.reasons().values())
+    kept = [row for row in rows if row["m"] == "a"]
+    good = [row for row in kept if row["t"] == AT and isinstance(row["u"], dict) and row["u"].get("i", -1) > 0]
+    assert counts.rows_read == len(rows)
+    assert counts.rows_left_out == len(rows) - len(kept)
+    assert counts.rows_imported == len(good)
+    assert counts.rows_rejected == refused == len(kept) - len(good)
+
+
+def test_a_path_means_names_with_dots_first() -> None:
+    assert segmentations("a.b.c") == [("a.b.c",), ("a.b", "c"), ("a", "b.c"), ("a", "b", "c")]
+
+
+MAPPING = """
+format = ["jsonl", "csv"]
+timezone = "Europe/Berlin"
+
+[columns]
+arrival = "at"
+input_tokens = ["usage.prompt_tokens", "usage.input_tokens"]
+output_tokens = "usage.completion_tokens"
+
+[constants]
+sample_weight = 20
+
+[where]
+ok = true
+"""
+
+
+def test_a_mapping_of_ones_own_says_all_that_options_say(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(MAPPING)
+    rows = [{"at": "2025-03-03T09:00:00", "usage": USAGE, "ok": True}, {"at": "2025-03-03T09:00:00", "ok": False}]
+    path = jsonl(tmp_path / "l.jsonl", *rows)
+    account = imported(cli, path, "--mapping", str(tmp_path / "mine.toml"))
+    assert (account["requests"], account["rows_left_out"], account["format"]) == (20, 1, "jsonl")
+    assert account["first_arrival"] == "2025-03-03T09:00:00+01:00"
+
+
+def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(MAPPING)
+    path = jsonl(tmp_path / "l.jsonl", {"at": "2025-03-03T09:00:00", "usage": USAGE, "ok": False, "n": 3})
+    words = ("--where", "ok=false", "--constant", "sample_weight=5", "--column", "output_tokens=n", "--timezone", "UTC")
+    account = imported(cli, path, "--mapping", str(tmp_path / "mine.toml"), *words)
+    assert (account["sample_weight"], account["output_tokens"]) == (5, 15)
+    assert account["first_arrival"] == "2025-03-03T09:00:00+00:00"
+    message = refusal(cli, path, "--mapping", str(tmp_path / "mine.toml"), "--format", "parquet")
+    assert "--format parquet: the mapping" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "format: is missing; add it"),
+        ('format = "xml"', "format"),
+        ('format = "csv"\ncolour = 1', "colour: is not a known field; remove it or correct its name"),
+        ('format = "csv"\n[columns]\ncolour = "c"', "columns.colour: is not a field of csv; use arrival"),
+        (
+            'format = "windows"\n[columns]\narrival = "at"',
+            "columns.arrival: is not a field of windows; use window_start",
+        ),
+        ('format = ["csv", "windows"]', "name one kind"),
+        ('format = "csv"\n[columns]\nclass = ""', "columns.class"),
+        ('format = "csv"\n[constants]\noutput_tokens = "x"', 'constants.output_tokens: "x" is not a whole number'),
+        ('format = "csv"\n[constants]\nsample_weight = 1.5', "constants.sample_weight"),
+        ('format = "csv"\n[columns]\nclass = "m"\n[constants]\nclass = "a"', "class is in columns and in constants"),
+        ('format = "csv"\nrecords = "data"', "records and each are for JSON"),
+        ('format = "csv"\ntimezone = "Mars"', '"Mars" is not an IANA time zone'),
+        ('format = "csv"\ntime_format = "%H"', "does not tell year, month, day and hour"),
+        ('format = "csv"\ntime_unit = "h"', "time_unit"),
+        ('format = "csv"\nsignatures = [["a"]]', "signatures: is for mappings that are shipped"),
+        ("format = ", "is not valid TOML"),
+    ],
+)
+def test_a_mapping_is_refused_in_one_line_that_names_the_key(text: str, message: str, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    path = jsonl(tmp_path / "l.jsonl", {"arrival": AT, "input_tokens": 1, "output_tokens": 1})
+    error = refusal(cli, path, "--mapping", str(tmp_path / "mine.toml"))
+    assert "mine.toml: " in error
+    assert message in error
+
+
+def test_a_dry_run_shows_what_would_be_stored_and_refused_and_stores_nothing(tmp_path: Path, cli: Cli) -> None:
+    rows = [
+        {"at": AT, "usage": USAGE, "m": "a"},
+        {"at": "x", "usage": USAGE, "m": "a"},
+        {"at": AT, "usage": {}, "m": "b"},
+    ]
+    path = jsonl(tmp_path / "l.jsonl", *rows)
+    words = ("trace", "import", str(path), *PATHS, "--column", "class=m", "--where", "m=a", "--dry-run")
+    found = cli(*words, "--json").json
+    assert (found["format"], found["rows_read"], found["rows_imported"], found["rows_left_out"]) == ("jsonl", 3, 1, 1)
+    assert found["columns"]["input_tokens"] == "usage.prompt_tokens"
+    assert found["rejects"] == [
+        {"reason": "arrival is not a time", "rejected": 1, "first_file": "l.jsonl", "first_line": 2}
+    ]
+    assert found["first_rows"] == [
+        {"file": "l.jsonl", "line": 1, "arrival": "2025-03-03T09:00:00+00:00", "input_tokens": 100,
+         "cached_input_tokens": 64, "output_tokens": 5, "class": "a", "session": None}
+    ]  # fmt: skip
+    assert found["problem"] is None
+    shown = cli(*words)
+    assert "1 of 3 rows would be imported as jsonl" in shown.out
+    assert "refused 1: arrival is not a time (the first at l.jsonl, line 2)" in shown.out
+    assert "nothing is stored" in shown.out
+    assert not (tmp_path / "planner.duckdb").exists()
+
+
+def test_a_dry_run_says_why_the_whole_would_be_refused(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "w.csv"
+    path.write_text("window_start,window_end,requests,input_tokens,output_tokens\nx,y,1,1,1\n")
+    found = cli("trace", "import", str(path), "--dry-run", "--json").json
+    assert (found["rows_imported"], found["first_rows"]) == (0, [])
+    assert "no row can be imported" in found["problem"]
+
+
+def test_a_dry_run_of_windows_shows_them(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "w.csv"
+    path.write_text(
+        "window_start,window_end,requests,input_tokens,output_tokens\n2025-03-03T09:00Z,2025-03-03T10:00Z,5,50,5\n"
+    )
+    row = cli("trace", "import", str(path), "--dry-run", "--json").json["first_rows"][0]
+    assert (row["requests"], row["end"]) == (5, "2025-03-03T10:00:00+00:00")
+
+
+def test_a_dry_run_is_for_files(cli: Cli) -> None:
+    result = cli("trace", "import", "http://127.0.0.1:1", "--dry-run")
+    assert result.code == 2
+    assert "--dry-run is for files" in result.err
+
+
+def test_options_without_new_settings_are_what_they_were() -> None:
+    assert OPTIONS.constants == OPTIONS.where == {}
