@@ -13,7 +13,7 @@ from tests.conftest import Cli
 
 FOLDER = Path(os.environ.get("PLANNER_TEST_TRACES", "nowhere")).parent / "cases" / "logs"
 WORDS = {
-    "servegen_offline_d": "refused: arrival",
+    "servegen_offline_d": "refused: is not a known log format",
     "dupcol": "refused: more than once",
     "xlsx": "refused: CSV",
     "pq_date": "refused: arrival is not a time",
@@ -23,7 +23,7 @@ WORDS = {
     "psql_copy_text": "refused: header",
 }
 """What the message has to say where the list describes it in words."""
-COUNTS = {"num": {"rows_imported": 6}, "time_tz_names": {"rows_imported": 5, "rows_rejected": 4}}
+COUNTS = {"num": {"rows_imported": 7}, "time_tz_names": {"rows_imported": 5, "rows_rejected": 4}}
 """Rows where the list describes them in words: numbers that can be read in one way only; times that are read whole."""
 
 
