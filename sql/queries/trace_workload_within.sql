@@ -8,5 +8,5 @@ SELECT
         / nullif(sum(input_tokens - cached_input_tokens), 0) AS missed_context_tokens,
     avg(input_tokens) AS input_tokens,
     avg(output_tokens) AS output_tokens
-FROM request
+FROM (SELECT * REPLACE (coalesce(cached_input_tokens, 0) AS cached_input_tokens) FROM request)
 WHERE trace_id = $trace_id AND input_tokens::BIGINT + output_tokens <= $longest_tokens;

@@ -112,3 +112,23 @@ def test_a_trace_may_lack_output_input_or_misses(cli: Cli, name: str, tokens: tu
     # what has no output delivers none
     assert done.json["output_tokens"] == 60 * tokens[2]
     assert cli("plan", "own.toml", "--trace", name, "--policy", "slo").code == 0
+
+
+def test_the_kv_cache_of_the_gpus_that_a_stream_is_on_limits_requests_too(cli: Cli) -> None:
+    import_log(cli, "huge", huge)
+    # 80 GB less 60.5 GB and 17.6 GB of weights hold about 45 thousand tokens on eight GPUs
+    notes = cli("plan", "own.toml", "--set", "fleet.engine.reserve_gb=60.5", "--json").json["notes"]
+    (note,) = [each for each in notes if "longer" in each]
+    assert note.startswith("2 requests are longer than the 4")
+    assert "tokens of the KV cache of 8 H100 GPUs that share attention" in note
+
+
+def test_cached_tokens_that_are_unknown_are_planned_as_none(cli: Cli) -> None:
+    import_log(cli, "none", lambda _: (900, 0, 200))
+    text = Path("none.csv").read_text().replace("cached_input_tokens,", "").replace(",900,0,", ",900,")
+    Path("unknown.csv").write_text(text)
+    cli("trace", "import", "unknown.csv", "--name", "unknown")
+    plans = [cli("plan", "own.toml", "--trace", name, "--json").json for name in ("none", "unknown")]
+    assert plans[0]["need_nodes"] == plans[1]["need_nodes"]
+    sources = cli("sql", "SELECT settings FROM run ORDER BY run_id", "--format", "json").json
+    assert all("0.00% hits" in row["settings"] for row in sources)
