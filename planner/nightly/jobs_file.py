@@ -40,6 +40,8 @@ class LogSettings(Closed):
     time_format: str | None = None
     """How times are written, in the letters of Python's strptime, for example "%d.%m.%Y %H:%M:%S"; if left out, the
     usual forms are read."""
+    block_tokens: PositiveCount | None = None
+    """Tokens of a prefix block in logs that leave it open; if left out, the rows tell."""
     cache: Literal["infinite"] | PositiveCount = "infinite"
     """Size, in blocks, of the prefix cache that hits are computed with; or "infinite"."""
     mapping: str | None = None
@@ -65,6 +67,12 @@ class LogSettings(Closed):
     """Seed of the draws."""
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
+    metrics: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Field -> counter of a Prometheus server, instead of the format's own; several of one field are added up."""
+    headers: tuple[str, ...] = Field(default=(), repr=False)
+    """Headers that are sent to a Prometheus server, as "Name: value"."""
+    bearer_token_file: str | None = None
+    """File with a bearer token alone for a Prometheus server, relative to the jobs file; read every night."""
     step_s: PositiveCount = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: PositiveCount = 21_600

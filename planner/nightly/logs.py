@@ -147,6 +147,7 @@ class JobLogs:
             is_started=log.start is not None,
             time_unit=log.time_unit,
             time_format=log.time_format,
+            block_tokens=log.block_tokens,
             cache_blocks=None if log.cache == "infinite" else log.cache,
             columns=log.columns,
             constants={field: text_of(value) for field, value in log.constants.items()},
@@ -157,6 +158,9 @@ class JobLogs:
             seed=log.seed,
             span=span,
             cached=log.cached,
+            metrics={field: (names,) if isinstance(names, str) else names for field, names in log.metrics.items()},
+            headers=log.headers,
+            bearer_token_file=None if log.bearer_token_file is None else Path(self.folder, log.bearer_token_file),
         )
 
 

@@ -31,9 +31,13 @@ def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str,
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
+    return (*unknown, *hit_notes(trace), *_expansion_notes(trace), *_sample_notes(session, trace, grid))
+
+
+def hit_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """How many requests have unknown cached tokens."""
     weight = trace.sample_weight
-    unknown += unknown_notes(trace.cached_unknown * weight, trace.row_count * weight)
-    return (*unknown, *_sample_notes(session, trace, grid))
+    return tuple(unknown_notes(trace.cached_unknown * weight, trace.row_count * weight))
 
 
 def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -52,6 +56,17 @@ def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str
     return (
         f"the trace has nothing {' and '.join(parts)}, which is planned as silence, so that local days are whole; if "
         "the log began late or ended early, import it with --from and --to",
+    )
+
+
+def _expansion_notes(trace: TraceInfo) -> tuple[str, ...]:
+    """What of the trace was drawn, where it was expanded."""
+    origin = trace.arguments.expanded_from
+    if origin is None:
+        return ()
+    return (
+        f"{1 - origin.rows_kept / trace.row_count:.1%} of the requests were drawn from trace {origin.trace}, by seed "
+        f"{trace.arguments.seed}; single requests and bursts are those of a draw",
     )
 
 
@@ -131,7 +146,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
             )
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
-        notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
+        few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
+        notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
 
 

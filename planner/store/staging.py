@@ -91,6 +91,30 @@ class Teller:
     cached_rows: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimeGaps:
+    """What tells the unit of times that readers leave open; span and median_gap in millionths of it."""
+
+    rows: int
+    has_fraction: bool
+    span: int
+    median_gap: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSize:
+    """A size of prefix blocks in tokens, and how many rows it fits of those that have blocks.
+
+    least, most: sizes that fit all rows, where least <= most; None where any larger, or smaller, one does.
+    """
+
+    size: int
+    rows_that_fit: int
+    rows: int
+    least: int | None
+    most: int | None
+
+
 C = TypeVar("C", bound=RowCounts)
 
 
@@ -238,6 +262,11 @@ class Staging:
         query = f"SELECT {', '.join(columns)} FROM ({_sql('staging/requests')}) ORDER BY arrival_us, file_index, line"
         return self._stream(query, batch_rows, numbered_sessions=numbered_sessions)
 
+    def equal_rows(self) -> tuple[int, int]:
+        """Imported rows without an id that equal one before, and those of them that equal one of another file."""
+        equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
+        return int(equal), int(across)
+
     def repeated(self) -> pa.Table:
         """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
         with self._reading():
@@ -251,6 +280,35 @@ class Staging:
         self.connection.unregister("moved_rows")
         self._moved = True
         self._show()
+
+    def time_gaps(self) -> TimeGaps:
+        """How the imported rows follow each other, where their unit of time is open."""
+        return TimeGaps(**self.connection.sql(_sql("staging/time_gaps")).pl().row(0, named=True))
+
+    def settle_times(self, params: ReaderParams) -> None:
+        """Give times of an open unit the unit and the start of params."""
+        self.connection.execute(_sql("staging/settle_times"), vars(params))
+
+    def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
+        """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""
+        found = self.connection.sql(_sql("staging/block_sizes"), params={"sizes": list(sizes)}).pl()
+        return [BlockSize(**row) for row in found.to_dicts()]
+
+    def settle_blocks(self, block_tokens: int) -> None:
+        """Give prefix blocks of an open size this one, and refuse the rows that it does not fit."""
+        self.connection.execute(_sql("staging/settle_blocks"), {"block_tokens": block_tokens})
+
+    def number_wide_ids(self) -> bool:
+        """Number the ids of prefix blocks from 0 where any is outside the range that is stored; whether any was.
+
+        Ids have a sign or have none: among those that are too large for one, negative ones are refused.
+        """
+        ((any_negative, any_unsigned),) = self._rows_of(_sql("staging/wide_ids"))
+        if any_negative and any_unsigned:
+            self.connection.execute(_sql("staging/refuse_negative_ids"))
+        if any_negative or any_unsigned:
+            self.connection.execute(_sql("staging/number_ids"))
+        return bool(any_negative or any_unsigned)
 
     def windows(self) -> pl.DataFrame:
         """The imported windows, in file order."""

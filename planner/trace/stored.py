@@ -1,5 +1,6 @@
 """The catalogue of stored traces: find, add, list, describe, export, delete."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,15 @@ class NamedSpan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpandedFrom:
+    """The trace that was expanded, and how many of the requests are its own rows."""
+
+    trace: str = ""
+    sample_weight: int = 1
+    rows_kept: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceArguments:
     """The arguments of a stored trace that are read back; None where it was made without them."""
 
@@ -36,6 +46,7 @@ class TraceArguments:
     rows_left_out: int | None = None
     notes: tuple[str, ...] | None = None
     span: NamedSpan | None = None
+    expanded_from: ExpandedFrom | None = None
 
 
 _ARGUMENTS = TypeAdapter(TraceArguments)
@@ -148,8 +159,8 @@ def check_requests(info: TraceInfo) -> None:
     """Raises TraceError where a trace has no requests."""
     if info.windowed:
         raise TraceError(
-            f"trace {info.name} has demand per window but no requests; import it again with --draw 1, or a sample "
-            "with --draw 100"
+            f"trace {info.name} has demand per window but no requests; draw them with "
+            f"`planner trace expand {shlex.quote(info.name)} --to FULL`"
         )
 
 

@@ -110,13 +110,14 @@ def demand_of(windows: pl.DataFrame, grid: Grid) -> Demand:
     )
 
 
-def check_rows(requests: int, weight: int, source: str | Path) -> None:
-    """Raises TraceError where so many requests are too many to draw at this weight."""
+def check_rows(requests: int, weight: int, source: str | Path, cure: str | None = None) -> None:
+    """Raises TraceError where so many requests are too many to draw at this weight. cure: None for a larger weight."""
     rows = requests // weight
     if rows > MOST_ROWS:
         least = -(-requests // MOST_ROWS)
         raise TraceError(
-            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; draw one in {least:,} or more"
+            f"{source}: {rows:,} requests would be drawn, and {MOST_ROWS:,} is the limit; "
+            f"{cure or f'draw one in {least:,} or more'}"
         )
 
 

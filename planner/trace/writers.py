@@ -143,7 +143,7 @@ def _options(info: TraceInfo, chosen: str, stream: _Counted) -> list[str]:
     if chosen in ("csv", "parquet") and stream.hits:
         options += ["--cached", "inside"]
     if chosen == "mooncake":
-        options += ["--start", iso(info.window_start_us)]
+        options += ["--start", iso(info.window_start_us), "--time-unit", "ms"]
         cache_blocks = info.arguments.cache_blocks
         if info.block_tokens == _MOONCAKE_BLOCK and cache_blocks:
             options += ["--cache", str(cache_blocks)]

@@ -75,6 +75,19 @@ CREATE MACRO micros_of
     (given TIMESTAMPTZ, unit_ns) AS NULL::BIGINT,
     (given TIMESTAMP, unit_ns) AS NULL::BIGINT;
 
+-- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
+CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
+
+-- Millionths of a number of any unit; NULL for anything else.
+CREATE MACRO millionths_of(given) AS
+    CASE WHEN TRY_CAST(given AS DOUBLE) BETWEEN 0 AND 7e12 THEN round(TRY_CAST(given AS DECIMAL(38, 9)) * 1000000)::BIGINT END;
+
+-- Whether a JSON text is a list of whole numbers, and whether all of them are ids of 64 bits, with a sign or without.
+CREATE MACRO is_id_list(given) AS regexp_full_match(given, '\[(\s*-?\d+\s*(,\s*-?\d+\s*)*)?\]');
+CREATE MACRO are_64_bits(ids) AS
+    all_fit(ids)
+    AND coalesce(list_min(ids) >= -9223372036854775808 AND list_max(ids) <= 18446744073709551615, len(ids) = 0);
+
 -- Whether microseconds since 1970 are of the years 2000 to 2099: no log is older, and none is of the future.
 CREATE MACRO is_plausible(micros) AS micros BETWEEN 946684800000000 AND 4102444799999999;
 
@@ -155,11 +168,9 @@ CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: to
 -- A whole number that a sum of tokens can be; NULL for anything else.
 CREATE MACRO whole_number(given) AS CASE WHEN whole_of(given) <= 4000000000000000 THEN whole_of(given) END;
 
--- Whether all numbers of a list fit into its type: a cast that is tried leaves NULL where one does not.
-CREATE MACRO all_fit(numbers) AS len(numbers) = list_count(numbers);
-
 -- Whether a row was not asked for, which is told where others have the reason why they are refused.
 CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';
+
 -- A metric of a record of AIPerf, nested or flat.
 CREATE MACRO aiperf_metric(entry, name) AS coalesce(
     json_extract_string(entry, '$.metrics.' || name || '.value'),

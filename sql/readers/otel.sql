@@ -65,6 +65,7 @@ WITH alias (field, place, attribute) AS (
     ('model', 3, 'llm.model_name'),
     ('model', 4, 'ai.model.id'),
     ('model', 5, 'llm.request.model'),
+    ('model', 6, 'model'),
     ('provider', 1, 'gen_ai.provider.name'),
     ('provider', 2, 'gen_ai.system'),
     ('provider', 3, 'llm.provider'),

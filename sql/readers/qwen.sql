@@ -12,7 +12,7 @@ field AS (
         token_count(entry ->> 'output_length') AS output_tokens,
         TRY_CAST(entry ->> 'chat_id' AS BIGINT) AS chat,
         TRY_CAST(entry ->> 'parent_chat_id' AS BIGINT) AS chat_before,
-        TRY_CAST(entry -> 'hash_ids' AS BIGINT[]) AS block_ids,
+        TRY_CAST(entry -> 'hash_ids' AS HUGEINT[]) AS block_ids,
         entry -> 'hash_ids' AS given_ids
     FROM parsed
 )
@@ -40,9 +40,8 @@ SELECT
             WHEN input_tokens IS NULL THEN 'input_length is not a whole number from 0 to 2147483647'
             WHEN output_tokens IS NULL THEN 'output_length is not a whole number from 0 to 2147483647'
             WHEN chat IS NULL THEN 'chat_id is not a whole number'
-            WHEN given_ids IS NOT NULL
-                AND NOT (regexp_full_match(given_ids::VARCHAR, '\[(\s*\d+\s*(,\s*\d+\s*)*)?\]') AND all_fit(block_ids))
-                THEN 'hash_ids is not a list of whole numbers from 0 to 9223372036854775807'
+            WHEN given_ids IS NOT NULL AND NOT (is_id_list(given_ids::VARCHAR) AND are_64_bits(block_ids))
+                THEN 'hash_ids is not a list of whole numbers of 64 bits'
             WHEN len(block_ids) <> (input_tokens + 15) // 16 THEN 'hash_ids does not hold one id per 16 input tokens'
         END
     ) AS reason

@@ -15,7 +15,7 @@ CREATE TABLE parsed_lines (
     class VARCHAR,
     session VARCHAR,
     parent VARCHAR,
-    block_ids BIGINT[],
+    block_ids HUGEINT[],
     sample_weight BIGINT,
     block_tokens BIGINT,
     second_us BIGINT,

@@ -11,5 +11,5 @@ SELECT
         WHEN $numbered_sessions THEN TRY_CAST(session AS BIGINT)
         WHEN session IS NOT NULL THEN dense_rank() OVER (ORDER BY session) - 1
     END AS session_id,
-    block_ids
+    block_ids::BIGINT[] AS block_ids
 FROM imported

@@ -160,13 +160,13 @@ def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[-1, 2]", "[9223372036854775808, 2]"]
+    "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[18446744073709551616, 2]"]
 )
 def test_block_ids_that_are_no_whole_numbers_are_refused(store: Store, tmp_path: Path, ids: str) -> None:
     good = json.dumps(MOONCAKE[0])
     bad = f'{{"timestamp": 1, "input_length": 600, "output_length": 1, "hash_ids": {ids}}}'
     outcome = imported(store, write(tmp_path / "m.jsonl", f"{good}\n{bad}\n"), "mooncake")
-    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers from 0 to 9223372036854775807": 1}
+    assert dict(outcome.rejects) == {"hash_ids is not a list of whole numbers of 64 bits": 1}
 
 
 @pytest.mark.parametrize("ids", ["1.6 2", "a b", "1  2", "1,2", "1e3 2", "-1 2", "9223372036854775808 2", "1 NULL"])

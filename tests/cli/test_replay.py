@@ -380,7 +380,7 @@ def test_an_imported_sample_is_refused_with_the_cure(cli: Cli, tmp_path: Path) -
     assert cli("trace", "import", str(log), "--format", "csv", "--name", "s").code == 0
     result = cli("replay", "--set", "trace.name=s", "--all")
     assert result.code == 2
-    assert "each row standing for 5 requests; import it whole" in result.err
+    assert "each row standing for 5 requests; draw the missing ones with `planner trace expand" in result.err
 
 
 def test_the_steps_of_a_unit_are_those_of_the_engine() -> None:

@@ -109,7 +109,7 @@ def test_a_trace_of_windows_plans_and_names_what_it_cannot_do(cli: Cli, tmp_path
     for words in (("replay", "--set", "trace.name=g"), ("trace", "export", "g", "--out", "g.csv")):
         refused = cli(*words)
         assert refused.code == 1
-        assert "has demand per window but no requests; import it again with --draw 1" in refused.err
+        assert "has demand per window but no requests; draw them with `planner trace expand g --to FULL`" in refused.err
     assert cli("trace", "delete", "g").code == 0
     assert cli("sql", "SELECT count(*) AS n FROM demand_window", "--format", "json").json == [{"n": 0}]
 

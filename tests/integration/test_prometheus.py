@@ -104,7 +104,7 @@ def test_labels_choose_servers_and_steps_windows(cli: Cli, prometheus: Callable[
     assert "has no sglang:prompt_tokens_total or vllm:prompt_tokens_total from --from to --to" in result.err
     broken = imported(cli, url, "--selector", "pod=")
     assert broken.code == 1
-    assert "answers 400: 1:44: parse error" in broken.err
+    assert "answers 400: 1:51: parse error" in broken.err
 
 
 def test_two_kinds_of_servers_are_two_formats(cli: Cli, prometheus: Callable[[str], str]) -> None:
@@ -171,7 +171,16 @@ def test_a_server_wants_times_and_a_format_of_counters(cli: Cli) -> None:
         ("--name", "t", "--from", "2025-03-01"): "--from and --to go together; give both",
         ("--name", "t", "--from", "2025-03-02", "--to", "2025-03-01"): "is less than one window of 60 s",
         ("--name", "t", "--from", "2005-03-02", "--to", "2025-03-01"): "200,000 is the limit; use a longer step",
-        ("--name", "t", "--from", "2025-03-01", "--to", "2025-03-02", "--format", "csv"): "use one of sglang, vllm",
+        (
+            "--name",
+            "t",
+            "--from",
+            "2025-03-01",
+            "--to",
+            "2025-03-02",
+            "--format",
+            "csv",
+        ): "use one of prometheus, sglang, vllm",
         ("l.csv", "--name", "t"): "is a server; import its counters as a separate trace",
     }.items():
         result = cli("trace", "import", url, *words)

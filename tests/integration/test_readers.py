@@ -55,7 +55,7 @@ def requests_of(cli: Cli) -> list[tuple[Any, ...]]:
 def test_every_reader_says_what_it_reads_and_has_its_tests_here_in_test_import_or_test_windows() -> None:
     assert set(readers()) - set(ready_mappings()) == {
         "aiperf", "azure", "azure-lmm", "burstgpt", "csv", "inference-perf", "jsonl", "litellm", "mooncake",
-        "openai-usage", "otel", "parquet", "qwen", "servegen", "sglang", "vllm", "windows",
+        "openai-usage", "otel", "parquet", "prometheus", "qwen", "servegen", "sglang", "vllm", "windows",
     }  # fmt: skip
     assert all(reader.description for reader in readers().values())
 

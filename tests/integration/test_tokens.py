@@ -326,6 +326,18 @@ def test_rows_with_an_id_count_once_however_often_they_are_sent(cli: Cli, store:
     assert [row[0] for row in tokens(store)] == [100, 200, 1, 1, 300]
 
 
+def test_rows_without_an_id_all_count_and_that_is_said(cli: Cli, store: Store) -> None:
+    header = "arrival,input_tokens,output_tokens"
+    rows = [f"{AT}{second}Z,{second + 1},5" for second in range(9)]
+    table("1.csv", header, *rows[:6])
+    table("2.csv", header, *rows[4:])
+    note = cli("trace", "import", "1.csv", "2.csv", "--name", "t", "--json").json["notes"][0]
+    assert len(tokens(store)) == 11
+    assert note.startswith("2 rows equal a row of another file and carry no id, so that all count")
+    twice = read(cli, table("3.csv", header, *rows, *rows), name="twice")["notes"]
+    assert twice[0].startswith("9 rows equal another row and carry no id")
+
+
 def test_of_rows_with_one_id_the_one_that_tells_most_counts(cli: Cli, store: Store) -> None:
     rows: Sequence[str] = [f"a,{AT}0Z,100,0", f"a,{AT}0Z,100,50", f"a,{AT}0Z,x,60"]
     for name, order in (("t", rows), ("reversed", rows[::-1])):

@@ -44,12 +44,19 @@ _Start = Annotated[
     str | None, typer.Option("--start", help="Moment of time 0, for logs with relative times; 1970 if left out.")
 ]
 _TimeUnit = Annotated[
-    str | None, typer.Option("--time-unit", help="Unit of times that are numbers: s, ms, us or ns; s if left out.")
+    str | None,
+    typer.Option(
+        "--time-unit", help="Unit of times that are numbers: s, ms, us or ns; if left out, s or what the format says."
+    ),
 ]
 _TimeFormat = Annotated[
     str | None, typer.Option("--time-format", metavar="F", help="How times are written, as '%d.%m.%Y %H:%M:%S'.")
 ]
 _Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
+_BlockTokens = Annotated[
+    int | None,
+    typer.Option("--block-tokens", metavar="N", min=1, help="Tokens of a prefix block; if left out, the rows tell."),
+]
 _Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="FIELD=NAME", help="Column of a field, or path to it as usage.prompt_tokens."),
@@ -90,6 +97,18 @@ _Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: 
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
 
 
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="FIELD=NAME", help="Server: counter of a field; several of one are added up."),
+]
+_Headers = Annotated[
+    list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Server: a header to send with queries.")
+]
+_TokenFile = Annotated[
+    Path | None, typer.Option("--bearer-token-file", metavar="FILE", help="Server: a file with a bearer token alone.")
+]
+
+
 def import_logs(
     paths: _Paths,
     name: _Name = None,
@@ -99,6 +118,7 @@ def import_logs(
     time_unit: _TimeUnit = None,
     time_format: _TimeFormat = None,
     cache: _Cache = "infinite",
+    block_tokens: _BlockTokens = None,
     columns: _Columns = None,
     constants: _Constants = None,
     where: _Where = None,
@@ -113,6 +133,9 @@ def import_logs(
     end: _End = None,
     step: _Step = 60,
     selector: _Selector = "",
+    metrics: _Metrics = None,
+    headers: _Headers = None,
+    bearer_token_file: _TokenFile = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -138,10 +161,14 @@ def import_logs(
         records=(records,) if records else (),
         cached=checked_cached(cached),
         time_format=time_format,
+        block_tokens=block_tokens,
         strict=strict,
         draw=draw,
         seed=seed,
         span=span,
+        metrics=_metrics(metrics or []),
+        headers=tuple(headers or ()),
+        bearer_token_file=bearer_token_file,
     )
     check_sources(options)
     if dry_run:
@@ -230,6 +257,19 @@ def _options(
     )
 
 
+def _metrics(pairs: list[str]) -> dict[str, tuple[str, ...]]:
+    """Field -> counters, in the order given. Raises UsageError."""
+    from planner.errors import UsageError
+
+    named: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        field, equals, metric = (part.strip() for part in pair.partition("="))
+        if not (equals and metric):
+            raise UsageError("--metric: write FIELD=NAME, for example --metric requests=gateway_requests_total")
+        named[field] = (*named.get(field, ()), metric)
+    return named
+
+
 def _print_account(account: "ImportAccount") -> None:
     """Print the outcome of an import."""
     print_line(f"{account.trace}: {account.rows_imported:,} of {account.rows_read:,} rows imported as {account.format}")
@@ -250,6 +290,6 @@ def _print_coverage(account: "ImportAccount", coverage: "Coverage") -> None:
             f"  {with_lengths:,} of {requests:,} requests have lengths; the tokens of the others are not counted"
         )
     if account.origin == "windows":
-        print_line("  kept as demand per window, for plans; use --draw to draw requests for replays")
+        print_line("  kept as demand per window, for plans; `planner trace expand` draws requests for replays")
     else:
         print_line(f"  {account.rows:,} requests with lengths drawn, each for {account.sample_weight:,}")

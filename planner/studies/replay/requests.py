@@ -1,5 +1,6 @@
 """The requests that are replayed: a window of a stored trace, chunk by chunk, at full scale."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -47,8 +48,8 @@ def ensure_whole_trace(
         return trace
     if scenario.trace.name is not None or scenario.trace.profile is None:
         raise UsageError(
-            f"trace {trace.name} is a sample, each row standing for {trace.sample_weight} requests; "
-            "import it whole, or replay a profile's trace, which is drawn at full scale for the window"
+            f"trace {trace.name} is a sample, each row standing for {trace.sample_weight} requests; draw the "
+            f"missing ones with `planner trace expand {shlex.quote(trace.name)} --to FULL` and replay that"
         )
     settings = scenario.trace.model_copy(
         update={"scale": 1.0, "start_at": from_us(window.origin_us), "end_at": from_us(window.end_us)}

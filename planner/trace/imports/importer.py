@@ -11,7 +11,7 @@ from planner.errors import UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
 from planner.trace.documents import ImportAccount
-from planner.trace.imports import prometheus, sources
+from planner.trace.imports import counters, prometheus, sources
 from planner.trace.imports import readers as formats
 from planner.trace.imports import requests as request_import
 from planner.trace.imports import windows as window_import
@@ -45,8 +45,10 @@ def import_trace(
     servers = [str(path) for path in paths if prometheus.is_server(str(path))]
     if servers:
         if len(paths) > 1:
-            raise UsageError(f"{servers[0]}: is a server; import its counters as a separate trace")
+            shown = prometheus.server_at(servers[0]).url
+            raise UsageError(f"{shown}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
+    _check_no_server(options)
     opened = open_logs(paths, format_name, options, mapping)
     logs, reader, options = opened.logs, opened.reader, opened.options
     digest = digest_of(reader, options, list(sources.digests(logs).values()))
@@ -75,27 +77,40 @@ def import_trace(
     return replace(_once(job, read), skipped=opened.skipped, empty=opened.empty)
 
 
+def _check_no_server(options: ImportOptions) -> None:
+    """Raises UsageError for options that only a server's counters can follow."""
+    stated = {
+        "--metric": options.metrics,
+        "--header": options.headers,
+        "--bearer-token-file": options.bearer_token_file,
+    }
+    for option, value in stated.items():
+        if value:
+            raise UsageError(f"{option}: is for counters of a server, and files are read; leave it out")
+
+
 def _import_counters(
     store: Store, url: str, format_name: str, *, name: str, options: ImportOptions, now: datetime, version: str
 ) -> ImportAccount:
     """Query a monitoring server for the counters of inference servers. Raises UsageError, TraceError."""
+    server = prometheus.server_at(url, options.headers, options.bearer_token_file)
     if options.span is None:
-        raise UsageError(f"{url}: is a server; state the time span with --from and --to")
-    reader = formats.counter_reader(format_name, url, options.span)
+        raise UsageError(f"{server.url}: is a server; state the time span with --from and --to")
+    reader = formats.counter_reader(format_name, server, options.span, options.metrics)
     formats.check_cached(reader, options.cached)
-    assert reader.metrics is not None
-    counted = prometheus.read_counters(url, reader.metrics, options.span)
+    counted = prometheus.read_counters(server, counters.with_own(reader.counters, options.metrics), options.span)
     digest = digest_of(reader, options, [counted.digest])
     job = ImportJob(
         store=store,
-        names=(url,),
-        labels=(url,),
+        names=(server.url,),
+        labels=(server.url,),
         reader=reader,
         options=options,
         name=name,
         digest=digest,
         now=now,
         version=version,
+        notes=counted.notes,
     )
 
     def read(stage: Staging) -> ImportAccount:

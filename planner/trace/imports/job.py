@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, iso, to_us
 
-IMPORTER = 3
+IMPORTER = 4
 """Version of reading: raised whenever the same files and options would give different rows."""
 _THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
@@ -50,6 +51,8 @@ class ImportOptions:
     the input tokens or outside; None to have the rows decide. may_lack: fields of `columns` that the log may be
     without. strict: refuse the whole import if one row is refused. draw: where a log has demand per window, draw one
     request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a server for.
+    block_tokens: size of prefix blocks, None for what the rows tell. metrics: field -> names of counters that are added
+    up, instead of a format's own. headers, bearer_token_file: sent to a server with every query, and stored nowhere.
     """
 
     timezone: str
@@ -70,6 +73,10 @@ class ImportOptions:
     draw: int | None = None
     seed: int = 1
     span: CounterSpan | None = None
+    block_tokens: int | None = None
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Sequence[str] = field(default=(), repr=False)
+    bearer_token_file: Path | None = None
 
     @property
     def unit(self) -> str:
@@ -98,6 +105,8 @@ class ReadingArguments(Document):
     draw: int | None
     seed: int | None
     span: CounterSpan | None
+    block_tokens: Maybe[int] = None
+    metrics: Maybe[dict[str, tuple[str, ...]]] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +290,8 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,
+        block_tokens=options.block_tokens,
+        metrics={field: tuple(names) for field, names in options.metrics.items()} or None,
     )
 
 

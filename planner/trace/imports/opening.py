@@ -6,7 +6,7 @@ from pathlib import Path
 
 from planner.errors import TraceError, UsageError
 from planner.trace.imports import readers as formats
-from planner.trace.imports import rules, sources
+from planner.trace.imports import rules, sources, told_by_rows
 from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.readers import Reader
@@ -63,6 +63,7 @@ def _check(reader: Reader, options: ImportOptions) -> None:
     formats.check_where(reader, options.where)
     formats.check_times(reader, options.time_unit, options.time_format)
     formats.check_cached(reader, options.cached)
+    told_by_rows.check_options(reader, options.block_tokens)
 
 
 def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:

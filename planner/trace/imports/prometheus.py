@@ -4,24 +4,29 @@ A counter that falls was reset by a restart: what it counts afterwards is new. W
 seen is not known and left out, as Prometheus's own increase() does. Gaps between samples are filled evenly.
 """
 
+import base64
 import hashlib
 import json
 import math
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from http.client import HTTPException
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from planner.errors import TraceError
+from planner.errors import TraceError, UsageError
 from planner.trace.imports.batches import schema_of
+from planner.trace.imports.counters import Counter, CounterNames, cautions
 from planner.units import Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
+_CACHED = "cached_input_tokens"
 MOST_WINDOWS = 200_000
 """As many as a plan can have intervals."""
 _POINTS = 10_000
@@ -30,6 +35,8 @@ _RESOLUTION_S = 15
 """Published: the scrape interval in Prometheus's "First steps" guide. What a counter counted after its last point
 before a restart is not known, so windows are queried in steps no longer than this."""
 _TIMEOUT_S = 60
+_LEAST_SECRET = 4
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([\t\x20-\x7e\x80-\xff]*)")
 _MOST_BYTES = 256 << 20
 """Assumed: 10,000 points of a thousand series need less."""
 
@@ -56,10 +63,26 @@ class CounterSpan:
 
 @dataclass(frozen=True)
 class CounterWindows:
-    """Windows as rows for the query `windows`, and the digest of what was counted."""
+    """Windows as rows for the query `windows`, the digest of what was counted, and what the user is to know."""
 
     batch: pa.RecordBatch
     digest: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A monitoring server: its address without credentials, and what is sent with every query, which is never shown."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def hidden(self, text: str) -> str:
+        """A text without what is sent in headers, should a server repeat it."""
+        for _, value in self.headers:
+            for secret in (value, value.partition(" ")[2]):
+                text = text.replace(secret, "***") if len(secret) >= _LEAST_SECRET else text
+        return text
 
 
 def is_server(word: str) -> bool:
@@ -67,39 +90,121 @@ def is_server(word: str) -> bool:
     return word.startswith(("http://", "https://"))
 
 
-def has_counter(url: str, metric: str, span: CounterSpan) -> bool:
+def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = None) -> Server:
+    """A server and how it is spoken to. Raises UsageError, whose text has no credentials.
+
+    headers: as `Name: value`. token_file: a file with a bearer token alone.
+    """
+    parts = urllib.parse.urlsplit(url)
+    sent: list[tuple[str, str]] = []
+    for number, header in enumerate(headers, 1):
+        match = _HEADER.fullmatch(header.strip())
+        if match is None:
+            raise UsageError(f"--header number {number} is not written as 'Name: value'; correct it")
+        sent.append((match[1], match[2].strip()))
+    if token_file is not None:
+        sent.append(("Authorization", f"Bearer {_token(token_file)}"))
+    if "@" in parts.netloc:
+        login, _, host = parts.netloc.rpartition("@")
+        word = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
+        sent.append(("Authorization", f"Basic {word}"))
+        url = urllib.parse.urlunsplit(parts._replace(netloc=host))
+    names = [name.lower() for name, _ in sent]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(
+            f"the header {twice} is given twice, by --header, --bearer-token-file or the address; give one"
+        )
+    return Server(url, tuple(sent))
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise UsageError(f"--bearer-token-file {path}: cannot be read: {reason}; check the path") from error
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        what = "is not one token" if token else "is empty"
+        raise UsageError(f"--bearer-token-file {path}: {what}; put the token alone into it")
+    return token
+
+
+def has_counter(server: Server, counter: Counter, span: CounterSpan) -> bool:
     """Whether a counter has samples in the range. Raises TraceError."""
-    return any(_parts(url, metric, span))
+    return any(_parts(server, counter, span, set()))
 
 
-def read_counters(url: str, metrics: Mapping[str, str], span: CounterSpan) -> CounterWindows:
-    """The increases of counters per window. metrics: field -> counter. Raises TraceError.
+def read_counters(server: Server, names: CounterNames, span: CounterSpan) -> CounterWindows:
+    """The increases of counters per window. Raises TraceError where requests, input or output are not counted.
 
     Cached tokens are at most the input tokens of their window: the two counters are not updated at the same moment.
     """
-    sums = {field: _increases(url, metric, span) for field, metric in metrics.items()}
-    sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
+    notes: list[str] = []
+    sums = {name: _field(server, names, name, span, notes) for name in COLUMNS[2:]}
+    missing = [name for name, sum_ in sums.items() if sum_ is None and name != _CACHED]
+    if missing:
+        looked_for = "; ".join(f"{name}: {names.all_of(name)}" for name in missing)
+        raise TraceError(
+            f"{server.url}: has no counter of {', '.join(missing)} from --from to --to ({looked_for}); name it with "
+            f"--metric {missing[0]}=NAME, or check the times and the --selector"
+        )
+    counts = {name: sum_ for name, sum_ in sums.items() if sum_ is not None}
+    if _CACHED in counts:
+        counts[_CACHED] = np.minimum(counts[_CACHED], counts["input_tokens"])
+    else:
+        notes.append(
+            f"cached tokens are not counted ({names.all_of(_CACHED)}), so they are unknown and planned as none; name a "
+            f"counter with --metric {_CACHED}=NAME"
+        )
     starts = span.marks_s[:-1].astype(np.int64)
-    numbers = [starts, starts + span.step_s, *(sums[field] for field in COLUMNS[2:])]
-    digest = hashlib.sha256(b"".join(column.tobytes() for column in numbers)).hexdigest()
-    columns = [pa.array(column).cast(pa.string()) for column in numbers]
-    lines, faults = pa.array(np.arange(1, len(starts) + 1)), pa.nulls(len(starts), pa.string())
-    return CounterWindows(pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS)), digest)
+    numbers = [starts, starts + span.step_s, *counts.values()]
+    digest = hashlib.sha256(b"".join(column.tobytes() for column in numbers))
+    digest.update(",".join(counts).encode() if len(counts) < len(sums) else b"")
+    unknown = pa.nulls(len(starts), pa.string())
+    texts = {name: pa.array(counts[name]).cast(pa.string()) if name in counts else unknown for name in sums}
+    columns = [*(pa.array(column).cast(pa.string()) for column in numbers[:2]), *texts.values()]
+    lines = pa.array(np.arange(1, len(starts) + 1))
+    batch = pa.record_batch([lines, unknown, *columns], schema=schema_of(COLUMNS))
+    return CounterWindows(batch, digest.hexdigest(), tuple(notes))
 
 
-def _increases(url: str, metric: str, span: CounterSpan) -> Ints:
-    """What all series of a counter grew by in every window."""
+def _field(server: Server, names: CounterNames, name: str, span: CounterSpan, notes: list[str]) -> Ints | None:
+    """What the first way to tell a field counts, of which the server has any counter; None where it has none."""
+    for place, way in enumerate(names.ways[name]):
+        seen: set[str] = set()
+        found = [_increases(server, counter, span, seen) for counter in way]
+        sums = [grown for grown in found if grown is not None]
+        if sums:
+            notes += cautions(sorted(seen))
+            if place:
+                notes.append(f"{name} are counted by {' + '.join(counter.names[0] for counter in way)}")
+            total: Ints = np.sum(sums, axis=0)
+            return total
+    return None
+
+
+def _increases(server: Server, counter: Counter, span: CounterSpan, seen: set[str]) -> Ints | None:
+    """What all series of a counter grew by in every window; None where it has no series.
+
+    A server that tells it under several names tells the same: of two samples of one time and the same labels, the one
+    of the preferred name counts. seen: gets the names that it has.
+    """
     marks = span.marks_s
     windows = np.zeros(len(marks) - 1)
     last: dict[str, tuple[float, float]] = {}
-    for series in _parts(url, metric, span):
+    is_there = False
+    for series in _parts(server, counter, span, seen):
         for labels, samples in series.items():
+            is_there = True
             before = [last[labels]] if labels in last else []
             times, values = np.array([*before, *sorted(samples.items())]).T
             last[labels] = (times[-1], values[-1])
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
             windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, growth(values)))
+    if not is_there:
+        return None
     edges: Ints = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
     return np.diff(edges)
 
@@ -110,32 +215,44 @@ def growth(values: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(np.where(steps < 0, values[1:], steps))])
 
 
-def _parts(url: str, metric: str, span: CounterSpan) -> Iterator[dict[str, dict[float, float]]]:
-    """Samples of every series of a metric by its labels, for one part of the range after the other."""
-    matchers = ",".join(part for part in (f'__name__="{metric}"', span.selector) if part)
+def _parts(
+    server: Server, counter: Counter, span: CounterSpan, seen: set[str]
+) -> Iterator[dict[str, dict[float, float]]]:
+    """Samples of every series of a counter by its labels, for one part of the range after the other."""
+    matchers = ",".join(part for part in (counter.matcher, span.selector) if part)
     every_s = max(s for s in range(1, min(_RESOLUTION_S, span.step_s) + 1) if span.step_s % s == 0)
     most = _POINTS * every_s
     for start_s in range(span.start_s, span.end_s + 1, most):
         end_s = min(start_s + most - every_s, span.end_s)
         words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": every_s}
         series: dict[str, dict[float, float]] = {}
-        for labels, samples in _answer(f"{url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}", url):
+        address = f"{server.url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}"
+        found = [(labels.pop("__name__", ""), labels, samples) for labels, samples in _answer(server, address)]
+        seen.update(name for name, _, _ in found)
+        for _, labels, samples in sorted(found, key=lambda one: -counter.preference(one[0])):
             finite = {at: value for at, value in samples.items() if math.isfinite(value)}
             if finite:
                 series.setdefault(json.dumps(labels, sort_keys=True), {}).update(finite)
-        yield series
+        if series:
+            yield series
 
 
-def _answer(address: str, url: str) -> list[tuple[dict[str, str], dict[float, float]]]:
+def _answer(server: Server, address: str) -> list[tuple[dict[str, str], dict[float, float]]]:
     """Labels and samples of the series of an answer. Raises TraceError for everything else."""
+    url = server.url
+    request = urllib.request.Request(address)
+    for name, value in server.headers:
+        request.add_unredirected_header(name, value)  # another host is not told
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as response:  # http and https only, see is_server
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
             body = response.read(_MOST_BYTES + 1)
     except urllib.error.HTTPError as error:
-        raise TraceError(f"{url}: answers {error.code}: {_reason(error.read(1 << 16))}; check the address") from error
+        reason = server.hidden(_reason(error.read(1 << 16)))
+        cure = "give a token or a header that it accepts" if error.code in (401, 403) else "check the address"
+        raise TraceError(f"{url}: answers {error.code}: {reason}; {cure}") from error
     except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise TraceError(f"{url}: does not answer ({str(reason)[:200]}); check the address") from error
+        reason = server.hidden(str(getattr(error, "reason", None) or error))
+        raise TraceError(f"{url}: does not answer ({reason[:200]}); check the address") from error
     if len(body) > _MOST_BYTES:
         raise TraceError(f"{url}: answers with more than {_MOST_BYTES >> 20} MiB; narrow it with --selector")
     try:

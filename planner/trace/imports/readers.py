@@ -11,8 +11,9 @@ from planner.files import shipped
 from planner.store.fields import in_columns
 from planner.store.staging import query_text
 from planner.trace.imports import containers, documents, layout, paths, tables
+from planner.trace.imports.counters import NEEDED, OWN, CounterNames, shipped_names
 from planner.trace.imports.mapping import LogMapping, listed, ready_mappings
-from planner.trace.imports.prometheus import CounterSpan, has_counter
+from planner.trace.imports.prometheus import CounterSpan, Server, has_counter
 from planner.trace.imports.unpacking import Log
 from planner.trace.imports.usage_pages import check_known
 
@@ -29,10 +30,11 @@ class Reader:
     record: what the query gets of a row, its columns or its whole JSON text. columns are required, optional ones not.
     signatures: sets of JSON keys, one of which a record at the beginning must have. envelopes: JSON keys that a list of
     records, or one, may lie under. mapping: where its fields are, if it is a mapping that is shipped. block_tokens:
-    size of its prefix blocks, if it has any. demand: whether its rows are windows of demand instead of requests.
-    metrics: field -> counter of a monitoring system. cached: whether the format tells where cached tokens lie, inside
-    the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None where it has
-    none. named: field -> its usual column where that has another name.
+    size of its prefix blocks, if it has any. time_unit: of its times, where that is usual. told_by_rows: whether both
+    are only what is usual, and all rows together tell them. demand: whether its rows are windows of demand instead of
+    requests. metrics: field -> counters of a monitoring system. cached: whether the format tells where cached tokens
+    lie, inside the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None
+    where it has none. named: field -> its usual column where that has another name.
     """
 
     name: str
@@ -46,15 +48,23 @@ class Reader:
     envelopes: tuple[str, ...] = ()
     mapping: LogMapping | None = None
     block_tokens: int | None = None
+    time_unit: str | None = None
+    told_by_rows: bool = False
     demand: bool = False
-    metrics: Mapping[str, str] | None = None
+    metrics: Mapping[str, Sequence[str]] | None = None
     cached: Literal["told", "usual", "untold"] | None = None
     named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
         """Whether its times may be numbers, in a unit that the file does not tell."""
-        return "$unit_ns" in query_text(self.query)
+        return self.told_by_rows or "$unit_ns" in query_text(self.query)
+
+    @property
+    def counters(self) -> CounterNames:
+        """The counters of a monitoring system that tell its fields."""
+        assert self.metrics is not None
+        return shipped_names(self.name, self.metrics)
 
     @cached_property
     def takes_texts(self) -> bool:
@@ -121,21 +131,35 @@ def reader_of(
     return first
 
 
-def counter_reader(name: str, url: str, span: CounterSpan) -> Reader:
-    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError."""
-    counters = {reader.name: reader.metrics["input_tokens"] for reader in readers().values() if reader.metrics}
+def counter_reader(name: str, server: Server, span: CounterSpan, own: Collection[str]) -> Reader:
+    """The reader of a server's counters, for "auto" the one whose counters it has. Raises UsageError, TraceError.
+
+    own: fields whose counters the user names.
+    """
+    counting = {reader.name: reader for reader in readers().values() if reader.metrics}
     if name != AUTO:
-        if name not in counters:
-            raise UsageError(f"{url}: is a server, and {name} reads files; use one of {', '.join(counters)}")
-        counters = {name: counters[name]}
-    counting = [format_name for format_name, metric in counters.items() if has_counter(url, metric, span)]
-    if len(counting) > 1:
-        raise TraceError(f"{url}: has counters of {' and '.join(counting)}; say which with --format")
-    if not counting:
+        if name not in counting:
+            raise UsageError(f"{server.url}: is a server, and {name} reads files; use one of {', '.join(counting)}")
+        return counting[name]
+    fields = [field for field in NEEDED if field not in own]
+    if not fields:
+        return counting[OWN]
+    found = [
+        reader
+        for reader in counting.values()
+        if any(has_counter(server, counter, span) for counter in reader.counters.counters(fields))
+    ]
+    if len(found) > 1:
+        both = " and ".join(reader.name for reader in found)
+        raise TraceError(f"{server.url}: has counters of {both}; say which with --format")
+    if not found:
+        firsts = [next(reader.counters.counters(fields), None) for reader in counting.values()]
+        names = " or ".join(counter.names[0] for counter in firsts if counter)
         raise TraceError(
-            f"{url}: has no {' or '.join(counters.values())} from --from to --to; check the times and the --selector"
+            f"{server.url}: has no {names} from --from to --to; check the times and the --selector, or name "
+            "counters of your own with --metric"
         )
-    return readers()[counting[0]]
+    return found[0]
 
 
 def why_empty(log: Log) -> str | None:

@@ -28,6 +28,7 @@ from planner.trace.imports.job import (
 )
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.imports.repeated_hours import tell_apart
+from planner.trace.imports.told_by_rows import settle
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
 
@@ -37,13 +38,17 @@ _CLOCK_US = 9_214_646_400_000_000
 """Readers take times before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
 """Where nothing else is in memory: 50 million plain requests fit, and the process stays under 2 GB."""
+_MOST_COMPARED = 20_000_000
+"""Rows that are looked at for equal ones; more would take a minute."""
+_MANY_EQUAL = 0.05
+"""Assumed share: times of whole seconds make as many rows of a busy log equal by chance."""
 _MOST_CLASSES = 32_767
 """As many as the type of class_id can hold."""
 
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
-    notes: list[str] = []
+    job, notes = settle(stage, job)
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
@@ -115,6 +120,8 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
         notes += _told_apart(stage, job)
     if counts.has_class:
         _classes(stage, job)
+    if counts.rows_imported <= _MOST_COMPARED:
+        notes += _equal_notes(stage, counts)
     schema = _request_schema(counts)
     with Spool(schema, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
         columns = [*schema.names, "block_ids"] if counts.has_blocks else schema.names
@@ -150,6 +157,18 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
         untold=int(some_cached),
         least_elapsed_us=least_us,
     )
+
+
+def _equal_notes(stage: Staging, counts: RequestCounts) -> list[str]:
+    """What the user is to know of rows that may have been sent twice: without an id, that cannot be told."""
+    equal, across = stage.equal_rows()
+    if not across and equal < _MANY_EQUAL * counts.rows_imported:
+        return []
+    where = f"{across:,} rows equal a row of another file" if across else f"{equal:,} rows equal another row"
+    return [
+        f"{where} and carry no id, so that all count; if they were sent twice, leave them out, or name the column of "
+        "their ids with --column id=NAME where the format has one"
+    ]
 
 
 def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
