@@ -6,6 +6,7 @@ a place in a list, from 0. What is inside a text is looked for too, where the te
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 Keys = tuple[str, ...]
@@ -48,11 +49,31 @@ def _segmented(parts: list[str]) -> Iterator[Keys]:
             yield from ((head, *rest) for rest in _segmented(parts[count:]))
 
 
-def of_json(fields: Fields) -> str:
+@dataclass(frozen=True, kw_only=True)
+class JsonSource:
+    """Relations of fields over JSON texts.
+
+    simple: for texts that have none of the marks. whole: for all, which costs twice as much. marks: parts of texts with
+    keys that have dots, or with JSON inside texts.
+    """
+
+    simple: str
+    whole: str
+    marks: tuple[str, ...]
+
+
+def of_json(fields: Fields) -> str | JsonSource:
     """A relation with a column per field of the JSON objects in the column text of `lines`."""
     if fields.each:
         return _of_lists(fields)
-    extract = _Extract("text")
+    paths = [path for paths in (*fields.sources.values(), fields.where) for one in paths for path in addends(one)]
+    nested = {pair for path in paths for pair in _pairs(tuple(path.split(".")))}
+    marks = ('\\"', *sorted(nested)) if nested else ()
+    return JsonSource(simple=_of_objects(fields, simple=True), whole=_of_objects(fields, simple=False), marks=marks)
+
+
+def _of_objects(fields: Fields, *, simple: bool) -> str:
+    extract = _Extract("text", simple=simple)
     columns, kept = _columns(fields, extract.value), _kept(fields, extract.value)
     return (
         f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END) AS fault, "
@@ -154,34 +175,53 @@ def _is_number(text: str) -> bool:
 
 
 class _Extract:
-    """Values of JSON texts, which are taken apart once for all paths. text: the column, as SQL."""
+    """Values of JSON texts, which are taken apart once for all paths.
 
-    def __init__(self, text: str, found: str = "found") -> None:
-        self._text, self._found = text, found
+    text: the column, as SQL. simple: whether no key has dots, and no text is JSON.
+    """
+
+    def __init__(self, text: str, found: str = "found", *, simple: bool = False) -> None:
+        self._text, self._found, self._simple = text, found, simple
         self._pointers: list[str] = []
 
     def value(self, path: str) -> str:
         """The value at a path, as text."""
-        keys = segmentations(path)
-        direct = [f"{self._found}[{self._place(pointer(each))}]" for each in keys]
-        inside = [f"{_inside(self._text, parts)}" for parts in _splits(path)]
-        if not inside:
-            return direct[0]
-        # a text that is JSON has its quotes escaped
-        nested = f"CASE WHEN contains({self._text}, '\\\"') THEN coalesce({', '.join([*inside, 'NULL'])}) END"
-        return f"coalesce({', '.join([*direct, nested])})"
+        *dotted, plain = segmentations(path)
+        direct = f"{self._found}[{self._place(pointer(plain))}]"
+        if not dotted or self._simple:
+            return direct
+        # most records have neither keys with dots nor texts that are JSON, whose quotes are escaped
+        named = [literal(pointer(keys)) for keys in dotted]
+        keys = " OR ".join(f"contains({self._text}, {literal(pair)})" for pair in _pairs(plain))
+        own = f"CASE WHEN {self._found} IS NOT NULL AND ({keys}) THEN {_first_of(self._text, named)} END"
+        inside = [_inside(self._text, parts) for parts in _splits(path)]
+        nested = (
+            f"CASE WHEN {self._found} IS NOT NULL AND contains({self._text}, '\\\"') "
+            f"THEN coalesce({', '.join([*inside, 'NULL'])}) END"
+        )
+        return f"coalesce({own}, {direct}, {nested})"
 
     def all(self) -> str:
         """What is taken out of an object; NULL where the text is none."""
         pointers = ", ".join(literal(each) for each in self._pointers or [""])
         text = self._text
-        is_object = f"(({text})[1] = '{{' OR json_type({text}) = 'OBJECT')"
-        return f"CASE WHEN json_valid({text}) AND {is_object} THEN json_extract_string({text}, [{pointers}]) END"
+        is_object = f"(({text})[1] = '{{' OR TRY(json_type({text})) = 'OBJECT')"
+        return f"CASE WHEN {is_object} THEN TRY(json_extract_string({text}, [{pointers}])) END"
 
     def _place(self, where: str) -> int:
         if where not in self._pointers:
             self._pointers.append(where)
         return self._pointers.index(where) + 1
+
+
+def _first_of(text: str, pointers: Sequence[str]) -> str:
+    """The first value that a JSON text has at one of some pointers."""
+    return f"list_filter(json_extract_string({text}, [{', '.join(pointers)}]), lambda each: each IS NOT NULL)[1]"
+
+
+def _pairs(keys: Keys) -> list[str]:
+    """What a text has somewhere that has two or more of some keys in one, with dots between."""
+    return [f"{one}.{other}" for one, other in pairwise(keys)]
 
 
 def _splits(path: str) -> list[tuple[str, str]]:
@@ -201,9 +241,8 @@ def _in_text(value: str, path: str) -> str:
     """The value at a path in a text that may be JSON; the text itself where no path is left."""
     if not path:
         return value
-    pointers = ", ".join(literal(pointer(keys)) for keys in segmentations(path))
-    found = f"list_filter(json_extract_string({value}, [{pointers}]), lambda each: each IS NOT NULL)[1]"
-    return f"CASE WHEN json_valid({value}) THEN {found} END"
+    pointers = [literal(pointer(keys)) for keys in segmentations(path)]
+    return f"CASE WHEN json_valid({value}) THEN {_first_of(value, pointers)} END"
 
 
 def _of_lists(fields: Fields) -> str:

@@ -11,12 +11,13 @@ from typing import Any, Literal, TypeVar
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
-from planner.store.fields import Fields, literal, of_table
+from planner.store.fields import Fields, JsonSource, literal, of_table
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
@@ -142,7 +143,7 @@ class Staging:
         file_index: int,
         batches: Iterable[pa.RecordBatch],
         params: ReaderParams,
-        source: str = "lines",
+        source: str | JsonSource = "lines",
     ) -> None:
         """Run a reader of `sql/readers` over a file's rows.
 
@@ -153,9 +154,8 @@ class Staging:
         text = _reader(reader, params)
         for batch in batches:
             self.connection.register("lines", pa.Table.from_batches([batch]))
-            self.connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW raw AS SELECT {file_index} AS file_index, * FROM {source}"
-            )
+            rows = f"SELECT {file_index} AS file_index, * FROM {_relation(source, batch)}"
+            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
             self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
             self.connection.unregister("lines")
 
@@ -403,6 +403,15 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | N
                 yield Staging(connection, Path(folder), rows, cached)
         finally:
             connection.close()
+
+
+def _relation(source: str | JsonSource, batch: pa.RecordBatch) -> str:
+    """What the reader gets of a batch: the simple relation, if no text has what the other one is for."""
+    if isinstance(source, str):
+        return source
+    texts = batch.column("text")
+    rare = any(pc.any(pc.match_substring(texts, mark)).as_py() for mark in source.marks)
+    return source.whole if rare else source.simple
 
 
 def query_text(name: str) -> str:

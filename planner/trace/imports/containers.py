@@ -20,10 +20,10 @@ from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import Dialect, dialect_of, kind_of
 from planner.trace.imports.unpacking import Log, Utf8Stream
-from planner.units import Ints
+from planner.units import Bools, Ints
 
 BLOCK_BYTES = 8 << 20
-_RECORD_BLOCK_BYTES = 32 << 20
+RECORD_BLOCK_BYTES = 32 << 20
 """More than the longest record."""
 _HANDED_OVER_S = 0.05
 """Time for a thread of Arrow to take what it has just read, before the process may end."""
@@ -50,10 +50,11 @@ def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatc
     yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
 
 
-def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+def json_batches(log: Log, envelopes: Sequence[str] = (), batch_bytes: int = BLOCK_BYTES) -> Iterator[pa.RecordBatch]:
     """A JSON file, one record per row in the column `text`: its lines, or its arrays' elements. Raises TraceError.
 
-    envelopes: keys that a list of records may lie under.
+    envelopes: keys that a list of records may lie under. batch_bytes: size of a batch, as far as records are one a
+    line.
     """
     head = kind_of(log)[1]
     wrapped = any(documents.unwrapped(text, envelopes) is not None for text in documents.first_records(log))
@@ -61,10 +62,54 @@ def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordB
         with Utf8Stream(log) as text:
             yield from documents.batches(log, io.TextIOWrapper(io.BufferedReader(text), "utf-8"), envelopes)
         return
-    dialect = Dialect(names=["text"], delimiter="\x01", quote=False)
-    for batch in _lines(log, dialect, _RECORD_BLOCK_BYTES):
-        rows = max(1, batch.num_rows * BLOCK_BYTES // max(batch.nbytes, 1))
+    for batch in _text_lines(log, batch_bytes):
+        rows = max(1, batch.num_rows * batch_bytes // max(batch.nbytes, 1))
         yield from (_shortened(_split(batch.slice(start, rows))) for start in range(0, batch.num_rows, rows))
+
+
+def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    """The lines of a text file with their numbers. Raises TraceError where one is longer than any record should be."""
+    schema, line, rest = schema_of(["text"]), 0, b""
+    with Utf8Stream(log) as stream:
+        while True:
+            data = _read(stream, block_bytes)
+            block = rest + data
+            held = b"\r" if data and block.endswith(b"\r") else b""  # a line feed may follow
+            if b"\r" in block:
+                block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            end = block.rfind(b"\n") + 1 if data else len(block)
+            rest = block[end:] + held
+            if len(rest) > RECORD_BLOCK_BYTES:
+                raise TraceError(
+                    f"{log}: line {line + 1 + block.count(bytes([10]), 0, end):,} is longer than "
+                    f"{RECORD_BLOCK_BYTES >> 20} MiB; check the file or the --format"
+                )
+            if end:
+                texts = _texts(block[:end])
+                lines = np.arange(line + 1, line + 1 + len(texts))
+                line += len(texts)
+                yield _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
+            if not data:
+                return
+
+
+def _read(stream: Utf8Stream, size: int) -> bytes:
+    """As many bytes, or what is left."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _texts(block: bytes) -> pa.StringArray:
+    """The lines of a block, without their ends."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    if not block.endswith(b"\n"):
+        ends = np.append(ends, len(block))
+    offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
+    data = block.replace(b"\n", b"")
+    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -175,7 +220,8 @@ def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBa
                 numbers, used = _numbers(batch.num_rows, row_number, {number for number, _ in faults})
                 row_number = max([row_number, *numbers[-1:].tolist(), *(number for number, _ in faults[:used])])
                 # line ends inside quotes of earlier rows move a row's line down
-                moved = extra_lines + np.concatenate([[0], np.cumsum(_line_breaks(batch))])
+                breaks = _line_breaks(batch) if dialect.quote is not False else np.zeros(batch.num_rows, np.int64)
+                moved = extra_lines + np.concatenate([[0], np.cumsum(breaks)])
                 yield _batch(schema, batch, numbers + moved[:-1], marked=text.replaced)
                 yield _fault_batch(
                     schema, [(at + int(moved[np.searchsorted(numbers, at)]), why) for at, why in faults[:used]]
@@ -215,11 +261,26 @@ def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: boo
     fault = np.full(batch.num_rows, None, dtype=object)
     for text in batch.columns:
         given = pc.fill_null(text, "") if text.null_count else text
-        blank &= pc.equal(pc.utf8_trim_whitespace(given), "").to_numpy(zero_copy_only=False)
+        blank &= _is_blank(given)
         if marked:
             fault[pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
     fault[blank] = "is empty"
     return pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
+
+
+def _is_blank(texts: pa.StringArray) -> Bools:
+    """Whether texts have nothing but blanks; most begin with something else, which is cheap to see."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    blank: Bools = ends[1:] == ends[:-1]
+    if data is not None and len(data):
+        first = np.frombuffer(data, np.uint8)[np.minimum(ends[:-1], len(data) - 1)]
+        # ASCII blanks, and what may be the beginning of another one
+        unclear = np.flatnonzero(~blank & ((first <= ord(" ")) | (first >= 0x80)))
+        if len(unclear):
+            some = texts.take(pa.array(unclear))
+            blank[unclear] = pc.equal(pc.utf8_trim_whitespace(some), "").to_numpy(zero_copy_only=False)
+    return blank
 
 
 def _fault_batch(schema: pa.Schema, faults: list[tuple[int, str]]) -> pa.RecordBatch:

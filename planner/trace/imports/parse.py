@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.errors import TraceError
-from planner.store.fields import Fields, addends, in_columns, of_columns, of_json
+from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json
 from planner.store.staging import Staging
 from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
@@ -42,12 +42,14 @@ def _parse_json(
     stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions, fields: Fields | None
 ) -> None:
     envelopes = options.records or reader.envelopes
-    source = "lines"
+    source: str | JsonSource = "lines"
+    batch_bytes = containers.BLOCK_BYTES
     if fields is not None:
+        batch_bytes = containers.RECORD_BLOCK_BYTES
         envelopes = envelopes or _envelope(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    stage.parse(reader.query, index, containers.json_batches(log, envelopes, batch_bytes), params_of(options), source)
 
 
 def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
