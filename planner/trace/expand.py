@@ -190,11 +190,12 @@ def _windows_of(session: Session, source: TraceInfo) -> DemandWindows:
     """The windows of a trace, each with as many requests as have known lengths. Raises TraceError without any."""
     frame = session.frame("trace_windows", trace_id=source.trace_id)
     names = ("requests_with_lengths", *TOKENS)
-    counts = {name: frame[name].to_numpy() for name in names}
+    counts = {name: frame[name].fill_null(0).to_numpy() for name in names}
     found = DemandWindows(
         start_us=frame["window_start_us"].to_numpy(),
         end_us=frame["window_end_us"].to_numpy(),
         requests=counts["requests_with_lengths"],
+        knows_cached=frame["cached_input_tokens"].is_not_null().to_numpy(),
         **counts,
     )
     if not found.requests.sum():

@@ -208,6 +208,6 @@ def test_unknown_cached_tokens_stay_unknown(cli: Cli, tmp_path: Path) -> None:
     for name in ("s", "w"):
         assert cli("trace", "import", f"{name}.csv", "--name", name).code == 0
         assert cli("trace", "expand", name, "--to", f"full-{name}").code == 0
-    query = "SELECT count(*) AS n, count(cached_input_tokens) AS known FROM request JOIN trace USING (trace_id)"
+    query = "SELECT count(*) AS n, count(r.cached_input_tokens) AS known FROM request AS r JOIN trace USING (trace_id)"
     counted = cli("sql", f"{query} WHERE origin = 'expanded'", "--format", "json").json
     assert counted == [{"n": 22, "known": 0}]
