@@ -52,8 +52,9 @@ def _tables(model: type[BaseModel], facts: Facts) -> Iterator[str]:
 def _table(schema: Schema, parts: dict[str, Schema], path: str, facts: Facts) -> Iterator[str]:
     """A table's own fields under one heading, then the tables inside it, and those that its lists are made of."""
     fields = {key: field for key, field in schema["properties"].items() if key not in _LEFT_OUT}
-    inside = {key: parts[_name(field)] for key, field in fields.items() if _name(field) in parts}
-    items = {key: parts[_name(item)] for key, field in fields.items() if _name(item := _item(field)) in parts}
+    inside = {key: parts[name] for key, field in fields.items() if (name := _table_of(field)) in parts}
+    items = {key: parts[name] for key, field in fields.items() if (name := _name(_item(field))) in parts}
+    others = {key: parts[name] for key, field in fields.items() if (name := _possible_table(field)) in parts}
     required = schema.get("required", ())
     yield f"## {path.removesuffix('.') or 'At the top'}"
     if path:
@@ -65,15 +66,45 @@ def _table(schema: Schema, parts: dict[str, Schema], path: str, facts: Facts) ->
         yield from _table(table, parts, f"{path}{key}.", facts)
     for key, table in items.items():
         yield from _table(table, parts, f"{path}{key}[].", lambda _path: "")
+    for key, table in others.items():
+        yield from _table(
+            table,
+            parts,
+            f"{path}{key}{'' if _possible_table(fields[key], named=False) else '.NAME'}.",
+            lambda _path: "",
+        )
 
 
 def _field(path: str, field: Schema, *, required: bool, facts: Facts) -> str:
-    words = ["list of tables, see below" if _name(_item(field)) else kind_of(field)]
+    words = [_kind(field)]
     if is_optional(field):
         words.append("may be left out")
     default = "" if required or field.get("default") is None else f"Default: {code(_value(field['default']))}"
     term = f"{code(path)}{{ #{path.replace('[]', '')} }} *{', '.join(words)}*"
     return definition(term, prose(field.get("description", "")), facts(path) or default)
+
+
+def _kind(field: Schema) -> str:
+    if _name(_item(field)):
+        return "list of tables, see below"
+    if _possible_table(field, named=False):
+        return "text, or a table, see below"
+    return "tables by name, see below" if _possible_table(field) else kind_of(field)
+
+
+def _table_of(field: Schema) -> str:
+    """The settings that a field holds as a table, which may be left out; empty for other fields."""
+    parts = [part for part in field.get("anyOf", [field]) if part.get("type") != "null"]
+    return _name(parts[0]) if len(parts) == 1 else ""
+
+
+def _possible_table(field: Schema, *, named: bool = True) -> str:
+    """The settings that a field may hold as a table instead of text, or if `named` in tables by name; or empty."""
+    parts = [part for part in field.get("anyOf", []) if part.get("type") != "null"]
+    if len(parts) > 1:
+        return next((name for part in parts if (name := _name(part))), "")
+    each = field.get("additionalProperties", {})
+    return _name(each) if named and isinstance(each, dict) else ""
 
 
 def _value(value: object) -> str:

@@ -53,13 +53,24 @@ class Workload(Document):
 
     @classmethod
     def of_row(cls, row: WorkloadRow, trace: str) -> "Workload":
-        """From the query trace_workload. Raises UsageError if a trace has no tokens to model."""
-        figures = {name: value for name, value in vars(row).items() if value is not None}
-        if len(figures) < len(fields(row)):
-            raise UsageError(
-                f"trace {trace} has no output tokens or no missed input tokens; set fleet.capacity to observed"
-            )
-        return cls(**figures)
+        """From the query trace_workload_within. Raises UsageError if a trace has no request that can be served.
+
+        What a trace does not ask for limits nothing: without output, streams are as long as prompts; without input,
+        prompts have no context. Where a cache holds all input, a token of each prompt is computed, as engines do.
+        """
+        if row.input_tokens is None or row.output_tokens is None:
+            raise UsageError(f"trace {trace} has no request that a unit can serve; check its lengths and fleet.engine")
+        context = row.input_tokens if row.missed_context_tokens is None else row.missed_context_tokens
+        hits = row.hit_ratio or 0.0
+        if row.missed_context_tokens is None:
+            hits = min(hits, 1 - 1 / row.input_tokens if row.input_tokens > 1 else 0.0)
+        return cls(
+            kv_tokens=max(row.input_tokens, 1.0) if row.kv_tokens is None else row.kv_tokens,
+            hit_ratio=hits,
+            missed_context_tokens=context,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+        )
 
     @classmethod
     def named(cls, name: str) -> "Workload":
@@ -161,14 +172,16 @@ def notes(settings: EngineSettings) -> list[str]:
     share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
     served = model(settings.model).name, hardware(settings.hardware).name
     level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
-    of_prefill = [f"{share}, fitted to observations of deepseek-r1 on H800{level}"]
+    # of another model it says nothing that its reader could check here
+    fitted = served[0] if served[0] == FITTED_ON[0][0] else "another model"
+    of_prefill = [f"{share}, fitted to observations of {fitted} on H800{level}"]
     if settings.calibration is not None:
         return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
     if served in FITTED_ON:
         return of_prefill
     return [
         *of_prefill,
-        "decode: overheads were fitted to deepseek-r1 on H800 and H100, and are assumed to hold for other models and "
+        f"decode: overheads were fitted to {fitted} on H800 and H100, and are assumed to hold for other models and "
         "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
     ]
 

@@ -52,6 +52,9 @@ def prompts_of(classes: Sequence[PromptClass]) -> Prompts:
     counts = np.array([each.requests for each in classes], np.float64)
     missed = np.array([each.missed_tokens for each in classes], np.float64)
     hit = np.array([each.hit_tokens for each in classes], np.float64)
+    if not missed.any():
+        # a token of each prompt is computed where a cache holds all of it, as in Workload.of_row
+        missed = counts
     return Prompts(share=counts / counts.sum(), missed=missed / counts, hit=hit / counts)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from types import MappingProxyType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -20,12 +20,25 @@ def _paths(model: type[BaseModel], before: str) -> Iterator[tuple[str, str]]:
     tables: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():
         path = f"{before}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            tables[path] = field.annotation
+        table = _table(field.annotation)
+        if table is not None:
+            tables[path] = table
         elif path != "provenance":
             yield path, " ".join((field.description or "").split())
     for path, table in tables.items():
         yield from _paths(table, f"{path}.")
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """The settings that a field holds as a table of its own, which may be left out; None for other fields."""
+    parts = [part for part in _parts(annotation) if part is not NoneType]
+    whole = len(parts) == 1 and isinstance(parts[0], type) and issubclass(parts[0], BaseModel)
+    return parts[0] if whole else None
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The types that a field may have."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def number_kind(path: str) -> type[int] | type[float] | None:
@@ -33,18 +46,19 @@ def number_kind(path: str) -> type[int] | type[float] | None:
     model: type[BaseModel] = Scenario
     *heads, last = path.split(".")
     for head in heads:
-        below = model.model_fields[head].annotation
-        assert isinstance(below, type), "a field path runs through tables"
+        below = _table(model.model_fields[head].annotation)
+        assert below is not None, "a field path runs through tables"
         model = below
-    held = model.model_fields[last].annotation
-    one_of = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
+    one_of = _parts(model.model_fields[last].annotation)
     parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in one_of]
     return next((kind for kind in (int, float) if kind in parts), None)
 
 
 def value_at(scenario: Scenario, path: str) -> Any:
-    """The value of a field by its dotted path."""
+    """The value of a field by its dotted path; None where its table is left out."""
     value: Any = scenario
     for part in path.split("."):
+        if value is None:
+            return None
         value = getattr(value, part)
     return value

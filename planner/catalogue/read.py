@@ -1,5 +1,6 @@
 """The shipped catalogue: scenarios, token prices and GPU rates, as TOML with the source of each value."""
 
+import difflib
 import tomllib
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from planner.catalogue.entries import CatalogueEntry
 from planner.errors import UsageError
 from planner.settings.closed import Closed
 from planner.settings.economics import EconomicsSettings
@@ -43,6 +45,7 @@ KINDS = {
     "prices": "price sheet",
     "pricing": "pricing rule",
     "scenarios": "scenario",
+    "templates": "scenario template",
     "what_if": "what-if",
     "workloads": "workload",
 }
@@ -76,7 +79,30 @@ def find(folder: str, name: str) -> Path:
         return _folder(folder) / f"{alike}.toml"
     if path.is_file():
         return path
-    raise UsageError(f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file')
+    raise UsageError(
+        f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file'
+        f"{_near(folder, name)}; `planner catalogue {folder}` lists them"
+    )
+
+
+def _near(folder: str, name: str) -> str:
+    """A built-in name that was probably meant, as a question; nothing where none is near."""
+    own = names(folder)
+    near = difflib.get_close_matches(name.casefold(), own, n=1, cutoff=0.5)
+    near = near or [each for each in own if name and name.casefold() in each.casefold()][:1]
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def catalogue_entries(folder: str) -> list[CatalogueEntry]:
+    """The built-in names of a folder with a line on each. Raises UsageError for a folder that there is not."""
+    if folder not in KINDS:
+        raise UsageError(f'the catalogue has no "{folder}"; give one of {", ".join(sorted(KINDS))}')
+    entries = []
+    for name in names(folder):
+        tree = read_toml(_folder(folder) / f"{name}.toml")
+        line = next((tree[key] for key in ("description", "claim", "source") if isinstance(tree.get(key), str)), "")
+        entries.append(CatalogueEntry(folder=folder, name=name, description=line))
+    return entries
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -91,9 +117,9 @@ def read_settings(path: Path, model: type[M]) -> M:
     return settings
 
 
-def price_sheet(name: str) -> PriceSheet:
-    """Token prices by built-in name or path. Raises UsageError."""
-    return read_settings(find("prices", name), PriceSheet)
+def price_sheet(name: str | PriceSheet) -> PriceSheet:
+    """Token prices by built-in name or path, or as they are given. Raises UsageError."""
+    return name if isinstance(name, PriceSheet) else read_settings(find("prices", name), PriceSheet)
 
 
 def pricing_rule(name: str) -> PricingRule:
@@ -101,8 +127,10 @@ def pricing_rule(name: str) -> PricingRule:
     return read_settings(find("pricing", name), PricingRule)
 
 
-def gpu_rates(name: str) -> GpuRates:
-    """GPU rates by built-in name or path. Raises UsageError."""
+def gpu_rates(name: str | GpuRates) -> GpuRates:
+    """GPU rates by built-in name or path, or as they are given. Raises UsageError."""
+    if isinstance(name, GpuRates):
+        return name
     path = find("gpu_rates", name)
     return _rates_once(path, _content(path))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -25,6 +26,9 @@ from planner.files import shipped
 from planner.settings.scenario import Scenario
 
 ENV_PREFIX = "PLANNER__"
+
+OWN_FLEET = "own-fleet"
+"""The template for fleets of one's own: what a scenario has to have and nothing that was published about another."""
 
 Tree = dict[str, Any]
 
@@ -129,9 +133,8 @@ def stored_scenario(settings: str, overrides: Sequence[str] = ()) -> Scenario:
     overrides: "path.to.field=value".
     """
     tree = json.loads(settings)
-    stored = {path for path, _ in _leaves(tree)}
     for path, value in _leaves(_from_file(DEFAULT_SCENARIO, ())[0]):
-        if path not in stored and not path.startswith("provenance"):
+        if not _holds(tree, path) and not path.startswith("provenance"):
             _place(tree, path, value)
     return _finished(tree["name"], tree, {}, overrides, [])
 
@@ -163,6 +166,8 @@ def _finished(
 def set_by(scenario: Scenario, path: str) -> str | None:
     """The provenance of a field that something has set; None where it is as in the built-in scenario."""
     origin = scenario.provenance.get(path, "")
+    if origin and origin == template_provenance().get(path):
+        return None
     if origin and origin != _default_scenario().provenance.get(path, ""):
         return origin
     return None if is_built_in(scenario, path) else "set: by a program"
@@ -171,6 +176,13 @@ def set_by(scenario: Scenario, path: str) -> str | None:
 def is_built_in(scenario: Scenario, path: str) -> bool:
     """Whether a field has the value of the built-in scenario."""
     return bool(value_at(scenario, path) == value_at(_default_scenario(), path))
+
+
+@cache
+def template_provenance() -> Mapping[str, str]:
+    """What the template for fleets of one's own says of its values."""
+    tree, _ = _from_file(OWN_FLEET, ())
+    return MappingProxyType(tree["provenance"])
 
 
 @cache
@@ -199,18 +211,36 @@ def with_values(tree: Tree, values: Mapping[str, str | int | float | None]) -> S
         raise ScenarioError(str(tree["name"]), describe(error)) from error
 
 
+def from_template(values: Mapping[str, object], sources: Mapping[str, str], template: str = OWN_FLEET) -> Scenario:
+    """The scenario that a file would make of a template. Raises ScenarioError with all problems.
+
+    values: by the dotted path of a field. sources: their provenance.
+    """
+    tree, _ = _from_file(template, ())
+    for path, value in values.items():
+        _place(tree, path, value)
+    tree["provenance"].update(sources)
+    try:
+        return Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(str(values.get("name", template)), describe(error)) from error
+
+
 def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]:
     """The merged tree of a scenario file and those it extends, and the origins of what the file itself sets."""
-    path = find("scenarios", name)
-    if any(path.samefile(find("scenarios", before)) for before in chain):
+    path = _scenario_file(name)
+    if any(path.samefile(_scenario_file(before)) for before in chain):
         raise UsageError(f"scenario {name} extends itself ({' -> '.join((*chain, name))}); break the cycle")
     own = read_toml(path)
+    if path.parent == find("templates", OWN_FLEET).parent:
+        return own, {}
     base_name = own.pop("extends", DEFAULT_SCENARIO)
     if path == find("scenarios", DEFAULT_SCENARIO):
         return own, {}
     if not isinstance(base_name, str):
         raise UsageError(f'{path}: extends: {base_name!r} is not a name; write a built-in name or a path as "text"')
-    base_name = beside(path, "scenarios", base_name)
+    if base_name not in names("templates"):
+        base_name = beside(path, "scenarios", base_name)
     tree, origins = _from_file(base_name, (*chain, name))
     provenance = own.pop("provenance", {})
     if not isinstance(provenance, dict):
@@ -222,10 +252,16 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
         # what a file says of a trace counts though the built-in scenario says the same: a stored trace has other days
         if (leaf, value) not in base or leaf.startswith("trace."):
             _place(tree, leaf, value)
-            origins[leaf] = str(path)
-            tree["provenance"][leaf] = f"set: {path.name}"
+            field = _field_of(leaf)
+            origins[field] = str(path)
+            tree["provenance"][field] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
+
+
+def _scenario_file(name: str) -> Path:
+    """The file of a scenario, or of a template that scenarios extend. Raises UsageError."""
+    return find("templates" if name in names("templates") else "scenarios", name)
 
 
 def moved_to(scenario: Scenario, folder: Path) -> Scenario:
@@ -233,7 +269,13 @@ def moved_to(scenario: Scenario, folder: Path) -> Scenario:
     tree = scenario.model_dump()
     for path, catalogue in _NAMES_FILE.items():
         name = value_at(scenario, path)
-        if name and not Path(name).is_absolute() and Path(name).is_file() and name not in _built_in_names(catalogue):
+        if (
+            isinstance(name, str)
+            and name
+            and not Path(name).is_absolute()
+            and Path(name).is_file()
+            and name not in _built_in_names(catalogue)
+        ):
             _place(tree, path, os.path.relpath(name, folder))
     return Scenario.model_validate(tree)
 
@@ -261,16 +303,32 @@ def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin:
     """Set one field from text; returns the problem, if the path is not a field's."""
     if path not in field_paths():
         return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
-    try:
-        value = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    if isinstance(value, time):
-        value = text
-    _place(tree, path, None if text == "" else value)
+    _place(tree, path, _value_of(text))
     origins[path] = origin
     tree["provenance"][path] = f"set: {origin}"
     return []
+
+
+def _value_of(text: str) -> Any:
+    """The value that an override gives, as in TOML; text that is not TOML is itself, and none is a field left out."""
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text or None
+    return text if isinstance(value, time) else value
+
+
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of "path.to.field=value" by path. Raises UsageError for one that is not written so, or unknown."""
+    values = {}
+    for override in overrides:
+        path, equals, text = (part.strip() for part in override.partition("="))
+        if not equals:
+            raise UsageError(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
+        if path not in field_paths():
+            raise UsageError(_with_hint(f"{path}: is not a known field; remove it or correct its name"))
+        values[path] = _value_of(text)
+    return values
 
 
 def _with_hint(line: str) -> str:
@@ -287,6 +345,26 @@ def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
+
+
+def _holds(tree: Tree, path: str) -> bool:
+    """Whether a tree says something of a field: also that its table is left out."""
+    held: Any = tree
+    for part in path.split("."):
+        if not isinstance(held, dict):
+            return True
+        if part not in held:
+            return False
+        held = held[part]
+    return True
+
+
+def _field_of(leaf: str) -> str:
+    """The field that a leaf of a file belongs to, as a field may be a table of its own; the leaf if it is unknown."""
+    path = leaf
+    while path and path not in field_paths():
+        path = path.rpartition(".")[0]
+    return path or leaf
 
 
 def _json_value(value: object) -> JsonValue:

@@ -1,5 +1,7 @@
 """Scenarios and their values written as TOML."""
 
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 
 from pydantic import BaseModel
@@ -8,10 +10,23 @@ from planner.catalogue.fields import field_paths, value_at
 from planner.settings.scenario import Scenario
 
 
-def to_toml(scenario: Scenario, *, comments: bool) -> str:
-    """The scenario as TOML; with comments, each field's meaning and provenance above it."""
+def own_file(scenario: Scenario, paths: Collection[str], *, extends: str, head: Sequence[str]) -> str:
+    """A file of a scenario that says these fields only, with their provenance. head: lines of a comment above all."""
+    body = to_toml(scenario, comments=True, paths=paths)
+    told = [f"{toml_value(path)} = {toml_value(scenario.provenance[path])}" for path in field_paths() if path in paths]
+    above = [*(f"# {line}" for line in head), f"extends = {toml_value(extends)}"]
+    return "\n".join((*above, "", body, "[provenance]", *told)) + "\n"
+
+
+def to_toml(scenario: Scenario, *, comments: bool, paths: Collection[str] | None = None) -> str:
+    """The scenario as TOML; with comments, each field's meaning and provenance above it.
+
+    paths: of the fields to write; None for all of them.
+    """
     lines, table = [], ""
     for path, meaning in field_paths().items():
+        if path not in paths if paths is not None else _left_out(scenario, path):
+            continue
         head, _, key = path.rpartition(".")
         if head != table:
             table = head
@@ -21,6 +36,12 @@ def to_toml(scenario: Scenario, *, comments: bool) -> str:
         value = value_at(scenario, path)
         lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
     return "\n".join(lines).strip() + "\n"
+
+
+def _left_out(scenario: Scenario, path: str) -> bool:
+    """Whether the table of a field is left out, and not the field alone."""
+    table = path.rpartition(".")[0]
+    return bool(table) and value_at(scenario, table) is None
 
 
 def toml_value(value: object) -> str:
@@ -35,13 +56,20 @@ def toml_value(value: object) -> str:
     if isinstance(value, BaseModel):
         fields = ((name, held) for name, held in value if held is not None)
         return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(name)} = {toml_value(held)}" for name, held in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)
+
+
+def _key(name: str) -> str:
+    """A key in TOML, in quotes where it is not bare."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
 def shown(value: object) -> str:
     """A field's value as text: lists as they are written in a scenario, nothing for what is left out."""
     if value is None:
         return ""
-    return toml_value(value) if isinstance(value, tuple) else str(value)
+    return toml_value(value) if isinstance(value, tuple | BaseModel) else str(value)

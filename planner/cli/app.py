@@ -10,6 +10,7 @@ import typer
 from planner.cli import (
     batching,
     capacity,
+    catalogue,
     compare,
     config,
     doctor,
@@ -54,6 +55,7 @@ app.command("export")(export.export)
 app.command("sql")(sql.sql)
 app.command("batching")(batching.batching)
 app.command("what-if")(what_if.what_if)
+app.command("catalogue")(catalogue.catalogue)
 app.command("experts")(experts.experts)
 app.command("doctor")(doctor.doctor)
 app.add_typer(capacity.app, name="capacity")

@@ -16,6 +16,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "capacity cache": ("planner.studies.capacity.disk_cache:DiskCacheSizes",),
     "capacity fit": ("planner.studies.capacity.fit:DecodeFit",),
     "capacity route": ("planner.studies.capacity.mixed_fleet:MixRouting",),
+    "catalogue": ("planner.catalogue.entries:CatalogueEntry[]",),
     "compare": ("planner.studies.compare.document:ComparisonDocument",),
     "config show": ("planner.catalogue.documents:EffectiveConfig",),
     "doctor": ("planner.cli.doctor_checks:DoctorReport",),

@@ -7,12 +7,11 @@ import typer
 from planner.cli.jobs import print_jobs
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
+from planner.cli.week import print_week
 
 if TYPE_CHECKING:
     from planner.runs.figures import RunSummary
     from planner.runs.read import RunView
-
-_MOST_HOURS = 48
 
 
 def plan(
@@ -56,7 +55,9 @@ def plan(
 
 
 def print_plan(run: "RunView") -> None:
-    """Print a plan: its figures, its notes, and a row per hour."""
+    """Print a plan: its figures, its notes, and a row per hour, or a week of hours where there are many."""
+    from planner.core.week import LEAST_HOURS
+
     s = run.summary
     zone = run.scenario.zone
     print_line(f"{s.run_id}: {s.scenario}, {s.policy} on trace {s.trace}")
@@ -66,6 +67,28 @@ def print_plan(run: "RunView") -> None:
     for note in run.record.notes:
         print_line(f"  note: {note}")
     print_line()
+    if run.hours.height > LEAST_HOURS:
+        _print_week(run)
+    else:
+        _print_hours(run)
+    if run.jobs:
+        print_jobs(run.jobs, zone, s.run_id)
+
+
+def _print_week(run: "RunView") -> None:
+    """Print the nodes by weekday and hour, and where each hour is."""
+    from planner.runs.documents import plan_week
+
+    cells = {(each.weekday, each.hour): float(each.peak_nodes) for each in plan_week(run)}
+    print_week(f"most inference nodes by weekday and hour, local clock of {run.record.timezone}", cells)
+    print_line(
+        f"{run.hours.height:,} hours one by one: planner sql --name run_hours --param run_id={run.summary.run_id}"
+    )
+
+
+def _print_hours(run: "RunView") -> None:
+    """Print a row per hour."""
+    zone = run.scenario.zone
     hours = run.hours.to_dicts()
     rows = [
         (
@@ -79,7 +102,7 @@ def print_plan(run: "RunView") -> None:
             f"{row['output_tokens'] / 1e9:,.2f}",
             row["shortfall_tokens"],
         )
-        for row in hours[:_MOST_HOURS]
+        for row in hours
     ]
     print_table(
         (
@@ -95,10 +118,6 @@ def print_plan(run: "RunView") -> None:
         ),
         rows,
     )
-    if len(hours) > _MOST_HOURS:
-        print_line(f"{len(hours) - _MOST_HOURS} more hours: planner sql --name run_hours --param run_id={s.run_id}")
-    if run.jobs:
-        print_jobs(run.jobs, zone, s.run_id)
 
 
 def _figures(s: "RunSummary") -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """planner replay."""
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,7 +112,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         (
             "requests",
             f"{document.requests:,}: {document.completed:,} completed, {document.in_flight:,} in flight, "
-            f"{document.rejected:,} rejected ({document.retried:,} retries)",
+            f"{document.rejected:,} rejected ({_reasons(document.rejects)}{document.retried:,} retries)",
         ),
         (
             "balancers",
@@ -144,8 +145,8 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         (
             "within target",
             f"TTFT {percent(slo.ttft_attainment)} within {document.ttft_target_ms:,.0f} ms, "
-            f"TPOT {percent(slo.tpot_attainment)} within {document.tpot_target_ms:g} ms "
-            f"(median {_figure(document.tpot_ms.p50, 1)} ms), "
+            f"TPOT {percent(slo.tpot_attainment)} within {document.tpot_target_ms:g} ms"
+            f"{_median(document.tpot_ms.p50)}, "
             f"both {percent(slo.both_attainment)}; {document.goodput_requests_per_s:,.1f} requests/s within both",
         ),
         (
@@ -263,6 +264,14 @@ def _latency(summary: "LatencySummary") -> str:
     if summary.mean is None:
         return "-"
     return ", ".join(f"{name} {_figure(ms, 1)} ms" for name, ms in vars(summary).items())
+
+
+def _reasons(rejects: "Mapping[str, int]") -> str:
+    return "".join(f"{count:,} {reason}, " for reason, count in rejects.items())
+
+
+def _median(p50_ms: float | None) -> str:
+    return "" if p50_ms is None else f" (median {p50_ms:,.1f} ms)"
 
 
 def _figure(value: float | None, digits: int = 0) -> str:

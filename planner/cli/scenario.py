@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import Json, ScenarioName, Sets, scenario_of
+from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, one_trace, scenario_of, store_at
 from planner.cli.output import print_json, print_line, print_table
+
+Fleet = dict[str, str | int | float | None]
+"""What is given of a fleet of one's own, by option."""
 
 app = typer.Typer(help="Scenarios: what a plan depends on.", rich_markup_mode=None)
 
@@ -15,14 +18,110 @@ app = typer.Typer(help="Scenarios: what a plan depends on.", rich_markup_mode=No
 def init(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")] = Path("scenario.toml"),
     base: Annotated[str | None, typer.Option("--from", metavar="SCENARIO", help="Scenario to start from.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="Your model: see `planner catalogue models`.")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="N", help="Your kind of node: see `planner catalogue hardware`.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", metavar="K", help="Nodes that you have.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", metavar="Z", help="Your clock, for example Europe/Berlin.")
+    ] = None,
+    gpu_usd_per_hour: Annotated[
+        float | None, typer.Option("--gpu-usd-per-hour", metavar="X", help="What a GPU costs you, USD an hour.")
+    ] = None,
+    usd_per_million: Annotated[
+        str | None,
+        typer.Option(
+            "--usd-per-million",
+            metavar="IN,CACHED,OUT",
+            help="What a million input, cached input and output tokens earn you, USD.",
+        ),
+    ] = None,
+    trace: TraceName = None,
     sets: Sets = None,
+    db: Db = None,
 ) -> None:
-    """Write a commented TOML file to start from. An existing file is not overwritten."""
+    """Write a commented TOML file to start from. An existing file is not overwritten.
+
+    With --model, --node, --nodes, --timezone, --gpu-usd-per-hour and --usd-per-million it describes a fleet of your
+    own, with nothing of the built-in one; without them, it holds the built-in scenario or the one of --from.
+    """
+    fleet = {
+        "--model": model,
+        "--node": node,
+        "--nodes": nodes,
+        "--timezone": timezone,
+        "--gpu-usd-per-hour": gpu_usd_per_hour,
+        "--usd-per-million": usd_per_million,
+    }
+    if all(value is None for value in fleet.values()) and not trace:
+        _write_copy(out, base, sets)
+        return
+    _check_whole(fleet, base)
+    _write_own(out, fleet, trace, sets, db)
+
+
+def _write_copy(out: Path, base: str | None, sets: list[str] | None) -> None:
+    """A file with every field of a scenario."""
     from planner.catalogue.scenarios import moved_to
     from planner.catalogue.toml import to_toml
+
+    _write(out, to_toml(moved_to(scenario_of(base, sets).scenario, out.parent), comments=True), planned=str(out))
+
+
+def _check_whole(fleet: "Fleet", base: str | None) -> None:
+    """Raises UsageError where options of a fleet of one's own are missing, or another scenario is to be copied."""
+    from planner.errors import UsageError
+
+    if base is not None:
+        raise UsageError(f"--from {base} copies a scenario, and the other options describe a new one; leave one out")
+    missing = [name for name, value in fleet.items() if value is None]
+    if missing:
+        raise UsageError(f"a fleet of your own needs {', '.join(missing)} too; give all of {', '.join(fleet)}")
+
+
+def _write_own(out: Path, fleet: "Fleet", trace: list[str] | None, sets: list[str] | None, db: Path | None) -> None:
+    """A file for a fleet of one's own, and a line for everything that was chosen in it."""
+    from planner.catalogue.scenarios import OWN_FLEET, moved_to
+    from planner.catalogue.toml import own_file
+    from planner.planning.own_fleet import OwnFleet, describe_own_fleet, read_prices
+
+    named = one_trace(trace)
+    given = OwnFleet(
+        name=out.stem,
+        model=str(fleet["--model"]),
+        node=str(fleet["--node"]),
+        nodes=int(fleet["--nodes"] or 0),
+        timezone=str(fleet["--timezone"]),
+        usd_per_gpu_hour=float(fleet["--gpu-usd-per-hour"] or 0),
+        prices=read_prices(str(fleet["--usd-per-million"])),
+        trace=named,
+        sets=tuple(sets or ()),
+    )
+    if named is None:
+        written = describe_own_fleet(given, None)
+    else:
+        with store_at(db).read() as session:
+            written = describe_own_fleet(given, session)
+    head = (
+        f"{written.scenario.description}.",
+        "What is not said here is as in the template own-fleet: `planner scenario show FILE` prints all of it.",
+    )
+    _write(
+        out,
+        own_file(moved_to(written.scenario, out.parent), written.paths, extends=OWN_FLEET, head=head),
+        planned=str(out) if named else f"{out} --trace NAME",
+    )
+    for choice in written.choices:
+        print_line(f"  {choice}")
+
+
+def _write(out: Path, text: str, *, planned: str) -> None:
+    """Write a new file. planned: what follows `planner plan`. Raises PlannerError where it cannot be written."""
     from planner.errors import PlannerError
 
-    text = to_toml(moved_to(scenario_of(base, sets).scenario, out.parent), comments=True)
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -30,7 +129,9 @@ def init(
         raise PlannerError(f"{out}: already exists; name another file with --out") from error
     except OSError as error:
         raise PlannerError(f"{out}: cannot be written: {error.strerror}; name another file with --out") from error
-    print_line(f"{out}: written; check it with `planner scenario validate {out}`, plan it with `planner plan {out}`")
+    print_line(
+        f"{out}: written; check it with `planner scenario validate {out}`, plan it with `planner plan {planned}`"
+    )
 
 
 @app.command("validate")

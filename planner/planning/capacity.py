@@ -1,24 +1,96 @@
 """What units do with the requests of a trace: capacities modelled from the hardware up, and latency limits."""
 
+from dataclasses import dataclass
+
 from planner.capacity.engines import Modelled, Workload, WorkloadRow, model_capacity, with_capacity
 from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, prompts_of
+from planner.capacity.longest import LongestRequest, longest_of
 from planner.core.policy import policies_in
+from planner.core.replay.requests.model import NO_LIMIT
+from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored
+from planner.trace.documents import UnservedRequests
 from planner.trace.stored import TraceInfo
 
 
 def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Modelled:
     """What a node of each role does with the trace's requests, from the hardware up. Raises UsageError."""
-    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, modelled_workload(session, trace))
+    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, modelled_workload(session, trace, scenario.fleet))
 
 
-def modelled_workload(session: Session, trace: TraceInfo) -> Workload:
-    """What a trace asks for per token. Raises UsageError if it has no tokens to model, TraceError for windows."""
+def modelled_workload(session: Session, trace: TraceInfo, fleet: FleetSettings | None = None) -> Workload:
+    """What a trace asks for per token. Raises UsageError if it has no tokens to model, TraceError for windows.
+
+    fleet: requests that are longer than its units can serve do not count.
+    """
     stored.check_requests(trace)
-    (row,) = session.records("trace_workload", WorkloadRow, trace_id=trace.trace_id)
+    longest = longest_of(fleet) if fleet is not None else None
+    within = NO_LIMIT if longest is None else longest.tokens
+    (row,) = session.records("trace_workload_within", WorkloadRow, trace_id=trace.trace_id, longest_tokens=within)
     return Workload.of_row(row, trace.name)
+
+
+def mean_kv_tokens(session: Session, scenario: Scenario, trace: TraceInfo) -> float:
+    """Mean KV length of a trace's output tokens; that of a single token where no request can be served.
+
+    Raises TraceError for windows.
+    """
+    known = too_long(session, scenario.fleet, trace)
+    if known is not None and known[1].row_count and known[1].tokens == known[1].all_tokens:
+        return 1.0
+    return modelled_workload(session, trace, scenario.fleet).kv_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooLong:
+    """Requests of a trace that a fleet cannot serve because they are too long. row_count, tokens: theirs."""
+
+    row_count: int
+    tokens: int
+    all_tokens: int | None
+    longest_tokens: int | None
+
+
+def too_long(session: Session, fleet: FleetSettings, trace: TraceInfo) -> tuple[LongestRequest, TooLong] | None:
+    """The longest request that a fleet serves, and what of a trace is longer; None where one of them is not known."""
+    longest = None if trace.windowed else longest_of(fleet)
+    if longest is None:
+        return None
+    (found,) = session.records("trace_too_long", TooLong, trace_id=trace.trace_id, longest_tokens=longest.tokens)
+    return longest, found
+
+
+def unserved(session: Session, scenario: Scenario, trace: TraceInfo) -> UnservedRequests | None:
+    """The requests of a trace that are too long for a scenario; None where it is not known how long they may be."""
+    known = too_long(session, scenario.fleet, trace)
+    if known is None:
+        return None
+    longest, found = known
+    return UnservedRequests(
+        scenario=scenario.name,
+        limit_tokens=longest.tokens,
+        limit=longest.limit,
+        requests=found.row_count * trace.sample_weight,
+        tokens=found.tokens * trace.sample_weight,
+    )
+
+
+def length_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[str, ...]:
+    """How many requests are too long to be served, where there are any."""
+    known = too_long(session, scenario.fleet, trace)
+    if known is None or not known[1].row_count:
+        return ()
+    longest, found = known
+    count = found.row_count * trace.sample_weight
+    requests = "1 request is" if count == 1 else f"{count:,} requests are"
+    return (
+        f"{requests} longer than the {longest.tokens:,} tokens of {longest.limit}, the longest of "
+        f"{found.longest_tokens:,}, with {found.tokens / (found.all_tokens or 1):.1%} of all tokens: no unit can serve "
+        "that. The demand counts these tokens, capacities are modelled without them, and a replay rejects the "
+        "requests one by one (rejected-length)",
+    )
 
 
 def trace_workload(store: Store, name: str) -> Workload:
@@ -44,6 +116,6 @@ def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Lat
 
 def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits:
     """What units do within the latency targets, modelled. Raises UsageError."""
-    kv_tokens = modelled_workload(session, trace).kv_tokens
+    kv_tokens = modelled_workload(session, trace, scenario.fleet).kv_tokens
     prompts = prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
     return latency_limits(scenario, kv_tokens, prompts)

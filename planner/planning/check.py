@@ -31,7 +31,7 @@ def check(scenario: Scenario) -> list[str]:
         lambda: _policy(scenario),
         lambda: scenario_gpu_rate(economics),
         lambda: price_sheet(economics.price_sheet),
-        lambda: price_sheet(economics.other_price_sheet),
+        lambda: economics.other_price_sheet is None or price_sheet(economics.other_price_sheet),
         lambda: jobs_named(scenario),
         lambda: _engines(scenario),
     )

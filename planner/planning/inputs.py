@@ -19,8 +19,10 @@ def inputs_of(prepared: Prepared) -> tuple[Input, ...]:
     scenario, prices = prepared.scenario, prepared.prices
     economics, rate = scenario.economics, prices.gpu
     hourly = f"{rate.usd_per_gpu_hour} USD per GPU-hour"
-    inputs = [Input(f"gpu_rates/{economics.gpu_rates}.{economics.gpu_rate}", hourly, rate.kind, rate.source)]
-    sheets = {economics.price_sheet: prices.tokens, economics.other_price_sheet: prices.other_tokens}
+    rates = economics.gpu_rates if isinstance(economics.gpu_rates, str) else prices.gpu_rates
+    inputs = [Input(f"gpu_rates/{rates}.{economics.gpu_rate}", hourly, rate.kind, rate.source)]
+    named = ((economics.price_sheet, prices.tokens), (economics.other_price_sheet, prices.other_tokens))
+    sheets = {name if isinstance(name, str) else sheet.name: sheet for name, sheet in named if sheet is not None}
     for name, sheet in sheets.items():
         for field, price in sheet.usd_per_million_tokens.model_dump().items():
             inputs.append(Input(f"prices/{name}.{field}", f"{price} USD per million tokens", sheet.kind, sheet.source))

@@ -146,7 +146,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
             )
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond:
-        notes.append(f"{beyond} nodes do not make up a whole scaling step: inference never uses them")
+        few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
+        notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
 
 

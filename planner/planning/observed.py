@@ -7,7 +7,7 @@ from planner.catalogue.read import hardware, model
 from planner.core.policy import policies_in
 from planner.errors import PlannerError
 from planner.planning.capacity import modelled_capacity
-from planner.settings.fleet import FleetSettings
+from planner.settings.fleet import FleetSettings, ObservedSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.trace.stored import TraceInfo
@@ -46,11 +46,10 @@ def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tu
     fleet = scenario.fleet
     if fleet.capacity != "observed":
         return ()
-    roles = _observed_roles(fleet)
+    seen, roles = fleet.observed, _observed_roles(fleet)
     differing = differences(scenario, trace, roles)
-    if not differing:
+    if seen is None or not differing:
         return tuple(_without_effect(scenario))
-    seen = fleet.observed
     return (
         f"the capacity of {' and '.join(roles)} nodes was observed on {seen.source}: {seen.model} on {seen.hardware}, "
         f"requests of {seen.input_tokens:,.0f} input tokens, {seen.hit_ratio:.1%} of them found in a cache, and "
@@ -62,22 +61,25 @@ def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tu
 
 def differences(scenario: Scenario, trace: TraceInfo, roles: Sequence[str] = tuple(_ROLES)) -> list[str]:
     """What differs in a plan from what the capacities of roles in fleet.observed were observed on, in words."""
-    return list(_differences(scenario.fleet, _Asked.of(trace), roles)) if roles else []
+    seen = scenario.fleet.observed
+    return list(_differences(scenario.fleet, seen, _Asked.of(trace), roles)) if roles and seen is not None else []
 
 
 def _observed_roles(fleet: FleetSettings) -> list[str]:
-    return [role for role in _ROLES if _is_observed(fleet, role)]
+    """The roles that have the capacity that fleet.observed is about."""
+    seen = fleet.observed
+    if seen is None:
+        return []
+    return [
+        role
+        for role in _ROLES
+        if getattr(fleet, role).node_tokens_per_s == getattr(seen, f"{role}_tokens_per_s_per_node")
+    ]
 
 
-def _is_observed(fleet: FleetSettings, role: str) -> bool:
-    """Whether a role has the capacity that fleet.observed is about."""
-    rate: float = getattr(fleet, role).tokens_per_s_per_node
-    return bool(rate == getattr(fleet.observed, f"{role}_tokens_per_s_per_node"))
-
-
-def _differences(fleet: FleetSettings, asked: _Asked, roles: Sequence[str]) -> Iterator[str]:
+def _differences(fleet: FleetSettings, seen: ObservedSettings, asked: _Asked, roles: Sequence[str]) -> Iterator[str]:
     """What differs from what the capacities of the roles were observed on, in words."""
-    engine, seen = fleet.engine, fleet.observed
+    engine = fleet.engine
     served, node = model(engine.model).name, hardware(engine.hardware).name
     if served != seen.model:
         yield f"the model {served}"

@@ -6,11 +6,13 @@ from datetime import datetime
 
 from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
+from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand
 from planner.core.load import scaled
 from planner.core.policy import Entry
+from planner.errors import UsageError
 from planner.files import version
-from planner.planning.capacity import policy_limits, with_modelled_capacity
+from planner.planning.capacity import length_notes, policy_limits, with_modelled_capacity
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import hit_notes, sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
@@ -30,12 +32,15 @@ from planner.units import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The prices that a scenario names. gpu_rates: name of the sheet that the rate of a GPU comes from."""
+    """The prices that a scenario names.
+
+    gpu_rates: name of the sheet that the rate of a GPU comes from. other_tokens: None where no traffic has others.
+    """
 
     gpu_rates: str
     gpu: GpuRate
     tokens: PriceSheet
-    other_tokens: PriceSheet
+    other_tokens: PriceSheet | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +101,9 @@ def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: D
         *silence_notes(scenario, trace, demand.grid),
         *sampling_notes(session, trace, demand.grid),
     )
-    return replace(_resolve_modelled(session, scenario, trace, demand), notes=notes)
+    prepared = _resolve_modelled(session, scenario, trace, demand)
+    lengths = length_notes(session, scenario, trace)
+    return replace(prepared, notes=notes, caution=(*prepared.caution, *lengths))
 
 
 def prepare_ahead(
@@ -146,8 +153,19 @@ def prices_named(economics: EconomicsSettings) -> Prices:
         gpu_rates=rates.name,
         gpu=gpu_rate(rates, economics.gpu_rate),
         tokens=price_sheet(economics.price_sheet),
-        other_tokens=price_sheet(economics.other_price_sheet),
+        other_tokens=None if (other := other_prices(economics)) is None else price_sheet(other),
     )
+
+
+def other_prices(economics: EconomicsSettings) -> str | PriceSheet | None:
+    """The prices of the traffic that other_share names; None where a scenario with prices of its own has no such share.
+
+    The built-in scenario names them though its share is 0: that is part of what was published.
+    """
+    published = load_scenario().scenario.economics
+    if not economics.other_share and economics.price_sheet != published.price_sheet:
+        return None
+    return economics.other_price_sheet
 
 
 def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> TraceInfo:
@@ -159,7 +177,11 @@ def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: P
     if settings.name is not None:
         with store.read() as session:
             return stored.by_name(session, settings.name)
-    assert settings.profile is not None, "the settings require a name or a profile"
+    if settings.profile is None:
+        raise UsageError(
+            f"scenario {scenario.name} names no trace; give --trace NAME or set trace.name (`planner trace list` shows "
+            "the stored ones, `planner trace import` stores a log)"
+        )
     profile = load_profile(settings.profile)
     return build.find(store, profile, settings) or build.generate(
         store, profile, settings, name=None, now=now, version=version(), progress=progress

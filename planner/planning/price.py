@@ -26,7 +26,7 @@ def revenue_of(economics: EconomicsSettings, prices: Prices, demand: Demand) -> 
     """What the demanded tokens earn."""
     terms = RevenueTerms(
         rates=TokenRates.of(prices.tokens),
-        other_rates=TokenRates.of(prices.other_tokens),
+        other_rates=None if prices.other_tokens is None else TokenRates.of(prices.other_tokens),
         other_share=economics.other_share,
         off_peak=economics.off_peak,
         unpaid_share=economics.unpaid_share,

@@ -208,7 +208,7 @@ def waterfall_chart(run: RunView) -> Chart:
     first, last = frame["amount_usd"][0], frame["amount_usd"][-1]
     description = (
         f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}. "
-        "Shares that were not published are scenario inputs; 0 % leaves a step empty."
+        "Shares are scenario inputs; 0 % leaves a step empty."
     )
     return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame)
 

@@ -35,7 +35,8 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
 
     pictures: whether charts are also written as SVG and PNG.
     """
-    drawn = charts(run, _published_nodes(run))
+    published = _published_nodes(run)
+    drawn = charts(run, published)
     if run.replay is not None:
         drawn += replay_charts(run, run.replay)
     if run.jobs is not None:
@@ -46,7 +47,13 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
     }
     if run.jobs is not None:
         tables["training_jobs"] = job_table(run, run.jobs)
-    context = {"run": run, "summary": run.summary, "record": run.record, "missed": missed_limits(run)}
+    context = {
+        "run": run,
+        "summary": run.summary,
+        "record": run.record,
+        "missed": missed_limits(run),
+        "published": bool(published),
+    }
     return write_page("page.html.j2", folder, drawn, tables, context, pictures=pictures)
 
 

@@ -7,11 +7,13 @@ from typing import Literal
 import polars as pl
 
 from planner.core.fleet.deployment import Deployment
+from planner.core.week import by_week_hour
 from planner.documents import Document, Time
 from planner.runs.figures import RunSummary
 from planner.runs.jobs import JobsDocument, jobs_document
 from planner.runs.limits import missed_limits
 from planner.runs.read import RunView
+from planner.settings.closed import Weekday
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,21 @@ class PlanHour(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanWeekHour(Document):
+    """Nodes of inference in an hour of the local clock on a weekday."""
+
+    weekday: Weekday
+    hour: int
+    """Hour of the clock, 0 to 23."""
+    hours: int
+    """Hours of the plan that are meant: how often the plan has this weekday and hour."""
+    mean_nodes: float
+    """Mean over them."""
+    peak_nodes: int
+    """Most nodes in an interval of any of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanDocument(RunSummary):
     """A plan: its figures, its notes, what it lends to training, and a row per local hour."""
 
@@ -77,6 +94,8 @@ class PlanDocument(RunSummary):
     training_windows: list[TrainingWindowDocument]
     jobs: JobsDocument | None
     """The training jobs; null if the scenario names none."""
+    week: list[PlanWeekHour]
+    """Nodes by weekday and hour of the local clock, Monday's midnight first."""
     hours: list[PlanHour]
 
 
@@ -111,11 +130,28 @@ def plan_document(run: RunView) -> PlanDocument:
         waterfall=[WaterfallStep(**row) for row in run.waterfall.select("step", "amount_usd").to_dicts()],
         training_windows=_training_windows(run.training, zone),
         jobs=jobs_document(run.jobs, zone),
+        week=plan_week(run),
         hours=[
             PlanHour(start=start.astimezone(zone), **row)
             for start, row in zip(run.hours["hour_start"], run.hours.drop("hour_start").to_dicts(), strict=True)
         ],
     )
+
+
+def plan_week(run: RunView) -> list[PlanWeekHour]:
+    """The nodes of a plan by weekday and hour of the local clock."""
+    means, peaks = run.hours["mean_nodes"].to_list(), run.hours["peak_nodes"].to_list()
+    slots = by_week_hour([start.astimezone(run.scenario.zone) for start in run.hours["hour_start"]])
+    return [
+        PlanWeekHour(
+            weekday=weekday,
+            hour=hour,
+            hours=len(indexes),
+            mean_nodes=sum(means[index] for index in indexes) / len(indexes),
+            peak_nodes=max(peaks[index] for index in indexes),
+        )
+        for (weekday, hour), indexes in slots.items()
+    ]
 
 
 def _need_nodes(run: RunView) -> int:

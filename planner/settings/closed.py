@@ -1,5 +1,6 @@
 """The parts of every settings model: frozen closed models, kinds of numbers and names, daily windows."""
 
+import difflib
 from datetime import time
 from functools import cache
 from typing import Annotated, Literal
@@ -92,7 +93,9 @@ def valid_zone(name: str) -> str:
         ValueError: there is no such time zone.
     """
     if name not in known_zones():
-        raise ValueError(f'"{name}" is not an IANA time zone; write one such as UTC or Asia/Shanghai')
+        near = difflib.get_close_matches(name, known_zones(), n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f'"{name}" is not an IANA time zone; write one such as UTC or Asia/Shanghai{hint}')
     return name
 
 

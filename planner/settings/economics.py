@@ -1,23 +1,24 @@
 """The settings of money and service levels: what a GPU costs, what tokens earn, which limits a plan has to meet."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.settings.closed import Closed, PositiveFloat, Share
+from planner.settings.sheets import GpuRates, PriceSheet
 
 
 class EconomicsSettings(Closed):
     """What a GPU costs and what tokens earn."""
 
-    gpu_rates: str
-    """Sheet of GPU rates per hour: a built-in name or the path of a TOML file."""
+    gpu_rates: str | GpuRates
+    """Sheet of GPU rates per hour: a built-in name, the path of a TOML file, or a table with the rates."""
     gpu_rate: str
     """Which rate of the sheet prices the fleet: for example rental, owned, reserved, on-demand or spot."""
-    price_sheet: str
-    """Token prices behind the theoretical revenue: a built-in name or the path of a TOML file."""
-    other_price_sheet: str
-    """Token prices of the traffic that other_share names."""
+    price_sheet: str | PriceSheet
+    """Token prices behind the theoretical revenue: a built-in name, the path of a TOML file, or a table with them."""
+    other_price_sheet: str | PriceSheet | None = None
+    """Token prices of the traffic that other_share names; left out: there is no such traffic."""
     other_share: Share
     """Share of the traffic billed by other_price_sheet, 0 to 1."""
     off_peak: bool
@@ -28,6 +29,14 @@ class EconomicsSettings(Closed):
     """Charge to training per node-hour, as a ratio to the cost of the node-hour."""
     budget_usd: PositiveFloat | None = None
     """Maximum cost of inference over the plan, USD; above it the plan exits 3. Left out: no limit."""
+
+    @model_validator(mode="after")
+    def _other_prices(self) -> Self:
+        if self.other_share and self.other_price_sheet is None:
+            raise ValueError(
+                f"other_share is {self.other_share:g} and other_price_sheet is left out; name the prices of that share"
+            )
+        return self
 
 
 class SloSettings(Closed):

@@ -14,8 +14,15 @@ class UnitSettings(Closed):
 
     nodes: PositiveCount
     """Nodes of one unit."""
-    tokens_per_s_per_node: PositiveFloat
-    """Tokens per second of one serving node: input (cache hits included) for prefill, output for decode."""
+    tokens_per_s_per_node: PositiveFloat | None = None
+    """Tokens per second of one serving node: input (cache hits included) for prefill, output for decode. Left out:
+    unknown, so that it has to be modelled (fleet.capacity)."""
+
+    @property
+    def node_tokens_per_s(self) -> float:
+        """Tokens per second of one serving node, where it is observed or modelled already."""
+        assert self.tokens_per_s_per_node is not None, "capacities are modelled before they are used"
+        return self.tokens_per_s_per_node
 
 
 class UnitCounts(Closed):
@@ -134,8 +141,8 @@ class FleetSettings(Closed):
     """Seconds that a leaving unit may take to finish its streams before they are handed over."""
     engine: EngineSettings
     """The serving engine, where capacity is modelled."""
-    observed: ObservedSettings
-    """What observed capacities were observed on."""
+    observed: ObservedSettings | None = None
+    """What observed capacities were observed on. Left out: not told, and nothing is compared with it."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -147,6 +154,12 @@ class FleetSettings(Closed):
                 f"the base units need {base} nodes and the fleet has {self.nodes}; "
                 "raise nodes, or lower base.prefill or base.decode"
             )
+        for role in ("prefill", "decode"):
+            if self.capacity == "observed" and getattr(self, role).tokens_per_s_per_node is None:
+                raise ValueError(
+                    f"capacity is observed and {role}.tokens_per_s_per_node is left out; give what a node was observed "
+                    "to do, or set fleet.capacity=modelled"
+                )
         if self.step.prefill + self.step.decode < 1:
             raise ValueError("step has no unit; set step.prefill or step.decode to at least 1")
         return self

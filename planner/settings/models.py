@@ -100,6 +100,8 @@ class Model(Closed):
     """Feed-forward width of the dense layers, values."""
     vocabulary: PositiveCount
     """Tokens in the vocabulary."""
+    context_tokens: PositiveCount | None = None
+    """Longest request that it takes, input and output tokens together; left out: no limit is known."""
     tied_embeddings: bool = False
     """Whether the output head shares the embedding's weights."""
     weight_dtype: WeightDtype

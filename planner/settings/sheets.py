@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 from planner.settings.closed import Closed, DayWindow, Share, parse_day_window
 from planner.units import micros
 
-Kind = Literal["published", "computed", "fitted", "inferred", "assumed"]
+Kind = Literal["published", "computed", "fitted", "inferred", "assumed", "set"]
+"""Where a figure comes from; set: it is the user's own."""
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -61,7 +62,7 @@ class PriceSheet(Closed):
     source: str
     """Where the prices come from."""
     kind: Kind
-    """Whether the prices are published, computed, fitted, inferred or assumed."""
+    """Whether the prices are published, computed, fitted, inferred or assumed, or set: your own."""
     usd_per_million_tokens: TokenPrices
     """List prices, USD per million tokens."""
     off_peak: OffPeak | None = None
@@ -74,7 +75,7 @@ class GpuRate(Closed):
     usd_per_gpu_hour: Price
     """Price of one GPU for an hour, USD; whole micro-dollars."""
     kind: Kind
-    """Whether the rate is published, computed, fitted, inferred or assumed."""
+    """Whether the rate is published, computed, fitted, inferred or assumed, or set: your own."""
     source: str
     """Where the rate comes from."""
 

@@ -10,8 +10,8 @@ from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
 class TraceSettings(Closed):
     """Which requests to plan for: a stored trace by name, or one drawn from a load profile.
 
-    A stored trace keeps its requests; factors, growth, noise and the window are applied to what is read of it, in every
-    command.
+    Where neither is named, --trace has to name one. A stored trace keeps its requests; factors, growth, noise and the
+    window are applied to what is read of it, in every command.
     """
 
     name: str | None = None
@@ -82,9 +82,7 @@ class TraceSettings(Closed):
         return 1 / weight
 
     @model_validator(mode="after")
-    def _some_trace(self) -> Self:
-        if self.name is None and self.profile is None:
-            raise ValueError("neither name nor profile is given; give one of them")
+    def _ordered(self) -> Self:
         if self.start_at and self.end_at and self.start_at >= self.end_at:
             raise ValueError("start_at is not before end_at; swap them")
         return self

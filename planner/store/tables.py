@@ -272,7 +272,7 @@ TABLES = (
         arrived | BIGINT | requests | completed + in_flight + rejected
         completed | BIGINT | requests | that finished before simulated_to
         in_flight | BIGINT | requests | that had not finished by then
-        rejected | BIGINT | requests | because of a full queue, or after too long a wait
+        rejected | BIGINT | requests | because of a full queue, after too long a wait, or longer than a unit can serve
         moved | BIGINT | streams | handed to other units at drain deadlines, counted or not
         simulated_requests | BIGINT | requests | with warm-up and cool-down
         wall_s | DOUBLE | s | wall-clock time of the replay
@@ -302,7 +302,7 @@ TABLES = (
         class_id | SMALLINT | - | class, see request_class
         arrived | BIGINT | requests | that arrived in it
         completed | BIGINT | requests | of these, finished
-        rejected_queue | BIGINT | requests | of these, rejected by a full queue
+        rejected_queue | BIGINT | requests | of these, rejected at arrival: the queue was full, or no unit can hold them
         rejected_timeout | BIGINT | requests | of these, rejected after too long a wait
         ttft_mean_ms | DOUBLE | ms | mean time to the first token
         tpot_mean_ms | DOUBLE | ms | mean time per output token after the first
@@ -341,7 +341,7 @@ TABLES = (
         class_id | SMALLINT | - | class, see request_class
         input_tokens | BIGINT | tokens | input
         output_tokens | BIGINT | tokens | output
-        status | VARCHAR | - | completed, in-flight, rejected-queue or rejected-timeout
+        status | VARCHAR | - | completed, in-flight, rejected-queue, rejected-timeout or rejected-length
         prefill_unit | INTEGER | - | unit that read the prompt
         decode_unit | INTEGER | - | unit that finished the output
         ttft_us | DOUBLE | us | time to the first token

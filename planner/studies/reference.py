@@ -112,13 +112,13 @@ def _capacity_rows(scenario: Scenario, capacity: Modelled) -> list[ReferenceRow]
         row(
             "modelled_decode_capacity_tokens_per_s_per_node",
             capacity.decode_tokens_per_s,
-            fleet.decode.tokens_per_s_per_node,
+            fleet.decode.node_tokens_per_s,
             "emergent",
         ),
         row(
             "modelled_prefill_capacity_tokens_per_s_per_node",
             capacity.prefill_tokens_per_s,
-            fleet.prefill.tokens_per_s_per_node,
+            fleet.prefill.node_tokens_per_s,
             "fitted",
         ),
     ]

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from planner.core.demand import Demand, peak_to_mean
+from planner.core.week import by_week_hour
 from planner.store import Session
 from planner.trace.demand import MOST_INTERVALS, binned
 from planner.trace.documents import (
     ImportAccount,
     RejectedRows,
     TokenLengths,
+    TraceClass,
     TraceDescription,
     TraceHour,
     TraceSummary,
+    TraceWeekHour,
 )
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_HOUR, US_PER_HOUR, from_us
@@ -77,8 +80,9 @@ def unknown_notes(unknown: int, requests: int) -> list[str]:
 def describe(session: Session, info: TraceInfo) -> TraceDescription:
     """Totals, hit share, mean KV length with its sampling error, percentiles, hourly profile, rejects."""
     zone = ZoneInfo(info.timezone)
-    hours = (info.window_end_us - info.window_start_us) // US_PER_HOUR
-    demand = binned(session, info, S_PER_HOUR, zone) if hours < MOST_INTERVALS - 1 else None
+    spanned = (info.window_end_us - info.window_start_us) // US_PER_HOUR
+    demand = binned(session, info, S_PER_HOUR, zone) if spanned < MOST_INTERVALS - 1 else None
+    hours = _hours(demand, zone) if demand else ()
     kv = session.records("trace_kv_length", _KvLength, trace_id=info.trace_id)[0]
     lengths = [] if info.windowed else session.records("trace_lengths", TokenLengths, trace_id=info.trace_id)
     return TraceDescription(
@@ -87,14 +91,57 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         kv_tokens_per_output_token=kv.kv_tokens_per_output_token,
         kv_standard_error=kv.standard_error,
         peak_to_mean_hour=peak_to_mean(demand.output_tokens) if demand else None,
+        peak_hour=max(hours, key=_tokens, default=None) if any(map(_tokens, hours)) else None,
+        longest_request_tokens=None if info.windowed else _longest(session, info),
+        unserved=None,
+        classes=_classes(session, info),
+        week=_week(hours),
         lengths=tuple(lengths),
         coverage=info.arguments.coverage,
         rows_read=info.rows_read,
         rows_rejected=info.rows_rejected,
         rows_left_out=info.arguments.rows_left_out or 0,
         rejects=tuple(session.records("trace_rejects", RejectedRows, trace_id=info.trace_id)),
-        hours_left_out=0 if demand else hours,
-        hours=_hours(demand, zone) if demand else (),
+        hours_left_out=0 if demand else spanned,
+        hours=hours,
+    )
+
+
+def _longest(session: Session, info: TraceInfo) -> int:
+    (row,) = session.rows("trace_too_long", trace_id=info.trace_id, longest_tokens=0)
+    return int(row["longest_tokens"] or 0)
+
+
+def _tokens(hour: TraceHour) -> int:
+    return hour.input_tokens + hour.output_tokens
+
+
+def _classes(session: Session, info: TraceInfo) -> tuple[TraceClass, ...]:
+    """The classes of a trace, sample weight applied."""
+    weight, rows = info.sample_weight, session.rows("trace_classes", trace_id=info.trace_id)
+    return tuple(
+        TraceClass(
+            name=row["class"],
+            requests=row["row_count"] * weight,
+            **{f"{kind}_tokens": row[f"{kind}_tokens"] * weight for kind in ("input", "cached_input", "output")},
+        )
+        for row in rows
+    )
+
+
+def _week(hours: tuple[TraceHour, ...]) -> tuple[TraceWeekHour, ...]:
+    """The mean hour by weekday and hour of the clock."""
+    slots = by_week_hour([hour.start for hour in hours])
+    return tuple(
+        TraceWeekHour(
+            weekday=weekday,
+            hour=hour,
+            hours=len(indexes),
+            mean_requests=sum(hours[index].requests for index in indexes) / len(indexes),
+            mean_input_tokens=sum(hours[index].input_tokens for index in indexes) / len(indexes),
+            mean_output_tokens=sum(hours[index].output_tokens for index in indexes) / len(indexes),
+        )
+        for (weekday, hour), indexes in slots.items()
     )
 
 

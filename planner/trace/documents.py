@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from planner.documents import Document, Maybe, Time
+from planner.settings.closed import Weekday
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +209,47 @@ class TraceHour(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TraceClass(Document):
+    """What the requests of one class ask for."""
+
+    name: Annotated[str, Field(serialization_alias="class")]
+    """Its name: a model, tier or tenant."""
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceWeekHour(Document):
+    """The mean demand of an hour of the local clock on a weekday."""
+
+    weekday: Weekday
+    hour: int
+    """Hour of the clock, 0 to 23."""
+    hours: int
+    """Hours of the trace that are meant: how often the trace has this weekday and hour."""
+    mean_requests: float
+    mean_input_tokens: float
+    mean_output_tokens: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnservedRequests(Document):
+    """Requests of a trace that are longer than the units of a scenario can serve."""
+
+    scenario: str
+    limit_tokens: int
+    """Most tokens of a request, input and output together, that a unit serves."""
+    limit: str
+    """What sets that limit: the context of the model, or the KV cache of the GPUs that a stream is on."""
+    requests: int
+    """Requests that are longer."""
+    tokens: int
+    """Their tokens, input and output."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TraceDescription(TraceSummary):
     """A stored trace as `planner trace show` describes it."""
 
@@ -219,6 +261,16 @@ class TraceDescription(TraceSummary):
     """Sampling error of kv_tokens_per_output_token, one standard deviation, in tokens."""
     peak_to_mean_hour: float | None
     """Output tokens of the busiest hour over those of the mean hour."""
+    peak_hour: TraceHour | None
+    """The hour with the most tokens, input and output together; null where there are none, or too many to list."""
+    longest_request_tokens: int | None
+    """Input and output tokens of the longest request; null for demand per window."""
+    unserved: UnservedRequests | None
+    """Requests that are too long for the scenario of --scenario; null where none is named, or it has no such limit."""
+    classes: tuple[TraceClass, ...]
+    """The classes of the requests, most requests first; empty where they have none."""
+    week: tuple[TraceWeekHour, ...]
+    """The mean hour by weekday and hour of the local clock, Monday's midnight first; empty as hours is."""
     lengths: tuple[TokenLengths, ...]
     """Distribution of tokens per request; empty for demand per window."""
     coverage: Coverage | None

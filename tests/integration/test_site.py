@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import pytest
 import typer.main
@@ -91,14 +92,16 @@ def commands(command: Any = None, name: str = "planner") -> list[tuple[str, Any]
 
 
 def fields(model: type[BaseModel], before: str = "") -> Iterator[str]:
-    """The path of every field, those of tables inside and of tables in lists too."""
+    """The path of every field, those of tables inside, of tables in lists, and of tables by name too."""
     for name, setting in model.model_fields.items():
         kinds = [setting.annotation, *get_args(setting.annotation)]
         tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        is_list = setting.annotation not in tables
+        below = {tuple: "[]", dict: ".NAME"}.get(get_origin(setting.annotation) or Scenario, "")
         for table in tables:
-            yield from fields(table, f"{before}{name}{'[]' if is_list else ''}.")
-        if name != "provenance" and (is_list or not tables):
+            yield from fields(table, f"{before}{name}{below}.")
+        # a table that may be left out is a table alone
+        others = [kind for kind in kinds[1:] if kind is not NoneType and kind not in tables]
+        if name != "provenance" and (not tables or others or below):
             yield f"{before}{name}"
 
 

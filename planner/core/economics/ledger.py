@@ -26,10 +26,10 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class RevenueTerms:
-    """What turns theoretical into expected revenue."""
+    """What turns theoretical into expected revenue. other_rates: None where no traffic has other prices."""
 
     rates: TokenRates
-    other_rates: TokenRates
+    other_rates: TokenRates | None
     other_share: float
     off_peak: bool
     unpaid_share: float
@@ -81,11 +81,12 @@ def revenue(demand: Demand, terms: RevenueTerms) -> Revenue:
     starts = demand.grid.local_starts(UTC)
     interval_s, share, unpaid = demand.grid.interval_s, ppm(terms.other_share), ppm(terms.unpaid_share)
     listed = list_revenue(demand, terms.rates)
-    other = list_revenue(demand, terms.other_rates)
+    other_rates = terms.other_rates or terms.rates
+    other = list_revenue(demand, other_rates)
     mixed = [a * (PPM - share) + b * share for a, b in zip(listed, other, strict=True)]
     discount = [0] * len(mixed)
     if terms.off_peak:
-        for amounts, part, rates in ((listed, PPM - share, terms.rates), (other, share, terms.other_rates)):
+        for amounts, part, rates in ((listed, PPM - share, terms.rates), (other, share, other_rates)):
             off = PPM - rates.off_peak_ratio_ppm
             off_peak_s = rates.off_peak_s(starts, interval_s)
             discount = [
@@ -103,12 +104,13 @@ def revenue(demand: Demand, terms: RevenueTerms) -> Revenue:
         round_half_up(sum(after_discount), TOKENS_PER_PRICE * PPM * scale),
         round_half_up(sum(paid), denominator),
     ]
+    mixing = [(f"{terms.other_share:.1%} of traffic at {other_rates.name} prices", levels[1] - levels[0])]
     return Revenue(
         theoretical=cumulative_rounding(listed, TOKENS_PER_PRICE),
         expected=cumulative_rounding(paid, denominator),
         steps=(
             (f"theoretical: all at {terms.rates.name} list price", levels[0]),
-            (f"{terms.other_share:.1%} of traffic at {terms.other_rates.name} prices", levels[1] - levels[0]),
+            *(mixing if terms.other_rates else ()),
             ("off-peak discount", levels[2] - levels[1]),
             (f"{terms.unpaid_share:.1%} of traffic unpaid", levels[3] - levels[2]),
             ("expected", levels[3]),

@@ -30,8 +30,8 @@ class Deployment:
         """Input tokens (cache hits included) and output tokens that units carry in a time."""
         prefill, decode = self.settings.prefill, self.settings.decode
         return (
-            units.prefill * prefill.nodes * prefill.tokens_per_s_per_node * seconds,
-            units.decode * decode.nodes * decode.tokens_per_s_per_node * seconds,
+            units.prefill * prefill.nodes * prefill.node_tokens_per_s * seconds,
+            units.decode * decode.nodes * decode.node_tokens_per_s * seconds,
         )
 
     def covers(self, units: Units, input_tokens: float, output_tokens: float, seconds: float) -> bool:

@@ -92,7 +92,7 @@ class Problem:
         return ProblemRole(
             name=name,
             nodes=unit.nodes,
-            tokens_per_s_per_node=unit.tokens_per_s_per_node,
+            tokens_per_s_per_node=unit.node_tokens_per_s,
             floor=floor,
             most=floor + spare // unit.nodes,
             demand=demand,

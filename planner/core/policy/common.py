@@ -12,7 +12,7 @@ def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tup
     """The floor as scaling steps above the base, and a note where it is not the nodes that were asked for."""
     floor_step = deployment.step_of_nodes(settings.floor_nodes)
     floor = deployment.nodes(deployment.ladder[floor_step])
-    if floor == settings.floor_nodes:
+    if settings.floor_nodes in (0, floor):
         return floor_step, ()
     turned = "rounded up" if floor > settings.floor_nodes else "cut"
     note = f"floor of {settings.floor_nodes} nodes {turned} to {floor}: the base units plus whole scaling steps"

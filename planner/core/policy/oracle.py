@@ -177,7 +177,7 @@ def _range_of(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Ints, 
 
 def _needed_s(tokens: Floats, role: UnitSettings, interval_s: int, most: int) -> Ints:
     """Whole unit-seconds that carry tokens as a replay counts them; at most what the most units have."""
-    per_node = role.tokens_per_s_per_node
+    per_node = role.node_tokens_per_s
 
     def carried(seconds: Ints) -> Floats:
         whole: Floats = np.floor(seconds * role.nodes * per_node)

@@ -63,7 +63,7 @@ def wasted_node_s(outcome: PlanOutcome) -> Floats:
     """Node-seconds of inference beyond those that carry what was carried at full use, by interval."""
     plan, fleet = outcome.plan, outcome.scenario.fleet
     carrying: Floats = (
-        np.minimum(outcome.demand.input_tokens, plan.prefill_serving_tokens) / fleet.prefill.tokens_per_s_per_node
-        + np.minimum(outcome.demand.output_tokens, plan.decode_serving_tokens) / fleet.decode.tokens_per_s_per_node
+        np.minimum(outcome.demand.input_tokens, plan.prefill_serving_tokens) / fleet.prefill.node_tokens_per_s
+        + np.minimum(outcome.demand.output_tokens, plan.decode_serving_tokens) / fleet.decode.node_tokens_per_s
     )
     return plan.inference_node_s - carrying

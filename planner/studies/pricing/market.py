@@ -193,7 +193,7 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     """The price sheets in use, with their shares. Raises UsageError if the rule has no price for any of them."""
     economics, other = scenario.economics, ppm(scenario.economics.other_share)
     shares = ((PPM - other, economics.price_sheet), (other, economics.other_price_sheet))
-    sheets = [(share, price_sheet(name)) for share, name in shares if share]
+    sheets = [(share, price_sheet(name)) for share, name in shares if share and name is not None]
     if rule.kind == "price-sheet" and not any(sheet.off_peak for _, sheet in sheets):
         names = " and ".join(sheet.name for _, sheet in sheets)
         raise UsageError(

@@ -35,6 +35,8 @@ Counts = NDArray[np.int32]
 
 SHARES = (0.5, 0.9, 0.95, 0.99)
 """Quantiles of LatencySummary, in the order of its fields."""
+REJECTED = {"full": "rejected-queue", "late": "rejected-timeout", "long": "rejected-length"}
+"""Tallies of prefill of the requests that are rejected, and what that is called."""
 _EVERY = slice(None)
 """Every class."""
 
@@ -87,7 +89,7 @@ class StageResults:
 def count_arrivals(results: StageResults) -> Arrivals:
     """Requests of the window by what became of them."""
     hours = results.prefill.hours
-    arrived, rejected = int(hours["arrived"].sum()), int(hours["full"].sum() + hours["late"].sum())
+    arrived, rejected = int(hours["arrived"].sum()), int(sum(hours[why].sum() for why in REJECTED))
     completed = int(results.decode.hours["completed"].sum())
     in_flight = results.prefill.in_flight + results.decode.in_flight
     assert arrived == completed + in_flight + rejected, "a request was lost or counted twice"
@@ -100,13 +102,19 @@ def count_arrivals(results: StageResults) -> Arrivals:
     )
 
 
+def count_rejects(results: StageResults) -> dict[str, int]:
+    """Rejected requests of the window by reason; reasons that none has are left out."""
+    counts = {reason: int(results.prefill.hours[why].sum()) for why, reason in REJECTED.items()}
+    return {reason: count for reason, count in counts.items() if count}
+
+
 def count_requests(results: StageResults, hour: int | None, classes: slice = _EVERY) -> RequestOutcomes:
     """Requests of an hour or of the whole window, and of some classes."""
     prefill, decode = results.tallies(hour, classes)
     return RequestOutcomes(
         requests=int(prefill["arrived"].sum()),
         completed=int(decode["completed"].sum()),
-        rejected=int(prefill["full"].sum() + prefill["late"].sum()),
+        rejected=int(sum(prefill[why].sum() for why in REJECTED)),
     )
 
 
@@ -114,7 +122,7 @@ def measure_attainment(results: StageResults, hour: int | None, classes: slice =
     """Attainment of the targets in an hour or in the whole window, by some classes."""
     prefill, decode = results.tallies(hour, classes)
     # a request that was rejected, or is unfinished past its target time, is not within target either
-    refused, late, rows = prefill["full"] + prefill["late"], results.missed, _rows(hour)
+    refused, late, rows = sum(prefill[why] for why in REJECTED), results.missed, _rows(hour)
     return SloAttainment(
         ttft_attainment=attained(prefill["ttft_met"], prefill["read"] + refused + late.ttft[rows, classes]),
         tpot_attainment=attained(decode["tpot_met"], decode["with_tpot"] + late.tpot[rows, classes]),
@@ -190,7 +198,7 @@ def count_tokens(results: StageResults, hour: int | None) -> float:
     to_us = span.to_us if hour is None else min(from_us + US_PER_HOUR, span.to_us)
     edges = np.concatenate([[0.0], np.cumsum(span.minutes_us)])
     part = np.diff(np.clip(edges, from_us, to_us)) / span.minutes_us
-    first = results.prefill.hours["read"][_rows(hour)].sum()
+    first = results.prefill.hours["first"][_rows(hour)].sum()
     return float(first + results.decode.minutes["tokens"] @ part)
 
 

@@ -47,7 +47,7 @@ class Arrivals(Document):
     in_flight: int
     """Not finished when the simulation ended."""
     rejected: int
-    """Turned away by a full queue or a timeout, after all retries."""
+    """Turned away by a full queue or a timeout, after all retries, or longer than a unit can serve."""
     retried: int
     """Further attempts of rejected requests."""
 
@@ -60,7 +60,7 @@ class RequestOutcomes(Document):
     """Requests that arrived."""
     completed: int
     rejected: int
-    """Turned away by a full queue or a timeout, after all retries."""
+    """Turned away by a full queue or a timeout, after all retries, or longer than a unit can serve."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,9 @@ class ReplayTotals(Document):
     in_flight: int
     """Not finished when the simulation ended."""
     rejected: int
-    """Turned away by a full queue or a timeout, after all retries."""
+    """Turned away by a full queue or a timeout, after all retries, or longer than a unit can serve."""
+    rejects: dict[str, int]
+    """Rejected requests by reason: rejected-queue, rejected-timeout, rejected-length."""
     retried: int
     """Further attempts of rejected requests."""
     moved: int

@@ -36,6 +36,8 @@ def stream_notes(
     mean: over the counted window. whole: whether that is all of the plan but its warm-up.
     """
     seen = scenario.fleet.observed
+    if seen is None:
+        return []
     least, most = seen.least_tokens_per_s_per_stream, seen.most_tokens_per_s_per_stream
     if mean is None or least is None or most is None or list(differences(scenario, trace)):
         return []

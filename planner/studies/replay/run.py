@@ -14,7 +14,7 @@ from planner.core.replay.requests.resample import resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
-from planner.planning.capacity import modelled_capacity
+from planner.planning.capacity import mean_kv_tokens
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
 from planner.planning.selection import reading, selection_notes
@@ -185,8 +185,8 @@ def plan_of(
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
     prepared = prepare(store, scenario, now=now, progress=progress)
     with reading(store, scenario, prepared.trace) as session:
-        capacity = modelled_capacity(session, scenario, prepared.trace)
-    return plan(prepared), capacity.workload.kv_tokens
+        kv_tokens = mean_kv_tokens(session, scenario, prepared.trace)
+    return plan(prepared), kv_tokens
 
 
 def is_run(name: str) -> bool:

@@ -44,6 +44,7 @@ def summarise(
         completed=arrivals.completed,
         in_flight=arrivals.in_flight,
         rejected=arrivals.rejected,
+        rejects=account.count_rejects(results),
         retried=arrivals.retried,
         moved=results.decode.moved,
         failures=account.count_failures(results),

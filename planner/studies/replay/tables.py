@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from planner.core.replay.requests.kernels.layout import FULL, LATE
+from planner.core.replay.requests.kernels.layout import FULL, LATE, LONG
 from planner.core.replay.requests.latency import bucket_edges_us
 from planner.core.replay.requests.model import Requests
 from planner.studies.replay.account import StageResults, ratio
@@ -31,8 +31,8 @@ def request_rows(results: StageResults, requests: Requests) -> pl.DataFrame:
     counts = (requests.arrival_us >= results.span.from_us) & (requests.arrival_us < results.span.to_us)
     finish, status = done["finish_us"], read["status"]
     names = np.select(
-        [np.isfinite(finish), status == FULL, status == LATE],
-        ["completed", "rejected-queue", "rejected-timeout"],
+        [np.isfinite(finish), status == FULL, status == LATE, status == LONG],
+        ["completed", "rejected-queue", "rejected-timeout", "rejected-length"],
         "in-flight",
     )
     columns: dict[str, NDArray[np.generic]] = {
@@ -60,14 +60,14 @@ def _interval_rows(results: StageResults) -> pl.DataFrame:
         for class_id in range(results.span.classes):
             at = hour, class_id
             mine, other = p[at], d[at]
-            refused = int(mine["full"] + mine["late"])
+            refused = int(mine["full"] + mine["late"] + mine["long"])
             rows.append(
                 {
                     "interval_start": from_us(results.window.from_us) + timedelta(hours=hour),
                     "class_id": class_id,
                     "arrived": int(mine["arrived"]),
                     "completed": int(other["completed"]),
-                    "rejected_queue": int(mine["full"]),
+                    "rejected_queue": int(mine["full"] + mine["long"]),
                     "rejected_timeout": int(mine["late"]),
                     "retried": int(mine["retried"]),
                     "input_tokens": int(mine["input_tokens"]),

@@ -118,7 +118,7 @@ def _need(
     roles = {}
     for name in ROLES:
         unit = fleet.prefill if name == "prefill" else fleet.decode
-        each = unit.nodes * unit.tokens_per_s_per_node * scenario.interval_s
+        each = unit.nodes * unit.node_tokens_per_s * scenario.interval_s
         roles[name] = RoleAvailability(
             needed=int(np.ceil(asked[name][inside].max() / each)),
             planned=int(planned[name][inside].min()),

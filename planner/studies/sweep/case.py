@@ -209,7 +209,7 @@ def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> 
 def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> FleetSettings:
     """The fleet with the capacities of its nodes multiplied by a factor for each role."""
     roles = {
-        role: unit.model_copy(update={"tokens_per_s_per_node": unit.tokens_per_s_per_node * factor})
+        role: unit.model_copy(update={"tokens_per_s_per_node": unit.node_tokens_per_s * factor})
         for role, unit, factor in (("prefill", fleet.prefill, prefill), ("decode", fleet.decode, decode))
     }
     return fleet.model_copy(update=roles)
@@ -217,8 +217,8 @@ def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> Fleet
 
 def _met(plan: IntervalPlan, demand: Demand, fleet: FleetSettings, limits: LatencyLimits) -> int:
     """Requests of intervals in which what serves is modelled to keep both latency targets."""
-    prefill_s = plan.prefill_serving_tokens / (fleet.prefill.nodes * fleet.prefill.tokens_per_s_per_node)
-    decode_s = plan.decode_serving_tokens / (fleet.decode.nodes * fleet.decode.tokens_per_s_per_node)
+    prefill_s = plan.prefill_serving_tokens / (fleet.prefill.nodes * fleet.prefill.node_tokens_per_s)
+    decode_s = plan.decode_serving_tokens / (fleet.decode.nodes * fleet.decode.node_tokens_per_s)
     met = (demand.input_tokens <= prefill_s * limits.input_tokens_per_s) & (
         demand.output_tokens <= decode_s * limits.output_tokens_per_s
     )

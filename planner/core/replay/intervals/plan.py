@@ -113,10 +113,10 @@ def replay_intervals(
     prefill_units = np.array([target.prefill for target in targets], np.int64)
     decode_units = np.array([target.decode for target in targets], np.int64)
     carried = (
-        _tokens(prefill_units * fleet.prefill.nodes * grid.interval_s, fleet.prefill.tokens_per_s_per_node),
-        _tokens(decode_units * fleet.decode.nodes * grid.interval_s, fleet.decode.tokens_per_s_per_node),
-        _tokens(states["prefill", "serving"], fleet.prefill.tokens_per_s_per_node),
-        _tokens(states["decode", "serving"], fleet.decode.tokens_per_s_per_node),
+        _tokens(prefill_units * fleet.prefill.nodes * grid.interval_s, fleet.prefill.node_tokens_per_s),
+        _tokens(decode_units * fleet.decode.nodes * grid.interval_s, fleet.decode.node_tokens_per_s),
+        _tokens(states["prefill", "serving"], fleet.prefill.node_tokens_per_s),
+        _tokens(states["decode", "serving"], fleet.decode.node_tokens_per_s),
     )
     steady_input = np.maximum(demand.input_tokens - carried[0], 0)
     steady_output = np.maximum(demand.output_tokens - carried[1], 0)

@@ -108,6 +108,10 @@ class StepTables:
         return float(max(low, self.high_us[streams] + self.high_us_per_token[streams] * kv_tokens))
 
 
+NO_LIMIT = 1 << 62
+"""More tokens than a request has."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """What one unit of each role does.
@@ -116,6 +120,7 @@ class Service:
     several such pieces takes pass_us + max(longest, sum / (prefill_ranks * prefill_share)). chunk_tokens: of one
     prompt in a pass at most, the rest in the next; pass_tokens: of all in a pass at most, unless the first piece has
     more. kv_us_per_token: time to send a token's KV. kv_capacity_tokens, most_streams: of a decode unit.
+    longest_tokens: of a request, input and output; longer ones are rejected.
     """
 
     prefill_ranks: int
@@ -129,6 +134,7 @@ class Service:
     kv_capacity_tokens: float
     most_streams: int
     steps: StepTables
+    longest_tokens: int = NO_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from planner.core.replay.requests.kernels import layout
 from planner.core.replay.requests.kernels import prefill as prefill_kernels
 from planner.core.replay.requests.kernels import queues as queue_kernels
 from planner.core.replay.requests.kernels import step as step_kernels
+from planner.core.replay.requests.kernels import tally as tally_kernels
 from planner.core.replay.requests.kernels.choice import BUCKETS
 from planner.core.replay.requests.kernels.layout import NIL, RING, Records, enter
 from planner.core.replay.requests.model import (
@@ -202,6 +203,7 @@ class PrefillStage(_Stage):
             pass_us=service.pass_us,
             pass_tokens=service.pass_tokens,
             chunk_tokens=service.chunk_tokens,
+            longest_tokens=service.longest_tokens,
             parallel=service.prefill_ranks * service.prefill_share,
         )
         self._known = 0
@@ -304,7 +306,7 @@ class PrefillStage(_Stage):
         return out
 
     def _counted(self, out: Records) -> HandOver:
-        prefill_kernels.count_read(self._state)
+        tally_kernels.count_read(self._state)
         return HandOver(out, self._get("out"))
 
     def _make_room(self, arriving: int, blocks: int) -> None:

@@ -37,8 +37,9 @@ NEXT_US, COUNT, FIRST, SECOND = range(4)
 itself. Then inf where it takes no work: requests and streams; missed tokens (prefill) or KV (decode); work, ns
 (prefill).
 """
-IN_FLIGHT, FULL, LATE, READ = range(4)
-"""The outcome of a request in prefill: rejected by a full queue, or after too long a wait; or its prompt was read."""
+IN_FLIGHT, FULL, LATE, READ, LONG = range(5)
+"""The outcome of a request in prefill: rejected by a full queue, or after too long a wait; its prompt was read; or
+rejected because it is longer than any unit can serve."""
 E2E, TPOT = range(2)
 """Histograms of decode."""
 
@@ -58,7 +59,7 @@ PREFILL_STATE = _fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
     "from_us to_us end_us ttft_us sample_us sample_every_us",
     "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room out "
-    "affinities balancer seed mode queue_limit retries pass_tokens chunk_tokens block_tokens routed "
+    "affinities balancer seed mode queue_limit retries pass_tokens chunk_tokens longest_tokens block_tokens routed "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows affinity_at "
     "affinity_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at "
     "out_rows samples samples_at samples_rows",
@@ -90,9 +91,9 @@ PREFILL_UNIT = _fields(
 the time of the last pass, what all ranks together would need for its work. lost: requests in it when it failed."""
 PREFILL_MINUTE = _fields("busy_us work_us tokens")
 """Unit time in passes, and what all ranks together would need for their work; tokens of passes that began."""
-PREFILL_HOUR = _fields("arrived full late retried read ttft_us ttft_met hit_tokens input_tokens")
-"""Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, sum of
-TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
+PREFILL_HOUR = _fields("arrived full late long retried read first ttft_us ttft_met hit_tokens input_tokens")
+"""Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, those of
+them with output, sum of TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
 PREFILL_KEPT = _fields("first_us", "status unit")
 
 DECODE_STATE = _fields(

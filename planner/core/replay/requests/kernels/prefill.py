@@ -15,12 +15,10 @@ from planner.core.replay.requests.kernels.affinity import (
     units_of,
 )
 from planner.core.replay.requests.kernels.choice import (
-    BUCKETS,
     PREFIX_AWARE,
     add_load,
     add_unit,
     argmin,
-    bucket_of,
     choose_unit,
     close_unit,
 )
@@ -32,11 +30,10 @@ from planner.core.replay.requests.kernels.layout import (
     FIRST,
     FULL,
     HANDED,
-    HOUR_US,
     LATE,
+    LONG,
     NEXT_US,
     NIL,
-    PREFILL_HOUR,
     PREFILL_KEPT,
     PREFILL_SAMPLE,
     READ,
@@ -52,19 +49,12 @@ from planner.core.replay.requests.kernels.layout import (
     padded,
 )
 from planner.core.replay.requests.kernels.queues import pool_of, take_all, take_not_begun
-from planner.core.replay.requests.kernels.tally import count_pass, count_queued, minute_of, prefill_minutes
+from planner.core.replay.requests.kernels.tally import count_pass, count_queued, hour_of, minute_of, prefill_minutes
 from planner.jit import njit
 from planner.units import Ints
 
 WINDOW, DEPTH = 1, 2
 """As in `planner.core.replay.requests.model.QUEUE_MODES`."""
-
-
-@njit
-def _hour(state: Record, arrival_us: float, class_id: int) -> Record:
-    """The tally of a request that counts."""
-    hours = carray(at_address(state.hours_at), (state.hours_rows, state.classes), PREFILL_HOUR)
-    return hours[int((arrival_us - state.from_us) / HOUR_US), class_id]
 
 
 @njit
@@ -93,6 +83,11 @@ def arrive(
             _advance(state, at)
         if at >= state.sample_us:
             _sample(state, at)
+        if input_tokens[row] + output_tokens[row] > state.longest_tokens:
+            if state.kept_rows > 0:
+                seq = first_seq + row
+                carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[seq].status = LONG
+            continue
         place = state.free
         request = pool[place]
         state.free = request.following
@@ -117,10 +112,13 @@ def arrive(
         else:
             _dispatch(state, place, at, state.queue_limit)
     for row in range(arrival_us.shape[0]):
-        count_queued(state, arrival_us[row], 1)
+        too_long = input_tokens[row] + output_tokens[row] > state.longest_tokens
+        if not too_long:
+            count_queued(state, arrival_us[row], 1)
         if state.from_us <= arrival_us[row] < state.to_us:
-            tally = _hour(state, arrival_us[row], class_id[row])
+            tally = hour_of(state, arrival_us[row], class_id[row])
             tally.arrived += 1
+            tally.long += too_long
             tally.hit_tokens += cached_input_tokens[row]
             tally.input_tokens += input_tokens[row]
 
@@ -177,23 +175,6 @@ def read_again(states: Records, lost: Records, first: int, at: float) -> None:
         request.session_id = NIL
         count_queued(state, at, 1)
         _dispatch(state, place, at, 0)
-
-
-@njit
-def count_read(states: Records) -> None:
-    """Tally the requests of the output."""
-    state = states[0]
-    out = carray(at_address(state.out_at), (state.out_rows,), HANDED)
-    ttft = carray(at_address(state.ttft_at), (state.hours_rows, state.classes, BUCKETS), np.int32)
-    for row in range(state.out):
-        handed = out[row]
-        if handed.output_tokens >= 0 and state.from_us <= handed.arrival_us < state.to_us:
-            waited = handed.at_us - handed.arrival_us
-            tally = _hour(state, handed.arrival_us, handed.class_id)
-            tally.read += 1
-            tally.ttft_us += waited
-            tally.ttft_met += waited <= state.ttft_us
-            ttft[int((handed.arrival_us - state.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1
 
 
 @njit
@@ -479,12 +460,12 @@ def _reject(state: Record, place: int, why: int, at: float) -> None:
         state.retry_tail = place
         state.horizon_us = min(state.horizon_us, request.tried_us)
         if counts:
-            _hour(state, request.arrival_us, request.class_id).retried += 1
+            hour_of(state, request.arrival_us, request.class_id).retried += 1
         return
     if state.kept_rows > 0:
         carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[request.seq].status = why
     if counts:
-        tally = _hour(state, request.arrival_us, request.class_id)
+        tally = hour_of(state, request.arrival_us, request.class_id)
         if why == FULL:
             tally.full += 1
         else:

@@ -1,13 +1,17 @@
-"""What waited and what worked, minute by minute. Compiled; importing this module imports numba.
+"""What waited and worked by minute, what was read by hour of arrival. Compiled; importing this imports numba.
 
 Times are split at the ends of minutes, and end with the simulation, so that shares of time are exact.
 """
 
 import numpy as np
 
+from planner.core.replay.requests.kernels.choice import BUCKETS, bucket_of
 from planner.core.replay.requests.kernels.layout import (
     DECODE_MINUTE,
+    HANDED,
+    HOUR_US,
     MINUTE_US,
+    PREFILL_HOUR,
     PREFILL_MINUTE,
     Record,
     Records,
@@ -81,3 +85,28 @@ def count_step(state: Record, from_us: float, to_us: float, streams: int, tokens
         tally.stream_us += lasts * streams
         tally.kv_token_us += lasts * tokens
         from_us = until
+
+
+@njit
+def hour_of(state: Record, arrival_us: float, class_id: int) -> Record:
+    """The tally of a request that counts."""
+    hours = carray(at_address(state.hours_at), (state.hours_rows, state.classes), PREFILL_HOUR)
+    return hours[int((arrival_us - state.from_us) / HOUR_US), class_id]
+
+
+@njit
+def count_read(states: Records) -> None:
+    """Tally the requests of the output."""
+    state = states[0]
+    out = carray(at_address(state.out_at), (state.out_rows,), HANDED)
+    ttft = carray(at_address(state.ttft_at), (state.hours_rows, state.classes, BUCKETS), np.int32)
+    for row in range(state.out):
+        handed = out[row]
+        if handed.output_tokens >= 0 and state.from_us <= handed.arrival_us < state.to_us:
+            waited = handed.at_us - handed.arrival_us
+            tally = hour_of(state, handed.arrival_us, handed.class_id)
+            tally.read += 1
+            tally.first += handed.output_tokens > 0
+            tally.ttft_us += waited
+            tally.ttft_met += waited <= state.ttft_us
+            ttft[int((handed.arrival_us - state.from_us) / HOUR_US), handed.class_id, bucket_of(waited)] += 1

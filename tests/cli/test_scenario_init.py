@@ -1,0 +1,211 @@
+"""`planner scenario init --model ...`: a scenario of one's own, with nothing that was published about another fleet."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from planner.catalogue.scenarios import load_scenario
+from tests.conftest import Cli, minute_log
+
+FLEET = {
+    "--model": "llama-3.1-70b",
+    "--node": "h100",
+    "--nodes": "28",
+    "--timezone": "Asia/Singapore",
+    "--gpu-usd-per-hour": "2.10",
+    "--usd-per-million": "0.40,0.10,1.60",
+}
+FOREIGN = re.compile(r"deepseek|h800|shanghai", re.IGNORECASE)
+
+
+def options(**changed: str | None) -> list[str]:
+    """The options of a fleet, some of them changed, or left out with None."""
+    fleet = {**FLEET, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}}
+    return [word for name, value in fleet.items() if value is not None for word in (name, value)]
+
+
+def write(cli: Cli, *more: str, **changed: str | None) -> str:
+    result = cli("scenario", "init", *options(**changed), *more, "--out", "own.toml")
+    assert result.code == 0, result.err
+    return result.out
+
+
+def test_it_validates_and_says_where_every_value_comes_from(cli: Cli) -> None:
+    write(cli)
+    assert cli("scenario", "validate", "own.toml", "--json").json == {"scenario": "own", "valid": True, "problems": []}
+    scenario = load_scenario("own.toml").scenario
+    fleet, sources = scenario.fleet, scenario.provenance
+    assert (fleet.nodes, fleet.node_type, fleet.gpus_per_node, fleet.capacity) == (28, "H100", 8, "modelled")
+    assert (fleet.prefill.nodes, fleet.decode.nodes, fleet.engine.tensor_parallel) == (1, 1, 8)
+    assert (fleet.engine.redundant_experts, fleet.engine.expert_imbalance) == (0, 1.0)
+    assert fleet.observed is None
+    assert fleet.prefill.tokens_per_s_per_node is None
+    assert (scenario.timezone, scenario.trace.name, scenario.trace.profile) == ("Asia/Singapore", None, None)
+    assert sources["fleet.nodes"] == "set: --nodes"
+    assert sources["fleet.engine.weights"] == "published: config.json of meta-llama/Llama-3.1-70B"
+    assert sources["fleet.start_up_s"].startswith("assumed: ")
+    kinds = {text.partition(": ")[0] for text in sources.values()}
+    assert kinds <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
+    shown = cli("scenario", "show", "own.toml").out
+    assert "not stated" not in shown
+
+
+def test_it_holds_nothing_of_the_published_fleet(cli: Cli) -> None:
+    write(cli)
+    assert not FOREIGN.search(Path("own.toml").read_text())
+    assert not FOREIGN.search(cli("scenario", "show", "own.toml").out)
+    scenario = load_scenario("own.toml").scenario
+    assert (scenario.training.lend, scenario.economics.off_peak, scenario.policy.timetable) == (False, False, None)
+    assert scenario.economics.other_price_sheet is None
+
+
+def test_its_prices_are_ones_own(cli: Cli) -> None:
+    write(cli)
+    economics = load_scenario("own.toml").scenario.economics
+    assert not isinstance(economics.price_sheet, str)
+    assert not isinstance(economics.gpu_rates, str)
+    prices, rate = economics.price_sheet.usd_per_million_tokens, economics.gpu_rates.rates[economics.gpu_rate]
+    assert (prices.uncached_input, prices.cached_input, prices.output) == (0.40, 0.10, 1.60)
+    assert (rate.usd_per_gpu_hour, rate.kind, economics.price_sheet.kind) == (2.10, "set", "set")
+
+
+def test_without_a_trace_a_plan_says_how_to_name_one(cli: Cli) -> None:
+    assert "no trace is named" in write(cli)
+    result = cli("plan", "own.toml")
+    assert result.code == 2
+    assert "scenario own names no trace; give --trace NAME" in result.err
+
+
+def test_a_trace_is_named_and_decides_how_units_scale(cli: Cli) -> None:
+    minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
+    cli("trace", "import", "log.csv", "--name", "hour")
+    out = write(cli, "--trace", "hour")
+    scenario = load_scenario("own.toml").scenario
+    assert scenario.trace.name == "hour"
+    assert scenario.fleet.step.prefill >= scenario.fleet.step.decode == 1
+    assert scenario.provenance["fleet.step.prefill"].startswith("computed: trace hour needs ")
+    assert "scaling steps of" in out
+
+
+def test_a_plan_and_its_report_say_nothing_of_another_fleet(cli: Cli) -> None:
+    minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
+    cli("trace", "import", "log.csv", "--name", "hour")
+    write(cli, "--trace", "hour")
+    plan = cli("plan", "own.toml", "--json").json
+    # an hour of 2 nodes of 8 GPUs at 2.10
+    assert plan["cost_usd"] == pytest.approx(plan["node_hours"] * 8 * 2.10)
+    assert plan["revenue_usd"] == pytest.approx(6 * 0.40 + 0.24 * 1.60)
+    assert [step["step"] for step in plan["waterfall"]] == [
+        "theoretical: all at own list price",
+        "off-peak discount",
+        "0.0% of traffic unpaid",
+        "expected",
+    ]
+    assert not FOREIGN.search(" ".join(plan["notes"]).replace("H800 and H100", "").replace("on H800", ""))
+    assert cli("report", "--out", "page").code == 0
+    page = Path("page/index.html").read_text()
+    assert "deepseek" not in page.lower()
+    assert "planner reference" not in page
+    assert "<td>set</td><td>--gpu-usd-per-hour</td>" in page
+
+
+def test_days_of_the_trace_are_all_taken(cli: Cli) -> None:
+    rows = [f"2025-03-{1 + hour // 24:02}T{hour % 24:02}:30:00Z,100,10" for hour in range(30)]
+    Path("log.csv").write_text("arrival,input_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    cli("trace", "import", "log.csv", "--name", "long")
+    write(cli, "--trace", "long", timezone="UTC")
+    assert len(cli("plan", "own.toml", "--json").json["hours"]) == 30
+
+
+def test_further_fields_are_set_and_change_what_is_chosen(cli: Cli) -> None:
+    write(cli, "--set", "fleet.engine.weights=fp8", "--set", "fleet.start_up_s=90")
+    scenario = load_scenario("own.toml").scenario
+    assert (scenario.fleet.engine.weights, scenario.fleet.start_up_s) == ("fp8", 90)
+    assert scenario.provenance["fleet.start_up_s"] == "set: --set"
+
+
+def test_units_are_as_small_as_the_fleet_asks_for(cli: Cli) -> None:
+    # the usual units are 4 and 18 nodes; a node of 8 H200 holds the model as well
+    out = write(cli, model="deepseek-r1", node="h200", nodes="10")
+    assert "units of 1 and 1 nodes" in out
+    fleet = load_scenario("own.toml").scenario.fleet
+    assert (fleet.prefill.nodes, fleet.decode.nodes) == (1, 1)
+    assert load_scenario("own.toml").scenario.provenance["fleet.prefill.nodes"].startswith("computed: the fewest nodes")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": "llama-3.1-7b"}, "(did you mean llama-3.1-70b?); `planner catalogue models` lists them"),
+        ({"node": "h10"}, "`planner catalogue hardware` lists them"),
+        ({"nodes": "1"}, "1 nodes of H100 do not hold a prefill and a decode unit of llama-3.1-70b"),
+        ({"nodes": "0"}, "0 nodes of H100 do not hold"),
+        ({"model": "deepseek-r1", "nodes": "2"}, "does not fit H100"),
+        ({"timezone": "Asia/Singapur"}, "did you mean Asia/Singapore?"),
+        ({"gpu_usd_per_hour": "-1"}, "--gpu-usd-per-hour: "),
+        ({"gpu_usd_per_hour": "nan"}, "--gpu-usd-per-hour: "),
+        ({"usd_per_million": "0.4,1.6"}, "write three prices in USD"),
+        ({"usd_per_million": "0.4,x,1.6"}, "write three prices in USD"),
+        ({"usd_per_million": "0.4,-0.1,1.6"}, "greater than or equal to 0"),
+        ({"usd_per_million": "0.1,0.4,1.6"}, "cached input earns 0.4 and other input less"),
+        ({"node": None, "timezone": None}, "needs --node, --timezone too"),
+    ],
+)
+def test_what_cannot_be_is_one_line_with_the_cure(cli: Cli, changed: dict[str, str | None], told: str) -> None:
+    result = cli("scenario", "init", *options(**changed), "--out", "own.toml")
+    assert result.code == 2
+    assert told in result.err
+    assert result.err.count("\n") == 1
+    assert not Path("own.toml").exists()
+
+
+def test_a_trace_that_is_not_stored_writes_no_file(cli: Cli) -> None:
+    minute_log(Path("log.csv"), [(100, 10)] * 5)
+    cli("trace", "import", "log.csv", "--name", "mine")
+    result = cli("scenario", "init", *options(), "--trace", "mien", "--out", "own.toml")
+    assert result.code == 1
+    assert 'no trace "mien"; the stored ones are mine' in result.err
+    assert not Path("own.toml").exists()
+
+
+def test_a_copy_and_a_fleet_of_ones_own_exclude_each_other(cli: Cli) -> None:
+    result = cli("scenario", "init", *options(), "--from", "deepseek-2025-02-27", "--out", "own.toml")
+    assert result.code == 2
+    assert "leave one out" in result.err
+
+
+def test_capacities_that_are_observed_have_to_be_told(cli: Cli) -> None:
+    write(cli)
+    result = cli("scenario", "validate", "own.toml", "--set", "fleet.capacity=observed")
+    assert result.code == 2
+    assert "prefill.tokens_per_s_per_node is left out" in result.out
+
+
+def test_the_catalogue_lists_what_can_be_named(cli: Cli) -> None:
+    entries = cli("catalogue", "models", "--json").json
+    assert [entry["name"] for entry in entries] == ["deepseek-r1", "llama-3.1-70b", "qwen3-235b-a22b"]
+    assert 'the catalogue has no "model"' in cli("catalogue", "model").err
+
+
+SHEET = """name = "ours"
+description = "our contract"
+source = "our contract"
+kind = "set"
+[usd_per_million_tokens]
+cached_input = 0.1
+uncached_input = 0.4
+output = 1.6
+"""
+
+
+def test_a_sheet_of_ones_own_prices_is_labelled_as_set(cli: Cli) -> None:
+    Path("ours.toml").write_text(SHEET)
+    result = cli("scenario", "validate", "--set", "economics.price_sheet=ours.toml")
+    assert result.code == 0, result.err
+
+
+def test_other_prices_without_a_sheet_are_refused(cli: Cli) -> None:
+    write(cli)
+    result = cli("scenario", "validate", "own.toml", "--set", "economics.other_share=0.2")
+    assert "other_share is 0.2 and other_price_sheet is left out" in result.out
