@@ -146,11 +146,9 @@ def import_logs(
 
     mapping = _mapping(mapping_file, format_name)
     zone = timezone or (mapping.timezone if mapping else None) or "UTC"
-    read = _options(zone, start, time_unit, cache, columns or [])
     check_time_format(time_format)
-    span = counter_span(begin, end, zone, step, selector)
     options = replace(
-        read,
+        _options(zone, start, time_unit, cache, columns or []),
         constants=constants_of(constants or []),
         where=conditions_of(where or []),
         records=(records,) if records else (),
@@ -160,7 +158,7 @@ def import_logs(
         strict=strict,
         draw=draw,
         seed=seed,
-        span=span,
+        span=counter_span(begin, end, zone, step, selector),
         metrics=_metrics(metrics or []),
         headers=tuple(headers or ()),
         bearer_token_file=bearer_token_file,
