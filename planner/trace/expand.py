@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from planner.core.expansion import LEVELS, CellRows, Unevenness, missing_requests
 from planner.documents import Document, Maybe, to_json
@@ -187,13 +188,14 @@ def _account(info: TraceInfo, *, is_known: bool) -> ExpandedTrace:
 
 def _windows_of(session: Session, source: TraceInfo) -> DemandWindows:
     """The windows of a trace, each with as many requests as have known lengths. Raises TraceError without any."""
-    frame = session.frame("demand_windows", trace_id=source.trace_id)
+    frame = session.frame("trace_windows", trace_id=source.trace_id)
     names = ("requests_with_lengths", *TOKENS)
-    counts = {name: frame[name].to_numpy() for name in names}
+    counts = {name: frame[name].fill_null(0).to_numpy() for name in names}
     found = DemandWindows(
         start_us=frame["window_start_us"].to_numpy(),
         end_us=frame["window_end_us"].to_numpy(),
         requests=counts["requests_with_lengths"],
+        knows_cached=frame["cached_input_tokens"].is_not_null().to_numpy(),
         **counts,
     )
     if not found.requests.sum():
@@ -241,9 +243,7 @@ def _cells(session: Session, source: TraceInfo) -> Iterator[pa.RecordBatch]:
     """The rows of a sample, cell by cell; cells without rows are left out."""
     held: list[pa.RecordBatch] = []
     cell = None
-    end_us = source.last_arrival_us + 1
-    params = {"trace_id": source.trace_id, "start_us": source.first_arrival_us, "end_us": end_us}
-    for batch in session.stream("trace_window", _BATCH_ROWS, **params):
+    for batch in session.stream("trace_rows", _BATCH_ROWS, trace_id=source.trace_id):
         at = batch.column("arrival_us").to_numpy() // _CELL_US
         edges = [0, *(np.flatnonzero(np.diff(at)) + 1).tolist(), len(at)]
         for begin, end in pairwise(edges):
@@ -277,7 +277,7 @@ def _rows_of(batch: pa.RecordBatch, source: TraceInfo) -> CellRows:
         length_us=end_us - start_us,
         offset_us=at_us - start_us,
         group=batch.column("class_id").to_numpy(zero_copy_only=False).astype(np.int64),
-        session=batch.column("session_id").to_numpy(zero_copy_only=False).astype(np.int64),
+        session=pc.fill_null(batch.column("session_id"), -1).to_numpy(zero_copy_only=False).astype(np.int64),
     )
 
 

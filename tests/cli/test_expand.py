@@ -194,3 +194,20 @@ def test_a_synthetic_sample_keeps_the_time_that_it_covers(cli: Cli) -> None:
     assert totals(cli, "full", ["cell"]) == totals(cli, "g", ["cell"])
     spans = cli("sql", "SELECT settings FROM trace WHERE name = 'full'", "--format", "json").json
     assert json.loads(spans[0]["settings"])["span"] == {"start_s": 1740657600, "end_s": 1740661200}
+
+
+def test_unknown_cached_tokens_stay_unknown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(
+        "arrival,input_tokens,output_tokens,sample_weight\n"
+        + "".join(f"2025-03-01T00:{minute:02d}:00Z,100,10,3\n" for minute in range(5))
+    )
+    (tmp_path / "w.csv").write_text(
+        "window_start,window_end,requests,input_tokens,output_tokens\n"
+        "2025-03-01T00:00:00Z,2025-03-01T00:10:00Z,7,7001,70\n"
+    )
+    for name in ("s", "w"):
+        assert cli("trace", "import", f"{name}.csv", "--name", name).code == 0
+        assert cli("trace", "expand", name, "--to", f"full-{name}").code == 0
+    query = "SELECT count(*) AS n, count(r.cached_input_tokens) AS known FROM request AS r JOIN trace USING (trace_id)"
+    counted = cli("sql", f"{query} WHERE origin = 'expanded'", "--format", "json").json
+    assert counted == [{"n": 22, "known": 0}]

@@ -117,7 +117,8 @@ def test_a_counter_that_a_plan_needs_is_not_taken_for_0(cli: Cli, missing: str) 
 
 def test_unknown_hits_are_said(cli: Cli) -> None:
     account = found(cli, VLLM)
-    (note,) = account["notes"]
+    note, counted = account["notes"]
+    assert counted == "cached input is unknown for 60 of 60 requests; planned as none cached"
     assert note.startswith("cached tokens are not counted (vllm:prefix_cache_hits_total + ")
     assert "so they are unknown and planned as none" in note
 

@@ -143,19 +143,12 @@ def import_logs(
     from dataclasses import replace
 
     from planner.errors import UsageError
-    from planner.trace.imports.mapping import load_mapping
 
-    mapping = load_mapping(mapping_file) if mapping_file is not None else None
-    if mapping is not None and format_name not in ("auto", *mapping.formats):
-        raise UsageError(
-            f"--format {format_name}: the mapping {mapping_file} is for {' or '.join(mapping.formats)}; leave it out"
-        )
+    mapping = _mapping(mapping_file, format_name)
     zone = timezone or (mapping.timezone if mapping else None) or "UTC"
-    read = _options(zone, start, time_unit, cache, columns or [])
     check_time_format(time_format)
-    span = counter_span(begin, end, zone, step, selector)
     options = replace(
-        read,
+        _options(zone, start, time_unit, cache, columns or []),
         constants=constants_of(constants or []),
         where=conditions_of(where or []),
         records=(records,) if records else (),
@@ -165,7 +158,7 @@ def import_logs(
         strict=strict,
         draw=draw,
         seed=seed,
-        span=span,
+        span=counter_span(begin, end, zone, step, selector),
         metrics=_metrics(metrics or []),
         headers=tuple(headers or ()),
         bearer_token_file=bearer_token_file,
@@ -177,6 +170,21 @@ def import_logs(
     if name is None:
         raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
     _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
+
+
+def _mapping(file: Path | None, format_name: str) -> "LogMapping | None":
+    """The mapping of a file, if one is given. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.trace.imports.mapping import load_mapping
+
+    if file is None:
+        return None
+    mapping = load_mapping(file)
+    if format_name not in ("auto", *mapping.formats):
+        raise UsageError(
+            f"--format {format_name}: the mapping {file} is for {' or '.join(mapping.formats)}; leave it out"
+        )
+    return mapping
 
 
 def _preview(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +49,9 @@ _MOST_CLASSES = 32_767
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
-    job, notes = settle(stage, job)
+    settled = settle(stage, job.reader, job.options)
+    job = replace(job, reader=settled.reader, options=settled.options)
+    notes = [*settled.notes]
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None

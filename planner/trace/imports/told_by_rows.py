@@ -1,11 +1,11 @@
 """What no single row of a log tells, and all of them together do: the unit of its times, and the size of its blocks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.errors import UsageError
 from planner.store.staging import BlockSize, Staging, TimeGaps
-from planner.trace.imports.job import UNITS_NS, ImportJob, params_of
+from planner.trace.imports.job import UNITS_NS, ImportOptions, params_of
 from planner.trace.imports.readers import Reader
 
 _MILLION = 1_000_000
@@ -23,19 +23,28 @@ _SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 256, 384, 512, 768, 1024, 2048, 4
 """Sizes that engines and traces use, in tokens."""
 
 
-def settle(stage: Staging, job: ImportJob) -> tuple[ImportJob, list[str]]:
-    """Settle what the rows tell, and what options state; the job with it, and what the user is to know."""
+@dataclass(frozen=True)
+class Settled:
+    """A reader and its options with what the rows tell, and what the user is to know of it."""
+
+    reader: Reader
+    options: ImportOptions
+    notes: tuple[str, ...] = ()
+
+
+def settle(stage: Staging, reader: Reader, options: ImportOptions) -> Settled:
+    """Settle what the rows of requests tell, and what options state, in the staging area."""
     notes: list[str] = []
     if stage.number_wide_ids():
         notes.append("ids of prefix blocks are negative or above 2^63 - 1, so all are numbered from 0")
-    if job.reader.told_by_rows:
-        unit = job.options.time_unit or _unit(stage.time_gaps(), job.reader, notes)
-        job = replace(job, options=replace(job.options, time_unit=unit))
-        stage.settle_times(params_of(job.options))
-        size = job.options.block_tokens or _block_tokens(stage.block_sizes(_SIZES), job.reader, notes)
+    if reader.told_by_rows:
+        unit = options.time_unit or _unit(stage.time_gaps(), reader, notes)
+        options = replace(options, time_unit=unit)
+        stage.settle_times(params_of(options))
+        size = options.block_tokens or _block_tokens(stage.block_sizes(_SIZES), reader, notes)
         stage.settle_blocks(size)
-        job = replace(job, reader=replace(job.reader, block_tokens=size))
-    return job, notes
+        reader = replace(reader, block_tokens=size)
+    return Settled(reader, options, tuple(notes))
 
 
 def check_options(reader: Reader, block_tokens: int | None) -> None:

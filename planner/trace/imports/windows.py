@@ -70,7 +70,6 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         schema=windows.EVEN_SCHEMA,
         draw=draw,
         notes=[
-            *job.notes,
             *start_notes(int(demand.start_us[0]), least_us, job),
             *cached_notes(job, counts, stage.tellers),
         ],
