@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar
 import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from planner.errors import TraceError
 from planner.files import shipped
@@ -409,8 +408,9 @@ def _relation(source: str | JsonSource, batch: pa.RecordBatch) -> str:
     """What the reader gets of a batch: the simple relation, if no text has what the other one is for."""
     if isinstance(source, str):
         return source
-    texts = batch.column("text")
-    rare = any(pc.any(pc.match_substring(texts, mark)).as_py() for mark in source.marks)
+    data = batch.column("text").buffers()[2]
+    texts = data.to_pybytes() if data is not None else b""  # of other batches too, perhaps, which does not matter
+    rare = any(mark.encode() in texts for mark in source.marks)
     return source.whole if rare else source.simple
 
 
