@@ -77,6 +77,12 @@ class RequestCounts(RowCounts):
     least_elapsed_us: int | None = None
 
 
+LEAST_PROOFS = 0.01
+"""Share of the rows with cached tokens above which rows that have more of these than of input tokens prove that input
+leaves cached tokens out; up to it they are taken for damaged. Assumed: where input leaves them out, most rows of a
+conversation have more cached tokens than others."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Teller:
     """Rows that tell cached tokens alike, as those of one provider do, without telling where they lie.
@@ -88,6 +94,11 @@ class Teller:
     teller: str
     proofs: int
     cached_rows: int
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether so many rows prove it that they are no damaged ones."""
+        return self.proofs > LEAST_PROOFS * self.cached_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +368,7 @@ class Staging:
         rows = self._base or f"({parts})"
         read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
         self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
-        proven = [literal(teller.teller) for teller in self.tellers if teller.proofs]
+        proven = [literal(teller.teller) for teller in self.tellers if teller.is_outside]
         untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
         whole = _sql("staging/whole_input").replace(
             "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")

@@ -128,7 +128,7 @@ def test_times_and_tokens_come_back_to_the_last_digit(
     folder = tmp_path_factory.mktemp("rows")
     store = Store(folder / "p.duckdb", wait_s=5)
     text = "arrival,input_tokens,output_tokens\n" + "".join(f"{at},{i},{o}\n" for at, i, o in rows)
-    imported(store, write(folder / "l.csv", text), "csv", time_unit="us")
+    imported(store, write(folder / "l.csv", text), "csv", time_unit="us", is_started=True)
     with store.read() as session:
         info = stored.by_name(session, "t")
         writers.export(session, info, folder / "out", to)

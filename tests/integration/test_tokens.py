@@ -50,6 +50,17 @@ def test_a_row_with_more_cached_than_input_tokens_tells_where_those_of_the_log_l
     assert found["cached_unknown"] == 1
 
 
+def test_one_row_in_a_hundred_is_taken_for_damaged_and_more_for_proof(cli: Cli, store: Store) -> None:
+    plain = [f"{AT}0Z,100,10,5"] * 198
+    few = read(cli, table("few.csv", CSV, *plain, *[f"{AT}1Z,100,500,5"] * 2), name="few")
+    assert few["rejects"] == {"cached tokens exceed the input tokens": 2}
+    assert "2 of 200 rows with cached tokens have more of these than input tokens, too few" in few["notes"][0]
+    assert set(tokens(store, "few")) == {(100, 10, 5)}
+    enough = read(cli, table("enough.csv", CSV, *plain, *[f"{AT}1Z,100,500,5"] * 3), name="enough")
+    assert enough["rejects"] == {}
+    assert set(tokens(store, "enough")) == {(110, 10, 5), (600, 500, 5)}
+
+
 def test_where_no_row_tells_cached_tokens_are_taken_to_be_inside_and_that_is_said(cli: Cli, store: Store) -> None:
     log = table("l.csv", CSV, f"{AT}0Z,3000,1000,10")
     assert "state it with --cached outside" in read(cli, log)["notes"][0]

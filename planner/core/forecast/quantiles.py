@@ -75,4 +75,4 @@ def _at_ranks(later: Sequence[Sequence[float]], errors: Sequence[Sequence[float]
             ]
             for place in places
         ]
-    )
+    ).reshape(len(shares), len(errors))

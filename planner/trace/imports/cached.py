@@ -15,7 +15,7 @@ def cached_notes(job: ImportJob, counts: RowCounts, tellers: Sequence[Teller]) -
         if counts.with_cached or job.options.may_lack:
             return []
         return ["--cached has no effect: the log tells no cached tokens"]
-    notes = [_proven(teller) for teller in tellers if teller.proofs]
+    notes = [_proven(teller) if teller.is_outside else _damaged(teller) for teller in tellers if teller.proofs]
     silent = [teller.teller for teller in tellers if not teller.proofs]
     if job.reader.cached == "untold" and (silent or (not tellers and counts.untold)):
         of = f" of {', '.join(silent)}" if any(silent) else ""
@@ -32,4 +32,12 @@ def _proven(teller: Teller) -> str:
         f"cached tokens{of} are added to the input tokens, which do not hold them: {teller.proofs:,} of "
         f"{teller.cached_rows:,} rows with cached tokens have more of these than of those; if those rows are wrong, "
         "state it with --cached inside"
+    )
+
+
+def _damaged(teller: Teller) -> str:
+    of = f" of {teller.teller}" if teller.teller else ""
+    return (
+        f"{teller.proofs:,} of {teller.cached_rows:,} rows{of} with cached tokens have more of these than input tokens, too few to tell "
+        "that input tokens do not hold them: these rows are refused; if none holds them, state it with --cached outside"
     )

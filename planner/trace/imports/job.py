@@ -190,9 +190,10 @@ def check_elapsed(least_elapsed_us: int | None, options: ImportOptions, name: st
     """Check times that are numbers.
 
     least_elapsed_us: the least of them, None where there are none. Raises TraceError where they are times since 1970 in
-    another unit.
+    another unit, unless both the unit and what they count from are stated.
     """
-    if least_elapsed_us is None or _is_plausible(least_elapsed_us):
+    is_stated = options.is_started and options.time_unit is not None
+    if least_elapsed_us is None or is_stated or _is_plausible(least_elapsed_us):
         return
     number_ns = least_elapsed_us * 1000
     for unit, unit_ns in UNITS_NS.items():
