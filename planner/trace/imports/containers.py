@@ -142,13 +142,16 @@ class _ReadAhead(io.BufferedReader):
     """A file that Arrow reads in a thread of its own, and may still read after its rows are no longer wanted.
 
     After the exit reads return nothing, and no thread is in the middle of one: a thread that returned to Python while
-    the interpreter ends would abort the process.
+    the interpreter ends would abort the process. Arrow's pool has one thread meanwhile, which takes one task after the
+    other: once it has read something else, it is done with this file.
     """
 
     def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
         super().__init__(raw, buffer_size)
         self._reading = Lock()
         self._over = False
+        self._threads = pa.io_thread_count()
+        pa.set_io_thread_count(1)
 
     def read(self, size: int | None = -1, /) -> bytes:
         with self._reading:
@@ -157,6 +160,8 @@ class _ReadAhead(io.BufferedReader):
     def __exit__(self, *_: object) -> None:
         with self._reading:
             self._over = True
+        pacsv.open_csv(pa.BufferReader(b"anything\n")).read_all()
+        pa.set_io_thread_count(self._threads)
 
 
 def _lines(
