@@ -54,7 +54,7 @@ def test_one_row_in_a_hundred_is_taken_for_damaged_and_more_for_proof(cli: Cli, 
     plain = [f"{AT}0Z,100,10,5"] * 198
     few = read(cli, table("few.csv", CSV, *plain, *[f"{AT}1Z,100,500,5"] * 2), name="few")
     assert few["rejects"] == {"cached tokens exceed the input tokens": 2}
-    assert "2 of 200 rows with cached tokens have more of these than input tokens, too few" in few["notes"][0]
+    assert any("2 of 200 rows with cached tokens" in note and "too few" in note for note in few["notes"])
     assert set(tokens(store, "few")) == {(100, 10, 5)}
     enough = read(cli, table("enough.csv", CSV, *plain, *[f"{AT}1Z,100,500,5"] * 3), name="enough")
     assert enough["rejects"] == {}

@@ -8,6 +8,8 @@ import json
 import lzma
 import os
 import random
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -341,6 +343,29 @@ def test_a_mutated_log_is_stored_whole_or_not_at_all(seed: int, store: Store, tm
         assert read >= refused
         assert origin == "windows" or options.draw or read == stored + refused
         assert odd_blocks == 0
+
+
+SLOW_TO_RETURN = """
+import sys, time
+from planner.trace.imports import containers
+
+read = containers._ReadAhead.read
+containers._ReadAhead.read = lambda file, size=-1: (read(file, size), time.sleep(0.15))[0]
+from planner.cli import app
+
+sys.argv = ["planner", "trace", "import", "l.csv", "--name", "t"]
+sys.exit(app.execute())
+"""
+"""An import whose reading thread takes its time between a read and Arrow."""
+
+
+def test_a_refused_import_does_not_end_before_the_thread_that_reads(tmp_path: Path) -> None:
+    """Which would abort the process."""
+    (tmp_path / "l.csv").write_bytes(b"TIMESTAMP,ContextTokens,GeneratedTokens\n" + b"0" * 40_000_000)
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_TO_RETURN], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:

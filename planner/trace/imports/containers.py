@@ -8,7 +8,6 @@ import io
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
-from time import sleep
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +24,6 @@ from planner.units import Bools, Ints
 BLOCK_BYTES = 8 << 20
 RECORD_BLOCK_BYTES = 32 << 20
 """More than the longest record."""
-_HANDED_OVER_S = 0.05
-"""Time for a thread of Arrow to take what it has just read, before the process may end."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
@@ -164,23 +161,26 @@ class _ReadAhead(io.BufferedReader):
     """A file that Arrow reads in a thread of its own, and may still read after its rows are no longer wanted.
 
     After the exit reads return nothing, and no thread is in the middle of one: a thread that returned to Python while
-    the interpreter ends would abort the process.
+    the interpreter ends would abort the process. Arrow's pool has one thread meanwhile, which takes one task after the
+    other: once it has read something else, it is done with this file.
     """
 
     def __init__(self, raw: io.RawIOBase, buffer_size: int) -> None:
         super().__init__(raw, buffer_size)
         self._reading = Lock()
         self._over = False
+        self._threads = pa.io_thread_count()
+        pa.set_io_thread_count(1)
 
     def read(self, size: int | None = -1, /) -> bytes:
         with self._reading:
             return b"" if self._over else super().read(size)
 
-    def __exit__(self, error: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._reading:
             self._over = True
-        if error is not None:
-            sleep(_HANDED_OVER_S)
+        pacsv.open_csv(pa.BufferReader(b"anything\n")).read_all()
+        pa.set_io_thread_count(self._threads)
 
 
 def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
