@@ -38,6 +38,7 @@ def _proven(teller: Teller) -> str:
 def _damaged(teller: Teller) -> str:
     of = f" of {teller.teller}" if teller.teller else ""
     return (
-        f"{teller.proofs:,} of {teller.cached_rows:,} rows{of} with cached tokens have more of these than input tokens, too few to tell "
-        "that input tokens do not hold them: these rows are refused; if none holds them, state it with --cached outside"
+        f"{teller.proofs:,} of {teller.cached_rows:,} rows{of} with cached tokens have more of these than "
+        "input tokens, too few to tell that input tokens do not hold them: these rows are refused; if none holds them, state it "
+        "with --cached outside"
     )
