@@ -39,6 +39,6 @@ def _damaged(teller: Teller) -> str:
     of = f" of {teller.teller}" if teller.teller else ""
     return (
         f"{teller.proofs:,} of {teller.cached_rows:,} rows{of} with cached tokens have more of these than "
-        "input tokens, too few to tell that input tokens do not hold them: these rows are refused; if none holds them, state it "
-        "with --cached outside"
+        "input tokens, too few to tell that input tokens do not hold them: these rows are refused; if none holds "
+        "them, state it with --cached outside"
     )
