@@ -18,29 +18,38 @@ CREATE MACRO has_offset(iso) AS regexp_matches(iso, '(Z|[+-]\d{2}(:?\d{2})?)\s*$
 -- Microseconds of an ISO time as it is written, whatever its offset.
 CREATE MACRO written_micros(iso) AS epoch_us(TRY_CAST(iso AS TIMESTAMP));
 
--- Microseconds since the epoch of a column: a time with an offset, or of the zone of the import (`local_to_utc`, which
--- is NULL for times that its clock never shows, and the first of two that it shows twice); NULL for anything else.
+-- A column that tells a time, as the macros below take it: texts as ISO times, where they are any. Readers make it once,
+-- in a step of its own: a macro is written out wherever it is used.
+CREATE MACRO told_time
+    (given VARCHAR) AS iso_time(given),
+    (given TIMESTAMPTZ) AS given,
+    (given TIMESTAMP) AS given,
+    (given BIGINT) AS given,
+    (given DOUBLE) AS given;
+
+-- Microseconds since the epoch of a told time: with an offset, or of the zone of the import (`local_to_utc`, which is NULL
+-- for times that its clock never shows, and the first of two that it shows twice); NULL for anything else.
 CREATE MACRO arrival_micros
-    (given VARCHAR) AS
+    (told VARCHAR) AS
         on_a_clock(
             CASE
-                WHEN has_offset(iso_time(given)) THEN epoch_us(TRY_CAST(iso_time(given) AS TIMESTAMPTZ))
-                ELSE local_to_utc(written_micros(iso_time(given)))
+                WHEN has_offset(told) THEN epoch_us(TRY_CAST(told AS TIMESTAMPTZ))
+                ELSE local_to_utc(written_micros(told))
             END
         ),
-    (given TIMESTAMPTZ) AS on_a_clock(CASE WHEN isfinite(given) THEN epoch_us(given) END),
-    (given TIMESTAMP) AS on_a_clock(CASE WHEN isfinite(given) THEN local_to_utc(epoch_us(given)) END),
-    (given BIGINT) AS NULL::BIGINT,
-    (given DOUBLE) AS NULL::BIGINT;
+    (told TIMESTAMPTZ) AS on_a_clock(CASE WHEN isfinite(told) THEN epoch_us(told) END),
+    (told TIMESTAMP) AS on_a_clock(CASE WHEN isfinite(told) THEN local_to_utc(epoch_us(told)) END),
+    (told BIGINT) AS NULL::BIGINT,
+    (told DOUBLE) AS NULL::BIGINT;
 
--- The second of the two moments at which the clock of the zone shows a time; NULL for all that it shows once.
+-- The second of the two moments at which the clock of the zone shows a told time; NULL for all that it shows once.
 CREATE MACRO second_micros
-    (given VARCHAR) AS
-        CASE WHEN shows_twice() AND NOT has_offset(iso_time(given)) THEN local_to_second(written_micros(iso_time(given))) END,
-    (given TIMESTAMP) AS CASE WHEN shows_twice() AND isfinite(given) THEN local_to_second(epoch_us(given)) END,
-    (given TIMESTAMPTZ) AS NULL::BIGINT,
-    (given BIGINT) AS NULL::BIGINT,
-    (given DOUBLE) AS NULL::BIGINT;
+    (told VARCHAR) AS
+        CASE WHEN shows_twice() AND NOT has_offset(told) THEN local_to_second(written_micros(told)) END,
+    (told TIMESTAMP) AS CASE WHEN shows_twice() AND isfinite(told) THEN local_to_second(epoch_us(told)) END,
+    (told TIMESTAMPTZ) AS NULL::BIGINT,
+    (told BIGINT) AS NULL::BIGINT,
+    (told DOUBLE) AS NULL::BIGINT;
 
 CREATE MACRO number_fault() AS
     CASE
@@ -48,19 +57,20 @@ CREATE MACRO number_fault() AS
         ELSE ' is a number, which --time-format does not read; leave --time-format out'
     END;
 
--- Why a column of the name is not a time.
+-- Why a column of the name is not a time, from what it holds and the time that it tells.
 CREATE MACRO time_fault
-    (name, given VARCHAR) AS
+    (name, given VARCHAR, told) AS
         name || CASE
-            WHEN NOT reads_iso() AND iso_time(given) IS NULL THEN ' is not written as --time-format says'
-            WHEN written_micros(iso_time(given)) IS NOT NULL THEN ' does not exist: the clock was put forward'
+            WHEN NOT reads_iso() AND told IS NULL THEN ' is not written as --time-format says'
+            WHEN written_micros(told) IS NOT NULL THEN ' does not exist: the clock was put forward'
             WHEN TRY_CAST(given AS DOUBLE) IS NOT NULL THEN number_fault()
             ELSE ' is not a time'
         END,
-    (name, given TIMESTAMP) AS name || CASE WHEN isfinite(given) THEN ' does not exist: the clock was put forward' ELSE ' is not a time' END,
-    (name, given TIMESTAMPTZ) AS name || ' is not a time',
-    (name, given BIGINT) AS name || number_fault(),
-    (name, given DOUBLE) AS name || number_fault();
+    (name, given TIMESTAMP, told) AS
+        name || CASE WHEN isfinite(given) THEN ' does not exist: the clock was put forward' ELSE ' is not a time' END,
+    (name, given TIMESTAMPTZ, told) AS name || ' is not a time',
+    (name, given BIGINT, told) AS name || number_fault(),
+    (name, given DOUBLE, told) AS name || number_fault();
 
 -- Microseconds of a number of units of so many nanoseconds from 0; NULL for anything else, and for all where --time-format
 -- says how times are written.
@@ -91,40 +101,12 @@ CREATE MACRO are_64_bits(ids) AS
 -- Whether microseconds since 1970 are of the years 2000 to 2099: no log is older, and none is of the future.
 CREATE MACRO is_plausible(micros) AS micros BETWEEN 946684800000000 AND 4102444799999999;
 
--- The one of four that is a plausible time; NULL where none is.
-CREATE MACRO plausible_of(one, two, three, four) AS
-    CASE
-        WHEN is_plausible(one) THEN one
-        WHEN is_plausible(two) THEN two
-        WHEN is_plausible(three) THEN three
-        WHEN is_plausible(four) THEN four
-    END;
-
--- Microseconds since the epoch of a number in the one unit, of s, ms, us and ns, that makes a plausible time of it.
-CREATE MACRO epoch_micros
-    (given VARCHAR) AS
-        plausible_of(
-            micros_of(given, 1000000000),
-            micros_of(given, 1000000),
-            micros_of(given, 1000),
-            micros_of(given, 1)
-        ),
-    (given BIGINT) AS
-        plausible_of(
-            micros_of(given, 1000000000),
-            micros_of(given, 1000000),
-            micros_of(given, 1000),
-            micros_of(given, 1)
-        ),
-    (given DOUBLE) AS
-        plausible_of(
-            micros_of(given, 1000000000),
-            micros_of(given, 1000000),
-            micros_of(given, 1000),
-            micros_of(given, 1)
-        ),
-    (given TIMESTAMPTZ) AS NULL::BIGINT,
-    (given TIMESTAMP) AS NULL::BIGINT;
+-- Microseconds since the epoch of a text that is a number in the one unit, of s, ms, us and ns, that makes a plausible time
+-- of it.
+CREATE MACRO epoch_micros(given VARCHAR) AS list_filter(
+    [micros_of(given, 1000000000), micros_of(given, 1000000), micros_of(given, 1000), micros_of(given, 1)],
+    lambda one: is_plausible(one)
+)[1];
 
 -- The moment that a number means: microseconds since 1970 where no other start is stated and that is a plausible time, or
 -- else since the start; NULL where it would be more than ten years from it.
@@ -148,7 +130,7 @@ CREATE MACRO whole_of(given) AS
 
 -- A column's whole number of tokens that fits INTEGER; NULL for anything else.
 CREATE MACRO token_count
-    (given VARCHAR) AS CASE WHEN whole_of(given) <= 2147483647 THEN whole_of(given) END,
+    (given VARCHAR) AS TRY_CAST(whole_of(given) AS INTEGER)::BIGINT,
     (given BIGINT) AS CASE WHEN given BETWEEN 0 AND 2147483647 THEN given END,
     (given DOUBLE) AS CASE WHEN given BETWEEN 0 AND 2147483647 AND given = floor(given) THEN given::BIGINT END,
     (given TIMESTAMPTZ) AS NULL::BIGINT,

@@ -1,12 +1,16 @@
 -- Azure LMM inference trace 2025: like the others, with the number of images of a request, which is its class.
-WITH field AS (
+WITH timed AS (
+    SELECT *, told_time(TIMESTAMP) AS time_told FROM raw
+),
+
+field AS (
     SELECT
         *,
-        arrival_micros(TIMESTAMP) AS arrival_us,
+        arrival_micros(time_told) AS arrival_us,
         token_count(NumImages) AS images,
         token_count(ContextTokens) AS input_tokens,
         token_count(GeneratedTokens) AS output_tokens
-    FROM raw
+    FROM timed
 )
 
 SELECT
@@ -22,12 +26,12 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
-    second_micros(TIMESTAMP) AS second_us,
+    second_micros(time_told) AS second_us,
     NULL::BIGINT AS elapsed_us,
     coalesce(
         fault,
         CASE
-            WHEN arrival_us IS NULL THEN time_fault('TIMESTAMP', TIMESTAMP)
+            WHEN arrival_us IS NULL THEN time_fault('TIMESTAMP', TIMESTAMP, time_told)
             WHEN images IS NULL THEN 'NumImages is not a whole number from 0 to 2147483647'
             WHEN input_tokens IS NULL THEN 'ContextTokens is not a whole number from 0 to 2147483647'
             WHEN output_tokens IS NULL THEN 'GeneratedTokens is not a whole number from 0 to 2147483647'

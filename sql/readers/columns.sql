@@ -3,21 +3,35 @@
 -- @param start_us    moment that arrival 0 stands for where arrivals are numbers, microseconds since the epoch
 -- @param is_started  whether the user stated it
 -- @param unit_ns     nanoseconds of one unit where arrivals are numbers
-WITH field AS (
+-- Each step uses what the one before made: DuckDB writes a name of the same SELECT out wherever it is used.
+WITH timed AS (
+    SELECT *, told_time(arrival) AS time_told FROM raw
+),
+
+clocked AS (
+    SELECT *, arrival_micros(time_told) AS clock_us FROM timed
+),
+
+counted AS (
     SELECT
         *,
-        arrival_micros(arrival) AS clock_us,
         CASE WHEN clock_us IS NULL THEN micros_of(arrival, $unit_ns::BIGINT) END AS elapsed_us,
-        number_micros(elapsed_us, $start_us::BIGINT, $is_started) AS number_us,
-        coalesce(clock_us, number_us) AS at_us,
         token_count(input_tokens) AS given_input,
         token_count(cached_input_tokens) AS given_cached,
         token_count(cache_creation_input_tokens) AS given_written,
         token_count(output_tokens) AS given_output,
-        nullif(trim(block_ids::VARCHAR), '') AS ids,
-        TRY_CAST(string_split(ids, ' ') AS BIGINT[]) AS blocks,
-        token_count(block_tokens) AS block_size
-    FROM raw
+        token_count(block_tokens) AS block_size,
+        token_count(sample_weight) AS weight,
+        nullif(trim(block_ids::VARCHAR), '') AS ids
+    FROM clocked
+),
+
+field AS (
+    SELECT
+        *,
+        coalesce(clock_us, number_micros(elapsed_us, $start_us::BIGINT, $is_started)) AS at_us,
+        TRY_CAST(string_split(ids, ' ') AS BIGINT[]) AS blocks
+    FROM counted
 )
 
 SELECT
@@ -31,18 +45,18 @@ SELECT
     nullif(trim(session_id::VARCHAR), '') AS session,
     NULL::VARCHAR AS parent,
     blocks AS block_ids,
-    token_count(sample_weight) AS sample_weight,
+    weight AS sample_weight,
     block_size AS block_tokens,
-    second_micros(arrival) AS second_us,
+    second_micros(time_told) AS second_us,
     elapsed_us,
     given_written AS written_tokens,
     CASE WHEN is_told(id) THEN trim(id::VARCHAR) END AS request_id,
     coalesce(
         fault,
         CASE
-            WHEN elapsed_us IS NOT NULL AND number_us IS NULL AND $is_started
+            WHEN elapsed_us IS NOT NULL AND at_us IS NULL AND $is_started
                 THEN 'arrival is a number of more than ten years from --start; leave --start out, or state the unit with --time-unit'
-            WHEN at_us IS NULL THEN time_fault('arrival', arrival)
+            WHEN at_us IS NULL THEN time_fault('arrival', arrival, time_told)
             WHEN given_input IS NULL THEN 'input_tokens is not a whole number from 0 to 2147483647'
             WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
             WHEN given_cached IS NULL AND is_told(cached_input_tokens)
@@ -56,7 +70,7 @@ SELECT
             WHEN ids IS NOT NULL AND block_size IS NOT NULL
                 AND len(blocks) <> (given_input + block_size - 1) // block_size
                 THEN 'block_ids does not hold one id per block of input tokens'
-            WHEN nullif(trim(sample_weight::VARCHAR), '') IS NOT NULL AND NOT coalesce(token_count(sample_weight) >= 1, false)
+            WHEN nullif(trim(sample_weight::VARCHAR), '') IS NOT NULL AND NOT coalesce(weight >= 1, false)
                 THEN 'sample_weight is not a whole number from 1'
         END
     ) AS reason

@@ -3,7 +3,7 @@
 WITH parsed AS (
     SELECT
         *,
-        arrival_micros("startTime") AS arrival_us,
+        told_time("startTime") AS time_told,
         CASE WHEN json_valid(metadata::VARCHAR) THEN metadata::VARCHAR::JSON END AS more
     FROM raw
 ),
@@ -11,6 +11,7 @@ WITH parsed AS (
 field AS (
     SELECT
         *,
+        arrival_micros(time_told) AS arrival_us,
         -- a call that streams may have its tokens in the usage alone
         CASE
             WHEN NOT is_told(prompt_tokens) OR (token_count(prompt_tokens) = 0 AND coalesce(token_count(completion_tokens), 0) = 0)
@@ -81,7 +82,7 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
-    second_micros("startTime") AS second_us,
+    second_micros(time_told) AS second_us,
     NULL::BIGINT AS elapsed_us,
     written_tokens,
     -- these names are of what is part of the prompt, by definition
@@ -91,7 +92,7 @@ SELECT
     coalesce(
         fault,
         CASE
-            WHEN arrival_us IS NULL THEN time_fault('startTime', "startTime")
+            WHEN arrival_us IS NULL THEN time_fault('startTime', "startTime", time_told)
             WHEN outcome = 'failure' THEN 'failed: status is failure'
             WHEN outcome <> 'success' AND lower(more ->> '$.status') = 'failure' THEN 'failed: status in metadata is failure'
             WHEN outcome <> 'success' AND (

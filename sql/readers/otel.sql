@@ -226,6 +226,10 @@ field AS (
     FROM plain
 ),
 
+clocked AS (
+    SELECT *, told_time(started) AS time_told FROM field
+),
+
 timed AS (
     SELECT
         *,
@@ -236,10 +240,10 @@ timed AS (
                 WHEN json_type(started_json) = 'ARRAY'
                     THEN micros_of(started_json ->> 0, 1000000000) + coalesce(micros_of(started_json ->> 1, 1), 0)
             END,
-            arrival_micros(started),
+            arrival_micros(time_told),
             epoch_micros(started)
         ) AS arrival_us
-    FROM field
+    FROM clocked
 )
 
 SELECT
@@ -255,7 +259,7 @@ SELECT
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
     NULL::BIGINT AS block_tokens,
-    second_micros(started) AS second_us,
+    second_micros(time_told) AS second_us,
     NULL::BIGINT AS elapsed_us,
     written_tokens,
     NULL::VARCHAR AS cached_lies,

@@ -3,17 +3,31 @@
 -- @param start_us    moment that time 0 stands for where times are numbers, microseconds since the epoch
 -- @param is_started  whether the user stated it
 -- @param unit_ns     nanoseconds of one unit where times are numbers
-WITH field AS (
+WITH timed AS (
+    SELECT *, told_time(window_start) AS start_told, told_time(window_end) AS end_told FROM raw
+),
+
+clocked AS (
     SELECT
         *,
-        coalesce(arrival_micros(window_start), number_micros(micros_of(window_start, $unit_ns::BIGINT), $start_us::BIGINT, $is_started)) AS start_us,
-        coalesce(arrival_micros(window_end), number_micros(micros_of(window_end, $unit_ns::BIGINT), $start_us::BIGINT, $is_started)) AS end_us,
+        arrival_micros(start_told) AS start_clock,
+        arrival_micros(end_told) AS end_clock,
+        micros_of(window_start, $unit_ns::BIGINT) AS start_number,
+        micros_of(window_end, $unit_ns::BIGINT) AS end_number
+    FROM timed
+),
+
+field AS (
+    SELECT
+        *,
+        coalesce(start_clock, number_micros(start_number, $start_us::BIGINT, $is_started)) AS start_us,
+        coalesce(end_clock, number_micros(end_number, $start_us::BIGINT, $is_started)) AS end_us,
         whole_number(requests::VARCHAR) AS count_there,
         whole_number(input_tokens::VARCHAR) AS input_there,
         whole_number(cached_input_tokens::VARCHAR) AS cached_there,
         whole_number(cache_creation_input_tokens::VARCHAR) AS written_there,
         whole_number(output_tokens::VARCHAR) AS output_there
-    FROM raw
+    FROM clocked
 )
 
 SELECT
@@ -27,14 +41,14 @@ SELECT
     cached_there AS cached_input_tokens,
     written_there AS written_tokens,
     output_there AS output_tokens,
-    CASE WHEN arrival_micros(window_start) IS NULL THEN micros_of(window_start, $unit_ns::BIGINT) END AS elapsed_us,
+    CASE WHEN start_clock IS NULL THEN start_number END AS elapsed_us,
     coalesce(
         fault,
         CASE
-            WHEN start_us IS NULL THEN time_fault('window_start', window_start)
-            WHEN second_micros(window_start) IS NOT NULL THEN 'window_start is shown twice by the clock of its zone; give it with an offset'
-            WHEN end_us IS NULL THEN time_fault('window_end', window_end)
-            WHEN second_micros(window_end) IS NOT NULL THEN 'window_end is shown twice by the clock of its zone; give it with an offset'
+            WHEN start_us IS NULL THEN time_fault('window_start', window_start, start_told)
+            WHEN second_micros(start_told) IS NOT NULL THEN 'window_start is shown twice by the clock of its zone; give it with an offset'
+            WHEN end_us IS NULL THEN time_fault('window_end', window_end, end_told)
+            WHEN second_micros(end_told) IS NOT NULL THEN 'window_end is shown twice by the clock of its zone; give it with an offset'
             WHEN end_us <= start_us THEN 'window_end is not after window_start'
             WHEN count_there IS NULL THEN 'requests is not a whole number from 0'
             WHEN input_there IS NULL THEN 'input_tokens is not a whole number from 0'

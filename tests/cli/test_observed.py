@@ -104,7 +104,7 @@ def test_capacities_of_ones_own_are_compared_with_what_one_says_they_were_observ
 
 
 def test_a_comparison_and_a_bound_say_it_too(planned: Store, cli: Cli) -> None:
-    quick = ("--set", "fleet.node_type=H100", "--set", "interval_s=3600", "--json")
+    quick = ("--set", "fleet.node_type=H100", "--set", "interval_s=3600", "--time-limit", "1", "--json")
     assert cli("optimize", *quick).json["notes"][0].startswith(SEEN)
     compared = cli("compare", "--policies", "fixed", "--no-level", *quick).json
     assert compared["notes"][0].startswith(SEEN)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.store.fields import segmentations
@@ -232,10 +232,11 @@ ROWS = st.lists(
         {"t": st.sampled_from([AT, "never", None]), "u": st.sampled_from([{"i": 3}, {"i": -1}, {}, None, "x"]),
          "m": st.sampled_from(["a", "b", None])}
     ),
-    min_size=1, max_size=12,
+    min_size=1, max_size=60,
 )  # fmt: skip
 
 
+@settings(max_examples=20, deadline=None)
 @given(ROWS)
 def test_rows_read_are_imported_refused_or_left_out(rows: list[dict[str, object]]) -> None:
     from tempfile import TemporaryDirectory

@@ -115,8 +115,8 @@ WITH_HEADER = ("csv", "utf", "semi", "tabs", "pipes", "gzip", "bz2", "xz", "zstd
 OWN_LINES = (*WITH_HEADER, "lines", "parquet", "arrow")
 
 
-@settings(max_examples=6, deadline=None)
-@given(st.lists(ROW, min_size=1, max_size=6))
+@settings(max_examples=3, deadline=None)
+@given(st.lists(ROW, min_size=1, max_size=12))
 def test_the_same_rows_in_every_container_are_the_same_requests(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row]
 ) -> None:
