@@ -261,20 +261,19 @@ def _of_lists(fields: Fields) -> str:
     lists = [f"json_extract(text, {literal(_every(name))})" for name in fields.each]
     first = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
     lists = [_from_first(each) if counted else each for each, counted in zip(lists, first, strict=True)]
-    opened = ", ".join(f"unnest({each}) AS element_{n}" for n, each in enumerate(lists))
-    found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
-    nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
     kinds = [f"json_type(text, {literal(pointer(tuple(name.split('.'))))}) = 'ARRAY'" for name in fields.each]
     some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
+    opened = ", ".join(
+        f"unnest(CASE WHEN has_list THEN {each} ELSE [NULL]::JSON[] END) AS element_{n}" for n, each in enumerate(lists)
+    )
+    found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
+    nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
     named = " and ".join(fields.each)
     return (
         "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
         f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END) AS fault, {columns} FROM ("
-        f"SELECT *, {found} FROM ("
-        f"SELECT line, fault, text, found, {opened} FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
-        f"WHERE {some} UNION ALL BY NAME "
-        f"SELECT line, fault, text, found FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines) "
-        f"WHERE NOT {some})))"
+        f"SELECT *, {found} FROM (SELECT line, fault, text, found, {opened} FROM ("
+        f"SELECT *, {some} AS has_list FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines)))))"
     )
 
 

@@ -13,7 +13,7 @@ CREATE MACRO iso_time(given) AS
     END;
 
 -- Whether an ISO time tells its offset.
-CREATE MACRO has_offset(iso) AS regexp_matches(iso, '(Z|[+-]\d{2}(:?\d{2})?)\s*$');
+CREATE MACRO has_offset(iso) AS suffix(iso, 'Z') OR regexp_matches(iso, '(Z|[+-]\d{2}(:?\d{2})?)\s*$');
 
 -- Microseconds of an ISO time as it is written, whatever its offset.
 CREATE MACRO written_micros(iso) AS epoch_us(TRY_CAST(iso AS TIMESTAMP));

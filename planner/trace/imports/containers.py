@@ -24,6 +24,8 @@ from planner.units import Bools, Ints
 BLOCK_BYTES = 8 << 20
 RECORD_BLOCK_BYTES = 32 << 20
 """More than the longest record."""
+_FIRST_BLOCK_BYTES = 4 << 20
+"""Blocks grow from here, so that the first one soon is there to be worked on."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
@@ -47,11 +49,10 @@ def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatc
     yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
 
 
-def json_batches(log: Log, envelopes: Sequence[str] = (), batch_bytes: int = BLOCK_BYTES) -> Iterator[pa.RecordBatch]:
+def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """A JSON file, one record per row in the column `text`: its lines, or its arrays' elements. Raises TraceError.
 
-    envelopes: keys that a list of records may lie under. batch_bytes: size of a batch, as far as records are one a
-    line.
+    envelopes: keys that a list of records may lie under.
     """
     head = kind_of(log)[1]
     wrapped = any(documents.unwrapped(text, envelopes) is not None for text in documents.first_records(log))
@@ -59,22 +60,24 @@ def json_batches(log: Log, envelopes: Sequence[str] = (), batch_bytes: int = BLO
         with Utf8Stream(log) as text:
             yield from documents.batches(log, io.TextIOWrapper(io.BufferedReader(text), "utf-8"), envelopes)
         return
-    for batch in _text_lines(log, batch_bytes):
-        rows = max(1, batch.num_rows * batch_bytes // max(batch.nbytes, 1))
-        yield from (_shortened(_split(batch.slice(start, rows))) for start in range(0, batch.num_rows, rows))
+    yield from map(_shortened, _text_lines(log, BLOCK_BYTES))
 
 
 def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
-    """The lines of a text file with their numbers. Raises TraceError where one is longer than any record should be."""
+    """The records of a text file with one a line, as most are, with the numbers of their lines.
+
+    Raises TraceError where a line is longer than any record should be.
+    """
     schema, line, rest = schema_of(["text"]), 0, b""
+    size = min(_FIRST_BLOCK_BYTES, block_bytes)
     with Utf8Stream(log) as stream:
         while True:
-            data = _read(stream, block_bytes)
-            block = rest + data
-            held = b"\r" if data and block.endswith(b"\r") else b""  # a line feed may follow
+            block, at_end = _read(stream, rest, size)
+            size = min(2 * size, block_bytes)
+            held = b"\r" if not at_end and block.endswith(b"\r") else b""  # a line feed may follow
             if b"\r" in block:
                 block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            end = block.rfind(b"\n") + 1 if data else len(block)
+            end = len(block) if at_end else block.rfind(b"\n") + 1
             rest = block[end:] + held
             if len(rest) > RECORD_BLOCK_BYTES:
                 raise TraceError(
@@ -82,28 +85,29 @@ def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
                     f"{RECORD_BLOCK_BYTES >> 20} MiB; check the file or the --format"
                 )
             if end:
-                texts = _texts(block[:end])
+                texts = _texts(block, end)
                 lines = np.arange(line + 1, line + 1 + len(texts))
                 line += len(texts)
-                yield _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
-            if not data:
+                batch = _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
+                yield _split(batch) if block.find(b"}{", 0, end) >= 0 or _ends_otherwise(texts) else batch
+            if at_end:
                 return
 
 
-def _read(stream: Utf8Stream, size: int) -> bytes:
-    """As many bytes, or what is left."""
-    parts = []
-    while size > 0 and (part := stream.read(size)):
+def _read(stream: Utf8Stream, rest: bytes, size: int) -> tuple[bytes, bool]:
+    """What was left and at least as many bytes more, and whether that is all."""
+    parts = [rest]
+    while size > 0 and (part := stream.block()):
         parts.append(part)
         size -= len(part)
-    return b"".join(parts)
+    return b"".join(parts), size > 0
 
 
-def _texts(block: bytes) -> pa.StringArray:
-    """The lines of a block, without their ends."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-    if not block.endswith(b"\n"):
-        ends = np.append(ends, len(block))
+def _texts(block: bytes, end: int) -> pa.StringArray:
+    """The lines of a block up to an end, without their own ends."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8, end) == ord("\n"))
+    if block[end - 1] != ord("\n"):
+        ends = np.append(ends, end)
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
     data = block.replace(b"\n", b"")
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
@@ -112,8 +116,6 @@ def _texts(block: bytes) -> pa.StringArray:
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with a row for every record, where lines have several, or a comma at the end."""
     texts = batch.column("text")
-    if not _maybe_several(texts):
-        return batch
     several = pc.or_(pc.match_substring(texts, "}{"), pc.match_substring_regex(texts, r",\s*$"))
     rows = zip(batch.to_pylist(), several.to_pylist(), strict=True)
     parted = chain.from_iterable(
@@ -132,18 +134,13 @@ def _shortened(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.set_column(batch.schema.get_field_index("text"), "text", short)
 
 
-def _maybe_several(texts: pa.StringArray) -> bool:
-    """Whether an object may follow another, or a comma or blank be the end, by the bytes: searching texts is slow."""
+def _ends_otherwise(texts: pa.StringArray) -> bool:
+    """Whether a comma or blank is the end of a text, by the bytes: searching texts is slow."""
     _, offsets, data = texts.buffers()
-    if data is None or not len(texts):
+    ends = np.frombuffer(offsets, np.int32)[1:]
+    if not len(data):
         return False
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    chars = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    last = chars[np.maximum(ends[1:] - ends[0] - 1, 0)] if len(chars) else chars
-    adjacent = (chars[:-1] == ord("}")) & (chars[1:] == ord("{"))
-    edges = ends[1:-1] - ends[0]
-    adjacent[edges[(edges > 0) & (edges < len(chars))] - 1] = False  # rows lie one after the other
-    return bool(adjacent.any() or np.isin(last, list(b", \t")).any())
+    return bool(np.isin(np.frombuffer(data, np.uint8)[np.maximum(ends - 1, 0)], list(b", \t")).any())
 
 
 def _without_escapes(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -258,14 +255,16 @@ def _line_breaks(batch: pa.RecordBatch) -> Ints:
 def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: bool) -> pa.RecordBatch:
     """The rows with their lines. marked: whether some text may not have been UTF-8."""
     blank = np.ones(batch.num_rows, bool)
-    fault = np.full(batch.num_rows, None, dtype=object)
+    damaged = np.zeros(batch.num_rows, bool)
     for text in batch.columns:
         given = pc.fill_null(text, "") if text.null_count else text
         blank &= _is_blank(given)
         if marked:
-            fault[pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)] = "is not UTF-8 text"
-    fault[blank] = "is empty"
-    return pa.record_batch([pa.array(lines), pa.array(fault, pa.string()), *batch.columns], schema=schema)
+            damaged |= pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)
+    faults = pa.nulls(batch.num_rows, pa.string())
+    if damaged.any() or blank.any():
+        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), "is empty", "is not UTF-8 text")
+    return pa.record_batch([pa.array(lines), faults, *batch.columns], schema=schema)
 
 
 def _is_blank(texts: pa.StringArray) -> Bools:

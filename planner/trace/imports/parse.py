@@ -43,13 +43,11 @@ def _parse_json(
 ) -> None:
     envelopes = options.records or reader.envelopes
     source: str | JsonSource = "lines"
-    batch_bytes = containers.BLOCK_BYTES
     if fields is not None:
-        batch_bytes = containers.RECORD_BLOCK_BYTES
         envelopes = envelopes or _envelope(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    stage.parse(reader.query, index, containers.json_batches(log, envelopes, batch_bytes), params_of(options), source)
+    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
 
 
 def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:

@@ -222,6 +222,7 @@ class Utf8Stream(io.RawIOBase):
     def __init__(self, log: Log) -> None:
         self._file = LogStream(log)
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._is_utf8 = False
         self._waiting = b""
         self.replaced = False
 
@@ -229,23 +230,37 @@ class Utf8Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._waiting:
-            data = self._file.read(8 << 20)
-            text = self._decoded(data)
-            self.replaced = self.replaced or "\N{REPLACEMENT CHARACTER}" in text
-            self._waiting = text.encode("utf-8", "replace")
-            if not data:
-                break
+        self._waiting = self._waiting or self.block()
         part = self._waiting[: len(buffer)]
         buffer[: len(part)] = part
         self._waiting = self._waiting[len(part) :]
         return len(part)
+
+    def block(self) -> bytes:
+        """The next bytes, as many as there are at once; none at the end."""
+        while data := self._file.read(_READ_BYTES):
+            if self._is_plain(data):
+                return data
+            if block := self._encoded(data):
+                return block
+        return self._encoded(data)
+
+    def _encoded(self, data: bytes) -> bytes:
+        text = self._decoded(data)
+        self.replaced = self.replaced or "\N{REPLACEMENT CHARACTER}" in text
+        return text.encode("utf-8", "replace")
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether bytes are UTF-8 as they are, which is seen at once of ASCII."""
+        decoder = self._decoder
+        return decoder is not None and self._is_utf8 and not decoder.getstate()[0] and data.isascii() and bool(data)
 
     def _decoded(self, data: bytes) -> str:
         if self._decoder is None:
             while data and len(data) < 4 and (more := self._file.read(4 - len(data))):
                 data += more
             mark, encoding = encoding_of(data)
+            self._is_utf8 = encoding == "utf-8"
             self._decoder, data = _decoder(encoding), data[len(mark) :]
             if not data:
                 return ""
