@@ -91,16 +91,21 @@ def install(connection: duckdb.DuckDBPyConnection, clock: LocalClock) -> None:
     connection.execute(f"CREATE MACRO reads_iso() AS {str(clock.reads_iso).lower()}")
     first, second = _pieces(clock.timezone)
     for name, pieces in (("local_to_utc", first), ("local_to_second", second)):
-        connection.create_function(
-            name,
-            _lookup(pieces),
-            ["bigint"],
-            "bigint",
-            type=PythonUDFType.ARROW,
-            null_handling=FunctionNullHandling.SPECIAL,
-        )
-    twice = any(offset is not None for _, offset in second)
-    connection.execute(f"CREATE MACRO shows_twice() AS {str(twice).lower()}")
+        if len(pieces) > 1:
+            connection.create_function(
+                name,
+                _lookup(pieces),
+                ["bigint"],
+                "bigint",
+                type=PythonUDFType.ARROW,
+                null_handling=FunctionNullHandling.SPECIAL,
+            )
+        else:
+            # a clock that is never changed needs no function, which is called by one thread at a time
+            ((_, offset_s),) = pieces
+            moment = "NULL::BIGINT" if offset_s is None else f"(shown_us - {offset_s * US_PER_S})"
+            connection.execute(f"CREATE MACRO {name}(shown_us) AS {moment}")
+    connection.execute(f"CREATE MACRO shows_twice() AS {str(len(second) > 1).lower()}")
 
 
 Piece = tuple[int | None, int | None]

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import duckdb
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -20,12 +19,13 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
-from planner.store.fields import Fields, JsonSource, literal, of_table
+from planner.store.fields import Fields, JsonSource, addends, in_columns, literal, of_table, relation_of
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
 """Where cached tokens lie: inside the input tokens that a log tells, or outside, where it leaves them out."""
 _PIECE_ROWS = 10_000
+_OF_CACHES = ("cached_input_tokens", "cache_creation_input_tokens")
 _MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
 """Most input tokens of a row."""
 
@@ -150,6 +150,8 @@ class Staging:
         self._packed: list[str] = []
         self._tables: list[str] = []
         self._lines_parsed = False
+        self._may_count = False  # whether times may be numbers
+        self._tells_cached = False
         self._moved = False
         self._show()
 
@@ -166,9 +168,10 @@ class Staging:
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
         assert not self._base, "all rows are parsed before they are compared"
-        self._lines_parsed = True
+        self._lines_parsed = self._may_count = self._tells_cached = True
+        self._show()
         text = _reader(reader, params)
-        with _read_ahead((_relation(source, batch), batch) for batch in batches) as made:
+        with _read_ahead((relation_of(source, batch), batch) for batch in batches) as made:
             for relation, run in groupby(made, key=itemgetter(0)):
                 self._insert(file_index, text, relation, (batch for _, batch in run))
 
@@ -217,18 +220,25 @@ class Staging:
         link.symlink_to(path.absolute())
         rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
-        with self._reading():
-            table = self.connection.sql(f"FROM {rows} LIMIT 0")
-            types = dict(zip(table.columns, table.types, strict=True))
+        types = self._types_of(f"FROM {rows}")
         if fields:
             columns, fault = of_table(fields, types)
+            self._tells_cached |= _may_tell_cached(fields, types)
         else:
             columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+            self._tells_cached = True
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
+        times = {str(kind) for name, kind in self._types_of(raw).items() if name == "arrival"}
+        self._may_count |= not times <= {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
         self._packed.append(f"SELECT * FROM ({parsed})")
         self._show()
+
+    def _types_of(self, query: str) -> dict[str, Any]:
+        with self._reading():
+            table = self.connection.sql(f"SELECT * FROM ({query}) LIMIT 0")
+            return dict(zip(table.columns, table.types, strict=True))
 
     @property
     def in_place(self) -> bool:
@@ -284,13 +294,18 @@ class Staging:
         """Refused rows: file_index, line, reason, in file order."""
         return self._stream(_sql("staging/rejects"), batch_rows)
 
-    def plain_requests(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Every row in file order, in one pass: arrival_us and tokens, refused, left_out, more (a class and so on).
+    def plain_requests(self, batch_rows: int, *, some_left_out: bool) -> Iterator[pa.RecordBatch]:
+        """Every row in file order, in one pass: arrival_us and tokens, refused, more (a class and so on).
 
-        The statistics of Parquet files are trusted, and damaged files exceed them: the caller has to check the numbers.
+        Cached tokens only where some may be told, elapsed_us where times may be numbers, and left_out where rows may be
+        left out: every column counts where there are many rows. The statistics of Parquet files are trusted, and
+        damaged files exceed them: the caller has to check the numbers.
         """
-        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None})
-        return self._stream(query, batch_rows)
+        names = ["arrival_us", "input_tokens", "output_tokens", "refused", "more"]
+        names += ["cached_input_tokens"] * self._tells_cached + ["elapsed_us"] * self._may_count
+        names += ["left_out"] * some_left_out
+        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None and self._tells_cached})
+        return self._stream(f"SELECT {', '.join(names)} FROM ({query})", batch_rows)
 
     def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
         """Columns of the imported requests in arrival order, then file order.
@@ -403,9 +418,8 @@ class Staging:
             "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
         )
         whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
-        self.connection.execute(
-            f"CREATE OR REPLACE VIEW parsed AS {'SELECT * FROM told' if self._base == 'settled' else whole}"
-        )
+        is_whole = self._base == "settled" or not self._tells_cached
+        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'FROM told' if is_whole else whole}")
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
@@ -458,19 +472,12 @@ def _read_ahead(made: Iterator[T]) -> Iterator[Iterator[T]]:
         yield ahead()
 
 
-def _relation(source: str | JsonSource, batch: pa.RecordBatch) -> str:
-    """What the reader gets of a batch: the simple relation, if no text has what the other one is for."""
-    if isinstance(source, str):
-        return source
-    texts = batch.column("text")
-    _, offsets, data = texts.buffers()
-    if data is None or not len(texts):
-        return source.simple
-    first, end = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
-    chars = data.slice(int(first), int(end - first)).to_pybytes()
-    # a byte alone is found ten times as fast
-    marks = [mark.encode() for mark in source.marks]
-    return source.whole if any(mark[:1] in chars and mark in chars for mark in marks) else source.simple
+def _may_tell_cached(fields: Fields, names: Collection[str]) -> bool:
+    """Whether rows may tell cached tokens: where a format has no fields for them, it may read them out of another."""
+    if not set(_OF_CACHES) <= fields.sources.keys():
+        return True
+    paths = [part for name in _OF_CACHES for path in fields.sources[name] for part in addends(path)]
+    return any(in_columns(path, list(names)) for path in paths) or any(name in fields.constants for name in _OF_CACHES)
 
 
 def query_text(name: str) -> str:

@@ -54,6 +54,11 @@ SELECT
     coalesce(
         fault,
         CASE
+            -- most rows have nothing to refuse and nothing else: seen at once, which counts where there are millions
+            WHEN at_us IS NOT NULL AND given_input IS NOT NULL AND given_output IS NOT NULL
+                AND (cached_input_tokens IS NULL OR given_cached IS NOT NULL)
+                AND cache_creation_input_tokens IS NULL AND block_ids IS NULL AND block_tokens IS NULL AND sample_weight IS NULL
+                THEN NULL
             WHEN elapsed_us IS NOT NULL AND at_us IS NULL AND $is_started
                 THEN 'arrival is a number of more than ten years from --start; leave --start out, or state the unit with --time-unit'
             WHEN at_us IS NULL THEN time_fault('arrival', arrival, time_told)

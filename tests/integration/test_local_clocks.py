@@ -160,6 +160,17 @@ def test_options_without_effect_are_refused_or_said(cli: Cli) -> None:
     assert (result.code, "leave it out" in result.err) == (2, True)
 
 
+def test_a_zone_other_than_that_of_the_writer_is_said(cli: Cli) -> None:
+    write(Path("l.csv"), "startTime,prompt_tokens,completion_tokens\n2026-11-02 09:00:00,1,1\n")
+    told = cli("trace", "import", "l.csv", "--name", "a", "--timezone", "Europe/Berlin", "--json").json
+    assert told["first_arrival"] == "2026-11-02T09:00:00+01:00"
+    assert told["notes"][0].startswith(
+        "times without an offset are read in Europe/Berlin, and what writes litellm logs writes them in UTC: leave"
+    )
+    told = cli("trace", "import", "l.csv", "--name", "b", "--json").json
+    assert not any("offset" in note for note in told["notes"])
+
+
 def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
     told = imported(cli, ["02.11.2026 09:00:04", "2026-11-02 09:00:05"], "--time-format", "%d.%m.%Y %H:%M:%S")
     assert told["rejects"] == {"arrival is not written as --time-format says": 1}  # type: ignore[index]

@@ -206,8 +206,8 @@ def check_elapsed(least_elapsed_us: int | None, options: ImportOptions, name: st
             )
 
 
-def start_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> list[str]:
-    """What the user is to know of the start that relative times count from.
+def time_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> list[str]:
+    """What the user is to know of the start that relative times count from, and of the zone of times without an offset.
 
     first_us: the first time, microseconds since 1970. least_elapsed_us: of times that are numbers, None without any.
     """
@@ -215,6 +215,12 @@ def start_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> 
         return ["times count from a start that is not known: the trace begins in 1970; state it with --start"]
     if job.options.is_started and job.reader.takes_any_time and least_elapsed_us is None:
         return ["--start has no effect: the log has no times that are numbers"]
+    zone, usual = job.options.timezone, job.reader.times_in
+    if usual not in (None, zone):
+        return [
+            f"times without an offset are read in {zone}, and what writes {job.reader.name} logs writes them in "
+            f"{usual}: leave --timezone out, unless they were changed on the way"
+        ]
     return []
 
 

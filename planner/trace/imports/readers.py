@@ -53,6 +53,7 @@ class Reader:
     demand: bool = False
     metrics: Mapping[str, Sequence[str]] | None = None
     cached: Literal["told", "usual", "untold"] | None = None
+    times_in: str | None = None
     named: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property

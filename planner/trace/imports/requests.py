@@ -25,7 +25,7 @@ from planner.trace.imports.job import (
     left_out_notes,
     rejects_of,
     settings_of,
-    start_notes,
+    time_notes,
 )
 from planner.trace.imports.prefix_cache import PrefixCache, cached_tokens
 from planner.trace.imports.repeated_hours import tell_apart
@@ -56,7 +56,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
         notes += left_out_notes(counts, job)
-        notes += start_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
+        notes += time_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
         notes += cached_notes(job, counts, stage.tellers)
         weight = counts.sample_weight
         notes += unknown_notes(requests.cached_unknown * weight, requests.rows * weight)
@@ -110,7 +110,7 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
     folder = job.store.path.parent
     room = _LONE_SPOOL_BYTES if stage.in_place else SPOOL_BYTES
     with Spool(_PLAIN_SCHEMA, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
-        plain = _spool_plain(stage, requests)
+        plain = _spool_plain(stage, requests, some_left_out=bool(job.options.where))
         if plain is not None:
             check_rows(plain, stage, job, job.names)
             check_numbers(plain.least_elapsed_us, job)
@@ -133,14 +133,14 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
         yield counts, requests, blocks
 
 
-def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
+def _spool_plain(stage: Staging, requests: Spool, *, some_left_out: bool) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
     rows_read, left_out, least_us, some_cached = 0, 0, None, False
-    for batch in stage.plain_requests(BATCH_ROWS):
+    for batch in stage.plain_requests(BATCH_ROWS, some_left_out=some_left_out):
         if pc.any(batch.column("more")).as_py():
             return None
         rows_read += batch.num_rows
-        left_out += batch.column("left_out").true_count
+        left_out += batch.column("left_out").true_count if some_left_out else 0
         if pc.any(batch.column("refused")).as_py():
             batch = batch.filter(pc.invert(batch.column("refused")))
         if batch.num_rows:
@@ -149,8 +149,9 @@ def _spool_plain(stage: Staging, requests: Spool) -> RequestCounts | None:
                 return None
             requests.write(plain)
             some_cached = some_cached or bool(pc.max(plain.column("cached_input_tokens")).as_py())
-            if batch.column("elapsed_us").null_count < batch.num_rows:
-                batch_us = pc.min(batch.column("elapsed_us")).as_py()
+            elapsed = batch.column("elapsed_us") if "elapsed_us" in batch.schema.names else pa.nulls(0)
+            if elapsed.null_count < len(elapsed):
+                batch_us = pc.min(elapsed).as_py()
                 least_us = batch_us if least_us is None else min(least_us, batch_us)
     return RequestCounts(
         rows_read=rows_read,
@@ -190,10 +191,11 @@ def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
 
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
     """The numbers of plain requests; None where one is out of order or impossible for a request."""
-    told = batch.column("cached_input_tokens")
-    if any(batch.column(name).null_count for name in _PLAIN_SCHEMA.names if name != "cached_input_tokens"):
+    columns = {name: batch.column(name) for name in _PLAIN_SCHEMA.names if name in batch.schema.names}
+    told = columns.setdefault("cached_input_tokens", pa.nulls(batch.num_rows, pa.int32()))
+    if any(columns[name].null_count for name in _ALWAYS_TOLD):
         return None
-    arrivals, inputs, outputs = (batch.column(name).to_numpy() for name in _PLAIN_SCHEMA.names if name in _ALWAYS_TOLD)
+    arrivals, inputs, outputs = (columns[name].to_numpy() for name in _PLAIN_SCHEMA.names if name in _ALWAYS_TOLD)
     ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
     if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US or outputs.min() < 0:
         return None
@@ -201,7 +203,7 @@ def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | No
         hits = pc.fill_null(told, 0).to_numpy()
         if hits.min() < 0 or (hits > inputs).any():
             return None
-    return pa.record_batch([batch.column(name) for name in _PLAIN_SCHEMA.names], schema=_PLAIN_SCHEMA)
+    return pa.record_batch([columns[name] for name in _PLAIN_SCHEMA.names], schema=_PLAIN_SCHEMA)
 
 
 def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: ImportJob) -> None:

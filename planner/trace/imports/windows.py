@@ -24,7 +24,7 @@ from planner.trace.imports.job import (
     params_of,
     rejects_of,
     settings_of,
-    start_notes,
+    time_notes,
 )
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
@@ -70,7 +70,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         schema=windows.EVEN_SCHEMA,
         draw=draw,
         notes=[
-            *start_notes(int(demand.start_us[0]), least_us, job),
+            *time_notes(int(demand.start_us[0]), least_us, job),
             *cached_notes(job, counts, stage.tellers),
         ],
     )
