@@ -148,7 +148,9 @@ CREATE MACRO is_told
 CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: token_count(one::VARCHAR)));
 
 -- A whole number that a sum of tokens can be; NULL for anything else.
-CREATE MACRO whole_number(given) AS CASE WHEN whole_of(given) <= 4000000000000000 THEN whole_of(given) END;
+-- In a list of one, as what is given may be long, and would be written out wherever it is used.
+CREATE MACRO whole_number(given) AS
+    list_transform([given], lambda text: CASE WHEN whole_of(text) <= 4000000000000000 THEN whole_of(text) END)[1];
 
 -- Whether a row was not asked for, which is told where others have the reason why they are refused.
 CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';

@@ -73,7 +73,8 @@ def delete(name: TraceName, db: Db = None, as_json: Json = False) -> None:
 def _print_description(d: "TraceDescription") -> None:
     from planner.core.week import LEAST_HOURS
 
-    print_line(f"{d.trace}: {d.rows:,} rows, each for {d.sample_weight:,} requests")
+    weight = f", each for {d.sample_weight:,} requests" if d.sample_weight > 1 else ""
+    print_line(f"{d.trace}: {d.rows:,} rows{weight}")
     print_line(f"  {d.first_arrival.isoformat()} to {d.last_arrival.isoformat()}")
     cached = f"{percent(d.cache_hit_ratio, 2)} cached"
     if d.cached_unknown:
