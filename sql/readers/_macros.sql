@@ -7,7 +7,7 @@ CREATE MACRO on_a_clock(micros) AS CASE WHEN micros BETWEEN -9246182400000000 AN
 CREATE MACRO iso_time(given) AS
     CASE
         WHEN NOT reads_iso() THEN read_time(given)
-        WHEN regexp_full_match(given, '\s*\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?\s*')
+        WHEN regexp_full_match(given, '\s*\d{4}-\d{2}-\d{2}[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5])(:?[0-5]\d)?)?\s*')
             THEN given
         WHEN regexp_matches(given, '[^\d\s.eE+-]') THEN read_time(given)
     END;

@@ -114,7 +114,7 @@ def test_a_plan_of_an_expanded_trace_says_so(cli: Cli) -> None:
     for key in ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "node_hours", "cost_usd"):
         assert planned[key] == of_sample[key]
     told = cli("trace", "show", "full")
-    assert "3,600 rows, each for 1 requests" in told.out
+    assert "full: 3,600 rows\n" in told.out
 
 
 @pytest.mark.usefixtures("sampled")

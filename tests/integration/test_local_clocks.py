@@ -171,6 +171,16 @@ def test_a_zone_other_than_that_of_the_writer_is_said(cli: Cli) -> None:
     assert not any("offset" in note for note in told["notes"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-02T09:00:00+16:00", "2026-11-02T09:00:00+05:75", "2026-11-02T24:00:00Z", "2026-11-02T09:00:60Z"],
+)
+def test_what_looks_like_an_iso_time_and_is_none_is_refused(cli: Cli, text: str) -> None:
+    told = imported(cli, ["2026-11-02T09:00:00+14:00", text])
+    assert told["rejects"] == {"arrival is not a time": 1}  # type: ignore[index]
+    assert told["first_arrival"] == "2026-11-01T19:00:00+00:00"  # type: ignore[index]
+
+
 def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
     told = imported(cli, ["02.11.2026 09:00:04", "2026-11-02 09:00:05"], "--time-format", "%d.%m.%Y %H:%M:%S")
     assert told["rejects"] == {"arrival is not written as --time-format says": 1}  # type: ignore[index]

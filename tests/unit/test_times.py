@@ -65,6 +65,7 @@ def test_a_time_is_read_as_it_is_meant(text: str, iso: str) -> None:
         "2026-10-25 02:30 Europe/Berlin",
         "2026-03-29 02:30 Europe/Berlin",
         "2026-11-02 09:00+19:00",
+        "2026-11-02 09:00+16:00",
         "",
     ],
 )

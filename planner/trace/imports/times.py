@@ -124,7 +124,7 @@ def _of_digits(zone: str) -> int | None:
     if not rest and len(hours) > 2:
         hours, rest = hours[:-2], hours[-2:]
     minutes = int(hours) * 60 + int(rest or 0)
-    if minutes > 16 * 60 or int(rest or 0) > 59 or (match[1] and match[2] and minutes):
+    if minutes >= 16 * 60 or int(rest or 0) > 59 or (match[1] and match[2] and minutes):
         return None
     return -minutes if digits[0] == "-" else minutes
 
