@@ -62,10 +62,7 @@ def replay(
         raise UsageError("--all counts the whole plan; leave out --from and --to")
     store, planned = store_at(db), None
     if scenario is not None and is_run(scenario):
-        if what_if is not None:
-            raise UsageError(f"{scenario} is replayed as it was planned; leave out --what-if, or replay its scenario")
-        if trace:
-            raise UsageError(f"{scenario} is replayed with its own trace; leave out --trace, or replay its scenario")
+        _check_stored(scenario, what_if, trace)
         loaded, planned = planned_scenario(store, scenario, sets or [])
     else:
         loaded = scenario_of(scenario, with_trace(sets, trace), what_if).scenario
@@ -89,6 +86,16 @@ def replay(
         _print(document)
     if document.missed_limits:
         raise LimitMissed("; ".join(document.missed_limits) + "; change the plan, or the limit")
+
+
+def _check_stored(run: str, what_if: str | None, trace: list[str] | None) -> None:
+    """Raises UsageError for options that would change a stored run."""
+    from planner.errors import UsageError
+
+    if what_if is not None:
+        raise UsageError(f"{run} is replayed as it was planned; leave out --what-if, or replay its scenario")
+    if trace:
+        raise UsageError(f"{run} is replayed with its own trace; leave out --trace, or replay its scenario")
 
 
 def _print(document: "ReplayDocument") -> None:

@@ -15,6 +15,8 @@ import pyarrow as pa
 Keys = tuple[str, ...]
 Value = Callable[[str], str]
 """SQL of what is at a path."""
+Types = Mapping[str, Any]
+"""DuckDB's types, by column."""
 MOST_PARTS = 8
 """Parts of a path: each more doubles the names that it may mean."""
 LEFT_OUT = "left out by --where"
@@ -121,7 +123,7 @@ def in_columns(path: str, names: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def of_table(fields: Fields, types: Mapping[str, Any]) -> tuple[str, str]:
+def of_table(fields: Fields, types: Types) -> tuple[str, str]:
     """The columns of a table with typed columns as fields, and its fault. types: DuckDB's, by column."""
 
     def value(path: str) -> str:
@@ -314,7 +316,7 @@ def pointer(keys: Keys) -> str:
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 
 
-def _typed_at(path: str, types: Mapping[str, Any]) -> str:
+def _typed_at(path: str, types: Types) -> str:
     """What lies at a path of a table, as one of the few types that the macros of readers accept."""
     found = in_columns(path, list(types))
     if found is None:

@@ -19,7 +19,7 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
-from planner.store.fields import Fields, JsonSource, addends, in_columns, literal, of_table, relation_of
+from planner.store.fields import Fields, JsonSource, Types, addends, in_columns, literal, of_table, relation_of
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
@@ -235,7 +235,7 @@ class Staging:
         self._packed.append(f"SELECT * FROM ({parsed})")
         self._show()
 
-    def _types_of(self, query: str) -> dict[str, Any]:
+    def _types_of(self, query: str) -> Types:
         with self._reading():
             table = self.connection.sql(f"SELECT * FROM ({query}) LIMIT 0")
             return dict(zip(table.columns, table.types, strict=True))

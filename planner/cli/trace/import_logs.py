@@ -142,8 +142,6 @@ def import_logs(
     """Import request logs. Rows that cannot be read are counted and kept with the reason."""
     from dataclasses import replace
 
-    from planner.errors import UsageError
-
     mapping = _mapping(mapping_file, format_name)
     zone = timezone or (mapping.timezone if mapping else None) or "UTC"
     check_time_format(time_format)
@@ -167,8 +165,6 @@ def import_logs(
     if dry_run:
         _preview(paths, format_name, options, mapping, as_json=as_json)
         return
-    if name is None:
-        raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
     _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
 
 
@@ -208,14 +204,17 @@ def _import(
     options: "ImportOptions",
     mapping: "LogMapping | None",
     *,
-    name: str,
+    name: str | None,
     db: Path | None,
     as_json: bool,
 ) -> None:
-    """Import logs and print the outcome."""
+    """Import logs and print the outcome. Raises UsageError without a name."""
+    from planner.errors import UsageError
     from planner.files import version
     from planner.trace.imports.importer import import_trace
 
+    if name is None:
+        raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
     account = import_trace(
         store_at(db),
         paths,
