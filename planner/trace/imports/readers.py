@@ -34,7 +34,8 @@ class Reader:
     are only what is usual, and all rows together tell them. demand: whether its rows are windows of demand instead of
     requests. metrics: field -> counters of a monitoring system. cached: whether the format tells where cached tokens
     lie, inside the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None
-    where it has none. named: field -> its usual column where that has another name.
+    where it has none. times_in: zone of times without an offset as the format's own writer writes them, where that is
+    known. named: field -> its usual column where that has another name.
     """
 
     name: str
