@@ -79,7 +79,7 @@ _VIEWS: dict[str, dict[str, tuple[str, str | None]]] = {
         "request_seq": ("BIGINT", "rowid"),
         "arrival_us": ("BIGINT", None),
         "input_tokens": ("INTEGER", None),
-        "cached_input_tokens": ("INTEGER", None),
+        "cached_input_tokens": ("INTEGER", "NULL"),
         "output_tokens": ("INTEGER", None),
         "class_id": ("SMALLINT", "0"),
         "session_id": ("BIGINT", "NULL"),

@@ -151,7 +151,7 @@ class Staging:
         self._tables: list[str] = []
         self._lines_parsed = False
         self._may_count = False  # whether times may be numbers
-        self._tells_cached = False
+        self.may_tell_cached = False
         self._moved = False
         self._show()
 
@@ -168,7 +168,7 @@ class Staging:
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
         """
         assert not self._base, "all rows are parsed before they are compared"
-        self._lines_parsed = self._may_count = self._tells_cached = True
+        self._lines_parsed = self._may_count = self.may_tell_cached = True
         self._show()
         text = _reader(reader, params)
         with _read_ahead((relation_of(source, batch), batch) for batch in batches) as made:
@@ -223,10 +223,10 @@ class Staging:
         types = self._types_of(f"FROM {rows}")
         if fields:
             columns, fault = of_table(fields, types)
-            self._tells_cached |= _may_tell_cached(fields, types)
+            self.may_tell_cached |= _may_tell_cached(fields, types)
         else:
             columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
-            self._tells_cached = True
+            self.may_tell_cached = True
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
         raw = f"SELECT {head}, {columns} FROM {rows} AS log"
         times = {str(kind) for name, kind in self._types_of(raw).items() if name == "arrival"}
@@ -302,9 +302,9 @@ class Staging:
         damaged files exceed them: the caller has to check the numbers.
         """
         names = ["arrival_us", "input_tokens", "output_tokens", "refused", "more"]
-        names += ["cached_input_tokens"] * self._tells_cached + ["elapsed_us"] * self._may_count
+        names += ["cached_input_tokens"] * self.may_tell_cached + ["elapsed_us"] * self._may_count
         names += ["left_out"] * some_left_out
-        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None and self._tells_cached})
+        query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None and self.may_tell_cached})
         return self._stream(f"SELECT {', '.join(names)} FROM ({query})", batch_rows)
 
     def requests(self, columns: Sequence[str], batch_rows: int, *, numbered_sessions: bool) -> Iterator[pa.RecordBatch]:
@@ -418,7 +418,7 @@ class Staging:
             "$untold", untold if proven and self._cached is None else literal(self._cached or "inside")
         )
         whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
-        is_whole = self._base == "settled" or not self._tells_cached
+        is_whole = self._base == "settled" or not self.may_tell_cached
         self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'FROM told' if is_whole else whole}")
         self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 

@@ -24,7 +24,7 @@ BLOCK_SCHEMA = pa.schema([("request_seq", pa.int64()), ("block_index", pa.int32(
 def add_requests(session: Session, trace_id: int, requests: pa.RecordBatchReader) -> None:
     """Store a trace's requests, which come in (arrival_us, request_seq) order.
 
-    requests: REQUEST_SCHEMA; class_id and session_id may be missing, and are then not stored.
+    requests: REQUEST_SCHEMA; class_id, session_id and cached_input_tokens may be missing, and are then not stored.
     """
     session.create_from(f"trace_data.request_{trace_id}", requests)
     refresh_request_views(session.connection)

@@ -21,14 +21,14 @@ _MEMORY_BYTES = 1100 << 20  # with DuckDB's own limit this stays under 3 GB
 class Spool:
     """Batches of one schema, written once and read once.
 
-    rows, and for requests the sums of tokens, how many have unknown cached tokens, and the first and last arrival, are
-    kept while writing.
+    rows, and for requests the sums of tokens, how many have unknown cached tokens (all where the schema has none), and
+    the first and last arrival, are kept while writing.
     """
 
     def __init__(self, schema: pa.Schema, folder: Path, memory_bytes: int = _MEMORY_BYTES) -> None:
         self.rows = 0
         self.cached_unknown = 0
-        self.sums = dict.fromkeys((name for name in TOKENS if name in schema.names), 0)
+        self.sums = dict.fromkeys(TOKENS if "arrival_us" in schema.names else (), 0)
         self.first_arrival_us: int | None = None
         self.last_arrival_us: int | None = None
         self.schema = schema
@@ -62,11 +62,11 @@ class Spool:
 
     def _count(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
-        for name in self.sums:
+        for name in self.sums.keys() & self.schema.names:
             self.sums[name] += pc.sum(batch.column(name)).as_py() or 0
-        if "cached_input_tokens" in self.sums:
-            self.cached_unknown += batch.column("cached_input_tokens").null_count
-        if "arrival_us" in batch.schema.names:
+        if "arrival_us" in self.schema.names:
+            tells_cached = "cached_input_tokens" in self.schema.names
+            self.cached_unknown += batch.column("cached_input_tokens").null_count if tells_cached else batch.num_rows
             first, last = batch.column("arrival_us")[0].as_py(), batch.column("arrival_us")[-1].as_py()
             assert self.last_arrival_us is None or first >= self.last_arrival_us, "batches come in arrival order"
             self.first_arrival_us = first if self.first_arrival_us is None else self.first_arrival_us

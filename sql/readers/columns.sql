@@ -51,32 +51,30 @@ SELECT
     elapsed_us,
     given_written AS written_tokens,
     CASE WHEN is_told(id) THEN trim(id::VARCHAR) END AS request_id,
-    coalesce(
-        fault,
-        CASE
-            -- most rows have nothing to refuse and nothing else: seen at once, which counts where there are millions
-            WHEN at_us IS NOT NULL AND given_input IS NOT NULL AND given_output IS NOT NULL
-                AND (cached_input_tokens IS NULL OR given_cached IS NOT NULL)
-                AND cache_creation_input_tokens IS NULL AND block_ids IS NULL AND block_tokens IS NULL AND sample_weight IS NULL
-                THEN NULL
-            WHEN elapsed_us IS NOT NULL AND at_us IS NULL AND $is_started
-                THEN 'arrival is a number of more than ten years from --start; leave --start out, or state the unit with --time-unit'
-            WHEN at_us IS NULL THEN time_fault('arrival', arrival, time_told)
-            WHEN given_input IS NULL THEN 'input_tokens is not a whole number from 0 to 2147483647'
-            WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
-            WHEN given_cached IS NULL AND is_told(cached_input_tokens)
-                THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
-            WHEN given_written IS NULL AND is_told(cache_creation_input_tokens)
-                THEN 'cache_creation_input_tokens is not a whole number from 0 to 2147483647'
-            WHEN ids IS NOT NULL AND NOT (regexp_full_match(ids, '\d+( \d+)*') AND all_fit(blocks))
-                THEN 'block_ids is not a list of whole numbers from 0 to 9223372036854775807'
-            WHEN nullif(trim(block_tokens::VARCHAR), '') IS NOT NULL AND NOT coalesce(block_size >= 1, false)
-                THEN 'block_tokens is not a whole number from 1'
-            WHEN ids IS NOT NULL AND block_size IS NOT NULL
-                AND len(blocks) <> (given_input + block_size - 1) // block_size
-                THEN 'block_ids does not hold one id per block of input tokens'
-            WHEN nullif(trim(sample_weight::VARCHAR), '') IS NOT NULL AND NOT coalesce(weight >= 1, false)
-                THEN 'sample_weight is not a whole number from 1'
-        END
-    ) AS reason
+    CASE
+        -- most rows have nothing to refuse and nothing else: seen at once, which counts where there are millions
+        WHEN fault IS NULL AND at_us IS NOT NULL AND given_input IS NOT NULL AND given_output IS NOT NULL
+            AND (cached_input_tokens IS NULL OR given_cached IS NOT NULL)
+            AND cache_creation_input_tokens IS NULL AND block_ids IS NULL AND block_tokens IS NULL AND sample_weight IS NULL
+            THEN NULL
+        WHEN fault IS NOT NULL THEN fault
+        WHEN elapsed_us IS NOT NULL AND at_us IS NULL AND $is_started
+            THEN 'arrival is a number of more than ten years from --start; leave --start out, or state the unit with --time-unit'
+        WHEN at_us IS NULL THEN time_fault('arrival', arrival, time_told)
+        WHEN given_input IS NULL THEN 'input_tokens is not a whole number from 0 to 2147483647'
+        WHEN given_output IS NULL THEN 'output_tokens is not a whole number from 0 to 2147483647'
+        WHEN given_cached IS NULL AND is_told(cached_input_tokens)
+            THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
+        WHEN given_written IS NULL AND is_told(cache_creation_input_tokens)
+            THEN 'cache_creation_input_tokens is not a whole number from 0 to 2147483647'
+        WHEN ids IS NOT NULL AND NOT (regexp_full_match(ids, '\d+( \d+)*') AND all_fit(blocks))
+            THEN 'block_ids is not a list of whole numbers from 0 to 9223372036854775807'
+        WHEN nullif(trim(block_tokens::VARCHAR), '') IS NOT NULL AND NOT coalesce(block_size >= 1, false)
+            THEN 'block_tokens is not a whole number from 1'
+        WHEN ids IS NOT NULL AND block_size IS NOT NULL
+            AND len(blocks) <> (given_input + block_size - 1) // block_size
+            THEN 'block_ids does not hold one id per block of input tokens'
+        WHEN nullif(trim(sample_weight::VARCHAR), '') IS NOT NULL AND NOT coalesce(weight >= 1, false)
+            THEN 'sample_weight is not a whole number from 1'
+    END AS reason
 FROM field

@@ -7,12 +7,13 @@ import pytest
 
 from planner.trace.spool import Spool
 
-SCHEMA = pa.schema([("arrival_us", pa.int64()), ("input_tokens", pa.int32())])
+TOLD = [("arrival_us", pa.int64()), ("input_tokens", pa.int32()), ("output_tokens", pa.int32())]
+SCHEMA = pa.schema(TOLD)
 
 
 def batch(start: int, rows: int) -> pa.RecordBatch:
     at = pa.array(range(start, start + rows), pa.int64())
-    return pa.record_batch([at, pa.array([start] * rows, pa.int32())], schema=SCHEMA)
+    return pa.record_batch([at, pa.array([start] * rows, pa.int32()), pa.array([2] * rows, pa.int32())], schema=SCHEMA)
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 100, 1_000_000])
@@ -23,7 +24,12 @@ def test_batches_come_back_in_order_wherever_they_were_kept(tmp_path: Path, memo
         spool.write(batch(105, 0))
         assert spool.rows == 105
         assert (spool.first_arrival_us, spool.last_arrival_us) == (0, 104)
-        assert spool.sums == {"input_tokens": 7 * sum(range(0, 100, 7))}
+        assert spool.sums == {
+            "input_tokens": 7 * sum(range(0, 100, 7)),
+            "cached_input_tokens": 0,
+            "output_tokens": 2 * 105,
+        }
+        assert spool.cached_unknown == 105, "cached tokens without a column are unknown"
         assert list(tmp_path.iterdir()) == [], "the file has no name"
         assert spool.read().read_all()["arrival_us"].to_pylist() == list(range(105))
 

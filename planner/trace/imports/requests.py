@@ -109,7 +109,9 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
     """
     folder = job.store.path.parent
     room = _LONE_SPOOL_BYTES if stage.in_place else SPOOL_BYTES
-    with Spool(_PLAIN_SCHEMA, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
+    # a column of nothing costs a sixth of an import of millions
+    schema = _PLAIN_SCHEMA if stage.may_tell_cached else pa.schema([_PLAIN_SCHEMA.field(name) for name in _ALWAYS_TOLD])
+    with Spool(schema, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
         plain = _spool_plain(stage, requests, some_left_out=bool(job.options.where))
         if plain is not None:
             check_rows(plain, stage, job, job.names)
@@ -148,7 +150,8 @@ def _spool_plain(stage: Staging, requests: Spool, *, some_left_out: bool) -> Req
             if plain is None:
                 return None
             requests.write(plain)
-            some_cached = some_cached or bool(pc.max(plain.column("cached_input_tokens")).as_py())
+            if stage.may_tell_cached and not some_cached:
+                some_cached = bool(pc.max(plain.column("cached_input_tokens")).as_py())
             elapsed = batch.column("elapsed_us") if "elapsed_us" in batch.schema.names else pa.nulls(0)
             if elapsed.null_count < len(elapsed):
                 batch_us = pc.min(elapsed).as_py()
@@ -192,18 +195,18 @@ def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
 def _checked(batch: pa.RecordBatch, after_us: int | None) -> pa.RecordBatch | None:
     """The numbers of plain requests; None where one is out of order or impossible for a request."""
     columns = {name: batch.column(name) for name in _PLAIN_SCHEMA.names if name in batch.schema.names}
-    told = columns.setdefault("cached_input_tokens", pa.nulls(batch.num_rows, pa.int32()))
     if any(columns[name].null_count for name in _ALWAYS_TOLD):
         return None
-    arrivals, inputs, outputs = (columns[name].to_numpy() for name in _PLAIN_SCHEMA.names if name in _ALWAYS_TOLD)
+    arrivals, inputs, outputs = (columns[name].to_numpy() for name in _ALWAYS_TOLD)
     ordered = (arrivals[1:] >= arrivals[:-1]).all() and (after_us is None or arrivals[0] >= after_us)
     if not ordered or max(-arrivals[0], arrivals[-1]) > _CLOCK_US or outputs.min() < 0:
         return None
-    if told.null_count < len(told):
+    told = columns.get("cached_input_tokens")
+    if told is not None and told.null_count < len(told):
         hits = pc.fill_null(told, 0).to_numpy()
         if hits.min() < 0 or (hits > inputs).any():
             return None
-    return pa.record_batch([columns[name] for name in _PLAIN_SCHEMA.names], schema=_PLAIN_SCHEMA)
+    return pa.record_batch(columns)
 
 
 def _spool(stream: Iterator[pa.RecordBatch], requests: Spool, blocks: Spool, job: ImportJob) -> None:
