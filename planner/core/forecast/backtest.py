@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand
+from planner.core.forecast.choice import COLUMNS as SERIES
+from planner.core.forecast.choice import Leads, Rows, choose, daily_losses
+from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import forecaster, require_history
-from planner.core.forecast.quantiles import rolling_quantiles
 from planner.errors import UsageError
 from planner.units import Floats, Progress
-
-SERIES = ("input_tokens", "output_tokens")
-"""The series of a demand that are forecast."""
 
 MOST_FORECASTS = 10_000_000
 """Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
@@ -52,25 +51,32 @@ class SeriesResult:
     ahead: Floats
     quantiles: Mapping[float, Floats]
     before: Floats
+    losses: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackTest:
-    """Forecasts of a demand by several methods, all scored from the row `first` on. horizon: in intervals."""
+    """Forecasts of a demand by several methods, all scored from the row `first` on. horizon: in intervals.
 
-    demand: Demand
+    history: the demand with what its past tells.
+    """
+
+    history: DemandHistory
     season: str
     horizon: int
     first: int
     tested: tuple[SeriesResult, ...]
 
+    @property
+    def demand(self) -> Demand:
+        """The demand that is forecast."""
+        return self.history.demand
+
     def best(self, series: Sequence[str] = SERIES) -> str:
-        """The method with the least wape, summed over the series; the first of equal ones."""
-        sums: dict[str, float] = {}
-        for each in self.tested:
-            if each.series in series:
-                sums[each.method] = sums.get(each.method, 0.0) + (each.score.wape or 0.0)
-        return min(sums, key=sums.__getitem__)
+        """The method to use for some series: the first tested, unless another has lost less by so much, see `choose`."""
+        methods = list(dict.fromkeys(each.method for each in self.tested))
+        losses = [sum(each.losses for each in self.of(method).values() if each.series in series) for method in methods]
+        return methods[int(choose([np.asarray(loss) for loss in losses])[-1])]
 
     def of(self, method: str) -> dict[str, SeriesResult]:
         """The results of a method on each series."""
@@ -78,48 +84,53 @@ class BackTest:
 
 
 def back_test(
-    demand: Demand,
+    history: DemandHistory,
     methods: Sequence[str],
     *,
     season: str,
     horizon: int,
     shares: Sequence[float],
+    share: float,
     name: str,
     progress: Progress | None = None,
 ) -> BackTest:
     """Forecast every interval of a demand from those before it, with every method, and compare.
 
-    horizon: in intervals. shares: of the quantiles. name: of the demand in messages. Raises UsageError for a demand
-    that is too short for a method, or too long to be forecast that far.
+    methods: the one to keep unless another is better comes first. horizon: in intervals. shares: of the quantiles.
+    share: one of them, by whose loss the best method is told. name: of the demand in messages. Raises UsageError for a
+    demand that is too short for a method, or too long to be forecast that far.
     """
-    makers = [forecaster(method, demand.grid.interval_s, season) for method in methods]
+    grid = history.demand.grid
+    makers = [forecaster(method, grid.interval_s, season) for method in methods]
     for maker in makers:
-        require_history(maker, demand.grid, name, beyond=1)
-    if (demand.grid.count + 1) * horizon > MOST_FORECASTS:
+        require_history(maker, grid, name, beyond=1)
+    if (grid.count + 1) * horizon > MOST_FORECASTS:
         raise UsageError(
-            f"{demand.grid.count:,} intervals, each forecast {horizon:,} ahead, are more than {MOST_FORECASTS:,} "
+            f"{grid.count:,} intervals, each forecast {horizon:,} ahead, are more than {MOST_FORECASTS:,} "
             "forecasts; use a larger interval_s or a shorter --horizon"
         )
     first = max(maker.needs for maker in makers)
     tested = []
     for maker in makers:
         for column in SERIES:
-            series = getattr(demand, column).astype(np.float64)
-            forecasts = maker.rolling(series, horizon)
-            quantiles = dict(zip(shares, rolling_quantiles(series, forecasts, shares, maker.settled), strict=True))
+            series = history.usual(column)
+            forecasts = history.rows(maker, column, horizon)
+            quantiles = dict(zip(shares, history.quantiles(maker, column, forecasts, shares), strict=True))
+            rows = {column: Rows(forecasts, quantiles[share])}
             tested.append(
                 SeriesResult(
                     method=maker.name,
                     series=column,
                     score=score(series, forecasts, quantiles, first),
                     ahead=forecasts[-1],
-                    quantiles={share: rows[-1] for share, rows in quantiles.items()},
+                    quantiles={each: values[-1] for each, values in quantiles.items()},
                     before=_last_steps(forecasts),
+                    losses=daily_losses(history, rows, Leads(0, horizon), share),
                 )
             )
             if progress is not None:
                 progress(len(tested), len(makers) * len(SERIES))
-    return BackTest(demand=demand, season=season, horizon=horizon, first=first, tested=tuple(tested))
+    return BackTest(history=history, season=season, horizon=horizon, first=first, tested=tuple(tested))
 
 
 def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], first: int) -> Score:

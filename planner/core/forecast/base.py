@@ -1,7 +1,7 @@
 """The interface of all forecasters, and what they share. Pure."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,11 +11,23 @@ from planner.units import S_PER_DAY, Floats, Ints
 DAYS_PER_WEEK = 7
 
 
-class Forecaster(Protocol):
-    """Forecasts a series of non-negative rates again and again as it grows.
+class History(Protocol):
+    """What is known of a demand, by the slots of a local clock, as forecasters take it."""
 
-    name: as in scenarios. needs: intervals of history before the first forecast. settled: intervals of history from
-    which on forecasts are made in their final way; earlier ones use less.
+    def plain(self, column: str) -> Floats:
+        """Demand per slot, (slots so far,); nan where nothing is known, or where it is no usual demand."""
+        ...
+
+    def planned(self, forecasts: Floats) -> Floats:
+        """Rows of forecasts (slots so far + 1, horizon) of usual demand, changed as events will change it."""
+        ...
+
+
+class Forecaster(Protocol):
+    """Forecasts non-negative demand again and again as it grows.
+
+    name: as in scenarios. needs: slots of history before the first forecast. settled: slots of history from which on
+    forecasts are made in their final way; earlier ones use less.
     """
 
     @property
@@ -27,17 +39,29 @@ class Forecaster(Protocol):
     @property
     def settled(self) -> int: ...
 
-    def rolling(self, series: Floats, horizon: int) -> Floats:
-        """Forecasts from every point of time, (n + 1, horizon) for a series (n,).
+    def of(self, history: Any, column: str, horizon: int) -> Floats:
+        """Forecasts of a column from every point of time, (n + 1, horizon) for a history of n slots.
 
-        Row t is made from series[:t] only, for the intervals t to t + horizon - 1; nan where too little is known.
+        Row t is made from the slots before t only, for t to t + horizon - 1; nan where too little is known.
         """
         ...
 
 
+class Plain:
+    """Forecasters that look at nothing but a series."""
+
+    def of(self, history: History, column: str, horizon: int) -> Floats:
+        """As in Forecaster."""
+        return history.planned(self.rolling(history.plain(column), horizon))
+
+    def rolling(self, series: Floats, horizon: int) -> Floats:
+        """Forecasts from every point of time of a series (n,) in which nan is unknown: (n + 1, horizon)."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Seasons:
-    """Lengths of a day and a week in intervals. They are of elapsed time: where clocks change, a slot moves."""
+    """Lengths of a day and a week in slots of a local clock."""
 
     day: int
 

@@ -1,45 +1,69 @@
-"""Forecasts of a demand, as policies take them. Pure."""
+"""A demand with what its past tells, and forecasts of it by one method. Pure."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
 
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.forecast.methods import forecaster, require_history
+from planner.core.forecast.base import Forecaster
+from planner.core.forecast.past import NOTHING_DECLARED, Declared, Mask, Past
 from planner.core.forecast.quantiles import rolling_quantiles
+from planner.core.forecast.tracking import Tracker
 from planner.units import Floats
 
 
-class DemandForecasts(NamedTuple):
-    """Rolling forecasts of a demand of n intervals, in tokens per interval.
+@dataclass(frozen=True)
+class DemandHistory:
+    """A demand that forecasts are made from, and what its past tells. horizon: intervals, at most, ahead."""
 
-    input_tokens, output_tokens: (n, horizon); row t is made from the intervals before t, for t and those after it, nan
-    where too little is known. first_known: the first row without a nan in either; n if there is none.
-    """
+    demand: Demand
+    tracker: Tracker
 
-    input_tokens: Floats
-    output_tokens: Floats
-    first_known: int
+    @classmethod
+    def of(
+        cls,
+        demand: Demand,
+        zone: tzinfo,
+        horizon: int,
+        *,
+        declared: Declared = NOTHING_DECLARED,
+        unknown: Mask | None = None,
+    ) -> "DemandHistory":
+        """Read a demand by the clock of a zone. unknown: intervals without a log. Raises UsageError, as Past.of."""
+        return cls(demand, Tracker(Past.of(demand, zone, horizon, declared=declared, unknown=unknown)))
 
+    def rows(self, maker: Forecaster, column: str, horizon: int) -> Floats:
+        """Forecasts of every interval from those before it, (n + 1, horizon); see Forecaster."""
+        past = self.tracker.past
+        return past.unfolded(maker.of(self.tracker, column, past.reach(horizon)), horizon)
 
-def demand_forecasts(
-    demand: Demand, method: str, horizon: int, quantile: float | None = None, season: str = "day"
-) -> DemandForecasts:
-    """Forecast every interval of a demand from those before it, `horizon` intervals ahead.
+    def quantiles(
+        self, maker: Forecaster, column: str, forecasts: Floats, shares: Sequence[float], every: int = 1
+    ) -> Floats:
+        """Quantiles of rows of forecasts, (shares, n + 1, horizon), from errors that say something of the time to come.
 
-    method: one of METHODS. quantile: a share in (0, 1), such as 0.9 for what nine actuals in ten have stayed below;
-    None for the forecast itself. season: day or week. Raises UsageError for an unknown method, for intervals that do
-    not divide a day, and for a demand that is shorter than what the method needs.
-    """
-    maker = forecaster(method, demand.grid.interval_s, season)
-    require_history(maker, demand.grid, "the demand")
-    rows = []
-    for tokens in (demand.input_tokens, demand.output_tokens):
-        series = tokens.astype(np.float64)
-        forecasts = maker.rolling(series, horizon)
-        if quantile is not None:
-            (forecasts,) = rolling_quantiles(series, forecasts, (quantile,), maker.settled)
-        rows.append(forecasts[: len(series)])
-    unknown = np.isnan(rows[0] + rows[1]).any(axis=1)
-    first = demand.grid.count if unknown.all() else int(np.argmin(unknown))
-    return DemandForecasts(rows[0], rows[1], first)
+        Intervals that fell out of the usual downwards do not count, nor what was said before a change of level was
+        known of the time since.
+        """
+        return rolling_quantiles(self.usual(column), forecasts, shares, maker.settled, self._blind, every)
+
+    def usual(self, column: str) -> Floats:
+        """The demand of every interval, (n,); nan where it is unknown, declared unusual, or looks like an outage."""
+        past = self.tracker.past
+        place = past.place[: past.grid.count]
+        left_out = np.isnan(past.columns[column]) | past.unlearned | self.tracker.outages
+        values: Floats = np.where(left_out[place], np.nan, getattr(self.demand, column).astype(np.float64))
+        return values
+
+    @cached_property
+    def _blind(self) -> tuple[tuple[int, int], ...]:
+        """Changes of level as intervals: where each began, and the first row that knew."""
+        place = self.tracker.past.place[: self.demand.grid.count]
+        return tuple(
+            (int(np.argmax(place >= change.first)), int(np.argmax(place >= change.known)))
+            for change in self.tracker.changes
+            if change.known < self.tracker.past.count
+        )

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from planner.core.forecast.base import nothing_known
+from planner.core.forecast.base import Plain, nothing_known
 from planner.units import Floats
 
 Form = Literal["additive", "multiplicative"]
@@ -62,17 +62,20 @@ _OPERATIONS: dict[Form, _Operations] = {
     "multiplicative": _Operations(np.multiply, np.divide),
 }
 _SMALLEST = 1e-9
-"""A multiplicative level under this share of its beginning, or a season factor under it, is meaningless."""
+"""A multiplicative level under this share of its beginning is meaningless."""
+_LEAST_FACTOR, _MOST_RISE = 0.02, 4.0
+"""Multiplicative season factors stay above the one, and an interval lifts the level by at most the other: without them a
+slot that was near zero once multiplies the level when demand is back. Assumed."""
 
 
 @dataclass(frozen=True)
-class HoltWinters:
+class HoltWinters(Plain):
     """Holt-Winters over one season of so many intervals.
 
     The first season gives the first level and seasons, without a trend. With two seasons it restarts: the trend is
     the difference of their means, the level its line through the first, the seasons what is left. Multiplicative
     parameters drop out where the first season, or later the level, is not above zero. Forecasts below zero are raised
-    to it. grid: the parameters to choose from, the first one until something can be compared.
+    to it. Unknown intervals change nothing but time; in the first seasons they are the mean of these. grid: the parameters to choose from, the first one until something can be compared.
     """
 
     season: int
@@ -88,7 +91,7 @@ class HoltWinters:
         return 2 * self.season
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
-        """As in Forecaster. Which parameters are chosen depends on the horizon that they are judged over."""
+        """As in Plain. Which parameters are chosen depends on the horizon that they are judged over."""
         count, m = len(series), self.season
         forecasts = nothing_known(count, horizon)
         starts = [(1, range(m, min(2 * m, count + 1)))]
@@ -140,23 +143,29 @@ class _Run:
         alpha, beta, gamma, phi = (
             np.array([getattr(each, name) for each in group]) for name in ("alpha", "beta", "gamma", "phi")
         )
-        mean = series[:m].mean()
-        slope = (series[m : 2 * m].mean() - mean) / m if seasons == 2 else 0.0
+        first, second = (_filled(series[start : start + m]) for start in (0, m))
+        mean = first.mean()
+        slope = (second.mean() - mean) / m if seasons == 2 else 0.0
         line = mean + slope * (np.arange(m) - (m - 1) / 2)
         levels, trends = (np.full((count + 1, len(group)), np.nan) for _ in range(2))
         factors = np.full((count, len(group)), np.nan)
         level_floor = factor_floor = -np.inf
         if form == "multiplicative":
-            level_floor, factor_floor = line[-1] * _SMALLEST, _SMALLEST
-        if form == "additive" or (line.min() > 0 and series[:m].min() > 0):
-            levels[m], trends[m], factors[:m] = line[-1], slope, remove(series[:m], line)[:, None]
+            level_floor, factor_floor = line[-1] * _SMALLEST, _LEAST_FACTOR
+        if form == "additive" or (line.min() > 0 and first.min() > 0):
+            levels[m], trends[m], factors[:m] = line[-1], slope, remove(first, line)[:, None]
         for t in range(m, count):
             before, base = factors[t - m], levels[t] + phi * trends[t]
             base = np.where(base > level_floor, base, np.nan)
+            if np.isnan(series[t]):
+                factors[t], levels[t + 1], trends[t + 1] = before, base, phi * trends[t]
+                continue
             factor = gamma * remove(series[t], base) + (1 - gamma) * before
-            factors[t] = np.where(factor > factor_floor, factor, np.nan)
-            level = alpha * remove(series[t], before) + (1 - alpha) * base
-            levels[t + 1] = np.where(np.isnan(factors[t]), np.nan, level)
+            factors[t] = np.maximum(factor, factor_floor)
+            seen = remove(series[t], before)
+            if form == "multiplicative":
+                seen = np.minimum(seen, _MOST_RISE * base)
+            levels[t + 1] = alpha * seen + (1 - alpha) * base
             trends[t + 1] = beta * (levels[t + 1] - levels[t]) + (1 - beta) * phi * trends[t]
         return cls(season=m, form=form, phi=phi, levels=levels, trends=trends, seasons=factors)
 
@@ -174,8 +183,15 @@ class _Run:
         missed = np.zeros((len(series), len(self.phi)))
         for row in rows:
             actual = series[row : row + horizon, None]
-            missed[row : row + horizon] += np.abs(self.forecast(row, len(actual)) - actual)
+            error = np.abs(self.forecast(row, len(actual)) - actual)
+            missed[row : row + horizon] += np.where(np.isnan(actual), 0.0, error)
         return np.where(np.isnan(missed), np.inf, missed)
+
+
+def _filled(season: Floats) -> Floats:
+    """A season in which what is unknown is the mean of what is known."""
+    known = season[~np.isnan(season)]
+    return np.where(np.isnan(season), known.mean() if len(known) else np.nan, season)
 
 
 def _holder(runs: Sequence[_Run], index: int) -> tuple[_Run, int]:

@@ -5,18 +5,24 @@ from planner.core.forecast.base import Forecaster, Seasons
 from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import HoltWinters
 from planner.core.forecast.naive import SeasonalNaive
-from planner.core.forecast.profile import DayOfWeek
+from planner.core.forecast.profile_level import ProfileLevel
+from planner.core.forecast.day_of_week import DayOfWeek
 from planner.errors import UsageError
 from planner.units import S_PER_DAY, S_PER_HOUR
 
-BUILT_IN = ("seasonal-naive", "day-of-week", "holt-winters")
+BUILT_IN = ("profile-level", "seasonal-naive", "day-of-week", "holt-winters")
 METHODS = (*BUILT_IN, "statsforecast-mstl")
+AUTO = "auto"
+CANDIDATES = ("profile-level", "seasonal-naive", "day-of-week")
+"""What auto chooses from. holt-winters is as good as the first an hour ahead, and worse further on."""
 
 
 def forecaster(method: str, interval_s: int, season: str) -> Forecaster:
     """The forecaster with a given name. season: day or week; day-of-week knows both. Raises UsageError."""
     seasons = Seasons.of(interval_s)
     length = seasons.week if season == "week" else seasons.day
+    if method == "profile-level":
+        return ProfileLevel(seasons)
     if method == "seasonal-naive":
         return SeasonalNaive(length)
     if method == "day-of-week":

@@ -15,41 +15,133 @@ LEAST_SIZE = 1e-9
 Assumed: far under a token in a long history."""
 
 
-def rolling_quantiles(series: Floats, forecasts: Floats, shares: Sequence[float], settled: int = 0) -> Floats:
+def rolling_quantiles(
+    series: Floats,
+    forecasts: Floats,
+    shares: Sequence[float],
+    settled: int = 0,
+    blind: Sequence[tuple[int, int]] = (),
+    every: int = 1,
+) -> Floats:
     """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
 
     Every step ahead has errors of its own, relative to the size of the forecast; those of rows before `settled` (see
     Forecaster) count only while the later ones are too few for the share. A quantile adds the ceil((k + 1) share)-th
     smallest of the k errors known at its row: of one more error like them at least that share lies below (split
-    conformal prediction, V. Vovk and others). shares: rising; no quantile is below that of a smaller share. Returns
-    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
-    Errors within a day are correlated, so a few days tell less than their number suggests: see the coverage of a
+    conformal prediction, V. Vovk and others). series: nan where an interval does not count. shares: rising; no quantile
+    is below that of a smaller share. blind: changes of level, each as the interval that it began with and the row that
+    knew of it; from that row on, errors of what earlier rows said of the time since do not count. Returns
+    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known. every:
+    only every so many rows are needed, and the last one; the others are nan. Errors within a day are correlated, so a few days tell less than their number suggests: see the coverage of a
     back-test.
     """
     rows, horizon = forecasts.shape
-    count = len(series)
-    means = np.concatenate([[0.0], np.cumsum(series)]) / np.maximum(np.arange(count + 1), 1)
-    scale = forecasts + LEAST_SCALE * means[:, None]
-    errors: list[list[float]] = [[] for _ in range(horizon)]
-    later: list[list[float]] = [[] for _ in range(horizon)]
+    scale = forecasts + LEAST_SCALE * _means(series)[:, None]
+    errors = _errors(series, forecasts, scale)
     result = np.full((len(shares), rows, horizon), np.nan)
-    chosen = np.empty((len(shares), horizon))
+    known_at = {row: begin for begin, row in sorted(blind, reverse=True)}
+    pools = _Pools(errors, settled) if every == 1 else _Sorted(errors, settled)
     for row in range(rows):
         # the interval before the row has just become known: one error more of every step that was forecast for it
-        steps = np.arange(min(horizon, row))
-        origins = row - 1 - steps
-        sizes = scale[origins, steps]
-        known = sizes > LEAST_SIZE
-        if known.any():
-            missed = (series[row - 1] - forecasts[origins, steps])[known] / sizes[known]
-            for step, error in zip(steps[known].tolist(), missed.tolist(), strict=True):
-                insort(errors[step], error)
-                if row - 1 - step >= settled:
-                    insort(later[step], error)
-        chosen[:] = _at_ranks(later, errors, shares)
-        highest = np.maximum.accumulate(chosen, axis=0)
-        result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
+        pools.take(row - 1)
+        if row in known_at:
+            pools.withdraw(known_at[row], row)
+        if row % every == 0 or row == rows - 1:
+            highest = np.maximum.accumulate(pools.at_ranks(shares), axis=0)
+            result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
     return result
+
+
+class _Known:
+    """The errors of every step that are known so far."""
+
+    def __init__(self, errors: Floats, settled: int) -> None:
+        """errors: (n, steps) of an interval by the steps that it was ahead, nan where it does not count."""
+        self._errors, self._settled, self._count = errors, settled, 0
+
+    def take(self, index: int) -> None:
+        """Add the errors of an interval, the one after those before; -1 for none."""
+        self._count = index + 1
+
+    def withdraw(self, begin: int, row: int) -> None:
+        """Leave out what rows before a row said of intervals from `begin` on, known already or still to come."""
+        steps = self._errors.shape[1]
+        intervals = np.arange(begin, min(row + steps, len(self._errors)))
+        origins = intervals[:, None] - np.arange(steps)
+        self._errors[begin : begin + len(intervals)][origins < row] = np.nan
+
+
+class _Sorted(_Known):
+    """The same, sorted when they are asked for: for few rows."""
+
+    def at_ranks(self, shares: Sequence[float]) -> Floats:
+        """The error at every share's rank, for every step; see _at_ranks."""
+        known = self._errors[: self._count]
+        origins = np.arange(len(known))[:, None] - np.arange(known.shape[1])
+        later = np.where(origins >= self._settled, known, np.nan)
+        pools = [(np.sort(errors, axis=0), np.count_nonzero(~np.isnan(errors), axis=0)) for errors in (later, known)]
+        found = np.full((len(shares), known.shape[1]), np.nan)
+        for share, row in zip(shares, found, strict=True):
+            for errors, sizes in pools:
+                rank = np.ceil((sizes + 1) * share - 1e-9).astype(np.int64)
+                missing = np.isnan(row) & (rank <= sizes)
+                steps = np.flatnonzero(missing)
+                row[steps] = errors[np.maximum(rank[steps] - 1, 0), steps]
+        return found
+
+
+class _Pools(_Known):
+    """The same, kept in order: for many rows."""
+
+    def __init__(self, errors: Floats, settled: int) -> None:
+        super().__init__(errors, settled)
+        self.all: list[list[float]] = [[] for _ in range(errors.shape[1])]
+        self.later: list[list[float]] = [[] for _ in range(errors.shape[1])]
+
+    def take(self, index: int) -> None:
+        """As before."""
+        super().take(index)
+        if index < 0:
+            return
+        for step, error in enumerate(self._errors[index].tolist()):
+            if error == error:  # not nan
+                insort(self.all[step], error)
+                if index - step >= self._settled:
+                    insort(self.later[step], error)
+
+    def withdraw(self, begin: int, row: int) -> None:
+        """As before."""
+        super().withdraw(begin, row)
+        for step in range(self._errors.shape[1]):
+            known = self._errors[:row, step]
+            counted = ~np.isnan(known)
+            self.all[step] = np.sort(known[counted]).tolist()
+            counted[: self._settled + step] = False
+            self.later[step] = np.sort(known[counted]).tolist()
+
+    def at_ranks(self, shares: Sequence[float]) -> Floats:
+        """As before."""
+        return _at_ranks(self.later, self.all, shares)
+
+
+def _means(series: Floats) -> Floats:
+    """The mean of what is known before every row; (n + 1,), 0 before anything is."""
+    known = ~np.isnan(series)
+    counts = np.concatenate([[0], np.cumsum(known)])
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, series, 0.0))])
+    means: Floats = sums / np.maximum(counts, 1)
+    return means
+
+
+def _errors(series: Floats, forecasts: Floats, scale: Floats) -> Floats:
+    """What every interval was more than forecast, relative to the scale, by the steps that it was ahead; (n, steps)."""
+    count, horizon = len(series), forecasts.shape[1]
+    errors = np.full((count, horizon), np.nan)
+    for step in range(min(horizon, count)):
+        made, size = forecasts[: count - step, step], scale[: count - step, step]
+        missed = series[step:] - made
+        np.divide(missed, size, out=errors[step:, step], where=size > LEAST_SIZE)
+    return errors
 
 
 def quantile_name(share: float) -> str:

@@ -1,0 +1,402 @@
+"""What a demand tells day by day: its profile, its level, and incidents, which are part of neither. Pure.
+
+Every day is read with what was known before it, so that forecasts from any day use nothing that came later. All series
+share the incidents and the times at which levels change, or their ratios would drift; each has a profile and a level of
+its own. Sizes are logarithms of demand over profile and level. Limits were fitted to drawn days (noise 0.05 and 0.1),
+two production fortnights and taxi rides in New York: few and round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.core.forecast.base import DAYS_PER_WEEK
+from planner.core.forecast.past import Mask, Past
+from planner.core.forecast.slot_profile import PAD, week_profile, weighted_median
+from planner.units import Floats
+
+Signs = NDArray[np.int8]
+
+_PROFILE_DAYS, _NOISE_DAYS = 28, 14
+SERIES = {"requests": 1, "input_tokens": 2, "output_tokens": 3}
+_TOTAL = 0
+"""The series that incidents and changes are read from: input and output tokens together, or else requests."""
+_LEAST_RATIO = 1e-4
+_DOWN, _UP = log(1 / 0.7), log(1.5)
+"""Least sizes of incidents, with four times the noise of slots."""
+_OUTAGE, _FOURFOLD = log(5), log(4)
+"""A single slot, and slots of a weekday that was not seen before, are incidents only under a fifth, or over four times."""
+_NOISES, _EDGE_NOISES = 4, 2
+_LEAST_NOISE = 0.03
+_SLOT_PRIORS, _DAY_PRIORS = (0.1,) * 2, (0.08,) * 5
+_LARGEST_OFFSET = 0.2
+_MOST_FLAGGED = 0.25
+_RISE_PART, _RISE_SHARE, _RISE = 4, 0.8, log(1.35)
+"""The last quarter of a day tells a rise of the level: four fifths of its slots."""
+_RISE_NOISES = 5
+_FALL_NOISES = 4
+_UNSEEN_WEEKDAY = log(1.7)
+_BACK_DAYS = 4
+_FOLLOWED_DAYS = 7
+_CUSUM_SLACK, _CUSUM_UP, _CUSUM_DOWN, _CUSUM_CLIP = 0.5, 4.0, 5.0, 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """Slots [first, end) that are left out; ratio: what came, over what was expected."""
+
+    first: int
+    end: int
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelChange:
+    """A level that holds from the slot `first` on and is known from the slot `known` on; ratio: to the one before."""
+
+    first: int
+    known: int
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known at the start of a day; by series where there is a first axis.
+
+    profiles: (series, 7, slots). pads: added before logarithms are taken. levels: logarithms. seen: weekdays that have
+    a day. slot_noise, day_noise: of logarithms. flagged: (slots so far,) left out of profiles and levels.
+    """
+
+    profiles: Floats
+    pads: Floats
+    levels: Floats
+    seen: Mask
+    slot_noise: float
+    day_noise: float
+    flagged: Mask
+
+
+@dataclass
+class Tracker:
+    """Reads a past day by day; `known[day]` is what was known at the start of it, the last one after the last day."""
+
+    past: Past
+    known: list[Known] = field(default_factory=list)
+    changes: list[LevelChange] = field(default_factory=list)
+    rises: list[dict[int, Floats]] = field(default_factory=list)
+    """By day: slots of it before which the level had risen already, and the size of the rise by series."""
+
+    def __post_init__(self) -> None:
+        past, slots = self.past, self.past.slots
+        factors = past.factors[: past.days * slots].reshape(-1, slots)
+        series = [past.columns[name].reshape(-1, slots) / factors for name in SERIES]
+        total = series[1] + series[2]
+        self._demand = np.stack([total if np.nansum(total) else series[0], *series])
+        self._weekdays = (past.weekday + np.arange(past.days)) % DAYS_PER_WEEK
+        self._unknown = past.unlearned.reshape(-1, slots) | np.isnan(total)
+        self._real = past.accepted.reshape(-1, slots)
+        self._demand[:, self._unknown] = np.nan
+        self._signs = np.zeros((past.days, slots), np.int8)
+        self._held = np.zeros(past.days, np.bool_)  # low days that may be a fall of the level
+        self._log_levels = np.zeros(self._demand.shape)
+        self._sizes = np.full((past.days, slots), np.nan)  # of the total, against the profile and level of its day
+        self._day_sizes = np.full((len(self._demand), past.days), np.nan)  # against the profile alone
+        self._moves = np.full(past.days, np.nan)  # of the level, in the total
+        self._noises = np.full(past.days, np.nan)
+        self._levels = np.zeros(len(self._demand))
+        self._followed: list[Floats] | None = None
+        self._before_rise: tuple[int, Floats] | None = None
+        self._sums = {+1: 0.0, -1: 0.0}
+        self._sums_from = {+1: 0, -1: 0}
+        for day in range(past.days + 1):
+            self.known.append(self._know(day))
+            self.rises.append({})
+            if day < past.days and self.known[day].pads[_TOTAL] > 0:
+                self._read(day)
+
+    def _know(self, day: int) -> Known:
+        window = slice(max(0, day - _PROFILE_DAYS), day)
+        learned = np.where(self._signs[window] == 0, self._demand[:, window] / np.exp(self._log_levels[:, window]), np.nan)
+        profiles = np.array([week_profile(days, self._weekdays[window]) for days in learned])
+        recent = slice(max(0, day - _NOISE_DAYS), day)
+        moves, noises = (values[recent][~np.isnan(values[recent])] for values in (self._moves, self._noises))
+        spread = 1.48 * np.abs(moves - np.median(moves)) if len(moves) else moves
+        seen = np.zeros(DAYS_PER_WEEK, np.bool_)
+        seen[self._weekdays[window][(~np.isnan(learned[_TOTAL])).mean(axis=1) >= 0.5]] = True
+        return Known(
+            profiles=profiles,
+            pads=PAD * profiles.mean(axis=(1, 2)),
+            levels=self._levels.copy(),
+            seen=seen,
+            slot_noise=max(_LEAST_NOISE, float(np.median([*noises, *_SLOT_PRIORS]))),
+            day_noise=max(_LEAST_NOISE, float(np.median([*spread, *_DAY_PRIORS]))),
+            flagged=(self._signs[:day] != 0).ravel(),
+        )
+
+    def plain(self, column: str) -> Floats:
+        """As in History: without what looks like part of an incident the moment it comes, or is declared one."""
+        values = np.where(self.past.unlearned | (self._suspects != 0), np.nan, self.past.columns[column])
+        return values[: self.past.count]
+
+    @cached_property
+    def outages(self) -> Mask:
+        """Slots that looked like part of an outage the moment they came; (days * slots,)."""
+        return self._suspects < 0
+
+    @cached_property
+    def _suspects(self) -> Signs:
+        days = [
+            self.suspects(day) if self.known[day].pads[_TOTAL] > 0 else np.zeros(self.past.slots, np.int8)
+            for day in range(self.past.days)
+        ]
+        return np.concatenate(days)
+
+    def planned(self, forecasts: Floats) -> Floats:
+        """As in History."""
+        rows, horizon = forecasts.shape
+        if (self.past.factors == 1).all():
+            return forecasts
+        factors = np.concatenate([self.past.factors, np.ones(rows + horizon)])
+        return forecasts * np.lib.stride_tricks.sliding_window_view(factors, horizon)[:rows]
+
+    def sizes_of(self, day: int, levels: Floats) -> Floats:
+        """Logarithms of a day's demand over its profile at levels (series,) or (series, slots); (series, slots)."""
+        known, weekday = self.known[day], self._weekdays[day]
+        usual = known.profiles[:, weekday] * np.exp(levels.reshape(len(levels), -1)) + known.pads[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log((self._demand[:, day] + known.pads[:, None]) / usual)
+
+    def _read(self, day: int) -> None:
+        """Take in a day that is over."""
+        start, end = day * self.past.slots, (day + 1) * self.past.slots
+        self._set_levels(start)
+        self._sizes[day] = self.sizes_of(day, self._levels)[_TOTAL]
+        for slot in self._high_slots(day):
+            if (risen := self._rise(day, slot)) is not None:
+                self.rises[day][slot] = risen[1]
+        rise = self._rise(day, self.past.slots)
+        if rise is not None:
+            first, sizes = rise
+            self._before_rise = day, self._levels
+            self._change(first, end, self._levels + sizes, [self._levels + sizes])
+            self._signs.ravel()[first:start] = 0
+            self._sizes[day] = self.sizes_of(day, self._log_levels[:, day])[_TOTAL]
+        self._flag(day)
+        before = np.arange(start, end) < rise[0] if rise else None
+        self._measure(day, before)
+        if rise is None and not np.isnan(self._day_sizes[_TOTAL, day]):
+            self._follow(day)
+        self._pardon(day)
+
+    def suspects(self, day: int) -> Signs:
+        """Which slots of a day look like part of an incident when they have just come: -1, 1, or 0; (slots,)."""
+        sizes = self.sizes_of(day, self.known[day].levels)[_TOTAL]
+        low, high = self._limits(day)
+        signs: Signs = np.where(self._real[day], 0, np.int8(sizes > high) - np.int8(sizes < -low)).astype(np.int8)
+        return signs
+
+    def _limits(self, day: int) -> tuple[float, float]:
+        """Sizes beyond which slots of a day are part of an incident, downwards and upwards."""
+        known = self.known[day]
+        if not known.seen[self._weekdays[day]]:
+            return _OUTAGE, _FOURFOLD
+        noise = _NOISES * known.slot_noise
+        return max(noise, _DOWN), max(noise, _UP)
+
+    def _least_rise(self, day: int) -> float:
+        seen = self.known[day].seen[self._weekdays[day]]
+        return max(_RISE_NOISES * self.known[day].day_noise, _RISE if seen else _UNSEEN_WEEKDAY)
+
+    def _high_slots(self, day: int) -> Sequence[int]:
+        """Slots of a day before which enough of the last quarter of a day is high for a rise."""
+        part, end = max(1, self.past.slots // _RISE_PART), (day + 1) * self.past.slots
+        high = self._sizes.ravel()[:end] > self._least_rise(day) / 2
+        running = np.concatenate([[0], np.cumsum(high)])
+        ends = np.arange(max(part, end - self.past.slots), end)
+        enough = running[ends] - running[ends - part] >= _RISE_SHARE * part
+        return (ends[enough] - day * self.past.slots).tolist()
+
+    def _rise(self, day: int, slot: int) -> tuple[int, Floats] | None:
+        """The level that the last quarter of a day before a slot of a day has risen to, if it has.
+
+        Returns the first slot of the rise, counted from the first day's, and its size (series,) over the level.
+        """
+        end = day * self.past.slots + slot
+        first = end - max(1, self.past.slots // _RISE_PART)
+        if first < 0:
+            return None
+        sizes, least = self._sizes.ravel()[:end], self._least_rise(day)
+        last = sizes[first:][~np.isnan(sizes[first:])]
+        if len(last) < _RISE_SHARE * (end - first) or np.mean(last > least / 2) < _RISE_SHARE or np.median(last) <= least:
+            return None
+        while first > 0 and sizes[first - 1] > least / 2:
+            first -= 1
+        while not sizes[first] > least / 2:
+            first += 1
+        return first, self._size_of(first, end)
+
+    def _size_of(self, first: int, end: int) -> Floats:
+        """Size of slots [first, end) over the profiles and levels of their days; (series,)."""
+        days = range(first // self.past.slots, -(-end // self.past.slots))
+        usual = np.concatenate(
+            [
+                self.known[day].profiles[:, self._weekdays[day]] * np.exp(self._log_levels[:, day])
+                for day in days
+            ],
+            axis=1,
+        )[:, first - days.start * self.past.slots :][:, : end - first]
+        came = self._demand.reshape(len(self._demand), -1)[:, first:end]
+        return np.array([_log_ratio(*pair) for pair in zip(came, usual, strict=True)])
+
+    def _flag(self, day: int) -> None:
+        """Mark the incidents of a day."""
+        self._signs[day] = np.where(self._real[day], 0, self._signs_of(day))
+
+    def _signs_of(self, day: int) -> Signs:
+        known, sizes, weekday = self.known[day], self._sizes[day], self._weekdays[day]
+        offset = 0.0
+        if known.seen[weekday]:
+            middle = weighted_median(sizes, known.profiles[_TOTAL, weekday])
+            offset = float(np.clip(np.nan_to_num(middle), -_LARGEST_OFFSET, _LARGEST_OFFSET))
+        signs: Signs = np.zeros(len(sizes), np.int8)
+        for sign, least in zip((-1, +1), self._limits(day), strict=True):
+            far = (sizes - offset) * sign
+            for first, end in runs(far > least):
+                if end - first >= 2 or (sign < 0 and sizes[first] < -_OUTAGE):
+                    beside = (far > _EDGE_NOISES * known.slot_noise) & (signs == 0)
+                    signs[slice(*_widened(first, end, beside))] = sign
+        return signs
+
+    def _measure(self, day: int, part: Mask | None) -> None:
+        """The size of a day over its profile, without incidents unless they are most of it. part: slots to measure."""
+        usual = self.known[day].profiles[:, self._weekdays[day]]
+        known = ~self._unknown[day] if part is None else ~self._unknown[day] & part
+        if known.sum() * 2 < len(known):
+            return
+        plain = known & (self._signs[day] == 0)
+        weight = usual[_TOTAL]
+        counted = plain if weight[plain].sum() * 2 >= weight[known].sum() else known
+        came = np.where(counted, self._demand[:, day], np.nan)
+        self._day_sizes[:, day] = [_log_ratio(*pair) for pair in zip(came, usual, strict=True)]
+        sizes = self._sizes[day]
+        self._noises[day] = 1.48 * weighted_median(np.abs(sizes - weighted_median(sizes, weight)), np.ones(len(sizes)))
+
+    def _follow(self, day: int) -> None:
+        """Move the level where whole days give evidence."""
+        known, slots = self.known[day], self.past.slots
+        size = self._day_sizes[:, day]
+        move = float(size[_TOTAL] - self._levels[_TOTAL])
+        unseen = not known.seen[self._weekdays[day]]
+        least = _UNSEEN_WEEKDAY if unseen else max(_FALL_NOISES * known.day_noise, _RISE)
+        if self._returns(day, move):
+            assert self._before_rise is not None
+            former = self._before_rise[1]
+            self._change(day * slots, (day + 1) * slots, former, None)
+            self._reread(day)
+            self._moves[day] = size[_TOTAL] - former[_TOTAL]
+        elif move < -least and not self._real[day].all():
+            self._fall(day)
+        elif move < -least:
+            self._change(day * slots, (day + 1) * slots, size, [size])
+            self._reread(day)
+        elif not unseen:
+            self._moves[day] = move
+            self._drift(day, move / known.day_noise)
+
+    def _returns(self, day: int, move: float) -> bool:
+        """Whether a day is back at the level before a rise of the last days."""
+        if self._before_rise is None or day - self._before_rise[0] > _BACK_DAYS:
+            return False
+        noise, former = self.known[day].day_noise, self._before_rise[1][_TOTAL]
+        fits = abs(self._day_sizes[_TOTAL, day] - former) < max(_FALL_NOISES * noise, 0.2)
+        return bool(fits and move < -max(2 * noise, 0.15))
+
+    def _fall(self, day: int) -> None:
+        """A low day is held back; the second one in a row is a fall of the level."""
+        slots = self.past.slots
+        if not (day and self._held[day - 1]):
+            self._held[day] = True
+            self._signs[day][~self._unknown[day]] = -1
+            return
+        both = [self._day_sizes[:, day - 1], self._day_sizes[:, day]]
+        self._change((day - 1) * slots, (day + 1) * slots, np.mean(both, axis=0), both)
+        for low in (day - 1, day):
+            self._held[low] = False
+            self._reread(low)
+
+    def _drift(self, day: int, move: float) -> None:
+        """Follow a level that has just changed, and sum up small moves to one side (CUSUM). move: in noises."""
+        slots = self.past.slots
+        if self._followed is not None:
+            self._followed.append(self._day_sizes[:, day])
+            self._levels = np.mean(self._followed, axis=0)
+            self._set_levels((day + 1) * slots)
+            if len(self._followed) >= _FOLLOWED_DAYS:
+                self._followed = None
+        clipped = float(np.clip(move, -_CUSUM_CLIP, _CUSUM_CLIP))
+        for sign, limit in ((+1, _CUSUM_UP), (-1, _CUSUM_DOWN)):
+            self._sums[sign] = max(0.0, self._sums[sign] + sign * clipped - _CUSUM_SLACK)
+            if self._sums[sign] == 0:
+                self._sums_from[sign] = day + 1
+            if self._sums[sign] > limit:
+                since = range(max(self._sums_from[sign], day - 2), day + 1)
+                days = [one for one in since if not (np.isnan(self._moves[one]) or self._held[one])]
+                sizes = [self._day_sizes[:, one] for one in days]
+                self._change(days[0] * slots, (day + 1) * slots, np.mean(sizes, axis=0), sizes)
+                return
+
+    def _pardon(self, day: int) -> None:
+        """What repeats at its time is no incident, and no week is one."""
+        for before in ((1, 2), (DAYS_PER_WEEK,)):
+            if day < before[-1] or self._held[[day, *(day - one for one in before)]].any():
+                continue
+            rows = [day, *(day - one for one in before)]
+            same = (self._signs[rows] == self._signs[day]).all(axis=0)
+            for row in rows:
+                self._signs[row][same] = 0
+        week = slice(max(0, day + 1 - DAYS_PER_WEEK), day + 1)
+        if day >= 2 and not self._held[week].any() and np.mean(self._signs[week] != 0) > _MOST_FLAGGED:
+            self._signs[week] = 0
+
+    def _reread(self, day: int) -> None:
+        """Mark the incidents of a day anew, against a level that was found since."""
+        self._sizes[day] = self.sizes_of(day, self._log_levels[:, day])[_TOTAL]
+        self._flag(day)
+
+    def _change(self, first: int, known: int, levels: Floats, followed: list[Floats] | None) -> None:
+        ratio = float(np.exp(levels[_TOTAL] - self._levels[_TOTAL]))
+        self.changes.append(LevelChange(first=first, known=known, ratio=ratio))
+        if followed is None or self._before_rise is not None and self._before_rise[0] != known // self.past.slots - 1:
+            self._before_rise = None
+        self._levels, self._followed = levels, followed
+        self._sums, day = {+1: 0.0, -1: 0.0}, known // self.past.slots
+        self._sums_from = {+1: day, -1: day}
+        self._set_levels(first)
+
+    def _set_levels(self, first: int) -> None:
+        self._log_levels.reshape(len(self._levels), -1)[:, first:] = self._levels[:, None]
+
+
+def runs(marked: Mask) -> list[tuple[int, int]]:
+    """Begin and end of every run of marked slots."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
+    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _widened(first: int, end: int, joining: Mask) -> tuple[int, int]:
+    """A run with the slots beside it that join."""
+    while first > 0 and joining[first - 1]:
+        first -= 1
+    while end < len(joining) and joining[end]:
+        end += 1
+    return first, end
+
+
+def _log_ratio(came: Floats, usual: Floats) -> float:
+    """The logarithm of the ratio of demand to the usual one, its median by the usual demand; 0 where nothing is usual."""
+    ratio = np.divide(came, usual, out=np.full(len(came), np.nan), where=usual > 0)
+    return float(np.nan_to_num(np.log(max(weighted_median(ratio, usual), _LEAST_RATIO))))
