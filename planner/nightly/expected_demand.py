@@ -7,14 +7,18 @@ import numpy as np
 import polars as pl
 
 from planner.core.demand import Demand, Grid
-from planner.core.forecast import Forecaster, forecaster, rolling_quantiles
-from planner.nightly.history import DayHistory, slots_of
+from planner.core.forecast import forecaster
+from planner.core.forecast.choice import SERIES, Leads, RollingForecasts, rolling_forecasts
+from planner.core.forecast.demand import DemandHistory
+from planner.nightly.history import DayHistory
 from planner.nightly.local_days import day_us
+from planner.planning.declared import declared_of
+from planner.planning.told import finding_notes
 from planner.settings.scenario import Scenario
-from planner.units import US_PER_S, Floats, Ints
+from planner.units import S_PER_DAY, Floats, Ints
 
-_FALLBACK = "seasonal-naive"
-"""The method that needs the least history: one season."""
+_FALLBACK = "profile-level"
+"""The method that needs the least history, a day, and that forecasts slots which no day knows."""
 
 
 @dataclass(frozen=True)
@@ -29,45 +33,38 @@ class ExpectedDemand:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Tokens:
-    """Input and output tokens per interval of a day."""
-
-    input: Floats
-    output: Floats
-
-
 def expect_demand(history: DayHistory, day: date, scenario: Scenario) -> ExpectedDemand:
     """The expected demand of a day after the history. Raises UsageError for intervals that do not divide a day."""
+    past, interval_us = history.demand.grid, history.demand.grid.interval_us
     start_us, end_us = day_us(day, scenario)
-    grid = Grid(start_us, scenario.interval_s, (end_us - start_us) // (scenario.interval_s * US_PER_S))
-    share = scenario.policy.quantile
-    method, fallback_notes = _choose_method(history, scenario)
-    before = ((day - history.last).days - 1) * history.slots
-    horizon, places = before + history.slots, slots_of(grid, scenario) + before
-
-    def forecast_tokens(series: Floats) -> tuple[Floats, Floats]:
-        rows = method.rolling(series, horizon)
-        (spread,) = rolling_quantiles(series, rows, (share,), method.settled)
-        return rows[-1, places], spread[-1, places]
-
-    forecast_input, quantile_input = forecast_tokens(history.input_tokens)
-    forecast_output, quantile_output = forecast_tokens(history.output_tokens)
-    forecast = _Tokens(forecast_input, forecast_output)
-    unknown = np.isnan(quantile_input + quantile_output)
-    planned = _Tokens(
-        np.where(unknown, forecast_input, quantile_input), np.where(unknown, forecast_output, quantile_output)
+    grid = Grid(start_us, scenario.interval_s, (end_us - start_us) // interval_us)
+    leads = Leads(
+        first=(start_us - past.end_us) // interval_us, count=grid.count, every=S_PER_DAY // scenario.interval_s
     )
-    requests = method.rolling(history.requests, horizon)[-1, places]
-    hits = float(history.cached_input_tokens.sum() / max(history.input_tokens.sum(), 1.0))
+    declared = declared_of(scenario, past.start_us, end_us)
+    known = DemandHistory.of(history.demand, scenario.zone, leads.horizon, declared=declared, unknown=history.unknown)
+    method, season, fallback_notes = _choose_method(history, scenario)
+    share = scenario.policy.quantile
+    made = rolling_forecasts(known, method, leads, share=share, season=season)
+    requests = rolling_forecasts(known, made.methods[-1], leads, season=season, columns=("requests",))
+    newest = {name: _newest(made, name, leads) for name in SERIES}
+    expected_requests = requests.rows["requests"].forecasts[-1, leads.first :]
+    hits = float(history.demand.cached_input_tokens.sum() / max(history.demand.input_tokens.sum(), 1))
+    unknown = np.isnan([spread for _, spread in newest.values()]).any(axis=0)
+    planned = [np.where(unknown, middle, spread) for middle, spread in newest.values()]
     notes = [
-        f"the demand is the {share:.0%} quantile of {method.name} forecasts; days of history: {history.days}, to "
+        f"the demand is the {share:.0%} quantile of {made.methods[-1]} forecasts; days of history: {history.days}, to "
         f"{history.last}",
         *_history_notes(history),
         *fallback_notes,
+        *finding_notes(known, scenario.zone),
         *_quantile_notes(int(unknown.sum()), share),
     ]
-    return ExpectedDemand(_demand(grid, requests, planned, hits), _demand(grid, requests, forecast, hits), tuple(notes))
+    return ExpectedDemand(
+        _demand(grid, expected_requests, planned, hits),
+        _demand(grid, expected_requests, [middle for middle, _ in newest.values()], hits),
+        tuple(notes),
+    )
 
 
 def forecast_rows(expected: ExpectedDemand) -> pl.DataFrame:
@@ -82,24 +79,32 @@ def forecast_rows(expected: ExpectedDemand) -> pl.DataFrame:
     )
 
 
-def _choose_method(history: DayHistory, scenario: Scenario) -> tuple[Forecaster, list[str]]:
-    """The scenario's method, or one that needs less history; and a note on that."""
+def _newest(made: RollingForecasts, column: str, leads: Leads) -> tuple[Floats, Floats]:
+    """The newest forecast of a column, and its quantile; (intervals of the day,) each."""
+    rows = made.rows[column]
+    return rows.forecasts[-1, leads.first :], rows.quantile[-1, leads.first :]
+
+
+def _choose_method(history: DayHistory, scenario: Scenario) -> tuple[str, str, list[str]]:
+    """The scenario's method and season, or a method that needs less history; and a note on that."""
     settings = scenario.forecast
-    method = forecaster(settings.method, scenario.interval_s, settings.season)
-    if history.days * history.slots >= method.needs:
-        return method, []
-    note = (
-        f"{settings.method} needs more than {history.days} days of history: {_FALLBACK} with a season of one day is "
-        "used instead"
-    )
-    return forecaster(_FALLBACK, scenario.interval_s, "day"), [note]
+    maker = forecaster(settings.method, scenario.interval_s, settings.season)
+    if history.demand.grid.count >= maker.needs:
+        return settings.method, settings.season, []
+    note = f"{settings.method} needs more than {history.days} days of history: {_FALLBACK} is used instead"
+    return _FALLBACK, settings.season, [note]
 
 
 def _history_notes(history: DayHistory) -> list[str]:
-    if not history.filled:
-        return []
-    days = ", ".join(map(str, history.filled))
-    return [f"no complete log of {days}: the same day a week before is used instead, or the day before"]
+    notes = []
+    if history.missing:
+        notes.append(f"no log of {', '.join(map(str, history.missing))}: nothing is learned of these days")
+    if history.silent:
+        notes.append(
+            f"long silences in the logs of {', '.join(map(str, history.silent))} are taken to be missing, not zero: "
+            "forecast.accept takes a date as real"
+        )
+    return notes
 
 
 def _quantile_notes(unknown: int, share: float) -> list[str]:
@@ -111,15 +116,15 @@ def _quantile_notes(unknown: int, share: float) -> list[str]:
     ]
 
 
-def _demand(grid: Grid, requests: Floats, tokens: _Tokens, hits: float) -> Demand:
-    """Whole requests and tokens, none negative. hits: share of input tokens found in the cache."""
-    input_tokens = _counts(tokens.input)
+def _demand(grid: Grid, requests: Floats, tokens: list[Floats], hits: float) -> Demand:
+    """Whole requests and tokens, none negative. tokens: of SERIES. hits: share of input tokens found in the cache."""
+    input_tokens, output_tokens = (_counts(each) for each in tokens)
     return Demand(
         grid=grid,
         requests=_counts(requests),
         input_tokens=input_tokens,
         cached_input_tokens=np.floor(input_tokens * hits).astype(np.int64),
-        output_tokens=_counts(tokens.output),
+        output_tokens=output_tokens,
     )
 
 

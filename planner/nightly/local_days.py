@@ -6,7 +6,10 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 
 from planner.core.demand import Demand
+from planner.core.forecast.past import Mask
+from planner.core.forecast.tracking import runs
 from planner.errors import UsageError
+from planner.planning.declared import declared_of
 from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.trace import stored as stored_traces
@@ -29,14 +32,20 @@ def check_intervals(scenario: Scenario) -> None:
         )
 
 
-def longest_silence(demand: Demand) -> tuple[int, int]:
-    """Start (UTC epoch microseconds) and length (s) of the longest time without a request."""
-    marks = np.flatnonzero(demand.requests + demand.input_tokens + demand.output_tokens)
-    edges = np.concatenate([[-1], marks, [demand.grid.count]])
-    gaps = np.diff(edges) - 1
-    longest = int(gaps.argmax())
-    start_us = demand.grid.start_us + (int(edges[longest]) + 1) * demand.grid.interval_us
-    return start_us, int(gaps[longest]) * demand.grid.interval_s
+def silences(demand: Demand, longest_s: int, scenario: Scenario) -> Mask:
+    """Intervals of times without a request that are longer than longest_s, and that the scenario does not expect.
+
+    It expects what it declares: an accepted day, an event.
+    """
+    grid = demand.grid
+    silent = demand.requests + demand.input_tokens + demand.output_tokens == 0
+    declared = declared_of(scenario, grid.start_us, grid.end_us)
+    for span in (*declared.accepted, *declared.events):
+        silent &= (grid.starts_us < span.start_us) | (grid.starts_us >= span.end_us)
+    long = np.zeros(grid.count, np.bool_)
+    for first, end in runs(silent):
+        long[first:end] = (end - first) * grid.interval_s > longest_s
+    return long
 
 
 def day_demand(session: Session, trace: str, day: date, scenario: Scenario) -> Demand:

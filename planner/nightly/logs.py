@@ -6,10 +6,11 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 from planner.core.demand import Demand
+from planner.core.forecast.tracking import runs
 from planner.errors import TraceError
 from planner.files import version
 from planner.nightly.jobs_file import NightlyJob
-from planner.nightly.local_days import day_demand, day_us, longest_silence
+from planner.nightly.local_days import day_demand, day_us, silences
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored as stored_traces
@@ -18,6 +19,9 @@ from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.mapping import LogMapping, listed, load_mapping, text_of
 from planner.units import US_PER_S, from_us
+
+_MOST_SILENT = 0.5
+"""Share of a day that may be silent for its log to be used; the silence is taken to be missing. Assumed."""
 
 
 class LogNotReady(TraceError):
@@ -107,18 +111,26 @@ class JobLogs:
 
     def _problem(self, day: date, demand: Demand) -> str | None:
         """What makes a log look incomplete."""
-        start_us, length_s = longest_silence(demand)
-        if length_s == demand.grid.length_s:
-            return (
-                f"has no request on {day}; check that it is that day's log, and log.timezone and log.start of the job"
-            )
-        if length_s <= self.job.log.longest_silence_s:
+        silent = silences(demand, self.job.log.longest_silence_s, self.scenario)
+        if silent.mean() <= _MOST_SILENT:
             return None
-        begin, end = (from_us(at, self.scenario.zone) for at in (start_us, start_us + length_s * US_PER_S))
+        if silent.all():
+            return (
+                f"has no request on {day}; check that it is that day's log, and log.timezone and log.start of the job, "
+                f'or have the scenario expect it with forecast.accept=["{day}"]'
+            )
+        gaps = " and ".join(self._clock(demand, *run) for run in runs(silent))
         return (
-            f"has no request from {begin:%H:%M} to {end:%H:%M} on {day}, so it looks incomplete; complete it, or raise "
-            f"log.longest_silence_s of job {self.job.name} above {length_s}"
+            f"has no request {gaps} on {day}, more than half of the day, so it looks incomplete; complete it, raise "
+            f"log.longest_silence_s of job {self.job.name}, or have the scenario expect it with "
+            f'forecast.accept=["{day}"]'
         )
+
+    def _clock(self, demand: Demand, first: int, end: int) -> str:
+        """When intervals of a day begin and end, by its clock."""
+        grid, zone = demand.grid, self.scenario.zone
+        begin, until = (from_us(grid.start_us + index * grid.interval_us, zone) for index in (first, end))
+        return f"from {begin:%H:%M} to {until:%H:%M}"
 
     def _path(self, day: date) -> str:
         if self.from_server:

@@ -174,8 +174,10 @@ class Night:
             traces = {day: name for day, name in self._logs.days(session).items() if day in days}
             history = read_history(session, traces, self.log_day, self.scenario, self.job.log.longest_silence_s)
             trace = stored_traces.by_name(session, traces[self.log_day])
-        if history.filled:
-            self.log("filled", level="warning", days=list(history.filled), why="these days have no complete log")
+        if history.missing:
+            self.log("missing", level="warning", days=list(history.missing), why="these days have no log")
+        if history.silent:
+            self.log("silent", level="warning", days=list(history.silent), why="their logs have long silences")
         expected = expect_demand(history, self.planned_day, self.scenario)
         outcome = plan_ahead(self.store, self.scenario, trace, expected)
         nightly = Nightly(

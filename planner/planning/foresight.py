@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from math import isnan
 from typing import NamedTuple
 
 from planner.core.demand import Demand, Grid
 from planner.core.forecast import demand_forecasts
 from planner.core.policy import Policy, Seen, Sight, lead_intervals
 from planner.errors import UsageError
+from planner.planning.declared import declared_of
 from planner.planning.selection import selection_of
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
@@ -73,12 +75,31 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
     Until the first of them it is the demand of the interval before.
     """
     settings = scenario.forecast
-    forecasts = demand_forecasts(demand, settings.method, lead + 1, scenario.policy.quantile, settings.season)
+    forecasts = demand_forecasts(
+        demand,
+        settings.method,
+        lead + 1,
+        scenario.policy.quantile,
+        settings.season,
+        zone=scenario.zone,
+        declared=declared_of(scenario, demand.grid.start_us, demand.grid.end_us),
+        first=1,
+    )
     rows = zip(forecasts.input_tokens[:-1, 1:].tolist(), forecasts.output_tokens[:-1, 1:].tolist(), strict=True)
     seen = [tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True)) for row in rows]
     unforeseen = min(forecasts.first_known + 1, demand.grid.count)
-    known = [(before,) * lead for before in seen_before(known_demand(demand))[:unforeseen]]
-    return Visible([*known, *seen[unforeseen - 1 :]], unforeseen)
+    # nan where nothing is known of a slot yet
+    coming = [
+        row if index >= unforeseen and not _unknown(row) else (before,) * lead
+        for index, (before, row) in enumerate(
+            zip(seen_before(known_demand(demand)), [(), *seen], strict=True),
+        )
+    ]
+    return Visible(coming, unforeseen)
+
+
+def _unknown(row: Sequence[Seen]) -> bool:
+    return any(isnan(each.input_tokens + each.output_tokens) for each in row)
 
 
 def drawn_from(scenario: Scenario, trace: TraceInfo) -> tuple[Profile, TraceSettings] | None:

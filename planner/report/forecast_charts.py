@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from planner.core.forecast import quantile_name
-from planner.core.forecast.backtest import SERIES, BackTest, SeriesResult
+from planner.core.forecast.backtest import BackTest, SeriesResult
+from planner.core.forecast.choice import SERIES
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 

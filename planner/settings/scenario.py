@@ -14,7 +14,7 @@ from planner.settings.closed import Closed, valid_zone
 from planner.settings.economics import EconomicsSettings, SloSettings
 from planner.settings.export import ExportSettings
 from planner.settings.fleet import FleetSettings
-from planner.settings.forecast import ForecastSettings
+from planner.settings.forecast import EventSettings, ForecastSettings, IncidentSettings
 from planner.settings.policy import PolicySettings
 from planner.settings.replay import FailureSettings, ReplaySettings
 from planner.settings.sweep import SweepSettings
@@ -63,6 +63,10 @@ class Scenario(Closed):
     """Limits that a plan has to meet."""
     export: ExportSettings
     """How a schedule reaches the cluster."""
+    incident: tuple[IncidentSettings, ...] = ()
+    """Time whose demand forecasts leave out: a table [[incident]] each."""
+    event: tuple[EventSettings, ...] = ()
+    """Time that forecasts know to differ: a table [[event]] each."""
     sweep: SweepSettings
     """What `planner sweep` varies."""
     provenance: dict[str, str] = Field(default_factory=dict)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.forecast.choice import COLUMNS as SERIES
-from planner.core.forecast.choice import Leads, Rows, choose, daily_losses
+from planner.core.forecast.choice import SERIES, Leads, Rows, choose, daily_losses
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import forecaster, require_history
 from planner.errors import UsageError
@@ -73,7 +72,7 @@ class BackTest:
         return self.history.demand
 
     def best(self, series: Sequence[str] = SERIES) -> str:
-        """The method to use for some series: the first tested, unless another has lost less by so much, see `choose`."""
+        """The method to use for some series: the first tested, unless another is better, see `choose`."""
         methods = list(dict.fromkeys(each.method for each in self.tested))
         losses = [sum(each.losses for each in self.of(method).values() if each.series in series) for method in methods]
         return methods[int(choose([np.asarray(loss) for loss in losses])[-1])]

@@ -9,7 +9,7 @@ from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import AUTO, CANDIDATES, forecaster, require_history
 from planner.units import S_PER_DAY, Floats, Ints
 
-COLUMNS = ("input_tokens", "output_tokens")
+SERIES = ("input_tokens", "output_tokens")
 LEAST_DAYS = 7
 """Days that have to be scored before a method gives way to another: a week, as weekdays differ."""
 _LEAST_GAIN = 0.05
@@ -35,7 +35,7 @@ class Leads:
 
 @dataclass(frozen=True)
 class Rows:
-    """Forecasts of a column from every interval, (n + 1, horizon), and their quantile, the same where none is asked for."""
+    """Forecasts of a column from every interval, (n + 1, horizon), and their quantile: the same if none is asked."""
 
     forecasts: Floats
     quantile: Floats
@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class RollingForecasts:
-    """Forecasts of a demand of n intervals, by column. methods: the one that made the rows of each day, and those after."""
+    """Forecasts of a demand of n intervals, by column. methods: what made the rows of each day, and the last."""
 
     rows: Mapping[str, Rows]
     methods: Sequence[str]
@@ -62,7 +62,7 @@ def rolling_forecasts(
     *,
     share: float | None = None,
     season: str = "day",
-    columns: Sequence[str] = COLUMNS,
+    columns: Sequence[str] = SERIES,
 ) -> RollingForecasts:
     """Forecast a demand from every interval. method: one of METHODS, or auto: see choose.
 
@@ -117,7 +117,7 @@ def _made(
 
 
 def daily_losses(history: DemandHistory, made: Mapping[str, Rows], leads: Leads, share: float) -> Floats:
-    """The mean pinball loss of rows by day of what they are for, relative to the mean demand; (days,), nan without any."""
+    """The mean pinball loss of rows, relative to the mean demand, by day of their targets; (days,), nan without any."""
     count, per_day = history.demand.grid.count, _per_day(history)
     origins = np.arange(0, count, leads.every)
     targets = origins[:, None] + np.arange(leads.first, leads.horizon)
@@ -132,7 +132,8 @@ def daily_losses(history: DemandHistory, made: Mapping[str, Rows], leads: Leads,
             loss = np.maximum(share * above, (share - 1) * above)[known] / mean
             sums += np.bincount(targets[known] // per_day, loss, days)
             pairs += np.bincount(targets[known] // per_day, minlength=days)
-    return np.divide(sums, pairs, out=np.full(days, np.nan), where=pairs > 0)
+    losses: Floats = np.divide(sums, pairs, out=np.full(days, np.nan), where=pairs > 0)
+    return losses
 
 
 def _per_day(history: DemandHistory) -> int:

@@ -58,6 +58,12 @@ class DemandHistory:
         values: Floats = np.where(left_out[place], np.nan, getattr(self.demand, column).astype(np.float64))
         return values
 
+    def slot_us(self, slot: int) -> int:
+        """When a slot begins, UTC epoch microseconds; the end of the demand for one after it."""
+        grid, place = self.demand.grid, self.tracker.past.place
+        at = np.flatnonzero(place[: grid.count] >= slot)
+        return grid.start_us + (int(at[0]) if len(at) else grid.count) * grid.interval_us
+
     @cached_property
     def _blind(self) -> tuple[tuple[int, int], ...]:
         """Changes of level as intervals: where each began, and the first row that knew."""

@@ -64,8 +64,8 @@ _OPERATIONS: dict[Form, _Operations] = {
 _SMALLEST = 1e-9
 """A multiplicative level under this share of its beginning is meaningless."""
 _LEAST_FACTOR, _MOST_RISE = 0.02, 4.0
-"""Multiplicative season factors stay above the one, and an interval lifts the level by at most the other: without them a
-slot that was near zero once multiplies the level when demand is back. Assumed."""
+"""Multiplicative season factors stay above the one, and an interval lifts the level by at most the other: without them
+a slot that was near zero once multiplies the level when demand is back. Assumed."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class HoltWinters(Plain):
     The first season gives the first level and seasons, without a trend. With two seasons it restarts: the trend is
     the difference of their means, the level its line through the first, the seasons what is left. Multiplicative
     parameters drop out where the first season, or later the level, is not above zero. Forecasts below zero are raised
-    to it. Unknown intervals change nothing but time; in the first seasons they are the mean of these. grid: the parameters to choose from, the first one until something can be compared.
+    to it. Unknown intervals change nothing but time; in the first seasons they are the mean of these. grid: the
+    parameters to choose from, the first one until something can be compared.
     """
 
     season: int

@@ -2,11 +2,11 @@
 
 from planner.core.demand import Grid
 from planner.core.forecast.base import Forecaster, Seasons
+from planner.core.forecast.day_of_week import DayOfWeek
 from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import HoltWinters
 from planner.core.forecast.naive import SeasonalNaive
 from planner.core.forecast.profile_level import ProfileLevel
-from planner.core.forecast.day_of_week import DayOfWeek
 from planner.errors import UsageError
 from planner.units import S_PER_DAY, S_PER_HOUR
 
@@ -18,10 +18,10 @@ CANDIDATES = ("profile-level", "seasonal-naive", "day-of-week")
 
 
 def forecaster(method: str, interval_s: int, season: str) -> Forecaster:
-    """The forecaster with a given name. season: day or week; day-of-week knows both. Raises UsageError."""
+    """The forecaster with a given name; of auto, what it begins with. season: day or week. Raises UsageError."""
     seasons = Seasons.of(interval_s)
     length = seasons.week if season == "week" else seasons.day
-    if method == "profile-level":
+    if method in (AUTO, "profile-level"):
         return ProfileLevel(seasons)
     if method == "seasonal-naive":
         return SeasonalNaive(length)
@@ -31,7 +31,7 @@ def forecaster(method: str, interval_s: int, season: str) -> Forecaster:
         return HoltWinters(length)
     if method == "statsforecast-mstl":
         return StatsforecastMstl(seasons, weekly=season == "week")
-    raise UsageError(f'no forecast method "{method}"; use one of {", ".join(METHODS)}')
+    raise UsageError(f'no forecast method "{method}"; use {AUTO} or one of {", ".join(METHODS)}')
 
 
 def require_history(maker: Forecaster, grid: Grid, what: str, beyond: int = 0) -> None:

@@ -127,9 +127,8 @@ class Past:
             accepted=accepted & ~unlearned,
         )
 
-
     def unfolded(self, forecasts: Floats, horizon: int) -> Floats:
-        """Forecasts of slots, from every slot, as forecasts of intervals, from every interval: (intervals + 1, horizon).
+        """Forecasts of slots, from every slot, as forecasts of intervals from every interval: (intervals + 1, horizon).
 
         forecasts: (slots + 1, reach). Rows within an hour that the clock shows twice begin at its first slot.
         """
@@ -152,7 +151,8 @@ def _places(grid: Grid, zone: tzinfo) -> Ints:
     """The slot of every interval by the local clock, counted from that of the first."""
     offsets = np.array([_offset_us(at) for at in grid.local_starts(zone)], np.int64)
     local = grid.starts_us + offsets
-    return np.maximum((local - local[0]) // grid.interval_us, 0)
+    places: Ints = np.maximum((local - local[0]) // grid.interval_us, 0)
+    return places
 
 
 def _offset_us(at: datetime) -> int:

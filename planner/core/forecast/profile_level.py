@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.core.forecast.base import DAYS_PER_WEEK, Seasons, nothing_known
 from planner.core.forecast.past import Mask, Past
-from planner.core.forecast.tracking import SERIES, Tracker
+from planner.core.forecast.tracking import PLACES, Tracker
 from planner.units import Floats
 
 _HALF_LIFE_H = 1.0
@@ -21,8 +21,8 @@ _DAY_H = 24
 class ProfileLevel:
     """Every interval is forecast to be the usual demand of its slot of the week at the level of now.
 
-    Both are as `tracking` finds them, without incidents. What the last hours missed is carried on and fades; a fall that
-    looks like an incident is carried on for an hour only.
+    Both are as `tracking` finds them, without incidents. What the last hours missed is carried on and fades; a fall
+    that looks like an incident is carried on for an hour only.
     """
 
     seasons: Seasons
@@ -55,9 +55,9 @@ class ProfileLevel:
 
 def _usual(past: Past, tracker: Tracker, day: int, column: str, count: int) -> Floats:
     """The usual demand of so many slots from a day on, at its level, with the factors of events; (count,)."""
-    known, series = tracker.known[day], SERIES[column]
+    known, series = tracker.known[day], PLACES[column]
     weekdays = (past.weekday + day + np.arange(-(-count // past.slots))) % DAYS_PER_WEEK
-    usual = known.profiles[series, weekdays].ravel()[:count] * np.exp(known.levels[series])
+    usual: Floats = known.profiles[series, weekdays].ravel()[:count] * np.exp(known.levels[series])
     factors = past.factors[day * past.slots :][:count]
     usual[: len(factors)] *= factors
     return usual
@@ -67,18 +67,18 @@ def _rises(past: Past, tracker: Tracker, day: int, column: str) -> Floats:
     """By how much the level has risen before every slot of a day; (slots,)."""
     rise = np.zeros(past.slots)
     for slot, sizes in tracker.rises[day].items():
-        rise[slot] = sizes[SERIES[column]]
+        rise[slot] = sizes[PLACES[column]]
     return rise
 
 
 def _missed(past: Past, tracker: Tracker, day: int, column: str) -> tuple[Floats, Floats]:
-    """What the hours before every slot of a day missed, as logarithms, and that without what may be an outage; (slots,).
+    """What the hours before every slot of a day missed, (slots,), and the same without what may be an outage.
 
-    Means that are weighted by age.
+    Means of logarithms, weighted by age.
     """
     memory = max(1, round(_MEMORY_H * past.slots / _DAY_H))
     days = [one for one in (day - 1, day) if one < past.days]
-    levels, series = tracker.known[day].levels, SERIES[column]
+    levels, series = tracker.known[day].levels, PLACES[column]
     sizes = np.concatenate([tracker.sizes_of(one, levels)[series] for one in days])
     low = np.concatenate([tracker.suspects(one) < 0 for one in days])
     sizes = np.concatenate([np.full(memory, np.nan), sizes, np.full(2 * past.slots - len(sizes), np.nan)])

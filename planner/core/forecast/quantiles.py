@@ -31,9 +31,9 @@ def rolling_quantiles(
     conformal prediction, V. Vovk and others). series: nan where an interval does not count. shares: rising; no quantile
     is below that of a smaller share. blind: changes of level, each as the interval that it began with and the row that
     knew of it; from that row on, errors of what earlier rows said of the time since do not count. Returns
-    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known. every:
-    only every so many rows are needed, and the last one; the others are nan. Errors within a day are correlated, so a few days tell less than their number suggests: see the coverage of a
-    back-test.
+    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
+    every: only every so many rows are needed, and the last one; the others are nan. Errors within a day are correlated,
+    so a few days tell less than their number suggests: see the coverage of a back-test.
     """
     rows, horizon = forecasts.shape
     scale = forecasts + LEAST_SCALE * _means(series)[:, None]

@@ -6,11 +6,11 @@ from planner.core.forecast.base import DAYS_PER_WEEK
 from planner.units import Floats, Ints
 
 PAD = 0.05
-"""Share of the mean profile that is added before logarithms are taken, so that nights near zero weigh little. Assumed."""
+"""Share of the mean profile added before logarithms are taken, so that nights near zero weigh little. Assumed."""
 _WEEKDAY_PRIOR, _SLOT_PRIOR = 0.05, 0.1
 """Days that the whole week is worth against those of one weekday: for its size, and for its shape. Fitted: more of them
-gain 2 % on days without shapes of their own, and cost 20 to 50 % where weekends differ by night (taxi rides in New York).
-"""
+gain 2 % on days without shapes of their own, and cost 20 to 50 % where weekends differ by night (taxi rides of New
+York)."""
 _REACH = 8
 """Slots over which a gap in a day takes its shape from the slots beside it. Fitted to the noise of drawn days."""
 

@@ -22,14 +22,14 @@ from planner.units import Floats
 Signs = NDArray[np.int8]
 
 _PROFILE_DAYS, _NOISE_DAYS = 28, 14
-SERIES = {"requests": 1, "input_tokens": 2, "output_tokens": 3}
+PLACES = {"requests": 1, "input_tokens": 2, "output_tokens": 3}
 _TOTAL = 0
 """The series that incidents and changes are read from: input and output tokens together, or else requests."""
 _LEAST_RATIO = 1e-4
 _DOWN, _UP = log(1 / 0.7), log(1.5)
 """Least sizes of incidents, with four times the noise of slots."""
 _OUTAGE, _FOURFOLD = log(5), log(4)
-"""A single slot, and slots of a weekday that was not seen before, are incidents only under a fifth, or over four times."""
+"""A single slot, and slots of a weekday that was not seen before, are incidents under a fifth or over four times."""
 _NOISES, _EDGE_NOISES = 4, 2
 _LEAST_NOISE = 0.03
 _SLOT_PRIORS, _DAY_PRIORS = (0.1,) * 2, (0.08,) * 5
@@ -93,7 +93,7 @@ class Tracker:
     def __post_init__(self) -> None:
         past, slots = self.past, self.past.slots
         factors = past.factors[: past.days * slots].reshape(-1, slots)
-        series = [past.columns[name].reshape(-1, slots) / factors for name in SERIES]
+        series = [past.columns[name].reshape(-1, slots) / factors for name in PLACES]
         total = series[1] + series[2]
         self._demand = np.stack([total if np.nansum(total) else series[0], *series])
         self._weekdays = (past.weekday + np.arange(past.days)) % DAYS_PER_WEEK
@@ -120,7 +120,9 @@ class Tracker:
 
     def _know(self, day: int) -> Known:
         window = slice(max(0, day - _PROFILE_DAYS), day)
-        learned = np.where(self._signs[window] == 0, self._demand[:, window] / np.exp(self._log_levels[:, window]), np.nan)
+        learned = np.where(
+            self._signs[window] == 0, self._demand[:, window] / np.exp(self._log_levels[:, window]), np.nan
+        )
         profiles = np.array([week_profile(days, self._weekdays[window]) for days in learned])
         recent = slice(max(0, day - _NOISE_DAYS), day)
         moves, noises = (values[recent][~np.isnan(values[recent])] for values in (self._moves, self._noises))
@@ -141,6 +143,19 @@ class Tracker:
         """As in History: without what looks like part of an incident the moment it comes, or is declared one."""
         values = np.where(self.past.unlearned | (self._suspects != 0), np.nan, self.past.columns[column])
         return values[: self.past.count]
+
+    @cached_property
+    def incidents(self) -> tuple[Incident, ...]:
+        """What is left out of profiles and levels, as it is known at the end."""
+        signs, found = self._signs.ravel(), []
+        total = self._demand[_TOTAL].ravel()
+        for sign in (-1, +1):
+            for first, end in runs(signs == sign):
+                usual, came = self._usual(first, end)[_TOTAL], total[first:end]
+                known = ~np.isnan(came) & (usual > 0)
+                if known.any():
+                    found.append(Incident(first=first, end=end, ratio=float(came[known].sum() / usual[known].sum())))
+        return tuple(sorted(found, key=lambda one: one.first))
 
     @cached_property
     def outages(self) -> Mask:
@@ -168,7 +183,8 @@ class Tracker:
         known, weekday = self.known[day], self._weekdays[day]
         usual = known.profiles[:, weekday] * np.exp(levels.reshape(len(levels), -1)) + known.pads[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log((self._demand[:, day] + known.pads[:, None]) / usual)
+            sizes: Floats = np.log((self._demand[:, day] + known.pads[:, None]) / usual)
+        return sizes
 
     def _read(self, day: int) -> None:
         """Take in a day that is over."""
@@ -218,7 +234,7 @@ class Tracker:
         running = np.concatenate([[0], np.cumsum(high)])
         ends = np.arange(max(part, end - self.past.slots), end)
         enough = running[ends] - running[ends - part] >= _RISE_SHARE * part
-        return (ends[enough] - day * self.past.slots).tolist()
+        return [int(slot) for slot in ends[enough] - day * self.past.slots]
 
     def _rise(self, day: int, slot: int) -> tuple[int, Floats] | None:
         """The level that the last quarter of a day before a slot of a day has risen to, if it has.
@@ -231,7 +247,11 @@ class Tracker:
             return None
         sizes, least = self._sizes.ravel()[:end], self._least_rise(day)
         last = sizes[first:][~np.isnan(sizes[first:])]
-        if len(last) < _RISE_SHARE * (end - first) or np.mean(last > least / 2) < _RISE_SHARE or np.median(last) <= least:
+        if (
+            len(last) < _RISE_SHARE * (end - first)
+            or np.mean(last > least / 2) < _RISE_SHARE
+            or np.median(last) <= least
+        ):
             return None
         while first > 0 and sizes[first - 1] > least / 2:
             first -= 1
@@ -241,16 +261,17 @@ class Tracker:
 
     def _size_of(self, first: int, end: int) -> Floats:
         """Size of slots [first, end) over the profiles and levels of their days; (series,)."""
-        days = range(first // self.past.slots, -(-end // self.past.slots))
-        usual = np.concatenate(
-            [
-                self.known[day].profiles[:, self._weekdays[day]] * np.exp(self._log_levels[:, day])
-                for day in days
-            ],
-            axis=1,
-        )[:, first - days.start * self.past.slots :][:, : end - first]
         came = self._demand.reshape(len(self._demand), -1)[:, first:end]
-        return np.array([_log_ratio(*pair) for pair in zip(came, usual, strict=True)])
+        return np.array([_log_ratio(*pair) for pair in zip(came, self._usual(first, end), strict=True)])
+
+    def _usual(self, first: int, end: int) -> Floats:
+        """What was expected of slots [first, end) by the profiles and levels of their days; (series, end - first)."""
+        days = range(first // self.past.slots, -(-end // self.past.slots))
+        usual: Floats = np.concatenate(
+            [self.known[day].profiles[:, self._weekdays[day]] * np.exp(self._log_levels[:, day]) for day in days],
+            axis=1,
+        )
+        return usual[:, first - days.start * self.past.slots :][:, : end - first]
 
     def _flag(self, day: int) -> None:
         """Mark the incidents of a day."""
@@ -370,7 +391,7 @@ class Tracker:
     def _change(self, first: int, known: int, levels: Floats, followed: list[Floats] | None) -> None:
         ratio = float(np.exp(levels[_TOTAL] - self._levels[_TOTAL]))
         self.changes.append(LevelChange(first=first, known=known, ratio=ratio))
-        if followed is None or self._before_rise is not None and self._before_rise[0] != known // self.past.slots - 1:
+        if self._before_rise is not None and self._before_rise[0] != known // self.past.slots - 1:
             self._before_rise = None
         self._levels, self._followed = levels, followed
         self._sums, day = {+1: 0.0, -1: 0.0}, known // self.past.slots
@@ -397,6 +418,6 @@ def _widened(first: int, end: int, joining: Mask) -> tuple[int, int]:
 
 
 def _log_ratio(came: Floats, usual: Floats) -> float:
-    """The logarithm of the ratio of demand to the usual one, its median by the usual demand; 0 where nothing is usual."""
+    """The logarithm of the ratio of demand to the usual one, its median by the usual one; 0 where nothing is usual."""
     ratio = np.divide(came, usual, out=np.full(len(came), np.nan), where=usual > 0)
     return float(np.nan_to_num(np.log(max(weighted_median(ratio, usual), _LEAST_RATIO))))

@@ -7,7 +7,9 @@ from datetime import datetime
 from planner.core.demand import Demand
 from planner.core.forecast import BUILT_IN
 from planner.core.forecast.backtest import BackTest, back_test
+from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.history import Stretch, joined
+from planner.planning.declared import declared_of
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import (
     check_selection,
@@ -17,6 +19,7 @@ from planner.planning.selection import (
     selection_of,
     window_notes,
 )
+from planner.planning.told import finding_notes
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace.demand import binned
@@ -104,14 +107,18 @@ def forecast(
     progress: methods done; drawing: requests drawn. Raises UsageError, TraceError.
     """
     past = history(store, scenario, traces, now=now, progress=drawing)
-    settings = scenario.forecast
+    settings, grid = scenario.forecast, past.demand.grid
+    horizon = -(-settings.horizon_s // scenario.interval_s)
+    declared = declared_of(scenario, grid.start_us, grid.end_us + horizon * grid.interval_us)
+    known = DemandHistory.of(past.demand, scenario.zone, horizon, declared=declared)
     test = back_test(
-        past.demand,
+        known,
         methods,
         season=settings.season,
-        horizon=-(-settings.horizon_s // scenario.interval_s),
+        horizon=horizon,
         shares=sorted({*SHARES, scenario.policy.quantile}),
+        share=scenario.policy.quantile,
         name=f"trace {', '.join(past.traces)}",
         progress=progress,
     )
-    return Forecasts(scenario, past.traces, test, past.notes)
+    return Forecasts(scenario, past.traces, test, (*past.notes, *finding_notes(known, scenario.zone)))

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from planner.core.forecast import quantile_name
-from planner.core.forecast.backtest import SERIES, BackTest, Score, SeriesResult
+from planner.core.forecast.backtest import BackTest, Score, SeriesResult
+from planner.core.forecast.choice import SERIES
 from planner.studies.forecast.document import (
     BestMethods,
     ForecastAhead,
