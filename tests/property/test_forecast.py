@@ -11,7 +11,7 @@ from planner.core.forecast import BUILT_IN, METHODS, Forecaster, Seasons, foreca
 from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import GRID, HoltWinters, Smoothing
 from planner.core.forecast.naive import SeasonalNaive
-from planner.core.forecast.profile import DayOfWeek
+from planner.core.forecast.day_of_week import DayOfWeek
 from planner.core.forecast.quantiles import LEAST_SCALE
 from planner.errors import UsageError
 from planner.units import Floats
