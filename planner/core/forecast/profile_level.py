@@ -11,7 +11,7 @@ from planner.units import Floats
 
 _HALF_LIFE_H = 1.0
 """Hours after which what a slot missed counts half. Fitted, as is the next."""
-_KEPT_PER_H = 0.9
+_KEPT_PER_H = 0.85
 """Share of what the last hours missed that is left an hour ahead."""
 _MEMORY_H, _FOLLOWED_H = 6, 1
 _DAY_H = 24

@@ -9,15 +9,15 @@ two production fortnights and taxi rides in New York: few and round.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.forecast.base import DAYS_PER_WEEK
 from planner.core.forecast.past import Mask, Past
-from planner.core.forecast.slot_profile import PAD, week_profile, weighted_median
-from planner.units import Floats
+from planner.core.forecast.slot_profile import PAD, mostly_known, week_profile, weighted_median
+from planner.units import Floats, Ints
 
 Signs = NDArray[np.int8]
 
@@ -42,6 +42,7 @@ _FALL_NOISES = 4
 _UNSEEN_WEEKDAY = log(1.7)
 _BACK_DAYS = 4
 _FOLLOWED_DAYS = 7
+_USUAL_DAYS = 3
 _CUSUM_SLACK, _CUSUM_UP, _CUSUM_DOWN, _CUSUM_CLIP = 0.5, 4.0, 5.0, 3.0
 
 
@@ -67,14 +68,14 @@ class LevelChange:
 class Known:
     """What is known at the start of a day; by series where there is a first axis.
 
-    profiles: (series, 7, slots). pads: added before logarithms are taken. levels: logarithms. seen: weekdays that have
-    a day. slot_noise, day_noise: of logarithms. flagged: (slots so far,) left out of profiles and levels.
+    profiles: (series, 7, slots). pads: added before logarithms are taken. levels: logarithms. seen: days of each
+    weekday. slot_noise, day_noise: of logarithms. flagged: (slots so far,) left out of profiles and levels.
     """
 
     profiles: Floats
     pads: Floats
     levels: Floats
-    seen: Mask
+    seen: Ints
     slot_noise: float
     day_noise: float
     flagged: Mask
@@ -127,13 +128,12 @@ class Tracker:
         recent = slice(max(0, day - _NOISE_DAYS), day)
         moves, noises = (values[recent][~np.isnan(values[recent])] for values in (self._moves, self._noises))
         spread = 1.48 * np.abs(moves - np.median(moves)) if len(moves) else moves
-        seen = np.zeros(DAYS_PER_WEEK, np.bool_)
-        seen[self._weekdays[window][(~np.isnan(learned[_TOTAL])).mean(axis=1) >= 0.5]] = True
+        seen = self._weekdays[window][mostly_known(learned[_TOTAL])]
         return Known(
             profiles=profiles,
             pads=PAD * profiles.mean(axis=(1, 2)),
             levels=self._levels.copy(),
-            seen=seen,
+            seen=np.bincount(seen, minlength=DAYS_PER_WEEK),
             slot_noise=max(_LEAST_NOISE, float(np.median([*noises, *_SLOT_PRIORS]))),
             day_noise=max(_LEAST_NOISE, float(np.median([*spread, *_DAY_PRIORS]))),
             flagged=(self._signs[:day] != 0).ravel(),
@@ -326,7 +326,9 @@ class Tracker:
             self._reread(day)
         elif not unseen:
             self._moves[day] = move
-            self._drift(day, move / known.day_noise)
+            # the profile of a weekday that was seen once has as much noise as the day itself
+            days = known.seen[self._weekdays[day]]
+            self._drift(day, move / known.day_noise / sqrt((1 + 1 / days) / (1 + 1 / _USUAL_DAYS)))
 
     def _returns(self, day: int, move: float) -> bool:
         """Whether a day is back at the level before a rise of the last days."""
