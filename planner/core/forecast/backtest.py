@@ -10,7 +10,7 @@ from planner.core.forecast.choice import SERIES, Leads, Rows, choose, daily_loss
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import forecaster, require_history
 from planner.errors import UsageError
-from planner.units import Floats, Progress
+from planner.units import S_PER_DAY, Floats, Progress
 
 MOST_FORECASTS = 10_000_000
 """Most forecasts of one method and series: some hundred megabytes, and about half a minute."""
@@ -108,13 +108,13 @@ def back_test(
             f"{grid.count:,} intervals, each forecast {horizon:,} ahead, are more than {MOST_FORECASTS:,} "
             "forecasts; use a larger interval_s or a shorter --horizon"
         )
-    first = max(maker.needs for maker in makers)
+    first, per_day = max(maker.needs for maker in makers), S_PER_DAY // grid.interval_s
     tested = []
     for maker in makers:
         for column in SERIES:
             series = history.usual(column)
             forecasts = history.rows(maker, column, horizon)
-            quantiles = dict(zip(shares, history.quantiles(maker, column, forecasts, shares), strict=True))
+            quantiles = dict(zip(shares, history.quantiles(maker, column, forecasts, shares, per_day), strict=True))
             rows = {column: Rows(forecasts, quantiles[share])}
             tested.append(
                 SeriesResult(

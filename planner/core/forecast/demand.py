@@ -48,7 +48,9 @@ class DemandHistory:
         Intervals that fell out of the usual downwards do not count, nor what was said before a change of level was
         known of the time since.
         """
-        return rolling_quantiles(self.usual(column), forecasts, shares, maker.settled, self._blind, every)
+        return rolling_quantiles(
+            self.usual(column), forecasts, shares, maker.settled, self._blind, every, self.tracker.past.slots
+        )
 
     def usual(self, column: str) -> Floats:
         """The demand of every interval, (n,); nan where it is unknown, declared unusual, or looks like an outage."""

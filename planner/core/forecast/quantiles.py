@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.units import Floats
+from planner.units import Floats, Ints
 
 LEAST_SCALE = 0.05
 """Errors are taken relative to the forecast plus this share of the mean so far, or nights near zero would set the
 quantiles of busy hours. Assumed."""
-LEAST_SIZE = 1e-9
+LEAST_SIZE = _TINY = 1e-9
 """Tokens; errors of forecasts that are smaller, with that share, are not counted: a quotient by them may overflow.
 Assumed: far under a token in a long history."""
 
@@ -22,6 +22,7 @@ def rolling_quantiles(
     settled: int = 0,
     blind: Sequence[tuple[int, int]] = (),
     every: int = 1,
+    overlap: int = 0,
 ) -> Floats:
     """Quantiles of rolling forecasts (n + 1, horizon) of a series (n,), from past errors only.
 
@@ -32,15 +33,15 @@ def rolling_quantiles(
     is below that of a smaller share. blind: changes of level, each as the interval that it began with and the row that
     knew of it; from that row on, errors of what earlier rows said of the time since do not count. Returns
     (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
-    every: only every so many rows are needed, and the last one; the others are nan. Errors within a day are correlated,
-    so a few days tell less than their number suggests: see the coverage of a back-test.
+    every: errors are taken in every so many rows, and in the last one; rows between use those known before. overlap:
+    steps over which errors depend on each other, by which a few days tell less than the number of their errors.
     """
     rows, horizon = forecasts.shape
     scale = forecasts + LEAST_SCALE * _means(series)[:, None]
     errors = _errors(series, forecasts, scale)
     result = np.full((len(shares), rows, horizon), np.nan)
     known_at = {row: begin for begin, row in sorted(blind, reverse=True)}
-    pools = _Pools(errors, settled) if every == 1 else _Sorted(errors, settled)
+    pools = (_Pools if every == 1 else _Sorted)(errors, settled, overlap)
     for row in range(rows):
         # the interval before the row has just become known: one error more of every step that was forecast for it
         pools.take(row - 1)
@@ -48,16 +49,18 @@ def rolling_quantiles(
             pools.withdraw(known_at[row], row)
         if row % every == 0 or row == rows - 1:
             highest = np.maximum.accumulate(pools.at_ranks(shares), axis=0)
-            result[:, row] = np.maximum(forecasts[row] + highest * scale[row], 0.0)
+            there = slice(row, row + every)
+            result[:, there] = np.maximum(forecasts[there] + highest[:, None] * scale[there], 0.0)
     return result
 
 
 class _Known:
     """The errors of every step that are known so far."""
 
-    def __init__(self, errors: Floats, settled: int) -> None:
+    def __init__(self, errors: Floats, settled: int, overlap: int) -> None:
         """errors: (n, steps) of an interval by the steps that it was ahead, nan where it does not count."""
         self._errors, self._settled, self._count = errors, settled, 0
+        self._overlap = np.minimum(np.arange(errors.shape[1]), overlap)
 
     def take(self, index: int) -> None:
         """Add the errors of an interval, the one after those before; -1 for none."""
@@ -83,9 +86,8 @@ class _Sorted(_Known):
         found = np.full((len(shares), known.shape[1]), np.nan)
         for share, row in zip(shares, found, strict=True):
             for errors, sizes in pools:
-                rank = np.ceil((sizes + 1) * share - 1e-9).astype(np.int64)
-                missing = np.isnan(row) & (rank <= sizes)
-                steps = np.flatnonzero(missing)
+                rank = _ranks(sizes, share, self._overlap)
+                steps = np.flatnonzero(np.isnan(row) & (rank <= sizes))
                 row[steps] = errors[np.maximum(rank[steps] - 1, 0), steps]
         return found
 
@@ -93,8 +95,8 @@ class _Sorted(_Known):
 class _Pools(_Known):
     """The same, kept in order: for many rows."""
 
-    def __init__(self, errors: Floats, settled: int) -> None:
-        super().__init__(errors, settled)
+    def __init__(self, errors: Floats, settled: int, overlap: int) -> None:
+        super().__init__(errors, settled, overlap)
         self.all: list[list[float]] = [[] for _ in range(errors.shape[1])]
         self.later: list[list[float]] = [[] for _ in range(errors.shape[1])]
 
@@ -121,7 +123,7 @@ class _Pools(_Known):
 
     def at_ranks(self, shares: Sequence[float]) -> Floats:
         """As before."""
-        return _at_ranks(self.later, self.all, shares)
+        return _at_ranks(self.later, self.all, shares, self._overlap)
 
 
 def _means(series: Floats) -> Floats:
@@ -149,14 +151,27 @@ def quantile_name(share: float) -> str:
     return f"q{100 * share:g}"
 
 
-def _at_ranks(later: Sequence[Sequence[float]], errors: Sequence[Sequence[float]], shares: Sequence[float]) -> Floats:
+def _ranks(sizes: Ints, share: float, overlap: Ints) -> Ints:
+    """The rank of a share among so many errors, by step; beyond them where they are too few.
+
+    Errors of forecasts so many steps ahead depend on each other over as many steps: half as many that would have been
+    larger are added, as far as the known ones reach.
+    """
+    # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
+    plain, raised = (np.ceil(count * share - _TINY).astype(np.int64) for count in (sizes + 1, sizes + 1 + overlap / 2))
+    ranks: Ints = np.where(plain <= sizes, np.minimum(raised, sizes), plain)
+    return ranks
+
+
+def _at_ranks(
+    later: Sequence[Sequence[float]], errors: Sequence[Sequence[float]], shares: Sequence[float], overlap: Ints
+) -> Floats:
     """The error at every share's rank, for every step: in the later pool if it holds so many, or else in all errors.
 
     Pools are sorted. Returns (shares, steps); nan if none holds so many.
     """
     sizes = np.array([[len(pool) for pool in pools] for pools in (later, errors)])
-    # the tiny part keeps a product like 10 x 0.9 from being rounded up to the next rank
-    ranks = np.ceil((sizes + 1) * np.array(shares)[:, None, None] - 1e-9).astype(np.int64)
+    ranks = np.array([_ranks(sizes, share, overlap) for share in shares])
     places = np.maximum(ranks - 1, 0)
     places[ranks > sizes] = -1
     return np.array(
