@@ -19,6 +19,9 @@ from planner.units import S_PER_DAY, Floats, Ints
 
 _FALLBACK = "profile-level"
 """The method that needs the least history, a day, and that forecasts slots which no day knows."""
+_COLUMNS = ("requests", *SERIES)
+_Newest = tuple[Floats, Floats]
+"""A forecast, and its quantile, of every interval of the day."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,30 @@ def expect_demand(history: DayHistory, day: date, scenario: Scenario) -> Expecte
     )
     declared = declared_of(scenario, past.start_us, end_us)
     known = DemandHistory.of(history.demand, scenario.zone, leads.horizon, declared=declared, unknown=history.unknown)
-    method, season, fallback_notes = _choose_method(history, scenario)
+    method, season, method_notes = _choose_method(history, scenario)
     share = scenario.policy.quantile
-    made = rolling_forecasts(known, method, leads, share=share, season=season)
-    requests = rolling_forecasts(known, made.methods[-1], leads, season=season, columns=("requests",))
-    newest = {name: _newest(made, name, leads) for name in SERIES}
-    expected_requests = requests.rows["requests"].forecasts[-1, leads.first :]
+    made = rolling_forecasts(known, method, leads, share=share, season=season, columns=_COLUMNS)
+    if made.methods[-1] != _FALLBACK and np.isnan([_newest(made, name, leads)[0] for name in _COLUMNS]).any():
+        spare = rolling_forecasts(known, _FALLBACK, leads, share=share, columns=_COLUMNS)
+        newest, filled = _filled(made, spare, leads)
+        method_notes.append(f"{filled} intervals of which {made.methods[-1]} knows nothing are forecast by {_FALLBACK}")
+    else:
+        newest = {name: _newest(made, name, leads) for name in _COLUMNS}
     hits = float(history.demand.cached_input_tokens.sum() / max(history.demand.input_tokens.sum(), 1))
-    unknown = np.isnan([spread for _, spread in newest.values()]).any(axis=0)
-    planned = [np.where(unknown, middle, spread) for middle, spread in newest.values()]
+    unknown = np.isnan([newest[name][1] for name in SERIES]).any(axis=0)
+    planned = [np.where(unknown, *newest[name]) for name in SERIES]
     notes = [
         f"the demand is the {share:.0%} quantile of {made.methods[-1]} forecasts; days of history: {history.days}, to "
         f"{history.last}",
         *_history_notes(history),
-        *fallback_notes,
+        *method_notes,
         *finding_notes(known, scenario.zone),
         *_quantile_notes(int(unknown.sum()), share),
     ]
+    requests = newest["requests"][0]
     return ExpectedDemand(
-        _demand(grid, expected_requests, planned, hits),
-        _demand(grid, expected_requests, [middle for middle, _ in newest.values()], hits),
+        _demand(grid, requests, planned, hits),
+        _demand(grid, requests, [newest[name][0] for name in SERIES], hits),
         tuple(notes),
     )
 
@@ -79,7 +86,18 @@ def forecast_rows(expected: ExpectedDemand) -> pl.DataFrame:
     )
 
 
-def _newest(made: RollingForecasts, column: str, leads: Leads) -> tuple[Floats, Floats]:
+def _filled(made: RollingForecasts, spare: RollingForecasts, leads: Leads) -> tuple[dict[str, _Newest], int]:
+    """The newest forecasts, with those of another method where there are none, and how many intervals have none."""
+    own, other = ({name: _newest(each, name, leads) for name in _COLUMNS} for each in (made, spare))
+    missing = np.isnan([middle for middle, _ in own.values()]).any(axis=0)
+    joined = {
+        name: (np.where(missing, other[name][0], own[name][0]), np.where(missing, other[name][1], own[name][1]))
+        for name in _COLUMNS
+    }
+    return joined, int(missing.sum())
+
+
+def _newest(made: RollingForecasts, column: str, leads: Leads) -> _Newest:
     """The newest forecast of a column, and its quantile; (intervals of the day,) each."""
     rows = made.rows[column]
     return rows.forecasts[-1, leads.first :], rows.quantile[-1, leads.first :]

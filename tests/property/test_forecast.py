@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.core.forecast import BUILT_IN, METHODS, Forecaster, Seasons, forecaster, rolling_quantiles
+from planner.core.forecast.day_of_week import DayOfWeek
 from planner.core.forecast.external import StatsforecastMstl
 from planner.core.forecast.holt_winters import GRID, HoltWinters, Smoothing
 from planner.core.forecast.naive import SeasonalNaive
-from planner.core.forecast.day_of_week import DayOfWeek
 from planner.core.forecast.quantiles import LEAST_SCALE
 from planner.errors import UsageError
 from planner.units import Floats

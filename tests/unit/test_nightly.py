@@ -5,13 +5,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.nightly.dates import due_at, due_dates, latest_due, next_due_at
 from planner.nightly.health import Health
-from planner.nightly.history import average_by_slot
 from planner.nightly.index_page import sparkline
 from planner.nightly.jobs_file import load_jobs
 from planner.nightly.logs import day_of_trace
@@ -70,12 +68,6 @@ def test_traces_of_others_whose_names_are_like_ours_are_left_alone(tmp_path: Pat
     assert day_of_trace(job, "n-2025-03-01") == date(2025, 3, 1)
     for name in ("n-20250301", "n-2025-W09-6", "2025-03-01", "nn-2025-03-01", "n-2025-03-01b"):
         assert day_of_trace(job, name) is None
-
-
-def test_an_hour_left_out_is_as_the_one_before_and_one_that_comes_twice_their_mean() -> None:
-    assert average_by_slot(np.array([1, 2, 4]), np.array([0, 1, 3]), 4).tolist() == [1, 2, 2, 4]
-    assert average_by_slot(np.array([1, 2, 4, 8]), np.array([0, 1, 1, 2]), 3).tolist() == [1, 3, 8]
-    assert average_by_slot(np.array([5, 6]), np.array([1, 2]), 3).tolist() == [5, 5, 6]
 
 
 def test_metrics_are_prometheus_text() -> None:

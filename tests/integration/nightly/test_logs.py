@@ -22,7 +22,7 @@ def stored_days(logs: JobLogs) -> dict[date, str]:
         return logs.days(session)
 
 
-def test_another_day_stands_for_a_day_without_a_log_and_the_plan_says_so(tmp_path: Path) -> None:
+def test_a_day_without_a_log_teaches_nothing_and_the_plan_says_so(tmp_path: Path) -> None:
     for day in days(FIRST - timedelta(days=1), 4):
         if day != date(2025, 3, 3):
             write_log(tmp_path, day)
@@ -30,13 +30,13 @@ def test_another_day_stands_for_a_day_without_a_log_and_the_plan_says_so(tmp_pat
     assert service.run(night(date(2025, 3, 5))) == 0
     # logs that were there before the job are its history
     assert [one["trace"][-2:] for one in service.named("imported")] == ["02", "01", "04"]
-    assert service.named("filled")[0]["days"] == [date(2025, 3, 3)]
+    assert service.named("missing")[0]["days"] == [date(2025, 3, 3)]
     (run,) = service.rows("run_record", run_id="run-00001")
     assert any("days of history: 4, to 2025-03-04" in note for note in run["notes"])
-    assert any(note.startswith("no complete log of 2025-03-03: the same day a week before") for note in run["notes"])
+    assert "no log of 2025-03-03: nothing is learned of these days" in run["notes"]
 
 
-def test_a_gap_is_filled_from_the_week_before_or_the_day_before_and_a_long_one_cuts_the_history_off(
+def test_a_gap_is_unknown_and_a_long_one_cuts_the_history_off(
     one_night: Service,
 ) -> None:
     service = one_night
@@ -46,15 +46,16 @@ def test_a_gap_is_filled_from_the_week_before_or_the_day_before_and_a_long_one_c
         write_log(service.jobs.folder, day, factor)
         logs.store_day(day, night(day))
 
-    def noons(*absent: int) -> tuple[list[float], tuple[int, ...]]:
+    def noons(*absent: int) -> tuple[list[float | None], tuple[int, ...]]:
         there = {day: name for day, name in stored_days(logs).items() if day.day not in absent}
         with service.store.read() as session:
             past = read_history(session, there, date(2025, 3, 10), scenario)
-        return (past.input_tokens[12::24] / 45_000).tolist(), tuple(day.day for day in past.filled)
+        pairs = zip(past.demand.input_tokens[12::24] / 45_000, past.unknown[12::24], strict=True)
+        return [None if unknown else tokens for tokens, unknown in pairs], tuple(day.day for day in past.missing)
 
     assert noons() == ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], ())
-    assert noons(8, 3) == ([1, 2, 2, 4, 5, 6, 7, 1, 9, 10], (3, 8))
-    assert noons(4, 5, 6) == ([1, 2, 3, 3, 3, 3, 7, 8, 9, 10], (4, 5, 6))
+    assert noons(8, 3) == ([1, 2, None, 4, 5, 6, 7, None, 9, 10], (3, 8))
+    assert noons(4, 5, 6) == ([1, 2, 3, None, None, None, 7, 8, 9, 10], (4, 5, 6))
     assert noons(4, 5, 6, 7) == ([8, 9, 10], ())
 
 
@@ -63,7 +64,7 @@ def test_a_log_that_breaks_off_fails_its_date_until_it_is_whole(tmp_path: Path) 
     write_log(tmp_path, day)
     log = tmp_path / "logs" / f"{day}.csv"
     whole = log.read_text()
-    log.write_text("".join(whole.splitlines(keepends=True)[: 1 + 15]))
+    log.write_text("".join(whole.splitlines(keepends=True)[: 1 + 11]))
     service = Service(tmp_path, write_jobs(tmp_path, "retry_s = 0\nattempts = 1"))
     # a date waits for its log as long as it is the newest, however few attempts it has
     for hour in (3, 4):
@@ -71,7 +72,7 @@ def test_a_log_that_breaks_off_fails_its_date_until_it_is_whole(tmp_path: Path) 
     (row,) = service.rows("job_runs")
     assert (row["status"], row["step"], row["attempts"]) == ("failed", "import", 1)
     assert (
-        "has no request from 15:00 to 00:00 on 2025-03-01, so it looks incomplete; complete it, or raise"
+        "has no request from 11:00 to 00:00 on 2025-03-01, more than half of the day, so it looks incomplete; complete"
         in row["message"]
     )
     assert service.rows("trace_list") == []
@@ -86,7 +87,7 @@ def test_a_stored_half_log_is_no_demand_of_zero_but_a_gap(tmp_path: Path, one_ni
     delete_trace(service.store, "n-2025-03-01")
     day = FIRST - timedelta(days=1)
     log = tmp_path / "logs" / f"{day}.csv"
-    log.write_text("".join(log.read_text().splitlines(keepends=True)[: 1 + 15]))
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[: 1 + 10]))
     (job,), scenario = service.jobs.file.job, service.jobs.scenarios["n"]
     logs = JobLogs(store=service.store, job=job, scenario=scenario, folder=tmp_path)
     lenient = job.model_copy(update={"log": job.log.model_copy(update={"longest_silence_s": 80_000})})
@@ -98,7 +99,8 @@ def test_a_stored_half_log_is_no_demand_of_zero_but_a_gap(tmp_path: Path, one_ni
     logs.store_day(FIRST, night(FIRST))
     with service.store.read() as session:
         past = read_history(session, stored_days(logs), FIRST, scenario, job.log.longest_silence_s)
-    assert past.days == 1
+    assert past.silent == (day,)
+    assert past.unknown.tolist() == [False] * 10 + [True] * 14 + [False] * 24
     with pytest.raises(LogNotReady, match="so it looks incomplete"):
         logs.store_day(day, night(FIRST))
     assert list(stored_days(logs)) == [FIRST]
@@ -126,7 +128,7 @@ def test_a_log_that_comes_after_its_date_was_given_up_still_counts(tmp_path: Pat
     assert [row["status"] for row in service.rows("job_runs")] == ["done", "done", "failed", "done"]
     # the plan of the third is held against it all the same, and the fourth is compared with its own
     assert [row["day"].day for row in service.rows("plan_actual_days", job="n")] == [4, 3]
-    assert service.named("filled") == []
+    assert service.named("missing") == []
 
 
 def test_every_option_of_an_import_can_be_given(tmp_path: Path) -> None:
