@@ -80,11 +80,26 @@ def test_an_unknown_model_is_refused_though_nothing_is_modelled(planned: Store, 
     assert 'no model "nonsense"' in refused.err
 
 
-def test_engine_settings_without_effect_are_named_and_those_with_effect_are_not(planned: Store, cli: Cli) -> None:
-    idle = "fleet.engine.kv_imbalance has no effect on this plan, whose capacities are observed; only a replay uses it"
-    assert any(note.startswith(idle) for note in notes(cli, "fleet.engine.kv_imbalance=1.5"))
+IDLE = "fleet.engine.kv_imbalance has no effect on this plan, whose capacities are observed; "
+
+
+@pytest.mark.parametrize("command", ["plan", "optimize", "compare", "pricing", "sweep"])
+def test_engine_settings_that_are_given_and_change_nothing_are_refused(planned: Store, cli: Cli, command: str) -> None:
+    refused = cli(command, "--set", "fleet.engine.kv_imbalance=1.5")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        f"planner: {IDLE}leave it out, or set fleet.capacity=modelled to plan with it\n"
+    )
+
+
+def test_engine_settings_with_effect_are_taken(planned: Store, cli: Cli) -> None:
     for effect in ("fleet.capacity=modelled", "policy.name=slo"):
         assert not any("no effect" in note for note in notes(cli, "fleet.engine.kv_imbalance=1.5", effect))
+
+
+def test_engine_settings_of_a_file_are_named_where_only_a_replay_uses_them(planned: Store, cli: Cli) -> None:
+    Path("own.toml").write_text('extends = "deepseek-2025-02-27"\n[fleet.engine]\nkv_imbalance = 1.5\n')
+    assert any(note.startswith(f"{IDLE}only a replay uses it") for note in notes(cli, words=("own.toml",)))
 
 
 def test_capacities_of_ones_own_are_compared_with_what_one_says_they_were_observed_on(cli: Cli) -> None:

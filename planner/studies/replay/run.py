@@ -183,7 +183,7 @@ def plan_of(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> tuple[PlanOutcome, float]:
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    prepared = prepare(store, scenario, now=now, progress=progress)
+    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
     with reading(store, scenario, prepared.trace) as session:
         kv_tokens = mean_kv_tokens(session, scenario, prepared.trace)
     return plan(prepared), kv_tokens
