@@ -87,9 +87,7 @@ IDLE = "fleet.engine.kv_imbalance has no effect on this plan, whose capacities a
 def test_engine_settings_that_are_given_and_change_nothing_are_refused(planned: Store, cli: Cli, command: str) -> None:
     refused = cli(command, "--set", "fleet.engine.kv_imbalance=1.5")
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == (
-        f"planner: {IDLE}leave it out, or set fleet.capacity=modelled to plan with it\n"
-    )
+    assert refused.err == (f"planner: {IDLE}leave it out, or set fleet.capacity=modelled to plan with it\n")
 
 
 def test_engine_settings_with_effect_are_taken(planned: Store, cli: Cli) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, now, store_at
+from planner.cli.options import Db, Json, now, scenario_of, store_at
 from planner.cli.output import print_json, print_line, warn
 from planner.cli.trace.options import (
     check_sources,
@@ -21,6 +21,7 @@ from planner.cli.trace.options import (
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
+    from planner.settings.scenario import Scenario
     from planner.trace.documents import Coverage, ImportAccount
     from planner.trace.imports.job import ImportOptions
     from planner.trace.imports.mapping import LogMapping
@@ -95,8 +96,10 @@ _Begin = Annotated[
 _End = Annotated[str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")]
 _Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")]
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
-
-
+_Scenario = Annotated[
+    str | None,
+    typer.Option("--scenario", metavar="S", help="Count the requests that are too long for its model and units."),
+]
 _Metrics = Annotated[
     list[str] | None,
     typer.Option("--metric", metavar="FIELD=NAME", help="Server: counter of a field; several of one are added up."),
@@ -136,6 +139,7 @@ def import_logs(
     metrics: _Metrics = None,
     headers: _Headers = None,
     bearer_token_file: _TokenFile = None,
+    scenario: _Scenario = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -163,9 +167,11 @@ def import_logs(
     )
     check_sources(options)
     if dry_run:
+        if scenario is not None:
+            raise typer.BadParameter("counts requests that are stored; leave --dry-run out", param_hint="--scenario")
         _preview(paths, format_name, options, mapping, as_json=as_json)
         return
-    _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
+    _import(paths, format_name, options, mapping, name=name, scenario=scenario, db=db, as_json=as_json)
 
 
 def _mapping(file: Path | None, format_name: str) -> "LogMapping | None":
@@ -205,14 +211,18 @@ def _import(
     mapping: "LogMapping | None",
     *,
     name: str | None,
+    scenario: str | None,
     db: Path | None,
     as_json: bool,
 ) -> None:
     """Import logs and print the outcome. Raises UsageError without a name."""
+    from dataclasses import replace
+
     from planner.errors import UsageError
     from planner.files import version
     from planner.trace.imports.importer import import_trace
 
+    served = None if scenario is None else scenario_of(scenario, None).scenario
     if name is None:
         raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
     account = import_trace(
@@ -229,10 +239,24 @@ def _import(
         again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
         warn(f"the same log is already stored as {account.known_as}; {again}")
     _warn_of_files(account.skipped, account.empty)
+    if served is not None:
+        account = replace(account, notes=(*account.notes, *_length_notes(db, account.trace, served)))
     if as_json:
         print_json(account)
     else:
         _print_account(account)
+
+
+def _length_notes(db: Path | None, name: str, scenario: "Scenario") -> tuple[str, ...]:
+    """How many requests of a trace are too long for a scenario."""
+    from planner.planning.capacity import length_notes, unserved
+    from planner.trace import stored
+
+    with store_at(db).read() as session:
+        trace = stored.by_name(session, name)
+        if unserved(session, scenario, trace) is None:
+            return (f"it is not known which requests are too long for {scenario.name}",)
+        return length_notes(session, scenario, trace) or (f"no request is too long for {scenario.name}",)
 
 
 def _warn_of_files(skipped: tuple[str, ...], empty: tuple[str, ...]) -> None:

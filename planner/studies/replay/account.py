@@ -247,9 +247,12 @@ def measure_imbalance(results: StageResults, *, exact: bool, table: float | None
 
 
 def drain_times_s(results: StageResults, role: str) -> tuple[float, ...]:
-    """Seconds that units of a role took from taking no more work to being empty, in the order of units."""
-    stage = results.prefill if role == "prefill" else results.decode
-    there = results.lives[role].serve_us <= results.span.end_us
+    """Seconds that units of a role took from taking no more work to being empty, in the order of units.
+
+    Those that took no more before the simulated time are no part of it.
+    """
+    stage, lives = results.prefill if role == "prefill" else results.decode, results.lives[role]
+    there = (lives.serve_us <= results.span.end_us) & (lives.drain_us > 0)
     took_us = stage.drain_us[there]
     return tuple((took_us[~np.isnan(took_us)] / 1e6).tolist())
 
