@@ -262,7 +262,7 @@ class TraceDescription(TraceSummary):
     peak_to_mean_hour: float | None
     """Output tokens of the busiest hour over those of the mean hour."""
     peak_hour: TraceHour | None
-    """The hour with the most output tokens, or input tokens if there are none; null without any, or too many to list."""
+    """The hour with the most output tokens, or input tokens without any; null without those, or if too many to list."""
     longest_request_tokens: int | None
     """Input and output tokens of the longest request; null for demand per window."""
     unserved: UnservedRequests | None
