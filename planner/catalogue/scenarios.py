@@ -351,7 +351,8 @@ def _with_hint(line: str) -> str:
     if not message.startswith("is not a known field"):
         return line
     near = difflib.get_close_matches(path, field_paths(), n=1, cutoff=0.6)
-    return f"{line} (did you mean {near[0]}?)" if near else line
+    # a field that is a table of its own is not what was meant by a key inside it
+    return f"{line} (did you mean {near[0]}?)" if near and not path.startswith(f"{near[0]}.") else line
 
 
 def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:

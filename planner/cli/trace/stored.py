@@ -97,8 +97,9 @@ def _print_description(d: "TraceDescription") -> None:
             "" if d.peak_to_mean_hour is None else f"; output tokens peak at {d.peak_to_mean_hour:.2f} times the mean"
         )
         print_line(
-            f"  busiest hour {peak.start:%a} {peak.start.isoformat(timespec='minutes')}: {peak.requests:,} requests, "
-            f"{peak.input_tokens:,} input and {peak.output_tokens:,} output tokens{ratio}"
+            f"  busiest hour {peak.start:%a} {peak.start.isoformat(timespec='minutes')}: "
+            f"{counted(peak.requests, 'request')}, {peak.input_tokens:,} input and {peak.output_tokens:,} output "
+            f"tokens{ratio}"
         )
     if d.longest_request_tokens is not None:
         too_long = ""

@@ -176,7 +176,7 @@ def _cure_of(reason: str, reader: Reader, options: ImportOptions) -> str:
     if reason.endswith("is not a time") and reader.takes_texts and options.time_format is None:
         return f"say how times are written, as --time-format '%d.%m.%Y %H:%M:%S', or {cure}"
     if "is not a whole number" in reason:
-        return f"{cure}; numbers are read without separators of thousands, and with a point before decimals"
+        return f"{cure}; numbers are read as 1234, 1,234 or 1 234, and no comma is read as a decimal point"
     return cure
 
 
