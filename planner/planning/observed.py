@@ -52,7 +52,7 @@ def observed_notes(
     """
     fleet = scenario.fleet
     if fleet.capacity != "observed":
-        return ()
+        return tuple(_unused_capacities(scenario))
     seen, roles = fleet.observed, _observed_roles(fleet)
     idle = _without_effect(scenario, set(_COMPARED) if roles else set())
     if not replayed:
@@ -131,6 +131,19 @@ def _modelled(session: Session, scenario: Scenario, trace: TraceInfo, roles: lis
         for role in roles
     ]
     return f"modelled for this plan: {' and '.join(parts)}; set fleet.capacity=modelled to plan with that"
+
+
+def _unused_capacities(scenario: Scenario) -> list[str]:
+    """Observed capacities that were set and change nothing of a plan with modelled ones."""
+    paths = [f"fleet.{role}.tokens_per_s_per_node" for role in _ROLES]
+    names = [path for path in paths if scenario.provenance.get(path, "").startswith("set: ")]
+    if not names:
+        return []
+    has, it = ("has", "it") if len(names) == 1 else ("have", "them")
+    return [
+        f"{' and '.join(names)} {has} no effect on this plan, whose capacities are modelled: set "
+        f"fleet.capacity=observed to plan with {it}"
+    ]
 
 
 def _without_effect(scenario: Scenario, compared: set[str]) -> list[str]:

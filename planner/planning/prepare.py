@@ -103,7 +103,7 @@ def prepare_on(
     notes = (
         *selection_notes(scenario, trace),
         *silence_notes(scenario, trace, demand.grid),
-        *sampling_notes(session, trace, demand.grid),
+        *sampling_notes(session, trace, demand.grid, whole=not selection_of(scenario).takes_part),
     )
     prepared = _resolve_modelled(session, scenario, trace, demand, replayed=replayed)
     lengths = length_notes(session, scenario, trace)

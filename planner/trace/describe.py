@@ -70,11 +70,12 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     )
 
 
-def unknown_notes(unknown: int, requests: int) -> list[str]:
-    """What is to be known of requests whose cached tokens no log tells."""
+def unknown_notes(unknown: int, requests: int, *, whole: bool = True) -> list[str]:
+    """What is to be known of requests whose cached tokens no log tells. whole: whether all of the trace is meant."""
     if not unknown:
         return []
-    return [f"cached input is unknown for {unknown:,} of {requests:,} requests; planned as none cached"]
+    of = f"{requests:,} requests" if whole else f"the {requests:,} requests of the whole trace"
+    return [f"cached input is unknown for {unknown:,} of {of}; planned as none cached"]
 
 
 def describe(session: Session, info: TraceInfo) -> TraceDescription:

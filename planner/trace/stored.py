@@ -147,7 +147,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
 def require_free_name(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
     if session.frame("trace_by_name", name=name).height:
-        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
+        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another name')
 
 
 def listed(session: Session) -> list[TraceInfo]:

@@ -148,3 +148,19 @@ def test_the_fitted_level_of_prefill_is_reproduced_only_where_it_was_fitted(plan
     assert f"{head}, and assumed to hold here too" in notes(
         cli, "fleet.capacity=modelled", "fleet.engine.hardware=h100"
     )
+
+
+def test_capacities_that_are_set_beside_modelled_ones_are_said_to_have_no_effect(planned: Store, cli: Cli) -> None:
+    modelled = ("fleet.capacity=modelled", "fleet.engine.hardware=h100", "fleet.node_type=H100")
+    note = "has no effect on this plan, whose capacities are modelled: set fleet.capacity=observed to plan with it"
+    assert f"fleet.decode.tokens_per_s_per_node {note}" in notes(cli, *modelled, OWN[1])
+    both = "fleet.prefill.tokens_per_s_per_node and fleet.decode.tokens_per_s_per_node have no effect on this plan"
+    assert any(each.startswith(both) for each in notes(cli, *modelled, *OWN))
+    assert not any("no effect" in each for each in notes(cli, *modelled))
+
+
+def test_nodes_of_another_name_than_those_that_are_modelled_are_said(planned: Store, cli: Cli) -> None:
+    note = "fleet.node_type is H20, and capacities are modelled for nodes of H200 (fleet.engine.hardware)"
+    modelled = ("fleet.capacity=modelled", "fleet.engine.hardware=h200")
+    assert any(each.startswith(note) for each in notes(cli, *modelled, "fleet.node_type=H20"))
+    assert not any("node_type" in each for each in notes(cli, *modelled, "fleet.node_type=DGX H200"))

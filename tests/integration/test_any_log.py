@@ -198,7 +198,8 @@ def test_rows_are_chosen_by_what_they_hold(
     account = imported(cli, path, *words)
     assert (account["rows_imported"], account["rows_left_out"], account["rows_rejected"]) == (kept, left_out, 1)
     assert account["rows_read"] == 5
-    assert f"{left_out} rows left out by {' '.join(words)}" in account["notes"]
+    rows_of = "1 row" if left_out == 1 else f"{left_out} rows"
+    assert f"{rows_of} left out by {' '.join(words)}" in account["notes"]
     shown = cli("trace", "show", "t", "--json").json
     assert (shown["rows_read"], shown["rows_left_out"], shown["rows_rejected"]) == (5, left_out, 1)
 
@@ -361,10 +362,13 @@ def test_a_dry_run_shows_what_would_be_stored_and_refused_and_stores_nothing(tmp
     assert not (tmp_path / "planner.duckdb").exists()
 
 
-def test_a_dry_run_says_why_the_whole_would_be_refused(tmp_path: Path, cli: Cli) -> None:
+def test_a_dry_run_says_why_the_whole_would_be_refused_and_ends_as_the_import_would(tmp_path: Path, cli: Cli) -> None:
     path = tmp_path / "w.csv"
     path.write_text("window_start,window_end,requests,input_tokens,output_tokens\nx,y,1,1,1\n")
-    found = cli("trace", "import", str(path), "--dry-run", "--json").json
+    assert [cli("trace", "import", str(path), *words).code for words in (("--dry-run",), ("--name", "w"))] == [1, 1]
+    result = cli("trace", "import", str(path), "--dry-run", "--json")
+    assert result.code == 1
+    found = result.json
     assert (found["rows_imported"], found["first_rows"]) == (0, [])
     assert "no row can be imported" in found["problem"]
 
@@ -386,3 +390,49 @@ def test_a_dry_run_is_for_files(cli: Cli) -> None:
 
 def test_options_without_new_settings_are_what_they_were() -> None:
     assert OPTIONS.constants == OPTIONS.where == {}
+
+
+def test_all_problems_of_a_mapping_come_at_once(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = "jsonl"\ntime_unit = "h"\n[columns]\ninput_tokens = ["x", 5]\ncolour = "c"\n'
+        "[constants]\nsize = 1\nclass = []\n"
+    )
+    path = jsonl(tmp_path / "l.jsonl", {"arrival": AT, "input_tokens": 1, "output_tokens": 1})
+    error = refusal(cli, path, "--mapping", str(tmp_path / "mine.toml"))
+    assert "columns.input_tokens.1: Input should be a valid string, got 5; " in error
+    assert "constants.class: Input should be a valid boolean or integer or number or string, got []; " in error
+    assert "time_unit: Input should be 's', 'ms', 'us' or 'ns', got 'h'; " in error
+    assert "columns.colour: is not a field of jsonl; " in error
+    assert "constants.size: is not a field of jsonl; " in error
+    assert [error.count(name) for name in ("input_tokens.1", "colour", "constants.class")] == [1, 1, 1]
+
+
+def test_fields_that_contradict_each_other_are_named_with_all_that_are_unknown(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = "csv"\nrecords = "data"\n[columns]\ncolour = "c"\nclass = "m"\n[constants]\nclass = "a"\nsize = 1\n'
+    )
+    error = refusal(cli, jsonl(tmp_path / "l.jsonl", {}), "--mapping", str(tmp_path / "mine.toml"))
+    told = ("class is in columns and in constants", "records and each are", "columns.colour: is", "constants.size: is")
+    assert [error.count(each) for each in told] == [1, 1, 1, 1]
+
+
+def test_a_path_that_is_not_there_is_named_with_the_format_that_reads_any(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"at": AT, "usage": USAGE})
+    error = refusal(cli, path, "--column", "arrival=at", "--column", "input_tokens=usage.prompt_token")
+    assert (
+        "is not a known log format (it has at, usage), and nothing at usage.prompt_token; --format jsonl reads any"
+        in error
+    )
+    table = tmp_path / "l.csv"
+    table.write_text(f"at,tokens\n{AT},5\n")
+    error = refusal(cli, table, "--column", "arrival=time")
+    assert "and nothing at time; --format csv reads any columns that --column names" in error
+
+
+def test_what_no_reader_of_times_or_numbers_takes_names_the_cure(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("arrival,input_tokens,output_tokens\n24.12.2025 10:00,5,6\n")
+    assert "say how times are written, as --time-format '%d.%m.%Y %H:%M:%S', or check the file" in refusal(cli, path)
+    assert "say how" not in refusal(cli, path, "--time-format", "%d/%m/%Y %H:%M")
+    path.write_text(f'arrival,input_tokens,output_tokens\n{AT},"1299,0",6\n')
+    assert "numbers are read as 1234, 1,234 or 1 234, and no comma is read as a decimal point" in refusal(cli, path)

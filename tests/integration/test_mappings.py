@@ -156,7 +156,7 @@ def test_a_format_can_be_named_and_its_columns_replaced(name: str, tmp_path: Pat
 def test_what_a_mapping_leaves_out_is_counted_and_said(tmp_path: Path, cli: Cli) -> None:
     account = imported(cli, written(tmp_path / "l.json", "langfuse", LANGFUSE))
     assert (account["rows_left_out"], account["rows_rejected"]) == (1, 0)
-    assert "1 rows left out by --where type=GENERATION" in account["notes"]
+    assert "1 row left out by --where type=GENERATION" in account["notes"]
 
 
 def test_columns_of_arrays_are_rows_and_count_from_the_first(tmp_path: Path, cli: Cli) -> None:

@@ -194,6 +194,7 @@ def _preview(
 ) -> None:
     """Show what an import would do."""
     from planner.cli.trace.preview import print_preview
+    from planner.errors import TraceError
     from planner.trace.imports.preview import preview
 
     found = preview(paths, format_name=format_name, options=options, mapping=mapping)
@@ -202,6 +203,9 @@ def _preview(
         print_json(found)
     else:
         print_preview(found)
+    if found.problem:
+        # as the import would end
+        raise typer.Exit(TraceError.exit_code)
 
 
 def _import(
@@ -261,9 +265,11 @@ def _length_notes(db: Path | None, name: str, scenario: "Scenario") -> tuple[str
 
 def _warn_of_files(skipped: tuple[str, ...], empty: tuple[str, ...]) -> None:
     if skipped:
-        warn(f"{len(skipped)} files do not have the name of a log and were skipped: {', '.join(skipped)}")
+        have = "file does not have the name of a log and was" if len(skipped) == 1 else None
+        have = have or "files do not have the name of a log and were"
+        warn(f"{len(skipped)} {have} skipped: {', '.join(skipped)}")
     if empty:
-        warn(f"{len(empty)} logs have no row: {', '.join(empty)}")
+        warn(f"{len(empty)} {'log has' if len(empty) == 1 else 'logs have'} no row: {', '.join(empty)}")
 
 
 def _options(
@@ -303,7 +309,10 @@ def _metrics(pairs: list[str]) -> dict[str, tuple[str, ...]]:
 
 def _print_account(account: "ImportAccount") -> None:
     """Print the outcome of an import."""
-    print_line(f"{account.trace}: {account.rows_imported:,} of {account.rows_read:,} rows imported as {account.format}")
+    from planner.units import counted
+
+    read = counted(account.rows_read, "row")
+    print_line(f"{account.trace}: {account.rows_imported:,} of {read} imported as {account.format}")
     if account.coverage:
         _print_coverage(account, account.coverage)
     for reason, count in account.rejects.items():

@@ -145,9 +145,9 @@ def measure_quality(results: StageResults, hour: int | None, classes: slice = _E
 
 
 def summarise_classes(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
-    """What users of every class got over the window. names: by number of the class."""
+    """What users of every class got over the window. names: of the classes that are taken, by number."""
     rows = []
-    for number in range(results.span.classes):
+    for number in sorted(names) or range(results.span.classes):
         own = slice(number, number + 1)
         rows.append(
             ReplayClass(

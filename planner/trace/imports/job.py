@@ -23,7 +23,7 @@ from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
-from planner.units import US_PER_S, iso, to_us
+from planner.units import US_PER_S, counted, iso, to_us
 
 IMPORTER = 4
 """Version of reading: raised whenever the same files and options would give different rows."""
@@ -162,11 +162,22 @@ def check_counts(
         )
     if counts.rows_rejected and (options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
-        what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
-        cure = "correct it, or leave out --strict" if counts.rows_imported else "check the file and the --format"
+        are = "row is" if counts.rows_rejected == 1 else "rows are"
+        what = f"{counts.rows_rejected:,} {are} refused" if counts.rows_imported else "no row can be imported"
+        cure = "correct it, or leave out --strict" if counts.rows_imported else _cure_of(reason, reader, options)
         raise TraceError(
             f"{names[index]} as {reader.name}: {what}, the first at line {line} ({reason}); {cure}; nothing is stored"
         )
+
+
+def _cure_of(reason: str, reader: Reader, options: ImportOptions) -> str:
+    """What may help where every row is refused, the first for this reason."""
+    cure = "check the file and the --format"
+    if reason.endswith("is not a time") and reader.takes_texts and options.time_format is None:
+        return f"say how times are written, as --time-format '%d.%m.%Y %H:%M:%S', or {cure}"
+    if "is not a whole number" in reason:
+        return f"{cure}; numbers are read as 1234, 1,234 or 1 234, and no comma is read as a decimal point"
+    return cure
 
 
 def conditions_of(options: ImportOptions) -> str:
@@ -178,7 +189,7 @@ def left_out_notes(counts: RowCounts, job: ImportJob) -> list[str]:
     """What the user is to know of rows that were not asked for."""
     if not counts.rows_left_out:
         return []
-    return [f"{counts.rows_left_out:,} rows left out by {conditions_of(job.options)}"]
+    return [f"{counted(counts.rows_left_out, 'row')} left out by {conditions_of(job.options)}"]
 
 
 def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:

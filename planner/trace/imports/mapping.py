@@ -1,6 +1,6 @@
 """Mappings: how the rows of a log become requests, as TOML; those that are shipped, and a user's own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -76,26 +76,30 @@ class LogMapping(Closed):
         return columns
 
     @model_validator(mode="after")
-    def _one_source_each(self) -> "LogMapping":
+    def _consistent(self) -> "LogMapping":
+        problems = [*self._conflicts(), *unknown_fields(self.formats, self.columns, self.constants)]
+        for field, value in self.constants.items():
+            try:
+                check_constant(field, text_of(value), f"constants.{field}")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _conflicts(self) -> Iterator[str]:
+        """What contradicts something else in it."""
         twice = sorted(set(self.columns) & set(self.constants))
         if twice:
-            raise ValueError(f"{', '.join(twice)} is in columns and in constants; leave one out")
-        if (self.each or self.records) and not {"jsonl", "windows"} & set(listed(self.format)):
-            raise ValueError('records and each are for JSON; set format = "jsonl"')
+            yield f"{', '.join(twice)} is in columns and in constants; leave one out"
+        if (self.each or self.records) and not {"jsonl", "windows"} & set(self.formats):
+            yield 'records and each are for JSON; set format = "jsonl"'
         if self.time_unit and self.time_format:
-            raise ValueError("time_unit is for times that are numbers and time_format for all others; leave one out")
+            yield "time_unit is for times that are numbers and time_format for all others; leave one out"
         if self.times_from_first and not self.each:
-            raise ValueError("times_from_first is for arrivals in a list; name the list with each")
-        formats = listed(self.format)
-        if "windows" in formats and len(formats) > 1:
-            raise ValueError("format: windows is for demand per window, and the others for requests; name one kind")
-        known: tuple[str, ...] = WINDOW_FIELDS if "windows" in formats else REQUEST_FIELDS
-        for place, fields in (("columns", self.columns), ("constants", self.constants)):
-            if unknown := sorted(set(fields) - set(known)):
-                raise ValueError(f"{place}.{unknown[0]}: is not a field of {formats[0]}; use {', '.join(known)}")
-        for field, value in self.constants.items():
-            check_constant(field, text_of(value), f"constants.{field}")
-        return self
+            yield "times_from_first is for arrivals in a list; name the list with each"
+        if "windows" in self.formats and len(self.formats) > 1:
+            yield "format: windows is for demand per window, and the others for requests; name one kind"
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -128,6 +132,18 @@ WINDOW_FIELDS = (
 _FROM_0 = ("input_tokens", "cached_input_tokens", "cache_creation_input_tokens", "output_tokens", "requests")
 _FROM_1 = ("sample_weight", "block_tokens")
 _MOST = 2_147_483_647
+
+
+def unknown_fields(formats: Collection[object], columns: Iterable[str], constants: Iterable[str]) -> list[str]:
+    """A problem for each field that is not one of the formats."""
+    known = WINDOW_FIELDS if "windows" in formats else REQUEST_FIELDS
+    kind = next(iter(formats), "jsonl")
+    return [
+        f"{place}.{field}: is not a field of {kind}; use {', '.join(known)}"
+        for place, fields in (("columns", columns), ("constants", constants))
+        for field in sorted(fields)
+        if field not in known
+    ]
 
 
 def listed(value: object) -> tuple:  # type: ignore[type-arg]
@@ -167,10 +183,25 @@ def load_mapping(path: Path) -> LogMapping:
 
 
 def _checked(path: Path) -> LogMapping:
+    tree = read_toml(path)
     try:
-        return LogMapping.model_validate(read_toml(path))
+        return LogMapping.model_validate(tree)
     except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+        # what is checked as a whole is checked only where each value is valid by itself
+        found = "; ".join(describe(error))
+        more = [problem for problem in _unknown_in(tree) if problem not in found]
+        raise UsageError(f"{path}: {'; '.join([found, *more])}") from error
+
+
+def _unknown_in(tree: Mapping[str, object]) -> list[str]:
+    """The fields of a mapping that its format does not have, though other parts of it may be invalid."""
+    formats = tree.get("format")
+    columns, constants = (tree.get(name) for name in ("columns", "constants"))
+    return unknown_fields(
+        formats if isinstance(formats, list) else [formats],
+        columns if isinstance(columns, dict) else (),
+        constants if isinstance(constants, dict) else (),
+    )
 
 
 @cache

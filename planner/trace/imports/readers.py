@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
-from planner.store.fields import in_columns
+from planner.store.fields import addends, in_columns
 from planner.store.staging import query_text
 from planner.trace.imports import containers, documents, layout, paths, tables
 from planner.trace.imports.counters import NEEDED, OWN, CounterNames, shipped_names
@@ -21,6 +21,10 @@ AUTO = "auto"
 NO_HEADER = "its first line has values instead of names; add a header, as COPY ... WITH (HEADER) does"
 Container = Literal["csv", "json", "parquet", "folder", "url"]
 """What a reader takes; Arrow files are taken as Parquet files are."""
+
+
+_ANY_LOG: Mapping[Container, str] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
+"""The format that reads any columns of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +224,19 @@ def _sniffed(log: Log, columns: Mapping[str, str | tuple[str, ...]], constants: 
     has = f" (it has {containers.shown(names)})" if names else ""
     if container == "csv" and layout.without_names(names):
         raise TraceError(f"{log}: is not a known log format{has}: {NO_HEADER}")
+    if columns and container in _ANY_LOG:
+        base = readers()[_ANY_LOG[container]]
+        absent = [
+            path
+            for each in columns.values()
+            for path in listed(each)
+            if not any(shape.has(part, base) for shape in shapes for part in addends(path))
+        ]
+        nothing = f", and nothing at {', '.join(absent)}" if absent else ""
+        raise TraceError(
+            f"{log}: is not a known log format{has}{nothing}; --format {base.name} reads any columns that --column "
+            "names"
+        )
     raise TraceError(
         f"{log}: is not a known log format{has}; give --format, and for csv, jsonl and parquet --column FIELD=NAME"
     )
