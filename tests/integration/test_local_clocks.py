@@ -189,6 +189,31 @@ def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
     assert (result.code, "does not tell year, month, day and hour" in result.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("time", "form"),
+    [("2026-11-02T10:00:04+0100", "%Y-%m-%dT%H:%M:%S%z"), ("02/Nov/2026:04:00:04 -0500", "%d/%b/%Y:%H:%M:%S %z")],
+)
+def test_a_format_of_ones_own_may_tell_the_offset(time: str, form: str, cli: Cli, store: Store) -> None:
+    imported(cli, [time], "--time-format", form, *BERLIN)
+    assert requests_of(store)[0][0] == MOMENT_S * 10**6
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("%Y-%m-%d %H:%M:%S %Z", "strptime reads the name of a zone without its offset; read an offset with %z"),
+        ("%s", "has %s, which is no letter of strptime"),
+        ("%Y-%m-%d %H%", "has %, which is no letter of strptime"),
+        ("%Y-%m-%d %%Z", "does not tell year, month, day and hour"),
+        ("%Y-%m-%d %I:%M", "does not tell year, month, day and hour"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused_for_what_is_wrong_with_it(form: str, reason: str, cli: Cli) -> None:
+    write(Path("l.csv"), csv(["2026-11-02 09:00:04"]))
+    result = cli("trace", "import", "l.csv", "--name", "t", "--time-format", form)
+    assert (result.code, reason in result.err) == (2, True)
+
+
 def test_a_form_of_ones_own_is_not_stated_where_it_has_no_effect(cli: Cli) -> None:
     told = imported(cli, ["20261102090004"], "--time-format", "%Y%m%d%H%M%S")
     assert told["first_arrival"] == "2026-11-02T09:00:04+00:00"  # type: ignore[index]

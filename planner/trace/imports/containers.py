@@ -29,6 +29,7 @@ _FIRST_BLOCK_BYTES = 4 << 20
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
+_EMPTY = "is empty"
 
 
 def shown(names: Sequence[str]) -> str:
@@ -89,6 +90,7 @@ def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
                 lines = np.arange(line + 1, line + 1 + len(texts))
                 line += len(texts)
                 batch = _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
+                batch = _without_blank_lines(batch)
                 yield _split(batch) if block.find(b"}{", 0, end) >= 0 or _ends_otherwise(texts) else batch
             if at_end:
                 return
@@ -111,6 +113,14 @@ def _texts(block: bytes, end: int) -> pa.StringArray:
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
     data = block.replace(b"\n", b"")
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def _without_blank_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without blank lines: between records they are no rows."""
+    faults = batch.column("fault")
+    if faults.null_count == len(faults):
+        return batch
+    return batch.filter(pc.fill_null(pc.not_equal(faults, _EMPTY), fill_value=True))
 
 
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -263,7 +273,7 @@ def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: boo
             damaged |= pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)
     faults = pa.nulls(batch.num_rows, pa.string())
     if damaged.any() or blank.any():
-        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), "is empty", "is not UTF-8 text")
+        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), _EMPTY, "is not UTF-8 text")
     return pa.record_batch([pa.array(lines), faults, *batch.columns], schema=schema)
 
 
