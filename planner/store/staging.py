@@ -322,7 +322,7 @@ class Staging:
         return int(equal), int(across)
 
     def repeated(self) -> pa.Table:
-        """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
+        """Imported rows whose arrival a local clock shows twice, in file order; trend: of their file."""
         with self._reading():
             table: pa.Table = self.connection.sql(_sql("staging/repeated")).to_arrow_table()
         return table

@@ -181,14 +181,18 @@ def _equal_notes(stage: Staging, counts: RequestCounts) -> list[str]:
 def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
     """Give the rows of a repeated hour to its first or its second time; what the user is to know of it."""
     rows = stage.repeated()
-    split = tell_apart(rows.column("arrival_us").to_numpy(), rows.column("second_us").to_numpy())
+    columns = (rows.column(name).to_numpy() for name in ("arrival_us", "second_us", "file_index", "trend"))
+    split = tell_apart(*columns)
     stage.move(rows.select(["file_index", "line"]).filter(pa.array(split.is_second)))
     clock = f"the clock of {job.options.timezone} was put back"
+    told = len(rows) - split.undecided
+    notes = [f"{clock}: {told:,} requests of the repeated hour are told apart by their order"] if told else []
     if not split.undecided:
-        return [f"{clock}: {len(rows):,} requests of the repeated hour are told apart by their order"]
+        return notes
     return [
+        *notes,
         f"{clock}: the order of {split.undecided:,} requests of the repeated hour does not tell which time they "
-        "are of; every other one is taken to be of the second; give times with an offset to have them right"
+        "are of; every other one is taken to be of the second; give times with an offset to have them right",
     ]
 
 
