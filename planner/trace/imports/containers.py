@@ -39,13 +39,18 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 
+def check_names(log: Log, names: Sequence[str]) -> None:
+    """Raises TraceError where columns have the same name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TraceError(f"{log}: has the column {shown(twice)} more than once; rename one")
+
+
 def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
     dialect = Dialect(names=list(columns)) if columns else dialect_of(log)
     names = dialect.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TraceError(f"{log}: has the column {', '.join(twice)} more than once; rename one")
+    check_names(log, names)
     rows = _lines(log, dialect, BLOCK_BYTES)
     yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
 
