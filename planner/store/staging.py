@@ -165,6 +165,7 @@ class Staging:
         """Run a reader of `sql/readers` over a file's rows.
 
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
+        Raises MemoryError where a row needs more than there is.
         """
         assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = self._may_count = self.may_tell_cached = True
@@ -193,6 +194,8 @@ class Staging:
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
         try:
             self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
         except duckdb.Error:
             if faults:
                 raise faults[0] from None
@@ -320,6 +323,10 @@ class Staging:
         """Imported rows without an id that equal one before, and those of them that equal one of another file."""
         equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
         return int(equal), int(across)
+
+    def runs(self) -> int:
+        """Records that the imported rows are elements of."""
+        return int(self._rows_of(_sql("staging/runs"))[0][0])
 
     def repeated(self) -> pa.Table:
         """Imported rows whose arrival a local clock shows twice, in file order; trend: of their file."""

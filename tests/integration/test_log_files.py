@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from planner.errors import TraceError
 from planner.store import Store
 from planner.store.staging import staging
+from planner.trace.imports import documents, unpacking
 from planner.trace.imports import readers as formats
-from planner.trace.imports import unpacking
 from planner.trace.imports.parse import parse
 from planner.trace.imports.unpacking import Log
 from tests.conftest import Cli
@@ -343,6 +343,32 @@ def test_a_long_record_is_read_first_or_later(store: Store, tmp_path: Path, size
     rows = [long, *records(1), long]
     text = {"lines": "\n".join(rows), "array": json.dumps([json.loads(row) for row in rows]), "one line": "".join(rows)}
     assert imported(store, write(tmp_path / "l.json", text[shape]), "auto").rows == 3
+
+
+def test_a_document_of_many_records_may_be_longer_than_a_record(store: Store, tmp_path: Path) -> None:
+    page = {
+        "data": [{"messages": "x" * (6 << 20), **RECORD}, {**RECORD, "metadata": json.dumps({"a": "y" * 2000})}] * 3
+    }
+    assert imported(store, write(tmp_path / "page.json", json.dumps(page)), "auto").rows == 6
+
+
+@pytest.mark.parametrize("format_name", ["auto", "litellm", "jsonl"])
+def test_a_record_beyond_the_limit_is_refused_with_the_cure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
+) -> None:
+    monkeypatch.setattr(documents, "MOST_CHARS", 1 << 20)
+    path = write(tmp_path / "l.json", json.dumps({"data": [RECORD, {"messages": "x" * (2 << 20)}], **RECORD}))
+    with pytest.raises(
+        TraceError, match="the record at line 1 is longer than 1 MiB, and none may be; save its records"
+    ):
+        imported(store, path, format_name)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_page_that_is_cut_off_says_so(store: Store, tmp_path: Path, indent: int | None) -> None:
+    path = write(tmp_path / "l.json", json.dumps({"data": [RECORD, RECORD]}, indent=indent)[:-30])
+    with pytest.raises(TraceError, match="is not JSON: it ends early; check that the file is complete"):
+        imported(store, path, "auto")
 
 
 def test_a_format_is_told_from_more_than_the_first_record(store: Store, tmp_path: Path) -> None:

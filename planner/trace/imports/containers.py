@@ -22,8 +22,8 @@ from planner.trace.imports.unpacking import Log, Utf8Stream
 from planner.units import Bools, Ints
 
 BLOCK_BYTES = 8 << 20
-RECORD_BLOCK_BYTES = 32 << 20
-"""More than the longest record."""
+RECORD_BLOCK_BYTES = documents.MOST_CHARS
+"""The longest record."""
 _FIRST_BLOCK_BYTES = 4 << 20
 """Blocks grow from here, so that the first one soon is there to be worked on."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"

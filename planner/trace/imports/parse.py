@@ -49,7 +49,13 @@ def _parse_json(
         envelopes = envelopes or _envelope(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    try:
+        stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    except MemoryError as error:
+        raise TraceError(
+            f"{log}: has records too large to be taken apart in memory; save its records one a line, or in several "
+            "smaller files"
+        ) from error
 
 
 def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
@@ -74,7 +80,9 @@ def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tup
             f"{log}: has no records under {' or '.join(options.records)} (it has {shown}); correct the key"
         )
     records = paths.parsed(documents.first_records(log, envelopes))
-    if records:
+    if not records:
+        documents.check_first_record(log)
+    else:
         there = paths.names_of(records)
         rules.check_fields(
             log, reader, options, lambda path: any(rules.has(record, path, options) for record in records), there
