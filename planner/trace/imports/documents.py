@@ -285,10 +285,16 @@ def _end_of_record(log: Log, window: _Window, start: int) -> int | str:
             if wrong_inside:
                 return _NOT_JSON
             if not window.more():
-                return _CUT_OFF if window.text[start] in "{[" else _NOT_JSON
+                return _CUT_OFF if _ends_early(window.text, error) else _NOT_JSON
             if len(window.text) - start > MOST_CHARS:
                 raise _too_long(log, window.line_at(start)) from error
             continue
         # a number at the end may continue
         if end < len(window.text) or not window.more():
             return end
+
+
+def _ends_early(text: str, error: json.JSONDecodeError) -> bool:
+    """Whether nothing is wrong with JSON but that more should follow: it ends in a text, in a word or between."""
+    rest = text[error.pos :].strip()
+    return error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null"))

@@ -86,8 +86,8 @@ def _run_notes(stage: Staging, job: ImportJob) -> list[str]:
     if runs < 2:
         return []
     return [
-        f"the log has {runs:,} runs, and the times of each count from its own first request: all begin at --start and lie "
-        "on each other; to have them one after the other, import each as a trace of its own"
+        f"the log has {runs:,} runs, and the times of each count from its own first request: all begin at --start and "
+        "lie on each other; to have them one after the other, import each as a trace of its own"
     ]
 
 
