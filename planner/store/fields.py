@@ -7,7 +7,7 @@ a place in a list, from 0. What is inside a text is looked for too, where the te
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,20 @@ Value = Callable[[str], str]
 """SQL of what is at a path."""
 Types = Mapping[str, Any]
 """DuckDB's types, by column."""
+
+
+class Told(NamedTuple):
+    """A column of a table as DuckDB calls it, and its type."""
+
+    column: str
+    kind: Any
+
+
+Table = Mapping[str, Told]
+"""The columns of a table by the names that the file has: DuckDB calls those otherwise that differ in case only."""
 MOST_PARTS = 8
 """Parts of a path: each more doubles the names that it may mean."""
+_OF_CACHES = ("cached_input_tokens", "cache_creation_input_tokens")
 LEFT_OUT = "left out by --where"
 """What a row that is not to be read has in place of a reason."""
 
@@ -101,12 +113,25 @@ def _of_objects(fields: Fields, *, simple: bool) -> str:
     )
 
 
+def placed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Lines of text whose columns are called by their places, as `of_columns` wants them.
+
+    In DuckDB the names of a file might be the same as line and fault, or differ in case only, and hide each other.
+    """
+    head, rest = batch.schema.names[:2], range(batch.num_columns - 2)
+    return pa.record_batch(batch.columns, names=[*head, *map(_place, rest)])
+
+
+def _place(number: int) -> str:
+    return f"column {number}"
+
+
 def of_columns(fields: Fields, names: Sequence[str]) -> str:
-    """A relation with a column per field of `lines`, whose columns are texts. names: of its columns."""
+    """A relation with a column per field of `lines`, whose columns are texts and `placed`. names: those of the file."""
 
     def value(path: str) -> str:
         found = in_columns(path, names)
-        return "NULL::VARCHAR" if found is None else _in_text(name_of(found[0]), found[1])
+        return "NULL::VARCHAR" if found is None else _in_text(name_of(_place(names.index(found[0]))), found[1])
 
     kept = _kept(fields, value)
     fault = f"coalesce(fault, CASE {kept} END)" if kept else "fault"
@@ -123,15 +148,28 @@ def in_columns(path: str, names: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def of_table(fields: Fields, types: Types) -> tuple[str, str]:
-    """The columns of a table with typed columns as fields, and its fault. types: DuckDB's, by column."""
+def table_of(names: Sequence[str], types: Types) -> Table:
+    """The columns of a table. names: as the file has them, in order. types: of the same columns, as DuckDB has them."""
+    return {name: Told(column, kind) for name, (column, kind) in zip(names, types.items(), strict=False)}
+
+
+def of_table(fields: Fields, table: Table) -> tuple[str, str]:
+    """The columns of a table with typed columns as fields, and its fault."""
 
     def value(path: str) -> str:
-        return _typed_at(path, types)
+        return _typed_at(path, table)
 
     columns = _columns(fields, value)
     kept = _kept(fields, lambda path: f"{value(path)}::VARCHAR")
     return columns, f"CASE {kept} END" if kept else "NULL::VARCHAR"
+
+
+def may_tell_cached(fields: Fields, names: Sequence[str]) -> bool:
+    """Whether rows may tell cached tokens: where a format has no fields for them, it may read them out of another."""
+    if not set(_OF_CACHES) <= fields.sources.keys():
+        return True
+    paths = [part for name in _OF_CACHES for path in fields.sources[name] for part in addends(path)]
+    return any(in_columns(path, names) for path in paths) or any(name in fields.constants for name in _OF_CACHES)
 
 
 def _columns(fields: Fields, value: Value) -> str:
@@ -316,13 +354,13 @@ def pointer(keys: Keys) -> str:
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 
 
-def _typed_at(path: str, types: Types) -> str:
+def _typed_at(path: str, table: Table) -> str:
     """What lies at a path of a table, as one of the few types that the macros of readers accept."""
-    found = in_columns(path, list(types))
+    found = in_columns(path, list(table))
     if found is None:
         return "NULL::VARCHAR"
-    column, rest = found
-    places = list(_places(name_of(column), types[column], rest))
+    name, rest = found
+    places = list(_places(name_of(table[name].column), table[name].kind, rest))
     values = [_typed(expression, kind) for expression, kind in places]
     return _first(values)
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
-from planner.store.fields import Fields, JsonSource, Types, addends, in_columns, literal, of_table, relation_of
+from planner.store.fields import Fields, JsonSource, Types, literal, may_tell_cached, of_table, relation_of, table_of
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
 """Where cached tokens lie: inside the input tokens that a log tells, or outside, where it leaves them out."""
 _PIECE_ROWS = 10_000  # that DuckDB reads at a time; measured: 5,000, or whole blocks, take up to a fifth longer
-_OF_CACHES = ("cached_input_tokens", "cache_creation_input_tokens")
 _MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
 """Most input tokens of a row."""
 
@@ -166,6 +165,7 @@ class Staging:
         """Run a reader of `sql/readers` over a file's rows.
 
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
+        Raises MemoryError where a row needs more than there is.
         """
         assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = self._may_count = self.may_tell_cached = True
@@ -194,6 +194,8 @@ class Staging:
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
         try:
             self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
         except duckdb.Error:
             if faults:
                 raise faults[0] from None
@@ -210,25 +212,26 @@ class Staging:
         fields: Fields | None,
         *,
         name: str,
+        columns: Sequence[str],
     ) -> None:
-        """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
+        """Have a reader run over a Parquet file, which is called name, whenever its rows are needed; nothing is copied.
 
-        fields: what it gets; None for a reader that wants each row as JSON text. name: what the file is called.
+        fields: what it gets; None for a reader that wants each row as JSON text. columns: as the file has them.
         """
         number = len(self._tables)
         link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
         rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
-        types = self._types_of(f"FROM {rows}")
+        table = table_of(columns, self._types_of(f"FROM {rows}"))
         if fields:
-            columns, fault = of_table(fields, types)
-            self.may_tell_cached |= _may_tell_cached(fields, types)
+            selected, fault = of_table(fields, table)
+            self.may_tell_cached |= may_tell_cached(fields, list(table))
         else:
-            columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+            selected, fault = "to_json(planner_row)::VARCHAR AS text", "NULL::VARCHAR"
             self.may_tell_cached = True
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
-        raw = f"SELECT {head}, {columns} FROM {rows} AS log"
+        raw = f"SELECT {head}, {selected} FROM {rows} AS planner_row"
         times = {str(kind) for name, kind in self._types_of(raw).items() if name == "arrival"}
         self._may_count |= not times <= {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
@@ -321,8 +324,12 @@ class Staging:
         equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
         return int(equal), int(across)
 
+    def runs(self) -> int:
+        """Records that the imported rows are elements of."""
+        return int(self._rows_of(_sql("staging/runs"))[0][0])
+
     def repeated(self) -> pa.Table:
-        """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
+        """Imported rows whose arrival a local clock shows twice, in file order; trend: of their file."""
         with self._reading():
             table: pa.Table = self.connection.sql(_sql("staging/repeated")).to_arrow_table()
         return table
@@ -470,14 +477,6 @@ def _read_ahead(made: Iterator[T]) -> Iterator[Iterator[T]]:
                 yield one
 
         yield ahead()
-
-
-def _may_tell_cached(fields: Fields, names: Collection[str]) -> bool:
-    """Whether rows may tell cached tokens: where a format has no fields for them, it may read them out of another."""
-    if not set(_OF_CACHES) <= fields.sources.keys():
-        return True
-    paths = [part for name in _OF_CACHES for path in fields.sources[name] for part in addends(path)]
-    return any(in_columns(path, list(names)) for path in paths) or any(name in fields.constants for name in _OF_CACHES)
 
 
 def query_text(name: str) -> str:

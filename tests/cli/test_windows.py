@@ -164,6 +164,30 @@ def test_windows_that_cannot_be_are_refused_with_their_line(cli: Cli, tmp_path: 
     assert rejects == [{"file": "chunk-0-trace.csv", "line": line} for line in range(2, 7)]
 
 
+WINDOWS = "window_start,window_end,requests,input_tokens,output_tokens\n"
+
+
+def test_tokens_of_a_window_may_be_of_requests_that_end_in_the_next_one(cli: Cli, tmp_path: Path) -> None:
+    hours = "2026-11-02T09:00Z,2026-11-02T10:00Z,0,600,20\n2026-11-02T10:00Z,2026-11-02T11:00Z,5,400,30\n"
+    (tmp_path / "l.csv").write_text(WINDOWS + hours)
+    found = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w", "--json").json
+    assert (found["rows_imported"], found["requests"], found["input_tokens"]) == (2, 5, 1000)
+
+
+def test_tokens_without_a_request_in_any_window_are_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(WINDOWS + "2026-11-02T09:00Z,2026-11-02T10:00Z,0,600000,2000\n")
+    result = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w")
+    assert result.code == 1
+    assert "counts no request in any window, but tokens; name their column with --column requests=NAME" in result.err
+    told = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w", "--constant", "requests=7", "--json").json
+    assert (told["requests"], told["input_tokens"]) == (7, 600_000)
+    usage = {"input_tokens": 1000, "output_tokens": 500, "num_model_requests": 0}
+    bucket = {"object": "bucket", "start_time": 1_793_610_000, "end_time": 1_793_613_600, "results": [usage]}
+    (tmp_path / "u.json").write_text(json.dumps({"object": "page", "data": [bucket], "has_more": False}))
+    result = cli("trace", "import", str(tmp_path / "u.json"), "--name", "u")
+    assert (result.code, "counts no request in any window, but tokens; check the file" in result.err) == (1, True)
+
+
 def test_too_many_requests_to_draw_are_named_before_the_work(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,57 @@ def test_a_parquet_column_whose_name_has_dots_comes_before_a_struct(tmp_path: Pa
     assert figures(imported(cli, path, *PATHS)) == FIGURES
 
 
+NAMES = (
+    "line",
+    "fault",
+    "file_index",
+    "file_row_number",
+    "log",
+    "raw",
+    "column 0",
+    "Model",
+    "model",
+    "MODEL",
+    "Input_Tokens",
+)
+
+
+def hiding(folder: Path, kind: str) -> Path:
+    """A log with columns whose names readers might use themselves, or that differ in case only."""
+    row = {**{name: f"own {name}" for name in NAMES}, "arrival": AT, "input_tokens": 100, "output_tokens": 5}
+    path = folder / f"l.{kind}"
+    if kind == "jsonl":
+        return jsonl(path, row)
+    if kind == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+    else:
+        pq.write_table(pa.table({name: [value] for name, value in row.items()}), path)
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_is_the_one_of_that_very_name(kind: str, name: str, tmp_path: Path, cli: Cli) -> None:
+    words = ("--format", kind, "--column", f"class={name}", "--where", f"{name}=own {name}")
+    account = imported(cli, hiding(tmp_path, kind), *words)
+    assert (account["rows_imported"], account["input_tokens"]) == (1, 100)
+    stored = cli("sql", "SELECT class FROM request_class", "--format", "json").json
+    assert stored == [{"class": f"own {name}"}]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_whose_name_has_another_case_is_another_column(kind: str, tmp_path: Path, cli: Cli) -> None:
+    message = refusal(cli, hiding(tmp_path, kind), "--format", kind, "--column", "input_tokens=INPUT_TOKENS")
+    assert "no column INPUT_TOKENS" in message or "have no INPUT_TOKENS" in message
+
+
+def test_numbers_of_rows_are_those_of_the_file_also_where_it_has_a_column_for_them(tmp_path: Path, cli: Cli) -> None:
+    rows = {"file_row_number": [70, 80], "arrival": [AT, "never"], "input_tokens": [1, 1], "output_tokens": [1, 1]}
+    pq.write_table(pa.table(rows), tmp_path / "l.parquet")
+    assert imported(cli, tmp_path / "l.parquet")["rows_imported"] == 1
+    assert cli("sql", "SELECT line FROM import_reject", "--format", "json").json == [{"line": 2}]
+
+
 def test_a_path_that_is_not_there_is_named_with_what_is(tmp_path: Path, cli: Cli) -> None:
     path = jsonl(tmp_path / "l.jsonl", {"at": AT, "usage": USAGE})
     message = refusal(cli, path, "--format", "jsonl", "--column", "arrival=at", "--column", "input_tokens=usage.prompt",

@@ -100,6 +100,46 @@ def test_a_repeated_hour_out_of_order_is_divided_and_that_is_said(cli: Cli, stor
     assert "give times with an offset" in told["notes"][0]  # type: ignore[index]
 
 
+def test_a_file_from_the_newest_row_to_the_oldest_is_in_order_too(cli: Cli, store: Store) -> None:
+    imported(cli, FOLD[::-1], *BERLIN)
+    assert hours(store) == {1: 2, 2: 1, 3: 1, 4: 0, 5: 0, 6: 23}
+
+
+def test_a_step_back_in_a_file_from_the_newest_row_to_the_oldest_tells_nothing(cli: Cli) -> None:
+    told = imported(cli, [FOLD[5], FOLD[2], FOLD[1], FOLD[0]], *BERLIN)
+    assert "the order of 2 requests of the repeated hour does not tell" in told["notes"][0]  # type: ignore[index]
+
+
+def several(cli: Cli, *files: list[str]) -> list[str]:
+    """The notes of an import of several files."""
+    names = [f"{place}.csv" for place in range(len(files))]
+    for name, times in zip(names, files, strict=True):
+        write(Path(name), csv(times).replace(",1\n", f",{name[0]}\n"))
+    notes: list[str] = cli("trace", "import", *names, "--name", "t", "--json", *BERLIN).json["notes"]
+    return notes
+
+
+def test_the_order_in_one_file_says_nothing_about_another(cli: Cli, store: Store) -> None:
+    single = [*FOLD[:3], FOLD[5]]
+    notes = several(cli, single, single)
+    assert "the order of 4 requests of the repeated hour does not tell" in notes[0]
+    at_0, at_1 = ([row for row in requests_of(store) if row[3] == file] for file in (0, 1))
+    assert [row[0] for row in at_0] == [row[0] for row in at_1]
+
+
+def test_servers_that_each_log_in_order_are_told_apart_each_by_itself(cli: Cli, store: Store) -> None:
+    notes = several(cli, FOLD, FOLD)
+    assert "8 requests of the repeated hour are told apart by their order" in notes[0]
+    found = [(row[1], datetime.fromtimestamp(row[0] / 1e6, UTC).hour) for row in requests_of(store)]
+    assert sorted(found) == sorted([(1, 23), (2, 0), (3, 0), (4, 1), (5, 1), (6, 2)] * 2)
+
+
+def test_of_files_that_tell_and_others_that_do_not_both_are_counted(cli: Cli) -> None:
+    told, untold, *_ = several(cli, FOLD, [FOLD[0], FOLD[1], FOLD[5]])
+    assert "4 requests of the repeated hour are told apart by their order" in told
+    assert "the order of 1 requests of the repeated hour does not tell" in untold
+
+
 def test_times_that_do_not_exist_are_refused_by_row(cli: Cli) -> None:
     told = imported(cli, ["2026-03-29 01:30", "2026-03-29 02:30", "2026-03-29 03:30"], *BERLIN)
     assert told["rejects"] == {"arrival does not exist: the clock was put forward": 1}  # type: ignore[index]
@@ -187,6 +227,31 @@ def test_times_in_a_format_of_ones_own(cli: Cli, store: Store) -> None:
     assert requests_of(store)[0][0] == MOMENT_S * 10**6
     result = cli("trace", "import", "l.csv", "--name", "u", "--time-format", "%H:%M")
     assert (result.code, "does not tell year, month, day and hour" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("time", "form"),
+    [("2026-11-02T10:00:04+0100", "%Y-%m-%dT%H:%M:%S%z"), ("02/Nov/2026:04:00:04 -0500", "%d/%b/%Y:%H:%M:%S %z")],
+)
+def test_a_format_of_ones_own_may_tell_the_offset(time: str, form: str, cli: Cli, store: Store) -> None:
+    imported(cli, [time], "--time-format", form, *BERLIN)
+    assert requests_of(store)[0][0] == MOMENT_S * 10**6
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("%Y-%m-%d %H:%M:%S %Z", "strptime reads the name of a zone without its offset; read an offset with %z"),
+        ("%s", "has %s, which is no letter of strptime"),
+        ("%Y-%m-%d %H%", "has %, which is no letter of strptime"),
+        ("%Y-%m-%d %%Z", "does not tell year, month, day and hour"),
+        ("%Y-%m-%d %I:%M", "does not tell year, month, day and hour"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused_for_what_is_wrong_with_it(form: str, reason: str, cli: Cli) -> None:
+    write(Path("l.csv"), csv(["2026-11-02 09:00:04"]))
+    result = cli("trace", "import", "l.csv", "--name", "t", "--time-format", form)
+    assert (result.code, reason in result.err) == (2, True)
 
 
 def test_a_form_of_ones_own_is_not_stated_where_it_has_no_effect(cli: Cli) -> None:

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from planner.errors import TraceError
 from planner.store import Store
 from planner.store.staging import staging
+from planner.trace.imports import documents, unpacking
 from planner.trace.imports import readers as formats
-from planner.trace.imports import unpacking
 from planner.trace.imports.parse import parse
 from planner.trace.imports.unpacking import Log
 from tests.conftest import Cli
@@ -322,7 +322,7 @@ def test_a_broken_record_costs_only_itself_on_one_line_too(store: Store, tmp_pat
     broken = two.replace(": 2", ": [{2}")
     outcome = imported(store, write(tmp_path / "l.json", between.join([one, broken, three])), "auto")
     assert [row[1] for row in requests_of(store)] == [1, 3]
-    assert (outcome.rows_read, outcome.rows_rejected) == (3 + between.count("\n\n") * 2, 1 + between.count("\n\n") * 2)
+    assert (outcome.rows_read, outcome.rows_rejected) == (3, 1)
 
 
 def test_lines_with_several_records_are_split_wherever_they_are(store: Store, tmp_path: Path) -> None:
@@ -343,6 +343,33 @@ def test_a_long_record_is_read_first_or_later(store: Store, tmp_path: Path, size
     rows = [long, *records(1), long]
     text = {"lines": "\n".join(rows), "array": json.dumps([json.loads(row) for row in rows]), "one line": "".join(rows)}
     assert imported(store, write(tmp_path / "l.json", text[shape]), "auto").rows == 3
+
+
+def test_a_document_of_many_records_may_be_longer_than_a_record(store: Store, tmp_path: Path) -> None:
+    page = {
+        "data": [{"messages": "x" * (6 << 20), **RECORD}, {**RECORD, "metadata": json.dumps({"a": "y" * 2000})}] * 3
+    }
+    assert imported(store, write(tmp_path / "page.json", json.dumps(page)), "auto").rows == 6
+
+
+@pytest.mark.parametrize("format_name", ["auto", "litellm", "jsonl"])
+def test_a_record_beyond_the_limit_is_refused_with_the_cure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
+) -> None:
+    monkeypatch.setattr(documents, "MOST_CHARS", 1 << 20)
+    path = write(tmp_path / "l.json", json.dumps({"data": [RECORD, {"messages": "x" * (2 << 20)}], **RECORD}))
+    with pytest.raises(
+        TraceError, match="the record at line 1 is longer than 1 MiB, and none may be; save its records"
+    ):
+        imported(store, path, format_name)
+
+
+def test_a_page_that_is_cut_off_says_so(store: Store, tmp_path: Path) -> None:
+    page = json.dumps({"data": [RECORD, RECORD]})
+    with pytest.raises(TraceError, match="is not JSON: it ends early; check that the file is complete"):
+        imported(store, write(tmp_path / "l.json", page[:-30]), "auto")
+    rows = write(tmp_path / "rows.json", json.dumps([RECORD, RECORD])[:-30])
+    assert dict(imported(store, rows, "auto").rejects) == {"is not JSON: it ends early": 1}
 
 
 def test_a_format_is_told_from_more_than_the_first_record(store: Store, tmp_path: Path) -> None:

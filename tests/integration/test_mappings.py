@@ -167,6 +167,19 @@ def test_columns_of_arrays_are_rows_and_count_from_the_first(tmp_path: Path, cli
     assert (account["first_arrival"], account["last_arrival"]) == (FIRST, "2026-11-02T09:00:04.760000+00:00")
 
 
+def test_runs_that_lie_on_each_other_are_said(tmp_path: Path, cli: Cli) -> None:
+    def notes_of(*documents: object) -> list[str]:
+        path = tmp_path / f"{len(documents)}.jsonl"
+        path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+        notes: list[str] = imported(cli, path, "--format", "vllm-bench", "--start", "2026-11-02T09:00:04Z")["notes"]
+        return notes
+
+    assert not any("runs" in note for note in notes_of(VLLM))
+    cli("trace", "delete", "t")
+    notes = notes_of(VLLM, VLLM)
+    assert any("the log has 2 runs" in note and "begin at --start and lie on each other" in note for note in notes)
+
+
 def test_a_report_that_counts_no_requests_needs_their_number(tmp_path: Path, cli: Cli) -> None:
     path = written(tmp_path / "l.json", "anthropic-usage", ANTHROPIC)
     result = cli("trace", "import", str(path), "--name", "t")

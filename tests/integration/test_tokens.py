@@ -349,6 +349,26 @@ def test_rows_without_an_id_all_count_and_that_is_said(cli: Cli, store: Store) -
     assert twice[0].startswith("9 rows equal another row and carry no id")
 
 
+@pytest.mark.parametrize("header", ["arrival,input_tokens,output_tokens", "arrival,input_tokens,output_tokens,class"])
+def test_equal_rows_are_said_whatever_else_the_rows_have(cli: Cli, header: str) -> None:
+    rows = [f"{AT}{second}Z,{second + 1},5" + (",chat" if "class" in header else "") for second in range(9)]
+    twice = read(cli, table("1.csv", header, *(row for row in rows for _ in range(2))), name="twice")["notes"]
+    assert twice[0].startswith("9 rows equal another row and carry no id")
+    table("2.csv", header, *rows[:5])
+    table("3.csv", header, *rows[4:])  # begins with the last row of the one before
+    notes = cli("trace", "import", "2.csv", "3.csv", "--name", "bounds", "--json").json["notes"]
+    assert notes[0].startswith("1 rows equal a row of another file and carry no id")
+    once = read(cli, table("4.csv", header, *rows), name="once")["notes"]
+    assert not any("equal" in note for note in once)
+
+
+def test_requests_of_one_moment_are_equal_only_if_all_they_tell_is(cli: Cli) -> None:
+    header = "arrival,input_tokens,output_tokens,cached_input_tokens"
+    rows = [f"{AT}1Z,7,5,", f"{AT}1Z,7,5,0", f"{AT}1Z,7,6,", f"{AT}1Z,8,5,"]
+    notes = read(cli, table("1.csv", header, *rows))["notes"]
+    assert not any("equal" in note for note in notes)
+
+
 def test_of_rows_with_one_id_the_one_that_tells_most_counts(cli: Cli, store: Store) -> None:
     rows: Sequence[str] = [f"a,{AT}0Z,100,0", f"a,{AT}0Z,100,50", f"a,{AT}0Z,x,60"]
     for name, order in (("t", rows), ("reversed", rows[::-1])):

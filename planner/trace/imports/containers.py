@@ -22,13 +22,14 @@ from planner.trace.imports.unpacking import Log, Utf8Stream
 from planner.units import Bools, Ints
 
 BLOCK_BYTES = 8 << 20
-RECORD_BLOCK_BYTES = 32 << 20
-"""More than the longest record."""
+RECORD_BLOCK_BYTES = documents.MOST_CHARS
+"""The longest record."""
 _FIRST_BLOCK_BYTES = 4 << 20
 """Blocks grow from here, so that the first one soon is there to be worked on."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
+_EMPTY = "is empty"
 
 
 def shown(names: Sequence[str]) -> str:
@@ -38,13 +39,18 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 
+def check_names(log: Log, names: Sequence[str]) -> None:
+    """Raises TraceError where columns have the same name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TraceError(f"{log}: has the column {shown(twice)} more than once; rename one")
+
+
 def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
     dialect = Dialect(names=list(columns)) if columns else dialect_of(log)
     names = dialect.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TraceError(f"{log}: has the column {', '.join(twice)} more than once; rename one")
+    check_names(log, names)
     rows = _lines(log, dialect, BLOCK_BYTES)
     yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
 
@@ -89,6 +95,7 @@ def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
                 lines = np.arange(line + 1, line + 1 + len(texts))
                 line += len(texts)
                 batch = _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
+                batch = _without_blank_lines(batch)
                 yield _split(batch) if block.find(b"}{", 0, end) >= 0 or _ends_otherwise(texts) else batch
             if at_end:
                 return
@@ -111,6 +118,14 @@ def _texts(block: bytes, end: int) -> pa.StringArray:
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
     data = block.replace(b"\n", b"")
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def _without_blank_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without blank lines: between records they are no rows."""
+    faults = batch.column("fault")
+    if faults.null_count == len(faults):
+        return batch
+    return batch.filter(pc.fill_null(pc.not_equal(faults, _EMPTY), fill_value=True))
 
 
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -263,7 +278,7 @@ def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: boo
             damaged |= pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)
     faults = pa.nulls(batch.num_rows, pa.string())
     if damaged.any() or blank.any():
-        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), "is empty", "is not UTF-8 text")
+        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), _EMPTY, "is not UTF-8 text")
     return pa.record_batch([pa.array(lines), faults, *batch.columns], schema=schema)
 
 

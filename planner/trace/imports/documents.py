@@ -16,14 +16,17 @@ from planner.trace.imports.unpacking import Log, head_of, text_of
 
 _READ_CHARS = 1 << 17
 _CUT_CHARS = 1 << 14
-_MOST_CHARS = 16 << 20
-"""Assumed: no record of a request or page of usage is longer."""
+MOST_CHARS = 64 << 20
+"""Of a record, or a document of many: taken apart it needs ten times as much memory."""
+_NOT_JSON, _CUT_OFF = "is not JSON", "is not JSON: it ends early"
 _BATCH_ROWS = 20_000
 _BATCH_CHARS = 8 << 20
 LONG_CHARS = 1 << 18
 """From here on records are shortened."""
 _LONG_TEXT_CHARS = 1 << 16
 """Assumed: no name, id or number of tokens is as long; prompts and answers are."""
+_HUGE_CHARS, _HUGE_TEXT_CHARS = 16 << 20, 1 << 10
+"""In documents this long, texts from that length on are taken for prompts and answers, unless they are JSON objects."""
 _TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
@@ -61,7 +64,14 @@ def shortened(text: str) -> str:
     """A record without its long texts, such as prompts, where it is long: no format reads them."""
     if len(text) <= LONG_CHARS:
         return text
-    return _TEXT.sub(lambda found: found[0] if len(found[0]) <= _LONG_TEXT_CHARS else '""', text)
+    is_huge = len(text) > _HUGE_CHARS
+
+    def kept(found: re.Match[str]) -> str:
+        chars = found.end() - found.start()
+        is_long = chars > _LONG_TEXT_CHARS or (is_huge and chars > _HUGE_TEXT_CHARS and found[0][1] != "{")
+        return '""' if is_long else found[0]
+
+    return _TEXT.sub(kept, text)
 
 
 def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
@@ -75,13 +85,30 @@ def first_rows(log: Log, envelopes: Sequence[str] = ()) -> list[_Row]:
     return list(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
 
 
+def check_first_record(log: Log) -> None:
+    """Raises TraceError where the first record of a log is not JSON because it is too long, or ends early."""
+    rows = first_rows(log)
+    if not rows or rows[0][1] != _CUT_OFF:
+        return
+    if len(head_of(log, MOST_CHARS)) >= MOST_CHARS:
+        raise _too_long(log, rows[0][0])
+    raise TraceError(f"{log}: {_CUT_OFF}; check that the file is complete")
+
+
+def _too_long(log: Log, line: int) -> TraceError:
+    return TraceError(
+        f"{log}: the record at line {line:,} is longer than {MOST_CHARS >> 20} MiB, and none may be; save its records "
+        "one a line, or in several smaller files"
+    )
+
+
 def head_with_record(log: Log) -> bytes:
     """The beginning of a log as UTF-8, as much as the first record takes that is JSON. Raises TraceError."""
     size = HEAD_BYTES
     while True:
         raw = head_of(log, size)
         head = text_of(raw)
-        if len(raw) < size or size >= _MOST_CHARS or _has_record(log, head):
+        if len(raw) < size or size >= MOST_CHARS or _has_record(log, head):
             return head
         size *= 4
 
@@ -167,9 +194,9 @@ def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Ro
                 continue
         line = window.line_at(start)
         end = _end_of_record(log, window, start)
-        if end is None:
+        if isinstance(end, str):
             at = _resumed(window.text, start, key)
-            yield line, "is not JSON", None
+            yield line, end, None
             continue
         at = end
         key = key or _first_key(window.text, start)
@@ -243,26 +270,31 @@ def _skipped(text: str, at: int) -> int:
     return separators.end()
 
 
-def _end_of_record(log: Log, window: _Window, start: int) -> int | None:
-    """Where the record that starts there ends; None where it is not JSON. Raises TraceError where it is too long."""
+def _end_of_record(log: Log, window: _Window, start: int) -> int | str:
+    """Where the record that starts there ends, or why it is not JSON. Raises TraceError where it is too long."""
     if window.text[start] not in _FIRST:
-        return None
+        return _NOT_JSON
     while True:
         try:
             _, end = _DECODER.raw_decode(window.text, start)
         except RecursionError:
-            return None
+            return _NOT_JSON
         except json.JSONDecodeError as error:
             # invalid JSON inside the text read stays invalid; at its end, or in an open string, more may follow
             wrong_inside = error.pos < len(window.text) - _TAIL_CHARS and not error.msg.startswith("Unterminated")
-            if wrong_inside or not window.more():
-                return None
-            if len(window.text) - start > _MOST_CHARS:
-                raise TraceError(
-                    f"{log}: the record at line {window.line_at(start):,} is longer than "
-                    f"{_MOST_CHARS >> 20} MiB; save its records one a line, or give another --format"
-                ) from error
+            if wrong_inside:
+                return _NOT_JSON
+            if not window.more():
+                return _CUT_OFF if _ends_early(window.text, error) else _NOT_JSON
+            if len(window.text) - start > MOST_CHARS:
+                raise _too_long(log, window.line_at(start)) from error
             continue
         # a number at the end may continue
         if end < len(window.text) or not window.more():
             return end
+
+
+def _ends_early(text: str, error: json.JSONDecodeError) -> bool:
+    """Whether nothing is wrong with JSON but that more should follow: it ends in a text, in a word or between."""
+    rest = text[error.pos :].strip()
+    return error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.errors import TraceError
-from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json
+from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json, placed
 from planner.store.staging import Staging
 from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
@@ -24,7 +24,8 @@ def parse(stage: Staging, index: int, log: Log, reader: Reader, options: ImportO
         assert fields is not None
         names = layout.dialect_of(log).names
         rules.check_fields(log, reader, options, lambda path: in_columns(path, names) is not None, names)
-        stage.parse(reader.query, index, containers.csv_batches(log), params_of(options), of_columns(fields, names))
+        batches = map(placed, containers.csv_batches(log))
+        stage.parse(reader.query, index, batches, params_of(options), of_columns(fields, names))
 
 
 def _parse_table(
@@ -32,10 +33,11 @@ def _parse_table(
 ) -> None:
     kind: layout.Kind = "arrow" if layout.kind_of(log)[0] == "arrow" else "parquet"
     names = tables.columns_of(log, kind)
+    containers.check_names(log, names)
     if fields is not None:
         rules.check_fields(log, reader, options, lambda path: tables.has_path(log, kind, path), names)
     path = tables.as_parquet(log, kind, stage.folder, index)
-    stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log))
+    stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log), columns=names)
 
 
 def _parse_json(
@@ -47,7 +49,13 @@ def _parse_json(
         envelopes = envelopes or _envelope(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    try:
+        stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    except MemoryError as error:
+        raise TraceError(
+            f"{log}: has records too large to be taken apart in memory; save its records one a line, or in several "
+            "smaller files"
+        ) from error
 
 
 def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
@@ -72,7 +80,9 @@ def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tup
             f"{log}: has no records under {' or '.join(options.records)} (it has {shown}); correct the key"
         )
     records = paths.parsed(documents.first_records(log, envelopes))
-    if records:
+    if not records:
+        documents.check_first_record(log)
+    else:
         there = paths.names_of(records)
         rules.check_fields(
             log, reader, options, lambda path: any(rules.has(record, path, options) for record in records), there

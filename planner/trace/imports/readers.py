@@ -219,6 +219,8 @@ def _sniffed(log: Log, columns: Mapping[str, str | tuple[str, ...]], constants: 
             return best[0]
         if best:
             raise TraceError(f"{log}: may be {' or '.join(reader.name for reader in best)}; say which with --format")
+    if container == "json":
+        documents.check_first_record(log)
     names = sorted(shapes[0].record) if shapes else []
     check_known(log, names)
     has = f" (it has {containers.shown(names)})" if names else ""
@@ -314,6 +316,7 @@ def _check_signature(log: Log, reader: Reader) -> None:
         key=len,
     )
     if missing:
+        documents.check_first_record(log)
         raise TraceError(
             f"{log}: is not {reader.name}: its beginning has no {', '.join(missing)}; "
             "check the file, or give another --format"

@@ -14,6 +14,7 @@ from planner.trace.imports.layout import Kind
 from planner.trace.imports.unpacking import Log, LogStream, check_room
 
 _FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError)
+_ROW_NUMBERS = "file_row_number"
 _NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file"}
 
 
@@ -82,23 +83,41 @@ def has_rows(log: Log, kind: Kind) -> bool:
 
 def as_parquet(log: Log, kind: Kind, folder: Path, number: int) -> Path:
     """A table as a plain Parquet file: itself, or a copy in the folder. Raises TraceError."""
-    if kind == "parquet" and not _is_packed(log):
+    hides_numbers = any(name.lower() == _ROW_NUMBERS for name in columns_of(log, kind))
+    if kind == "parquet" and not _is_packed(log) and not hides_numbers:
         return log.path
     copy = folder / f"table-{number}.parquet"
-    if kind == "parquet":
+    if kind == "parquet" and not hides_numbers:
         _unpack(log, copy)
         return copy
     with (
         _plain(log) as path,
         _translated(log, kind),
-        _arrow_reader(path) as (schema, batches),
-        pq.ParquetWriter(copy, schema) as writer,
+        _batches(path, kind) as (schema, batches),
+        pq.ParquetWriter(copy, _numbered(schema)) as writer,
     ):
         for batch in batches:
             batch.validate(full=True)  # a damaged file would end the process, not the import
             check_room(log, batch.nbytes)
-            writer.write_batch(batch)
+            writer.write_batch(pa.record_batch(batch.columns, schema=_numbered(batch.schema)))
     return copy
+
+
+@contextmanager
+def _batches(path: Path, kind: Kind) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema and batches of a table."""
+    if kind == "arrow":
+        with _arrow_reader(path) as found:
+            yield found
+    else:
+        with pq.ParquetFile(path) as file:
+            yield file.schema_arrow, file.iter_batches()
+
+
+def _numbered(schema: pa.Schema) -> pa.Schema:
+    """The schema without the name under which DuckDB tells the numbers of rows."""
+    names = [f"{name} of the file" if name.lower() == _ROW_NUMBERS else name for name in schema.names]
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
 @contextmanager

@@ -110,9 +110,24 @@ def _classes(clients: Sequence[Client]) -> tuple[str, ...]:
 def _rows(stage: Staging, job: ImportJob, names: Sequence[str]) -> pl.DataFrame:
     check_rows(stage.window_counts(), stage, job, names)
     rows = stage.windows()
-    if not rows["requests"].sum() and not rows["output_tokens"].sum():
-        raise TraceError(f"{job.names[0]}: counts no request in any window; check the file and the --format")
+    if not rows["requests"].sum():
+        # one window may have tokens of requests that finish in the next one; all of them cannot
+        has_tokens = bool(rows["input_tokens"].sum() or rows["output_tokens"].sum())
+        what, cure = (", but tokens", _cure(job)) if has_tokens else ("", "check the file and the --format")
+        raise TraceError(f"{job.names[0]}: counts no request in any window{what}; {cure}")
     return rows
+
+
+def _cure(job: ImportJob) -> str:
+    """What tells the requests that a log does not."""
+    if job.reader.metrics is not None:
+        return "name a counter of requests that finish with --metric requests=NAME"
+    if "requests" in job.reader.fields:
+        return "name their column with --column requests=NAME, or give --constant requests=N for those of a row"
+    return (
+        "check the file, or save its windows with their requests as CSV: window_start, window_end, requests, "
+        "input_tokens, output_tokens"
+    )
 
 
 def _coverage(demand: DemandWindows) -> LengthCoverage:
