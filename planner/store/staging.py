@@ -35,12 +35,13 @@ class ReaderParams:
     """The parameters that the queries of readers may use.
 
     start_us: moment of time 0. is_started: whether the user stated it, so that numbers count from it whatever they are.
-    unit_ns: nanoseconds per unit of numeric arrivals.
+    unit_ns: nanoseconds per unit of numeric arrivals. needs_tokens: whether 0 input and output tokens are no request.
     """
 
     start_us: int
     is_started: bool
     unit_ns: int
+    needs_tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +342,7 @@ class Staging:
 
     def settle_times(self, params: ReaderParams) -> None:
         """Give times of an open unit the unit and the start of params."""
-        self.connection.execute(_sql("staging/settle_times"), vars(params))
+        self.connection.execute(_filled(_sql("staging/settle_times"), vars(params)))
 
     def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
         """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""
