@@ -180,17 +180,19 @@ def beginning_of_keys(path: str) -> tuple[str, str] | None:
 
 
 def _sum(path: str, value: Value) -> str:
-    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is."""
+    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is.
+
+    Of keys that begin alike, others are a part that is never the whole, so that the first of several has to be there.
+    """
     parts = addends(path)
-    if len(parts) == 1 and not beginning_of_keys(path):
+    keys = [beginning_of_keys(part) for part in parts]
+    if len(parts) == 1 and not keys[0]:
         return value(path)
-    plain = ", ".join(f"({value(part)})::VARCHAR" for part in parts if not beginning_of_keys(part))
-    under = [
-        f"values_under(({value(keys[0])})::VARCHAR, {literal(keys[1])})"
-        for keys in map(beginning_of_keys, parts)
-        if keys
+    told = [
+        f"values_under(({value(key[0])})::VARCHAR, {literal(key[1])})" if key else f"[({value(part)})::VARCHAR]"
+        for part, key in zip(parts, keys, strict=True)
     ]
-    return f"sum_of(flatten([{', '.join([f'[{plain}]::VARCHAR[]', *under])}]))"
+    return f"sum_of([{', '.join(told)}], {literal(any(keys))})"
 
 
 def _one_of(field: str, values: Sequence[str]) -> str:

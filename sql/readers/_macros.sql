@@ -152,14 +152,17 @@ CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: to
 CREATE MACRO whole_number(given) AS
     list_transform([given], lambda text: CASE WHEN whole_of(text) <= 4000000000000000 THEN whole_of(text) END)[1];
 
--- The sum, as text, of numbers of which some may not be told; NULL where none is, and the first that is no whole number where
--- one is none, so that the row is refused for it.
-CREATE MACRO sum_of(numbers) AS list_transform(
-    [list_filter(numbers::VARCHAR[], lambda one: is_told(one))],
-    lambda told: coalesce(
-        list_filter(told, lambda one: whole_number(one) IS NULL)[1],
-        list_sum(list_transform(told, lambda one: whole_number(one)))::VARCHAR
-    )
+-- The sum, as text, of lists of numbers of which some may not be told; NULL where none is, or none of the first list where
+-- that is needed, and the first that is no whole number where one is none, so that the row is refused for it.
+CREATE MACRO sum_of(numbers, needs_first) AS list_transform(
+    [list_transform(numbers::VARCHAR[][], lambda part: list_filter(part, lambda one: is_told(one)))],
+    lambda told: CASE
+        WHEN len(told[1]) > 0 OR NOT needs_first
+            THEN coalesce(
+                list_filter(flatten(told), lambda one: whole_number(one) IS NULL)[1],
+                list_sum(list_transform(flatten(told), lambda one: whole_number(one)))::VARCHAR
+            )
+    END
 )[1];
 
 -- What a JSON object has under those of its keys that begin alike, as a list of texts.
