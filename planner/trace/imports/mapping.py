@@ -60,8 +60,8 @@ class LogMapping(Closed):
     """What the log is: csv, jsonl (any JSON), parquet, or windows for demand per window; or a list of these."""
     columns: dict[str, Text | Lists] = Field(default_factory=dict)
     """Field -> its column, or the path to it with dots; of a list the first counts that has a value in a row,
-    and of tokens the largest. "a + b" is the sum of two, and "usage.input*" that of all keys of usage that begin so; in a sum with
-    such keys the first has to be there."""
+    and of tokens the largest. "a + b" is the sum of two, and "usage.input*" that of all keys of usage that begin so;
+    in a sum with such keys the first has to be there."""
     constants: dict[str, Value] = Field(default_factory=dict)
     """Field -> its value in every row."""
     where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)
