@@ -36,13 +36,26 @@ LEFT_OUT = "left out by --where"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A path, and the pattern (RE2) that matches what rows that are no requests have there, in any case.
+
+    reason: why they are none, in which the value follows.
+    """
+
+    path: str
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fields:
     """What is taken of a row.
 
     sources: field -> paths, the first of which that has a value gives it; without any it is NULL. constants: field ->
     its value in every row. where: path -> the values, one of which a row that is read has. each: lists in a JSON
     record, whose elements make a row each; a path that begins as one of them leads into the element. from_first:
-    numbers that are elements of the list `arrival` count from the first of it.
+    numbers that are elements of the list `arrival` count from the first of it. zero_where_empty: a list without
+    elements makes a row too, with 0 in all that it would tell. refusals: which rows are refused for what they tell.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -50,6 +63,8 @@ class Fields:
     where: Mapping[str, Sequence[str]]
     each: Sequence[str] = ()
     from_first: bool = False
+    zero_where_empty: bool = False
+    refusals: Sequence[Refusal] = ()
 
 
 def segmentations(path: str) -> list[Keys]:
@@ -98,7 +113,9 @@ def of_json(fields: Fields) -> str | JsonSource:
     """A relation with a column per field of the JSON objects in the column text of `lines`."""
     if fields.each:
         return _of_lists(fields)
-    paths = [path for paths in (*fields.sources.values(), fields.where) for one in paths for path in addends(one)]
+    told = (*fields.sources.values(), fields.where, [refusal.path for refusal in fields.refusals])
+    paths = [path for paths in told for one in paths for path in addends(one)]
+    paths = [keys[0] if (keys := beginning_of_keys(path)) else path for path in paths]
     nested = {pair for path in paths for pair in _pairs(tuple(path.split(".")))}
     marks = ('\\"', *sorted(nested)) if nested else ()
     return JsonSource(simple=_of_objects(fields, simple=True), whole=_of_objects(fields, simple=False), marks=marks)
@@ -107,9 +124,10 @@ def of_json(fields: Fields) -> str | JsonSource:
 def _of_objects(fields: Fields, *, simple: bool) -> str:
     extract = _Extract("text", simple=simple)
     columns, kept = _columns(fields, extract.value), _kept(fields, extract.value)
+    refused = _refused(fields, extract.value)
     return (
-        f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END) AS fault, "
-        f"{columns} FROM (SELECT line, fault, text, {extract.all()} AS found FROM lines))"
+        f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END{refused}) "
+        f"AS fault, {columns} FROM (SELECT line, fault, text, {extract.all()} AS found FROM lines))"
     )
 
 
@@ -134,7 +152,7 @@ def of_columns(fields: Fields, names: Sequence[str]) -> str:
         return "NULL::VARCHAR" if found is None else _in_text(name_of(_place(names.index(found[0]))), found[1])
 
     kept = _kept(fields, value)
-    fault = f"coalesce(fault, CASE {kept} END)" if kept else "fault"
+    fault = f"coalesce(fault, {f'CASE {kept} END' if kept else 'NULL'}{_refused(fields, value)})"
     return f"(SELECT line, {fault} AS fault, {_columns(fields, value)} FROM lines)"
 
 
@@ -161,7 +179,8 @@ def of_table(fields: Fields, table: Table) -> tuple[str, str]:
 
     columns = _columns(fields, value)
     kept = _kept(fields, lambda path: f"{value(path)}::VARCHAR")
-    return columns, f"CASE {kept} END" if kept else "NULL::VARCHAR"
+    fault = f"CASE {kept} END" if kept else "NULL::VARCHAR"
+    return columns, f"coalesce({fault}{_refused(fields, value)})" if fields.refusals else fault
 
 
 def may_tell_cached(fields: Fields, names: Sequence[str]) -> bool:
@@ -175,7 +194,16 @@ def may_tell_cached(fields: Fields, names: Sequence[str]) -> bool:
 def _columns(fields: Fields, value: Value) -> str:
     found = {field: _one_of(field, [_sum(path, value) for path in paths]) for field, paths in fields.sources.items()}
     found |= {field: literal(constant) for field, constant in fields.constants.items()}
+    for field in found if fields.zero_where_empty else ():
+        told = fields.constants.get(field) or any(_is_inside(fields, path) for path in fields.sources.get(field, ()))
+        if told and not field.startswith("window_"):
+            found[field] = f"CASE WHEN is_empty THEN '0' ELSE ({found[field]})::VARCHAR END"
     return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
+
+
+def _is_inside(fields: Fields, path: str) -> bool:
+    """Whether a path leads into the elements of a list."""
+    return any(f"{path}.".startswith(f"{name}.") for name in fields.each)
 
 
 def addends(path: str) -> list[str]:
@@ -183,13 +211,26 @@ def addends(path: str) -> list[str]:
     return path.split(" + ")
 
 
+def beginning_of_keys(path: str) -> tuple[str, str] | None:
+    """Of a path such as usage.input*, the path to the object and what its keys begin with; None for any other."""
+    above, dot, name = path.rpartition(".")
+    return (above, name[:-1]) if dot and name.endswith("*") else None
+
+
 def _sum(path: str, value: Value) -> str:
-    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is."""
+    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is.
+
+    Of keys that begin alike, others are a part that is never the whole, so that the first of several has to be there.
+    """
     parts = addends(path)
-    if len(parts) == 1:
+    keys = [beginning_of_keys(part) for part in parts]
+    if len(parts) == 1 and not keys[0]:
         return value(path)
-    numbers = ", ".join(f"whole_number(({value(part)})::VARCHAR)" for part in parts)
-    return f"list_sum([{numbers}])::BIGINT"
+    told = [
+        f"values_under(({value(key[0])})::VARCHAR, {literal(key[1])})" if key else f"[({value(part)})::VARCHAR]"
+        for part, key in zip(parts, keys, strict=True)
+    ]
+    return f"sum_of([{', '.join(told)}], {literal(any(keys))})"
 
 
 def _one_of(field: str, values: Sequence[str]) -> str:
@@ -201,19 +242,30 @@ def _one_of(field: str, values: Sequence[str]) -> str:
 
 
 def _first(values: Sequence[str]) -> str:
-    """The first that is there; of several, as text, as they may be of different types."""
+    """The first that is there; of several, as text, as they may be of different types. A hyphen stands for none."""
     if len(values) <= 1:
         return values[0] if values else "NULL::VARCHAR"
-    return f"coalesce({', '.join(f'({value})::VARCHAR' for value in values)})"
+    told = ", ".join(f"nullif(nullif(({value})::VARCHAR, ''), '-')" for value in values)
+    return f"coalesce({told})"
 
 
 def _kept(fields: Fields, value: Value) -> str:
     """The branch of a CASE that leaves out the rows that are not asked for."""
+    # what no element tells does not leave out a list without any
     tests = [
-        f"coalesce({' OR '.join(_equals(value(path), one) for one in ones)}, false)"
+        f"coalesce({' OR '.join(_equals(value(path), one) for one in ones)}, "
+        f"{'is_empty' if fields.zero_where_empty and _is_inside(fields, path) else 'false'})"
         for path, ones in fields.where.items()
     ]
     return f"WHEN NOT ({' AND '.join(tests)}) THEN {literal(LEFT_OUT)}" if tests else ""
+
+
+def _refused(fields: Fields, value: Value) -> str:
+    """More arguments of a coalesce: why a row is refused for what it tells."""
+    return "".join(
+        f", told_against(({value(one.path)})::VARCHAR, {', '.join(map(literal, (one.pattern, one.reason, one.path)))})"
+        for one in fields.refusals
+    )
 
 
 def _equals(value: str, wanted: str) -> str:
@@ -319,19 +371,23 @@ def _of_lists(fields: Fields) -> str:
     lists = [f"json_extract(text, {literal(_every(name))})" for name in fields.each]
     first = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
     lists = [_from_first(each) if counted else each for each, counted in zip(lists, first, strict=True)]
-    kinds = [f"json_type(text, {literal(pointer(tuple(name.split('.'))))}) = 'ARRAY'" for name in fields.each]
+    places = [literal(pointer(tuple(name.split(".")))) for name in fields.each]
+    kinds = [f"json_type(text, {place}) = 'ARRAY'" for place in places]
     some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
+    none = [f"json_array_length(text, {place}) = 0" for place in places] if fields.zero_where_empty else ["false"]
     opened = ", ".join(
-        f"unnest(CASE WHEN has_list THEN {each} ELSE [NULL]::JSON[] END) AS element_{n}" for n, each in enumerate(lists)
+        f"unnest(CASE WHEN has_list AND NOT is_empty THEN {each} ELSE [NULL]::JSON[] END) AS element_{n}"
+        for n, each in enumerate(lists)
     )
     found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
-    nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
-    named = " and ".join(fields.each)
+    nothing = " AND ".join(["NOT is_empty", *(f"element_{n} IS NULL" for n in range(len(lists)))])
+    named, refused = " and ".join(fields.each), _refused(fields, value)
     return (
         "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
-        f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END) AS fault, {columns} FROM ("
-        f"SELECT *, {found} FROM (SELECT line, fault, text, found, {opened} FROM ("
-        f"SELECT *, {some} AS has_list FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines)))))"
+        f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END{refused}) AS fault, {columns} FROM ("
+        f"SELECT *, {found} FROM (SELECT line, fault, text, found, is_empty, {opened} FROM ("
+        f"SELECT *, has_list AND {' AND '.join(none)} AS is_empty FROM ("
+        f"SELECT *, {some} AS has_list FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines))))))"
     )
 
 

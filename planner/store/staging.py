@@ -33,13 +33,14 @@ _MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
 class ReaderParams:
     """The parameters that the queries of readers may use.
 
-    start_us: moment of time 0. is_started: whether the user stated it, so that numbers count from it whatever they are.
-    unit_ns: nanoseconds per unit of numeric arrivals.
+    start_us: of time 0. is_started: whether stated, so that numbers count from it. unit_ns: of one unit of arrivals.
+    needs_tokens: whether 0 input and output tokens are no request.
     """
 
     start_us: int
     is_started: bool
     unit_ns: int
+    needs_tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +147,7 @@ class Staging:
         self._cached = cached
         self._decided = False
         self._base = ""  # table that all rows are in, once they are compared
-        self._packed: list[str] = []
-        self._tables: list[str] = []
+        self._packed, self._tables = list[str](), list[str]()
         self._lines_parsed = False
         self._may_count = False  # whether times may be numbers
         self.may_tell_cached = False
@@ -348,7 +348,7 @@ class Staging:
 
     def settle_times(self, params: ReaderParams) -> None:
         """Give times of an open unit the unit and the start of params."""
-        self.connection.execute(_sql("staging/settle_times"), vars(params))
+        self.connection.execute(_filled(_sql("staging/settle_times"), vars(params)))
 
     def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
         """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""

@@ -138,7 +138,7 @@ CREATE MACRO token_count
 
 -- Whether a column tells something: neither nothing nor one of the words that stand for it.
 CREATE MACRO is_told
-    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n)?\s*'), false),
+    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n|-)?\s*'), false),
     (given BIGINT) AS given IS NOT NULL,
     (given DOUBLE) AS given IS NOT NULL,
     (given TIMESTAMPTZ) AS given IS NOT NULL,
@@ -151,6 +151,41 @@ CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: to
 -- In a list of one, as what is given may be long, and would be written out wherever it is used.
 CREATE MACRO whole_number(given) AS
     list_transform([given], lambda text: CASE WHEN whole_of(text) <= 4000000000000000 THEN whole_of(text) END)[1];
+
+-- The sum, as text, of lists of numbers of which some may not be told; NULL where none is, or none of the first list where
+-- that is needed, and the first that is no whole number where one is none, so that the row is refused for it.
+CREATE MACRO sum_of(numbers, needs_first) AS list_transform(
+    [list_transform(numbers::VARCHAR[][], lambda part: list_filter(part, lambda one: is_told(one)))],
+    lambda told: CASE
+        WHEN len(told[1]) > 0 OR NOT needs_first
+            THEN coalesce(
+                list_filter(flatten(told), lambda one: whole_number(one) IS NULL)[1],
+                list_sum(list_transform(flatten(told), lambda one: whole_number(one)))::VARCHAR
+            )
+    END
+)[1];
+
+-- What a JSON object has under those of its keys that begin alike, as a list of texts.
+CREATE MACRO values_under(object, beginning) AS list_transform(
+    [object::VARCHAR],
+    lambda text: CASE
+        WHEN json_valid(text) AND json_type(text) = 'OBJECT'
+            THEN list_transform(
+                list_filter(json_keys(text), lambda name: starts_with(name, beginning)),
+                lambda name: json_extract_string(text, '/' || replace(replace(name, '~', '~0'), '/', '~1'))
+            )
+        ELSE []::VARCHAR[]
+    END
+)[1];
+
+-- Why a row is refused for what it tells: reason, name and value where a pattern matches the value, in any case.
+CREATE MACRO told_against(given, pattern, reason, name) AS list_transform(
+    [given::VARCHAR],
+    lambda told: CASE
+        WHEN regexp_matches(told, pattern, 'i') AND is_told(told)
+            THEN reason || ': ' || name || ' is ' || left(split_part(trim(told), '?', 1), 80)
+    END
+)[1];
 
 -- Whether a row was not asked for, which is told where others have the reason why they are refused.
 CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';

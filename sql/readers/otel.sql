@@ -226,8 +226,23 @@ field AS (
     FROM plain
 ),
 
+read AS (
+    SELECT *, told_time(started) AS time_read FROM field
+),
+
 clocked AS (
-    SELECT *, told_time(started) AS time_told FROM field
+    SELECT
+        *,
+        list_filter(
+            operations,
+            lambda one: regexp_matches(one, 'image|moderation|speech|audio|transcri|translat|video|count_?tokens')
+        ) AS others,
+        -- ClickHouse writes this column in UTC, and without an offset
+        CASE
+            WHEN started_json = (span -> 'Timestamp') AND NOT has_offset(time_read) THEN rtrim(time_read) || 'Z'
+            ELSE time_read
+        END AS time_told
+    FROM read
 ),
 
 timed AS (
@@ -279,6 +294,7 @@ SELECT
             ) THEN 'is of an agent, workflow or tool, whose model calls have spans of their own'
             WHEN len(list_filter(operations, lambda one: regexp_matches(one, 'embed|rerank'))) > 0
                 THEN 'is of an embedding or ranking, which generates no tokens'
+            WHEN len(others) > 0 THEN 'is no generation: its operation is ' || left(others[1], 80)
             WHEN len(told['input']) = 0 AND len(told['output']) = 0
                 THEN CASE
                     WHEN has_error AND (len(operations) > 0 OR len(told['model']) > 0) THEN 'failed: has an error and no usage'

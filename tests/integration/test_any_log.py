@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -355,6 +356,57 @@ def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> N
     assert "--format parquet: the mapping" in message
 
 
+OWN = """
+format = ["jsonl", "csv", "parquet"]
+times_in = "UTC"
+
+[columns]
+arrival = "at"
+id = "call"
+parent_id = "above"
+input_tokens = "usage.in* + usage.cache*"
+output_tokens = "usage.out*"
+
+[[refuse]]
+column = ["status", "code"]
+pattern = "^[45]"
+reason = "failed"
+"""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_mapping_refuses_what_is_no_call_and_adds_up_keys_that_begin_alike(
+    suffix: str, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "mine.toml").write_text(OWN)
+    usage = {"in": 1, "in_audio": 2, "cache_read": 4, "out": 8, "out_reasoning": 16, "total": 31}
+    rows: list[dict[str, Any]] = [
+        {"call": "a", "above": None, "status": "200", "code": None, "usage": usage},
+        {"call": "b", "above": "a", "status": "200", "code": 299, "usage": usage},
+        {"call": "c", "above": "a", "status": "503", "code": None, "usage": usage},
+        {"call": "d", "above": None, "status": "-", "code": 429, "usage": usage},
+        # what was cached is not the whole of the input
+        {"call": "e", "above": None, "status": "200", "code": None, "usage": {**usage, "in": None, "in_audio": None}},
+    ]
+    rows = [{"at": "2025-03-03T09:00:00", **row} for row in rows]
+    path = tmp_path / f"l.{suffix}"
+    if suffix == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif suffix == "csv":
+        pl.DataFrame([{**row, "usage": json.dumps(row["usage"])} for row in rows]).write_csv(path)
+    else:
+        jsonl(path, *rows)
+    account = imported(cli, path, "--mapping", str(tmp_path / "mine.toml"), "--timezone", "Asia/Shanghai")
+    assert account["rejects"] == {
+        "failed: code is 429": 1,
+        "failed: status is 503": 1,
+        "input_tokens is not a whole number from 0 to 2147483647": 1,
+        "sums up the model calls below it, which are counted themselves": 1,
+    }
+    assert (account["rows_imported"], account["input_tokens"], account["output_tokens"]) == (1, 7, 24)
+    assert account["first_arrival"] == "2025-03-03T17:00:00+08:00"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -375,6 +427,12 @@ def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> N
         ('format = "csv"\ntimezone = "Mars"', '"Mars" is not an IANA time zone'),
         ('format = "csv"\ntime_format = "%H"', "does not tell year, month, day and hour"),
         ('format = "csv"\ntime_unit = "h"', "time_unit"),
+        ('format = "csv"\ntimes_in = "Mars"', '"Mars" is not an IANA time zone'),
+        (
+            'format = "csv"\n[[refuse]]\ncolumn = "m"\npattern = "(?!a)"\nreason = "no"',
+            'refuse.0.pattern: "(?!a)" is not a regular expression of RE2',
+        ),
+        ('format = "csv"\n[[refuse]]\ncolumn = "m"', "refuse.0.reason: is missing"),
         ('format = "csv"\nsignatures = [["a"]]', "signatures: is for mappings that are shipped"),
         ("format = ", "is not valid TOML"),
     ],

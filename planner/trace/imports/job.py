@@ -13,6 +13,7 @@ import pyarrow as pa
 from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
+from planner.store.fields import Refusal
 from planner.store.local_times import LocalClock
 from planner.store.staging import Lies, ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
@@ -25,7 +26,7 @@ from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
 from planner.units import US_PER_S, counted, iso, to_us
 
-IMPORTER = 4
+IMPORTER = 5
 """Version of reading: raised whenever the same files and options would give different rows."""
 _THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
@@ -48,7 +49,10 @@ class ImportOptions:
     row. where: column or path -> the values, one of which the rows have that are not left out. records: keys that a
     list of records may be under. each: lists in every record, whose elements are a row each. times_from_first: whether
     arrivals in such a list count from the least. cached: where cached tokens lie in a log that does not tell, inside
-    the input tokens or outside; None to have the rows decide. may_lack: fields of `columns` that the log may be
+    the input tokens or outside; None to have the rows decide. times_in: zone of times without an offset where the log
+    has one of its own, None for `timezone`. refusals: which rows are refused for what they tell. zero_where_empty:
+    whether a list of `each` without elements tells a window without demand. needs_tokens: whether a row with 0 input
+    and 0 output tokens is no request. may_lack: fields of `columns` that the log may be
     without. strict: refuse the whole import if one row is refused. draw: where a log has demand per window, draw one
     request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a server for.
     block_tokens: size of prefix blocks, None for what the rows tell. metrics: field -> names of counters that are added
@@ -68,6 +72,10 @@ class ImportOptions:
     each: tuple[str, ...] = ()
     times_from_first: bool = False
     cached: Lies | None = None
+    times_in: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    zero_where_empty: bool = False
+    needs_tokens: bool = False
     may_lack: frozenset[str] = frozenset()
     strict: bool = False
     draw: int | None = None
@@ -102,6 +110,9 @@ class ReadingArguments(Document):
     each: Maybe[tuple[str, ...]] = None
     times_from_first: Maybe[bool] = None
     cached: Maybe[Lies] = None
+    times_in: Maybe[str] = None
+    refuse: Maybe[tuple[str, ...]] = None
+    """Path and pattern of rows that are refused, with " matches " between, and the reason."""
     draw: int | None
     seed: int | None
     span: CounterSpan | None
@@ -270,12 +281,19 @@ def rejects_of(stage: Staging, job: ImportJob, labels: Sequence[str], *, any_ref
 
 def params_of(options: ImportOptions) -> ReaderParams:
     """The parameters of readers' queries."""
-    return ReaderParams(start_us=to_us(options.start), is_started=options.is_started, unit_ns=UNITS_NS[options.unit])
+    return ReaderParams(
+        start_us=to_us(options.start),
+        is_started=options.is_started,
+        unit_ns=UNITS_NS[options.unit],
+        needs_tokens=options.needs_tokens,
+    )
 
 
 def clock_of(options: ImportOptions) -> LocalClock:
     """How the logs tell time."""
-    return LocalClock(options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None)
+    return LocalClock(
+        options.times_in or options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None
+    )
 
 
 def settings_of(job: ImportJob, counts: RowCounts, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
@@ -305,6 +323,8 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         each=options.each or None,
         times_from_first=options.times_from_first or None,
         cached=options.cached,
+        times_in=options.times_in,
+        refuse=tuple(f"{one.path} matches {one.pattern}: {one.reason}" for one in options.refusals) or None,
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,

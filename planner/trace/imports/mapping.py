@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.catalogue.read import describe, find, names, read_toml
@@ -20,6 +22,33 @@ Value = bool | int | float | str
 Lists = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+class RowRefusal(Closed):
+    """Rows that are no requests, such as failed calls: refused, and counted by the reason."""
+
+    column: Text | Lists
+    """Column, or path, or a list of these."""
+    pattern: Text = "."
+    """Regular expression (RE2) that matches what such rows have there, in any case; if left out, anything."""
+    reason: Text
+    """Why they are no requests; the column and what it has follow."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _readable(cls, pattern: str) -> str:
+        try:
+            pc.match_substring_regex(pa.array([""]), pattern=pattern)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f'"{pattern}" is not a regular expression of RE2 ({error})') from error
+        return pattern
+
+    @field_validator("column")
+    @classmethod
+    def _short_enough(cls, column: Text | Lists) -> Text | Lists:
+        for path in listed(column):
+            check_path(path, "column")
+        return column
+
+
 class LogMapping(Closed):
     """How the rows of a log become requests, or windows of demand."""
 
@@ -31,11 +60,14 @@ class LogMapping(Closed):
     """What the log is: csv, jsonl (any JSON), parquet, or windows for demand per window; or a list of these."""
     columns: dict[str, Text | Lists] = Field(default_factory=dict)
     """Field -> its column, or the path to it with dots; of a list the first counts that has a value in a row,
-    and of tokens the largest. "a + b" is the sum of two."""
+    and of tokens the largest. "a + b" is the sum of two, and "usage.input*" that of all keys of usage that begin so;
+    in a sum with such keys the first has to be there."""
     constants: dict[str, Value] = Field(default_factory=dict)
     """Field -> its value in every row."""
     where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Column, or path -> the value, or the list of values, of rows that are read; all others are left out."""
+    refuse: tuple[RowRefusal, ...] = ()
+    """Rows that are refused for what they tell."""
     records: Text | tuple[Text, ...] = ()
     """JSON: key or path under which the list of records is, if it is not found by itself; or a list of such keys."""
     each: Text | tuple[Text, ...] = ()
@@ -52,10 +84,12 @@ class LogMapping(Closed):
     """How times are written, in the letters of Python's strptime."""
     timezone: str | None = None
     """IANA zone of times without an offset."""
+    times_in: str | None = None
+    """The same for logs whose writer has one zone, whatever --timezone says."""
     signatures: tuple[Lists, ...] = ()
     """Shipped mappings: sets of paths, one of which the records of such a log have, so that it is recognised."""
 
-    @field_validator("timezone")
+    @field_validator("timezone", "times_in")
     @classmethod
     def _zone(cls, name: str | None) -> str | None:
         return valid_zone(name) if name is not None else None
@@ -116,6 +150,8 @@ REQUEST_FIELDS = (
     "class",
     "session_id",
     "id",
+    "parent_id",
+    "provider",
     "sample_weight",
     "block_ids",
     "block_tokens",
