@@ -122,7 +122,7 @@ def _coverage(demand: DemandWindows) -> LengthCoverage:
 
 
 def _unknown(demand: DemandWindows) -> list[str]:
-    return unknown_notes(demand.cached_unknown, int(demand.requests.sum()))
+    return unknown_notes(int(demand.cached_unknown.sum()), int(demand.requests.sum()))
 
 
 def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
