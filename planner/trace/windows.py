@@ -162,7 +162,7 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
 def _unknown(windows: DemandWindows, rows: Ints) -> Ints:
     """How many of the drawn requests have unknown cached tokens: the same share as of the window's."""
     share = windows.cached_unknown / np.maximum(windows.requests, 1)
-    some: Ints = np.diff(np.floor(np.cumsum(np.append(0, rows * share)) + 0.5).astype(np.int64))
+    some = _steps(np.floor(np.cumsum(rows * share) + 0.5))
     # whole windows are exact, whatever is rounded in the sum of the others
     return np.where(windows.cached_unknown == 0, 0, np.where(share >= 1, rows, np.minimum(some, rows)))
 

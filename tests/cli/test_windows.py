@@ -129,7 +129,9 @@ def test_drawn_requests_know_as_much_as_their_windows(found: list[tuple[int, int
     if weight == 1:
         assert nulls == made.cached_unknown.sum() == sum(unknown for _, unknown, _ in found)
     for batch in batches:
-        for tokens, hits in zip(*(batch[name].to_pylist() for name in ("input_tokens", "cached_input_tokens")), strict=True):
+        for tokens, hits in zip(
+            *(batch[name].to_pylist() for name in ("input_tokens", "cached_input_tokens")), strict=True
+        ):
             assert hits is None or hits <= tokens
     if weight == 1 and made.requests[-1] > made.cached_unknown[-1]:
         drawn = sum(hits or 0 for batch in batches for hits in batch["cached_input_tokens"].to_pylist())

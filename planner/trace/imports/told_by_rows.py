@@ -81,6 +81,11 @@ def _unit(gaps: TimeGaps, reader: Reader, notes: list[str]) -> str:
             f"the times are taken to be {usual}, with {per_s:,.0f} requests a second; if they are seconds, give "
             "--time-unit s"
         )
+    elif not dense and gaps.span and gaps.median_gap <= _LONGEST_FEW_GAP_S * _MILLION:
+        notes.append(
+            f"the times are taken to be {usual}, which {gaps.rows:,} rows are too few to tell; if they are seconds, "
+            "give --time-unit s"
+        )
     return usual
 
 
