@@ -51,7 +51,7 @@ class LogMapping(Closed):
     time_format: Text | None = None
     """How times are written, in the letters of Python's strptime."""
     timezone: str | None = None
-    """IANA zone of times without an offset."""
+    """IANA zone of times without an offset; of a shipped mapping, in which what writes such logs writes them."""
     signatures: tuple[Lists, ...] = ()
     """Shipped mappings: sets of paths, one of which the records of such a log have, so that it is recognised."""
 

@@ -103,6 +103,7 @@ def _of_mapping(name: str, mapping: LogMapping, by_name: Mapping[str, Reader]) -
         envelopes=listed(mapping.records),
         cached="told" if mapping.cached else bases[0].cached,
         mapping=mapping,
+        times_in=mapping.timezone,
     )
 
 
