@@ -24,7 +24,7 @@ _SIZE = frozenset({"page", "pagesize", "perpage", "limit", "offset", "size"})
 """Beside one of these, `total` is a number of records."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Page:
     """What a page says: keys that tell whether one follows, the number of all pages and of all records.
 
@@ -107,7 +107,7 @@ def _page_of(text: str) -> _Page | None:
             pages = (path, count)
         elif name in _TOTAL or (name == "total" and _SIZE & siblings) or (name == "value" and "relation" in siblings):
             total = (path, count)
-    return _Page(more, number, pages, total, rows) if rows >= 0 else None
+    return _Page(more=more, number=number, pages=pages, total=total, rows=rows) if rows >= 0 else None
 
 
 def _members(value: dict[str, Any], above: str, depth: int) -> Iterator[tuple[str, frozenset[str], str, object]]:
