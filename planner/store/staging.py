@@ -151,7 +151,7 @@ class Staging:
         self._lines_parsed = False
         self._may_count = False  # whether times may be numbers
         self.may_tell_cached = False
-        self._moved = False
+        self._as_moved = "SELECT * FROM parsed_as_read"
         self._show()
 
     def parse(
@@ -335,11 +335,11 @@ class Staging:
         return table
 
     def move(self, rows: pa.Table) -> None:
-        """Take the second moment of these rows. rows: file_index, line."""
+        """Take the second moment of these requests, or these times of windows. rows: file_index, line, and so on."""
         self.connection.register("moved_rows", rows)
         self.connection.execute("CREATE OR REPLACE TABLE moved AS SELECT * FROM moved_rows")
         self.connection.unregister("moved_rows")
-        self._moved = True
+        self._as_moved = _sql(f"staging/moved_{self._rows}")
         self._show()
 
     def time_gaps(self) -> TimeGaps:
@@ -417,7 +417,7 @@ class Staging:
         """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
         rows = self._base or f"({parts})"
-        read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
+        read = self._as_moved.replace("parsed_as_read", rows)
         self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
         proven = [literal(teller.teller) for teller in self.tellers if teller.is_outside]
         untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"

@@ -226,7 +226,7 @@ class _Sums:
         return cls(
             rows=int(windows.requests.sum()),
             sums=sums,
-            cached_unknown=windows.cached_unknown,
+            cached_unknown=int(windows.cached_unknown.sum()),
             first_arrival_us=int(windows.start_us[0]),
             last_arrival_us=int(windows.end_us[-1]) - 1,
         )

@@ -117,10 +117,11 @@ CREATE MACRO number_micros(elapsed_us, start_us, is_started) AS
     END;
 
 -- A text as a whole number: digits, with a sign or zeros after a point, in groups of three (1,234 or 1 234 or 1_234), or
--- with an exponent, as spreadsheets write; NULL for anything else, and for what may mean two numbers (1.234 or 100,0).
+-- with an exponent, as spreadsheets write; NULL for anything else, and for what may mean two numbers (1.234, 1.000 or
+-- 100,0).
 CREATE MACRO whole_of(given) AS
     CASE
-        WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.0*)?\s*') THEN TRY_CAST(given AS BIGINT)
+        WHEN regexp_full_match(given, '\s*\+?(\d{1,16}(\.0{0,2})?|0+\.0*|\d{1,16}\.0{4,}|\d{4,16}\.0*)\s*') THEN TRY_CAST(given AS BIGINT)
         WHEN regexp_full_match(given, '\s*\+?\d{1,3}((,\d{3}){1,5}|([ _\x{a0}\x{202f}]\d{3}){1,5})(\.0*)?\s*')
             THEN TRY_CAST(regexp_replace(given, '[,\s_\x{a0}\x{202f}]', '', 'g') AS BIGINT)
         WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.\d*)?[eE]\+?\d{1,2}\s*')

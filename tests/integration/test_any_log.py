@@ -86,6 +86,40 @@ def test_records_in_an_envelope_are_found_by_themselves_or_by_name(envelope: str
     assert "correct the key" in message
 
 
+ROW = {"at": AT, "usage": USAGE}
+
+
+@pytest.mark.parametrize(
+    ("document", "keys"),
+    [
+        ({"gpt": [ROW, ROW], "llama": [ROW]}, ["gpt", "llama"]),
+        (
+            {"requests": {"ok": [ROW], "cached": [ROW, ROW], "x": [{"y": 1}]}},
+            ["requests.ok", "requests.cached"],
+        ),
+        ({"a": {"items": [ROW]}, "b": {"items": [ROW, ROW]}}, ["a.items", "b.items"]),
+    ],
+)
+def test_of_several_lists_of_records_none_is_dropped_without_a_word(
+    document: object, keys: list[str], tmp_path: Path, cli: Cli
+) -> None:
+    path = jsonl(tmp_path / "l.json", document)
+    message = refusal(cli, path, "--format", "jsonl", *PATHS)
+    assert f"has records under 2 keys ({', '.join(keys)})" in message
+    assert " ".join(f"--records {key}" for key in keys) in message
+    named = ("--format", "jsonl", *PATHS, "--dry-run", "--json")
+    both = [word for key in keys for word in ("--records", key)]
+    assert cli("trace", "import", str(path), *named, *both).json["rows_imported"] == 3
+    assert cli("trace", "import", str(path), *named, *both, *both).json["rows_imported"] == 3
+    one = cli("trace", "import", str(path), *named, "--records", keys[0]).json["rows_imported"]
+    assert one + cli("trace", "import", str(path), *named, "--records", keys[1]).json["rows_imported"] == 3
+
+
+def test_lists_of_records_on_lines_of_their_own_are_not_dropped_either(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"gpt": [ROW]}, {"llama": [ROW]})
+    assert "has records under 2 keys (gpt, llama)" in refusal(cli, path, "--format", "jsonl", *PATHS)
+
+
 def test_records_with_the_usual_names_need_no_option(tmp_path: Path, cli: Cli) -> None:
     record = {"arrival": AT, "input_tokens": 10, "output_tokens": 2, "class": "m", "session_id": "s"}
     assert imported(cli, jsonl(tmp_path / "l.jsonl", record))["format"] == "jsonl"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -151,14 +152,85 @@ def test_times_with_an_offset_have_no_repeated_hour(cli: Cli, store: Store) -> N
     assert set(hours(store).values()) == {23, 0, 1}
 
 
-def test_windows_of_a_repeated_hour_need_an_offset(cli: Cli) -> None:
-    write(
-        Path("w.csv"),
-        "window_start,window_end,requests,input_tokens,output_tokens\n"
-        "2026-10-25 01:00,2026-10-25 01:30,1,1,1\n2026-10-25 02:00,2026-10-25 02:30,1,1,1\n",
+def windows(cli: Cli, name: str, *spans: str) -> dict[str, Any]:
+    """Import windows of 2026-10-25, each "from-to"; the first has 1 request, the next 2, and so on."""
+    rows = ["window_start,window_end,requests,input_tokens,output_tokens"]
+    for count, (start, end) in enumerate((span.split("-") for span in spans), 1):
+        rows.append(f"2026-10-25 {start},2026-10-25 {end},{count},{count},1")
+    write(Path(f"{name}.csv"), "\n".join(rows) + "\n")
+    result = cli("trace", "import", f"{name}.csv", "--name", name, "--json", *BERLIN)
+    assert result.code == 0, result.err
+    told: dict[str, Any] = result.json
+    assert told["rows_read"] == told["rows_imported"] + told["rows_rejected"]
+    return told
+
+
+def in_utc(cli: Cli, name: str) -> list[tuple[str, str, int]]:
+    """Start, end and requests of stored windows, in UTC."""
+    query = (
+        "SELECT strftime(make_timestamp(d.window_start_us), '%H:%M') AS s, "
+        "strftime(make_timestamp(d.window_end_us), '%H:%M') AS e, d.requests AS n FROM demand_window AS d "
+        f"JOIN trace USING (trace_id) WHERE name = '{name}' ORDER BY d.window_start_us"
     )
-    told = cli("trace", "import", "w.csv", "--name", "w", "--json", *BERLIN).json
-    assert told["rejects"] == {"window_start is shown twice by the clock of its zone; give it with an offset": 1}
+    return [(row["s"], row["e"], row["n"]) for row in cli("sql", query, "--format", "json").json]
+
+
+TWICE = (
+    "window_start is shown twice by the clock of its zone, and the order of the rows does not tell which; give it with "
+    "an offset"
+)
+HOURS = [("23:00", "00:00", 1), ("00:00", "01:00", 2), ("01:00", "02:00", 3), ("02:00", "03:00", 4)]
+
+
+def test_windows_of_a_repeated_hour_are_told_apart_by_their_order(cli: Cli) -> None:
+    told = windows(cli, "up", "01:00-02:00", "02:00-03:00", "02:00-03:00", "03:00-04:00")
+    assert in_utc(cli, "up") == HOURS
+    assert told["notes"][0] == (
+        "the clock of Europe/Berlin was put back: 2 windows of the repeated hour are told apart by their order"
+    )
+    # the newest first
+    windows(cli, "down", "03:00-04:00", "02:00-03:00", "02:00-03:00", "01:00-02:00")
+    assert [(start, end, 5 - count) for start, end, count in in_utc(cli, "down")] == HOURS
+    # the end as the clock shows it, which is put back at that moment
+    windows(cli, "shown", "01:00-02:00", "02:00-02:00", "02:00-03:00", "03:00-04:00")
+    assert in_utc(cli, "shown") == HOURS
+
+
+def test_shorter_windows_of_a_repeated_hour_are_told_apart_by_the_step_back(cli: Cli) -> None:
+    windows(cli, "w", "01:30-02:00", "02:00-02:30", "02:30-03:00", "02:00-02:30", "02:30-03:00", "03:00-03:30")
+    assert in_utc(cli, "w") == [
+        ("23:30", "00:00", 1), ("00:00", "00:30", 2), ("00:30", "01:00", 3),
+        ("01:00", "01:30", 4), ("01:30", "02:00", 5), ("02:00", "02:30", 6),
+    ]  # fmt: skip
+
+
+def test_windows_of_several_rows_are_told_apart_by_as_many_as_the_window_beside_them_has(cli: Cli) -> None:
+    windows(cli, "w", *["01:00-02:00"] * 2, *["02:00-03:00"] * 4, *["03:00-04:00"] * 2)
+    assert in_utc(cli, "w") == [
+        ("23:00", "00:00", 1 + 2), ("00:00", "01:00", 3 + 4), ("01:00", "02:00", 5 + 6), ("02:00", "03:00", 7 + 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spans", "refused"),
+    [
+        (["01:00-02:00", "02:00-03:00", "03:00-04:00"], 1),  # of the first, of the second, or of both
+        (["01:00-02:00", "02:00-02:30", "02:30-03:00", "03:00-04:00"], 2),
+        (["01:00-02:00", *["02:00-03:00"] * 3, "03:00-04:00"], 3),
+        (["02:00-03:00", "04:00-05:00", "02:00-03:00", "03:00-04:00"], 2),
+    ],
+)
+def test_windows_that_the_order_does_not_tell_apart_need_an_offset(spans: list[str], refused: int, cli: Cli) -> None:
+    told = windows(cli, "w", *spans)
+    assert told["rejects"] == {TWICE: refused}
+    assert not [note for note in told["notes"] if "put back" in note]
+    shown = cli("trace", "import", "w.csv", "--dry-run", "--json", *BERLIN).json
+    assert (shown["rows_imported"], shown["rows_rejected"]) == (len(spans) - refused, refused)
+
+
+def test_a_window_over_a_repeated_hour_has_it_twice(cli: Cli) -> None:
+    windows(cli, "w", "00:00-06:00", "06:00-12:00")
+    assert in_utc(cli, "w") == [("22:00", "05:00", 1), ("05:00", "11:00", 2)]
 
 
 MOMENT_S = 1_793_610_004

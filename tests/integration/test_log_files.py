@@ -26,6 +26,7 @@ from planner.trace.imports import documents, unpacking
 from planner.trace.imports import readers as formats
 from planner.trace.imports.parse import parse
 from planner.trace.imports.unpacking import Log
+from planner.trace.stored import by_name
 from tests.conftest import Cli
 from tests.helpers.imports import OPTIONS, imported, requests_of, write
 
@@ -415,6 +416,44 @@ def arrow_log(path: Path, columns: Mapping[str, pa.Array], kind: str) -> Path:
         with ipc.new_file(path, data.schema) as writer:
             writer.write_table(data)
     return path
+
+
+@pytest.mark.parametrize("index", [pa.uint32(), pa.int8()])
+@pytest.mark.parametrize("text", [pa.string(), pa.string_view(), pa.large_string()])
+def test_arrow_columns_of_categories_are_read_as_their_texts(
+    index: pa.DataType, text: pa.DataType, store: Store, tmp_path: Path
+) -> None:
+    names = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], index), pa.array(["small", "large"], text))
+    columns = {
+        "arrival": pa.array(["2026-11-02T09:00:00Z"] * 3, pa.string_view()),
+        "input_tokens": pa.array([1, 2, 3]),
+        "output_tokens": pa.array([1, 1, 1]),
+        "model": pa.StructArray.from_arrays([names], names=["size"]),
+        "class": names,
+    }
+    by_class = imported(store, arrow_log(tmp_path / "l.arrow", columns, "arrow"), "parquet")
+    del columns["class"]
+    log = arrow_log(tmp_path / "inside.arrow", columns, "arrow")
+    inside = imported(store, log, "parquet", name="inside", columns={"class": "model.size"})
+    for name in (by_class.trace, inside.trace):
+        assert classes(store, name) == [(1, "large"), (2, ""), (3, "small")]
+
+
+def classes(store: Store, name: str) -> list[tuple[int, str]]:
+    """Input tokens and class of every request."""
+    with store.read() as session:
+        info = by_name(session, name)
+        kinds = {row["class_id"]: row["class"] for row in session.rows("trace_class_names", trace_id=info.trace_id)}
+        frame = session.frame("trace_rows", trace_id=info.trace_id)
+    return sorted((tokens, kinds[kind]) for tokens, kind in frame.select("input_tokens", "class_id").iter_rows())
+
+
+def test_an_arrow_type_that_is_not_read_is_named(store: Store, tmp_path: Path) -> None:
+    ages = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    columns = {name: pa.array([1]) for name in ("arrival", "input_tokens", "output_tokens")}
+    log = arrow_log(tmp_path / "l.arrow", {**columns, "age": ages}, "arrow")
+    with pytest.raises(TraceError, match="has a column of a type that is not read"):
+        imported(store, log, "parquet")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])

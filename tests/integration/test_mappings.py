@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from planner.trace.imports.mapping import ready_mappings
@@ -26,6 +27,12 @@ LANGFUSE = {
         {"id": "o2", "traceId": "t1", "type": "SPAN", "startTime": "2026-11-02T09:00:03.000Z", "usageDetails": {}},
     ],
     "meta": {"page": 1, "limit": 50, "totalItems": 2, "totalPages": 1},
+}  # fmt: skip
+EXPORTED = {
+    "id": "o1", "trace_id": "t1", "project_id": "p", "environment": "default", "type": "GENERATION",
+    "parent_observation_id": "", "start_time": "2026-11-02 09:00:04.000000", "end_time": "2026-11-02 09:00:06.500000",
+    "provided_model_name": "m", "model_parameters": '{"temperature":0.7}', "session_id": "s",
+    "usage_details": {"input": 40, "input_cached_tokens": 60, "output": 5, "total": 105}, "total_cost": 0.01,
 }  # fmt: skip
 HELICONE = {
     "data": [
@@ -100,6 +107,7 @@ REQUESTS: dict[str, tuple[object, tuple[int, int, int]]] = {
     "helicone": (HELICONE, (100, 60, 5)),
     "kong": (KONG, (100, 60, 5)),
     "langfuse": (LANGFUSE, (100, 60, 5)),
+    "langfuse-export": (EXPORTED, (100, 60, 5)),
     "openai-batch": (BATCH, (100, 60, 5)),
     "openrouter": (OPENROUTER, (100, 60, 5)),
 }
@@ -508,6 +516,81 @@ def test_a_page_that_is_not_the_last_is_said_to_be_incomplete(tmp_path: Path, cl
     whole = cli("trace", "import", str(tmp_path / "*.json"), "--name", "whole", "--json").json
     assert whole["notes"] == []
     assert whole["requests"] == 4
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_export_of_langfuse_is_read_in_all_its_forms(suffix: str, tmp_path: Path, cli: Cli) -> None:
+    rows = [EXPORTED, {**EXPORTED, "id": "o2", "type": "SPAN", "usage_details": {}}]
+    path = tmp_path / f"l.{suffix}"
+    if suffix == "csv":
+        texts = [
+            {key: json.dumps(each) if isinstance(each, dict) else each for key, each in row.items()} for row in rows
+        ]
+        pl.DataFrame(texts).write_csv(path)
+    else:
+        pl.DataFrame(rows).write_parquet(path)
+    account = imported(cli, path)
+    assert (account["format"], account["rows_imported"], account["first_arrival"]) == ("langfuse-export", 1, FIRST)
+    assert (account["input_tokens"], account["cached_input_tokens"], account["output_tokens"]) == (100, 60, 5)
+    elsewhere = cli("trace", "import", str(path), "--name", "z", "--timezone", "Asia/Singapore", "--json").json
+    assert any("what writes langfuse-export logs writes them in UTC" in note for note in elsewhere["notes"])
+
+
+CALL = {"id": "a", "created_at": "2026-11-02T09:00:04Z", "provider": "p", "model": "m", "model_type": "text-generation",
+        "success": True, "cached": False, "tokens_in": 100, "tokens_out": 5, "status_code": 200}  # fmt: skip
+NEXT = "its last page says that more follow ({})"
+PAGES: list[tuple[dict[str, object], str | None]] = [
+    ({"page": 1, "page_size": 1, "total_pages": 250, "total": 500}, "it holds 1 of 250 pages (total_pages)"),
+    ({"meta": {"page": 1, "totalItems": 900, "totalPages": 18}}, "it holds 1 of 18 pages (meta.totalPages)"),
+    ({"result_info": {"page": 1, "per_page": 50, "total_count": 500}}, "1 of 500 records (result_info.total_count)"),
+    ({"total": 7, "limit": 1}, "its pages hold 1 of 7 records (total)"),
+    ({"nextPageToken": "x"}, NEXT.format("nextPageToken")),
+    ({"next_cursor": "x"}, NEXT.format("next_cursor")),
+    ({"nextToken": "x"}, NEXT.format("nextToken")),
+    ({"meta": {"cursor": "x"}}, NEXT.format("meta.cursor")),
+    ({"links": {"next": "/v1/logs?page=2"}}, NEXT.format("links.next")),
+    ({"_links": {"next": {"href": "/v1/logs?page=2"}}}, NEXT.format("_links.next.href")),
+    ({"count": 3, "next": "https://host/logs?page=2", "previous": None}, NEXT.format("next")),
+    ({"@odata.nextLink": "https://host/logs"}, NEXT.format("@odata.nextLink")),
+    ({"hasMore": True}, NEXT.format("hasMore")),
+    ({"page": 1, "total_pages": 1, "total": 1, "page_size": 50}, None),
+    ({"next_cursor": None, "meta": {"cursor": ""}, "next": None, "has_more": False}, None),
+    ({"total": 2500, "next": "step"}, None),  # of what, it does not say
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("told", "what"), PAGES)
+def test_a_page_that_tells_of_others_is_said_to_be_incomplete(
+    told: dict[str, object], what: str | None, tmp_path: Path, cli: Cli
+) -> None:
+    page = written(tmp_path / "1.json", "", {"result": [CALL], **told})
+    notes = [note for note in imported(cli, page)["notes"] if "incomplete" in note]
+    assert bool(notes) == bool(what)
+    assert what is None or what in notes[0]
+
+
+def test_pages_that_are_all_there_are_complete(tmp_path: Path, cli: Cli) -> None:
+    def page(number: int, cursor: str | None) -> dict[str, object]:
+        call = {**CALL, "id": str(number)}
+        return {"result": [call], "meta": {"page": number, "totalPages": 3, "total_count": 3, "nextCursor": cursor}}
+
+    written(tmp_path / "2.json", "", page(2, "c"))
+    lines = [json.dumps(page(1, "b")), json.dumps(page(3, None))]
+    (tmp_path / "1.json").write_text("\n".join(lines) + "\n")
+    whole = cli("trace", "import", str(tmp_path / "*.json"), "--name", "whole", "--json").json
+    assert (whole["rows_imported"], [note for note in whole["notes"] if "incomplete" in note]) == (3, [])
+    some = imported(cli, tmp_path / "1.json")
+    assert any("it holds 2 of 3 pages (meta.totalPages)" in note for note in some["notes"])
+
+
+def test_a_page_behind_many_records_is_seen(tmp_path: Path, cli: Cli) -> None:
+    pages = [{"result": [{**CALL, "id": str(at)}], "next_cursor": str(at) if at < 499 else None} for at in range(500)]
+    path = tmp_path / "l.jsonl"
+    path.write_text("".join(json.dumps(page) + "\n" for page in pages))
+    account = imported(cli, path)
+    assert account["rows_imported"] == 500
+    assert not [note for note in account["notes"] if "incomplete" in note]
 
 
 @pytest.mark.parametrize(

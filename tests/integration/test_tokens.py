@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from planner.store import Store
@@ -136,6 +138,8 @@ SPELLED = {
     "100.0": 100, "1e3": 1000, "1.0E+02": 100, "1,234": 1234, "1 234": 1234, "+100": 100, "0100": 100,
     "1,234,567": 1_234_567, "1.5e1": 15, "1.5": None, "1.234": None, "100,0": None, "1e-1": None, "-1": None,
     "NaN": None, "null": None, "": None, "2147483648": None, "3e9": None, "1,23": None, "1,234 567": None, "x1": None,
+    "1.000": None, "12.000": None, "250.000": None, "12.": 12, "12.0": 12, "12.00": 12, "12.0000": 12, "1000.000": 1000,
+    "0.000": 0, "1,234.000": 1234,
 }  # fmt: skip
 
 
@@ -145,6 +149,17 @@ def test_numbers_of_tokens_are_read_where_they_mean_one_thing(cli: Cli, store: S
     found = {row[2]: row[0] for row in tokens(store)}
     assert {text: found.get(place) for place, text in enumerate(SPELLED)} == SPELLED
     assert account["rows_rejected"] == list(SPELLED.values()).count(None)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_numbers_that_are_no_texts_mean_one_thing_with_any_decimals(cli: Cli, store: Store, suffix: str) -> None:
+    if suffix == "jsonl":
+        Path("l.jsonl").write_text(f'{{"arrival": "{AT}0Z", "input_tokens": 12.000, "output_tokens": 1}}\n')
+    else:
+        number = pl.Series([Decimal("12.000")], dtype=pl.Decimal(10, 3))
+        pl.DataFrame({"arrival": [f"{AT}0Z"], "input_tokens": number, "output_tokens": [1]}).write_parquet("l.parquet")
+    read(cli, f"l.{suffix}")
+    assert tokens(store) == [(12, None, 1)]
 
 
 # LiteLLM

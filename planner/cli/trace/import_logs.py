@@ -71,7 +71,10 @@ _Where = Annotated[
     typer.Option("--where", metavar="COLUMN=VALUE", help="Read only rows with this value; given again, any of them."),
 ]
 _Records = Annotated[
-    str | None, typer.Option("--records", metavar="PATH", help="JSON: where the list of records is, as data.items.")
+    list[str] | None,
+    typer.Option(
+        "--records", metavar="PATH", help="JSON: where a list of records is, as data.items; given again, all."
+    ),
 ]
 _MappingFile = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE", help="TOML file with format, columns, constants and so on.")
@@ -153,7 +156,7 @@ def import_logs(
         _options(zone, start, time_unit, cache, columns or []),
         constants=constants_of(constants or []),
         where=conditions_of(where or []),
-        records=(records,) if records else (),
+        records=tuple(records or ()),
         cached=checked_cached(cached),
         time_format=time_format,
         block_tokens=block_tokens,

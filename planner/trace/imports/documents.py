@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TextIO
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import HEAD_BYTES
-from planner.trace.imports.unpacking import Log, head_of, text_of
+from planner.trace.imports.unpacking import Log, Utf8Stream, head_of, text_of
 
 _READ_CHARS = 1 << 17
 _CUT_CHARS = 1 << 14
@@ -72,6 +72,14 @@ def shortened(text: str) -> str:
         return '""' if is_long else found[0]
 
     return _TEXT.sub(kept, text)
+
+
+def all_records(log: Log) -> Iterator[str]:
+    """The records that are JSON, as text, envelopes as they are. Raises TraceError."""
+    with Utf8Stream(log) as stream:
+        for _, _, text in _records(log, io.TextIOWrapper(io.BufferedReader(stream), "utf-8"), ()):
+            if text is not None:
+                yield text
 
 
 def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
@@ -208,16 +216,23 @@ def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Ro
 def unwrapped(text: str, envelopes: Sequence[str]) -> list[tuple[int, str]] | None:
     """The records in an envelope, with their places; None for what is no envelope.
 
-    envelopes: keys that records may lie under, as a list or one alone. "KEY as NAME": what is found is not the record,
-    but the one element of its list NAME.
+    envelopes: keys that records may lie under, as a list or one alone; of several that are there, all count. "KEY as
+    NAME": what is found is not the record, but the one element of its list NAME.
     """
-    for envelope in envelopes:
-        key, _, name = envelope.partition(" as ")
-        value = _place_of(text, key)
-        if value is not None and text[value[0]] in "[{":
-            spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else [value]
-            found = [(start, text[start:end]) for start, end in spans if text[start] == "{"]
-            return [(start, f'{{"{name}":[{record}]}}') for start, record in found] if name else found
+    parts = [part for envelope in envelopes if (part := _under(text, envelope)) is not None]
+    if not parts:
+        return None
+    return sorted(dict(chain.from_iterable(parts)).items())
+
+
+def _under(text: str, envelope: str) -> list[tuple[int, str]] | None:
+    """The records under a key, with their places; None where it is not there."""
+    key, _, name = envelope.partition(" as ")
+    value = _place_of(text, key)
+    if value is not None and text[value[0]] in "[{":
+        spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else [value]
+        found = [(start, text[start:end]) for start, end in spans if text[start] == "{"]
+        return [(start, f'{{"{name}":[{record}]}}') for start, record in found] if name else found
     return None
 
 

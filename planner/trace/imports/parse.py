@@ -46,7 +46,7 @@ def _parse_json(
     envelopes = options.records or reader.envelopes
     source: str | JsonSource = "lines"
     if fields is not None:
-        envelopes = envelopes or _envelope(log, reader, options)
+        envelopes = _envelopes(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
     try:
@@ -58,8 +58,10 @@ def _parse_json(
         ) from error
 
 
-def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
-    """The key under which the records of a log are, where it is not told."""
+def _envelopes(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
+    """The keys under which the records of a log are. Raises TraceError where several may be, and none is told."""
+    if options.records:
+        return options.records
     records = paths.parsed(documents.first_records(log))
     wanted = [rules.paths_of(field, reader, options) for field in reader.columns if field not in options.constants]
 
@@ -68,7 +70,14 @@ def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ..
             any(rules.has(record, part, options) for path in places for part in addends(path)) for places in wanted
         )
 
-    return paths.envelope_of(records, fits)
+    found = paths.envelopes_of(records, fits)
+    if len(found) > 1:
+        each = " ".join(f"--records {path}" for path in found[:2])
+        raise TraceError(
+            f"{log}: has records under {len(found):,} keys ({containers.shown(found)}); say which are meant with "
+            f"--records, given again for each: {each}"
+        )
+    return reader.envelopes or found
 
 
 def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tuple[str, ...]) -> None:
@@ -97,6 +106,6 @@ def has_in(log: Log, reader: Reader, options: ImportOptions) -> Callable[[str], 
         return lambda path: in_columns(path, names) is not None
     if kind != "json":
         return lambda path: tables.has_path(log, kind, path)
-    envelopes = options.records or reader.envelopes or _envelope(log, reader, options)
+    envelopes = _envelopes(log, reader, options)
     records = paths.parsed(documents.first_records(log, envelopes))
     return lambda path: any(rules.has(record, path, options) for record in records)

@@ -14,6 +14,7 @@ from planner.trace.imports.job import ImportOptions, check_counts, check_elapsed
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import OpenedLogs, open_logs
 from planner.trace.imports.parse import has_in, parse
+from planner.trace.imports.repeated_windows import settle_windows
 from planner.trace.imports.told_by_rows import settle
 from planner.units import from_us
 
@@ -31,7 +32,9 @@ def preview(
     with staging(kind, clock_of(opened.options), opened.options.cached) as stage:
         for index, log in enumerate(opened.logs):
             parse(stage, index, log, opened.reader, opened.options)
-        if not opened.reader.demand:
+        if opened.reader.demand:
+            settle_windows(stage, opened.options.timezone)
+        else:
             settled = settle(stage, opened.reader, opened.options)
             opened = replace(opened, reader=settled.reader, options=settled.options)
         return _account(stage, opened)

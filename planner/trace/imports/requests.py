@@ -48,7 +48,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
     settled = settle(stage, job.reader, job.options)
     job = replace(job, reader=settled.reader, options=settled.options)
-    notes = [*settled.notes]
+    notes = [*job.notes, *settled.notes]
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None

@@ -26,6 +26,7 @@ from planner.trace.imports.job import (
     settings_of,
     time_notes,
 )
+from planner.trace.imports.repeated_windows import settle_windows
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
@@ -53,6 +54,7 @@ class _Parsed:
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store parsed windows as a trace. Raises TraceError."""
+    told = settle_windows(stage, job.options.timezone)
     rows = _rows(stage, job, job.names)
     counts = stage.window_counts()
     least_us: int | None = rows["elapsed_us"].min()  # type: ignore[assignment]
@@ -70,6 +72,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         schema=windows.EVEN_SCHEMA,
         draw=draw,
         notes=[
+            *told,
             *time_notes(int(demand.start_us[0]), least_us, job),
             *cached_notes(job, counts, stage.tellers),
         ],
@@ -137,7 +140,7 @@ def _coverage(demand: DemandWindows) -> LengthCoverage:
 
 
 def _unknown(demand: DemandWindows) -> list[str]:
-    return unknown_notes(demand.cached_unknown, int(demand.requests.sum()))
+    return unknown_notes(int(demand.cached_unknown.sum()), int(demand.requests.sum()))
 
 
 def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
