@@ -31,7 +31,7 @@ class LogMapping(Closed):
     """What the log is: csv, jsonl (any JSON), parquet, or windows for demand per window; or a list of these."""
     columns: dict[str, Text | Lists] = Field(default_factory=dict)
     """Field -> its column, or the path to it with dots; of a list the first counts that has a value in a row,
-    and of tokens the largest. "a + b" is the sum of two."""
+    and of tokens the largest. "a + b" is the sum of two. Tokens of which one is told and no number refuse the row."""
     constants: dict[str, Value] = Field(default_factory=dict)
     """Field -> its value in every row."""
     where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)

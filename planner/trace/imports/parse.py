@@ -1,6 +1,6 @@
 """Handing a log to the query of its reader, whatever its layout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from planner.errors import TraceError
 from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json
@@ -10,6 +10,9 @@ from planner.trace.imports import readers as formats
 from planner.trace.imports.job import ImportOptions, params_of
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.unpacking import Log
+
+_ROW_NUMBER = "file_row_number"
+"""What DuckDB calls the numbers of the rows of a Parquet file."""
 
 
 def parse(stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions) -> None:
@@ -32,10 +35,20 @@ def _parse_table(
 ) -> None:
     kind: layout.Kind = "arrow" if layout.kind_of(log)[0] == "arrow" else "parquet"
     names = tables.columns_of(log, kind)
+    _check_names(log, names)
     if fields is not None:
         rules.check_fields(log, reader, options, lambda path: tables.has_path(log, kind, path), names)
     path = tables.as_parquet(log, kind, stage.folder, index)
     stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log))
+
+
+def _check_names(log: Log, names: Sequence[str]) -> None:
+    """Raises TraceError for a column that has the name under which rows are numbered."""
+    taken = next((name for name in names if name.lower() == _ROW_NUMBER), None)
+    if taken:
+        raise TraceError(
+            f"{log}: has a column {taken}, which is what row numbers are called when it is read; rename it"
+        )
 
 
 def _parse_json(
