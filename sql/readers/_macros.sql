@@ -144,6 +144,14 @@ CREATE MACRO token_count
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
 
+-- The JSON in a column, NULL where it is none. A half of an escaped pair, as where a text was cut inside an emoji, makes a text
+-- no JSON; Parquet files have it as it was written.
+CREATE MACRO json_in(given) AS
+    CASE
+        WHEN json_valid(given) THEN given::JSON
+        ELSE TRY_CAST(regexp_replace(given, '\\u[dD][89a-fA-F][0-9a-fA-F]{2}', '\\ufffd', 'g') AS JSON)
+    END;
+
 -- Whether a column tells something: neither nothing nor one of the words that stand for it.
 CREATE MACRO is_told
     (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n)?\s*'), false),

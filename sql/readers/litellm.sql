@@ -4,7 +4,7 @@ WITH parsed AS (
     SELECT
         *,
         told_time("startTime") AS time_told,
-        CASE WHEN json_valid(metadata::VARCHAR) THEN metadata::VARCHAR::JSON END AS more
+        json_in(metadata::VARCHAR) AS more
     FROM raw
 ),
 

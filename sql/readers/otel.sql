@@ -119,7 +119,7 @@ attributed AS (
     SELECT
         *,
         CASE
-            WHEN json_type(given) = 'VARCHAR' AND json_valid(given ->> '$') THEN (given ->> '$')::JSON
+            WHEN json_type(given) = 'VARCHAR' THEN coalesce(json_in(given ->> '$'), given)
             WHEN given IS NULL OR json_type(given) = 'NULL' THEN span
             ELSE given
         END AS attributes,

@@ -369,6 +369,19 @@ def test_a_text_that_was_cut_inside_a_character_costs_no_record(store: Store, tm
     assert (outcome.rows_read, outcome.rows) == (2, 2)
 
 
+def test_half_a_character_inside_json_of_a_parquet_column_costs_nothing_else(store: Store, tmp_path: Path) -> None:
+    details = '{"prompt_tokens_details": {"cached_tokens": 4}}'
+    metadata = [
+        f'{{"usage_object": {details}, "prompt": "\\ud83d"}}',
+        '{"status": "failure", "prompt": "\\ud83d"}',
+        "no JSON",
+    ]
+    columns = {"startTime": ["2026-11-02T09:00:00Z"] * 3, "prompt_tokens": [10] * 3, "completion_tokens": [2] * 3}
+    pq.write_table(pa.table({**columns, "metadata": metadata}), tmp_path / "l.parquet")
+    assert imported(store, tmp_path / "l.parquet", "litellm").rejects == {"failed: status in metadata is failure": 1}
+    assert [row[1:] for row in requests_of(store)] == [(10, 4, 2), (10, None, 2)]
+
+
 def test_a_row_that_is_too_long_says_what_to_leave_out(cli: Cli, tmp_path: Path) -> None:
     long = f'2026-11-02T09:00:01Z,1,2,"{"x" * (17 << 20)}"'
     rows = ["arrival,input_tokens,output_tokens,prompt", "2026-11-02T09:00:00Z,1,2,a", long]
