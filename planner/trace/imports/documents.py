@@ -162,8 +162,9 @@ class _Window:
         return self._line
 
     def more(self) -> bool:
-        """Read more, so that there is four times as much each time that nothing was dropped; false at the end."""
-        data = self._stream.read(max(_READ_CHARS, 3 * len(self.text)))
+        """Read more: four times as much each time that nothing was dropped, up to the longest record. False at the end."""
+        there = len(self.text)
+        data = self._stream.read(max(_READ_CHARS, min(3 * there, max(there, _MOST_CHARS - there))))
         self.text += data
         return bool(data)
 
