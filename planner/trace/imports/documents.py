@@ -162,7 +162,7 @@ class _Window:
         return self._line
 
     def more(self) -> bool:
-        """Read more: four times as much each time that nothing was dropped, up to the longest record. False at the end."""
+        """Read more, false at the end: four times as much each time that nothing was dropped, within limits."""
         there = len(self.text)
         data = self._stream.read(max(_READ_CHARS, min(3 * there, max(there, _MOST_CHARS - there))))
         self.text += data
