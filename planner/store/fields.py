@@ -221,6 +221,7 @@ def _sum(path: str, value: Value) -> str:
     """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is.
 
     Of keys that begin alike, others are a part that is never the whole, so that the first of several has to be there.
+    Where what is there is no number, the sum is a text that is none, for which readers refuse the row.
     """
     parts = addends(path)
     keys = [beginning_of_keys(part) for part in parts]
@@ -234,11 +235,13 @@ def _sum(path: str, value: Value) -> str:
 
 
 def _one_of(field: str, values: Sequence[str]) -> str:
-    """The first value that is there; of tokens that are told under several names the largest, as one may be 0."""
+    """The first value that is there; of tokens that are told under several names the largest, as one may be 0.
+
+    Where one of them is told and no number, it is -1, for which readers refuse the row: which is right is not known.
+    """
     if len(values) < 2 or not field.endswith("_tokens"):
         return _first(values)
-    numbers = ", ".join(f"whole_number(({value})::VARCHAR)" for value in values)
-    return f"coalesce(greatest({numbers})::VARCHAR, {_first(values)})"
+    return f"largest_told([{', '.join(f'({value})::VARCHAR' for value in values)}])"
 
 
 def _first(values: Sequence[str]) -> str:
@@ -356,45 +359,60 @@ def _in_text(value: str, path: str) -> str:
 
 
 def _of_lists(fields: Fields) -> str:
-    """The same where the elements of lists make a row each; those of several lists go together by their place."""
+    """The same where the elements of lists make a row each; those of several lists go together by their place.
+
+    A record may have a hundred thousand elements: whatever is of the record is taken once, in a step before.
+    """
     outer, inner = _Extract("text"), [_Extract(f"element_{n}::VARCHAR", f"inner_{n}") for n in range(len(fields.each))]
+    counted = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
+    beside: dict[str, str] = {}
 
     def value(path: str) -> str:
         for number, name in enumerate(fields.each):
             if path == name:
-                return f"(element_{number} ->> '$')"
+                element = f"element_{number}"
+                return f"({element} - least_{number})::VARCHAR" if counted[number] else f"({element} ->> '$')"
             if path.startswith(f"{name}."):
                 return inner[number].value(path.removeprefix(f"{name}."))
-        return outer.value(path)
+        beside[path] = outer.value(path)
+        return f"outer_{list(beside).index(path)}"
 
     columns, kept = _columns(fields, value), _kept(fields, value)
-    lists = [f"json_extract(text, {literal(_every(name))})" for name in fields.each]
-    first = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
-    lists = [_from_first(each) if counted else each for each, counted in zip(lists, first, strict=True)]
+    refused = _refused(fields, value)
+    told = "".join(f", {expression} AS outer_{n}" for n, expression in enumerate(beside.values()))
     places = [literal(pointer(tuple(name.split(".")))) for name in fields.each]
     kinds = [f"json_type(text, {place}) = 'ARRAY'" for place in places]
     some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
     none = [f"json_array_length(text, {place}) = 0" for place in places] if fields.zero_where_empty else ["false"]
-    opened = ", ".join(
-        f"unnest(CASE WHEN has_list AND NOT is_empty THEN {each} ELSE [NULL]::JSON[] END) AS element_{n}"
-        for n, each in enumerate(lists)
+    lists = "".join(
+        f", {_numbers(_elements(name)) if is_time else _elements(name)} AS list_{n}"
+        for n, (name, is_time) in enumerate(zip(fields.each, counted, strict=True))
     )
-    found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
-    nothing = " AND ".join(["NOT is_empty", *(f"element_{n} IS NULL" for n in range(len(lists)))])
-    named, refused = " and ".join(fields.each), _refused(fields, value)
+    least = "".join(f", list_min(list_{n}) AS least_{n}" for n, is_time in enumerate(counted) if is_time)
+    opened = "".join(f", unnest(list_{n}) AS element_{n}" for n in range(len(fields.each)))
+    found = "".join(f", {each.all()} AS inner_{n}" for n, each in enumerate(inner))
+    nothing = " AND ".join(["NOT is_empty", *(f"element_{n} IS NULL" for n in range(len(fields.each)))])
+    named = " and ".join(fields.each)
     return (
         "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
         f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END{refused}) AS fault, {columns} FROM ("
-        f"SELECT *, {found} FROM (SELECT line, fault, text, found, is_empty, {opened} FROM ("
-        f"SELECT *, has_list AND {' AND '.join(none)} AS is_empty FROM ("
-        f"SELECT *, {some} AS has_list FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines))))))"
+        f"SELECT *{found} FROM (SELECT *{opened} FROM (SELECT *{least} FROM (SELECT * EXCLUDE (text){lists} FROM ("
+        f"SELECT *, has_list AND {' AND '.join(none)} AS is_empty FROM (SELECT *, {some} AS has_list{told} FROM ("
+        f"SELECT line, fault, text, {outer.all()} AS found FROM lines)))))))"
+        ")"
     )
 
 
-def _from_first(elements: str) -> str:
-    """The elements of a list of numbers, less the least of them."""
-    numbers = f"[TRY_CAST((each ->> '$') AS DECIMAL(38, 9)) for each in {elements}]"
-    return f"[to_json(number - list_min({numbers})) for number in {numbers}]"
+def _elements(name: str) -> str:
+    """The elements of a list of a record, or one that is nothing. name: of the list, a path."""
+    return (
+        f"CASE WHEN has_list AND NOT is_empty THEN json_extract(text, {literal(_every(name))}) ELSE [NULL]::JSON[] END"
+    )
+
+
+def _numbers(elements: str) -> str:
+    """The numbers in a list of JSON."""
+    return f"[TRY_CAST((each ->> '$') AS DECIMAL(38, 9)) for each in {elements}]"
 
 
 def _every(name: str) -> str:

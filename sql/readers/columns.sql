@@ -43,7 +43,7 @@ SELECT
     given_cached AS cached_input_tokens,
     given_output AS output_tokens,
     nullif(nullif(trim(class::VARCHAR), ''), '-') AS class,
-    nullif(nullif(trim(session_id::VARCHAR), ''), '-') AS session,
+    CASE WHEN is_named(session_id) THEN trim(session_id::VARCHAR) END AS session,
     NULL::VARCHAR AS parent,
     blocks AS block_ids,
     weight AS sample_weight,
@@ -52,8 +52,8 @@ SELECT
     elapsed_us,
     given_written AS written_tokens,
     lower(nullif(nullif(trim(provider::VARCHAR), ''), '-')) AS teller,
-    CASE WHEN is_told(id) THEN trim(id::VARCHAR) END AS request_id,
-    CASE WHEN is_told(parent_id) THEN trim(parent_id::VARCHAR) END AS span_parent,
+    CASE WHEN is_id(id) THEN trim(id::VARCHAR) END AS request_id,
+    CASE WHEN is_id(parent_id) THEN trim(parent_id::VARCHAR) END AS span_parent,
     CASE
         -- most rows have nothing to refuse and nothing else: seen at once, which counts where there are millions
         WHEN fault IS NULL AND at_us IS NOT NULL AND given_input IS NOT NULL AND given_output IS NOT NULL

@@ -146,6 +146,12 @@ def test_times_that_do_not_exist_are_refused_by_row(cli: Cli) -> None:
     assert told["rejects"] == {"arrival does not exist: the clock was put forward": 1}  # type: ignore[index]
 
 
+@pytest.mark.parametrize("year", ["0001", "1600", "5026", "9999"])
+def test_years_of_no_log_are_said_to_be_that(cli: Cli, year: str) -> None:
+    told = imported(cli, ["2026-01-01 00:00", f"{year}-01-01 00:00", f"{year}-01-01T00:00Z"], *BERLIN)
+    assert told["rejects"] == {"arrival is of a year that no log is of": 2}  # type: ignore[index]
+
+
 def test_times_with_an_offset_have_no_repeated_hour(cli: Cli, store: Store) -> None:
     told = imported(cli, [f"{at}:00+02:00" for at in FOLD], *BERLIN)
     assert told["notes"] == unknown(6)  # type: ignore[index]

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import sqlite3
 import tarfile
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -335,6 +337,35 @@ def test_lines_with_several_records_are_split_wherever_they_are(store: Store, tm
     assert outcome.rows_read == 7
     with store.read() as session:
         assert session.connection.execute("SELECT line FROM import_reject").fetchall() == [(5,)]
+
+
+def test_a_row_that_is_too_long_says_what_to_leave_out(cli: Cli, tmp_path: Path) -> None:
+    long = f'2026-11-02T09:00:01Z,1,2,"{"x" * (17 << 20)}"'
+    rows = ["arrival,input_tokens,output_tokens,prompt", "2026-11-02T09:00:00Z,1,2,a", long]
+    result = cli("trace", "import", str(write(tmp_path / "l.csv", "\n".join(rows))), "--name", "t")
+    assert result.code == 1
+    assert "a row after line 2 is longer than 8 MiB" in result.err
+    assert "leave out the column of its long texts, such as prompts, or close its quote" in result.err
+
+
+def test_a_column_that_is_called_as_row_numbers_are_is_to_be_renamed(cli: Cli, tmp_path: Path) -> None:
+    columns = {"arrival": ["2026-11-02T09:00:00Z"], "input_tokens": [1], "output_tokens": [1], "File_Row_Number": [5]}
+    pq.write_table(pa.table(columns), tmp_path / "l.parquet")
+    result = cli("trace", "import", str(tmp_path / "l.parquet"), "--name", "t")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "has a column File_Row_Number, which is what row numbers are called when it is read; rename it" in result.err
+
+
+def test_a_log_that_is_written_again_is_looked_at_again(store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "l.json"
+    for place, name in enumerate(("input_tokens", "inputxtokens")):
+        write(log, json.dumps({"arrival": "2026-11-02T09:00:00Z", name: 1, "output_tokens": 1}))
+        os.utime(log, ns=(place, place))
+        if name == "input_tokens":
+            assert imported(store, log, "auto").rows == 1
+        else:
+            with pytest.raises(TraceError, match="inputxtokens"):
+                imported(store, log, "auto")
 
 
 @pytest.mark.parametrize("size", [1 << 20, 9 << 20])

@@ -188,6 +188,16 @@ def test_runs_that_lie_on_each_other_are_said(tmp_path: Path, cli: Cli) -> None:
     assert any("the log has 2 runs" in note and "begin at --start and lie on each other" in note for note in notes)
 
 
+def test_a_record_may_have_a_hundred_thousand_requests(tmp_path: Path, cli: Cli) -> None:
+    many = 100_000  # each takes room for itself only: 4,000 once took more than the import may have
+    lists = {"input_lens": [100] * many, "output_lens": [5] * many, "errors": [""] * many}
+    starts = [353399.5 + place / 8 for place in range(many)]
+    path = written(tmp_path / "l.json", "vllm-bench", {**VLLM, **lists, "start_times": starts[::-1]})
+    account = imported(cli, path, "--start", "2026-11-02T09:00:04Z")
+    assert (account["rows_imported"], account["input_tokens"], account["output_tokens"]) == (many, 100 * many, 5 * many)
+    assert (account["first_arrival"], account["last_arrival"]) == (FIRST, "2026-11-02T12:28:23.875000+00:00")
+
+
 def test_a_report_that_counts_no_requests_needs_their_number(tmp_path: Path, cli: Cli) -> None:
     path = written(tmp_path / "l.json", "anthropic-usage", ANTHROPIC)
     result = cli("trace", "import", str(path), "--name", "t")

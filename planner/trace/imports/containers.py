@@ -18,6 +18,7 @@ from planner.errors import TraceError
 from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import Dialect, dialect_of, kind_of
+from planner.trace.imports.surrogates import whole, whole_columns
 from planner.trace.imports.unpacking import Log, Utf8Stream
 from planner.units import Bools, Ints
 
@@ -51,8 +52,8 @@ def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatc
     dialect = Dialect(names=list(columns)) if columns else dialect_of(log)
     names = dialect.names
     check_names(log, names)
-    rows = _lines(log, dialect, BLOCK_BYTES)
-    yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
+    for batch in _lines(log, dialect, BLOCK_BYTES):
+        yield whole_columns(_without_escapes(batch) if dialect.copied else batch)
 
 
 def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
@@ -116,7 +117,7 @@ def _texts(block: bytes, end: int) -> pa.StringArray:
     if block[end - 1] != ord("\n"):
         ends = np.append(ends, end)
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
-    data = block.replace(b"\n", b"")
+    data = whole(block.replace(b"\n", b""))
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
@@ -242,11 +243,19 @@ def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBa
                 extra_lines = int(moved[-1])
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
-                raise TraceError(
-                    f"{log}: cannot be read as lines of text after line {row_number + extra_lines}: "
-                    f"{str(error).splitlines()[0]}; check the file or the --format"
-                ) from error
+                raise TraceError(f"{log}: {_why(error, row_number + extra_lines, block_bytes)}") from error
     yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults])
+
+
+def _why(error: pa.ArrowInvalid, line: int, block_bytes: int) -> str:
+    """Why rows cannot be read after a line, and what to do."""
+    if "straddl" in str(error):
+        return (
+            f"a row after line {line:,} is longer than {block_bytes >> 20} MiB, which none may be; leave out the "
+            "column of its long texts, such as prompts, or close its quote"
+        )
+    words = str(error).splitlines()[0]
+    return f"cannot be read as lines of text after line {line:,}: {words}; check the file or the --format"
 
 
 def _numbers(rows: int, after: int, refused: set[int]) -> tuple[Ints, int]:

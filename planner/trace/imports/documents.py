@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TextIO
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import HEAD_BYTES
+from planner.trace.imports.surrogates import whole_text
 from planner.trace.imports.unpacking import Log, Utf8Stream, head_of, text_of
 
 _READ_CHARS = 1 << 17
@@ -51,7 +53,7 @@ def batches(log: Log, stream: TextIO, envelopes: Sequence[str] = ()) -> Iterator
     rows: list[_Row] = []
     chars = 0
     for line, fault, record in _records(log, stream, envelopes):
-        text = shortened(record) if record else record
+        text = whole_text(shortened(record)) if record else record
         rows.append((line, fault, text))
         chars += len(text or "")
         if len(rows) == _BATCH_ROWS or chars > _BATCH_CHARS:
@@ -89,8 +91,7 @@ def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
 
 def first_rows(log: Log, envelopes: Sequence[str] = ()) -> list[_Row]:
     """The first records as rows, with those that are not JSON. Raises TraceError."""
-    text = head_with_record(log).decode("utf-8", "replace")
-    return list(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
+    return list(_first_rows(log, _stamp(log), tuple(envelopes)))
 
 
 def check_first_record(log: Log) -> None:
@@ -112,6 +113,27 @@ def _too_long(log: Log, line: int) -> TraceError:
 
 def head_with_record(log: Log) -> bytes:
     """The beginning of a log as UTF-8, as much as the first record takes that is JSON. Raises TraceError."""
+    return _head_with_record(log, _stamp(log))
+
+
+def _stamp(log: Log) -> tuple[int, int]:
+    """What tells a file from the one that it becomes when it is written again."""
+    try:
+        found = log.path.stat()
+    except OSError:
+        return 0, 0  # reading it says why
+    return found.st_size, found.st_mtime_ns
+
+
+# a page of 16 MiB takes a second to take apart, and is looked at several times
+@lru_cache(maxsize=4)
+def _first_rows(log: Log, stamp: tuple[int, int], envelopes: tuple[str, ...]) -> tuple[_Row, ...]:
+    text = _head_with_record(log, stamp).decode("utf-8", "replace")
+    return tuple(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
+
+
+@lru_cache(maxsize=2)
+def _head_with_record(log: Log, _stamp: tuple[int, int]) -> bytes:
     size = HEAD_BYTES
     while True:
         raw = head_of(log, size)
@@ -175,8 +197,9 @@ class _Window:
         return self._line
 
     def more(self) -> bool:
-        """Read more, twice as much each time that nothing was dropped; false at the end."""
-        data = self._stream.read(max(_READ_CHARS, len(self.text)))
+        """Read more, false at the end: four times as much each time that nothing was dropped, within limits."""
+        there = len(self.text)
+        data = self._stream.read(max(_READ_CHARS, min(3 * there, max(there, MOST_CHARS - there))))
         self.text += data
         return bool(data)
 
@@ -213,34 +236,35 @@ def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Ro
             yield window.line_at(start + place), None, text
 
 
-def unwrapped(text: str, envelopes: Sequence[str]) -> list[tuple[int, str]] | None:
+def unwrapped(text: str, envelopes: Sequence[str]) -> Iterator[tuple[int, str]] | None:
     """The records in an envelope, with their places; None for what is no envelope.
 
     envelopes: keys that records may lie under, as a list or one alone; of several that are there, all count. "KEY as
     NAME": what is found is not the record, but the one element of its list NAME.
     """
     parts = [part for envelope in envelopes if (part := _under(text, envelope)) is not None]
-    if not parts:
-        return None
-    return sorted(dict(chain.from_iterable(parts)).items())
+    if len(parts) > 1:
+        return iter(sorted(dict(chain.from_iterable(parts)).items()))
+    return parts[0] if parts else None
 
 
-def _under(text: str, envelope: str) -> list[tuple[int, str]] | None:
+def _under(text: str, envelope: str) -> Iterator[tuple[int, str]] | None:
     """The records under a key, with their places; None where it is not there."""
     key, _, name = envelope.partition(" as ")
     value = _place_of(text, key)
     if value is not None and text[value[0]] in "[{":
-        spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else [value]
-        found = [(start, text[start:end]) for start, end in spans if text[start] == "{"]
-        return [(start, f'{{"{name}":[{record}]}}') for start, record in found] if name else found
+        spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else iter([value])
+        found = ((start, text[start:end]) for start, end in spans if text[start] == "{")
+        return ((start, f'{{"{name}":[{record}]}}') for start, record in found) if name else found
     return None
 
 
 def _place_of(text: str, path: str, at: int = 0) -> tuple[int, int] | None:
     """Where what is at a path of an object lies; a key that has dots itself comes before a path."""
-    if not text.startswith("{", at) or f'"{path.split(".")[0]}' not in text:
+    first = path.split(".")[0]
+    if not text.startswith("{", at) or not (f'"{first}"' in text or f'"{first}.' in text):
         return None
-    spans = _elements(text, at + 1)
+    spans = list(_elements(text, at + 1))
     values = {_DECODER.decode(text[slice(*key)]): value for key, value in zip(spans[::2], spans[1::2], strict=True)}
     parts = path.split(".")
     for count in range(len(parts), 0, -1):
@@ -250,13 +274,11 @@ def _place_of(text: str, path: str, at: int = 0) -> tuple[int, int] | None:
     return None
 
 
-def _elements(text: str, at: int) -> list[tuple[int, int]]:
+def _elements(text: str, at: int) -> Iterator[tuple[int, int]]:
     """Where the elements of a valid array lie, or the keys and values of an object, one after the other."""
-    spans = []
     while text[start := _between(text, at)] not in "]}":
         _, at = _DECODER.raw_decode(text, start)
-        spans.append((start, at))
-    return spans
+        yield start, at
 
 
 def _between(text: str, at: int) -> int:

@@ -61,7 +61,7 @@ class LogMapping(Closed):
     columns: dict[str, Text | Lists] = Field(default_factory=dict)
     """Field -> its column, or the path to it with dots; of a list the first counts that has a value in a row,
     and of tokens the largest. "a + b" is the sum of two, and "usage.input*" that of all keys of usage that begin so;
-    in a sum with such keys the first has to be there."""
+    in a sum with such keys the first has to be there. Tokens of which one is told and no number refuse the row."""
     constants: dict[str, Value] = Field(default_factory=dict)
     """Field -> its value in every row."""
     where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)

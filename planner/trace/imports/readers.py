@@ -39,7 +39,7 @@ class Reader:
     requests. metrics: field -> counters of a monitoring system. cached: whether the format tells where cached tokens
     lie, inside the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None
     where it has none. times_in: zone of times without an offset as the format's own writer writes them, where that is
-    known. named: field -> its usual column where that has another name.
+    known. named: field -> its usual column where that has another name, or several.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Reader:
     metrics: Mapping[str, Sequence[str]] | None = None
     cached: Literal["told", "usual", "untold"] | None = None
     times_in: str | None = None
-    named: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
@@ -90,6 +90,9 @@ def readers() -> dict[str, Reader]:
     for path in sorted((shipped("sql") / "readers").glob("*.toml")):
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         data |= {key: tuple(data[key]) for key in ("containers", "columns", "optional", "envelopes") if key in data}
+        data["named"] = {
+            field: tuple(names) if isinstance(names, list) else names for field, names in data.get("named", {}).items()
+        }
         data["signatures"] = tuple(tuple(keys) for keys in data.get("signatures", [data.get("columns", ())]))
         by_name[path.stem] = Reader(name=path.stem, **data)
     return by_name | {name: _of_mapping(name, mapping, by_name) for name, mapping in ready_mappings().items()}
