@@ -120,8 +120,11 @@ def test_cached_tokens_that_exceed_an_even_share_take_the_input_that_holds_them(
     st.integers(1, 9),
 )
 def test_drawn_requests_know_as_much_as_their_windows(found: list[tuple[int, int, int]], weight: int) -> None:
-    told = [(at, at + 1, known, known, i, i // 2, 0) for at, (known, _, i) in enumerate(found)]
-    untold = [(at, at + 1, unknown, unknown, i, 0, 0) for at, (_, unknown, i) in enumerate(found)]
+    # tokens come with requests: those without any go to the next window that has one
+    told = [
+        (at, at + 1, known, known, *((i, i // 2) if known else (0, 0)), 0) for at, (known, _, i) in enumerate(found)
+    ]
+    untold = [(at, at + 1, unknown, unknown, i if unknown else 0, 0, 0) for at, (_, unknown, i) in enumerate(found)]
     cached = pl.Series([float(row[5]) for row in told] + [None] * len(untold))
     made = windows_of(rows(*told, *untold).with_columns(cached_input_tokens=cached), "log")
     batches = list(draw_evenly(made, weight, seed=3))

@@ -12,7 +12,7 @@ _LEAST_SHARE = 0.01
 begin to count requests when the first one ends, after its tokens."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Presence:
     """A series of a counter: its labels, when it was first and last seen, and its growth in windows from one on."""
 

@@ -273,10 +273,14 @@ def _increases(server: Server, counter: Counter, span: CounterSpan, seen: set[st
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
             pieces.setdefault(labels, []).append((first, np.diff(np.interp(near, times, growth(values)))))
-    return [
-        Presence(json.loads(labels), first_s[labels], last[labels][0], *_joined(grown))
-        for labels, grown in pieces.items()
-    ]
+    return [_presence(json.loads(labels), first_s[labels], last[labels][0], grown) for labels, grown in pieces.items()]
+
+
+def _presence(
+    labels: Mapping[str, str], first_s: float, last_s: float, pieces: Sequence[tuple[int, Floats]]
+) -> Presence:
+    first, grown = _joined(pieces)
+    return Presence(labels=labels, first_s=first_s, last_s=last_s, from_window=first, grown=grown)
 
 
 def _joined(pieces: Sequence[tuple[int, Floats]]) -> tuple[int, Floats]:
