@@ -157,6 +157,8 @@ class ImportPreview(Document):
     """The first rows as they would be stored, by arrival."""
     rejects: tuple[RejectedRows, ...]
     """Rows that would be rejected, by reason."""
+    notes: tuple[str, ...]
+    """How times that a clock shows twice, units, block sizes and cached tokens are read."""
     problem: str | None
     """Why the log as a whole would be refused; null where it would be stored."""
     skipped: tuple[str, ...]

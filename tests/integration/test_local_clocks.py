@@ -347,3 +347,17 @@ def test_a_form_of_ones_own_is_not_stated_where_it_has_no_effect(cli: Cli) -> No
     write(Path("l.jsonl"), '{"timestamp": 0, "input_length": 5, "output_length": 4, "hash_ids": [1]}\n')
     result = cli("trace", "import", "l.jsonl", "--name", "u", "--time-format", "%d.%m.%Y %H:%M")
     assert (result.code, "are numbers; leave it out" in result.err) == (2, True)
+
+
+def test_a_dry_run_shows_the_times_and_the_notes_of_the_import(cli: Cli) -> None:
+    """02:40 comes back to 02:10 on the night on which Berlin puts its clock back."""
+    rows = [f"2026-10-25 {at}:00,100,5" for at in ("01:50", "02:40", "02:10", "03:10")]
+    Path("l.csv").write_text("\n".join(["arrival,input_tokens,output_tokens", *rows]) + "\n")
+    words = ("trace", "import", "l.csv", "--timezone", "Europe/Berlin", "--json")
+    dry = cli(*words, "--dry-run").json
+    stored = cli(*words, "--name", "t").json
+    assert [row["arrival"][11:22] for row in dry["first_rows"]] == [
+        "01:50:00+02", "02:40:00+02", "02:10:00+01", "03:10:00+01"
+    ]  # fmt: skip
+    assert dry["notes"] == [note for note in stored["notes"] if "put back" in note]
+    assert "2 requests of the repeated hour are told apart by their order" in dry["notes"][0]

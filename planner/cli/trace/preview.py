@@ -25,6 +25,8 @@ def print_preview(found: "ImportPreview") -> None:
         print_line(f"  refused {row.rejected:,}: {row.reason} (the first at {row.first_file}, line {row.first_line})")
     if found.first_rows:
         _print_rows(found.first_rows)
+    for note in found.notes:
+        print_line(f"  note: {note}")
     if found.problem:
         print_line(f"  the import would be refused: {found.problem}")
     print_line("nothing is stored: this was a dry run")

@@ -234,6 +234,9 @@ def time_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> l
     first_us: the first time, microseconds since 1970. least_elapsed_us: of times that are numbers, None without any.
     """
     if not job.options.is_started and first_us < _THIS_CENTURY_US and not to_us(job.options.start):
+        if job.reader.takes_any_time and least_elapsed_us is None:
+            year = datetime.fromtimestamp(first_us / US_PER_S, UTC).year
+            return [f"the first request is of {year}, from where on the trace covers all time: check for stray dates"]
         return ["times count from a start that is not known: the trace begins in 1970; state it with --start"]
     if job.options.is_started and job.reader.takes_any_time and least_elapsed_us is None:
         return ["--start has no effect: the log has no times that are numbers"]

@@ -8,6 +8,11 @@ import numpy as np
 from planner.units import Bools, Floats, Ints
 
 
+_LEAST_PART = 6
+"""Part of the repeated time that a step back has to be longer than: rows that are written when a call ends are a few
+minutes out of order by themselves. Assumed."""
+
+
 class Split(NamedTuple):
     """Which rows are of the second time; and how many of them the order does not tell, and are divided evenly."""
 
@@ -19,7 +24,7 @@ def tell_apart(first_us: Ints, second_us: Ints, files: Ints, trends: Floats) -> 
     """Tell the two apart by the order of rows in their file: what comes after the one step back is of the second time.
 
     In a file that goes from the newest row to the oldest, what comes before the one step forward is. The rows of files
-    that make no step of half the time that is repeated, or several, are divided evenly: every other one is of the
+    that make no step of a sixth of the time that is repeated, or several, are divided evenly: every other one is of the
     second time. One file says nothing about another: it may be of another server, or begin where the other one ends.
 
     Args:
@@ -62,7 +67,7 @@ def _in_order(first_us: Ints, apart_us: Ints, trend: float) -> Bools | None:
     """Which rows of one file are of the second time; None where their order does not tell."""
     is_newest_first = trend < 0
     steps = -np.diff(first_us) if is_newest_first else np.diff(first_us)
-    back = np.flatnonzero(steps < -apart_us[1:] // 2)
+    back = np.flatnonzero(steps < -apart_us[1:] // _LEAST_PART)
     if len(back) != 1:
         return None
     after: Bools = np.arange(len(first_us)) > back[0]

@@ -55,7 +55,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         notes += left_out_notes(counts, job)
         notes += _run_notes(stage, job)
         notes += time_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
-        notes += cached_notes(job, counts, stage.tellers)
+        notes += cached_notes(job.reader, job.options, counts, stage.tellers)
         weight = counts.sample_weight
         notes += unknown_notes(requests.cached_unknown * weight, requests.rows * weight)
         refused = counts.rows_rejected > 0
@@ -134,7 +134,7 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
     _check_counts(counts, stage, job)
     check_numbers(counts.least_elapsed_us, job)
     if counts.repeated:
-        notes += _told_apart(stage, job)
+        notes += told_apart(stage, job.options.timezone)
     if counts.has_class:
         _classes(stage, job)
     notes += equal_notes(stage, counts.rows_imported)
@@ -180,13 +180,13 @@ def _spool_plain(
     )
 
 
-def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
+def told_apart(stage: Staging, timezone: str) -> list[str]:
     """Give the rows of a repeated hour to its first or its second time; what the user is to know of it."""
     rows = stage.repeated()
     columns = (rows.column(name).to_numpy() for name in ("arrival_us", "second_us", "file_index", "trend"))
     split = tell_apart(*columns)
     stage.move(rows.select(["file_index", "line"]).filter(pa.array(split.is_second)))
-    clock = f"the clock of {job.options.timezone} was put back"
+    clock = f"the clock of {timezone} was put back"
     told = len(rows) - split.undecided
     notes = [f"{clock}: {told:,} requests of the repeated hour are told apart by their order"] if told else []
     if not split.undecided:

@@ -74,7 +74,7 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         notes=[
             *told,
             *time_notes(int(demand.start_us[0]), least_us, job),
-            *cached_notes(job, counts, stage.tellers),
+            *cached_notes(job.reader, job.options, counts, stage.tellers),
         ],
     )
     return _store(stage, job, parsed)
