@@ -7,7 +7,6 @@ import numpy as np
 
 from planner.units import Bools, Floats, Ints
 
-
 _LEAST_PART = 6
 """Part of the repeated time that a step back has to be longer than: rows that are written when a call ends are a few
 minutes out of order by themselves. Assumed."""
