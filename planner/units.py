@@ -82,3 +82,8 @@ def cumulative_rounding(numerators: list[int], denominator: int) -> list[int]:
         rounded.append(now - before)
         before = now
     return rounded
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: 1 row, 2 rows."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,13 +1,15 @@
 """The shipped catalogue: scenarios, token prices and GPU rates, as TOML with the source of each value."""
 
 import difflib
+import re
 import tomllib
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from planner.catalogue.entries import CatalogueEntry
@@ -53,6 +55,7 @@ KINDS = {
 
 _SHOWN = 80
 """Characters of a wrong value that a message repeats."""
+_TABLE = re.compile(r"dictionary or instance of \w+")
 
 M = TypeVar("M", bound=Closed)
 
@@ -199,10 +202,58 @@ def scenario_gpu_rate(economics: EconomicsSettings) -> GpuRate:
 
 def describe(error: ValidationError) -> list[str]:
     """One line per problem that pydantic found: path, unless it is about the whole, and what is wrong."""
-    return [
-        ": ".join(filter(None, (".".join(str(part) for part in problem["loc"]), _message(problem))))
-        for problem in error.errors()
-    ]
+    return list(_lines([(problem["loc"], problem) for problem in error.errors()]))
+
+
+_Problem = tuple[tuple[int | str, ...], ErrorDetails]
+"""A problem, and where it is, as far as that is not told yet."""
+_KIND = re.compile(r"(str|int|float|bool|date)|(constrained|function)-.*|(tuple|list|dict|literal|nullable)\[.*")
+"""How pydantic names one of the kinds of value that a field takes, in the path of a problem."""
+
+
+def _lines(problems: Sequence[_Problem], before: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """The problems below a path, in their order.
+
+    Where a field takes values of several kinds, pydantic tells what is wrong with the value as each of them: those of
+    the kind that was meant are kept, which is that whose inside is wrong.
+    """
+    groups: dict[tuple[int | str, ...], list[_Problem]] = {}
+    for path, problem in problems:
+        field = next((path[:at] for at, part in enumerate(path) if _is_kind(part)), path)
+        groups.setdefault(field, []).append((path[len(field) :], problem))
+    for field, group in groups.items():
+        at = before + field
+        here = [problem for rest, problem in group if not rest]
+        yield from (_line(at, _message(problem)) for problem in here)
+        inside = [(rest, problem) for rest, problem in group if rest]
+        deeper = [(rest[1:], problem) for rest, problem in inside if len(rest) > 1]
+        wrong = [(rest[1:], problem) for rest, problem in inside if not problem["type"].endswith("_type")]
+        if deeper or wrong:
+            yield from _lines(deeper or wrong, at)
+        elif inside:
+            yield _line(at, _any_of([problem for _, problem in inside]))
+
+
+def _is_kind(part: int | str) -> bool:
+    return isinstance(part, str) and (_KIND.fullmatch(part) is not None or part in _tables(Closed))
+
+
+def _tables(model: type[BaseModel]) -> set[str]:
+    """The names of all kinds of table."""
+    return {name for below in model.__subclasses__() for name in (below.__name__, *_tables(below))}
+
+
+def _line(path: Sequence[int | str], message: str) -> str:
+    return ": ".join(filter(None, (".".join(map(str, path)), message)))
+
+
+def _any_of(problems: Sequence[ErrorDetails]) -> str:
+    """What a value should be that is of none of the kinds that a field takes."""
+    texts = list(dict.fromkeys(_TABLE.sub("table", str(problem["msg"])) for problem in problems))
+    begin = "Input should be a valid "
+    kinds = [text.removeprefix(begin) for text in texts]
+    whole = begin + " or ".join(kinds) if all(text.startswith(begin) for text in texts) else " or ".join(texts)
+    return _message({**problems[0], "msg": whole})
 
 
 def _message(problem: ErrorDetails) -> str:

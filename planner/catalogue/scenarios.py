@@ -19,7 +19,7 @@ from pydantic import JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
 
 from planner.catalogue.documents import ScenarioEntry, ScenarioWithOrigins, SetField
-from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.fields import field_paths, number_kind, value_at
 from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, names, read_toml
 from planner.errors import ScenarioError, UsageError
 from planner.files import shipped
@@ -300,13 +300,27 @@ def _built_in_names(folder: str) -> list[str]:
 
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
-    """Set one field from text; returns the problem, if the path is not a field's."""
-    if path not in field_paths():
-        return [_with_hint(f"{path}: is not a known field; remove it or correct its name")]
-    _place(tree, path, _value_of(text))
+    """Set one field from text; returns the problem, if the path is not a field's, or the text no value."""
+    try:
+        value = _value_for(path, text)
+    except ValueError as error:
+        return [str(error)]
+    _place(tree, path, value)
     origins[path] = origin
     tree["provenance"][path] = f"set: {origin}"
     return []
+
+
+def _value_for(path: str, text: str) -> Any:
+    """The value that an override gives a field. Raises ValueError with the problem.
+
+    A number may be left out again by an empty text; of other fields that is a variable of a shell that is not set.
+    """
+    if path not in field_paths():
+        raise ValueError(_with_hint(f"{path}: is not a known field; remove it or correct its name"))
+    if not text and number_kind(path) is None:
+        raise ValueError(f"{path}: is set to nothing; give a value, or leave the setting out")
+    return _value_of(text)
 
 
 def _value_of(text: str) -> Any:
@@ -325,9 +339,10 @@ def override_values(overrides: Sequence[str]) -> dict[str, Any]:
         path, equals, text = (part.strip() for part in override.partition("="))
         if not equals:
             raise UsageError(f'"{override}": write --set path.to.field=value, for example --set fleet.nodes=300')
-        if path not in field_paths():
-            raise UsageError(_with_hint(f"{path}: is not a known field; remove it or correct its name"))
-        values[path] = _value_of(text)
+        try:
+            values[path] = _value_for(path, text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     return values
 
 
@@ -336,7 +351,8 @@ def _with_hint(line: str) -> str:
     if not message.startswith("is not a known field"):
         return line
     near = difflib.get_close_matches(path, field_paths(), n=1, cutoff=0.6)
-    return f"{line} (did you mean {near[0]}?)" if near else line
+    # a field that is a table of its own is not what was meant by a key inside it
+    return f"{line} (did you mean {near[0]}?)" if near and not path.startswith(f"{near[0]}.") else line
 
 
 def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -107,7 +107,9 @@ def _print(document: "ForecastDocument") -> None:
     _print_scores(document.methods)
     best = document.best
     print_line(f"lowest WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
-    print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s")
+    every = _rows_every(document)
+    rows = "" if every == 1 else f"; of every {every} intervals the first, {minutes} min"
+    print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s{rows}")
     _print_ahead(document)
     for note in document.notes:
         print_line(f"  note: {note}")
@@ -137,9 +139,8 @@ def _print_scores(methods: "Sequence[MethodScore]") -> None:
 
 
 def _print_ahead(document: "ForecastDocument") -> None:
-    """A row per hour, or per six hours over long horizons."""
+    """The first interval of every hour, or of every six hours over long horizons."""
     step_s = document.interval_s
-    every = max(1, (3600 if document.horizon_s <= 2 * _DAY_S else 6 * 3600) // step_s)
     rows = [
         (
             f"{each.start:%Y-%m-%d %H:%M}",
@@ -149,11 +150,16 @@ def _print_ahead(document: "ForecastDocument") -> None:
                 for tokens in expected.values()
             ),
         )
-        for each in document.forecast.intervals[::every]
+        for each in document.forecast.intervals[:: _rows_every(document)]
     ]
     quantiles = list(document.methods[0].coverage)
     heads = (f"{series} {name}".strip() for series in ("input", "output") for name in ("", *quantiles))
     print_table(("<interval", *heads), rows)
+
+
+def _rows_every(document: "ForecastDocument") -> int:
+    """Of how many intervals one is shown."""
+    return max(1, (3600 if document.horizon_s <= 2 * _DAY_S else 6 * 3600) // document.interval_s)
 
 
 def _is_shown(index: int, leads: "Sequence[LeadError]") -> bool:

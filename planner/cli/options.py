@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,8 +96,8 @@ def scenario_of(name: str | None, sets: list[str] | None, what_if: str | None = 
     return load_scenario(name, sets or [], os.environ, Preset(what_if, overlay(what_if).overrides))
 
 
-def moment(text: str | None) -> datetime | None:
-    """A moment with offset from the command line. Raises UsageError."""
+def moment(text: str | None, zone: tzinfo) -> datetime | None:
+    """A moment with offset from the command line. zone: that of the cure. Raises UsageError."""
     from planner.errors import UsageError
 
     if text is None:
@@ -105,10 +105,17 @@ def moment(text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f'"{text}" is not a time; write it as 2025-02-27T22:00+08:00') from error
+        raise UsageError(f'"{text}" is not a time; write it as {_example(zone)}') from error
     if time.tzinfo is None:
-        raise UsageError(f'"{text}" has no offset; write it as {text}+08:00 or {text}Z')
+        fine = "auto" if time.second or time.microsecond else "minutes"
+        local, plain = (each.isoformat(timespec=fine) for each in (time.replace(tzinfo=zone), time))
+        raise UsageError(f'"{text}" has no offset; write it as {local} ({zone}) or {plain}Z (UTC)')
     return time
+
+
+def _example(zone: tzinfo) -> str:
+    """A moment as it is written in a zone."""
+    return datetime(2025, 2, 27, 22, tzinfo=zone).isoformat(timespec="minutes")
 
 
 def now() -> datetime:

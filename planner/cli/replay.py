@@ -70,8 +70,8 @@ def replay(
         done = run_replay(
             store,
             loaded,
-            start=moment(start),
-            end=moment(end),
+            start=moment(start, loaded.zone),
+            end=moment(end, loaded.zone),
             whole=whole,
             now=now(),
             clock=time.perf_counter,

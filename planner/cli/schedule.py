@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,7 +139,7 @@ def _scheduler(
 
 def _clock(at: str | None) -> "Now":
     """The wall clock, or one that begins at a given moment."""
-    begin = moment(at)
+    begin = moment(at, UTC)
     if begin is None:
         return now
     offset = begin - now()

@@ -59,7 +59,10 @@ def sql(
 
 
 def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
-    """A named query and its parameters; run_id is the newest run's unless one is given. Raises UsageError."""
+    """A named query and its parameters; run_id is the newest run's unless one is given.
+
+    A trace may be given by its name instead of its number. Raises UsageError, TraceError.
+    """
     from planner.errors import UsageError
     from planner.store.queries import named_query
 
@@ -69,6 +72,11 @@ def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
 
         given = values.get("run_id")
         values = {**values, "run_id": find_run(store, None if given is None else str(given))}
+    if "trace_id" in named.used and isinstance(trace := values.get("trace_id"), str):
+        from planner.trace.stored import by_name
+
+        with store.read() as session:
+            values = {**values, "trace_id": by_name(session, trace).trace_id}
     missing = sorted(named.used - set(values))
     if missing:
         raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")

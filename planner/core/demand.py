@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta, tzinfo
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.units import US_PER_HOUR, US_PER_S, Ints, from_us, to_us
+from planner.units import S_PER_DAY, US_PER_HOUR, US_PER_S, Ints, from_us, to_us
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def local_hour_us(at_us: int, zone: tzinfo) -> int:
     return (at_us + shift_us) // US_PER_HOUR * US_PER_HOUR - shift_us
 
 
-LEAST_OF_DAY = 2 / 3
-"""Share of a lone day that a log has to cover for the rest to count as silence. Assumed: a night of eight hours."""
+MOST_SILENT_US = 8 * US_PER_HOUR
+"""Most clock time of a lone day that a log may leave out for it to count as silence. Assumed: a night."""
 
 
 def whole_days(demand: Demand, zone: tzinfo) -> Demand:
@@ -95,9 +95,9 @@ def whole_days(demand: Demand, zone: tzinfo) -> Demand:
     dates = np.array([start.toordinal() for start in starts])
     clock_us = np.array([_clock_us(start) for start in starts])
     busy = demand.requests + demand.input_tokens + demand.output_tokens > 0
-    lone = dates[0] == dates[-1] and grid.count * grid.interval_us >= LEAST_OF_DAY * (
-        before + after + grid.count * grid.interval_us
-    )
+    # by the clock, as a night that has an hour twice is no longer for that
+    missing_us = clock_us[0] + S_PER_DAY * US_PER_S - clock_us[-1] - grid.interval_us
+    lone = dates[0] == dates[-1] and missing_us <= MOST_SILENT_US
 
     def silent(others: NDArray[np.bool_], missing_us: int) -> bool:
         seen_us = len(np.unique(clock_us[others])) * grid.interval_us

@@ -125,7 +125,7 @@ def _from_profile(scenario: Scenario, trace: TraceInfo, grid: Grid) -> list[Seen
     if drawn is None:
         raise UsageError(
             f"policy.demand_source is profile, but trace {trace.name} was imported, not drawn from one; "
-            "use trace or previous"
+            "use trace, previous or forecast"
         )
     if selection_of(scenario).change.active:
         raise UsageError(

@@ -1,5 +1,7 @@
 """What the reader of a plan should know, one line each."""
 
+import re
+
 from planner.capacity.engines import notes as engine_notes
 from planner.catalogue.read import built_in, hardware
 from planner.catalogue.scenarios import load_scenario
@@ -24,20 +26,23 @@ SAMPLED = "the trace is a sample: "
 """How the note on a sampled trace begins."""
 
 
-def sampling_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
-    """What a sample leaves uncertain about the demand of an interval, and how many lengths and hits are unknown."""
+def sampling_notes(session: Session, trace: TraceInfo, grid: Grid, *, whole: bool = True) -> tuple[str, ...]:
+    """What a sample leaves uncertain about the demand of an interval, and how many lengths and hits are unknown.
+
+    whole: whether all of the trace is taken.
+    """
     coverage = trace.arguments.coverage
     share = coverage.request_share if coverage else None
     unknown = []
     if share is not None and share < 1:
         unknown = [f"the lengths of {1 - share:.1%} of the requests are unknown; the demand lacks their tokens"]
-    return (*unknown, *hit_notes(trace), *_expansion_notes(trace), *_sample_notes(session, trace, grid))
+    return (*unknown, *hit_notes(trace, whole=whole), *_expansion_notes(trace), *_sample_notes(session, trace, grid))
 
 
-def hit_notes(trace: TraceInfo) -> tuple[str, ...]:
-    """How many requests have unknown cached tokens."""
+def hit_notes(trace: TraceInfo, *, whole: bool = True) -> tuple[str, ...]:
+    """How many requests have unknown cached tokens. whole: whether all of the trace is taken."""
     weight = trace.sample_weight
-    return tuple(unknown_notes(trace.cached_unknown * weight, trace.row_count * weight))
+    return tuple(unknown_notes(trace.cached_unknown * weight, trace.row_count * weight, whole=whole))
 
 
 def silence_notes(scenario: Scenario, trace: TraceInfo, grid: Grid) -> tuple[str, ...]:
@@ -138,6 +143,11 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if scenario.fleet.capacity == "modelled":
         notes += engine_notes(scenario.fleet.engine)
         served = hardware(scenario.fleet.engine.hardware).name
+        if not _words(served) <= _words(scenario.fleet.node_type):
+            notes.append(
+                f"fleet.node_type is {scenario.fleet.node_type}, and capacities are modelled for nodes of {served} "
+                "(fleet.engine.hardware): set both to the nodes of the fleet"
+            )
         # a sheet of the user's may be for any hardware, and one that was named was meant
         if built_in("gpu_rates", rates) not in (None, served.lower()) and not _chosen(scenario, "economics.gpu_rates"):
             notes.append(
@@ -149,6 +159,10 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
         notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"\w+", name.casefold()))
 
 
 def _chosen(scenario: Scenario, path: str) -> bool:

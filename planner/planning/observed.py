@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planner.catalogue.read import hardware, model
 from planner.core.policy import policies_in
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 from planner.planning.capacity import modelled_capacity
 from planner.settings.fleet import FleetSettings, ObservedSettings
 from planner.settings.scenario import Scenario
@@ -15,7 +15,11 @@ from planner.trace.stored import TraceInfo
 TOLERANCE = 0.1
 """Relative difference of lengths, and of the share of input that no cache holds, from which a plan says so. Assumed:
 capacities are about proportional to them, and modelled ones agree with observed ones to a few per cent."""
+_ENGINE = "fleet.engine."
 _ROLES = {"prefill": ("prefill", "input"), "decode": ("decode", "output")}
+_FORMATS = ("weights", "kv", "tensor_parallel")
+_COMPARED = ("model", "hardware", *_FORMATS)
+"""Settings of the engine that are compared with what capacities were observed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +41,31 @@ class _Asked:
         )
 
 
-def observed_notes(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[str, ...]:
+def observed_notes(
+    session: Session, scenario: Scenario, trace: TraceInfo, *, replayed: bool = False
+) -> tuple[str, ...]:
     """What a plan with observed capacities has to say first: on what else they were observed, and what is modelled.
 
     Capacities of one's own are those that differ from fleet.observed: they are not compared with what others were
-    observed on. scenario: with its own capacities, not modelled ones.
+    observed on. scenario: with its own capacities, not modelled ones. replayed: whether requests are replayed too, by
+    the engine. Raises UsageError for settings of the engine that were given for this plan and change nothing of it.
     """
     fleet = scenario.fleet
     if fleet.capacity != "observed":
-        return ()
+        return tuple(_unused_capacities(scenario))
     seen, roles = fleet.observed, _observed_roles(fleet)
+    idle = _without_effect(scenario, set(_COMPARED) if roles else set())
+    if not replayed:
+        _refuse_given(scenario, idle)
     differing = differences(scenario, trace, roles)
     if seen is None or not differing:
-        return tuple(_without_effect(scenario))
+        return tuple(_idle_notes(idle))
     return (
         f"the capacity of {' and '.join(roles)} nodes was observed on {seen.source}: {seen.model} on {seen.hardware}, "
         f"requests of {seen.input_tokens:,.0f} input tokens, {seen.hit_ratio:.1%} of them found in a cache, and "
         f"{seen.output_tokens:,.0f} output tokens; it may not hold here, with {', '.join(differing)}; "
         f"{_modelled(session, scenario, trace, roles)}",
-        *_without_effect(scenario),
+        *_idle_notes(idle),
     )
 
 
@@ -89,7 +99,7 @@ def _differences(fleet: FleetSettings, seen: ObservedSettings, asked: _Asked, ro
         yield f"nodes of {fleet.node_type}"
     if fleet.gpus_per_node != seen.gpus_per_node:
         yield f"{fleet.gpus_per_node} GPUs in a node ({seen.gpus_per_node})"
-    for name in ("weights", "kv", "tensor_parallel"):
+    for name in _FORMATS:
         if getattr(engine, name) != getattr(seen, name):
             yield f"{name} {getattr(engine, name)} ({getattr(seen, name)})"
     for role in roles:
@@ -123,16 +133,47 @@ def _modelled(session: Session, scenario: Scenario, trace: TraceInfo, roles: lis
     return f"modelled for this plan: {' and '.join(parts)}; set fleet.capacity=modelled to plan with that"
 
 
-def _without_effect(scenario: Scenario) -> list[str]:
-    """Settings of the engine that were set and change nothing of a plan with observed capacities."""
-    if "slo" in policies_in(scenario.policy):
-        return []
-    head = "fleet.engine."
-    names = [path for path, text in scenario.provenance.items() if path.startswith(head) and text.startswith("set: ")]
+def _unused_capacities(scenario: Scenario) -> list[str]:
+    """Observed capacities that were set and change nothing of a plan with modelled ones."""
+    paths = [f"fleet.{role}.tokens_per_s_per_node" for role in _ROLES]
+    names = [path for path in paths if scenario.provenance.get(path, "").startswith("set: ")]
     if not names:
         return []
-    has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+    has, it = ("has", "it") if len(names) == 1 else ("have", "them")
     return [
-        f"{', '.join(sorted(names))} {has} no effect on this plan, whose capacities are observed; only a replay uses "
-        f"{them}: set fleet.capacity=modelled to plan with {them}"
+        f"{' and '.join(names)} {has} no effect on this plan, whose capacities are modelled: set "
+        f"fleet.capacity=observed to plan with {it}"
+    ]
+
+
+def _without_effect(scenario: Scenario, compared: set[str]) -> list[str]:
+    """Settings of the engine that were set and change nothing of a plan with observed capacities, by their paths."""
+    if "slo" in policies_in(scenario.policy):
+        return []
+    settings = {path: path.removeprefix(_ENGINE) for path in scenario.provenance if path.startswith(_ENGINE)}
+    return sorted(
+        path
+        for path, name in settings.items()
+        if scenario.provenance[path].startswith("set: ") and name not in compared
+    )
+
+
+def _refuse_given(scenario: Scenario, idle: Sequence[str]) -> None:
+    """Raises UsageError for settings without effect that were given with --set."""
+    given = [path for path in idle if scenario.provenance[path].startswith("set: flag ")]
+    if given:
+        has, them = ("has", "it") if len(given) == 1 else ("have", "them")
+        raise UsageError(
+            f"{', '.join(given)} {has} no effect on this plan, whose capacities are observed; leave {them} out, or set "
+            f"fleet.capacity=modelled to plan with {them}"
+        )
+
+
+def _idle_notes(idle: Sequence[str]) -> list[str]:
+    if not idle:
+        return []
+    has, them = ("has", "it") if len(idle) == 1 else ("have", "them")
+    return [
+        f"{', '.join(idle)} {has} no effect on this plan, whose capacities are observed; only a replay uses {them}: "
+        f"set fleet.capacity=modelled to plan with {them}"
     ]

@@ -163,10 +163,6 @@ def read_prices(text: str) -> TokenPrices:
         raise UsageError(f"--usd-per-million {text}: {'; '.join(describe(error))}; {cure}") from error
     except ValueError as error:
         raise UsageError(f"--usd-per-million {text}: is not three numbers; {cure}") from error
-    if cached > uncached:
-        raise UsageError(
-            f"--usd-per-million {text}: cached input earns {cached:g} and other input less, {uncached:g}; {cure}"
-        )
     return prices
 
 

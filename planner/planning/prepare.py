@@ -83,25 +83,29 @@ class Prepared:
         return replace(self, scenario=self.scenario.model_copy(update={"policy": policy}), notes=())
 
 
-def prepare(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> Prepared:
+def prepare(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None, replayed: bool = False
+) -> Prepared:
     """Prepare the plan of a scenario: check its files, draw its trace if it is not stored, resolve what it names.
 
-    Raises UsageError with every problem of the scenario, TraceError.
+    replayed: whether its requests are replayed too. Raises UsageError with every problem of the scenario, TraceError.
     """
     require(scenario)
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with reading(store, scenario, trace) as session:
-        return prepare_on(session, scenario, trace, selected_demand(session, scenario, trace))
+        return prepare_on(session, scenario, trace, selected_demand(session, scenario, trace), replayed=replayed)
 
 
-def prepare_on(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+def prepare_on(
+    session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand, *, replayed: bool = False
+) -> Prepared:
     """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
     notes = (
         *selection_notes(scenario, trace),
         *silence_notes(scenario, trace, demand.grid),
-        *sampling_notes(session, trace, demand.grid),
+        *sampling_notes(session, trace, demand.grid, whole=not selection_of(scenario).takes_part),
     )
-    prepared = _resolve_modelled(session, scenario, trace, demand)
+    prepared = _resolve_modelled(session, scenario, trace, demand, replayed=replayed)
     lengths = length_notes(session, scenario, trace)
     return replace(prepared, notes=notes, caution=(*prepared.caution, *lengths))
 
@@ -121,9 +125,11 @@ def prepare_ahead(
         return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
 
 
-def _resolve_modelled(session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
+def _resolve_modelled(
+    session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand, *, replayed: bool = False
+) -> Prepared:
     """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
-    caution = observed_notes(session, scenario, trace)
+    caution = observed_notes(session, scenario, trace, replayed=replayed)
     scenario = with_modelled_capacity(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
     return replace(resolve(scenario, trace, demand), limits=limits, caution=caution)

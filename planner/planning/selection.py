@@ -4,7 +4,7 @@ A trace that is drawn for a scenario follows its settings already. A stored one 
 to what is read of it, here and nowhere else, so that every command reads the same demand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -202,10 +202,22 @@ def selected_history(demand: Demand, scenario: Scenario, name: str) -> Demand:
     return scaled(demand, selection.change.factors(demand.grid, anchor, scenario.zone))
 
 
+def clock_notes(scenario: Scenario, traces: Sequence[TraceInfo]) -> list[str]:
+    """Whose clock local times follow, where nobody chose it and a trace was imported by another."""
+    imported = [trace for trace in traces if trace.profile is None and trace.timezone != scenario.timezone]
+    if not imported or set_by(scenario, "timezone") is not None:
+        return []
+    zone = imported[0].timezone
+    return [
+        f"local times are those of {scenario.timezone}, as in the built-in scenario, and trace {imported[0].name} was "
+        f"imported in {zone}: set timezone={zone} for its clock"
+    ]
+
+
 def selection_notes(scenario: Scenario, trace: TraceInfo) -> tuple[str, ...]:
     """What is taken of a stored trace, and how its demand is changed, one line each; none where nothing is."""
     selection = selection_of(scenario)
-    notes = describe_selection(selection, f"trace {trace.name}")
+    notes = [*clock_notes(scenario, [trace]), *describe_selection(selection, f"trace {trace.name}")]
     if selection.windowed:
         grid = _whole(scenario, trace)
         window = selection.window_on(grid, scenario, f"trace {trace.name}")

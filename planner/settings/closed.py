@@ -93,10 +93,19 @@ def valid_zone(name: str) -> str:
         ValueError: there is no such time zone.
     """
     if name not in known_zones():
-        near = difflib.get_close_matches(name, known_zones(), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f'"{name}" is not an IANA time zone; write one such as UTC or Asia/Shanghai{hint}')
+        raise ValueError(f'"{name}" is not an IANA time zone; write one such as {_other_zone(name)}')
     return name
+
+
+def _other_zone(name: str) -> str:
+    """What to write instead of a name that is no time zone."""
+    # the nearest abbreviation or offset is hours off, as EST is from CEST
+    if "/" not in name and (name.isupper() or any(letter.isdigit() for letter in name)):
+        return "Europe/Berlin or UTC: abbreviations and offsets do not tell when clocks change"
+    places = sorted(zone for zone in known_zones() if "/" in zone or (zone.isalpha() and not zone.isupper()))
+    near = [zone for zone in places if zone.rpartition("/")[2].casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, places, n=1)
+    return f"Europe/Berlin or UTC{f' (did you mean {near[0]}?)' if near else ''}"
 
 
 @cache

@@ -1,9 +1,9 @@
 """Price sheets: what tokens earn and what GPUs cost."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from planner.settings.closed import Closed, DayWindow, Share, parse_day_window
 from planner.units import micros
@@ -28,6 +28,15 @@ class TokenPrices(Closed):
     def _whole_micros(cls, price: float) -> float:
         micros(price)
         return price
+
+    @model_validator(mode="after")
+    def _cached_is_cheaper(self) -> Self:
+        if self.cached_input > self.uncached_input:
+            raise ValueError(
+                f"cached_input is {self.cached_input:g} and uncached_input less, {self.uncached_input:g}; swap or "
+                "correct them"
+            )
+        return self
 
 
 class OffPeak(Closed):

@@ -130,7 +130,10 @@ class Store:
             StoreMissing: there is no file yet.
         """
         if not self.path.exists():
-            raise StoreMissing(f"no store at {self.path}; create one with `planner plan`, or name another with --db")
+            raise StoreMissing(
+                f"no store at {self.path}; create one with `planner trace import`, from a log, or with `planner plan` "
+                "of the built-in scenario, or name another with --db"
+            )
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -7,7 +7,7 @@ a place in a list, from 0. What is inside a text is looked for too, where the te
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,34 @@ Value = Callable[[str], str]
 """SQL of what is at a path."""
 Types = Mapping[str, Any]
 """DuckDB's types, by column."""
+
+
+class Told(NamedTuple):
+    """A column of a table as DuckDB calls it, and its type."""
+
+    column: str
+    kind: Any
+
+
+Table = Mapping[str, Told]
+"""The columns of a table by the names that the file has: DuckDB calls those otherwise that differ in case only."""
 MOST_PARTS = 8
 """Parts of a path: each more doubles the names that it may mean."""
+_OF_CACHES = ("cached_input_tokens", "cache_creation_input_tokens")
 LEFT_OUT = "left out by --where"
 """What a row that is not to be read has in place of a reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A path, and the pattern (RE2) that matches what rows that are no requests have there, in any case.
+
+    reason: why they are none, in which the value follows.
+    """
+
+    path: str
+    pattern: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +54,8 @@ class Fields:
     sources: field -> paths, the first of which that has a value gives it; without any it is NULL. constants: field ->
     its value in every row. where: path -> the values, one of which a row that is read has. each: lists in a JSON
     record, whose elements make a row each; a path that begins as one of them leads into the element. from_first:
-    numbers that are elements of the list `arrival` count from the first of it.
+    numbers that are elements of the list `arrival` count from the first of it. zero_where_empty: a list without
+    elements makes a row too, with 0 in all that it would tell. refusals: which rows are refused for what they tell.
     """
 
     sources: Mapping[str, Sequence[str]]
@@ -38,6 +63,8 @@ class Fields:
     where: Mapping[str, Sequence[str]]
     each: Sequence[str] = ()
     from_first: bool = False
+    zero_where_empty: bool = False
+    refusals: Sequence[Refusal] = ()
 
 
 def segmentations(path: str) -> list[Keys]:
@@ -86,7 +113,9 @@ def of_json(fields: Fields) -> str | JsonSource:
     """A relation with a column per field of the JSON objects in the column text of `lines`."""
     if fields.each:
         return _of_lists(fields)
-    paths = [path for paths in (*fields.sources.values(), fields.where) for one in paths for path in addends(one)]
+    told = (*fields.sources.values(), fields.where, [refusal.path for refusal in fields.refusals])
+    paths = [path for paths in told for one in paths for path in addends(one)]
+    paths = [keys[0] if (keys := beginning_of_keys(path)) else path for path in paths]
     nested = {pair for path in paths for pair in _pairs(tuple(path.split(".")))}
     marks = ('\\"', *sorted(nested)) if nested else ()
     return JsonSource(simple=_of_objects(fields, simple=True), whole=_of_objects(fields, simple=False), marks=marks)
@@ -95,21 +124,35 @@ def of_json(fields: Fields) -> str | JsonSource:
 def _of_objects(fields: Fields, *, simple: bool) -> str:
     extract = _Extract("text", simple=simple)
     columns, kept = _columns(fields, extract.value), _kept(fields, extract.value)
+    refused = _refused(fields, extract.value)
     return (
-        f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END) AS fault, "
-        f"{columns} FROM (SELECT line, fault, text, {extract.all()} AS found FROM lines))"
+        f"(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' {kept} END{refused}) "
+        f"AS fault, {columns} FROM (SELECT line, fault, text, {extract.all()} AS found FROM lines))"
     )
 
 
+def placed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Lines of text whose columns are called by their places, as `of_columns` wants them.
+
+    In DuckDB the names of a file might be the same as line and fault, or differ in case only, and hide each other.
+    """
+    head, rest = batch.schema.names[:2], range(batch.num_columns - 2)
+    return pa.record_batch(batch.columns, names=[*head, *map(_place, rest)])
+
+
+def _place(number: int) -> str:
+    return f"column {number}"
+
+
 def of_columns(fields: Fields, names: Sequence[str]) -> str:
-    """A relation with a column per field of `lines`, whose columns are texts. names: of its columns."""
+    """A relation with a column per field of `lines`, whose columns are texts and `placed`. names: those of the file."""
 
     def value(path: str) -> str:
         found = in_columns(path, names)
-        return "NULL::VARCHAR" if found is None else _in_text(name_of(found[0]), found[1])
+        return "NULL::VARCHAR" if found is None else _in_text(name_of(_place(names.index(found[0]))), found[1])
 
     kept = _kept(fields, value)
-    fault = f"coalesce(fault, CASE {kept} END)" if kept else "fault"
+    fault = f"coalesce(fault, {f'CASE {kept} END' if kept else 'NULL'}{_refused(fields, value)})"
     return f"(SELECT line, {fault} AS fault, {_columns(fields, value)} FROM lines)"
 
 
@@ -123,21 +166,44 @@ def in_columns(path: str, names: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def of_table(fields: Fields, types: Types) -> tuple[str, str]:
-    """The columns of a table with typed columns as fields, and its fault. types: DuckDB's, by column."""
+def table_of(names: Sequence[str], types: Types) -> Table:
+    """The columns of a table. names: as the file has them, in order. types: of the same columns, as DuckDB has them."""
+    return {name: Told(column, kind) for name, (column, kind) in zip(names, types.items(), strict=False)}
+
+
+def of_table(fields: Fields, table: Table) -> tuple[str, str]:
+    """The columns of a table with typed columns as fields, and its fault."""
 
     def value(path: str) -> str:
-        return _typed_at(path, types)
+        return _typed_at(path, table)
 
     columns = _columns(fields, value)
     kept = _kept(fields, lambda path: f"{value(path)}::VARCHAR")
-    return columns, f"CASE {kept} END" if kept else "NULL::VARCHAR"
+    fault = f"CASE {kept} END" if kept else "NULL::VARCHAR"
+    return columns, f"coalesce({fault}{_refused(fields, value)})" if fields.refusals else fault
+
+
+def may_tell_cached(fields: Fields, names: Sequence[str]) -> bool:
+    """Whether rows may tell cached tokens: where a format has no fields for them, it may read them out of another."""
+    if not set(_OF_CACHES) <= fields.sources.keys():
+        return True
+    paths = [part for name in _OF_CACHES for path in fields.sources[name] for part in addends(path)]
+    return any(in_columns(path, names) for path in paths) or any(name in fields.constants for name in _OF_CACHES)
 
 
 def _columns(fields: Fields, value: Value) -> str:
     found = {field: _one_of(field, [_sum(path, value) for path in paths]) for field, paths in fields.sources.items()}
     found |= {field: literal(constant) for field, constant in fields.constants.items()}
+    for field in found if fields.zero_where_empty else ():
+        told = fields.constants.get(field) or any(_is_inside(fields, path) for path in fields.sources.get(field, ()))
+        if told and not field.startswith("window_"):
+            found[field] = f"CASE WHEN is_empty THEN '0' ELSE ({found[field]})::VARCHAR END"
     return ", ".join(f"{expression} AS {name_of(field)}" for field, expression in found.items())
+
+
+def _is_inside(fields: Fields, path: str) -> bool:
+    """Whether a path leads into the elements of a list."""
+    return any(f"{path}.".startswith(f"{name}.") for name in fields.each)
 
 
 def addends(path: str) -> list[str]:
@@ -145,37 +211,64 @@ def addends(path: str) -> list[str]:
     return path.split(" + ")
 
 
+def beginning_of_keys(path: str) -> tuple[str, str] | None:
+    """Of a path such as usage.input*, the path to the object and what its keys begin with; None for any other."""
+    above, dot, name = path.rpartition(".")
+    return (above, name[:-1]) if dot and name.endswith("*") else None
+
+
 def _sum(path: str, value: Value) -> str:
-    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is."""
+    """What is at a path, or the sum of what is at several; what is not there adds nothing, and NULL if none is.
+
+    Of keys that begin alike, others are a part that is never the whole, so that the first of several has to be there.
+    Where what is there is no number, the sum is a text that is none, for which readers refuse the row.
+    """
     parts = addends(path)
-    if len(parts) == 1:
+    keys = [beginning_of_keys(part) for part in parts]
+    if len(parts) == 1 and not keys[0]:
         return value(path)
-    numbers = ", ".join(f"whole_number(({value(part)})::VARCHAR)" for part in parts)
-    return f"list_sum([{numbers}])::BIGINT"
+    told = [
+        f"values_under(({value(key[0])})::VARCHAR, {literal(key[1])})" if key else f"[({value(part)})::VARCHAR]"
+        for part, key in zip(parts, keys, strict=True)
+    ]
+    return f"sum_of([{', '.join(told)}], {literal(any(keys))})"
 
 
 def _one_of(field: str, values: Sequence[str]) -> str:
-    """The first value that is there; of tokens that are told under several names the largest, as one may be 0."""
+    """The first value that is there; of tokens that are told under several names the largest, as one may be 0.
+
+    Where one of them is told and no number, it is -1, for which readers refuse the row: which is right is not known.
+    """
     if len(values) < 2 or not field.endswith("_tokens"):
         return _first(values)
-    numbers = ", ".join(f"whole_number(({value})::VARCHAR)" for value in values)
-    return f"coalesce(greatest({numbers})::VARCHAR, {_first(values)})"
+    return f"largest_told([{', '.join(f'({value})::VARCHAR' for value in values)}])"
 
 
 def _first(values: Sequence[str]) -> str:
-    """The first that is there; of several, as text, as they may be of different types."""
+    """The first that is there; of several, as text, as they may be of different types. A hyphen stands for none."""
     if len(values) <= 1:
         return values[0] if values else "NULL::VARCHAR"
-    return f"coalesce({', '.join(f'({value})::VARCHAR' for value in values)})"
+    told = ", ".join(f"nullif(nullif(({value})::VARCHAR, ''), '-')" for value in values)
+    return f"coalesce({told})"
 
 
 def _kept(fields: Fields, value: Value) -> str:
     """The branch of a CASE that leaves out the rows that are not asked for."""
+    # what no element tells does not leave out a list without any
     tests = [
-        f"coalesce({' OR '.join(_equals(value(path), one) for one in ones)}, false)"
+        f"coalesce({' OR '.join(_equals(value(path), one) for one in ones)}, "
+        f"{'is_empty' if fields.zero_where_empty and _is_inside(fields, path) else 'false'})"
         for path, ones in fields.where.items()
     ]
     return f"WHEN NOT ({' AND '.join(tests)}) THEN {literal(LEFT_OUT)}" if tests else ""
+
+
+def _refused(fields: Fields, value: Value) -> str:
+    """More arguments of a coalesce: why a row is refused for what it tells."""
+    return "".join(
+        f", told_against(({value(one.path)})::VARCHAR, {', '.join(map(literal, (one.pattern, one.reason, one.path)))})"
+        for one in fields.refusals
+    )
 
 
 def _equals(value: str, wanted: str) -> str:
@@ -266,41 +359,60 @@ def _in_text(value: str, path: str) -> str:
 
 
 def _of_lists(fields: Fields) -> str:
-    """The same where the elements of lists make a row each; those of several lists go together by their place."""
+    """The same where the elements of lists make a row each; those of several lists go together by their place.
+
+    A record may have a hundred thousand elements: whatever is of the record is taken once, in a step before.
+    """
     outer, inner = _Extract("text"), [_Extract(f"element_{n}::VARCHAR", f"inner_{n}") for n in range(len(fields.each))]
+    counted = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
+    beside: dict[str, str] = {}
 
     def value(path: str) -> str:
         for number, name in enumerate(fields.each):
             if path == name:
-                return f"(element_{number} ->> '$')"
+                element = f"element_{number}"
+                return f"({element} - least_{number})::VARCHAR" if counted[number] else f"({element} ->> '$')"
             if path.startswith(f"{name}."):
                 return inner[number].value(path.removeprefix(f"{name}."))
-        return outer.value(path)
+        beside[path] = outer.value(path)
+        return f"outer_{list(beside).index(path)}"
 
     columns, kept = _columns(fields, value), _kept(fields, value)
-    lists = [f"json_extract(text, {literal(_every(name))})" for name in fields.each]
-    first = [fields.from_first and name in fields.sources.get("arrival", ()) for name in fields.each]
-    lists = [_from_first(each) if counted else each for each, counted in zip(lists, first, strict=True)]
-    kinds = [f"json_type(text, {literal(pointer(tuple(name.split('.'))))}) = 'ARRAY'" for name in fields.each]
+    refused = _refused(fields, value)
+    told = "".join(f", {expression} AS outer_{n}" for n, expression in enumerate(beside.values()))
+    places = [literal(pointer(tuple(name.split(".")))) for name in fields.each]
+    kinds = [f"json_type(text, {place}) = 'ARRAY'" for place in places]
     some = f"coalesce(CASE WHEN found IS NOT NULL THEN {' OR '.join(kinds)} END, false)"
-    opened = ", ".join(
-        f"unnest(CASE WHEN has_list THEN {each} ELSE [NULL]::JSON[] END) AS element_{n}" for n, each in enumerate(lists)
+    none = [f"json_array_length(text, {place}) = 0" for place in places] if fields.zero_where_empty else ["false"]
+    lists = "".join(
+        f", {_numbers(_elements(name)) if is_time else _elements(name)} AS list_{n}"
+        for n, (name, is_time) in enumerate(zip(fields.each, counted, strict=True))
     )
-    found = ", ".join(f"{each.all()} AS inner_{n}" for n, each in enumerate(inner))
-    nothing = " AND ".join(f"element_{n} IS NULL" for n in range(len(lists)))
+    least = "".join(f", list_min(list_{n}) AS least_{n}" for n, is_time in enumerate(counted) if is_time)
+    opened = "".join(f", unnest(list_{n}) AS element_{n}" for n in range(len(fields.each)))
+    found = "".join(f", {each.all()} AS inner_{n}" for n, each in enumerate(inner))
+    nothing = " AND ".join(["NOT is_empty", *(f"element_{n} IS NULL" for n in range(len(fields.each)))])
     named = " and ".join(fields.each)
     return (
         "(SELECT line, coalesce(fault, CASE WHEN found IS NULL THEN 'is not a JSON object' "
-        f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END) AS fault, {columns} FROM ("
-        f"SELECT *, {found} FROM (SELECT line, fault, text, found, {opened} FROM ("
-        f"SELECT *, {some} AS has_list FROM (SELECT line, fault, text, {outer.all()} AS found FROM lines)))))"
+        f"WHEN {nothing} THEN {literal(f'has no list {named}')} {kept} END{refused}) AS fault, {columns} FROM ("
+        f"SELECT *{found} FROM (SELECT *{opened} FROM (SELECT *{least} FROM (SELECT * EXCLUDE (text){lists} FROM ("
+        f"SELECT *, has_list AND {' AND '.join(none)} AS is_empty FROM (SELECT *, {some} AS has_list{told} FROM ("
+        f"SELECT line, fault, text, {outer.all()} AS found FROM lines)))))))"
+        ")"
     )
 
 
-def _from_first(elements: str) -> str:
-    """The elements of a list of numbers, less the least of them."""
-    numbers = f"[TRY_CAST((each ->> '$') AS DECIMAL(38, 9)) for each in {elements}]"
-    return f"[to_json(number - list_min({numbers})) for number in {numbers}]"
+def _elements(name: str) -> str:
+    """The elements of a list of a record, or one that is nothing. name: of the list, a path."""
+    return (
+        f"CASE WHEN has_list AND NOT is_empty THEN json_extract(text, {literal(_every(name))}) ELSE [NULL]::JSON[] END"
+    )
+
+
+def _numbers(elements: str) -> str:
+    """The numbers in a list of JSON."""
+    return f"[TRY_CAST((each ->> '$') AS DECIMAL(38, 9)) for each in {elements}]"
 
 
 def _every(name: str) -> str:
@@ -316,13 +428,13 @@ def pointer(keys: Keys) -> str:
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 
 
-def _typed_at(path: str, types: Types) -> str:
+def _typed_at(path: str, table: Table) -> str:
     """What lies at a path of a table, as one of the few types that the macros of readers accept."""
-    found = in_columns(path, list(types))
+    found = in_columns(path, list(table))
     if found is None:
         return "NULL::VARCHAR"
-    column, rest = found
-    places = list(_places(name_of(column), types[column], rest))
+    name, rest = found
+    places = list(_places(name_of(table[name].column), table[name].kind, rest))
     values = [_typed(expression, kind) for expression, kind in places]
     return _first(values)
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
 from planner.store.database import interruptible
-from planner.store.fields import Fields, JsonSource, Types, addends, in_columns, literal, of_table, relation_of
+from planner.store.fields import Fields, JsonSource, Types, literal, may_tell_cached, of_table, relation_of, table_of
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
 """Where cached tokens lie: inside the input tokens that a log tells, or outside, where it leaves them out."""
 _PIECE_ROWS = 10_000  # that DuckDB reads at a time; measured: 5,000, or whole blocks, take up to a fifth longer
-_OF_CACHES = ("cached_input_tokens", "cache_creation_input_tokens")
 _MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
 """Most input tokens of a row."""
 
@@ -34,13 +33,14 @@ _MOST_TOKENS = {"request": 2_147_483_647, "window": 4_000_000_000_000_000}
 class ReaderParams:
     """The parameters that the queries of readers may use.
 
-    start_us: moment of time 0. is_started: whether the user stated it, so that numbers count from it whatever they are.
-    unit_ns: nanoseconds per unit of numeric arrivals.
+    start_us: of time 0. is_started: whether stated, so that numbers count from it. unit_ns: of one unit of arrivals.
+    needs_tokens: whether 0 input and output tokens are no request.
     """
 
     start_us: int
     is_started: bool
     unit_ns: int
+    needs_tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,12 +147,11 @@ class Staging:
         self._cached = cached
         self._decided = False
         self._base = ""  # table that all rows are in, once they are compared
-        self._packed: list[str] = []
-        self._tables: list[str] = []
+        self._packed, self._tables = list[str](), list[str]()
         self._lines_parsed = False
         self._may_count = False  # whether times may be numbers
         self.may_tell_cached = False
-        self._moved = False
+        self._as_moved = "SELECT * FROM parsed_as_read"
         self._show()
 
     def parse(
@@ -166,6 +165,7 @@ class Staging:
         """Run a reader of `sql/readers` over a file's rows.
 
         params: those it may need; it takes those it names. source: what the reader gets, a relation over `lines`.
+        Raises MemoryError where a row needs more than there is.
         """
         assert not self._base, "all rows are parsed before they are compared"
         self._lines_parsed = self._may_count = self.may_tell_cached = True
@@ -194,6 +194,8 @@ class Staging:
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
         try:
             self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError from error
         except duckdb.Error:
             if faults:
                 raise faults[0] from None
@@ -210,25 +212,26 @@ class Staging:
         fields: Fields | None,
         *,
         name: str,
+        columns: Sequence[str],
     ) -> None:
-        """Have a reader run over a Parquet file whenever its rows are needed; nothing is copied.
+        """Have a reader run over a Parquet file, which is called name, whenever its rows are needed; nothing is copied.
 
-        fields: what it gets; None for a reader that wants each row as JSON text. name: what the file is called.
+        fields: what it gets; None for a reader that wants each row as JSON text. columns: as the file has them.
         """
         number = len(self._tables)
         link = self.folder / f"log-{number}.parquet"  # DuckDB would read some names as patterns
         link.symlink_to(path.absolute())
         rows = f"read_parquet({literal(str(link))}, binary_as_string = true, file_row_number = true)"
         self._tables.append(name)
-        types = self._types_of(f"FROM {rows}")
+        table = table_of(columns, self._types_of(f"FROM {rows}"))
         if fields:
-            columns, fault = of_table(fields, types)
-            self.may_tell_cached |= _may_tell_cached(fields, types)
+            selected, fault = of_table(fields, table)
+            self.may_tell_cached |= may_tell_cached(fields, list(table))
         else:
-            columns, fault = "to_json(log)::VARCHAR AS text", "NULL::VARCHAR"
+            selected, fault = "to_json(planner_row)::VARCHAR AS text", "NULL::VARCHAR"
             self.may_tell_cached = True
         head = f"{file_index} AS file_index, file_row_number + 1 AS line, {fault} AS fault"
-        raw = f"SELECT {head}, {columns} FROM {rows} AS log"
+        raw = f"SELECT {head}, {selected} FROM {rows} AS planner_row"
         times = {str(kind) for name, kind in self._types_of(raw).items() if name == "arrival"}
         self._may_count |= not times <= {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
@@ -321,18 +324,22 @@ class Staging:
         equal, across = self._rows_of(_sql("staging/equal_rows"))[0]
         return int(equal), int(across)
 
+    def runs(self) -> int:
+        """Records that the imported rows are elements of."""
+        return int(self._rows_of(_sql("staging/runs"))[0][0])
+
     def repeated(self) -> pa.Table:
-        """Imported rows whose arrival a local clock shows twice, in file order: file_index, line and both moments."""
+        """Imported rows whose arrival a local clock shows twice, in file order; trend: of their file."""
         with self._reading():
             table: pa.Table = self.connection.sql(_sql("staging/repeated")).to_arrow_table()
         return table
 
     def move(self, rows: pa.Table) -> None:
-        """Take the second moment of these rows. rows: file_index, line."""
+        """Take the second moment of these requests, or these times of windows. rows: file_index, line, and so on."""
         self.connection.register("moved_rows", rows)
         self.connection.execute("CREATE OR REPLACE TABLE moved AS SELECT * FROM moved_rows")
         self.connection.unregister("moved_rows")
-        self._moved = True
+        self._as_moved = _sql(f"staging/moved_{self._rows}")
         self._show()
 
     def time_gaps(self) -> TimeGaps:
@@ -341,7 +348,7 @@ class Staging:
 
     def settle_times(self, params: ReaderParams) -> None:
         """Give times of an open unit the unit and the start of params."""
-        self.connection.execute(_sql("staging/settle_times"), vars(params))
+        self.connection.execute(_filled(_sql("staging/settle_times"), vars(params)))
 
     def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
         """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""
@@ -410,7 +417,7 @@ class Staging:
         """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
         rows = self._base or f"({parts})"
-        read = _sql("staging/moved").replace("parsed_as_read", rows) if self._moved else f"SELECT * FROM {rows}"
+        read = self._as_moved.replace("parsed_as_read", rows)
         self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
         proven = [literal(teller.teller) for teller in self.tellers if teller.is_outside]
         untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
@@ -470,14 +477,6 @@ def _read_ahead(made: Iterator[T]) -> Iterator[Iterator[T]]:
                 yield one
 
         yield ahead()
-
-
-def _may_tell_cached(fields: Fields, names: Collection[str]) -> bool:
-    """Whether rows may tell cached tokens: where a format has no fields for them, it may read them out of another."""
-    if not set(_OF_CACHES) <= fields.sources.keys():
-        return True
-    paths = [part for name in _OF_CACHES for path in fields.sources[name] for part in addends(path)]
-    return any(in_columns(path, list(names)) for path in paths) or any(name in fields.constants for name in _OF_CACHES)
 
 
 def query_text(name: str) -> str:

@@ -79,8 +79,9 @@ TABLES = (
         requests | BIGINT | requests | requests, of unknown lengths too
         requests_with_lengths | BIGINT | requests | requests whose tokens are counted here
         input_tokens | BIGINT | tokens | cache hits included; rounded, where they are expected values
-        cached_input_tokens | BIGINT | tokens | part of input_tokens; NULL where that is not known
+        cached_input_tokens | BIGINT | tokens | part of input_tokens, as far as it is known; NULL where none of it is
         output_tokens | BIGINT | tokens | generated
+        cached_unknown | BIGINT | requests | requests whose cached tokens are not known
         """,
     ),
     table(

@@ -70,11 +70,12 @@ def account_for(info: TraceInfo, rejects: Mapping[str, int]) -> ImportAccount:
     )
 
 
-def unknown_notes(unknown: int, requests: int) -> list[str]:
-    """What is to be known of requests whose cached tokens no log tells."""
+def unknown_notes(unknown: int, requests: int, *, whole: bool = True) -> list[str]:
+    """What is to be known of requests whose cached tokens no log tells. whole: whether all of the trace is meant."""
     if not unknown:
         return []
-    return [f"cached input is unknown for {unknown:,} of {requests:,} requests; planned as none cached"]
+    of = f"{requests:,} requests" if whole else f"the {requests:,} requests of the whole trace"
+    return [f"cached input is unknown for {unknown:,} of {of}; planned as none cached"]
 
 
 def describe(session: Session, info: TraceInfo) -> TraceDescription:
@@ -91,7 +92,7 @@ def describe(session: Session, info: TraceInfo) -> TraceDescription:
         kv_tokens_per_output_token=kv.kv_tokens_per_output_token,
         kv_standard_error=kv.standard_error,
         peak_to_mean_hour=peak_to_mean(demand.output_tokens) if demand else None,
-        peak_hour=max(hours, key=_tokens, default=None) if any(map(_tokens, hours)) else None,
+        peak_hour=max(hours, key=_load, default=None) if any(map(any, map(_load, hours))) else None,
         longest_request_tokens=None if info.windowed else _longest(session, info),
         unserved=None,
         classes=_classes(session, info),
@@ -112,8 +113,9 @@ def _longest(session: Session, info: TraceInfo) -> int:
     return int(row["longest_tokens"] or 0)
 
 
-def _tokens(hour: TraceHour) -> int:
-    return hour.input_tokens + hour.output_tokens
+def _load(hour: TraceHour) -> tuple[int, int]:
+    """What makes an hour busy, as replays choose it: output tokens; input tokens where there are none."""
+    return hour.output_tokens, hour.input_tokens
 
 
 def _classes(session: Session, info: TraceInfo) -> tuple[TraceClass, ...]:

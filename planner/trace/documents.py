@@ -157,6 +157,8 @@ class ImportPreview(Document):
     """The first rows as they would be stored, by arrival."""
     rejects: tuple[RejectedRows, ...]
     """Rows that would be rejected, by reason."""
+    notes: tuple[str, ...]
+    """How times that a clock shows twice, units, block sizes and cached tokens are read."""
     problem: str | None
     """Why the log as a whole would be refused; null where it would be stored."""
     skipped: tuple[str, ...]
@@ -262,7 +264,7 @@ class TraceDescription(TraceSummary):
     peak_to_mean_hour: float | None
     """Output tokens of the busiest hour over those of the mean hour."""
     peak_hour: TraceHour | None
-    """The hour with the most tokens, input and output together; null where there are none, or too many to list."""
+    """The hour with the most output tokens, or input tokens without any; null without those, or if too many to list."""
     longest_request_tokens: int | None
     """Input and output tokens of the longest request; null for demand per window."""
     unserved: UnservedRequests | None

@@ -195,6 +195,7 @@ def _windows_of(session: Session, source: TraceInfo) -> DemandWindows:
         start_us=frame["window_start_us"].to_numpy(),
         end_us=frame["window_end_us"].to_numpy(),
         requests=counts["requests_with_lengths"],
+        cached_unknown=frame["cached_unknown"].to_numpy(),
         knows_cached=frame["cached_input_tokens"].is_not_null().to_numpy(),
         **counts,
     )

@@ -147,7 +147,7 @@ def by_digest(session: Session, settings_digest: str) -> TraceInfo | None:
 def require_free_name(session: Session, name: str) -> None:
     """Raises TraceError where a trace of that name is stored."""
     if session.frame("trace_by_name", name=name).height:
-        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another --name')
+        raise TraceError(f'a trace "{name}" is already stored; delete it, or give another name')
 
 
 def listed(session: Session) -> list[TraceInfo]:
@@ -226,7 +226,7 @@ class _Sums:
         return cls(
             rows=int(windows.requests.sum()),
             sums=sums,
-            cached_unknown=windows.cached_unknown,
+            cached_unknown=int(windows.cached_unknown.sum()),
             first_arrival_us=int(windows.start_us[0]),
             last_arrival_us=int(windows.end_us[-1]) - 1,
         )

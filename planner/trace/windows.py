@@ -20,14 +20,22 @@ from planner.units import Bools, Floats, Ints, iso
 MOST_ROWS = 200_000_000
 """Most requests that are drawn: two days as busy as the published one, 5 GB."""
 EVEN_SCHEMA = pa.schema([field for field in REQUEST_SCHEMA if field.name not in ("class_id", "session_id")])
-_COUNTS = ("requests", "requests_with_lengths", "input_tokens", "cached_input_tokens", "output_tokens")
+_COUNTS = (
+    "requests",
+    "requests_with_lengths",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cached_unknown",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemandWindows:
     """Windows in time order without overlap; gaps stand for no demand. Times in UTC epoch microseconds; (count,).
 
-    knows_cached: whether the cached tokens are known; they are 0 where they are not.
+    knows_cached: whether cached tokens are known of any part of the window; they are 0 where they are not.
+    cached_unknown: requests whose cached tokens are not known; cached_input_tokens are those of the others.
     """
 
     start_us: Ints
@@ -37,12 +45,8 @@ class DemandWindows:
     input_tokens: Ints
     cached_input_tokens: Ints
     output_tokens: Ints
+    cached_unknown: Ints
     knows_cached: Bools
-
-    @property
-    def cached_unknown(self) -> int:
-        """Requests whose cached tokens are not known."""
-        return int(self.requests[~self.knows_cached].sum())
 
     def frame(self, trace_id: int) -> pl.DataFrame:
         """The rows of the table demand_window."""
@@ -68,11 +72,14 @@ def windows_of(rows: pl.DataFrame, source: str | Path) -> DemandWindows:
             f"{source}: the windows from {iso(int(start[first]))} and {iso(int(start[first + 1]))} overlap; "
             "give windows of one length, each time once per group"
         )
-    knows = np.ones(len(unique), bool)
-    knows[inverse.ravel()[rows["cached_input_tokens"].is_null().to_numpy()]] = False
-    rows = rows.with_columns(pl.col("cached_input_tokens").fill_null(0))
+    is_told = pl.col("cached_input_tokens").is_not_null()
+    knows = np.zeros(len(unique), bool)
+    knows[inverse.ravel()[rows.select(is_told).to_series().to_numpy()]] = True
+    rows = rows.with_columns(
+        pl.col("cached_input_tokens").fill_null(0),
+        cached_unknown=pl.when(is_told).then(0).otherwise(pl.col("requests")),
+    )
     sums = {name: _summed(rows[name].to_numpy(), inverse.ravel(), len(unique)) for name in _COUNTS}
-    sums["cached_input_tokens"][~knows] = 0
     sums["cached_input_tokens"] = np.minimum(sums["cached_input_tokens"], sums["input_tokens"])
     return DemandWindows(start_us=start, end_us=end, knows_cached=knows, **sums)
 
@@ -125,28 +132,50 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
     """One request for every `weight` of them as batches of EVEN_SCHEMA, in arrival order.
 
     Arrivals are uniform inside the window. Every request gets the same share of its window's tokens, to within one;
-    what a window without a request asks for goes to the next that has one. Raises TraceError where a share is too long
-    for a request.
+    what a window without a request asks for goes to the next that has one. Where the cached tokens of some requests are
+    unknown, those of the others are theirs alone, with the input that holds them. Raises TraceError where a share is
+    too long for a request.
     """
     rows = shares(windows.requests, weight)
     totals = [_carried(tokens, rows, weight) for tokens in (windows.input_tokens, windows.output_tokens)]
-    cached = np.minimum(_carried(windows.cached_input_tokens, rows, weight), totals[0])
+    known = rows - _unknown(windows, rows)
+    cached = np.minimum(_carried(windows.cached_input_tokens, known, weight), totals[0])
     for number in np.flatnonzero(rows):
         count, start, end = int(rows[number]), int(windows.start_us[number]), int(windows.end_us[number])
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(number),)))
         arrival_us = np.sort(random.integers(start, end, count))
         ends = np.arange(count + 1)
-        inputs, outputs = (ends * int(total[number]) // count for total in totals)
-        hits = inputs * int(cached[number]) // max(int(inputs[-1]), 1)
-        columns = [arrival_us, *(np.diff(running) for running in (inputs, hits, outputs))]
+        outputs = np.diff(ends * int(totals[1][number]) // count)
+        knows = np.diff(ends * int(known[number]) // count) == 1
+        inputs, hits = _inputs(int(totals[0][number]), int(cached[number]), knows)
+        columns = [arrival_us, inputs, hits, outputs]
         if max(int(column.max()) for column in columns[1:]) > np.iinfo(np.int32).max:
             raise TraceError(
                 f"the window from {iso(start)} has more tokens than {count:,} requests can hold; correct it"
             )
         arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, EVEN_SCHEMA, strict=True)]
-        if not windows.knows_cached[number]:
-            arrays[2] = pa.nulls(count, arrays[2].type)
+        if not knows.all():
+            arrays[2] = pa.array(hits, arrays[2].type, mask=~knows)
         yield pa.record_batch(arrays, schema=EVEN_SCHEMA)
+
+
+def _unknown(windows: DemandWindows, rows: Ints) -> Ints:
+    """How many of the drawn requests have unknown cached tokens: the same share as of the window's."""
+    share = windows.cached_unknown / np.maximum(windows.requests, 1)
+    some = _steps(np.floor(np.cumsum(rows * share) + 0.5))
+    # whole windows are exact, whatever is rounded in the sum of the others
+    return np.where(windows.cached_unknown == 0, 0, np.where(share >= 1, rows, np.minimum(some, rows)))
+
+
+def _inputs(total: int, cached: int, knows: Bools) -> tuple[Ints, Ints]:
+    """Input and cached tokens of requests, of which some know theirs: even shares, where these hold what is cached."""
+    ends, of_known = np.arange(len(knows) + 1), np.append(0, np.cumsum(knows))
+    inputs = np.diff(ends * total // len(knows))
+    if int(inputs[knows].sum()) < cached:
+        known, others = of_known * cached // of_known[-1], (ends - of_known) * (total - cached)
+        inputs = np.diff(known + others // max(int((~knows).sum()), 1))
+    running = np.append(0, np.cumsum(np.where(knows, inputs, 0)))
+    return inputs, np.diff(running * cached // max(int(running[-1]), 1))
 
 
 def shares(counts: Ints, weight: int, offset: float = 0.5) -> Ints:

@@ -57,18 +57,26 @@ CREATE MACRO number_fault() AS
         ELSE ' is a number, which --time-format does not read; leave --time-format out'
     END;
 
+-- Why a time that is written as one is not read: its year, or the hour that a clock skips.
+CREATE MACRO clock_fault(micros) AS
+    CASE
+        WHEN on_a_clock(micros) IS NULL THEN ' is of a year that no log is of'
+        ELSE ' does not exist: the clock was put forward'
+    END;
+
 -- Why a column of the name is not a time, from what it holds and the time that it tells.
 CREATE MACRO time_fault
     (name, given VARCHAR, told) AS
         name || CASE
             WHEN NOT reads_iso() AND told IS NULL THEN ' is not written as --time-format says'
-            WHEN written_micros(told) IS NOT NULL THEN ' does not exist: the clock was put forward'
+            WHEN written_micros(told) IS NOT NULL THEN clock_fault(written_micros(told))
             WHEN TRY_CAST(given AS DOUBLE) IS NOT NULL THEN number_fault()
             ELSE ' is not a time'
         END,
     (name, given TIMESTAMP, told) AS
-        name || CASE WHEN isfinite(given) THEN ' does not exist: the clock was put forward' ELSE ' is not a time' END,
-    (name, given TIMESTAMPTZ, told) AS name || ' is not a time',
+        name || CASE WHEN isfinite(given) THEN clock_fault(epoch_us(given)) ELSE ' is not a time' END,
+    (name, given TIMESTAMPTZ, told) AS
+        name || CASE WHEN isfinite(given) THEN clock_fault(epoch_us(given)) ELSE ' is not a time' END,
     (name, given BIGINT, told) AS name || number_fault(),
     (name, given DOUBLE, told) AS name || number_fault();
 
@@ -117,10 +125,11 @@ CREATE MACRO number_micros(elapsed_us, start_us, is_started) AS
     END;
 
 -- A text as a whole number: digits, with a sign or zeros after a point, in groups of three (1,234 or 1 234 or 1_234), or
--- with an exponent, as spreadsheets write; NULL for anything else, and for what may mean two numbers (1.234 or 100,0).
+-- with an exponent, as spreadsheets write; NULL for anything else, and for what may mean two numbers (1.234, 1.000 or
+-- 100,0).
 CREATE MACRO whole_of(given) AS
     CASE
-        WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.0*)?\s*') THEN TRY_CAST(given AS BIGINT)
+        WHEN regexp_full_match(given, '\s*\+?(\d{1,16}(\.0{0,2})?|0+\.0*|\d{1,16}\.0{4,}|\d{4,16}\.0*)\s*') THEN TRY_CAST(given AS BIGINT)
         WHEN regexp_full_match(given, '\s*\+?\d{1,3}((,\d{3}){1,5}|([ _\x{a0}\x{202f}]\d{3}){1,5})(\.0*)?\s*')
             THEN TRY_CAST(regexp_replace(given, '[,\s_\x{a0}\x{202f}]', '', 'g') AS BIGINT)
         WHEN regexp_full_match(given, '\s*\+?\d{1,16}(\.\d*)?[eE]\+?\d{1,2}\s*')
@@ -136,21 +145,99 @@ CREATE MACRO token_count
     (given TIMESTAMPTZ) AS NULL::BIGINT,
     (given TIMESTAMP) AS NULL::BIGINT;
 
+-- The JSON in a column, NULL where it is none. A half of an escaped pair, as where a text was cut inside an emoji, makes a text
+-- no JSON; Parquet files have it as it was written.
+CREATE MACRO json_in(given) AS
+    CASE
+        WHEN json_valid(given) THEN given::JSON
+        ELSE TRY_CAST(regexp_replace(given, '\\u[dD][89a-fA-F][0-9a-fA-F]{2}', '\\ufffd', 'g') AS JSON)
+    END;
+
 -- Whether a column tells something: neither nothing nor one of the words that stand for it.
 CREATE MACRO is_told
-    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n)?\s*'), false),
+    (given VARCHAR) AS coalesce(NOT regexp_full_match(given, '\s*((?i)null|none|nan|n/a|\\n|-)?\s*'), false),
     (given BIGINT) AS given IS NOT NULL,
     (given DOUBLE) AS given IS NOT NULL,
     (given TIMESTAMPTZ) AS given IS NOT NULL,
     (given TIMESTAMP) AS given IS NOT NULL;
 
--- The largest of several tokens that a row tells under several names; NULL where none is a number of tokens.
-CREATE MACRO largest_count(told) AS list_max(list_transform(told, lambda one: token_count(one::VARCHAR)));
+-- Whether a column that names something does: neither nothing nor a word that stands for it, as - and unknown do, nor the
+-- UUID of zeros.
+CREATE MACRO is_named
+    (given VARCHAR) AS
+        coalesce(
+            NOT regexp_full_match(
+                given,
+                '\s*((?i)-+|null|nil|none|nan|n/?a|undefined|unknown|unset|not set|empty|missing|[(<](null|nil|none|unknown)[)>]|\\n'
+                || '|0{8}-0{4}-0{4}-0{4}-0{12})?\s*'
+            ),
+            false
+        ),
+    (given BIGINT) AS given IS NOT NULL,
+    (given DOUBLE) AS given IS NOT NULL,
+    (given TIMESTAMPTZ) AS given IS NOT NULL,
+    (given TIMESTAMP) AS given IS NOT NULL;
+
+-- Whether a column is the id of a row: one that names something, and is not 0.
+CREATE MACRO is_id
+    (given VARCHAR) AS is_named(given) AND NOT regexp_full_match(given, '\s*0+(\.0*)?\s*'),
+    (given BIGINT) AS coalesce(given <> 0, false),
+    (given DOUBLE) AS coalesce(given <> 0, false),
+    (given TIMESTAMPTZ) AS given IS NOT NULL,
+    (given TIMESTAMP) AS given IS NOT NULL;
+
+-- The largest of several tokens that a row tells under several names; NULL where one of them is no number of tokens, as
+-- it is not known which of the others it contradicts.
+CREATE MACRO largest_count(told) AS list_transform(
+    [list_transform(told, lambda one: token_count(one::VARCHAR))], lambda counts: CASE WHEN all_fit(counts) THEN list_max(counts) END
+)[1];
 
 -- A whole number that a sum of tokens can be; NULL for anything else.
 -- In a list of one, as what is given may be long, and would be written out wherever it is used.
 CREATE MACRO whole_number(given) AS
     list_transform([given], lambda text: CASE WHEN whole_of(text) <= 4000000000000000 THEN whole_of(text) END)[1];
+
+-- The sum, as text, of lists of numbers of which some may not be told; NULL where none is, or none of the first list where
+-- that is needed, and the first that is no whole number where one is none, so that the row is refused for it.
+CREATE MACRO sum_of(numbers, needs_first) AS list_transform(
+    [list_transform(numbers::VARCHAR[][], lambda part: list_filter(part, lambda one: is_told(one)))],
+    lambda told: CASE
+        WHEN len(told[1]) > 0 OR NOT needs_first
+            THEN coalesce(
+                list_filter(flatten(told), lambda one: whole_number(one) IS NULL)[1],
+                list_sum(list_transform(flatten(told), lambda one: whole_number(one)))::VARCHAR
+            )
+    END
+)[1];
+
+-- What a JSON object has under those of its keys that begin alike, as a list of texts.
+CREATE MACRO values_under(object, beginning) AS list_transform(
+    [object::VARCHAR],
+    lambda text: CASE
+        WHEN json_valid(text) AND json_type(text) = 'OBJECT'
+            THEN list_transform(
+                list_filter(json_keys(text), lambda name: starts_with(name, beginning)),
+                lambda name: json_extract_string(text, '/' || replace(replace(name, '~', '~0'), '/', '~1'))
+            )
+        ELSE []::VARCHAR[]
+    END
+)[1];
+
+-- Why a row is refused for what it tells: reason, name and value where a pattern matches the value, in any case.
+CREATE MACRO told_against(given, pattern, reason, name) AS list_transform(
+    [given::VARCHAR],
+    lambda told: CASE
+        WHEN regexp_matches(told, pattern, 'i') AND is_told(told)
+            THEN reason || ': ' || name || ' is ' || left(split_part(trim(told), '?', 1), 80)
+    END
+)[1];
+
+-- The largest of the numbers that texts tell; NULL where none tells one, and -1, which no reader accepts, where what one tells
+-- is no whole number.
+CREATE MACRO largest_told(given) AS list_transform(
+    [list_transform(given, lambda one: coalesce(whole_number(one), CASE WHEN is_told(one) THEN -1 END))],
+    lambda numbers: CASE WHEN list_min(numbers) < 0 THEN -1 ELSE list_max(numbers) END
+)[1];
 
 -- Whether a row was not asked for, which is told where others have the reason why they are refused.
 CREATE MACRO is_left_out(reason) AS reason = 'left out by --where';

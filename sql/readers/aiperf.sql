@@ -64,7 +64,7 @@ SELECT
     NULL::BIGINT AS second_us,
     NULL::BIGINT AS elapsed_us,
     'inside' AS cached_lies,
-    CASE WHEN is_told(own_id) THEN own_id END AS request_id,
+    CASE WHEN is_id(own_id) THEN own_id END AS request_id,
     coalesce(
         fault,
         CASE

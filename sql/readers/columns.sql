@@ -3,6 +3,7 @@
 -- @param start_us    moment that arrival 0 stands for where arrivals are numbers, microseconds since the epoch
 -- @param is_started  whether the user stated it
 -- @param unit_ns     nanoseconds of one unit where arrivals are numbers
+-- @param needs_tokens  whether a row with 0 input and 0 output tokens is no request
 -- Each step uses what the one before made: DuckDB writes a name of the same SELECT out wherever it is used.
 WITH timed AS (
     SELECT *, told_time(arrival) AS time_told FROM raw
@@ -41,8 +42,8 @@ SELECT
     given_input AS input_tokens,
     given_cached AS cached_input_tokens,
     given_output AS output_tokens,
-    nullif(trim(class::VARCHAR), '') AS class,
-    nullif(trim(session_id::VARCHAR), '') AS session,
+    nullif(nullif(trim(class::VARCHAR), ''), '-') AS class,
+    CASE WHEN is_named(session_id) THEN trim(session_id::VARCHAR) END AS session,
     NULL::VARCHAR AS parent,
     blocks AS block_ids,
     weight AS sample_weight,
@@ -50,11 +51,14 @@ SELECT
     second_micros(time_told) AS second_us,
     elapsed_us,
     given_written AS written_tokens,
-    CASE WHEN is_told(id) THEN trim(id::VARCHAR) END AS request_id,
+    lower(nullif(nullif(trim(provider::VARCHAR), ''), '-')) AS teller,
+    CASE WHEN is_id(id) THEN trim(id::VARCHAR) END AS request_id,
+    CASE WHEN is_id(parent_id) THEN trim(parent_id::VARCHAR) END AS span_parent,
     CASE
         -- most rows have nothing to refuse and nothing else: seen at once, which counts where there are millions
         WHEN fault IS NULL AND at_us IS NOT NULL AND given_input IS NOT NULL AND given_output IS NOT NULL
             AND (cached_input_tokens IS NULL OR given_cached IS NOT NULL)
+            AND (given_input + given_output > 0 OR NOT $needs_tokens)
             AND cache_creation_input_tokens IS NULL AND block_ids IS NULL AND block_tokens IS NULL AND sample_weight IS NULL
             THEN NULL
         WHEN fault IS NOT NULL THEN fault
@@ -67,6 +71,8 @@ SELECT
             THEN 'cached_input_tokens is not a whole number from 0 to 2147483647'
         WHEN given_written IS NULL AND is_told(cache_creation_input_tokens)
             THEN 'cache_creation_input_tokens is not a whole number from 0 to 2147483647'
+        WHEN $needs_tokens AND given_input + given_output + coalesce(given_cached, 0) + coalesce(given_written, 0) = 0
+            THEN 'has no tokens: 0 in and 0 out'
         WHEN ids IS NOT NULL AND NOT (regexp_full_match(ids, '\d+( \d+)*') AND all_fit(blocks))
             THEN 'block_ids is not a list of whole numbers from 0 to 9223372036854775807'
         WHEN nullif(trim(block_tokens::VARCHAR), '') IS NOT NULL AND NOT coalesce(block_size >= 1, false)

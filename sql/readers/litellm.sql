@@ -4,14 +4,14 @@ WITH parsed AS (
     SELECT
         *,
         told_time("startTime") AS time_told,
-        CASE WHEN json_valid(metadata::VARCHAR) THEN metadata::VARCHAR::JSON END AS more
+        json_in(metadata::VARCHAR) AS more
     FROM raw
 ),
 
 field AS (
     SELECT
         *,
-        arrival_micros(time_told) AS arrival_us,
+        coalesce(arrival_micros(time_told), epoch_micros("startTime"::VARCHAR)) AS arrival_us,
         -- a call that streams may have its tokens in the usage alone
         CASE
             WHEN NOT is_told(prompt_tokens) OR (token_count(prompt_tokens) = 0 AND coalesce(token_count(completion_tokens), 0) = 0)
@@ -77,7 +77,7 @@ SELECT
     hits AS cached_input_tokens,
     output_tokens,
     nullif(trim(model::VARCHAR), '') AS class,
-    nullif(trim(session_id::VARCHAR), '') AS session,
+    CASE WHEN is_named(session_id) THEN trim(session_id::VARCHAR) END AS session,
     NULL::VARCHAR AS parent,
     NULL::BIGINT[] AS block_ids,
     NULL::BIGINT AS sample_weight,
@@ -88,10 +88,12 @@ SELECT
     -- these names are of what is part of the prompt, by definition
     CASE WHEN largest_count(within) > 0 AND coalesce(written_tokens, 0) = 0 THEN 'inside' END AS cached_lies,
     nullif(trim(model::VARCHAR), '') AS teller,
-    CASE WHEN is_told(request_id) THEN trim(request_id::VARCHAR) END AS request_id,
+    CASE WHEN is_id(request_id) THEN trim(request_id::VARCHAR) END AS request_id,
     coalesce(
         fault,
         CASE
+            WHEN arrival_us IS NULL AND reads_iso() AND TRY_CAST("startTime"::VARCHAR AS DOUBLE) IS NOT NULL
+                THEN 'startTime is a number that is no time of the years 2000 to 2099, in s, ms, us or ns'
             WHEN arrival_us IS NULL THEN time_fault('startTime', "startTime", time_told)
             WHEN outcome = 'failure' THEN 'failed: status is failure'
             WHEN outcome <> 'success' AND lower(more ->> '$.status') = 'failure' THEN 'failed: status in metadata is failure'
@@ -109,6 +111,8 @@ SELECT
             WHEN output_tokens IS NULL THEN 'completion_tokens is not a whole number from 0 to 2147483647'
             WHEN hits IS NULL AND len(list_concat(within, beside)) > 0
                 THEN 'cached tokens in metadata are not a whole number from 0 to 2147483647'
+            WHEN written_tokens IS NULL AND len(written) > 0
+                THEN 'cache creation tokens in metadata are not a whole number from 0 to 2147483647'
             WHEN input_tokens = 0 AND output_tokens = 0 AND coalesce(hits, 0) = 0 THEN 'has no tokens: 0 in and 0 out'
         END
     ) AS reason

@@ -80,6 +80,9 @@ WITH alias (field, place, attribute) AS (
     ('operation', 5, 'langfuse.observation.type'),
     ('operation', 6, 'mlflow.spanType'),
     ('operation', 7, 'ai.operationId'),
+    ('id', 1, 'log.record.uid'),
+    ('id', 2, 'event.id'),
+    ('id', 3, 'gen_ai.response.id'),
     ('error', 1, 'otel.status_code'),
     ('error', 2, 'error')
 ),
@@ -116,7 +119,7 @@ attributed AS (
     SELECT
         *,
         CASE
-            WHEN json_type(given) = 'VARCHAR' AND json_valid(given ->> '$') THEN (given ->> '$')::JSON
+            WHEN json_type(given) = 'VARCHAR' THEN coalesce(json_in(given ->> '$'), given)
             WHEN given IS NULL OR json_type(given) = 'NULL' THEN span
             ELSE given
         END AS attributes,
@@ -197,8 +200,12 @@ plain AS (
 field AS (
     SELECT
         *,
-        coalesce(span ->> 'startTimeUnixNano', span ->> 'start_time_unix_nano', span ->> 'timeUnixNano', span ->> 'observedTimeUnixNano')
-            AS started_ns,
+        -- 0 is a time that is not known
+        coalesce(
+            nullif(span ->> 'startTimeUnixNano', '0'), nullif(span ->> 'start_time_unix_nano', '0'), nullif(span ->> 'timeUnixNano', '0'),
+            nullif(span ->> 'observedTimeUnixNano', '0')
+        ) AS started_ns,
+        list_has_any(json_keys(span), ['timeUnixNano', 'observedTimeUnixNano', 'severity_number', 'observed_timestamp']) AS is_log,
         coalesce(span -> 'start_time', span -> 'startTime', span -> 'timestamp', span -> 'Timestamp') AS started_json,
         CASE WHEN json_type(started_json) NOT IN ('ARRAY', 'OBJECT', 'NULL') THEN started_json ->> '$' END AS started,
         coalesce(
@@ -226,8 +233,23 @@ field AS (
     FROM plain
 ),
 
+read AS (
+    SELECT *, told_time(started) AS time_read FROM field
+),
+
 clocked AS (
-    SELECT *, told_time(started) AS time_told FROM field
+    SELECT
+        *,
+        list_filter(
+            operations,
+            lambda one: regexp_matches(one, 'image|moderation|speech|audio|transcri|translat|video|count_?tokens')
+        ) AS others,
+        -- ClickHouse writes this column in UTC, and without an offset
+        CASE
+            WHEN started_json = (span -> 'Timestamp') AND NOT has_offset(time_read) THEN rtrim(time_read) || 'Z'
+            ELSE time_read
+        END AS time_told
+    FROM read
 ),
 
 timed AS (
@@ -242,7 +264,8 @@ timed AS (
             END,
             arrival_micros(time_told),
             epoch_micros(started)
-        ) AS arrival_us
+        ) AS start_us,
+        nullif(start_us, 0) AS arrival_us
     FROM clocked
 )
 
@@ -264,8 +287,16 @@ SELECT
     written_tokens,
     NULL::VARCHAR AS cached_lies,
     lower(coalesce(told['provider'][1], told['model'][1])) AS teller,
-    CASE WHEN is_told(own_id) THEN trace || '/' || own_id END AS request_id,
-    CASE WHEN is_told(own_id) AND is_told(above_id) AND ltrim(above_id, '0') <> '' THEN trace || '/' || above_id END AS span_parent,
+    -- the ids in a log record are those of the span around it, in which there may be several calls
+    CASE
+        WHEN NOT is_log THEN CASE WHEN is_id(own_id) THEN trace || '/' || own_id END
+        WHEN is_id(told['id'][1]) THEN 'record/' || told['id'][1]
+    END AS request_id,
+    CASE
+        WHEN NOT is_id(own_id) THEN NULL
+        WHEN is_log THEN trace || '/' || own_id
+        WHEN is_id(above_id) THEN trace || '/' || above_id
+    END AS span_parent,
     coalesce(
         fault,
         CASE
@@ -279,13 +310,14 @@ SELECT
             ) THEN 'is of an agent, workflow or tool, whose model calls have spans of their own'
             WHEN len(list_filter(operations, lambda one: regexp_matches(one, 'embed|rerank'))) > 0
                 THEN 'is of an embedding or ranking, which generates no tokens'
+            WHEN len(others) > 0 THEN 'is no generation: its operation is ' || left(others[1], 80)
             WHEN len(told['input']) = 0 AND len(told['output']) = 0
                 THEN CASE
                     WHEN has_error AND (len(operations) > 0 OR len(told['model']) > 0) THEN 'failed: has an error and no usage'
                     WHEN len(operations) > 0 OR len(told['model']) > 0 THEN 'has no usage: the tokens of the call are not told'
                     ELSE 'is not a model call: has no usage'
                 END
-            WHEN arrival_us IS NULL AND coalesce(started_ns, started_json ->> '$') IS NULL THEN 'has no start time'
+            WHEN start_us = 0 OR coalesce(started_ns, nullif(started_json ->> '$', '0')) IS NULL THEN 'has no start time'
             WHEN arrival_us IS NULL THEN 'its start time is not a time'
             WHEN len(told['input']) = 0 THEN 'has no input tokens'
             WHEN len(told['output']) = 0 THEN 'has no output tokens'

@@ -12,6 +12,8 @@ clocked AS (
         *,
         arrival_micros(start_told) AS start_clock,
         arrival_micros(end_told) AS end_clock,
+        second_micros(start_told) AS start_second,
+        second_micros(end_told) AS end_second,
         micros_of(window_start, $unit_ns::BIGINT) AS start_number,
         micros_of(window_end, $unit_ns::BIGINT) AS end_number
     FROM timed
@@ -41,15 +43,15 @@ SELECT
     cached_there AS cached_input_tokens,
     written_there AS written_tokens,
     output_there AS output_tokens,
+    start_second AS second_us,
+    end_second AS end_second_us,
     CASE WHEN start_clock IS NULL THEN start_number END AS elapsed_us,
     coalesce(
         fault,
         CASE
             WHEN start_us IS NULL THEN time_fault('window_start', window_start, start_told)
-            WHEN second_micros(start_told) IS NOT NULL THEN 'window_start is shown twice by the clock of its zone; give it with an offset'
             WHEN end_us IS NULL THEN time_fault('window_end', window_end, end_told)
-            WHEN second_micros(end_told) IS NOT NULL THEN 'window_end is shown twice by the clock of its zone; give it with an offset'
-            WHEN end_us <= start_us THEN 'window_end is not after window_start'
+            WHEN end_us <= start_us AND start_second IS NULL THEN 'window_end is not after window_start'
             WHEN count_there IS NULL THEN 'requests is not a whole number from 0'
             WHEN input_there IS NULL THEN 'input_tokens is not a whole number from 0'
             WHEN output_there IS NULL THEN 'output_tokens is not a whole number from 0'

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 
+from planner.cli.options import moment
+from planner.errors import UsageError
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from tests.conftest import Cli
+from tests.conftest import Cli, minute_log
 
 PLAN_KEYS = {
     "run_id", "scenario", "trace", "policy", "interval_s", "intervals", "peak_nodes", "mean_nodes", "node_hours",
@@ -66,6 +69,10 @@ def test_reference_stores_no_run(planned: Store, cli: Cli) -> None:
     assert cli("run", "list", "--json").json == before
 
 
+BOUNDS = ("--policy", "scheduled-bounds", "--set", "policy.bounds=[]")
+"""No bounds: the example has half of the nodes, in base units of 68 and whole steps of 30."""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -76,7 +83,15 @@ def test_reference_stores_no_run(planned: Store, cli: Cli) -> None:
         (["plan", "--set", "fleet.node=1"], 2, "did you mean fleet.nodes?"),
         (["plan", "--set", "fleet"], 2, "write --set path.to.field=value"),
         (["plan", "--policy", "guess"], 2, "use one of night-training, fixed, timetable"),
-        (["plan", "--trace", "t"], 1, "no store at planner.duckdb; create one with `planner plan`"),
+        (
+            ["plan", "--policy", "predictive@forecast"],
+            2,
+            "give --policy predictive --set policy.demand_source=forecast",
+        ),
+        (["plan", *BOUNDS], 2, "floor_nodes=158}]"),
+        (["plan", *BOUNDS, "--set", "fleet.nodes=90"], 2, "floor_nodes=68}]"),
+        (["plan", "--set", "trace.classes="], 2, "trace.classes: is set to nothing; give a value"),
+        (["plan", "--trace", "t"], 1, "no store at planner.duckdb; create one with `planner trace import`"),
         (["plan", "--set", "economics.gpu_rate=free"], 2, "rental, owned, reserved, on-demand, spot"),
         (["plan", "--set", "economics.price_sheet=gold"], 2, "deepseek-r1, deepseek-v3"),
         (["plan", "--set", "trace.profile=x"], 2, 'no load profile "x"'),
@@ -463,3 +478,31 @@ def test_an_interrupt_while_duckdb_works_ends_in_one_line(
     monkeypatch.setattr("polars.from_arrow", interrupted)
     result = cli(*words)
     assert (result.code, result.err) == (130, "planner: interrupted; no result was stored\n")
+
+
+def test_a_time_without_an_offset_gets_the_one_of_its_clock() -> None:
+    with pytest.raises(UsageError, match=r"write it as 2026-07-14T10:00\+02:00 \(Europe/Berlin\) or 2026-07-14T10:00Z"):
+        moment("2026-07-14T10:00", ZoneInfo("Europe/Berlin"))
+    with pytest.raises(UsageError, match=r"write it as 2026-12-14T00:00:05\+01:00 "):
+        moment("2026-12-14T00:00:05", ZoneInfo("Europe/Berlin"))
+    with pytest.raises(UsageError, match=r"is not a time; write it as 2025-02-27T22:00\+09:00"):
+        moment("soon", ZoneInfo("Asia/Tokyo"))
+
+
+def test_a_named_query_takes_a_trace_by_its_name(cli: Cli) -> None:
+    log = minute_log(Path("log.csv"), [(100, 10), (300, 30)])
+    cli("trace", "import", str(log), "--name", "two")
+    query = ("sql", "--name", "trace_lengths", "--format", "json", "--param")
+    by_name, by_number = (cli(*query, f"trace_id={trace}").json for trace in ("two", "1"))
+    assert by_name == by_number
+    assert by_name[0]["mean"] == 200
+    assert 'no trace "three"; the stored ones are two' in cli(*query, "trace_id=three").err
+
+
+def test_one_is_one_row_and_requests_that_fit_are_not_counted(cli: Cli) -> None:
+    log = minute_log(Path("log.csv"), [(100, 10)])
+    assert "1 of 1 row imported as csv" in cli("trace", "import", str(log), "--name", "one").out
+    shown = cli("trace", "show", "one", "--scenario", "deepseek-2025-02-27").out
+    assert shown.startswith("one: 1 row\n")
+    assert "1 request, 100 input tokens" in shown
+    assert "can serve" not in shown

@@ -8,7 +8,7 @@ import planner
 from planner.catalogue.read import KINDS, find, names
 from planner.cli.output import number
 from planner.errors import UsageError
-from tests.conftest import Cli, Result
+from tests.conftest import Cli, Result, minute_log
 
 CATALOGUE = Path(planner.__file__).parent / "catalogue" / "data"
 POINTS = ["8,1000,20.5", "32,4000,30.5", "64,2000,41", "96,5000,57", "128,3000,66"]
@@ -219,3 +219,16 @@ def test_one_user_whom_a_node_has_no_room_for_ends_the_story(cli: Cli) -> None:
 def test_numbers_that_nobody_can_read_are_printed_in_scientific_form() -> None:
     assert (number(1e300), number(-1e300, 2), number(10**20)) == ("1.000e+300", "-1.000e+300", "1.000e+20")
     assert (number(1_234_567), number(1234.5, 2)) == ("1,234,567", "1,234.50")
+
+
+def test_a_workload_that_nobody_gave_is_said_to_be_the_published_one(cli: Cli) -> None:
+    other = ("capacity", "--node", "h100", "--model", "llama-3.1-70b")
+    head = "workload: requests of 3,637 tokens in and 1,005 out"
+    tail = "as on DeepSeek's published day; give --trace NAME for your own, or --kv-tokens and --hit"
+    assert f"  {head}, 4,989 tokens of KV, 56.25% of input found in a cache, {tail}\n" in cli(*other).out
+    assert f"  {head}, {tail}\n" in cli(*other, "--kv-tokens", "2000", "--hit", "0.3").out
+    assert cli(*other, "--json").json["notes"][0].startswith(head)
+    log = minute_log(Path("log.csv"), [(600, 100), (700, 1250)])
+    cli("trace", "import", str(log), "--name", "own")
+    assert "workload:" not in cli(*other, "--trace", "own").out
+    assert "workload:" not in cli("capacity").out

@@ -273,7 +273,7 @@ def test_bad_input_gets_one_line(
 
 
 def test_without_a_store_or_training_there_is_one_line_too(cli: Cli, store: Store, tmp_path: Path) -> None:
-    assert "create one with `planner plan`" in cli("export", "--to", "keda").err
+    assert "or with `planner plan` of the built-in scenario" in cli("export", "--to", "keda").err
     log = minute_log(tmp_path / "log.csv", [(600, 100), (700, 1250), (100, 100)])
     cli("trace", "import", str(log), "--format", "csv", "--name", "three")
     scenario = load_scenario(None, [*SMALL, "trace.name=three", "training.lend=false"]).scenario

@@ -159,6 +159,20 @@ def test_rows_of_empty_fields_are_counted(store: Store, tmp_path: Path) -> None:
     assert dict(outcome.rejects) == {"is empty": 2}
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_blank_lines_between_records_are_no_rows(store: Store, tmp_path: Path, strict: bool) -> None:
+    record = '{"arrival": "2026-11-02T09:00Z", "input_tokens": 1, "output_tokens": 1}'
+    path = write(tmp_path / "l.jsonl", f"\n\n{record}\n   \n\r\n{record}\n\n")
+    outcome = imported(store, path, "jsonl", strict=strict)
+    assert (outcome.rows_read, outcome.rows_imported, dict(outcome.rejects)) == (2, 2, {})
+
+
+def test_blank_lines_count_in_the_numbers_of_lines(store: Store, tmp_path: Path, cli: Cli) -> None:
+    record = '{"arrival": "2026-11-02T09:00Z", "input_tokens": 1, "output_tokens": 1}'
+    imported(store, write(tmp_path / "l.jsonl", f"\n{record}\n\nbroken\n"), "jsonl")
+    assert cli("sql", "SELECT line FROM import_reject", "--format", "json").json == [{"line": 4}]
+
+
 @pytest.mark.parametrize(
     "ids", ["[1.6, 2.2]", '["1", "2"]', "[1, null]", "{}", "7", "[1e3, 2]", "[18446744073709551616, 2]"]
 )

@@ -79,6 +79,21 @@ def test_a_trace_counts_them_for_a_scenario(cli: Cli) -> None:
     assert "2 requests are longer than" in cli("trace", "show", "huge", "--scenario", "own.toml").out
 
 
+def test_an_import_counts_them_for_a_scenario(cli: Cli) -> None:
+    import_log(cli, "huge", huge)
+    Path("small.csv").write_text("arrival,input_tokens,output_tokens\n2026-11-02T09:00:00Z,100,10\n")
+    Path("large.csv").write_text("arrival,input_tokens,output_tokens\n2026-11-02T09:00:00Z,200000,10\n")
+    words = ("trace", "import", "small.csv", "--scenario", "own.toml", "--json")
+    assert cli(*words, "--name", "small").json["notes"][-1] == "no request is too long for own"
+    large = ("trace", "import", "large.csv", "--name", "large", "--scenario", "own.toml")
+    (note,) = [line for line in cli(*large).out.splitlines() if "longer" in line]
+    assert note.startswith("  note: 1 request is longer than the 131,072 tokens of the context of llama-3.1-70b")
+    assert cli("trace", "show", "large", "--json").code == 0
+    refused = cli("trace", "import", "small.csv", "--scenario", "own.toml", "--dry-run")
+    assert (refused.code, refused.out) == (2, "")
+    assert "counts requests that are stored; leave --dry-run out" in refused.err
+
+
 def test_a_replay_rejects_them_one_by_one_and_says_why(cli: Cli) -> None:
     import_log(cli, "huge", huge)
     done = cli("replay", "own.toml", *WINDOW, "--set", "slo.max_shortfall_ratio=1", "--json").json

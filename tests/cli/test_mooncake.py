@@ -39,13 +39,15 @@ def arrivals(store: Store) -> list[int]:
 @pytest.mark.parametrize(
     ("times", "unit", "told"),
     [
-        ([0, 27482, 30535], "ms", ""),
+        ([0, 27482, 30535], "ms", "which 3 rows are too few to tell; if they are seconds, give --time-unit s"),
+        ([at * 1000 for at in range(50)], "ms", ""),  # more than a quarter of an hour between two, if it were seconds
+        (list(range(50)), "ms", "which 50 rows are too few to tell"),
         ([0.0, 0.2, 3600.4], "s", "because they have fractions"),
         (["0.25", "1.5"], "s", "because they have fractions"),
         ([0.5, 9_000_000.25], "ms", "in seconds half of the requests would come more than 9,000,000 s after"),
         ([at * 153.846 for at in range(40)], "ms", "in seconds half of the requests would come more than 154 s after"),
         ([at * 1.5 for at in range(40)], "s", "because they have fractions"),
-        ([0, 1, 2], "ms", ""),
+        ([0, 1, 2], "ms", "which 3 rows are too few to tell"),
         ([at // 3 for at in range(300)], "s", "because in ms there would be 3,020 requests a second"),
         ([at * 4 for at in range(300)], "ms", "with 250 requests a second; if they are seconds, give --time-unit s"),
         ([at * 150 for at in range(300)], "ms", ""),

@@ -80,11 +80,24 @@ def test_an_unknown_model_is_refused_though_nothing_is_modelled(planned: Store, 
     assert 'no model "nonsense"' in refused.err
 
 
-def test_engine_settings_without_effect_are_named_and_those_with_effect_are_not(planned: Store, cli: Cli) -> None:
-    idle = "fleet.engine.kv_imbalance has no effect on this plan, whose capacities are observed; only a replay uses it"
-    assert any(note.startswith(idle) for note in notes(cli, "fleet.engine.kv_imbalance=1.5"))
+IDLE = "fleet.engine.kv_imbalance has no effect on this plan, whose capacities are observed; "
+
+
+@pytest.mark.parametrize("command", ["plan", "optimize", "compare", "pricing", "sweep"])
+def test_engine_settings_that_are_given_and_change_nothing_are_refused(planned: Store, cli: Cli, command: str) -> None:
+    refused = cli(command, "--set", "fleet.engine.kv_imbalance=1.5")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (f"planner: {IDLE}leave it out, or set fleet.capacity=modelled to plan with it\n")
+
+
+def test_engine_settings_with_effect_are_taken(planned: Store, cli: Cli) -> None:
     for effect in ("fleet.capacity=modelled", "policy.name=slo"):
         assert not any("no effect" in note for note in notes(cli, "fleet.engine.kv_imbalance=1.5", effect))
+
+
+def test_engine_settings_of_a_file_are_named_where_only_a_replay_uses_them(planned: Store, cli: Cli) -> None:
+    Path("own.toml").write_text('extends = "deepseek-2025-02-27"\n[fleet.engine]\nkv_imbalance = 1.5\n')
+    assert any(note.startswith(f"{IDLE}only a replay uses it") for note in notes(cli, words=("own.toml",)))
 
 
 def test_capacities_of_ones_own_are_compared_with_what_one_says_they_were_observed_on(cli: Cli) -> None:
@@ -135,3 +148,19 @@ def test_the_fitted_level_of_prefill_is_reproduced_only_where_it_was_fitted(plan
     assert f"{head}, and assumed to hold here too" in notes(
         cli, "fleet.capacity=modelled", "fleet.engine.hardware=h100"
     )
+
+
+def test_capacities_that_are_set_beside_modelled_ones_are_said_to_have_no_effect(planned: Store, cli: Cli) -> None:
+    modelled = ("fleet.capacity=modelled", "fleet.engine.hardware=h100", "fleet.node_type=H100")
+    note = "has no effect on this plan, whose capacities are modelled: set fleet.capacity=observed to plan with it"
+    assert f"fleet.decode.tokens_per_s_per_node {note}" in notes(cli, *modelled, OWN[1])
+    both = "fleet.prefill.tokens_per_s_per_node and fleet.decode.tokens_per_s_per_node have no effect on this plan"
+    assert any(each.startswith(both) for each in notes(cli, *modelled, *OWN))
+    assert not any("no effect" in each for each in notes(cli, *modelled))
+
+
+def test_nodes_of_another_name_than_those_that_are_modelled_are_said(planned: Store, cli: Cli) -> None:
+    note = "fleet.node_type is H20, and capacities are modelled for nodes of H200 (fleet.engine.hardware)"
+    modelled = ("fleet.capacity=modelled", "fleet.engine.hardware=h200")
+    assert any(each.startswith(note) for each in notes(cli, *modelled, "fleet.node_type=H20"))
+    assert not any("node_type" in each for each in notes(cli, *modelled, "fleet.node_type=DGX H200"))

@@ -290,3 +290,9 @@ def test_sheets_without_a_discount_are_named(cli: Cli) -> None:
     )
     message = refused(cli("pricing", "--set", "economics.price_sheet=mine.toml"))
     assert "price sheet mine states no discount; add [off_peak] to it" in message
+    assert "for example --rule utilisation-blog" in message
+    inside = Path("mine.toml").read_text().replace("[usd", "[economics.price_sheet.usd")
+    Path("own.toml").write_text(f"[economics.price_sheet]\n{inside}")
+    assert "mine states no discount; set economics.price_sheet.off_peak in the scenario" in refused(
+        cli("pricing", "own.toml")
+    )

@@ -114,6 +114,7 @@ def test_units_that_leave_at_night_drain_and_lose_nothing(cli: Cli) -> None:
     units = cli("sql", "--name", "replay_units", "--format", "json").json
     assert [row["drain_s"] for row in units if row["role"] == "decode" and row["drains_from"]] == found["drain_s"]
     assert sum(row["moved"] for row in units) == found["moved"]
+    assert all(row["drains_from"] is None or row["drains_from"] > row["serves_from"] for row in units)
     shown = cli("replay", *SETS, *NIGHT).out
     assert f"{len(found['drain_s'])} decode units, empty after {max(found['drain_s']):,.1f} s at most" in shown
 

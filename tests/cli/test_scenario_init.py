@@ -148,7 +148,7 @@ def test_units_are_as_small_as_the_fleet_asks_for(cli: Cli) -> None:
         ({"usd_per_million": "0.4,1.6"}, "write three prices in USD"),
         ({"usd_per_million": "0.4,x,1.6"}, "write three prices in USD"),
         ({"usd_per_million": "0.4,-0.1,1.6"}, "greater than or equal to 0"),
-        ({"usd_per_million": "0.1,0.4,1.6"}, "cached input earns 0.4 and other input less"),
+        ({"usd_per_million": "0.1,0.4,1.6"}, "cached_input is 0.4 and uncached_input less, 0.1; swap or correct them"),
         ({"node": None, "timezone": None}, "needs --node, --timezone too"),
     ],
 )

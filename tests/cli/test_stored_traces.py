@@ -168,6 +168,34 @@ def test_classes_are_selected(cli: Cli, db: Store) -> None:
     assert any("only requests of code are taken (trace.classes)" in note for note in code["notes"])
 
 
+def test_a_replay_of_a_class_lists_no_other(cli: Cli, db: Store) -> None:
+    def classes(*fields: str) -> list[str]:
+        found = cli(*COMMANDS["replay"], "--trace", "log", *sets(*fields), "--json").json
+        return [each["class"] for each in found["classes"]]
+
+    assert classes() == ["chat", "code"]
+    assert classes("trace.classes=['code']") == ["code"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_clock_that_nobody_chose_is_said(cli: Cli, db: Store, command: str) -> None:
+    note = (
+        "local times are those of Asia/Shanghai, as in the built-in scenario, and trace log was imported in UTC: set "
+        "timezone=UTC for its clock"
+    )
+    own = [word for field in FLEET if field != "timezone=UTC" for word in ("--set", field)]
+    words = (*COMMANDS[command], "--trace", "log", *own, "--set", "trace.end_at=2026-11-04T00:00Z", "--json")
+    assert note in cli(*words).json["notes"]
+    assert note not in cli(*words, "--set", "timezone=Asia/Shanghai").json["notes"]
+
+
+def test_unknown_cached_tokens_of_a_part_are_said_to_be_those_of_the_whole_trace(cli: Cli, db: Store) -> None:
+    head = "cached input is unknown for 2,268 of "
+    assert f"{head}2,268 requests; planned as none cached" in plan(cli)["notes"]
+    part = plan(cli, "trace.classes=['code']")["notes"]
+    assert f"{head}the 2,268 requests of the whole trace; planned as none cached" in part
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_classes_that_a_trace_does_not_have_are_refused(cli: Cli, db: Store, command: str) -> None:
     found = cli(*COMMANDS[command], "--trace", "log", *sets("trace.classes=['chat', 'typo']"))

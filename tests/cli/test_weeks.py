@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Cli
 
 HEAD = "arrival,input_tokens,output_tokens,class\n"
@@ -39,6 +41,17 @@ def test_a_trace_shows_its_busiest_hour_its_classes_and_its_week(cli: Cli) -> No
     assert "mean requests an hour, local clock of UTC" in text
     assert "192 hours one by one" in text
     assert "2025-03-03T" not in text
+
+
+def test_the_busiest_hour_is_the_one_that_a_replay_takes_and_that_the_peak_is_of(cli: Cli) -> None:
+    """09:00 has the most input, 11:00 the most output."""
+    rows = [("09:30", 900, 100), ("10:30", 100, 100), ("11:30", 300, 400)]
+    lines = [f"2025-03-01T{at}:00Z,{given},{made}" for at, given, made in rows]
+    Path("log.csv").write_text("\n".join(["arrival,input_tokens,output_tokens", *lines]) + "\n")
+    cli("trace", "import", "log.csv", "--name", "x")
+    shown = cli("trace", "show", "x", "--json").json
+    assert shown["peak_hour"]["start"] == "2025-03-01T11:00:00+00:00"
+    assert shown["peak_to_mean_hour"] == pytest.approx(400 / 200)
 
 
 def test_a_trace_of_two_days_lists_its_hours(cli: Cli) -> None:

@@ -23,7 +23,7 @@ MINUTE_US = 60_000_000
 
 def rows(*found: tuple[int, int, int, int, float, float, float]) -> pl.DataFrame:
     """Windows of minutes: start, end, requests, those with lengths, input, cached and output tokens."""
-    names = [field.name for field in fields(DemandWindows) if field.name != "knows_cached"]
+    names = [field.name for field in fields(DemandWindows) if field.name not in ("knows_cached", "cached_unknown")]
     frame = pl.DataFrame([list(map(float, row)) for row in found], schema=names, orient="row")
     return frame.with_columns(
         (pl.col("start_us", "end_us") * MINUTE_US).cast(int), pl.col("requests", "requests_with_lengths").cast(int)
@@ -75,6 +75,70 @@ def test_drawn_requests_keep_the_totals_of_their_windows(found: list[tuple[int, 
     if weight == 1 and made.requests[-1]:
         for name in ("input_tokens", "cached_input_tokens", "output_tokens"):
             assert sum(sum(batch[name]) for batch in batches) == getattr(made, name).sum()
+
+
+PARTLY = (
+    "window_start,window_end,requests,input_tokens,cached_input_tokens,output_tokens",
+    "2026-11-02T09:00Z,2026-11-02T10:00Z,8,800,400,80",
+    "2026-11-02T09:00Z,2026-11-02T10:00Z,2,20,,20",
+)
+
+
+def test_cached_tokens_of_one_row_stay_where_another_of_its_window_tells_none(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "w.csv"
+    path.write_text("\n".join(PARTLY) + "\n")
+    found = cli("trace", "import", str(path), "--name", "w", "--json").json
+    assert (found["requests"], found["input_tokens"]) == (10, 820)
+    assert (found["cached_input_tokens"], found["cached_unknown"]) == (400, 2)
+    assert found["notes"][-1] == "cached input is unknown for 2 of 10 requests; planned as none cached"
+    stored = cli("sql", "SELECT cached_input_tokens AS c, cached_unknown AS u FROM demand_window", "--format", "json")
+    assert stored.json == [{"c": 400, "u": 2}]
+    assert cli("trace", "expand", "w", "--to", "full").code == 0
+    rows = cli(
+        "sql",
+        "SELECT r.input_tokens AS i, r.cached_input_tokens AS c FROM request AS r JOIN trace USING (trace_id) "
+        "WHERE name = 'full'",
+        "--format",
+        "json",
+    ).json
+    assert sorted((row["i"], row["c"] or -1) for row in rows) == [(82, -1), (82, -1), *[(82, 50)] * 8]
+
+
+def test_cached_tokens_that_exceed_an_even_share_take_the_input_that_holds_them() -> None:
+    found = rows((0, 1, 1, 1, 1000, 900, 1), (0, 1, 9, 9, 90, 0, 9))
+    unknown = found.with_columns(cached_input_tokens=pl.Series([900.0, None]))
+    (batch,) = draw_evenly(windows_of(unknown, "log"), 1, seed=1)
+    drawn = zip(batch["input_tokens"].to_pylist(), batch["cached_input_tokens"].to_pylist(), strict=True)
+    inputs = {hits: tokens for tokens, hits in drawn}
+    assert inputs[900] == 900
+    assert sum(batch["input_tokens"].to_pylist()) == 1090
+    assert batch["cached_input_tokens"].null_count == 9
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 900)), min_size=1, max_size=9),
+    st.integers(1, 9),
+)
+def test_drawn_requests_know_as_much_as_their_windows(found: list[tuple[int, int, int]], weight: int) -> None:
+    # tokens come with requests: those without any go to the next window that has one
+    told = [
+        (at, at + 1, known, known, *((i, i // 2) if known else (0, 0)), 0) for at, (known, _, i) in enumerate(found)
+    ]
+    untold = [(at, at + 1, unknown, unknown, i if unknown else 0, 0, 0) for at, (_, unknown, i) in enumerate(found)]
+    cached = pl.Series([float(row[5]) for row in told] + [None] * len(untold))
+    made = windows_of(rows(*told, *untold).with_columns(cached_input_tokens=cached), "log")
+    batches = list(draw_evenly(made, weight, seed=3))
+    nulls = sum(batch["cached_input_tokens"].null_count for batch in batches)
+    if weight == 1:
+        assert nulls == made.cached_unknown.sum() == sum(unknown for _, unknown, _ in found)
+    for batch in batches:
+        for tokens, hits in zip(
+            *(batch[name].to_pylist() for name in ("input_tokens", "cached_input_tokens")), strict=True
+        ):
+            assert hits is None or hits <= tokens
+    if weight == 1 and made.requests[-1] > made.cached_unknown[-1]:
+        drawn = sum(hits or 0 for batch in batches for hits in batch["cached_input_tokens"].to_pylist())
+        assert drawn == made.cached_input_tokens.sum()
 
 
 def test_clients_without_lengths_are_reported_and_not_dropped(cli: Cli, tmp_path: Path) -> None:
@@ -162,6 +226,30 @@ def test_windows_that_cannot_be_are_refused_with_their_line(cli: Cli, tmp_path: 
     }
     rejects = cli("sql", "SELECT file, line FROM import_reject ORDER BY line", "--format", "json").json
     assert rejects == [{"file": "chunk-0-trace.csv", "line": line} for line in range(2, 7)]
+
+
+WINDOWS = "window_start,window_end,requests,input_tokens,output_tokens\n"
+
+
+def test_tokens_of_a_window_may_be_of_requests_that_end_in_the_next_one(cli: Cli, tmp_path: Path) -> None:
+    hours = "2026-11-02T09:00Z,2026-11-02T10:00Z,0,600,20\n2026-11-02T10:00Z,2026-11-02T11:00Z,5,400,30\n"
+    (tmp_path / "l.csv").write_text(WINDOWS + hours)
+    found = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w", "--json").json
+    assert (found["rows_imported"], found["requests"], found["input_tokens"]) == (2, 5, 1000)
+
+
+def test_tokens_without_a_request_in_any_window_are_refused_with_the_cure(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(WINDOWS + "2026-11-02T09:00Z,2026-11-02T10:00Z,0,600000,2000\n")
+    result = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w")
+    assert result.code == 1
+    assert "counts no request in any window, but tokens; name their column with --column requests=NAME" in result.err
+    told = cli("trace", "import", str(tmp_path / "l.csv"), "--name", "w", "--constant", "requests=7", "--json").json
+    assert (told["requests"], told["input_tokens"]) == (7, 600_000)
+    usage = {"input_tokens": 1000, "output_tokens": 500, "num_model_requests": 0}
+    bucket = {"object": "bucket", "start_time": 1_793_610_000, "end_time": 1_793_613_600, "results": [usage]}
+    (tmp_path / "u.json").write_text(json.dumps({"object": "page", "data": [bucket], "has_more": False}))
+    result = cli("trace", "import", str(tmp_path / "u.json"), "--name", "u")
+    assert (result.code, "counts no request in any window, but tokens; check the file" in result.err) == (1, True)
 
 
 def test_too_many_requests_to_draw_are_named_before_the_work(

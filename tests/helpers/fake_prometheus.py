@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.helpers.counters import START
 
-Series = Mapping[str, tuple[float, float]]
-"""Metric, and labels behind it in braces -> its value at the start, and its growth a minute."""
+Series = Mapping[str, tuple[float, ...]]
+"""Metric, and labels behind it in braces -> its value at the start, and its growth a minute; of a series that is not
+always there, the minute of the first sample and the one of the last."""
 _SERIES = re.compile(r"([^{]+)(?:\{(.*)\})?")
 
 
@@ -35,11 +36,16 @@ class FakePrometheus:
         pattern = name[1].replace("\\\\", "\\")
         start, end, step = (int(words[key]) for key in ("start", "end", "step"))
         found = []
-        for text, (first, per_minute) in self.series.items():
+        for text, (first, per_minute, *minutes) in self.series.items():
             metric, labels = _SERIES.fullmatch(text).groups()  # type: ignore[union-attr]
             if re.fullmatch(pattern, metric):
                 pairs = dict(pair.split("=") for pair in labels.split(",")) if labels else {}
-                values = [[at, str(first + per_minute * (at - START) / 60)] for at in range(start, end + 1, step)]
+                begin, last = (START + 60 * minute for minute in minutes) if minutes else (start, end)
+                values = [
+                    [at, str(first + per_minute * (at - START) / 60)]
+                    for at in range(start, end + 1, step)
+                    if begin <= at <= last
+                ]
                 found.append({"metric": {"__name__": metric, **pairs}, "values": values})
         return 200, {"status": "success", "data": {"resultType": "matrix", "result": found}}
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -85,6 +86,40 @@ def test_records_in_an_envelope_are_found_by_themselves_or_by_name(envelope: str
     assert "correct the key" in message
 
 
+ROW = {"at": AT, "usage": USAGE}
+
+
+@pytest.mark.parametrize(
+    ("document", "keys"),
+    [
+        ({"gpt": [ROW, ROW], "llama": [ROW]}, ["gpt", "llama"]),
+        (
+            {"requests": {"ok": [ROW], "cached": [ROW, ROW], "x": [{"y": 1}]}},
+            ["requests.ok", "requests.cached"],
+        ),
+        ({"a": {"items": [ROW]}, "b": {"items": [ROW, ROW]}}, ["a.items", "b.items"]),
+    ],
+)
+def test_of_several_lists_of_records_none_is_dropped_without_a_word(
+    document: object, keys: list[str], tmp_path: Path, cli: Cli
+) -> None:
+    path = jsonl(tmp_path / "l.json", document)
+    message = refusal(cli, path, "--format", "jsonl", *PATHS)
+    assert f"has records under 2 keys ({', '.join(keys)})" in message
+    assert " ".join(f"--records {key}" for key in keys) in message
+    named = ("--format", "jsonl", *PATHS, "--dry-run", "--json")
+    both = [word for key in keys for word in ("--records", key)]
+    assert cli("trace", "import", str(path), *named, *both).json["rows_imported"] == 3
+    assert cli("trace", "import", str(path), *named, *both, *both).json["rows_imported"] == 3
+    one = cli("trace", "import", str(path), *named, "--records", keys[0]).json["rows_imported"]
+    assert one + cli("trace", "import", str(path), *named, "--records", keys[1]).json["rows_imported"] == 3
+
+
+def test_lists_of_records_on_lines_of_their_own_are_not_dropped_either(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"gpt": [ROW]}, {"llama": [ROW]})
+    assert "has records under 2 keys (gpt, llama)" in refusal(cli, path, "--format", "jsonl", *PATHS)
+
+
 def test_records_with_the_usual_names_need_no_option(tmp_path: Path, cli: Cli) -> None:
     record = {"arrival": AT, "input_tokens": 10, "output_tokens": 2, "class": "m", "session_id": "s"}
     assert imported(cli, jsonl(tmp_path / "l.jsonl", record))["format"] == "jsonl"
@@ -125,6 +160,57 @@ def test_a_parquet_column_whose_name_has_dots_comes_before_a_struct(tmp_path: Pa
     path = tmp_path / "l.parquet"
     pq.write_table(pa.table({"at": [AT], "usage": [{**USAGE, "prompt_tokens": 7}], "usage.prompt_tokens": [100]}), path)
     assert figures(imported(cli, path, *PATHS)) == FIGURES
+
+
+NAMES = (
+    "line",
+    "fault",
+    "file_index",
+    "file_row_number",
+    "log",
+    "raw",
+    "column 0",
+    "Model",
+    "model",
+    "MODEL",
+    "Input_Tokens",
+)
+
+
+def hiding(folder: Path, kind: str) -> Path:
+    """A log with columns whose names readers might use themselves, or that differ in case only."""
+    row = {**{name: f"own {name}" for name in NAMES}, "arrival": AT, "input_tokens": 100, "output_tokens": 5}
+    path = folder / f"l.{kind}"
+    if kind == "jsonl":
+        return jsonl(path, row)
+    if kind == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+    else:
+        pq.write_table(pa.table({name: [value] for name, value in row.items()}), path)
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_is_the_one_of_that_very_name(kind: str, name: str, tmp_path: Path, cli: Cli) -> None:
+    words = ("--format", kind, "--column", f"class={name}", "--where", f"{name}=own {name}")
+    account = imported(cli, hiding(tmp_path, kind), *words)
+    assert (account["rows_imported"], account["input_tokens"]) == (1, 100)
+    stored = cli("sql", "SELECT class FROM request_class", "--format", "json").json
+    assert stored == [{"class": f"own {name}"}]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_whose_name_has_another_case_is_another_column(kind: str, tmp_path: Path, cli: Cli) -> None:
+    message = refusal(cli, hiding(tmp_path, kind), "--format", kind, "--column", "input_tokens=INPUT_TOKENS")
+    assert "no column INPUT_TOKENS" in message or "have no INPUT_TOKENS" in message
+
+
+def test_numbers_of_rows_are_those_of_the_file_also_where_it_has_a_column_for_them(tmp_path: Path, cli: Cli) -> None:
+    rows = {"file_row_number": [70, 80], "arrival": [AT, "never"], "input_tokens": [1, 1], "output_tokens": [1, 1]}
+    pq.write_table(pa.table(rows), tmp_path / "l.parquet")
+    assert imported(cli, tmp_path / "l.parquet")["rows_imported"] == 1
+    assert cli("sql", "SELECT line FROM import_reject", "--format", "json").json == [{"line": 2}]
 
 
 def test_a_path_that_is_not_there_is_named_with_what_is(tmp_path: Path, cli: Cli) -> None:
@@ -198,7 +284,8 @@ def test_rows_are_chosen_by_what_they_hold(
     account = imported(cli, path, *words)
     assert (account["rows_imported"], account["rows_left_out"], account["rows_rejected"]) == (kept, left_out, 1)
     assert account["rows_read"] == 5
-    assert f"{left_out} rows left out by {' '.join(words)}" in account["notes"]
+    rows_of = "1 row" if left_out == 1 else f"{left_out} rows"
+    assert f"{rows_of} left out by {' '.join(words)}" in account["notes"]
     shown = cli("trace", "show", "t", "--json").json
     assert (shown["rows_read"], shown["rows_left_out"], shown["rows_rejected"]) == (5, left_out, 1)
 
@@ -303,6 +390,57 @@ def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> N
     assert "--format parquet: the mapping" in message
 
 
+OWN = """
+format = ["jsonl", "csv", "parquet"]
+times_in = "UTC"
+
+[columns]
+arrival = "at"
+id = "call"
+parent_id = "above"
+input_tokens = "usage.in* + usage.cache*"
+output_tokens = "usage.out*"
+
+[[refuse]]
+column = ["status", "code"]
+pattern = "^[45]"
+reason = "failed"
+"""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_mapping_refuses_what_is_no_call_and_adds_up_keys_that_begin_alike(
+    suffix: str, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "mine.toml").write_text(OWN)
+    usage = {"in": 1, "in_audio": 2, "cache_read": 4, "out": 8, "out_reasoning": 16, "total": 31}
+    rows: list[dict[str, Any]] = [
+        {"call": "a", "above": None, "status": "200", "code": None, "usage": usage},
+        {"call": "b", "above": "a", "status": "200", "code": 299, "usage": usage},
+        {"call": "c", "above": "a", "status": "503", "code": None, "usage": usage},
+        {"call": "d", "above": None, "status": "-", "code": 429, "usage": usage},
+        # what was cached is not the whole of the input
+        {"call": "e", "above": None, "status": "200", "code": None, "usage": {**usage, "in": None, "in_audio": None}},
+    ]
+    rows = [{"at": "2025-03-03T09:00:00", **row} for row in rows]
+    path = tmp_path / f"l.{suffix}"
+    if suffix == "parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif suffix == "csv":
+        pl.DataFrame([{**row, "usage": json.dumps(row["usage"])} for row in rows]).write_csv(path)
+    else:
+        jsonl(path, *rows)
+    account = imported(cli, path, "--mapping", str(tmp_path / "mine.toml"), "--timezone", "Asia/Shanghai")
+    assert account["rejects"] == {
+        "failed: code is 429": 1,
+        "failed: status is 503": 1,
+        "input_tokens is not a whole number from 0 to 2147483647": 1,
+        "sums up the model calls below it, which are counted themselves": 1,
+    }
+    assert (account["rows_imported"], account["input_tokens"], account["output_tokens"]) == (1, 7, 24)
+    assert account["first_arrival"] == "2025-03-03T17:00:00+08:00"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -323,6 +461,12 @@ def test_options_take_precedence_over_the_mapping(tmp_path: Path, cli: Cli) -> N
         ('format = "csv"\ntimezone = "Mars"', '"Mars" is not an IANA time zone'),
         ('format = "csv"\ntime_format = "%H"', "does not tell year, month, day and hour"),
         ('format = "csv"\ntime_unit = "h"', "time_unit"),
+        ('format = "csv"\ntimes_in = "Mars"', '"Mars" is not an IANA time zone'),
+        (
+            'format = "csv"\n[[refuse]]\ncolumn = "m"\npattern = "(?!a)"\nreason = "no"',
+            'refuse.0.pattern: "(?!a)" is not a regular expression of RE2',
+        ),
+        ('format = "csv"\n[[refuse]]\ncolumn = "m"', "refuse.0.reason: is missing"),
         ('format = "csv"\nsignatures = [["a"]]', "signatures: is for mappings that are shipped"),
         ("format = ", "is not valid TOML"),
     ],
@@ -361,10 +505,13 @@ def test_a_dry_run_shows_what_would_be_stored_and_refused_and_stores_nothing(tmp
     assert not (tmp_path / "planner.duckdb").exists()
 
 
-def test_a_dry_run_says_why_the_whole_would_be_refused(tmp_path: Path, cli: Cli) -> None:
+def test_a_dry_run_says_why_the_whole_would_be_refused_and_ends_as_the_import_would(tmp_path: Path, cli: Cli) -> None:
     path = tmp_path / "w.csv"
     path.write_text("window_start,window_end,requests,input_tokens,output_tokens\nx,y,1,1,1\n")
-    found = cli("trace", "import", str(path), "--dry-run", "--json").json
+    assert [cli("trace", "import", str(path), *words).code for words in (("--dry-run",), ("--name", "w"))] == [1, 1]
+    result = cli("trace", "import", str(path), "--dry-run", "--json")
+    assert result.code == 1
+    found = result.json
     assert (found["rows_imported"], found["first_rows"]) == (0, [])
     assert "no row can be imported" in found["problem"]
 
@@ -386,3 +533,49 @@ def test_a_dry_run_is_for_files(cli: Cli) -> None:
 
 def test_options_without_new_settings_are_what_they_were() -> None:
     assert OPTIONS.constants == OPTIONS.where == {}
+
+
+def test_all_problems_of_a_mapping_come_at_once(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = "jsonl"\ntime_unit = "h"\n[columns]\ninput_tokens = ["x", 5]\ncolour = "c"\n'
+        "[constants]\nsize = 1\nclass = []\n"
+    )
+    path = jsonl(tmp_path / "l.jsonl", {"arrival": AT, "input_tokens": 1, "output_tokens": 1})
+    error = refusal(cli, path, "--mapping", str(tmp_path / "mine.toml"))
+    assert "columns.input_tokens.1: Input should be a valid string, got 5; " in error
+    assert "constants.class: Input should be a valid boolean or integer or number or string, got []; " in error
+    assert "time_unit: Input should be 's', 'ms', 'us' or 'ns', got 'h'; " in error
+    assert "columns.colour: is not a field of jsonl; " in error
+    assert "constants.size: is not a field of jsonl; " in error
+    assert [error.count(name) for name in ("input_tokens.1", "colour", "constants.class")] == [1, 1, 1]
+
+
+def test_fields_that_contradict_each_other_are_named_with_all_that_are_unknown(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'format = "csv"\nrecords = "data"\n[columns]\ncolour = "c"\nclass = "m"\n[constants]\nclass = "a"\nsize = 1\n'
+    )
+    error = refusal(cli, jsonl(tmp_path / "l.jsonl", {}), "--mapping", str(tmp_path / "mine.toml"))
+    told = ("class is in columns and in constants", "records and each are", "columns.colour: is", "constants.size: is")
+    assert [error.count(each) for each in told] == [1, 1, 1, 1]
+
+
+def test_a_path_that_is_not_there_is_named_with_the_format_that_reads_any(tmp_path: Path, cli: Cli) -> None:
+    path = jsonl(tmp_path / "l.jsonl", {"at": AT, "usage": USAGE})
+    error = refusal(cli, path, "--column", "arrival=at", "--column", "input_tokens=usage.prompt_token")
+    assert (
+        "is not a known log format (it has at, usage), and nothing at usage.prompt_token; --format jsonl reads any"
+        in error
+    )
+    table = tmp_path / "l.csv"
+    table.write_text(f"at,tokens\n{AT},5\n")
+    error = refusal(cli, table, "--column", "arrival=time")
+    assert "and nothing at time; --format csv reads any columns that --column names" in error
+
+
+def test_what_no_reader_of_times_or_numbers_takes_names_the_cure(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("arrival,input_tokens,output_tokens\n24.12.2025 10:00,5,6\n")
+    assert "say how times are written, as --time-format '%d.%m.%Y %H:%M:%S', or check the file" in refusal(cli, path)
+    assert "say how" not in refusal(cli, path, "--time-format", "%d/%m/%Y %H:%M")
+    path.write_text(f'arrival,input_tokens,output_tokens\n{AT},"1299,0",6\n')
+    assert "numbers are read as 1234, 1,234 or 1 234, and no comma is read as a decimal point" in refusal(cli, path)

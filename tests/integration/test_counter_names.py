@@ -123,6 +123,81 @@ def test_unknown_hits_are_said(cli: Cli) -> None:
     assert "so they are unknown and planned as none" in note
 
 
+def of_pods(*pods: str) -> dict[str, tuple[float, ...]]:
+    """The counters of servers that are there all the time."""
+    names = ("vllm:request_success_total", "vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+    return {f"{name}{{pod={pod}}}": (0, rate) for pod in pods for name, rate in zip(names, (6, 600, 60), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("hits", "cached", "unknown"),
+    [
+        ({"vllm:prefix_cache_hits_total{pod=a}": (0, 200, 5, 10)}, 1000, 30),
+        (
+            {"vllm:prefix_cache_hits_total{pod=a}": (0, 200, 0, 10), "vllm:prefix_cache_hits_total{pod=b}": (0, 0)},
+            2000,
+            0,
+        ),
+        # what a sample more would tell is not missed
+        ({"vllm:prefix_cache_hits_total{pod=a}": (0, 200, 0.25, 9.75)}, 1900, 0),
+    ],
+)
+def test_hits_are_unknown_while_they_are_not_counted(cli: Cli, hits: Series, cached: int, unknown: int) -> None:
+    account = found(cli, {**of_pods("a"), **hits})
+    assert totals(account) == TOTALS
+    assert (account["cached_input_tokens"], account["cached_unknown"] or 0) == (cached, unknown)
+    assert any("cached tokens are not counted in 5 of 10 windows" in note for note in account["notes"]) == bool(unknown)
+
+
+def test_hits_are_unknown_where_one_of_the_servers_does_not_count_them(cli: Cli) -> None:
+    account = found(cli, {**of_pods("a", "b"), "vllm:prefix_cache_hits_total{pod=a}": (0, 200)})
+    assert (account["requests"], account["cached_input_tokens"], account["cached_unknown"]) == (120, 0, 120)
+    assert "cached tokens are not counted in 10 of 10 windows on a server that counts input" in account["notes"][0]
+
+
+def test_a_server_that_serves_nothing_lacks_nothing(cli: Cli) -> None:
+    idle = {"vllm:prompt_tokens_total{pod=b}": (50, 0)}
+    account = found(cli, {**of_pods("a"), **idle, "vllm:prefix_cache_hits_total{pod=a}": (0, 200)})
+    assert (totals(account), account["cached_input_tokens"], account["rejects"]) == (TOTALS, 2000, {})
+
+
+@pytest.mark.parametrize("lacking", list(of_pods("a")))
+def test_windows_in_which_a_needed_counter_is_not_there_are_refused(cli: Cli, lacking: str) -> None:
+    rate = of_pods("a")[lacking][1]
+    account = found(cli, {**of_pods("a"), lacking: (0, rate, 0, 6)})
+    assert (account["rows_read"], account["rows_imported"]) == (10, 6)
+    assert totals(account) == {name: value * 6 // 10 for name, value in TOTALS.items()}
+    ((reason, rows),) = account["rejects"].items()
+    assert rows == 4
+    assert f"are not counted ({lacking.removesuffix('{pod=a}')}) on a server that counts" in reason
+
+
+def test_a_counter_that_one_server_lacks_all_the_time_is_named_with_the_cure(cli: Cli) -> None:
+    series = {name: value for name, value in of_pods("a", "b").items() if name != "vllm:request_success_total{pod=b}"}
+    with fake_prometheus(series) as server:
+        refused = read(cli, server.url)
+    assert refused.code == 1
+    assert (
+        "in every window requests are not counted (vllm:request_success_total) on a server that counts" in refused.err
+    )
+    assert "name another counter with --metric requests=NAME, or leave that server out with --selector" in refused.err
+
+
+def test_counters_of_a_gateway_go_with_those_of_the_servers_behind_it(cli: Cli) -> None:
+    gateway = {"gateway_requests_total{pod=g}": (0, 12)}
+    account = found(cli, {**of_pods("a", "b"), **gateway}, "--metric", "requests=gateway_requests_total")
+    assert totals(account) == {name: value * 2 for name, value in TOTALS.items()}
+
+
+def test_tokens_without_any_request_are_not_told_requests(cli: Cli) -> None:
+    flat = {name: (5, 0) if "request" in name else value for name, value in VLLM.items()}
+    with fake_prometheus(flat) as server:
+        refused = read(cli, server.url)
+    assert refused.code == 1
+    assert "counts no request in any window, but tokens; name a counter" in refused.err
+    assert "--metric requests=NAME" in refused.err
+
+
 OWN: Series = {
     "gateway_requests_total{status=ok}": (0, 6),
     "gateway.tokens.in": (0, 500),

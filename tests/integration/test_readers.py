@@ -303,6 +303,26 @@ def test_spans_that_generate_nothing_are_refused(cli: Cli, tmp_path: Path, kind:
     assert found["rejects"] == {"is of an embedding or ranking, which generates no tokens": 1}
 
 
+@pytest.mark.parametrize(
+    "operation", ["image_generation", "moderation", "speech", "transcription", "count_tokens", "ai.generateImage"]
+)
+def test_spans_of_other_kinds_of_call_are_refused(cli: Cli, tmp_path: Path, operation: str) -> None:
+    usage = {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3}
+    spans = [
+        {"start_time": "1970-01-01T00:00:02Z", "attributes": {**usage, "gen_ai.operation.name": name}}
+        for name in (operation, "chat", "generate_content")
+    ]
+    found = imported(cli, log(tmp_path / "t.jsonl", *spans))
+    assert found["rejects"] == {f"is no generation: its operation is {operation.lower()}": 1}
+
+
+def test_clickhouse_writes_times_of_spans_in_utc_whatever_the_zone_of_the_trace(cli: Cli, tmp_path: Path) -> None:
+    usage = {"gen_ai.usage.input_tokens": "12", "gen_ai.usage.output_tokens": "3"}
+    span = {"Timestamp": "1970-01-01 00:00:02.000000000", "TraceId": "t", "SpanId": "s", "SpanAttributes": usage}
+    imported(cli, log(tmp_path / "t.jsonl", span), "--timezone", "Asia/Shanghai")
+    assert requests_of(cli) == [(2, 12, None, 3, "", None)]
+
+
 def test_printed_spans_are_read_like_lines(cli: Cli, tmp_path: Path) -> None:
     printed = {
         "start_time": "1970-01-01T00:00:02Z",

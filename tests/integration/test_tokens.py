@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from planner.store import Store
@@ -14,6 +16,7 @@ from tests.helpers.imports import requests_of
 CSV = "arrival,input_tokens,cached_input_tokens,output_tokens"
 UNKNOWN = "cached input is unknown for {} of {} requests; planned as none cached"
 AT = "2026-11-02T09:00:0"
+START = "1793610000000000000"  # the same in nanoseconds
 
 
 def read(cli: Cli, path: str | Path, *options: str, name: str = "t") -> dict[str, Any]:
@@ -136,6 +139,8 @@ SPELLED = {
     "100.0": 100, "1e3": 1000, "1.0E+02": 100, "1,234": 1234, "1 234": 1234, "+100": 100, "0100": 100,
     "1,234,567": 1_234_567, "1.5e1": 15, "1.5": None, "1.234": None, "100,0": None, "1e-1": None, "-1": None,
     "NaN": None, "null": None, "": None, "2147483648": None, "3e9": None, "1,23": None, "1,234 567": None, "x1": None,
+    "1.000": None, "12.000": None, "250.000": None, "12.": 12, "12.0": 12, "12.00": 12, "12.0000": 12, "1000.000": 1000,
+    "0.000": 0, "1,234.000": 1234,
 }  # fmt: skip
 
 
@@ -147,7 +152,73 @@ def test_numbers_of_tokens_are_read_where_they_mean_one_thing(cli: Cli, store: S
     assert account["rows_rejected"] == list(SPELLED.values()).count(None)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_numbers_that_are_no_texts_mean_one_thing_with_any_decimals(cli: Cli, store: Store, suffix: str) -> None:
+    if suffix == "jsonl":
+        Path("l.jsonl").write_text(f'{{"arrival": "{AT}0Z", "input_tokens": 12.000, "output_tokens": 1}}\n')
+    else:
+        number = pl.Series([Decimal("12.000")], dtype=pl.Decimal(10, 3))
+        pl.DataFrame({"arrival": [f"{AT}0Z"], "input_tokens": number, "output_tokens": [1]}).write_parquet("l.parquet")
+    read(cli, f"l.{suffix}")
+    assert tokens(store) == [(12, None, 1)]
+
+
+NO_NUMBER = "input_tokens is not a whole number from 0 to 2147483647"
+
+
+def test_a_sum_of_what_is_told_has_no_part_that_cannot_be_read(cli: Cli, store: Store) -> None:
+    parts = [("x", "2"), ("1", "-2"), ("1", "2.5"), ("", "2"), ("null", "2"), ("1", "2"), ("", "")]
+    rows = [f"{AT}{second}Z,{one},{other},7" for second, (one, other) in enumerate(parts)]
+    log = table("l.csv", "arrival,one,other,output_tokens", *rows)
+    found = read(cli, log, "--format", "csv", "--column", "input_tokens=one + other")
+    assert tokens(store) == [(2, None, 7), (2, None, 7), (3, None, 7)]
+    assert found["rejects"] == {NO_NUMBER: 4}
+
+
+def test_a_number_told_twice_is_refused_where_one_of_them_cannot_be_read(cli: Cli, store: Store) -> None:
+    Path("m.toml").write_text(
+        'format = "csv"\n[columns]\narrival = "at"\ninput_tokens = ["one", "other"]\noutput_tokens = "out"\n'
+    )
+    told = [("0", "8"), ("", "8"), ("8", "3"), ("-5", "8"), ("8", "x"), ("8", "2.5")]
+    rows = [f"{AT}{second}Z,{one},{other},7" for second, (one, other) in enumerate(told)]
+    found = read(cli, table("l.csv", "at,one,other,out", *rows), "--mapping", "m.toml")
+    assert tokens(store) == [(8, None, 7)] * 3
+    assert found["rejects"] == {NO_NUMBER: 3}
+    span = {"attributes": {"gen_ai.usage.input_tokens": 8, "gen_ai.usage.output_tokens": 7}, "startTimeUnixNano": START}
+    damaged = {**span, "attributes": {**span["attributes"], "gen_ai.usage.prompt_tokens": -5}}
+    found = read(cli, lines("o.jsonl", span, damaged), name="spans")
+    assert tokens(store, "spans") == [(8, None, 7)]
+    assert found["rejects"] == {"input tokens are not a whole number from 0 to 2147483647": 1}
+
+
 # LiteLLM
+
+
+def test_payloads_of_litellms_loggers_start_at_numbers_and_have_ids_of_their_own(cli: Cli, store: Store) -> None:
+    payload = {
+        "id": "chatcmpl-1", "trace_id": "t", "call_type": "acompletion", "status": "success", "stream": True,
+        "startTime": 1_793_610_000.123, "endTime": 1_793_610_003.5, "prompt_tokens": 100, "completion_tokens": 10,
+        "model": "m", "model_group": "g", "response_cost": 0.1, "cache_hit": None,
+        "metadata": {"usage_object": {"prompt_tokens_details": {"cached_tokens": 64}}},
+    }  # fmt: skip
+    others = [
+        {**payload, "id": f"chatcmpl-{number}", "startTime": at} for number, at in ((2, 1_793_610_001_000), (3, 5))
+    ]
+    found = read(cli, lines("l.jsonl", payload, payload, *others))
+    arrivals = [(1_793_610_000_123_000, 100, 64, 10), (1_793_610_001_000_000, 100, 64, 10)]
+    assert requests_of(store) == arrivals
+    assert found["rejects"] == {
+        REPEATS: 1,
+        "startTime is a number that is no time of the years 2000 to 2099, in s, ms, us or ns": 1,
+    }
+
+
+def test_cache_creation_of_litellm_that_cannot_be_read_is_refused(cli: Cli) -> None:
+    usage = {"cache_read_input_tokens": 5, "cache_creation_input_tokens": "x"}
+    call = {"startTime": f"{AT}0Z", "prompt_tokens": 9, "completion_tokens": 1}
+    log = lines("l.jsonl", call, {**call, "metadata": {"usage_object": usage}})
+    why = "cache creation tokens in metadata are not a whole number from 0 to 2147483647"
+    assert read(cli, log)["rejects"] == {why: 1}
 
 
 def call(second: int, call_type: str = "acompletion", size: tuple[int, int] = (100, 10), **more: Any) -> dict[str, Any]:
@@ -297,6 +368,54 @@ def test_log_records_that_tell_usage_are_calls(cli: Cli, store: Store) -> None:
     assert requests_of(store) == [(1_793_610_000_000_000, 100, 3, 9)]
 
 
+def told_usage(second: int, into: int, out: int, **more: Any) -> dict[str, Any]:
+    """What spans and log records have in common."""
+    usage = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": into, "gen_ai.usage.output_tokens": out}
+    attributes = {**usage, **more.pop("attributes", {})}
+    started = more.pop("started", "timeUnixNano")
+    at = more.pop("at", str(int(START) + second * 10**9))
+    return {started: at, "attributes": attributes, "traceId": "t", **more}
+
+
+def test_several_log_records_in_one_span_are_calls_of_their_own(cli: Cli, store: Store) -> None:
+    records = [told_usage(second, 100 + second, 9, spanId="s") for second in range(3)]
+    assert read(cli, lines("o.jsonl", *records))["rejects"] == {}
+    assert tokens(store) == [(100, None, 9), (101, None, 9), (102, None, 9)]
+
+
+def test_log_records_with_an_id_of_their_own_count_once(cli: Cli, store: Store) -> None:
+    records = [
+        told_usage(second, 100 + second, 9, spanId="s", attributes={"gen_ai.response.id": f"c{second % 2}"})
+        for second in range(3)
+    ]
+    assert read(cli, lines("o.jsonl", *records))["rejects"] == {REPEATS: 1}
+    assert tokens(store) == [(101, None, 9), (102, None, 9)]
+
+
+def test_a_log_record_and_the_span_around_it_are_one_call_or_the_span_sums_up_several(cli: Cli, store: Store) -> None:
+    span = told_usage(0, 100, 9, spanId="s", started="startTimeUnixNano")
+    found = read(cli, lines("one.jsonl", told_usage(4, 100, 9, spanId="s"), span), name="one")
+    assert found["rejects"] == {REPEATS: 1}
+    assert requests_of(store, "one") == [(1_793_610_000_000_000, 100, None, 9)]  # the call began with its span
+    records = [told_usage(1, 60, 5, spanId="s"), told_usage(2, 40, 4, spanId="s")]
+    found = read(cli, lines("sum.jsonl", span, *records), name="sum")
+    assert found["rejects"] == {SUMS: 1}
+    assert tokens(store, "sum") == [(60, None, 5), (40, None, 4)]
+
+
+def test_a_time_of_0_is_not_known(cli: Cli, store: Store) -> None:
+    records = [
+        told_usage(0, 1, 9, at="0", observedTimeUnixNano=START),
+        told_usage(0, 2, 9, at=0),
+        told_usage(0, 3, 9, at="0", started="startTimeUnixNano"),
+        told_usage(0, 4, 9, at=[0, 0], started="startTime"),
+        told_usage(0, 5, 9, at="1970-01-01T00:00:00Z", started="start_time"),
+    ]
+    found = read(cli, lines("o.jsonl", *records))
+    assert requests_of(store) == [(1_793_610_000_000_000, 1, None, 9)]
+    assert found["rejects"] == {"has no start time": 4}
+
+
 # AIPerf
 
 
@@ -337,6 +456,28 @@ def test_rows_with_an_id_count_once_however_often_they_are_sent(cli: Cli, store:
     assert [row[0] for row in tokens(store)] == [100, 200, 1, 1, 300]
 
 
+WORDS = ["-", "--", "undefined", "Unknown", "null", "none", "N/A", "<nil>", "0", "00000000-0000-0000-0000-000000000000"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_for_nothing_is_no_id_and_no_session(cli: Cli, store: Store, word: str) -> None:
+    rows = [f"{word},{AT}{second}Z,{second + 1},5,{word}" for second in range(3)]
+    log = table("l.csv", "request_id,arrival,input_tokens,output_tokens,session_id", *rows)
+    found = read(cli, log)
+    assert (found["rows_imported"], len(tokens(store))) == (3, 3)
+    stored = cli("sql", "SELECT count(session_id) AS n FROM request", "--format", "json").json
+    assert stored == [{"n": 3 if word == "0" else 0}]  # sessions are often numbers from 0
+
+
+def test_ids_of_zeros_are_no_ids_of_spans(cli: Cli, store: Store) -> None:
+    spans = [
+        {**told_usage(second, 100 + second, 9, spanId="0" * 16, started="startTimeUnixNano"), "traceId": "0" * 32}
+        for second in range(3)
+    ]
+    assert read(cli, lines("o.jsonl", *spans))["rejects"] == {}
+    assert [row[0] for row in tokens(store)] == [100, 101, 102]
+
+
 def test_rows_without_an_id_all_count_and_that_is_said(cli: Cli, store: Store) -> None:
     header = "arrival,input_tokens,output_tokens"
     rows = [f"{AT}{second}Z,{second + 1},5" for second in range(9)]
@@ -347,6 +488,26 @@ def test_rows_without_an_id_all_count_and_that_is_said(cli: Cli, store: Store) -
     assert note.startswith("2 rows equal a row of another file and carry no id, so that all count")
     twice = read(cli, table("3.csv", header, *rows, *rows), name="twice")["notes"]
     assert twice[0].startswith("9 rows equal another row and carry no id")
+
+
+@pytest.mark.parametrize("header", ["arrival,input_tokens,output_tokens", "arrival,input_tokens,output_tokens,class"])
+def test_equal_rows_are_said_whatever_else_the_rows_have(cli: Cli, header: str) -> None:
+    rows = [f"{AT}{second}Z,{second + 1},5" + (",chat" if "class" in header else "") for second in range(9)]
+    twice = read(cli, table("1.csv", header, *(row for row in rows for _ in range(2))), name="twice")["notes"]
+    assert twice[0].startswith("9 rows equal another row and carry no id")
+    table("2.csv", header, *rows[:5])
+    table("3.csv", header, *rows[4:])  # begins with the last row of the one before
+    notes = cli("trace", "import", "2.csv", "3.csv", "--name", "bounds", "--json").json["notes"]
+    assert notes[0].startswith("1 rows equal a row of another file and carry no id")
+    once = read(cli, table("4.csv", header, *rows), name="once")["notes"]
+    assert not any("equal" in note for note in once)
+
+
+def test_requests_of_one_moment_are_equal_only_if_all_they_tell_is(cli: Cli) -> None:
+    header = "arrival,input_tokens,output_tokens,cached_input_tokens"
+    rows = [f"{AT}1Z,7,5,", f"{AT}1Z,7,5,0", f"{AT}1Z,7,6,", f"{AT}1Z,8,5,"]
+    notes = read(cli, table("1.csv", header, *rows))["notes"]
+    assert not any("equal" in note for note in notes)
 
 
 def test_of_rows_with_one_id_the_one_that_tells_most_counts(cli: Cli, store: Store) -> None:

@@ -204,6 +204,10 @@ FORMS = {
         at("startTime"), "usageDetails|input", "usageDetails|output", "usageDetails|cache_read_input_tokens", "id",
         more=lambda _: {"type": "GENERATION", "traceId": "t", "model": "m"}, outside=True,
     ),
+    "langfuse-export": Form(
+        at("start_time"), "usage_details|input", "usage_details|output", "usage_details|input_cached_tokens", "id",
+        more=lambda _: {"type": "GENERATION", "trace_id": "t", "provided_model_name": "m"}, outside=True,
+    ),
     "openai-batch": Form(
         seconds("response|body|created"), f"{USAGE}prompt_tokens", f"{USAGE}completion_tokens",
         f"{USAGE}prompt_tokens_details|cached_tokens", "id",

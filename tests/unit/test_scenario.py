@@ -16,7 +16,7 @@ from planner.catalogue.scenarios import load_scenario, moved_to
 from planner.catalogue.toml import to_toml, toml_value
 from planner.errors import ScenarioError, UsageError
 from planner.planning.check import require
-from planner.settings.closed import Closed, parse_day_window
+from planner.settings.closed import Closed, parse_day_window, valid_zone
 
 KINDS = {"published", "computed", "fitted", "inferred", "assumed", "set"}
 
@@ -98,7 +98,7 @@ def test_a_scale_that_is_not_one_over_a_whole_number_names_the_nearest() -> None
         ("fleet.nodes=10", "the base units need 68 nodes"),
         ("policy.floor_nodes=279", "lower the floor or raise the fleet"),
         ("fleet.base.decode=0", "raise base.prefill or base.decode"),
-        ("timezone=Mars", "write one such as UTC or Asia/Shanghai"),
+        ("timezone=Mars", "write one such as Europe/Berlin or UTC"),
         ("policy.day_window=8-9", "write HH:MM-HH:MM"),
         ("policy.day_window=08:00-08:00", "write 00:00-24:00"),
         ("trace.weekday_factors=[1, 1]", "give seven"),
@@ -225,3 +225,71 @@ def test_every_price_and_rate_in_the_catalogue_says_where_it_comes_from() -> Non
 def test_an_unknown_rate_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="rental, owned, reserved, on-demand, spot"):
         catalogue.gpu_rate(catalogue.gpu_rates("h800"), "free")
+
+
+OWN_PRICES = """[economics.price_sheet]
+name = "ours"
+description = "d"
+source = "s"
+kind = "set"
+usd_per_million_tokens = {{ cached_input = {cached}, uncached_input = 0.5, output = {output} }}
+"""
+
+
+def problems_in(file: Path, text: str) -> list[str]:
+    file.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(file))
+    return list(caught.value.problems)
+
+
+def test_a_field_of_several_kinds_tells_its_problem_once_as_the_kind_that_was_meant(tmp_path: Path) -> None:
+    prices = "economics.price_sheet"
+    assert problems_in(tmp_path / "a.toml", OWN_PRICES.format(cached=0.1, output=-1)) == [
+        f"{prices}.usd_per_million_tokens.output: Input should be greater than or equal to 0, got -1"
+    ]
+    assert problems_in(tmp_path / "b.toml", OWN_PRICES.format(cached=0.1, output=-1).replace("source", "sauce")) == [
+        f"{prices}.source: is missing; add it",
+        f"{prices}.usd_per_million_tokens.output: Input should be greater than or equal to 0, got -1",
+        f"{prices}.sauce: is not a known field; remove it or correct its name",
+    ]
+    assert problems_in(tmp_path / "c.toml", "[economics]\nprice_sheet = 5\n") == [
+        f"{prices}: Input should be a valid string or table, got 5"
+    ]
+
+
+def test_cached_input_costs_no_more_than_other_input(tmp_path: Path) -> None:
+    assert problems_in(tmp_path / "a.toml", OWN_PRICES.format(cached=0.6, output=2)) == [
+        "economics.price_sheet.usd_per_million_tokens: cached_input is 0.6 and uncached_input less, 0.5; swap or "
+        "correct them"
+    ]
+
+
+@pytest.mark.parametrize("path", ["trace.classes", "trace.start_at", "trace.name", "timezone", "policy.bounds"])
+def test_nothing_is_no_value(path: str) -> None:
+    told = f"{path}: is set to nothing; give a value, or leave the setting out"
+    assert problems_of(f"{path}=") == [told]
+    with pytest.raises(ScenarioError, match=told):
+        load_scenario(None, (), {f"PLANNER__{path.upper().replace('.', '__')}": ""})
+
+
+def test_a_number_is_left_out_again_by_nothing() -> None:
+    assert (
+        load_scenario(None, ["economics.budget_usd=5", "economics.budget_usd="]).scenario.economics.budget_usd is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("CEST", "write one such as Europe/Berlin or UTC: abbreviations and offsets do not tell when clocks change"),
+        ("GMT+2", "write one such as Europe/Berlin or UTC: abbreviations and offsets do not tell when clocks change"),
+        ("+02:00", "write one such as Europe/Berlin or UTC: abbreviations and offsets do not tell when clocks change"),
+        ("berlin", "(did you mean Europe/Berlin?)"),
+        ("Asia/Singapur", "(did you mean Asia/Singapore?)"),
+    ],
+)
+def test_a_zone_is_named_in_full_and_no_abbreviation_is_guessed(name: str, cure: str) -> None:
+    with pytest.raises(ValueError, match="is not an IANA time zone") as caught:
+        valid_zone(name)
+    assert str(caught.value).endswith(cure)

@@ -113,9 +113,10 @@ def test_a_format_of_ones_own_is_the_only_one_read() -> None:
 HOUR_US = 3_600_000_000
 
 
-def split(minutes: list[int]) -> tuple[list[bool], int]:
-    first = np.array(minutes, np.int64) * 60_000_000
-    told = tell_apart(first, first + HOUR_US)
+def split(*files: list[int], trend: float = 0) -> tuple[list[bool], int]:
+    first = np.array([minute for minutes in files for minute in minutes], np.int64) * 60_000_000
+    index = np.repeat(np.arange(len(files)), [len(minutes) for minutes in files])
+    told = tell_apart(first, first + HOUR_US, index, np.full(len(first), float(trend)))
     return told.is_second.tolist(), told.undecided
 
 
@@ -125,6 +126,20 @@ def test_one_step_back_tells_the_second_time_from_the_first() -> None:
 
 def test_small_steps_back_are_the_disorder_of_a_log() -> None:
     assert split([10, 8, 50, 49, 3, 2, 55]) == ([False] * 4 + [True] * 3, 0)
+
+
+def test_one_step_forward_tells_them_apart_where_the_newest_come_first() -> None:
+    assert split([55, 5, 55, 5], trend=-1) == ([True, True, False, False], 0)
+    assert split([50, 10, 50], trend=-1) == ([True, True, False], 0)
+    assert split([50, 10], trend=-1) == ([False, True], 2)
+    assert split([10, 50], trend=1) == ([False, True], 2)
+
+
+def test_every_file_is_looked_at_by_itself() -> None:
+    assert split([5, 50, 5, 50], [5, 50, 5, 50]) == ([False, False, True, True] * 2, 0)
+    # of two files with one of the two times each, either may be of another server
+    assert split([10, 50], [10, 50]) == ([False, True] * 2, 4)
+    assert split([10], [20, 55, 20], [30]) == ([False, False, False, True, True], 2)
 
 
 @pytest.mark.parametrize("minutes", [[10, 20, 30, 40], [50, 5, 55, 6], [30]])

@@ -57,6 +57,12 @@ def test_days_are_whole_where_what_is_missing_is_silent(
     assert found.requests.sum() == sum(requests)
 
 
+def test_the_night_of_a_lone_day_is_counted_by_the_clock() -> None:
+    """From 6 to 22 h on the day whose night has 2 h twice: eight hours by the clock are missing, nine have passed."""
+    found = whole_days(hourly("2026-10-25T06:00", [5] * 16, BERLIN), BERLIN)
+    assert span(found, BERLIN) == ("10-25 00:00", 25)
+
+
 def test_days_are_those_of_the_local_clock_also_where_it_changes() -> None:
     # on 29 March 2026 Berlin's clock jumps from 02:00 to 03:00: that day has 23 hours
     found = whole_days(hourly("2026-03-29T06:00", [5] * 16, BERLIN), BERLIN)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, Json, now, store_at
+from planner.cli.options import Db, Json, now, scenario_of, store_at
 from planner.cli.output import print_json, print_line, warn
 from planner.cli.trace.options import (
     check_sources,
@@ -21,6 +21,7 @@ from planner.cli.trace.options import (
 from planner.cli.trace.summary import print_summary
 
 if TYPE_CHECKING:
+    from planner.settings.scenario import Scenario
     from planner.trace.documents import Coverage, ImportAccount
     from planner.trace.imports.job import ImportOptions
     from planner.trace.imports.mapping import LogMapping
@@ -70,7 +71,10 @@ _Where = Annotated[
     typer.Option("--where", metavar="COLUMN=VALUE", help="Read only rows with this value; given again, any of them."),
 ]
 _Records = Annotated[
-    str | None, typer.Option("--records", metavar="PATH", help="JSON: where the list of records is, as data.items.")
+    list[str] | None,
+    typer.Option(
+        "--records", metavar="PATH", help="JSON: where a list of records is, as data.items; given again, all."
+    ),
 ]
 _MappingFile = Annotated[
     Path | None, typer.Option("--mapping", metavar="FILE", help="TOML file with format, columns, constants and so on.")
@@ -95,8 +99,10 @@ _Begin = Annotated[
 _End = Annotated[str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")]
 _Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")]
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
-
-
+_Scenario = Annotated[
+    str | None,
+    typer.Option("--scenario", metavar="S", help="Count the requests that are too long for its model and units."),
+]
 _Metrics = Annotated[
     list[str] | None,
     typer.Option("--metric", metavar="FIELD=NAME", help="Server: counter of a field; several of one are added up."),
@@ -136,6 +142,7 @@ def import_logs(
     metrics: _Metrics = None,
     headers: _Headers = None,
     bearer_token_file: _TokenFile = None,
+    scenario: _Scenario = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -149,7 +156,7 @@ def import_logs(
         _options(zone, start, time_unit, cache, columns or []),
         constants=constants_of(constants or []),
         where=conditions_of(where or []),
-        records=(records,) if records else (),
+        records=tuple(records or ()),
         cached=checked_cached(cached),
         time_format=time_format,
         block_tokens=block_tokens,
@@ -163,9 +170,11 @@ def import_logs(
     )
     check_sources(options)
     if dry_run:
+        if scenario is not None:
+            raise typer.BadParameter("counts requests that are stored; leave --dry-run out", param_hint="--scenario")
         _preview(paths, format_name, options, mapping, as_json=as_json)
         return
-    _import(paths, format_name, options, mapping, name=name, db=db, as_json=as_json)
+    _import(paths, format_name, options, mapping, name=name, scenario=scenario, db=db, as_json=as_json)
 
 
 def _mapping(file: Path | None, format_name: str) -> "LogMapping | None":
@@ -188,6 +197,7 @@ def _preview(
 ) -> None:
     """Show what an import would do."""
     from planner.cli.trace.preview import print_preview
+    from planner.errors import TraceError
     from planner.trace.imports.preview import preview
 
     found = preview(paths, format_name=format_name, options=options, mapping=mapping)
@@ -196,6 +206,9 @@ def _preview(
         print_json(found)
     else:
         print_preview(found)
+    if found.problem:
+        # as the import would end
+        raise typer.Exit(TraceError.exit_code)
 
 
 def _import(
@@ -205,14 +218,18 @@ def _import(
     mapping: "LogMapping | None",
     *,
     name: str | None,
+    scenario: str | None,
     db: Path | None,
     as_json: bool,
 ) -> None:
     """Import logs and print the outcome. Raises UsageError without a name."""
+    from dataclasses import replace
+
     from planner.errors import UsageError
     from planner.files import version
     from planner.trace.imports.importer import import_trace
 
+    served = None if scenario is None else scenario_of(scenario, None).scenario
     if name is None:
         raise UsageError("Missing option '--name'; give the trace a name, or add --dry-run to store nothing")
     account = import_trace(
@@ -229,17 +246,33 @@ def _import(
         again = "it was not read again" if account.known_as == name else f"it is now stored as {name} too"
         warn(f"the same log is already stored as {account.known_as}; {again}")
     _warn_of_files(account.skipped, account.empty)
+    if served is not None:
+        account = replace(account, notes=(*account.notes, *_length_notes(db, account.trace, served)))
     if as_json:
         print_json(account)
     else:
         _print_account(account)
 
 
+def _length_notes(db: Path | None, name: str, scenario: "Scenario") -> tuple[str, ...]:
+    """How many requests of a trace are too long for a scenario."""
+    from planner.planning.capacity import length_notes, unserved
+    from planner.trace import stored
+
+    with store_at(db).read() as session:
+        trace = stored.by_name(session, name)
+        if unserved(session, scenario, trace) is None:
+            return (f"it is not known which requests are too long for {scenario.name}",)
+        return length_notes(session, scenario, trace) or (f"no request is too long for {scenario.name}",)
+
+
 def _warn_of_files(skipped: tuple[str, ...], empty: tuple[str, ...]) -> None:
     if skipped:
-        warn(f"{len(skipped)} files do not have the name of a log and were skipped: {', '.join(skipped)}")
+        have = "file does not have the name of a log and was" if len(skipped) == 1 else None
+        have = have or "files do not have the name of a log and were"
+        warn(f"{len(skipped)} {have} skipped: {', '.join(skipped)}")
     if empty:
-        warn(f"{len(empty)} logs have no row: {', '.join(empty)}")
+        warn(f"{len(empty)} {'log has' if len(empty) == 1 else 'logs have'} no row: {', '.join(empty)}")
 
 
 def _options(
@@ -279,7 +312,10 @@ def _metrics(pairs: list[str]) -> dict[str, tuple[str, ...]]:
 
 def _print_account(account: "ImportAccount") -> None:
     """Print the outcome of an import."""
-    print_line(f"{account.trace}: {account.rows_imported:,} of {account.rows_read:,} rows imported as {account.format}")
+    from planner.units import counted
+
+    read = counted(account.rows_read, "row")
+    print_line(f"{account.trace}: {account.rows_imported:,} of {read} imported as {account.format}")
     if account.coverage:
         _print_coverage(account, account.coverage)
     for reason, count in account.rejects.items():

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def print_preview(found: "ImportPreview") -> None:
     """Print format, columns, the first rows and what would be refused."""
-    print_line(f"{found.rows_imported:,} of {found.rows_read:,} rows would be imported as {found.format}")
+    from planner.units import counted
+
+    print_line(f"{found.rows_imported:,} of {counted(found.rows_read, 'row')} would be imported as {found.format}")
     for field, path in found.columns.items():
         print_line(f"  {field:<20}from {path}")
     for field, value in found.constants.items():
@@ -23,6 +25,8 @@ def print_preview(found: "ImportPreview") -> None:
         print_line(f"  refused {row.rejected:,}: {row.reason} (the first at {row.first_file}, line {row.first_line})")
     if found.first_rows:
         _print_rows(found.first_rows)
+    for note in found.notes:
+        print_line(f"  note: {note}")
     if found.problem:
         print_line(f"  the import would be refused: {found.problem}")
     print_line("nothing is stored: this was a dry run")

@@ -72,19 +72,21 @@ def delete(name: TraceName, db: Db = None, as_json: Json = False) -> None:
 
 def _print_description(d: "TraceDescription") -> None:
     from planner.core.week import LEAST_HOURS
+    from planner.units import counted
 
     weight = f", each for {d.sample_weight:,} requests" if d.sample_weight > 1 else ""
-    print_line(f"{d.trace}: {d.rows:,} rows{weight}")
+    print_line(f"{d.trace}: {counted(d.rows, 'row')}{weight}")
     print_line(f"  {d.first_arrival.isoformat()} to {d.last_arrival.isoformat()}")
     cached = f"{percent(d.cache_hit_ratio, 2)} cached"
     if d.cached_unknown:
         cached = (
-            f"{cached}, unknown for {d.cached_unknown:,} requests"
+            f"{cached}, unknown for {counted(d.cached_unknown, 'request')}"
             if d.cache_hit_ratio is not None
             else "cached unknown"
         )
     print_line(
-        f"  {d.requests:,} requests, {d.input_tokens:,} input tokens ({cached}), {d.output_tokens:,} output tokens"
+        f"  {counted(d.requests, 'request')}, {d.input_tokens:,} input tokens ({cached}), "
+        f"{d.output_tokens:,} output tokens"
     )
     if d.kv_tokens_per_output_token is not None:
         error = d.kv_standard_error
@@ -95,15 +97,17 @@ def _print_description(d: "TraceDescription") -> None:
             "" if d.peak_to_mean_hour is None else f"; output tokens peak at {d.peak_to_mean_hour:.2f} times the mean"
         )
         print_line(
-            f"  busiest hour {peak.start:%a} {peak.start.isoformat(timespec='minutes')}: {peak.requests:,} requests, "
-            f"{peak.input_tokens:,} input and {peak.output_tokens:,} output tokens{ratio}"
+            f"  busiest hour {peak.start:%a} {peak.start.isoformat(timespec='minutes')}: "
+            f"{counted(peak.requests, 'request')}, {peak.input_tokens:,} input and {peak.output_tokens:,} output "
+            f"tokens{ratio}"
         )
     if d.longest_request_tokens is not None:
         too_long = ""
-        if (over := d.unserved) is not None:
+        if (over := d.unserved) is not None and over.requests:
+            are, them = ("is", "it") if over.requests == 1 else ("are", "them")
             too_long = (
-                f"; {over.requests:,} requests are longer than the {over.limit_tokens:,} tokens of {over.limit}, "
-                f"and no unit of {over.scenario} can serve them"
+                f"; {counted(over.requests, 'request')} {are} longer than the {over.limit_tokens:,} tokens of "
+                f"{over.limit}, and no unit of {over.scenario} can serve {them}"
             )
         print_line(f"  longest request {d.longest_request_tokens:,} tokens, input and output{too_long}")
     for reject in d.rejects:

@@ -85,4 +85,11 @@ def _plain(name: str, settings: PolicySettings, deployment: Deployment, given: P
             assert given.known is not None, "the oracle needs the demand that it knows"
             return Oracle.of(settings, deployment, given.known)
     field = "policy.name" if name == settings.name else "policy.inside"
+    base, at, source = name.partition("@")
+    if at and base in POLICIES:
+        option = f"--policy {base}" if field == "policy.name" else f"--set {field}={base}"
+        raise UsageError(
+            f'{field}: "{name}" is what `planner compare` calls {base} that sees {source}; give {option} '
+            f"--set policy.demand_source={source}"
+        )
     raise UsageError(f'{field}: no policy "{name}"; use one of {", ".join(POLICIES)}')

@@ -38,9 +38,10 @@ class ScheduledBounds:
     def of(cls, settings: PolicySettings, deployment: Deployment, inner: Policy) -> "ScheduledBounds":
         """Raises UsageError where there are no bounds."""
         if not settings.bounds:
+            floor = deployment.nodes(deployment.floor(deployment.settings.nodes // 2))
             raise UsageError(
                 "policy.bounds is empty; set for example "
-                '--set \'policy.bounds=[{days="mon-fri", window="08:30-24:00", floor_nodes=200}]\''
+                f'--set \'policy.bounds=[{{days="mon-fri", window="08:30-24:00", floor_nodes={floor}}}]\''
             )
         notes = list(inner.notes)
         notes.insert(0, f"the policy {inner.name} decides inside the bounds")

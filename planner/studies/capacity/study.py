@@ -25,13 +25,17 @@ from planner.settings.fleet import EngineSettings
 
 @dataclass(frozen=True, kw_only=True)
 class EngineStudy:
-    """An engine's settings, the GPUs of its units, its workload and its latency target."""
+    """An engine's settings, the GPUs of its units, its workload and its latency target.
+
+    notes: what the reader should know of the workload.
+    """
 
     settings: EngineSettings
     prefill_gpus: int
     decode_gpus: int
     workload: Workload
     target_ms: float
+    notes: tuple[str, ...] = ()
 
     @property
     def prefill(self) -> Engine:
@@ -50,7 +54,7 @@ class EngineStudy:
         """The part that all documents on the engine have in common."""
         node = hardware(self.settings.hardware)
         return EngineHead(
-            notes=tuple(notes(self.settings)),
+            notes=(*self.notes, *notes(self.settings)),
             node=node.name,
             model=model(self.settings.model).name,
             weights=self.settings.weights,
@@ -99,4 +103,29 @@ def make_study(
         decode_gpus=usual_decode_gpus(served, hardware(settings.hardware)) if decode_gpus is None else decode_gpus,
         workload=load,
         target_ms=base.slo.tpot_ms if target_ms is None else target_ms,
+        notes=() if workload is not None else _published_load(base.fleet.engine, settings, kv_tokens, hit_ratio, load),
+    )
+
+
+def _published_load(
+    published: EngineSettings,
+    settings: EngineSettings,
+    kv_tokens: float | None,
+    hit_ratio: float | None,
+    load: Workload,
+) -> tuple[str, ...]:
+    """What of a workload is that of the published day, where another model or kind of node is studied."""
+    if (model(settings.model).name, hardware(settings.hardware).name) == (
+        model(published.model).name,
+        hardware(published.hardware).name,
+    ):
+        return ()
+    parts = [f"requests of {load.input_tokens:,.0f} tokens in and {load.output_tokens:,.0f} out"]
+    if kv_tokens is None:
+        parts.append(f"{load.kv_tokens:,.0f} tokens of KV")
+    if hit_ratio is None:
+        parts.append(f"{load.hit_ratio:.2%} of input found in a cache")
+    return (
+        f"workload: {', '.join(parts)}, as on DeepSeek's published day; give --trace NAME for your own, or --kv-tokens "
+        "and --hit",
     )

@@ -13,6 +13,7 @@ from planner.planning.declared import declared_of
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import (
     check_selection,
+    clock_notes,
     describe_selection,
     narrow_classes,
     selected_history,
@@ -71,14 +72,13 @@ def history(
     check_selection(scenario, stored=True)
     selection = selection_of(scenario, stored=True)
     with store.read() as session:
-        stretches = []
-        for name in names:
-            info = by_name(session, name)
+        stretches, infos = [], [by_name(session, name) for name in names]
+        for info in infos:
             if selection.settings.classes is not None:
                 narrow_classes(session, info, selection.settings.classes)
             stretches.append(_stretch(session, scenario, info, ends=selection.windowed))
     whole, title = joined(stretches), f"trace {', '.join(names)}"
-    notes = describe_selection(selection, title)
+    notes = [*clock_notes(scenario, infos), *describe_selection(selection, title)]
     if selection.windowed:
         notes += window_notes(whole.grid, selection.window_on(whole.grid, scenario, title), scenario, title)
     return History(selected_history(whole, scenario, title), names, tuple(notes))

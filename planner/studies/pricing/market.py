@@ -196,9 +196,11 @@ def customers_of(scenario: Scenario, rule: PricingRule) -> tuple[Customers, ...]
     sheets = [(share, price_sheet(name)) for share, name in shares if share and name is not None]
     if rule.kind == "price-sheet" and not any(sheet.off_peak for _, sheet in sheets):
         names = " and ".join(sheet.name for _, sheet in sheets)
+        is_own_table = isinstance(economics.price_sheet, PriceSheet)
+        where = "set economics.price_sheet.off_peak in the scenario" if is_own_table else "add [off_peak] to it"
         raise UsageError(
-            f"pricing rule {rule.name}: price sheet {names} states no discount; add [off_peak] to it, "
-            "or give a rule with windows of its own"
+            f"pricing rule {rule.name}: price sheet {names} states no discount; {where}, "
+            "or give a rule that needs none, for example --rule utilisation-blog"
         )
     return tuple(Customers(share, sheet) for share, sheet in sheets)
 

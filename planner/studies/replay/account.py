@@ -145,9 +145,9 @@ def measure_quality(results: StageResults, hour: int | None, classes: slice = _E
 
 
 def summarise_classes(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
-    """What users of every class got over the window. names: by number of the class."""
+    """What users of every class got over the window. names: of the classes that are taken, by number."""
     rows = []
-    for number in range(results.span.classes):
+    for number in sorted(names) or range(results.span.classes):
         own = slice(number, number + 1)
         rows.append(
             ReplayClass(
@@ -247,9 +247,12 @@ def measure_imbalance(results: StageResults, *, exact: bool, table: float | None
 
 
 def drain_times_s(results: StageResults, role: str) -> tuple[float, ...]:
-    """Seconds that units of a role took from taking no more work to being empty, in the order of units."""
-    stage = results.prefill if role == "prefill" else results.decode
-    there = results.lives[role].serve_us <= results.span.end_us
+    """Seconds that units of a role took from taking no more work to being empty, in the order of units.
+
+    Those that took no more before the simulated time are no part of it.
+    """
+    stage, lives = results.prefill if role == "prefill" else results.decode, results.lives[role]
+    there = (lives.serve_us <= results.span.end_us) & (lives.drain_us > 0)
     took_us = stage.drain_us[there]
     return tuple((took_us[~np.isnan(took_us)] / 1e6).tolist())
 

@@ -17,7 +17,7 @@ from planner.errors import RunError, UsageError
 from planner.planning.capacity import mean_kv_tokens
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
-from planner.planning.selection import reading, selection_notes
+from planner.planning.selection import reading, selection_notes, selection_of
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView, load_run
 from planner.settings.scenario import Scenario
@@ -134,6 +134,7 @@ def replay(
         begin = clock()
         run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, total, progress)
         wall_s = clock() - begin
+    taken = selection_of(scenario).settings.classes
     more = () if changed is None else (resampling_note(changed, scenario.trace.seed),)
     return Replayed(
         outcome=replace(outcome, notes=(*outcome.notes, *more)),
@@ -151,7 +152,7 @@ def replay(
         simulated=total,
         notes=(*selection_notes(scenario, trace), *more),
         wall_s=wall_s,
-        classes=classes,
+        classes={number: name for number, name in classes.items() if taken is None or name in taken},
         requests=concatenate(kept) if keep else None,
     )
 
@@ -183,7 +184,7 @@ def plan_of(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> tuple[PlanOutcome, float]:
     """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    prepared = prepare(store, scenario, now=now, progress=progress)
+    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
     with reading(store, scenario, prepared.trace) as session:
         kv_tokens = mean_kv_tokens(session, scenario, prepared.trace)
     return plan(prepared), kv_tokens

@@ -129,7 +129,7 @@ def _minute_rows(results: StageResults) -> pl.DataFrame:
 
 
 def _unit_rows(results: StageResults) -> pl.DataFrame:
-    """Units of both roles that existed by the end."""
+    """Units of both roles that took work in the simulated time."""
     end_us, parts = results.span.end_us, []
     for role, stage in (("prefill", results.prefill), ("decode", results.decode)):
         lives, own = results.lives[role], stage.units
@@ -138,7 +138,9 @@ def _unit_rows(results: StageResults) -> pl.DataFrame:
             {
                 "role": np.full(len(lives), role),
                 "unit": np.arange(len(lives), dtype=np.int32),
-                "serves_from": _moments(results, np.where(lives.serve_us <= end_us, lives.serve_us, np.nan)),
+                "serves_from": _moments(
+                    results, np.where((lives.serve_us <= end_us) & (lives.drain_us > 0), lives.serve_us, np.nan)
+                ),
                 "drains_from": _moments(results, np.where(drained, lives.drain_us, np.nan)),
                 "drain_s": pl.Series(stage.drain_us / 1e6, nan_to_null=True),
                 "moved": own["moved"].astype(np.int64) if role == "decode" else np.zeros(len(lives), np.int64),

@@ -117,7 +117,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
             *observed_notes(session, scenario, trace),
             *selection_notes(scenario, trace),
             *silence_notes(scenario, trace, demand.grid),
-            *sampling_notes(session, trace, demand.grid),
+            *sampling_notes(session, trace, demand.grid, whole=not selection_of(scenario).takes_part),
         ]
         scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 
 from planner.store.staging import RowCounts, Teller
-from planner.trace.imports.job import ImportJob
+from planner.trace.imports.job import ImportOptions
+from planner.trace.imports.readers import Reader
 
 
-def cached_notes(job: ImportJob, counts: RowCounts, tellers: Sequence[Teller]) -> list[str]:
+def cached_notes(reader: Reader, options: ImportOptions, counts: RowCounts, tellers: Sequence[Teller]) -> list[str]:
     """Notes on where cached tokens were taken to lie. tellers: those whose rows do not tell, where the rows decide."""
-    if job.reader.cached in (None, "told"):
+    if reader.cached in (None, "told"):
         return []
-    if job.options.cached:
+    if options.cached:
         # what a shipped mapping says of all its logs need not have an effect on each
-        if counts.with_cached or job.options.may_lack:
+        if counts.with_cached or options.may_lack:
             return []
         return ["--cached has no effect: the log tells no cached tokens"]
     notes = [_proven(teller) if teller.is_outside else _damaged(teller) for teller in tellers if teller.proofs]
     silent = [teller.teller for teller in tellers if not teller.proofs]
-    if job.reader.cached == "untold" and (silent or (not tellers and counts.untold)):
+    if reader.cached == "untold" and (silent or (not tellers and counts.untold)):
         of = f" of {', '.join(silent)}" if any(silent) else ""
         notes.append(
             f"input tokens{of} are taken to hold the cached ones, as no row says otherwise; if they do not, state it "

@@ -18,17 +18,19 @@ from planner.errors import TraceError
 from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import Dialect, dialect_of, kind_of
+from planner.trace.imports.surrogates import whole, whole_columns
 from planner.trace.imports.unpacking import Log, Utf8Stream
 from planner.units import Bools, Ints
 
 BLOCK_BYTES = 8 << 20
-RECORD_BLOCK_BYTES = 32 << 20
-"""More than the longest record."""
+RECORD_BLOCK_BYTES = documents.MOST_CHARS
+"""The longest record."""
 _FIRST_BLOCK_BYTES = 4 << 20
 """Blocks grow from here, so that the first one soon is there to be worked on."""
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _NO_VALUE = r"\N"
 """How PostgreSQL, MySQL, Hive and others write that a field has no value."""
+_EMPTY = "is empty"
 
 
 def shown(names: Sequence[str]) -> str:
@@ -38,15 +40,20 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 
+def check_names(log: Log, names: Sequence[str]) -> None:
+    """Raises TraceError where columns have the same name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TraceError(f"{log}: has the column {shown(twice)} more than once; rename one")
+
+
 def csv_batches(log: Log, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """A CSV file; quoted fields may hold line ends. columns: names, where there is no header. Raises TraceError."""
     dialect = Dialect(names=list(columns)) if columns else dialect_of(log)
     names = dialect.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TraceError(f"{log}: has the column {', '.join(twice)} more than once; rename one")
-    rows = _lines(log, dialect, BLOCK_BYTES)
-    yield from (_without_escapes(batch) for batch in rows) if dialect.copied else rows
+    check_names(log, names)
+    for batch in _lines(log, dialect, BLOCK_BYTES):
+        yield whole_columns(_without_escapes(batch) if dialect.copied else batch)
 
 
 def json_batches(log: Log, envelopes: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
@@ -89,6 +96,7 @@ def _text_lines(log: Log, block_bytes: int) -> Iterator[pa.RecordBatch]:
                 lines = np.arange(line + 1, line + 1 + len(texts))
                 line += len(texts)
                 batch = _batch(schema, pa.record_batch([texts], names=["text"]), lines, marked=stream.replaced)
+                batch = _without_blank_lines(batch)
                 yield _split(batch) if block.find(b"}{", 0, end) >= 0 or _ends_otherwise(texts) else batch
             if at_end:
                 return
@@ -109,8 +117,16 @@ def _texts(block: bytes, end: int) -> pa.StringArray:
     if block[end - 1] != ord("\n"):
         ends = np.append(ends, end)
     offsets = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int32)
-    data = block.replace(b"\n", b"")
+    data = whole(block.replace(b"\n", b""))
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def _without_blank_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without blank lines: between records they are no rows."""
+    faults = batch.column("fault")
+    if faults.null_count == len(faults):
+        return batch
+    return batch.filter(pc.fill_null(pc.not_equal(faults, _EMPTY), fill_value=True))
 
 
 def _split(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -227,11 +243,19 @@ def _lines(log: Log, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBa
                 extra_lines = int(moved[-1])
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
-                raise TraceError(
-                    f"{log}: cannot be read as lines of text after line {row_number + extra_lines}: "
-                    f"{str(error).splitlines()[0]}; check the file or the --format"
-                ) from error
+                raise TraceError(f"{log}: {_why(error, row_number + extra_lines, block_bytes)}") from error
     yield _fault_batch(schema, [(number + extra_lines, why) for number, why in faults])
+
+
+def _why(error: pa.ArrowInvalid, line: int, block_bytes: int) -> str:
+    """Why rows cannot be read after a line, and what to do."""
+    if "straddl" in str(error):
+        return (
+            f"a row after line {line:,} is longer than {block_bytes >> 20} MiB, which none may be; leave out the "
+            "column of its long texts, such as prompts, or close its quote"
+        )
+    words = str(error).splitlines()[0]
+    return f"cannot be read as lines of text after line {line:,}: {words}; check the file or the --format"
 
 
 def _numbers(rows: int, after: int, refused: set[int]) -> tuple[Ints, int]:
@@ -263,7 +287,7 @@ def _batch(schema: pa.Schema, batch: pa.RecordBatch, lines: Ints, *, marked: boo
             damaged |= pc.match_substring(given, _REPLACED).to_numpy(zero_copy_only=False)
     faults = pa.nulls(batch.num_rows, pa.string())
     if damaged.any() or blank.any():
-        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), "is empty", "is not UTF-8 text")
+        faults = pc.case_when(pa.StructArray.from_arrays([blank, damaged], ["0", "1"]), _EMPTY, "is not UTF-8 text")
     return pa.record_batch([pa.array(lines), faults, *batch.columns], schema=schema)
 
 

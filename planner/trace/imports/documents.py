@@ -4,7 +4,8 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 from typing import TextIO
 
 import pyarrow as pa
@@ -12,18 +13,22 @@ import pyarrow as pa
 from planner.errors import TraceError
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import HEAD_BYTES
-from planner.trace.imports.unpacking import Log, head_of, text_of
+from planner.trace.imports.surrogates import whole_text
+from planner.trace.imports.unpacking import Log, Utf8Stream, head_of, text_of
 
 _READ_CHARS = 1 << 17
 _CUT_CHARS = 1 << 14
-_MOST_CHARS = 16 << 20
-"""Assumed: no record of a request or page of usage is longer."""
+MOST_CHARS = 64 << 20
+"""Of a record, or a document of many: taken apart it needs ten times as much memory."""
+_NOT_JSON, _CUT_OFF = "is not JSON", "is not JSON: it ends early"
 _BATCH_ROWS = 20_000
 _BATCH_CHARS = 8 << 20
 LONG_CHARS = 1 << 18
 """From here on records are shortened."""
 _LONG_TEXT_CHARS = 1 << 16
 """Assumed: no name, id or number of tokens is as long; prompts and answers are."""
+_HUGE_CHARS, _HUGE_TEXT_CHARS = 16 << 20, 1 << 10
+"""In documents this long, texts from that length on are taken for prompts and answers, unless they are JSON objects."""
 _TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _BETWEEN = re.compile(r"[\s,\[\]]*")
@@ -48,7 +53,7 @@ def batches(log: Log, stream: TextIO, envelopes: Sequence[str] = ()) -> Iterator
     rows: list[_Row] = []
     chars = 0
     for line, fault, record in _records(log, stream, envelopes):
-        text = shortened(record) if record else record
+        text = whole_text(shortened(record)) if record else record
         rows.append((line, fault, text))
         chars += len(text or "")
         if len(rows) == _BATCH_ROWS or chars > _BATCH_CHARS:
@@ -61,7 +66,22 @@ def shortened(text: str) -> str:
     """A record without its long texts, such as prompts, where it is long: no format reads them."""
     if len(text) <= LONG_CHARS:
         return text
-    return _TEXT.sub(lambda found: found[0] if len(found[0]) <= _LONG_TEXT_CHARS else '""', text)
+    is_huge = len(text) > _HUGE_CHARS
+
+    def kept(found: re.Match[str]) -> str:
+        chars = found.end() - found.start()
+        is_long = chars > _LONG_TEXT_CHARS or (is_huge and chars > _HUGE_TEXT_CHARS and found[0][1] != "{")
+        return '""' if is_long else found[0]
+
+    return _TEXT.sub(kept, text)
+
+
+def all_records(log: Log) -> Iterator[str]:
+    """The records that are JSON, as text, envelopes as they are. Raises TraceError."""
+    with Utf8Stream(log) as stream:
+        for _, _, text in _records(log, io.TextIOWrapper(io.BufferedReader(stream), "utf-8"), ()):
+            if text is not None:
+                yield text
 
 
 def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
@@ -71,17 +91,54 @@ def first_records(log: Log, envelopes: Sequence[str] = ()) -> list[str]:
 
 def first_rows(log: Log, envelopes: Sequence[str] = ()) -> list[_Row]:
     """The first records as rows, with those that are not JSON. Raises TraceError."""
-    text = head_with_record(log).decode("utf-8", "replace")
-    return list(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
+    return list(_first_rows(log, _stamp(log), tuple(envelopes)))
+
+
+def check_first_record(log: Log) -> None:
+    """Raises TraceError where the first record of a log is not JSON because it is too long, or ends early."""
+    rows = first_rows(log)
+    if not rows or rows[0][1] != _CUT_OFF:
+        return
+    if len(head_of(log, MOST_CHARS)) >= MOST_CHARS:
+        raise _too_long(log, rows[0][0])
+    raise TraceError(f"{log}: {_CUT_OFF}; check that the file is complete")
+
+
+def _too_long(log: Log, line: int) -> TraceError:
+    return TraceError(
+        f"{log}: the record at line {line:,} is longer than {MOST_CHARS >> 20} MiB, and none may be; save its records "
+        "one a line, or in several smaller files"
+    )
 
 
 def head_with_record(log: Log) -> bytes:
     """The beginning of a log as UTF-8, as much as the first record takes that is JSON. Raises TraceError."""
+    return _head_with_record(log, _stamp(log))
+
+
+def _stamp(log: Log) -> tuple[int, int]:
+    """What tells a file from the one that it becomes when it is written again."""
+    try:
+        found = log.path.stat()
+    except OSError:
+        return 0, 0  # reading it says why
+    return found.st_size, found.st_mtime_ns
+
+
+# a page of 16 MiB takes a second to take apart, and is looked at several times
+@lru_cache(maxsize=4)
+def _first_rows(log: Log, stamp: tuple[int, int], envelopes: tuple[str, ...]) -> tuple[_Row, ...]:
+    text = _head_with_record(log, stamp).decode("utf-8", "replace")
+    return tuple(islice(_records(log, io.StringIO(text), envelopes), _PEEKED))
+
+
+@lru_cache(maxsize=2)
+def _head_with_record(log: Log, _stamp: tuple[int, int]) -> bytes:
     size = HEAD_BYTES
     while True:
         raw = head_of(log, size)
         head = text_of(raw)
-        if len(raw) < size or size >= _MOST_CHARS or _has_record(log, head):
+        if len(raw) < size or size >= MOST_CHARS or _has_record(log, head):
             return head
         size *= 4
 
@@ -140,8 +197,9 @@ class _Window:
         return self._line
 
     def more(self) -> bool:
-        """Read more, twice as much each time that nothing was dropped; false at the end."""
-        data = self._stream.read(max(_READ_CHARS, len(self.text)))
+        """Read more, false at the end: four times as much each time that nothing was dropped, within limits."""
+        there = len(self.text)
+        data = self._stream.read(max(_READ_CHARS, min(3 * there, max(there, MOST_CHARS - there))))
         self.text += data
         return bool(data)
 
@@ -167,9 +225,9 @@ def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Ro
                 continue
         line = window.line_at(start)
         end = _end_of_record(log, window, start)
-        if end is None:
+        if isinstance(end, str):
             at = _resumed(window.text, start, key)
-            yield line, "is not JSON", None
+            yield line, end, None
             continue
         at = end
         key = key or _first_key(window.text, start)
@@ -178,27 +236,35 @@ def _records(log: Log, stream: TextIO, envelopes: Sequence[str]) -> Iterator[_Ro
             yield window.line_at(start + place), None, text
 
 
-def unwrapped(text: str, envelopes: Sequence[str]) -> list[tuple[int, str]] | None:
+def unwrapped(text: str, envelopes: Sequence[str]) -> Iterator[tuple[int, str]] | None:
     """The records in an envelope, with their places; None for what is no envelope.
 
-    envelopes: keys that records may lie under, as a list or one alone. "KEY as NAME": what is found is not the record,
-    but the one element of its list NAME.
+    envelopes: keys that records may lie under, as a list or one alone; of several that are there, all count. "KEY as
+    NAME": what is found is not the record, but the one element of its list NAME.
     """
-    for envelope in envelopes:
-        key, _, name = envelope.partition(" as ")
-        value = _place_of(text, key)
-        if value is not None and text[value[0]] in "[{":
-            spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else [value]
-            found = [(start, text[start:end]) for start, end in spans if text[start] == "{"]
-            return [(start, f'{{"{name}":[{record}]}}') for start, record in found] if name else found
+    parts = [part for envelope in envelopes if (part := _under(text, envelope)) is not None]
+    if len(parts) > 1:
+        return iter(sorted(dict(chain.from_iterable(parts)).items()))
+    return parts[0] if parts else None
+
+
+def _under(text: str, envelope: str) -> Iterator[tuple[int, str]] | None:
+    """The records under a key, with their places; None where it is not there."""
+    key, _, name = envelope.partition(" as ")
+    value = _place_of(text, key)
+    if value is not None and text[value[0]] in "[{":
+        spans = _elements(text, value[0] + 1) if text[value[0]] == "[" else iter([value])
+        found = ((start, text[start:end]) for start, end in spans if text[start] == "{")
+        return ((start, f'{{"{name}":[{record}]}}') for start, record in found) if name else found
     return None
 
 
 def _place_of(text: str, path: str, at: int = 0) -> tuple[int, int] | None:
     """Where what is at a path of an object lies; a key that has dots itself comes before a path."""
-    if not text.startswith("{", at) or f'"{path.split(".")[0]}' not in text:
+    first = path.split(".")[0]
+    if not text.startswith("{", at) or not (f'"{first}"' in text or f'"{first}.' in text):
         return None
-    spans = _elements(text, at + 1)
+    spans = list(_elements(text, at + 1))
     values = {_DECODER.decode(text[slice(*key)]): value for key, value in zip(spans[::2], spans[1::2], strict=True)}
     parts = path.split(".")
     for count in range(len(parts), 0, -1):
@@ -208,13 +274,11 @@ def _place_of(text: str, path: str, at: int = 0) -> tuple[int, int] | None:
     return None
 
 
-def _elements(text: str, at: int) -> list[tuple[int, int]]:
+def _elements(text: str, at: int) -> Iterator[tuple[int, int]]:
     """Where the elements of a valid array lie, or the keys and values of an object, one after the other."""
-    spans = []
     while text[start := _between(text, at)] not in "]}":
         _, at = _DECODER.raw_decode(text, start)
-        spans.append((start, at))
-    return spans
+        yield start, at
 
 
 def _between(text: str, at: int) -> int:
@@ -243,26 +307,31 @@ def _skipped(text: str, at: int) -> int:
     return separators.end()
 
 
-def _end_of_record(log: Log, window: _Window, start: int) -> int | None:
-    """Where the record that starts there ends; None where it is not JSON. Raises TraceError where it is too long."""
+def _end_of_record(log: Log, window: _Window, start: int) -> int | str:
+    """Where the record that starts there ends, or why it is not JSON. Raises TraceError where it is too long."""
     if window.text[start] not in _FIRST:
-        return None
+        return _NOT_JSON
     while True:
         try:
             _, end = _DECODER.raw_decode(window.text, start)
         except RecursionError:
-            return None
+            return _NOT_JSON
         except json.JSONDecodeError as error:
             # invalid JSON inside the text read stays invalid; at its end, or in an open string, more may follow
             wrong_inside = error.pos < len(window.text) - _TAIL_CHARS and not error.msg.startswith("Unterminated")
-            if wrong_inside or not window.more():
-                return None
-            if len(window.text) - start > _MOST_CHARS:
-                raise TraceError(
-                    f"{log}: the record at line {window.line_at(start):,} is longer than "
-                    f"{_MOST_CHARS >> 20} MiB; save its records one a line, or give another --format"
-                ) from error
+            if wrong_inside:
+                return _NOT_JSON
+            if not window.more():
+                return _CUT_OFF if _ends_early(window.text, error) else _NOT_JSON
+            if len(window.text) - start > MOST_CHARS:
+                raise _too_long(log, window.line_at(start)) from error
             continue
         # a number at the end may continue
         if end < len(window.text) or not window.more():
             return end
+
+
+def _ends_early(text: str, error: json.JSONDecodeError) -> bool:
+    """Whether nothing is wrong with JSON but that more should follow: it ends in a text, in a word or between."""
+    rest = text[error.pos :].strip()
+    return error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in ("true", "false", "null"))

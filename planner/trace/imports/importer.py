@@ -18,8 +18,8 @@ from planner.trace.imports import windows as window_import
 from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_of, digest_of, earlier_import
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import open_logs
+from planner.trace.imports.pages import page_notes
 from planner.trace.imports.parse import parse
-from planner.trace.imports.usage_pages import page_notes
 
 
 def import_trace(
@@ -62,7 +62,7 @@ def import_trace(
         digest=digest,
         now=now,
         version=version,
-        notes=page_notes(logs, reader.name),
+        notes=page_notes(logs),
     )
 
     def read(stage: Staging) -> ImportAccount:

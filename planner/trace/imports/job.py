@@ -13,6 +13,7 @@ import pyarrow as pa
 from planner.documents import Document, Maybe, to_json
 from planner.errors import TraceError
 from planner.store import Store
+from planner.store.fields import Refusal
 from planner.store.local_times import LocalClock
 from planner.store.staging import Lies, ReaderParams, RowCounts, Staging
 from planner.store.traces import REJECT_SCHEMA
@@ -23,9 +24,9 @@ from planner.trace.imports.prometheus import CounterSpan
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.times import time_reader
 from planner.trace.spool import Spool
-from planner.units import US_PER_S, iso, to_us
+from planner.units import US_PER_S, counted, iso, to_us
 
-IMPORTER = 4
+IMPORTER = 5
 """Version of reading: raised whenever the same files and options would give different rows."""
 _THIS_CENTURY_US, _NEXT_CENTURY_US = 946_684_800_000_000, 4_102_444_800_000_000
 SPOOL_BYTES = 256 << 20
@@ -48,7 +49,10 @@ class ImportOptions:
     row. where: column or path -> the values, one of which the rows have that are not left out. records: keys that a
     list of records may be under. each: lists in every record, whose elements are a row each. times_from_first: whether
     arrivals in such a list count from the least. cached: where cached tokens lie in a log that does not tell, inside
-    the input tokens or outside; None to have the rows decide. may_lack: fields of `columns` that the log may be
+    the input tokens or outside; None to have the rows decide. times_in: zone of times without an offset where the log
+    has one of its own, None for `timezone`. refusals: which rows are refused for what they tell. zero_where_empty:
+    whether a list of `each` without elements tells a window without demand. needs_tokens: whether a row with 0 input
+    and 0 output tokens is no request. may_lack: fields of `columns` that the log may be
     without. strict: refuse the whole import if one row is refused. draw: where a log has demand per window, draw one
     request for every so many, None to keep the windows. seed: of the draw. span: the time span to query a server for.
     block_tokens: size of prefix blocks, None for what the rows tell. metrics: field -> names of counters that are added
@@ -68,6 +72,10 @@ class ImportOptions:
     each: tuple[str, ...] = ()
     times_from_first: bool = False
     cached: Lies | None = None
+    times_in: str | None = None
+    refusals: tuple[Refusal, ...] = ()
+    zero_where_empty: bool = False
+    needs_tokens: bool = False
     may_lack: frozenset[str] = frozenset()
     strict: bool = False
     draw: int | None = None
@@ -102,6 +110,9 @@ class ReadingArguments(Document):
     each: Maybe[tuple[str, ...]] = None
     times_from_first: Maybe[bool] = None
     cached: Maybe[Lies] = None
+    times_in: Maybe[str] = None
+    refuse: Maybe[tuple[str, ...]] = None
+    """Path and pattern of rows that are refused, with " matches " between, and the reason."""
     draw: int | None
     seed: int | None
     span: CounterSpan | None
@@ -162,11 +173,22 @@ def check_counts(
         )
     if counts.rows_rejected and (options.strict or not counts.rows_imported):
         index, line, reason = stage.first_reject()
-        what = f"{counts.rows_rejected:,} rows are refused" if counts.rows_imported else "no row can be imported"
-        cure = "correct it, or leave out --strict" if counts.rows_imported else "check the file and the --format"
+        are = "row is" if counts.rows_rejected == 1 else "rows are"
+        what = f"{counts.rows_rejected:,} {are} refused" if counts.rows_imported else "no row can be imported"
+        cure = "correct it, or leave out --strict" if counts.rows_imported else _cure_of(reason, reader, options)
         raise TraceError(
             f"{names[index]} as {reader.name}: {what}, the first at line {line} ({reason}); {cure}; nothing is stored"
         )
+
+
+def _cure_of(reason: str, reader: Reader, options: ImportOptions) -> str:
+    """What may help where every row is refused, the first for this reason."""
+    cure = "check the file and the --format"
+    if reason.endswith("is not a time") and reader.takes_texts and options.time_format is None:
+        return f"say how times are written, as --time-format '%d.%m.%Y %H:%M:%S', or {cure}"
+    if "is not a whole number" in reason:
+        return f"{cure}; numbers are read as 1234, 1,234 or 1 234, and no comma is read as a decimal point"
+    return cure
 
 
 def conditions_of(options: ImportOptions) -> str:
@@ -178,7 +200,7 @@ def left_out_notes(counts: RowCounts, job: ImportJob) -> list[str]:
     """What the user is to know of rows that were not asked for."""
     if not counts.rows_left_out:
         return []
-    return [f"{counts.rows_left_out:,} rows left out by {conditions_of(job.options)}"]
+    return [f"{counted(counts.rows_left_out, 'row')} left out by {conditions_of(job.options)}"]
 
 
 def check_numbers(least_elapsed_us: int | None, job: ImportJob) -> None:
@@ -212,6 +234,9 @@ def time_notes(first_us: int, least_elapsed_us: int | None, job: ImportJob) -> l
     first_us: the first time, microseconds since 1970. least_elapsed_us: of times that are numbers, None without any.
     """
     if not job.options.is_started and first_us < _THIS_CENTURY_US and not to_us(job.options.start):
+        if job.reader.takes_any_time and least_elapsed_us is None:
+            year = datetime.fromtimestamp(first_us / US_PER_S, UTC).year
+            return [f"the first request is of {year}, from where on the trace covers all time: check for stray dates"]
         return ["times count from a start that is not known: the trace begins in 1970; state it with --start"]
     if job.options.is_started and job.reader.takes_any_time and least_elapsed_us is None:
         return ["--start has no effect: the log has no times that are numbers"]
@@ -259,12 +284,19 @@ def rejects_of(stage: Staging, job: ImportJob, labels: Sequence[str], *, any_ref
 
 def params_of(options: ImportOptions) -> ReaderParams:
     """The parameters of readers' queries."""
-    return ReaderParams(start_us=to_us(options.start), is_started=options.is_started, unit_ns=UNITS_NS[options.unit])
+    return ReaderParams(
+        start_us=to_us(options.start),
+        is_started=options.is_started,
+        unit_ns=UNITS_NS[options.unit],
+        needs_tokens=options.needs_tokens,
+    )
 
 
 def clock_of(options: ImportOptions) -> LocalClock:
     """How the logs tell time."""
-    return LocalClock(options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None)
+    return LocalClock(
+        options.times_in or options.timezone, time_reader(options.time_format), reads_iso=options.time_format is None
+    )
 
 
 def settings_of(job: ImportJob, counts: RowCounts, coverage: Coverage | None = None, notes: Sequence[str] = ()) -> str:
@@ -294,6 +326,8 @@ def _reading(options: ImportOptions) -> ReadingArguments:
         each=options.each or None,
         times_from_first=options.times_from_first or None,
         cached=options.cached,
+        times_in=options.times_in,
+        refuse=tuple(f"{one.path} matches {one.pattern}: {one.reason}" for one in options.refusals) or None,
         draw=options.draw,
         seed=options.seed if options.draw else None,
         span=options.span,

@@ -1,10 +1,12 @@
 """Mappings: how the rows of a log become requests, as TOML; those that are shipped, and a user's own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.catalogue.read import describe, find, names, read_toml
@@ -20,6 +22,33 @@ Value = bool | int | float | str
 Lists = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+class RowRefusal(Closed):
+    """Rows that are no requests, such as failed calls: refused, and counted by the reason."""
+
+    column: Text | Lists
+    """Column, or path, or a list of these."""
+    pattern: Text = "."
+    """Regular expression (RE2) that matches what such rows have there, in any case; if left out, anything."""
+    reason: Text
+    """Why they are no requests; the column and what it has follow."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _readable(cls, pattern: str) -> str:
+        try:
+            pc.match_substring_regex(pa.array([""]), pattern=pattern)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f'"{pattern}" is not a regular expression of RE2 ({error})') from error
+        return pattern
+
+    @field_validator("column")
+    @classmethod
+    def _short_enough(cls, column: Text | Lists) -> Text | Lists:
+        for path in listed(column):
+            check_path(path, "column")
+        return column
+
+
 class LogMapping(Closed):
     """How the rows of a log become requests, or windows of demand."""
 
@@ -31,11 +60,14 @@ class LogMapping(Closed):
     """What the log is: csv, jsonl (any JSON), parquet, or windows for demand per window; or a list of these."""
     columns: dict[str, Text | Lists] = Field(default_factory=dict)
     """Field -> its column, or the path to it with dots; of a list the first counts that has a value in a row,
-    and of tokens the largest. "a + b" is the sum of two."""
+    and of tokens the largest. "a + b" is the sum of two, and "usage.input*" that of all keys of usage that begin so;
+    in a sum with such keys the first has to be there. Tokens of which one is told and no number refuse the row."""
     constants: dict[str, Value] = Field(default_factory=dict)
     """Field -> its value in every row."""
     where: dict[str, Value | Annotated[tuple[Value, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Column, or path -> the value, or the list of values, of rows that are read; all others are left out."""
+    refuse: tuple[RowRefusal, ...] = ()
+    """Rows that are refused for what they tell."""
     records: Text | tuple[Text, ...] = ()
     """JSON: key or path under which the list of records is, if it is not found by itself; or a list of such keys."""
     each: Text | tuple[Text, ...] = ()
@@ -52,10 +84,12 @@ class LogMapping(Closed):
     """How times are written, in the letters of Python's strptime."""
     timezone: str | None = None
     """IANA zone of times without an offset."""
+    times_in: str | None = None
+    """The same for logs whose writer has one zone, whatever --timezone says."""
     signatures: tuple[Lists, ...] = ()
     """Shipped mappings: sets of paths, one of which the records of such a log have, so that it is recognised."""
 
-    @field_validator("timezone")
+    @field_validator("timezone", "times_in")
     @classmethod
     def _zone(cls, name: str | None) -> str | None:
         return valid_zone(name) if name is not None else None
@@ -76,26 +110,30 @@ class LogMapping(Closed):
         return columns
 
     @model_validator(mode="after")
-    def _one_source_each(self) -> "LogMapping":
+    def _consistent(self) -> "LogMapping":
+        problems = [*self._conflicts(), *unknown_fields(self.formats, self.columns, self.constants)]
+        for field, value in self.constants.items():
+            try:
+                check_constant(field, text_of(value), f"constants.{field}")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _conflicts(self) -> Iterator[str]:
+        """What contradicts something else in it."""
         twice = sorted(set(self.columns) & set(self.constants))
         if twice:
-            raise ValueError(f"{', '.join(twice)} is in columns and in constants; leave one out")
-        if (self.each or self.records) and not {"jsonl", "windows"} & set(listed(self.format)):
-            raise ValueError('records and each are for JSON; set format = "jsonl"')
+            yield f"{', '.join(twice)} is in columns and in constants; leave one out"
+        if (self.each or self.records) and not {"jsonl", "windows"} & set(self.formats):
+            yield 'records and each are for JSON; set format = "jsonl"'
         if self.time_unit and self.time_format:
-            raise ValueError("time_unit is for times that are numbers and time_format for all others; leave one out")
+            yield "time_unit is for times that are numbers and time_format for all others; leave one out"
         if self.times_from_first and not self.each:
-            raise ValueError("times_from_first is for arrivals in a list; name the list with each")
-        formats = listed(self.format)
-        if "windows" in formats and len(formats) > 1:
-            raise ValueError("format: windows is for demand per window, and the others for requests; name one kind")
-        known: tuple[str, ...] = WINDOW_FIELDS if "windows" in formats else REQUEST_FIELDS
-        for place, fields in (("columns", self.columns), ("constants", self.constants)):
-            if unknown := sorted(set(fields) - set(known)):
-                raise ValueError(f"{place}.{unknown[0]}: is not a field of {formats[0]}; use {', '.join(known)}")
-        for field, value in self.constants.items():
-            check_constant(field, text_of(value), f"constants.{field}")
-        return self
+            yield "times_from_first is for arrivals in a list; name the list with each"
+        if "windows" in self.formats and len(self.formats) > 1:
+            yield "format: windows is for demand per window, and the others for requests; name one kind"
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -112,6 +150,8 @@ REQUEST_FIELDS = (
     "class",
     "session_id",
     "id",
+    "parent_id",
+    "provider",
     "sample_weight",
     "block_ids",
     "block_tokens",
@@ -128,6 +168,18 @@ WINDOW_FIELDS = (
 _FROM_0 = ("input_tokens", "cached_input_tokens", "cache_creation_input_tokens", "output_tokens", "requests")
 _FROM_1 = ("sample_weight", "block_tokens")
 _MOST = 2_147_483_647
+
+
+def unknown_fields(formats: Collection[object], columns: Iterable[str], constants: Iterable[str]) -> list[str]:
+    """A problem for each field that is not one of the formats."""
+    known = WINDOW_FIELDS if "windows" in formats else REQUEST_FIELDS
+    kind = next(iter(formats), "jsonl")
+    return [
+        f"{place}.{field}: is not a field of {kind}; use {', '.join(known)}"
+        for place, fields in (("columns", columns), ("constants", constants))
+        for field in sorted(fields)
+        if field not in known
+    ]
 
 
 def listed(value: object) -> tuple:  # type: ignore[type-arg]
@@ -167,10 +219,25 @@ def load_mapping(path: Path) -> LogMapping:
 
 
 def _checked(path: Path) -> LogMapping:
+    tree = read_toml(path)
     try:
-        return LogMapping.model_validate(read_toml(path))
+        return LogMapping.model_validate(tree)
     except ValidationError as error:
-        raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
+        # what is checked as a whole is checked only where each value is valid by itself
+        found = "; ".join(describe(error))
+        more = [problem for problem in _unknown_in(tree) if problem not in found]
+        raise UsageError(f"{path}: {'; '.join([found, *more])}") from error
+
+
+def _unknown_in(tree: Mapping[str, object]) -> list[str]:
+    """The fields of a mapping that its format does not have, though other parts of it may be invalid."""
+    formats = tree.get("format")
+    columns, constants = (tree.get(name) for name in ("columns", "constants"))
+    return unknown_fields(
+        formats if isinstance(formats, list) else [formats],
+        columns if isinstance(columns, dict) else (),
+        constants if isinstance(constants, dict) else (),
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """What an import reads, before it reads it: the logs, their format, and how their rows are taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.errors import TraceError, UsageError
@@ -53,7 +53,8 @@ def _reading(
     else:
         reader = formats.reader_of(format_name, logs, options.columns, options.constants)
     _check(reader, options)
-    return reader, rules.applied(reader.mapping, options, ready=True) if reader.mapping else options
+    options = rules.applied(reader.mapping, options, ready=True) if reader.mapping else options
+    return reader, replace(options, times_in=options.times_in or rules.zone_in_names(reader, options))
 
 
 def _check(reader: Reader, options: ImportOptions) -> None:

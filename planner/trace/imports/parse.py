@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from planner.errors import TraceError
-from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json
+from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json, placed
 from planner.store.staging import Staging
 from planner.trace.imports import containers, documents, layout, paths, rules, tables
 from planner.trace.imports import readers as formats
@@ -24,7 +24,8 @@ def parse(stage: Staging, index: int, log: Log, reader: Reader, options: ImportO
         assert fields is not None
         names = layout.dialect_of(log).names
         rules.check_fields(log, reader, options, lambda path: in_columns(path, names) is not None, names)
-        stage.parse(reader.query, index, containers.csv_batches(log), params_of(options), of_columns(fields, names))
+        batches = map(placed, containers.csv_batches(log))
+        stage.parse(reader.query, index, batches, params_of(options), of_columns(fields, names))
 
 
 def _parse_table(
@@ -32,10 +33,11 @@ def _parse_table(
 ) -> None:
     kind: layout.Kind = "arrow" if layout.kind_of(log)[0] == "arrow" else "parquet"
     names = tables.columns_of(log, kind)
+    containers.check_names(log, names)
     if fields is not None:
         rules.check_fields(log, reader, options, lambda path: tables.has_path(log, kind, path), names)
     path = tables.as_parquet(log, kind, stage.folder, index)
-    stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log))
+    stage.parse_parquet(reader.query, index, path, params_of(options), fields, name=str(log), columns=names)
 
 
 def _parse_json(
@@ -44,14 +46,22 @@ def _parse_json(
     envelopes = options.records or reader.envelopes
     source: str | JsonSource = "lines"
     if fields is not None:
-        envelopes = envelopes or _envelope(log, reader, options)
+        envelopes = _envelopes(log, reader, options)
         _check_json(log, reader, options, envelopes)
         source = of_json(fields)
-    stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    try:
+        stage.parse(reader.query, index, containers.json_batches(log, envelopes), params_of(options), source)
+    except MemoryError as error:
+        raise TraceError(
+            f"{log}: has records too large to be taken apart in memory; save its records one a line, or in several "
+            "smaller files"
+        ) from error
 
 
-def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
-    """The key under which the records of a log are, where it is not told."""
+def _envelopes(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ...]:
+    """The keys under which the records of a log are. Raises TraceError where several may be, and none is told."""
+    if options.records:
+        return options.records
     records = paths.parsed(documents.first_records(log))
     wanted = [rules.paths_of(field, reader, options) for field in reader.columns if field not in options.constants]
 
@@ -60,7 +70,14 @@ def _envelope(log: Log, reader: Reader, options: ImportOptions) -> tuple[str, ..
             any(rules.has(record, part, options) for path in places for part in addends(path)) for places in wanted
         )
 
-    return paths.envelope_of(records, fits)
+    found = paths.envelopes_of(records, fits)
+    if len(found) > 1:
+        each = " ".join(f"--records {path}" for path in found[:2])
+        raise TraceError(
+            f"{log}: has records under {len(found):,} keys ({containers.shown(found)}); say which are meant with "
+            f"--records, given again for each: {each}"
+        )
+    return reader.envelopes or found
 
 
 def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tuple[str, ...]) -> None:
@@ -72,7 +89,9 @@ def _check_json(log: Log, reader: Reader, options: ImportOptions, envelopes: tup
             f"{log}: has no records under {' or '.join(options.records)} (it has {shown}); correct the key"
         )
     records = paths.parsed(documents.first_records(log, envelopes))
-    if records:
+    if not records:
+        documents.check_first_record(log)
+    else:
         there = paths.names_of(records)
         rules.check_fields(
             log, reader, options, lambda path: any(rules.has(record, path, options) for record in records), there
@@ -87,6 +106,6 @@ def has_in(log: Log, reader: Reader, options: ImportOptions) -> Callable[[str], 
         return lambda path: in_columns(path, names) is not None
     if kind != "json":
         return lambda path: tables.has_path(log, kind, path)
-    envelopes = options.records or reader.envelopes or _envelope(log, reader, options)
+    envelopes = _envelopes(log, reader, options)
     records = paths.parsed(documents.first_records(log, envelopes))
     return lambda path: any(rules.has(record, path, options) for record in records)

@@ -57,15 +57,12 @@ def _leaves(value: object, path: str) -> Iterator[str]:
         yield path
 
 
-def envelope_of(records: Sequence[Record], fits: Callable[[Record], bool]) -> tuple[str, ...]:
-    """The key under which the records are that fit; nothing where they are not in an envelope."""
+def envelopes_of(records: Sequence[Record], fits: Callable[[Record], bool]) -> tuple[str, ...]:
+    """The keys under which the records are that fit; nothing where they are not in an envelope."""
     if any(map(fits, records)):
         return ()
-    for record in records[:_LOOKED_AT]:
-        for path, inside in lists_in(record):
-            if any(map(fits, inside)):
-                return (path,)
-    return ()
+    found = (path for record in records for path, inside in lists_in(record) if any(map(fits, inside)))
+    return tuple(dict.fromkeys(found))
 
 
 def lists_in(value: Record, path: str = "", depth: int = 1) -> Iterator[tuple[str, list[Record]]]:

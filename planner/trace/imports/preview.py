@@ -10,10 +10,13 @@ from planner.errors import TraceError, UsageError
 from planner.store.staging import RowCounts, Staging, staging
 from planner.trace.documents import ImportPreview, PreviewedRow, RejectedRows
 from planner.trace.imports import prometheus, rules
+from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import ImportOptions, check_counts, check_elapsed, clock_of
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import OpenedLogs, open_logs
 from planner.trace.imports.parse import has_in, parse
+from planner.trace.imports.repeated_windows import settle_windows
+from planner.trace.imports.requests import told_apart
 from planner.trace.imports.told_by_rows import settle
 from planner.units import from_us
 
@@ -31,15 +34,19 @@ def preview(
     with staging(kind, clock_of(opened.options), opened.options.cached) as stage:
         for index, log in enumerate(opened.logs):
             parse(stage, index, log, opened.reader, opened.options)
-        if not opened.reader.demand:
-            settled = settle(stage, opened.reader, opened.options)
-            opened = replace(opened, reader=settled.reader, options=settled.options)
-        return _account(stage, opened)
+        if opened.reader.demand:
+            told = settle_windows(stage, opened.options.timezone)
+            return _account(stage, opened, stage.window_counts(), told)
+        settled = settle(stage, opened.reader, opened.options)
+        opened = replace(opened, reader=settled.reader, options=settled.options)
+        counts, notes = stage.request_counts(), [*settled.notes]
+        if counts.repeated:
+            notes += told_apart(stage, opened.options.timezone)
+        return _account(stage, opened, counts, notes)
 
 
-def _account(stage: Staging, opened: OpenedLogs) -> ImportPreview:
+def _account(stage: Staging, opened: OpenedLogs, counts: RowCounts, notes: Sequence[str]) -> ImportPreview:
     options, reader = opened.options, opened.reader
-    counts = stage.window_counts() if reader.demand else stage.request_counts()
     names = [log.name for log in opened.logs]
     return ImportPreview(
         files=tuple(names),
@@ -56,6 +63,7 @@ def _account(stage: Staging, opened: OpenedLogs) -> ImportPreview:
             RejectedRows(reason=reason, rejected=rows, first_file=names[at], first_line=line)
             for reason, rows, at, line in stage.first_rejects()
         ),
+        notes=(*notes, *cached_notes(reader, options, counts, stage.tellers)),
         problem=_problem(stage, opened, counts),
         skipped=opened.skipped,
         empty=opened.empty,

@@ -12,18 +12,20 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from planner.errors import TraceError, UsageError
 from planner.trace.imports.batches import schema_of
-from planner.trace.imports.counters import Counter, CounterNames, cautions
-from planner.units import Floats, Ints
+from planner.trace.imports.counters import NEEDED, Counter, CounterNames, cautions
+from planner.trace.imports.presence import Presence, lacking
+from planner.units import Bools, Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
 _CACHED = "cached_input_tokens"
@@ -54,6 +56,11 @@ class CounterSpan:
     def windows(self) -> int:
         """Whole windows inside."""
         return (self.end_s - self.start_s) // self.step_s
+
+    @property
+    def sampled_s(self) -> int:
+        """Seconds from one point to the next that are asked for: windows are whole numbers of them."""
+        return max(s for s in range(1, min(_RESOLUTION_S, self.step_s) + 1) if self.step_s % s == 0)
 
     @property
     def marks_s(self) -> Floats:
@@ -141,72 +148,148 @@ def read_counters(server: Server, names: CounterNames, span: CounterSpan) -> Cou
     Cached tokens are at most the input tokens of their window: the two counters are not updated at the same moment.
     """
     notes: list[str] = []
-    sums = {name: _field(server, names, name, span, notes) for name in COLUMNS[2:]}
-    missing = [name for name, sum_ in sums.items() if sum_ is None and name != _CACHED]
+    found = {name: _field(server, names, name, span, notes) for name in COLUMNS[2:]}
+    missing = [name for name, counted in found.items() if counted is None and name != _CACHED]
     if missing:
         looked_for = "; ".join(f"{name}: {names.all_of(name)}" for name in missing)
         raise TraceError(
             f"{server.url}: has no counter of {', '.join(missing)} from --from to --to ({looked_for}); name it with "
             f"--metric {missing[0]}=NAME, or check the times and the --selector"
         )
-    counts = {name: sum_ for name, sum_ in sums.items() if sum_ is not None}
-    if _CACHED in counts:
-        counts[_CACHED] = np.minimum(counts[_CACHED], counts["input_tokens"])
+    counted = {name: one for name, one in found.items() if one is not None}
+    faults = _faults(server, counted, span)
+    numbers = {name: one.windows for name, one in counted.items()}
+    unknown = np.ones(span.windows, bool)
+    if _CACHED in counted:
+        numbers[_CACHED] = np.minimum(numbers[_CACHED], numbers["input_tokens"])
+        unknown = _lacks(counted, _CACHED, ["input_tokens"], span)
+        if unknown.any():
+            notes.append(
+                f"cached tokens are not counted in {unknown.sum():,} of {span.windows:,} windows on a server that "
+                "counts input, so they are unknown there and planned as none; name another counter with "
+                f"--metric {_CACHED}=NAME"
+            )
     else:
         notes.append(
             f"cached tokens are not counted ({names.all_of(_CACHED)}), so they are unknown and planned as none; name a "
             f"counter with --metric {_CACHED}=NAME"
         )
-    starts = span.marks_s[:-1].astype(np.int64)
-    numbers = [starts, starts + span.step_s, *counts.values()]
-    digest = hashlib.sha256(b"".join(column.tobytes() for column in numbers))
-    digest.update(",".join(counts).encode() if len(counts) < len(sums) else b"")
-    unknown = pa.nulls(len(starts), pa.string())
-    texts = {name: pa.array(counts[name]).cast(pa.string()) if name in counts else unknown for name in sums}
-    columns = [*(pa.array(column).cast(pa.string()) for column in numbers[:2]), *texts.values()]
-    lines = pa.array(np.arange(1, len(starts) + 1))
-    batch = pa.record_batch([lines, unknown, *columns], schema=schema_of(COLUMNS))
+    batch = _rows(span, numbers, unknown, faults)
+    digest = hashlib.sha256(b"".join(column.tobytes() for column in (*_edges(span), *numbers.values())))
+    digest.update(",".join(counted).encode() if len(counted) < len(found) else b"")
+    if faults.null_count < len(faults) or (_CACHED in counted and unknown.any()):
+        digest.update(repr((faults.to_pylist(), unknown.tolist())).encode())
     return CounterWindows(batch, digest.hexdigest(), tuple(notes))
 
 
-def _field(server: Server, names: CounterNames, name: str, span: CounterSpan, notes: list[str]) -> Ints | None:
+def _edges(span: CounterSpan) -> tuple[Ints, Ints]:
+    starts = span.marks_s[:-1].astype(np.int64)
+    return starts, starts + span.step_s
+
+
+def _rows(span: CounterSpan, numbers: Mapping[str, Ints], unknown: Bools, faults: pa.StringArray) -> pa.RecordBatch:
+    """Windows as rows. unknown: those whose cached tokens are. faults: why a window cannot be read."""
+    nothing = pa.nulls(span.windows, pa.string())
+    texts = {name: pa.array(numbers[name]).cast(pa.string()) if name in numbers else nothing for name in COLUMNS[2:]}
+    texts[_CACHED] = pc.if_else(pa.array(unknown), nothing, texts[_CACHED])
+    columns = [*(pa.array(column).cast(pa.string()) for column in _edges(span)), *texts.values()]
+    lines = pa.array(np.arange(1, span.windows + 1))
+    return pa.record_batch([lines, faults, *columns], schema=schema_of(COLUMNS))
+
+
+def _faults(server: Server, counted: Mapping[str, "_Counted"], span: CounterSpan) -> pa.StringArray:
+    """Why windows cannot be read: what a server served in them is not told as a whole. Raises TraceError for all."""
+    faults = np.full(span.windows, None, object)
+    for name in NEEDED:
+        others = [other for other in NEEDED if other != name]
+        why = f"{name} are not counted ({counted[name].name}) on a server that counts {' or '.join(others)}"
+        faults[_lacks(counted, name, others, span)] = why
+    if all(fault is not None for fault in faults):
+        name = faults[0].split()[0]
+        raise TraceError(
+            f"{server.url}: in every window {faults[0]}; name another counter with --metric {name}=NAME, or leave that "
+            "server out with --selector"
+        )
+    return pa.array(faults, pa.string())
+
+
+def _lacks(counted: Mapping[str, "_Counted"], name: str, others: Sequence[str], span: CounterSpan) -> Bools:
+    """The windows in which a server that counts others lacks a counter."""
+    lacks = np.zeros(span.windows, bool)
+    for other in others:
+        lacks |= lacking(counted[other].series, counted[name].series, span.marks_s, span.sampled_s)
+    return lacks
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a field's counters grew by in every window, their series, and the name of the first of them."""
+
+    windows: Ints
+    series: tuple[Presence, ...]
+    name: str
+
+
+def _field(server: Server, names: CounterNames, name: str, span: CounterSpan, notes: list[str]) -> _Counted | None:
     """What the first way to tell a field counts, of which the server has any counter; None where it has none."""
     for place, way in enumerate(names.ways[name]):
         seen: set[str] = set()
-        found = [_increases(server, counter, span, seen) for counter in way]
-        sums = [grown for grown in found if grown is not None]
-        if sums:
+        found = [(counter, _increases(server, counter, span, seen)) for counter in way]
+        there = [(counter, series) for counter, series in found if series]
+        if there:
             notes += cautions(sorted(seen))
             if place:
                 notes.append(f"{name} are counted by {' + '.join(counter.names[0] for counter in way)}")
-            total: Ints = np.sum(sums, axis=0)
-            return total
+            total: Ints = np.sum([_summed(series, span) for _, series in there], axis=0)
+            return _Counted(total, tuple(one for _, series in there for one in series), there[0][0].names[0])
     return None
 
 
-def _increases(server: Server, counter: Counter, span: CounterSpan, seen: set[str]) -> Ints | None:
-    """What all series of a counter grew by in every window; None where it has no series.
+def _summed(series: Sequence[Presence], span: CounterSpan) -> Ints:
+    """What all series of a counter grew by in every window, in whole numbers."""
+    windows = np.zeros(span.windows)
+    for one in series:
+        windows[one.from_window : one.from_window + len(one.grown)] += one.grown
+    edges: Ints = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
+    return np.diff(edges)
+
+
+def _increases(server: Server, counter: Counter, span: CounterSpan, seen: set[str]) -> list[Presence]:
+    """The series of a counter and what each grew by in every window.
 
     A server that tells it under several names tells the same: of two samples of one time and the same labels, the one
     of the preferred name counts. seen: gets the names that it has.
     """
     marks = span.marks_s
-    windows = np.zeros(len(marks) - 1)
+    first_s: dict[str, float] = {}
     last: dict[str, tuple[float, float]] = {}
-    is_there = False
-    for series in _parts(server, counter, span, seen):
-        for labels, samples in series.items():
-            is_there = True
+    pieces: dict[str, list[tuple[int, Floats]]] = {}
+    for part in _parts(server, counter, span, seen):
+        for labels, samples in part.items():
             before = [last[labels]] if labels in last else []
             times, values = np.array([*before, *sorted(samples.items())]).T
+            first_s.setdefault(labels, times[0])
             last[labels] = (times[-1], values[-1])
             first = max(int(np.searchsorted(marks, times[0], "right")) - 1, 0)
             near = marks[first : int(np.searchsorted(marks, times[-1])) + 1]
-            windows[first : first + max(len(near) - 1, 0)] += np.diff(np.interp(near, times, growth(values)))
-    if not is_there:
-        return None
-    edges: Ints = np.rint(np.cumsum(np.append(0.0, windows))).astype(np.int64)
-    return np.diff(edges)
+            pieces.setdefault(labels, []).append((first, np.diff(np.interp(near, times, growth(values)))))
+    return [_presence(json.loads(labels), first_s[labels], last[labels][0], grown) for labels, grown in pieces.items()]
+
+
+def _presence(
+    labels: Mapping[str, str], first_s: float, last_s: float, pieces: Sequence[tuple[int, Floats]]
+) -> Presence:
+    first, grown = _joined(pieces)
+    return Presence(labels=labels, first_s=first_s, last_s=last_s, from_window=first, grown=grown)
+
+
+def _joined(pieces: Sequence[tuple[int, Floats]]) -> tuple[int, Floats]:
+    """The first window of growth in pieces, which may share windows at their ends, and the growth from there on."""
+    first = pieces[0][0]
+    grown = np.zeros(max(at + len(piece) for at, piece in pieces) - first)
+    for at, piece in pieces:
+        grown[at - first : at - first + len(piece)] += piece
+    return first, grown
 
 
 def growth(values: Floats) -> Floats:
@@ -220,7 +303,7 @@ def _parts(
 ) -> Iterator[dict[str, dict[float, float]]]:
     """Samples of every series of a counter by its labels, for one part of the range after the other."""
     matchers = ",".join(part for part in (counter.matcher, span.selector) if part)
-    every_s = max(s for s in range(1, min(_RESOLUTION_S, span.step_s) + 1) if span.step_s % s == 0)
+    every_s = span.sampled_s
     most = _POINTS * every_s
     for start_s in range(span.start_s, span.end_s + 1, most):
         end_s = min(start_s + most - every_s, span.end_s)

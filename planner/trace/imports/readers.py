@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.errors import TraceError, UsageError
 from planner.files import shipped
-from planner.store.fields import in_columns
+from planner.store.fields import addends, in_columns
 from planner.store.staging import query_text
 from planner.trace.imports import containers, documents, layout, paths, tables
 from planner.trace.imports.counters import NEEDED, OWN, CounterNames, shipped_names
@@ -23,6 +23,10 @@ Container = Literal["csv", "json", "parquet", "folder", "url"]
 """What a reader takes; Arrow files are taken as Parquet files are."""
 
 
+_ANY_LOG: Mapping[Container, str] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
+"""The format that reads any columns of a file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """A log format: a query in `sql/readers` and what its files look like.
@@ -35,7 +39,7 @@ class Reader:
     requests. metrics: field -> counters of a monitoring system. cached: whether the format tells where cached tokens
     lie, inside the input or outside; "usual" where that is inside but for some rows, which tell by exceeding it; None
     where it has none. times_in: zone of times without an offset as the format's own writer writes them, where that is
-    known. named: field -> its usual column where that has another name.
+    known. named: field -> its usual column where that has another name, or several.
     """
 
     name: str
@@ -55,7 +59,7 @@ class Reader:
     metrics: Mapping[str, Sequence[str]] | None = None
     cached: Literal["told", "usual", "untold"] | None = None
     times_in: str | None = None
-    named: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def takes_any_time(self) -> bool:
@@ -86,6 +90,9 @@ def readers() -> dict[str, Reader]:
     for path in sorted((shipped("sql") / "readers").glob("*.toml")):
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         data |= {key: tuple(data[key]) for key in ("containers", "columns", "optional", "envelopes") if key in data}
+        data["named"] = {
+            field: tuple(names) if isinstance(names, list) else names for field, names in data.get("named", {}).items()
+        }
         data["signatures"] = tuple(tuple(keys) for keys in data.get("signatures", [data.get("columns", ())]))
         by_name[path.stem] = Reader(name=path.stem, **data)
     return by_name | {name: _of_mapping(name, mapping, by_name) for name, mapping in ready_mappings().items()}
@@ -215,11 +222,26 @@ def _sniffed(log: Log, columns: Mapping[str, str | tuple[str, ...]], constants: 
             return best[0]
         if best:
             raise TraceError(f"{log}: may be {' or '.join(reader.name for reader in best)}; say which with --format")
+    if container == "json":
+        documents.check_first_record(log)
     names = sorted(shapes[0].record) if shapes else []
     check_known(log, names)
     has = f" (it has {containers.shown(names)})" if names else ""
     if container == "csv" and layout.without_names(names):
         raise TraceError(f"{log}: is not a known log format{has}: {NO_HEADER}")
+    if columns and container in _ANY_LOG:
+        base = readers()[_ANY_LOG[container]]
+        absent = [
+            path
+            for each in columns.values()
+            for path in listed(each)
+            if not any(shape.has(part, base) for shape in shapes for part in addends(path))
+        ]
+        nothing = f", and nothing at {', '.join(absent)}" if absent else ""
+        raise TraceError(
+            f"{log}: is not a known log format{has}{nothing}; --format {base.name} reads any columns that --column "
+            "names"
+        )
     raise TraceError(
         f"{log}: is not a known log format{has}; give --format, and for csv, jsonl and parquet --column FIELD=NAME"
     )
@@ -297,6 +319,7 @@ def _check_signature(log: Log, reader: Reader) -> None:
         key=len,
     )
     if missing:
+        documents.check_first_record(log)
         raise TraceError(
             f"{log}: is not {reader.name}: its beginning has no {', '.join(missing)}; "
             "check the file, or give another --format"

@@ -15,6 +15,7 @@ from planner.trace import stored
 from planner.trace.describe import account_for, unknown_notes
 from planner.trace.documents import ImportAccount
 from planner.trace.imports.cached import cached_notes
+from planner.trace.imports.equal_rows import EqualNeighbours, equal_notes
 from planner.trace.imports.job import (
     BATCH_ROWS,
     SPOOL_BYTES,
@@ -39,10 +40,6 @@ _CLOCK_US = 9_214_646_400_000_000
 """Readers take times before 2262, and not as long before 1970."""
 _LONE_SPOOL_BYTES = 1 << 30
 """Where nothing else is in memory: 50 million plain requests fit, and the process stays under 2 GB."""
-_MOST_COMPARED = 20_000_000
-"""Rows that are looked at for equal ones; more would take a minute."""
-_MANY_EQUAL = 0.05
-"""Assumed share: times of whole seconds make as many rows of a busy log equal by chance."""
 _MOST_CLASSES = 32_767
 """As many as the type of class_id can hold."""
 
@@ -51,13 +48,14 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store the parsed requests as a trace, with the refused rows."""
     settled = settle(stage, job.reader, job.options)
     job = replace(job, reader=settled.reader, options=settled.options)
-    notes = [*settled.notes]
+    notes = [*job.notes, *settled.notes]
     with _requests_of(stage, job, notes) as (counts, requests, blocks):
         assert requests.first_arrival_us is not None
         assert requests.last_arrival_us is not None
         notes += left_out_notes(counts, job)
+        notes += _run_notes(stage, job)
         notes += time_notes(requests.first_arrival_us, counts.least_elapsed_us, job)
-        notes += cached_notes(job, counts, stage.tellers)
+        notes += cached_notes(job.reader, job.options, counts, stage.tellers)
         weight = counts.sample_weight
         notes += unknown_notes(requests.cached_unknown * weight, requests.rows * weight)
         refused = counts.rows_rejected > 0
@@ -80,6 +78,17 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
             )
             trace = stored.add(job.store, draft, requests, blocks if blocks.rows else None)
         return account_for(trace, stage.reasons() if refused else {})
+
+
+def _run_notes(stage: Staging, job: ImportJob) -> list[str]:
+    """What the user is to know of several runs whose times each count from their own first request."""
+    runs = stage.runs() if job.options.times_from_first else 1
+    if runs < 2:
+        return []
+    return [
+        f"the log has {runs:,} runs, and the times of each count from its own first request: all begin at --start and "
+        "lie on each other; to have them one after the other, import each as a trace of its own"
+    ]
 
 
 def _classes(stage: Staging, job: ImportJob) -> tuple[str, ...]:
@@ -112,8 +121,11 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
     # a column of nothing costs a sixth of an import of millions
     schema = _PLAIN_SCHEMA if stage.may_tell_cached else pa.schema([_PLAIN_SCHEMA.field(name) for name in _ALWAYS_TOLD])
     with Spool(schema, folder, room) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
-        plain = _spool_plain(stage, requests, some_left_out=bool(job.options.where))
+        neighbours = EqualNeighbours()
+        plain = _spool_plain(stage, requests, neighbours, some_left_out=bool(job.options.where))
         if plain is not None:
+            if neighbours.call_for_more(len(job.names)):
+                notes += equal_notes(stage, plain.rows_imported)
             check_rows(plain, stage, job, job.names)
             check_numbers(plain.least_elapsed_us, job)
             yield plain, requests, blocks
@@ -122,11 +134,10 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
     _check_counts(counts, stage, job)
     check_numbers(counts.least_elapsed_us, job)
     if counts.repeated:
-        notes += _told_apart(stage, job)
+        notes += told_apart(stage, job.options.timezone)
     if counts.has_class:
         _classes(stage, job)
-    if counts.rows_imported <= _MOST_COMPARED:
-        notes += _equal_notes(stage, counts)
+    notes += equal_notes(stage, counts.rows_imported)
     schema = _request_schema(counts)
     with Spool(schema, folder, SPOOL_BYTES) as requests, Spool(BLOCK_SCHEMA, folder, SPOOL_BYTES) as blocks:
         columns = [*schema.names, "block_ids"] if counts.has_blocks else schema.names
@@ -135,7 +146,9 @@ def _requests_of(stage: Staging, job: ImportJob, notes: list[str]) -> Iterator[t
         yield counts, requests, blocks
 
 
-def _spool_plain(stage: Staging, requests: Spool, *, some_left_out: bool) -> RequestCounts | None:
+def _spool_plain(
+    stage: Staging, requests: Spool, neighbours: EqualNeighbours, *, some_left_out: bool
+) -> RequestCounts | None:
     """Take requests in file order; None where they have classes and the like, or are out of order."""
     rows_read, left_out, least_us, some_cached = 0, 0, None, False
     for batch in stage.plain_requests(BATCH_ROWS, some_left_out=some_left_out):
@@ -150,6 +163,7 @@ def _spool_plain(stage: Staging, requests: Spool, *, some_left_out: bool) -> Req
             if plain is None:
                 return None
             requests.write(plain)
+            neighbours.add(plain)
             if stage.may_tell_cached and not some_cached:
                 some_cached = bool(pc.max(plain.column("cached_input_tokens")).as_py())
             elapsed = batch.column("elapsed_us") if "elapsed_us" in batch.schema.names else pa.nulls(0)
@@ -166,29 +180,21 @@ def _spool_plain(stage: Staging, requests: Spool, *, some_left_out: bool) -> Req
     )
 
 
-def _equal_notes(stage: Staging, counts: RequestCounts) -> list[str]:
-    """What the user is to know of rows that may have been sent twice: without an id, that cannot be told."""
-    equal, across = stage.equal_rows()
-    if not across and equal < _MANY_EQUAL * counts.rows_imported:
-        return []
-    where = f"{across:,} rows equal a row of another file" if across else f"{equal:,} rows equal another row"
-    return [
-        f"{where} and carry no id, so that all count; if they were sent twice, leave them out, or name the column of "
-        "their ids with --column id=NAME where the format has one"
-    ]
-
-
-def _told_apart(stage: Staging, job: ImportJob) -> list[str]:
+def told_apart(stage: Staging, timezone: str) -> list[str]:
     """Give the rows of a repeated hour to its first or its second time; what the user is to know of it."""
     rows = stage.repeated()
-    split = tell_apart(rows.column("arrival_us").to_numpy(), rows.column("second_us").to_numpy())
+    columns = (rows.column(name).to_numpy() for name in ("arrival_us", "second_us", "file_index", "trend"))
+    split = tell_apart(*columns)
     stage.move(rows.select(["file_index", "line"]).filter(pa.array(split.is_second)))
-    clock = f"the clock of {job.options.timezone} was put back"
+    clock = f"the clock of {timezone} was put back"
+    told = len(rows) - split.undecided
+    notes = [f"{clock}: {told:,} requests of the repeated hour are told apart by their order"] if told else []
     if not split.undecided:
-        return [f"{clock}: {len(rows):,} requests of the repeated hour are told apart by their order"]
+        return notes
     return [
+        *notes,
         f"{clock}: the order of {split.undecided:,} requests of the repeated hour does not tell which time they "
-        "are of; every other one is taken to be of the second; give times with an offset to have them right"
+        "are of; every other one is taken to be of the second; give times with an offset to have them right",
     ]
 
 

@@ -14,6 +14,7 @@ from planner.trace.imports.layout import Kind
 from planner.trace.imports.unpacking import Log, LogStream, check_room
 
 _FAULTS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError)
+_ROW_NUMBERS = "file_row_number"
 _NAMES = {"parquet": "a Parquet file", "arrow": "an Arrow file"}
 
 
@@ -62,6 +63,7 @@ def _has_path(kind: pa.DataType, path: str) -> bool:
             or pa.types.is_list(kind)
             or pa.types.is_string(kind)
             or pa.types.is_large_string(kind)
+            or pa.types.is_string_view(kind)
             or pa.types.is_dictionary(kind)
             or pa.types.is_binary(kind)
         )
@@ -82,23 +84,64 @@ def has_rows(log: Log, kind: Kind) -> bool:
 
 def as_parquet(log: Log, kind: Kind, folder: Path, number: int) -> Path:
     """A table as a plain Parquet file: itself, or a copy in the folder. Raises TraceError."""
-    if kind == "parquet" and not _is_packed(log):
+    hides_numbers = any(name.lower() == _ROW_NUMBERS for name in columns_of(log, kind))
+    if kind == "parquet" and not _is_packed(log) and not hides_numbers:
         return log.path
     copy = folder / f"table-{number}.parquet"
-    if kind == "parquet":
+    if kind == "parquet" and not hides_numbers:
         _unpack(log, copy)
         return copy
     with (
         _plain(log) as path,
         _translated(log, kind),
-        _arrow_reader(path) as (schema, batches),
-        pq.ParquetWriter(copy, schema) as writer,
+        _batches(path, kind) as (given, batches),
+        pq.ParquetWriter(copy, schema := _written(given)) as writer,
     ):
         for batch in batches:
             batch.validate(full=True)  # a damaged file would end the process, not the import
             check_room(log, batch.nbytes)
-            writer.write_batch(batch)
+            columns = [_decoded(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
     return copy
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the same values in a Parquet file, which knows no views and no dictionaries of its own."""
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain_type(field.type)) for field in kind.fields])
+    return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
+
+
+def _decoded(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column with its values as this type, which is `_plain_type` of its own."""
+    if column.type == kind:
+        return column
+    if pa.types.is_dictionary(column.type):
+        return _decoded(column.dictionary, kind).take(column.indices)
+    if pa.types.is_struct(kind):
+        members = [_decoded(member, field.type) for member, field in zip(column.flatten(), kind.fields, strict=True)]
+        return pa.StructArray.from_arrays(members, fields=kind.fields, mask=column.is_null())
+    return column.cast(kind)
+
+
+@contextmanager
+def _batches(path: Path, kind: Kind) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema and batches of a table."""
+    if kind == "arrow":
+        with _arrow_reader(path) as found:
+            yield found
+    else:
+        with pq.ParquetFile(path) as file:
+            yield file.schema_arrow, file.iter_batches()
+
+
+def _written(schema: pa.Schema) -> pa.Schema:
+    """The schema as Parquet knows it, without the name under which DuckDB tells the numbers of rows."""
+    names = [f"{name} of the file" if name.lower() == _ROW_NUMBERS else name for name in schema.names]
+    fields = zip(schema, names, strict=True)
+    return pa.schema([field.with_name(name).with_type(_plain_type(field.type)) for field, name in fields])
 
 
 @contextmanager
@@ -142,5 +185,8 @@ def _translated(log: Log, kind: Kind) -> Iterator[None]:
     """Arrow's errors as one line."""
     try:
         yield
+    except pa.ArrowNotImplementedError as error:
+        why = str(error).splitlines()[0][:200]
+        raise TraceError(f"{log}: has a column of a type that is not read ({why}); save it as Parquet") from error
     except _FAULTS as error:
         raise TraceError(f"{log}: is not {_NAMES[kind]}; check the file, or give another --format") from error

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -44,6 +44,8 @@ _FORMS = [
     )
 ]
 _AMERICAN = re.compile(rf"(?P<month>\d{{1,2}})/(?P<day>\d{{1,2}})/(?P<year>\d{{4}}),?\s+{_CLOCK}{_HALF}{_ZONE}")
+_LETTERS = frozenset("aAbBcdfGHIjmMpSuUVwWxXyYzZ%")
+"""Published: what may follow % in a format of strptime, in Python's documentation of datetime."""
 _C_TIME = re.compile(
     rf"{_WEEKDAY}{_NAMED_MONTH}\s+(?P<day>\d{{1,2}})\s+{_CLOCK}(?:\s+(?P<zone>UTC|GMT))?\s+(?P<year>\d{{4}})(?P<place>)(?P<half>)"
 )
@@ -164,7 +166,16 @@ def _offset_text(minutes: int) -> str:
 
 def check_time_format(time_format: str) -> None:
     """Raises ValueError where a text is not a format of times that reads back what it writes."""
-    at = datetime(2025, 12, 31, 23, 58, 59)
+    letters = re.findall(r"%(.?)", time_format, re.DOTALL)
+    unknown = next((letter for letter in letters if letter not in _LETTERS), None)
+    if unknown is not None:
+        raise ValueError(f'"{time_format}" has %{unknown}, which is no letter of strptime; write %% for a percent sign')
+    if "Z" in letters:
+        raise ValueError(
+            f'"{time_format}" has %Z, and strptime reads the name of a zone without its offset; read an offset with '
+            "%z, or leave --time-format out, where names of zones after the usual forms are read"
+        )
+    at = datetime(2025, 12, 31, 23, 58, 59, tzinfo=timezone(timedelta(hours=2)))
     try:
         again = datetime.strptime(at.strftime(time_format), time_format)
         is_complete = (again.year, again.month, again.day, again.hour) == (at.year, at.month, at.day, at.hour)

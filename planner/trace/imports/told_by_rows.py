@@ -13,7 +13,7 @@ _MANY_ROWS = 20
 """Assumed: rows from which on the median gap tells more than the fractions of times."""
 _LONGEST_GAP_S = 60
 _LONGEST_FEW_GAP_S = 3600
-"""Assumed: times with fractions are not seconds where half of the requests come later after the one before."""
+"""Assumed: times are not seconds where half of the requests come later after the one before."""
 _DENSE_ROWS = 100
 _DENSE_PER_S = 1000
 """Assumed: so many rows, at more requests a second than this on average, have whole times in seconds instead of ms."""
@@ -61,8 +61,8 @@ def _unit(gaps: TimeGaps, reader: Reader, notes: list[str]) -> str:
     per_s = (gaps.rows - 1) * _MILLION * (UNITS_NS["s"] // UNITS_NS[usual]) / max(gaps.span, 1)
     dense = gaps.rows >= _DENSE_ROWS
     says = f"--time-unit {usual} says otherwise"
+    longest_s = _LONGEST_GAP_S if gaps.rows >= _MANY_ROWS else _LONGEST_FEW_GAP_S
     if gaps.has_fraction:
-        longest_s = _LONGEST_GAP_S if gaps.rows >= _MANY_ROWS else _LONGEST_FEW_GAP_S
         if gaps.median_gap <= longest_s * _MILLION:
             notes.append(f"the times are taken to be seconds, because they have fractions; {says}")
             return "s"
@@ -80,6 +80,11 @@ def _unit(gaps: TimeGaps, reader: Reader, notes: list[str]) -> str:
         notes.append(
             f"the times are taken to be {usual}, with {per_s:,.0f} requests a second; if they are seconds, give "
             "--time-unit s"
+        )
+    elif not dense and gaps.span and gaps.median_gap <= longest_s * _MILLION:
+        notes.append(
+            f"the times are taken to be {usual}, which {gaps.rows:,} rows are too few to tell; if they are seconds, "
+            "give --time-unit s"
         )
     return usual
 

@@ -185,19 +185,21 @@ class _Xz:
 
 def head_of(log: Log, size: int) -> bytes:
     """The first bytes of a log, unpacked; fewer where it breaks off. Raises TraceError where none can be read."""
-    head = b""
+    parts: list[bytes] = []
+    left = size
     with LogStream(log) as stream:
-        while len(head) < size:
+        while left:
             try:
-                data = stream.read(min(size - len(head), 1 << 16))
+                data = stream.read(min(left, 1 << 16))
             except TraceError:
-                if not head:
+                if not parts:
                     raise
                 break
             if not data:
                 break
-            head += data
-    return head
+            parts.append(data)
+            left -= len(data)
+    return b"".join(parts)
 
 
 def text_of(head: bytes) -> bytes:

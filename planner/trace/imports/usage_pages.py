@@ -1,4 +1,4 @@
-"""Answers of usage APIs and files of dashboards: those that are not the whole, and those that are something else."""
+"""Answers of usage APIs, files of dashboards and of benchmarks that are something else than a log of requests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,6 @@ from planner.trace.imports.unpacking import Log
 
 _COMPLETIONS = "organization.usage.completions.result"
 _USAGE = "the pages of /v1/organization/usage/completions"
-_PAGED = ("openai-usage", "anthropic-usage")
 
 
 def check_known(log: Log, names: Sequence[str]) -> None:
@@ -60,21 +59,3 @@ def _kinds(log: Log) -> list[str]:
                 if isinstance(result, dict) and isinstance(result.get("object"), str):
                     kinds.append(result["object"])
     return kinds
-
-
-def page_notes(logs: Sequence[Log], format_name: str) -> tuple[str, ...]:
-    """What the user is to know of pages that are not the last, where the last is not among the logs."""
-    if format_name not in _PAGED:
-        return ()
-    more = [
-        record["has_more"]
-        for log in logs
-        for record in paths.parsed(documents.first_records(log))
-        if isinstance(record.get("has_more"), bool)
-    ]
-    if not more or not all(more):
-        return ()
-    return (
-        "the log is incomplete: its last page says that more follow (has_more); get them with page=next_page and "
-        "import all pages together",
-    )

@@ -26,6 +26,7 @@ from planner.trace.imports.job import (
     settings_of,
     time_notes,
 )
+from planner.trace.imports.repeated_windows import settle_windows
 from planner.trace.imports.servegen import Client
 from planner.trace.spool import Spool
 from planner.trace.stored import Draft
@@ -53,6 +54,7 @@ class _Parsed:
 
 def store(stage: Staging, job: ImportJob) -> ImportAccount:
     """Store parsed windows as a trace. Raises TraceError."""
+    told = settle_windows(stage, job.options.timezone)
     rows = _rows(stage, job, job.names)
     counts = stage.window_counts()
     least_us: int | None = rows["elapsed_us"].min()  # type: ignore[assignment]
@@ -70,8 +72,9 @@ def store(stage: Staging, job: ImportJob) -> ImportAccount:
         schema=windows.EVEN_SCHEMA,
         draw=draw,
         notes=[
+            *told,
             *time_notes(int(demand.start_us[0]), least_us, job),
-            *cached_notes(job, counts, stage.tellers),
+            *cached_notes(job.reader, job.options, counts, stage.tellers),
         ],
     )
     return _store(stage, job, parsed)
@@ -110,9 +113,24 @@ def _classes(clients: Sequence[Client]) -> tuple[str, ...]:
 def _rows(stage: Staging, job: ImportJob, names: Sequence[str]) -> pl.DataFrame:
     check_rows(stage.window_counts(), stage, job, names)
     rows = stage.windows()
-    if not rows["requests"].sum() and not rows["output_tokens"].sum():
-        raise TraceError(f"{job.names[0]}: counts no request in any window; check the file and the --format")
+    if not rows["requests"].sum():
+        # one window may have tokens of requests that finish in the next one; all of them cannot
+        has_tokens = bool(rows["input_tokens"].sum() or rows["output_tokens"].sum())
+        what, cure = (", but tokens", _cure(job)) if has_tokens else ("", "check the file and the --format")
+        raise TraceError(f"{job.names[0]}: counts no request in any window{what}; {cure}")
     return rows
+
+
+def _cure(job: ImportJob) -> str:
+    """What tells the requests that a log does not."""
+    if job.reader.metrics is not None:
+        return "name a counter of requests that finish with --metric requests=NAME"
+    if "requests" in job.reader.fields:
+        return "name their column with --column requests=NAME, or give --constant requests=N for those of a row"
+    return (
+        "check the file, or save its windows with their requests as CSV: window_start, window_end, requests, "
+        "input_tokens, output_tokens"
+    )
 
 
 def _coverage(demand: DemandWindows) -> LengthCoverage:
@@ -122,7 +140,7 @@ def _coverage(demand: DemandWindows) -> LengthCoverage:
 
 
 def _unknown(demand: DemandWindows) -> list[str]:
-    return unknown_notes(demand.cached_unknown, int(demand.requests.sum()))
+    return unknown_notes(int(demand.cached_unknown.sum()), int(demand.requests.sum()))
 
 
 def _store(stage: Staging, job: ImportJob, parsed: _Parsed) -> ImportAccount:
