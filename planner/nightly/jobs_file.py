@@ -76,8 +76,9 @@ class LogSettings(Closed):
     step_s: PositiveCount = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: PositiveCount = 21_600
-    """Seconds: a log with a longer time without a request, at either end of the day or between, is taken to be
-    incomplete, and its date fails. Assumed: a fleet that is worth planning is never idle for six hours."""
+    """Seconds: a longer time without a request is taken to be missing from the log, not zero demand, unless the scenario
+    expects it (forecast.accept, [[event]]); where that is more than half of the day, its date fails. Assumed: a fleet
+    that is worth planning is never idle for six hours."""
 
     @field_validator("format")
     @classmethod
