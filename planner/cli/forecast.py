@@ -31,7 +31,7 @@ def forecast(
         typer.Option(
             "--method",
             metavar="M",
-            help="seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: those that need no extra.",
+            help="profile-level, seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: those without an extra.",
         ),
     ] = "all",
     horizon: Annotated[
@@ -48,7 +48,7 @@ def forecast(
     """Forecast demand, and show how good past forecasts would have been.
 
     Every interval of the stored days is forecast from those before it, by each method; then the time after the last
-    interval, by the method with the smallest errors, with quantiles from its own past errors. Draws the scenario's
+    interval, by the method that was best at these leads, with quantiles from its own past errors. Draws the scenario's
     trace if it is not stored yet; that needs more than one season, for example --set trace.days=14.
     """
     from planner.core.forecast import BUILT_IN, METHODS
@@ -106,7 +106,7 @@ def _print(document: "ForecastDocument") -> None:
     )
     _print_scores(document.methods)
     best = document.best
-    print_line(f"lowest WAPE: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
+    print_line(f"to use at these leads: {best.method} (input {best.input_tokens}, output {best.output_tokens})")
     every = _rows_every(document)
     rows = "" if every == 1 else f"; of every {every} intervals the first, {minutes} min"
     print_line(f"forecast of the {horizon_h:g} h after {end} by {best.method}, tokens/s{rows}")

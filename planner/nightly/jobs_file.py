@@ -76,7 +76,7 @@ class LogSettings(Closed):
     step_s: PositiveCount = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: PositiveCount = 21_600
-    """Seconds: a longer time without a request is taken to be missing from the log, not zero demand, unless the scenario
+    """Seconds: a longer time without a request is taken to be missing from the log, not zero, unless the scenario
     expects it (forecast.accept, [[event]]); where that is more than half of the day, its date fails. Assumed: a fleet
     that is worth planning is never idle for six hours."""
 

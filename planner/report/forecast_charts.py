@@ -9,12 +9,14 @@ import polars as pl
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
+from planner.planning.told import findings_of
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
 _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
 _BANDS = ("#8fb3c4", "#d9dee3")
+_SHADE = "#c9a227"
 _DAYS_SHOWN = 3
 _MOST_POINTS = 2_000
 """Above this many intervals only every nth is drawn."""
@@ -34,8 +36,9 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     drawn = frame.gather_every(every).with_columns(
         local_time=pl.col("interval_start").str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S")
     )
+    left_out = _left_out(test, zone)
     panels = [
-        _ahead_panel(drawn, each, f"local time, {zone.key} (UTC{offset} at the start)")
+        _ahead_panel(drawn, each, left_out, f"local time, {zone.key} (UTC{offset} at the start)")
         for each in test.of(method).values()
     ]
     grid = test.demand.grid
@@ -45,12 +48,31 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
         f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
         "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
+    if left_out.height:
+        description += " Shaded times are left out of forecasts: demand was far from what was expected."
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has every interval."
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _ahead_panel(drawn: pl.DataFrame, each: SeriesResult, title: str) -> alt.LayerChart | alt.FacetChart:
+def _left_out(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
+    """The incidents of the days that are shown: local start and end."""
+    grid = test.demand.grid
+    shown_us = grid.end_us - _DAYS_SHOWN * S_PER_DAY * US_PER_S
+    spans = [one for one in findings_of(test.history) if one.kind != "level" and one.end_us > shown_us]
+    columns = {
+        name: [from_us(at, zone).replace(tzinfo=None) for at in moments]
+        for name, moments in (
+            ("local_time", [max(one.start_us, shown_us) for one in spans]),
+            ("local_end", [one.end_us for one in spans]),
+        )
+    }
+    return pl.DataFrame(columns, schema={"local_time": pl.Datetime("us"), "local_end": pl.Datetime("us")})
+
+
+def _ahead_panel(
+    drawn: pl.DataFrame, each: SeriesResult, left_out: pl.DataFrame, title: str
+) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
@@ -81,7 +103,11 @@ def _ahead_panel(drawn: pl.DataFrame, each: SeriesResult, title: str) -> alt.Lay
             strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
         )
     )
-    layers = alt.layer(*bands, lines)
+    shades = [
+        alt.Chart(inline_values(left_out)).mark_rect(color=_SHADE, opacity=0.25).encode(x=x, x2="local_end:T")
+        for _ in range(bool(left_out.height))
+    ]
+    layers = alt.layer(*shades, *bands, lines)
     return layers.properties(
         width=_WIDTH, height=200, title=alt.Title(f"{name} tokens", fontSize=12, fontWeight="normal")
     )

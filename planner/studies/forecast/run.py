@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from planner.core.demand import Demand
-from planner.core.forecast import BUILT_IN
+from planner.core.forecast import BUILT_IN, forecaster
 from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.history import Stretch, joined
@@ -108,6 +108,9 @@ def forecast(
     """
     past = history(store, scenario, traces, now=now, progress=drawing)
     settings, grid = scenario.forecast, past.demand.grid
+    # the scenario's own method is kept unless another is better
+    own = forecaster(settings.method, scenario.interval_s, settings.season).name
+    methods = sorted(methods, key=lambda method: method != own)
     horizon = -(-settings.horizon_s // scenario.interval_s)
     declared = declared_of(scenario, grid.start_us, grid.end_us + horizon * grid.interval_us)
     known = DemandHistory.of(past.demand, scenario.zone, horizon, declared=declared)
