@@ -103,10 +103,16 @@ def relation_of(source: str | JsonSource, batch: pa.RecordBatch) -> str:
     if data is None or not len(texts):
         return source.simple
     first, end = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
-    chars = data.slice(int(first), int(end - first)).to_pybytes()
-    # a byte alone is found ten times as fast
-    marks = [mark.encode() for mark in source.marks]
-    return source.whole if any(mark[:1] in chars and mark in chars for mark in marks) else source.simple
+    told = np.frombuffer(data, np.uint8)[first:end]
+    dots = np.flatnonzero(told[1:-1] == ord(".")) + 1
+    # what is on both sides of dots is found ten times as fast as a whole mark
+    sides = set(np.unique(told[dots - 1].astype(np.uint16) << 8 | told[dots + 1]).tolist())
+    for mark in (mark.encode() for mark in source.marks):
+        dot = mark.find(b".", 1, -1)
+        is_likely = mark[dot - 1] << 8 | mark[dot + 1] in sides if dot > 0 else bool((told == mark[0]).any())
+        if is_likely and mark in told.tobytes():
+            return source.whole
+    return source.simple
 
 
 def of_json(fields: Fields) -> str | JsonSource:
