@@ -31,7 +31,7 @@ def forecast(
         typer.Option(
             "--method",
             metavar="M",
-            help="profile-level, seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: those without an extra.",
+            help="profile-level, seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: the first four.",
         ),
     ] = "all",
     horizon: Annotated[

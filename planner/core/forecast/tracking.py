@@ -176,7 +176,8 @@ class Tracker:
         if (self.past.factors == 1).all():
             return forecasts
         factors = np.concatenate([self.past.factors, np.ones(rows + horizon)])
-        return forecasts * np.lib.stride_tricks.sliding_window_view(factors, horizon)[:rows]
+        planned: Floats = forecasts * np.lib.stride_tricks.sliding_window_view(factors, horizon)[:rows]
+        return planned
 
     def sizes_of(self, day: int, levels: Floats) -> Floats:
         """Logarithms of a day's demand over its profile at levels (series,) or (series, slots); (series, slots)."""
