@@ -105,7 +105,7 @@ def relation_of(source: str | JsonSource, batch: pa.RecordBatch) -> str:
     first, end = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
     told = np.frombuffer(data, np.uint8)[first:end]
     dots = np.flatnonzero(told[1:-1] == ord(".")) + 1
-    # what is on both sides of dots is found ten times as fast as a whole mark
+    # what is on both sides of dots tells most texts apart: measured, half the time of searching for whole marks
     sides = set(np.unique(told[dots - 1].astype(np.uint16) << 8 | told[dots + 1]).tolist())
     for mark in (mark.encode() for mark in source.marks):
         dot = mark.find(b".", 1, -1)

@@ -19,6 +19,7 @@ from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.parse import parse
 from planner.units import from_us
 from tests.conftest import Cli
+from tests.helpers.gateway_logs import imported
 from tests.helpers.imports import OPTIONS
 
 AT = "2025-03-03T09:00:00Z"
@@ -32,13 +33,6 @@ FIGURES = (100, 64, 5)
 def jsonl(path: Path, *records: object) -> Path:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
-
-
-def imported(cli: Cli, path: Path, *words: str) -> dict[str, Any]:
-    result = cli("trace", "import", str(path), "--name", "t", "--json", *words)
-    assert result.code == 0, result.err
-    found: dict[str, Any] = result.json
-    return found
 
 
 def refusal(cli: Cli, path: Path, *words: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from planner.trace.imports.mapping import ready_mappings
 from planner.trace.imports.readers import readers
 from tests.conftest import Cli
+from tests.helpers.gateway_logs import imported
 from tests.helpers.logs import (
     AIPERF,
     AIPERF_CANCELLED,
@@ -33,13 +34,6 @@ def log(path: Path, *records: object) -> Path:
 def text(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def imported(cli: Cli, path: Path, *words: str) -> dict[str, Any]:
-    result = cli("trace", "import", str(path), "--name", "t", "--json", *words)
-    assert result.code == 0, result.err
-    found: dict[str, Any] = result.json
-    return found
 
 
 def requests_of(cli: Cli) -> list[tuple[Any, ...]]:

@@ -71,7 +71,6 @@ def delete(name: TraceName, db: Db = None, as_json: Json = False) -> None:
 
 
 def _print_description(d: "TraceDescription") -> None:
-    from planner.core.week import LEAST_HOURS
     from planner.units import counted
 
     weight = f", each for {d.sample_weight:,} requests" if d.sample_weight > 1 else ""
@@ -116,6 +115,13 @@ def _print_description(d: "TraceDescription") -> None:
         ("<tokens per request", "mean", "p50", "p90", "p95", "p99", "max"),
         [(r.field, r.mean, r.p50, r.p90, r.p95, r.p99, r.max) for r in d.lengths],
     )
+    _print_classes_and_hours(d)
+
+
+def _print_classes_and_hours(d: "TraceDescription") -> None:
+    """Print the classes, and the hours one by one or as a week."""
+    from planner.core.week import LEAST_HOURS
+
     if d.classes:
         rows = [(c.name, c.requests, c.input_tokens, c.cached_input_tokens, c.output_tokens) for c in d.classes]
         print_table(("<class", "requests", "input tokens", "cached", "output tokens"), rows)
