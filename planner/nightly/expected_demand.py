@@ -9,10 +9,9 @@ import polars as pl
 from planner.core.demand import Demand, Grid
 from planner.core.forecast import forecaster
 from planner.core.forecast.choice import SERIES, Leads, RollingForecasts, rolling_forecasts
-from planner.core.forecast.demand import DemandHistory
 from planner.nightly.history import DayHistory
 from planner.nightly.local_days import day_us
-from planner.planning.declared import declared_of
+from planner.planning.declared import demand_history
 from planner.planning.told import finding_notes
 from planner.settings.scenario import Scenario
 from planner.units import S_PER_DAY, Floats, Ints
@@ -44,8 +43,7 @@ def expect_demand(history: DayHistory, day: date, scenario: Scenario) -> Expecte
     leads = Leads(
         first=(start_us - past.end_us) // interval_us, count=grid.count, every=S_PER_DAY // scenario.interval_s
     )
-    declared = declared_of(scenario, past.start_us, end_us)
-    known = DemandHistory.of(history.demand, scenario.zone, leads.horizon, declared=declared, unknown=history.unknown)
+    known = demand_history(scenario, history.demand, leads.horizon, unknown=history.unknown)
     method, season, method_notes = _choose_method(history, scenario)
     share = scenario.policy.quantile
     made = rolling_forecasts(known, method, leads, share=share, season=season, columns=_COLUMNS)

@@ -16,6 +16,7 @@ from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
+from planner.settings.forecast import IncidentSettings
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
 from planner.trace.imports.prometheus import is_server
@@ -247,6 +248,8 @@ class JobsFile(Closed):
     """Port of /metrics and /healthz on 127.0.0.1; if left out, there are none."""
     notify: NotifySettings = NotifySettings()
     """Who is notified when a night has ended."""
+    incident: tuple[IncidentSettings, ...] = ()
+    """Time whose demand no job's forecasts learn from, besides that of its scenario: a table [[incident]] each."""
     job: Annotated[tuple[NightlyJob, ...], Field(validate_default=True)] = ()
     """The jobs, at least one."""
 
@@ -291,14 +294,19 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
         raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
     folder = path.resolve().parent
     try:
-        scenarios = {job.name: _load_scenario(job, folder, overrides) for job in file.job}
+        scenarios = {job.name: _load_scenario(job, folder, overrides, file.incident) for job in file.job}
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     return Jobs(file=file, folder=folder, scenarios=scenarios)
 
 
-def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> Scenario:
-    """The scenario of a job, if nights can be planned with it and its log can be read. Raises UsageError."""
+def _load_scenario(
+    job: NightlyJob, folder: Path, overrides: Sequence[str], incidents: Sequence[IncidentSettings]
+) -> Scenario:
+    """The scenario of a job, if nights can be planned with it and its log can be read. Raises UsageError.
+
+    incidents: of the jobs file, added to the scenario's own.
+    """
     own = folder / job.scenario
     try:
         if job.log.mapping is not None:
@@ -315,7 +323,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
         raise UsageError(f"job {job.name}: {error}") from error
     if problems := check(scenario):
         raise UsageError(f"job {job.name}: {'; '.join(problems)}")
-    return scenario
+    return scenario.model_copy(update={"incident": (*scenario.incident, *incidents)})
 
 
 def _check_trace(scenario: Scenario) -> None:

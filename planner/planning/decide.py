@@ -1,5 +1,6 @@
 """Decides the units of every interval from what is prepared, and replays them; nothing is priced."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.core.fleet.deployment import Deployment
@@ -11,11 +12,15 @@ from planner.planning.prepare import Prepared
 
 @dataclass(frozen=True)
 class Decided:
-    """What a policy decided, and what becomes of it. unforeseen: intervals before the first with a forecast."""
+    """What a policy decided, and what becomes of it.
+
+    unforeseen: intervals before the first with a forecast. foresight_notes: of those forecasts.
+    """
 
     policy: Policy
     plan: IntervalPlan
     unforeseen: int
+    foresight_notes: Sequence[str]
 
 
 def decide(prepared: Prepared) -> Decided:
@@ -30,8 +35,8 @@ def decide(prepared: Prepared) -> Decided:
         known=KnownDemand(seen, grid.interval_s),
     )
     policy = make_policy(scenario.policy, deployment, given)
-    coming, unforeseen = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
+    coming, unforeseen, notes = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
     targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, seen_before(seen), coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)
-    return Decided(policy, plan, unforeseen)
+    return Decided(policy, plan, unforeseen, notes)

@@ -5,7 +5,9 @@ from datetime import date, datetime, time, timedelta
 from importlib import import_module
 from typing import Any
 
-from planner.core.forecast.past import Declared, Event, Span
+from planner.core.demand import Demand
+from planner.core.forecast.demand import DemandHistory
+from planner.core.forecast.past import Declared, Event, Mask, Span
 from planner.errors import UsageError
 from planner.settings.forecast import TimeSpan
 from planner.settings.scenario import Scenario
@@ -26,6 +28,17 @@ def declared_of(scenario: Scenario, start_us: int, end_us: int) -> Declared:
     # an event of the scenario itself comes last, so that its factor counts on a holiday
     events = [*_holidays(scenario, start_us, end_us), *events]
     return Declared(incidents=(*incidents, *ignored), events=tuple(events), accepted=accepted)
+
+
+def demand_history(scenario: Scenario, demand: Demand, horizon: int, *, unknown: Mask | None = None) -> DemandHistory:
+    """A demand to forecast from, with what the scenario declares of it and of what follows.
+
+    horizon: intervals, at most, ahead. unknown: intervals without a log. Raises UsageError, for intervals that do not
+    divide a day too.
+    """
+    grid = demand.grid
+    declared = declared_of(scenario, grid.start_us, grid.end_us + horizon * grid.interval_us)
+    return DemandHistory.of(demand, scenario.zone, horizon, declared=declared, unknown=unknown)
 
 
 def _holidays(scenario: Scenario, start_us: int, end_us: int) -> Iterator[Event]:

@@ -9,8 +9,9 @@ from planner.core.demand import Demand, Grid
 from planner.core.forecast import demand_forecasts
 from planner.core.policy import Policy, Seen, Sight, lead_intervals
 from planner.errors import UsageError
-from planner.planning.declared import declared_of
+from planner.planning.declared import demand_history
 from planner.planning.selection import selection_of
+from planner.planning.told import finding_notes
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
@@ -22,11 +23,12 @@ from planner.trace.synthetic.profile import Profile, load_profile
 class Visible(NamedTuple):
     """What a policy sees of every interval and those after it; nothing where it looks at nothing.
 
-    unforeseen: intervals before the first of which a forecast is seen.
+    unforeseen: intervals before the first of which a forecast is seen. notes: what forecasts leave out and follow.
     """
 
     coming: Sequence[tuple[Seen, ...]]
     unforeseen: int = 0
+    notes: Sequence[str] = ()
 
 
 def known_demand(demand: Demand) -> list[Seen]:
@@ -75,16 +77,8 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
     Until the first of them it is the demand of the interval before.
     """
     settings = scenario.forecast
-    forecasts = demand_forecasts(
-        demand,
-        settings.method,
-        lead + 1,
-        scenario.policy.quantile,
-        settings.season,
-        zone=scenario.zone,
-        declared=declared_of(scenario, demand.grid.start_us, demand.grid.end_us),
-        first=1,
-    )
+    history = demand_history(scenario, demand, lead + 1)
+    forecasts = demand_forecasts(history, settings.method, lead + 1, scenario.policy.quantile, settings.season, first=1)
     rows = zip(forecasts.input_tokens[:-1, 1:].tolist(), forecasts.output_tokens[:-1, 1:].tolist(), strict=True)
     seen = [tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True)) for row in rows]
     unforeseen = min(forecasts.first_known + 1, demand.grid.count)
@@ -95,7 +89,7 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
             zip(seen_before(known_demand(demand)), [(), *seen], strict=True),
         )
     ]
-    return Visible(coming, unforeseen)
+    return Visible(coming, unforeseen, finding_notes(history, scenario.zone))
 
 
 def _unknown(row: Sequence[Seen]) -> bool:

@@ -40,6 +40,7 @@ def plan(prepared: Prepared) -> PlanOutcome:
             *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
             *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),
             *(() if expected else sight_notes(scenario, policy, decided.unforeseen)),
+            *decided.foresight_notes,
             *job_notes(prepared.jobs, jobs),
             *prepared.notes,
         ),

@@ -97,22 +97,22 @@ def test_a_method_gives_way_to_one_that_has_lost_less() -> None:
 
 
 def test_a_demand_is_forecast_for_policies() -> None:
-    demand = demand_of(*[100, 200, 300, 50] * 5)
-    found = demand_forecasts(demand, "seasonal-naive", 3, zone=UTC)
+    known = DemandHistory.of(demand_of(*[100, 200, 300, 50] * 5), UTC, 3)
+    found = demand_forecasts(known, "seasonal-naive", 3)
     assert found.input_tokens.shape == found.output_tokens.shape == (20, 3)
     assert found.first_known == 4
     assert found.input_tokens[5].tolist() == [200, 300, 50]
     assert found.output_tokens[5].tolist() == [20, 30, 5]
     # three errors carry the 0.75 quantile; the third step has its third error four + two + three intervals in
-    upper = demand_forecasts(demand, "seasonal-naive", 3, 0.75, zone=UTC)
+    upper = demand_forecasts(known, "seasonal-naive", 3, 0.75)
     assert upper.first_known == 4 + 2 + 3
     assert upper.input_tokens[9].tolist() == [200, 300, 50]
-    assert demand_forecasts(demand, "seasonal-naive", 3, 0.99, zone=UTC).first_known == 20
+    assert demand_forecasts(known, "seasonal-naive", 3, 0.99).first_known == 20
 
 
 def test_too_short_a_demand_says_what_is_needed_and_what_is_there() -> None:
     with pytest.raises(UsageError, match=r"needs 168 h \(28 intervals\) of history, and the demand has 120 h \(20"):
-        demand_forecasts(demand_of(*[1] * 20), "holt-winters", 4, season="week", zone=UTC)
+        demand_forecasts(DemandHistory.of(demand_of(*[1] * 20), UTC, 4), "holt-winters", 4, season="week")
 
 
 def test_traces_that_follow_each_other_are_one_history_in_any_order() -> None:

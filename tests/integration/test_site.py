@@ -93,7 +93,8 @@ def commands(command: Any = None, name: str = "planner") -> list[tuple[str, Any]
 
 def fields(model: type[BaseModel], before: str = "") -> Iterator[str]:
     """The path of every field, those of tables inside, of tables in lists, and of tables by name too."""
-    for name, setting in model.model_fields.items():
+    for own_name, setting in model.model_fields.items():
+        name = setting.alias or own_name
         kinds = [setting.annotation, *get_args(setting.annotation)]
         tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         below = {tuple: "[]", dict: ".NAME"}.get(get_origin(setting.annotation) or Scenario, "")

@@ -268,7 +268,12 @@ def test_every_method_has_a_name_and_says_what_it_needs() -> None:
     for method in METHODS:
         assert forecaster(method, 900, "day").name == method
     needs = {method: [forecaster(method, 900, season).needs for season in ("day", "week")] for method in BUILT_IN}
-    assert needs == {"seasonal-naive": [96, 672], "day-of-week": [96, 96], "holt-winters": [96, 672]}
+    assert needs == {
+        "profile-level": [96, 96],
+        "seasonal-naive": [96, 672],
+        "day-of-week": [96, 96],
+        "holt-winters": [96, 672],
+    }
 
 
 @pytest.mark.parametrize(("method", "interval_s"), [("magic", 900), ("day-of-week", 420)])

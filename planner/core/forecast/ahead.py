@@ -1,14 +1,11 @@
 """Forecasts of a demand, as policies take them. Pure."""
 
-from datetime import tzinfo
 from typing import NamedTuple
 
 import numpy as np
 
-from planner.core.demand import Demand
 from planner.core.forecast.choice import SERIES, Leads, rolling_forecasts
 from planner.core.forecast.demand import DemandHistory
-from planner.core.forecast.past import NOTHING_DECLARED, Declared
 from planner.units import Floats
 
 
@@ -25,26 +22,23 @@ class DemandForecasts(NamedTuple):
 
 
 def demand_forecasts(
-    demand: Demand,
+    history: DemandHistory,
     method: str,
     horizon: int,
     quantile: float | None = None,
     season: str = "day",
     *,
-    zone: tzinfo,
-    declared: Declared = NOTHING_DECLARED,
     first: int = 0,
 ) -> DemandForecasts:
-    """Forecast every interval of a demand from those before it, `horizon` intervals ahead.
+    """Forecast every interval of a demand from those before it, `horizon` intervals ahead, as far as its history.
 
     method: one of METHODS, or auto. quantile: a share in (0, 1), such as 0.9 for what nine actuals in ten have stayed
-    below; None for the forecast itself. season: day or week. zone: whose clock tells days and weekdays. first: the
-    nearest interval that is used, by which auto chooses. Raises UsageError for an unknown method, for intervals that do
-    not divide a day, and for a demand that is shorter than what the method needs.
+    below; None for the forecast itself. season: day or week. first: the nearest interval that is used, by which auto
+    chooses. Raises UsageError for an unknown method, and for a demand that is shorter than what the method needs.
     """
-    history = DemandHistory.of(demand, zone, horizon, declared=declared)
+    count = history.demand.grid.count
     made = rolling_forecasts(history, method, Leads(first, horizon - first), share=quantile, season=season)
-    rows = [made.rows[column].quantile[: demand.grid.count] for column in SERIES]
+    rows = [made.rows[column].quantile[:count] for column in SERIES]
     unknown = np.isnan(rows[0] + rows[1]).any(axis=1)
-    known = demand.grid.count if unknown.all() else int(np.argmin(unknown))
+    known = count if unknown.all() else int(np.argmin(unknown))
     return DemandForecasts(rows[0], rows[1], known)

@@ -8,7 +8,7 @@ import numpy as np
 from planner.core.forecast import demand_forecasts
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
-from planner.planning.declared import declared_of
+from planner.planning.declared import demand_history
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.units import Floats
 
@@ -73,11 +73,9 @@ def explain_forecast(comparison: Comparison) -> list[str]:
         return [f"predictive@forecast takes {-more:.1%} fewer node-hours than reactive at equal shortfall"]
     scenario, output = comparison.scenario, comparison.demand.output_tokens.astype(np.float64)
     method, season = scenario.forecast.method, scenario.forecast.season
-    grid = comparison.demand.grid
-    declared = declared_of(scenario, grid.start_us, grid.end_us)
+    history = demand_history(scenario, comparison.demand, 2)
     middle, planned = (
-        demand_forecasts(comparison.demand, method, 2, share, season, zone=scenario.zone, declared=declared, first=1)
-        for share in (None, scenario.policy.quantile)
+        demand_forecasts(history, method, 2, share, season, first=1) for share in (None, scenario.policy.quantile)
     )
     scored = slice(planned.first_known, -1)
     actual = output[planned.first_known + 1 :]

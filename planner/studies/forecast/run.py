@@ -7,9 +7,8 @@ from datetime import datetime
 from planner.core.demand import Demand
 from planner.core.forecast import BUILT_IN, forecaster
 from planner.core.forecast.backtest import BackTest, back_test
-from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.history import Stretch, joined
-from planner.planning.declared import declared_of
+from planner.planning.declared import demand_history
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import (
     check_selection,
@@ -107,13 +106,12 @@ def forecast(
     progress: methods done; drawing: requests drawn. Raises UsageError, TraceError.
     """
     past = history(store, scenario, traces, now=now, progress=drawing)
-    settings, grid = scenario.forecast, past.demand.grid
+    settings = scenario.forecast
     # the scenario's own method is kept unless another is better
     own = forecaster(settings.method, scenario.interval_s, settings.season).name
     methods = sorted(methods, key=lambda method: method != own)
     horizon = -(-settings.horizon_s // scenario.interval_s)
-    declared = declared_of(scenario, grid.start_us, grid.end_us + horizon * grid.interval_us)
-    known = DemandHistory.of(past.demand, scenario.zone, horizon, declared=declared)
+    known = demand_history(scenario, past.demand, horizon)
     test = back_test(
         known,
         methods,
