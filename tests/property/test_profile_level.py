@@ -14,7 +14,7 @@ from planner.core.forecast.methods import BUILT_IN, forecaster
 from planner.core.forecast.past import Declared, Event, Span
 from planner.core.forecast.slot_profile import median, week_profile, weighted_median
 from planner.units import Floats, to_us
-from tests.helpers.drawn_days import MONDAY, UTC, demand_of, drawn, nightly, wape
+from tests.helpers.drawn_days import MONDAY, UTC, WEEK, demand_of, drawn, nightly, wape
 
 NAN = np.nan
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -187,6 +187,16 @@ def test_a_single_day_changes_no_later_plan(factor: float, since: int) -> None:
         hurt[15] *= factor
         changes.append((nightly(hurt).sum(axis=1) / clean_plans(26, 0.05, seed).sum(axis=1))[15 + since :])
     assert np.median(changes, axis=0) == pytest.approx(np.ones(11 - since), abs=0.05)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_first_weekend_is_no_fall_of_the_level_however_small_it_is(noise: float) -> None:
+    """Half and two fifths of other days, on days that were never seen: the Tuesday after is forecast as it comes."""
+    tokens = [drawn(10, noise, seed) / WEEK[np.arange(10) % 7][:, None] for seed in range(6)]
+    for each in tokens:
+        each[5:7] *= np.array([[0.5], [0.4]])
+    ratios = [nightly(each)[8].sum() / each[8].sum() for each in tokens]
+    assert np.median(ratios) == pytest.approx(1, abs=0.1)
 
 
 def _planned_over_needed(factor: float, day: int, noise: float, seed: int) -> Floats:

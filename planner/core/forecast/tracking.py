@@ -320,12 +320,14 @@ class Tracker:
             self._change(day * slots, (day + 1) * slots, former, None)
             self._reread(day)
             self._moves[day] = size[_TOTAL] - former[_TOTAL]
-        elif move < -least and not self._real[day].all():
-            self._fall(day)
-        elif move < -least:
+        elif move < -least and self._real[day].all():
             self._change(day * slots, (day + 1) * slots, size, [size])
             self._reread(day)
-        elif not unseen:
+        elif unseen:
+            return  # a low one may be the size of that weekday
+        elif move < -least:
+            self._fall(day)
+        else:
             self._moves[day] = move
             # the profile of a weekday that was seen once has as much noise as the day itself
             days = known.seen[self._weekdays[day]]
