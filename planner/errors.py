@@ -84,6 +84,10 @@ class TraceError(PlannerError):
     """A trace that cannot be read, drawn or found."""
 
 
+class NoRequests(TraceError):
+    """A log that can be read, and has no request."""
+
+
 class RunError(PlannerError):
     """A run that cannot be found or made."""
 

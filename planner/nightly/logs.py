@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 
-from planner.core.demand import Demand
+import numpy as np
+
+from planner.core.demand import Demand, Grid
+from planner.core.forecast.history import COUNTED
 from planner.core.forecast.tracking import runs
-from planner.errors import TraceError
+from planner.errors import NoRequests, TraceError
 from planner.files import version
 from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.local_days import day_demand, day_us, silences
@@ -18,6 +21,7 @@ from planner.trace.imports import prometheus
 from planner.trace.imports.importer import import_trace
 from planner.trace.imports.job import ImportOptions
 from planner.trace.imports.mapping import LogMapping, listed, load_mapping, text_of
+from planner.trace.silent import add_silence
 from planner.units import US_PER_S, from_us
 
 _MOST_SILENT = 0.5
@@ -81,16 +85,19 @@ class JobLogs:
         path = self._path(day)
         if not self.is_available(day):
             raise LogNotReady(f"{path}: there is no such log; add it, or correct log.path of job {self.job.name}")
-        account = import_trace(
-            self.store,
-            [path],
-            format_name=self.job.log.format,
-            name=name,
-            options=self.import_options(day),
-            now=now,
-            version=version(),
-            mapping=self._mapping(),
-        )
+        try:
+            account = import_trace(
+                self.store,
+                [path],
+                format_name=self.job.log.format,
+                name=name,
+                options=self.import_options(day),
+                now=now,
+                version=version(),
+                mapping=self._mapping(),
+            )
+        except NoRequests as error:
+            return self._store_silence(day, path, now, error)
         demand = self._stored(day)
         assert demand is not None
         if problem := self._problem(day, demand):
@@ -102,6 +109,23 @@ class JobLogs:
             refused=account.rows_rejected,
             other_days=account.requests - int(demand.requests.sum()),
         )
+
+    def _store_silence(self, day: date, path: str, now: datetime, error: NoRequests) -> StoredLog:
+        """Store a day whose log has no request where that is expected. Raises LogNotReady."""
+        window_us, interval_us = day_us(day, self.scenario), self.scenario.interval_s * US_PER_S
+        grid = Grid(window_us[0], self.scenario.interval_s, (window_us[1] - window_us[0]) // interval_us)
+        if self._problem(day, Demand(grid=grid, **{name: np.zeros(grid.count, np.int64) for name in COUNTED})):
+            raise LogNotReady(f'{error}, or have the scenario expect it with forecast.accept=["{day}"]') from error
+        add_silence(
+            self.store,
+            trace_name(self.job, day),
+            window_us,
+            source=path,
+            timezone=self.scenario.timezone,
+            now=now,
+            version=version(),
+        )
+        return StoredLog(trace=trace_name(self.job, day), rows=0, refused=0, other_days=0)
 
     def _stored(self, day: date) -> Demand | None:
         """The demand of a day whose log is stored."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from planner.documents import Document, Maybe, to_json
-from planner.errors import TraceError
+from planner.errors import NoRequests, TraceError
 from planner.store import Store
 from planner.store.fields import Refusal
 from planner.store.local_times import LocalClock
@@ -165,7 +165,7 @@ def check_counts(
 ) -> None:
     """The same where nothing is to be stored."""
     if not counts.rows_read:
-        raise TraceError(f"{names[0]}: has no row below its header; name a log with at least one row")
+        raise NoRequests(f"{names[0]}: has no row below its header; name a log with at least one row")
     if counts.rows_left_out == counts.rows_read:
         raise TraceError(
             f"{names[0]} as {reader.name}: all {counts.rows_read:,} rows are left out by "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.errors import TraceError, UsageError
+from planner.errors import NoRequests, UsageError
 from planner.trace.imports import readers as formats
 from planner.trace.imports import rules, sources, told_by_rows
 from planner.trace.imports.job import ImportOptions
@@ -68,7 +68,7 @@ def _check(reader: Reader, options: ImportOptions) -> None:
 
 
 def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
-    """The logs that have rows, and the names of the others. Raises TraceError where none has.
+    """The logs that have rows, and the names of the others. Raises NoRequests where none has.
 
     A time without requests leaves a file without rows, which is nothing to stop for among others.
     """
@@ -76,5 +76,5 @@ def _with_rows(logs: Sequence[Log]) -> tuple[list[Log], tuple[str, ...]]:
     full = [log for log in logs if log not in why_empty]
     if not full:
         others = f", and neither has one of the {len(logs) - 1:,} other logs" if len(logs) > 1 else ""
-        raise TraceError(f"{logs[0]}: {why_empty[logs[0]]}{others}; name a log with at least one row")
+        raise NoRequests(f"{logs[0]}: {why_empty[logs[0]]}{others}; name a log with at least one row")
     return full, tuple(log.name for log in why_empty)

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from planner.errors import TraceError
+from planner.errors import NoRequests, TraceError
 from planner.store.staging import Staging
 from planner.trace import stored, windows
 from planner.trace.describe import account_for, unknown_notes
@@ -117,7 +117,8 @@ def _rows(stage: Staging, job: ImportJob, names: Sequence[str]) -> pl.DataFrame:
         # one window may have tokens of requests that finish in the next one; all of them cannot
         has_tokens = bool(rows["input_tokens"].sum() or rows["output_tokens"].sum())
         what, cure = (", but tokens", _cure(job)) if has_tokens else ("", "check the file and the --format")
-        raise TraceError(f"{job.names[0]}: counts no request in any window{what}; {cure}")
+        kind = TraceError if has_tokens else NoRequests
+        raise kind(f"{job.names[0]}: counts no request in any window{what}; {cure}")
     return rows
 
 
