@@ -115,6 +115,43 @@ def test_a_log_of_another_day_is_refused(tmp_path: Path) -> None:
     assert "has no request on 2025-03-01; check that it is that day's log" in service.rows("job_runs")[0]["message"]
 
 
+def test_a_log_without_requests_is_a_day_of_none_where_that_is_expected(tmp_path: Path) -> None:
+    """A holiday: nothing is planned from it, and its night does not fail."""
+    for day in days(FIRST - timedelta(days=1), 4):
+        write_log(tmp_path, day)
+    closed = tmp_path / "logs" / "2025-03-02.csv"
+    closed.write_text(closed.read_text().splitlines()[0] + "\n")
+    refused = Service(tmp_path, write_jobs(tmp_path, "attempts = 1"))
+    assert [refused.run(night(day)) for day in (FIRST, date(2025, 3, 2), date(2025, 3, 3))] == [0, 0, 1]
+    message = refused.rows("job_runs")[-1]["message"]
+    assert "logs/2025-03-02.csv: has no row below its header" in message
+    assert message.endswith('or have the scenario expect it with forecast.accept=["2025-03-02"]')
+
+    (tmp_path / "planner.duckdb").unlink()
+    lenient = Service(tmp_path, write_jobs(tmp_path, log='path = "logs/{date}.csv"\nlongest_silence_s = 86400'))
+    assert [lenient.run(night(day)) for day in days(FIRST, 4)] == [0, 0, 0, 0]
+    (trace,) = [row for row in lenient.rows("trace_list") if row["name"] == "n-2025-03-02"]
+    assert (trace["row_count"], trace["input_tokens"], trace["output_tokens"]) == (0, 0, 0)
+    # the plan of the day after is as if it had not been
+    (run,) = lenient.rows("run_record", run_id="run-00002")
+    assert any("is left out of forecasts: 0% of what was expected came" in note for note in run["notes"])
+    assert "days of history: 2, to 2025-03-02" in run["notes"][0]
+
+
+def test_an_incident_of_the_jobs_file_is_not_learned_from(tmp_path: Path) -> None:
+    """Two days at a third: the day after is planned for that of the two before, with the incident alone."""
+    for number, day in enumerate(days(FIRST - timedelta(days=3), 5)):
+        write_log(tmp_path, day, 1 if number < 2 else 1 / 3)
+    noons = []
+    for head in ("", "[[incident]]\nfrom = 2025-03-01\nto = 2025-03-02"):
+        (tmp_path / "planner.duckdb").unlink(missing_ok=True)
+        service = Service(tmp_path, write_jobs(tmp_path, f"first = {date(2025, 3, 3)}", head))
+        assert service.run(night(date(2025, 3, 3))) == 0
+        noons.append(service.rows("run_forecast", run_id="run-00001")[12]["input_tokens"])
+    assert noons[1] == 45_000
+    assert noons[0] < 40_000
+
+
 def test_a_log_that_comes_after_its_date_was_given_up_still_counts(tmp_path: Path) -> None:
     for day in days(FIRST - timedelta(days=1), 4):
         write_log(tmp_path, day)
