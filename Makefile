@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: plan test setup lint docs fuzz nights bench clean
+.PHONY: plan test setup lint docs fuzz nights forecasts bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -38,6 +38,9 @@ fuzz: setup
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q
+
+forecasts: setup
+	$(BIN)/python -m tests.bench.forecast_figures
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

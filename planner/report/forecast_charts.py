@@ -1,5 +1,6 @@
 """Charts of a forecast: past and expected demand with quantiles; errors by time ahead."""
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -9,7 +10,7 @@ import polars as pl
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import findings_of
+from planner.planning.told import Finding, findings_of
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
@@ -36,9 +37,9 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
     drawn = frame.gather_every(every).with_columns(
         local_time=pl.col("interval_start").str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S")
     )
-    left_out = _left_out(test, zone)
+    found = _shown_findings(test, zone)
     panels = [
-        _ahead_panel(drawn, each, left_out, f"local time, {zone.key} (UTC{offset} at the start)")
+        _ahead_panel(drawn, each, found, f"local time, {zone.key} (UTC{offset} at the start)")
         for each in test.of(method).values()
     ]
     grid = test.demand.grid
@@ -48,30 +49,39 @@ def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
         f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
         "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
-    if left_out.height:
+    if (found["kind"] != "level").any():
         description += " Shaded times are left out of forecasts: demand was far from what was expected."
+    if (found["kind"] == "level").any():
+        description += " Upright lines are changes of the level of demand, which forecasts follow."
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has every interval."
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _left_out(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
-    """The incidents of the days that are shown: local start and end."""
+def _shown_findings(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
+    """The incidents and changes of level of the days that are shown: kind, local start and end."""
     grid = test.demand.grid
     shown_us = grid.end_us - _DAYS_SHOWN * S_PER_DAY * US_PER_S
-    spans = [one for one in findings_of(test.history) if one.kind != "level" and one.end_us > shown_us]
-    columns = {
+    spans = [one for one in findings_of(test.history) if _shown_until(one) > shown_us]
+    columns: dict[str, list[datetime] | list[str]] = {
         name: [from_us(at, zone).replace(tzinfo=None) for at in moments]
         for name, moments in (
             ("local_time", [max(one.start_us, shown_us) for one in spans]),
             ("local_end", [one.end_us for one in spans]),
         )
     }
-    return pl.DataFrame(columns, schema={"local_time": pl.Datetime("us"), "local_end": pl.Datetime("us")})
+    columns["kind"] = [one.kind for one in spans]
+    times = {"local_time": pl.Datetime("us"), "local_end": pl.Datetime("us")}
+    return pl.DataFrame(columns, schema={**times, "kind": pl.String})
+
+
+def _shown_until(one: Finding) -> int:
+    """The end of an incident; a level is drawn at its start alone."""
+    return one.end_us if one.kind != "level" else one.start_us
 
 
 def _ahead_panel(
-    drawn: pl.DataFrame, each: SeriesResult, left_out: pl.DataFrame, title: str
+    drawn: pl.DataFrame, each: SeriesResult, found: pl.DataFrame, title: str
 ) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
@@ -103,14 +113,22 @@ def _ahead_panel(
             strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
         )
     )
-    shades = [
-        alt.Chart(inline_values(left_out)).mark_rect(color=_SHADE, opacity=0.25).encode(x=x, x2="local_end:T")
-        for _ in range(bool(left_out.height))
-    ]
-    layers = alt.layer(*shades, *bands, lines)
+    layers = alt.layer(*_marks(found, x), *bands, lines)
     return layers.properties(
         width=_WIDTH, height=200, title=alt.Title(f"{name} tokens", fontSize=12, fontWeight="normal")
     )
+
+
+def _marks(found: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
+    """Incidents shaded, changes of level as upright lines."""
+    levels, incidents = found.filter(pl.col("kind") == "level"), found.filter(pl.col("kind") != "level")
+    marks = []
+    if incidents.height:
+        shaded = alt.Chart(inline_values(incidents)).mark_rect(color=_SHADE, opacity=0.25)
+        marks.append(shaded.encode(x=x, x2="local_end:T"))
+    if levels.height:
+        marks.append(alt.Chart(inline_values(levels)).mark_rule(color=_SHADE, strokeWidth=2).encode(x=x))
+    return marks
 
 
 def error_chart(test: BackTest) -> Chart:
