@@ -33,6 +33,8 @@ _OUTAGE, _FOURFOLD = log(5), log(4)
 _NOISES, _EDGE_NOISES = 4, 2
 _LEAST_NOISE = 0.03
 _SLOT_PRIORS, _DAY_PRIORS = (0.1,) * 2, (0.08,) * 5
+_DAY_SHARE = 0.7
+"""Least noise of days, as a share of that of slots: a few quiet days of a demand that jumps are chance. Assumed."""
 _LARGEST_OFFSET = 0.2
 _MOST_FLAGGED = 0.25
 _RISE_PART, _RISE_SHARE, _RISE = 4, 0.8, log(1.35)
@@ -129,13 +131,14 @@ class Tracker:
         moves, noises = (values[recent][~np.isnan(values[recent])] for values in (self._moves, self._noises))
         spread = 1.48 * np.abs(moves - np.median(moves)) if len(moves) else moves
         seen = self._weekdays[window][mostly_known(learned[_TOTAL])]
+        slot_noise = max(_LEAST_NOISE, float(np.median([*noises, *_SLOT_PRIORS])))
         return Known(
             profiles=profiles,
             pads=PAD * profiles.mean(axis=(1, 2)),
             levels=self._levels.copy(),
             seen=np.bincount(seen, minlength=DAYS_PER_WEEK),
-            slot_noise=max(_LEAST_NOISE, float(np.median([*noises, *_SLOT_PRIORS]))),
-            day_noise=max(_LEAST_NOISE, float(np.median([*spread, *_DAY_PRIORS]))),
+            slot_noise=slot_noise,
+            day_noise=max(slot_noise * _DAY_SHARE, float(np.median([*spread, *_DAY_PRIORS]))),
             flagged=(self._signs[:day] != 0).ravel(),
         )
 
@@ -226,7 +229,16 @@ class Tracker:
 
     def _least_rise(self, day: int) -> float:
         seen = self.known[day].seen[self._weekdays[day]]
-        return max(_RISE_NOISES * self.known[day].day_noise, _RISE if seen else _UNSEEN_WEEKDAY)
+        least = max(_RISE_NOISES * self.known[day].day_noise, _RISE if seen else _UNSEEN_WEEKDAY)
+        return least + self._doubt(day, +1)
+
+    def _doubt(self, day: int, sign: int) -> float:
+        """By how much a weekday that was seen once lies to the other side of all days: that may have been chance."""
+        known, weekday = self.known[day], self._weekdays[day]
+        if known.seen[weekday] != 1:
+            return 0.0
+        all_days = np.median(known.profiles[_TOTAL][known.seen > 0], axis=0)
+        return max(0.0, -sign * _log_ratio(known.profiles[_TOTAL, weekday], all_days))
 
     def _high_slots(self, day: int) -> Sequence[int]:
         """Slots of a day before which enough of the last quarter of a day is high for a rise."""
@@ -313,7 +325,7 @@ class Tracker:
         size = self._day_sizes[:, day]
         move = float(size[_TOTAL] - self._levels[_TOTAL])
         unseen = not known.seen[self._weekdays[day]]
-        least = _UNSEEN_WEEKDAY if unseen else max(_FALL_NOISES * known.day_noise, _RISE)
+        least = _UNSEEN_WEEKDAY if unseen else max(_FALL_NOISES * known.day_noise, _RISE) + self._doubt(day, -1)
         if self._returns(day, move):
             assert self._before_rise is not None
             former = self._before_rise[1]
