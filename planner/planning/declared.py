@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.core.demand import Demand
 from planner.core.forecast.demand import DemandHistory
-from planner.core.forecast.past import Declared, Event, Mask, Span
+from planner.core.forecast.past import Declared, DeclaredSpan, Event, Mask
 from planner.errors import UsageError
 from planner.settings.forecast import TimeSpan
 from planner.settings.scenario import Scenario
@@ -23,7 +23,7 @@ def declared_of(scenario: Scenario, start_us: int, end_us: int) -> Declared:
         tuple(_day_span(date.fromisoformat(day), scenario) for day in days)
         for days in (settings.ignore, settings.accept)
     )
-    incidents = tuple(Span(*_bounds(span, scenario)) for span in scenario.incident)
+    incidents = tuple(DeclaredSpan(*_bounds(span, scenario)) for span in scenario.incident)
     events = [_event(_bounds(event, scenario), event.factor) for event in scenario.event]
     # an event of the scenario itself comes last, so that its factor counts on a holiday
     events = [*_holidays(scenario, start_us, end_us), *events]
@@ -86,5 +86,5 @@ def _moment_us(moment: datetime | date, scenario: Scenario, *, last: bool = Fals
     return to_us(datetime.combine(moment + _DAY if last else moment, time(), scenario.zone))
 
 
-def _day_span(day: date, scenario: Scenario) -> Span:
-    return Span(_moment_us(day, scenario), _moment_us(day, scenario, last=True))
+def _day_span(day: date, scenario: Scenario) -> DeclaredSpan:
+    return DeclaredSpan(_moment_us(day, scenario), _moment_us(day, scenario, last=True))

@@ -23,11 +23,13 @@ from planner.trace.synthetic.profile import Profile, load_profile
 class Visible(NamedTuple):
     """What a policy sees of every interval and those after it; nothing where it looks at nothing.
 
-    unforeseen: intervals before the first of which a forecast is seen. notes: what forecasts leave out and follow.
+    unforeseen: intervals before the first of which a forecast is seen. methods: of these forecasts, in order of first
+    use. notes: what they leave out and follow.
     """
 
     coming: Sequence[tuple[Seen, ...]]
     unforeseen: int = 0
+    methods: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 
@@ -89,7 +91,7 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
             zip(seen_before(known_demand(demand)), [(), *seen], strict=True),
         )
     ]
-    return Visible(coming, unforeseen, finding_notes(history, scenario.zone))
+    return Visible(coming, unforeseen, forecasts.methods, finding_notes(history, scenario.zone))
 
 
 def _unknown(row: Sequence[Seen]) -> bool:

@@ -8,10 +8,12 @@ from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid, grid_over
 from planner.core.fleet.deployment import Deployment, Units
+from planner.core.forecast import AUTO
 from planner.core.policy import Policy, Sight
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
+from planner.planning.foresight import Visible
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
@@ -97,8 +99,8 @@ def _sample_notes(session: Session, trace: TraceInfo, grid: Grid) -> tuple[str, 
     )
 
 
-def sight_notes(scenario: Scenario, policy: Policy, unforeseen: int) -> list[str]:
-    """What the policy bases its decisions on. unforeseen: intervals before the first of which it sees a forecast."""
+def sight_notes(scenario: Scenario, policy: Policy, seen: Visible) -> list[str]:
+    """What the policy bases its decisions on. seen: what it saw of the demand to come."""
     source = scenario.policy.demand_source
     if policy.sight == Sight.OBSERVED:
         return ["the policy sees the demand of the previous interval, whatever policy.demand_source says", FIRST_NOTE]
@@ -108,12 +110,13 @@ def sight_notes(scenario: Scenario, policy: Policy, unforeseen: int) -> list[str
         return ["the policy sees the trace's own demand: perfect foresight, not a forecast"]
     if policy.sight != Sight.SOURCE or source != "forecast":
         return []
-    settings = scenario.forecast
+    chosen = ", the best of them so far at this lead" if scenario.forecast.method == AUTO else ""
     return [
-        f"the policy sees the {scenario.policy.quantile:.0%} quantile of {settings.method} forecasts of a season of a "
-        f"{settings.season}, made an interval before from the trace's own earlier intervals; nothing is forecast for "
-        f"the first {unforeseen} intervals, which are decided by the demand of the interval before each",
+        f"the policy sees the {scenario.policy.quantile:.0%} quantile of forecasts by {' and '.join(seen.methods)}"
+        f"{chosen}, made an interval before from the trace's own earlier intervals; nothing is forecast for the first "
+        f"{seen.unforeseen} intervals, which are decided by the demand of the interval before each",
         FIRST_NOTE,
+        *seen.notes,
     ]
 
 

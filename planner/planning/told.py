@@ -11,7 +11,7 @@ _MOST_NOTES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class PastFinding:
     """Something that was found in the past of a demand. start_us, end_us: UTC epoch microseconds.
 
     kind: outage or burst, which are left out; level, which is followed from start on. ratio: of what came to what was
@@ -24,11 +24,11 @@ class Finding:
     ratio: float
 
 
-def findings_of(history: DemandHistory) -> tuple[Finding, ...]:
+def findings_of(history: DemandHistory) -> tuple[PastFinding, ...]:
     """All findings in order of time."""
     tracker, end_us = history.tracker, history.demand.grid.end_us
     incidents = [
-        Finding(
+        PastFinding(
             kind="outage" if one.ratio < 1 else "burst",
             start_us=history.slot_us(one.first),
             end_us=history.slot_us(one.end),
@@ -37,7 +37,7 @@ def findings_of(history: DemandHistory) -> tuple[Finding, ...]:
         for one in tracker.incidents
     ]
     levels = [
-        Finding(kind="level", start_us=history.slot_us(one.first), end_us=end_us, ratio=one.ratio)
+        PastFinding(kind="level", start_us=history.slot_us(one.first), end_us=end_us, ratio=one.ratio)
         for one in tracker.changes
     ]
     return tuple(sorted([*incidents, *levels], key=lambda one: one.start_us))
@@ -64,7 +64,7 @@ def finding_notes(history: DemandHistory, zone: tzinfo) -> list[str]:
     return notes
 
 
-def _span(one: Finding, zone: tzinfo) -> str:
+def _span(one: PastFinding, zone: tzinfo) -> str:
     start, end = from_us(one.start_us, zone), from_us(one.end_us, zone)
     if start.date() == from_us(one.end_us - 1, zone).date():
         return f"{start:%Y-%m-%d %H:%M} to {end:%H:%M}"

@@ -10,7 +10,7 @@ import polars as pl
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import Finding, findings_of
+from planner.planning.told import PastFinding, findings_of
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
@@ -75,7 +75,7 @@ def _shown_findings(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
     return pl.DataFrame(columns, schema={**times, "kind": pl.String})
 
 
-def _shown_until(one: Finding) -> int:
+def _shown_until(one: PastFinding) -> int:
     """The end of an incident; a level is drawn at its start alone."""
     return one.end_us if one.kind != "level" else one.start_us
 

@@ -106,7 +106,7 @@ def test_a_forecast_plans_for_its_quantile_once_there_is_one(store: Store) -> No
     high, low = (outcome_of(store, "predictive", *days, f"policy.quantile={share}") for share in (0.9, 0.2))
     assert high.demand_source == "forecast"
     (note,) = [note for note in high.notes if "quantile of" in note]
-    assert "90% quantile of day-of-week forecasts of a season of a day, made an interval before" in note
+    assert "90% quantile of forecasts by profile-level, the best of them so far at this lead, made an interval" in note
     unseen = int(note.rpartition("first ")[2].split()[0])
     assert 96 < unseen < 2 * 96
     reacting = outcome_of(store, "predictive", *days, "policy.demand_source=previous")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import BUILT_IN, forecaster
-from planner.core.forecast.past import Declared, Event, Span
+from planner.core.forecast.past import Declared, DeclaredSpan, Event
 from planner.core.forecast.slot_profile import median, week_profile, weighted_median
 from planner.units import Floats, to_us
 from tests.helpers.drawn_days import MONDAY, UTC, WEEK, demand_of, drawn, nightly, wape
@@ -254,7 +254,7 @@ def test_holt_winters_does_not_forecast_a_multiple_after_an_outage() -> None:
 def test_a_declared_incident_is_not_learned_however_small_it_is() -> None:
     clean, hurt = drawn(16, 0.05, 4), drawn(16, 0.05, 4)
     hurt[8, 40:60] *= 0.8
-    declared = Declared(incidents=[Span(us_of(8, 10), us_of(8, 15))])
+    declared = Declared(incidents=[DeclaredSpan(us_of(8, 10), us_of(8, 15))])
     known, unknown = (nightly(hurt, declared=each)[15, 40:60].sum() for each in (declared, Declared()))
     usual = nightly(clean)[15, 40:60].sum()
     assert abs(known / usual - 1) < abs(unknown / usual - 1)
@@ -275,7 +275,7 @@ def test_an_event_is_planned_and_not_learned(method: str) -> None:
 def test_a_day_that_is_accepted_is_followed_at_once() -> None:
     tokens = drawn(24, 0.05, 5)
     tokens[19:] *= 0.5
-    accepted = Declared(accepted=[Span(us_of(19, 0), us_of(20, 0))])
+    accepted = Declared(accepted=[DeclaredSpan(us_of(19, 0), us_of(20, 0))])
     plans = {name: nightly(tokens, declared=each) for name, each in (("told", accepted), ("found", Declared()))}
     assert plans["told"][21].sum() / tokens[21].sum() == pytest.approx(1, abs=0.2)
     assert plans["found"][21].sum() / tokens[21].sum() > 1.7

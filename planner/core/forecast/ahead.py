@@ -13,12 +13,14 @@ class DemandForecasts(NamedTuple):
     """Rolling forecasts of a demand of n intervals, in tokens per interval.
 
     input_tokens, output_tokens: (n, horizon); row t is made from the intervals before t, for t and those after it, nan
-    where too little is known. first_known: the first row without a nan in either; n if there is none.
+    where too little is known. first_known: the first row without a nan in either; n if there is none. methods: what
+    made them, in order of first use.
     """
 
     input_tokens: Floats
     output_tokens: Floats
     first_known: int
+    methods: tuple[str, ...]
 
 
 def demand_forecasts(
@@ -41,4 +43,4 @@ def demand_forecasts(
     rows = [made.rows[column].quantile[:count] for column in SERIES]
     unknown = np.isnan(rows[0] + rows[1]).any(axis=1)
     known = count if unknown.all() else int(np.argmin(unknown))
-    return DemandForecasts(rows[0], rows[1], known)
+    return DemandForecasts(rows[0], rows[1], known, tuple(dict.fromkeys(made.methods)))

@@ -11,7 +11,7 @@ from planner.units import S_PER_DAY, Floats, Ints
 DAYS_PER_WEEK = 7
 
 
-class History(Protocol):
+class PastDemand(Protocol):
     """What is known of a demand, by the slots of a local clock, as forecasters take it."""
 
     def plain(self, column: str) -> Floats:
@@ -50,7 +50,7 @@ class Forecaster(Protocol):
 class Plain:
     """Forecasters that look at nothing but a series."""
 
-    def of(self, history: History, column: str, horizon: int) -> Floats:
+    def of(self, history: PastDemand, column: str, horizon: int) -> Floats:
         """As in Forecaster."""
         return history.planned(self.rolling(history.plain(column), horizon))
 

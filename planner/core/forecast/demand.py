@@ -49,7 +49,13 @@ class DemandHistory:
         known of the time since.
         """
         return rolling_quantiles(
-            self.usual(column), forecasts, shares, maker.settled, self._blind, every, self.tracker.past.slots
+            self.usual(column),
+            forecasts,
+            shares,
+            settled=maker.settled,
+            blind=self._blind,
+            every=every,
+            overlap=self.tracker.past.slots,
         )
 
     def usual(self, column: str) -> Floats:

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Span:
+class DeclaredSpan:
     """A stretch of time, UTC epoch microseconds."""
 
     start_us: int
@@ -24,7 +24,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event(Span):
+class Event(DeclaredSpan):
     """Time whose demand is the usual one times a factor, and is not learned from."""
 
     factor: float
@@ -38,9 +38,9 @@ class Declared:
     however unusual it is.
     """
 
-    incidents: Sequence[Span] = ()
+    incidents: Sequence[DeclaredSpan] = ()
     events: Sequence[Event] = ()
-    accepted: Sequence[Span] = ()
+    accepted: Sequence[DeclaredSpan] = ()
 
 
 NOTHING_DECLARED = Declared()
@@ -159,7 +159,7 @@ def _offset_us(at: datetime) -> int:
     return int((at.utcoffset() or timedelta()) / timedelta(seconds=1)) * US_PER_S
 
 
-def _marked(grid: Grid, span: Span) -> Mask:
+def _marked(grid: Grid, span: DeclaredSpan) -> Mask:
     """Intervals that begin within a span."""
     starts = grid.starts_us
     marked: Mask = (starts >= span.start_us) & (starts < span.end_us)

@@ -143,7 +143,7 @@ class Tracker:
         )
 
     def plain(self, column: str) -> Floats:
-        """As in History: without what looks like part of an incident the moment it comes, or is declared one."""
+        """As in PastDemand: without what looks like part of an incident the moment it comes, or is declared one."""
         values = np.where(self.past.unlearned | (self._suspects != 0), np.nan, self.past.columns[column])
         return values[: self.past.count]
 
@@ -174,7 +174,7 @@ class Tracker:
         return np.concatenate(days)
 
     def planned(self, forecasts: Floats) -> Floats:
-        """As in History."""
+        """As in PastDemand."""
         rows, horizon = forecasts.shape
         if (self.past.factors == 1).all():
             return forecasts

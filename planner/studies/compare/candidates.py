@@ -90,7 +90,7 @@ def default_policies(scenario: Scenario, demand: Demand) -> tuple[tuple[str, ...
     maker = forecaster(scenario.forecast.method, demand.grid.interval_s, scenario.forecast.season)
     if demand.grid.count <= maker.needs:
         return tuple(names), (
-            f"predictive@forecast: {scenario.forecast.method} needs over {maker.needs} intervals of history and the "
+            f"predictive@forecast: {maker.name} needs over {maker.needs} intervals of history and the "
             f"trace has {demand.grid.count}; give more days, for example --set trace.days=14",
         )
     return (*names[:4], "predictive@forecast", *names[4:]), ()
