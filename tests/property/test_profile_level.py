@@ -238,6 +238,20 @@ def test_the_90_percent_quantile_covers_88_and_more(hurt: str) -> None:
     assert np.mean(covered) >= 0.88
 
 
+def test_an_outage_does_not_set_the_99_percent_quantile() -> None:
+    """Neither its demand counts, nor what was forecast in the middle of it of the time after."""
+    uppers = []
+    for factor in (1, 0):
+        tokens = drawn(14, 0.05, 7)
+        tokens[7, 40:60] *= factor
+        history = history_of(tokens)
+        maker = forecaster("profile-level", 900, "day")
+        made = history.rows(maker, "input_tokens", 24)
+        uppers.append(history.quantiles(maker, "input_tokens", made, (0.99,), every=96)[0][-1] / made[-1])
+    clean, hurt = uppers
+    assert (hurt / clean).max() < 1.1
+
+
 def test_holt_winters_does_not_forecast_a_multiple_after_an_outage() -> None:
     """Demand is never above three times the usual in its forecasts, with five hours of none in the week before."""
     for seed in range(3):

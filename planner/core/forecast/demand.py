@@ -54,6 +54,7 @@ class DemandHistory:
             shares,
             settled=maker.settled,
             blind=self._blind,
+            hurt=self._hurt,
             every=every,
             overlap=self.tracker.past.slots,
         )
@@ -71,6 +72,12 @@ class DemandHistory:
         grid, place = self.demand.grid, self.tracker.past.place
         at = np.flatnonzero(place[: grid.count] >= slot)
         return grid.start_us + (int(at[0]) if len(at) else grid.count) * grid.interval_us
+
+    @cached_property
+    def _hurt(self) -> Mask:
+        """Rows that were made in the middle of an outage; (n + 1,)."""
+        place = self.tracker.past.place[: self.demand.grid.count]
+        return np.concatenate([[False], self.tracker.outages[place]])
 
     @cached_property
     def _blind(self) -> tuple[tuple[int, int], ...]:

@@ -74,7 +74,7 @@ def _rises(past: Past, tracker: Tracker, day: int, column: str) -> Floats:
 def _missed(past: Past, tracker: Tracker, day: int, column: str) -> tuple[Floats, Floats]:
     """What the hours before every slot of a day missed, (slots,), and the same without what may be an outage.
 
-    Means of logarithms, weighted by age.
+    Means of logarithms, weighted by age. An outage that is over counts in neither.
     """
     memory = max(1, round(_MEMORY_H * past.slots / _DAY_H))
     days = [one for one in (day - 1, day) if one < past.days]
@@ -93,4 +93,6 @@ def _missed(past: Past, tracker: Tracker, day: int, column: str) -> tuple[Floats
         return means[past.slots : 2 * past.slots]
 
     known = np.isfinite(sizes)
-    return mean(known), mean(known & ~low)
+    held = mean(known & ~low)
+    ongoing = low[memory + past.slots - 1 :][: past.slots]
+    return np.where(ongoing, mean(known), held), held

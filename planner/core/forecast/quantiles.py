@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from planner.core.forecast.past import Mask
 from planner.units import Floats, Ints
 
 LEAST_SCALE = 0.05
@@ -21,6 +22,7 @@ def rolling_quantiles(
     shares: Sequence[float],
     settled: int = 0,
     blind: Sequence[tuple[int, int]] = (),
+    hurt: Mask | None = None,
     every: int = 1,
     overlap: int = 0,
 ) -> Floats:
@@ -33,12 +35,16 @@ def rolling_quantiles(
     is below that of a smaller share. blind: changes of level, each as the interval that it began with and the row that
     knew of it; from that row on, errors of what earlier rows said of the time since do not count. Returns
     (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
+    hurt: (n + 1,) rows that were made in the middle of an outage, whose errors do not count.
     every: errors are taken in every so many rows, and in the last one; rows between use those known before. overlap:
     steps over which errors depend on each other, by which a few days tell less than the number of their errors.
     """
     rows, horizon = forecasts.shape
     scale = forecasts + LEAST_SCALE * _means(series)[:, None]
     errors = _errors(series, forecasts, scale)
+    if hurt is not None:
+        origins = np.arange(len(series))[:, None] - np.arange(horizon)
+        errors[(origins >= 0) & hurt[np.maximum(origins, 0)]] = np.nan
     result = np.full((len(shares), rows, horizon), np.nan)
     known_at = {row: begin for begin, row in sorted(blind, reverse=True)}
     pools = (_Pools if every == 1 else _Sorted)(errors, settled, overlap)
