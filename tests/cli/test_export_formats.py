@@ -28,7 +28,7 @@ from planner.documents import schema as document_schema
 from planner.export.formats.aws import AwsCallsDocument
 from planner.export.formats.focus import COLUMNS, focus
 from planner.export.formats.json_document import ScheduleDocument
-from planner.export.formats.schedule import Charge
+from planner.export.formats.schedule import Charge, ExportSchedule, TrainingWindow
 from planner.export.formats.slurm import slurm
 from planner.export.run import WRITERS, schedule_of
 from planner.planning.plan import plan_and_store
@@ -37,11 +37,20 @@ from planner.store import Store
 from planner.units import US_PER_S
 from tests.conftest import NOW, SMALL, Cli, minute_log
 from tests.helpers import export_rules as rules
-from tests.helpers.exports import schedule, small
+from tests.helpers.exports import lending, schedule, small
 
 HERE = Path(__file__).parents[1]
 GOLDEN = HERE / "golden" / "export"
-SUFFIX = {"keda": "yaml", "cronjob": "yaml", "slurm": "sh", "aws": "json", "focus": "csv", "csv": "csv", "json": "json"}
+SUFFIX = {
+    "keda": "yaml",
+    "cronjob": "yaml",
+    "kueue": "yaml",
+    "slurm": "sh",
+    "aws": "json",
+    "focus": "csv",
+    "csv": "csv",
+    "json": "json",
+}
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -52,7 +61,7 @@ def schema(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("to", WRITERS)
 def test_the_export_of_a_small_plan_is_the_golden_one(to: str) -> None:
     """PLANNER_UPDATE_GOLDEN=1 writes it anew; read the difference."""
-    text, golden = WRITERS[to](small()).text, GOLDEN / f"{to}.{SUFFIX[to]}"
+    text, golden = WRITERS[to](lending() if to == "kueue" else small()).text, GOLDEN / f"{to}.{SUFFIX[to]}"
     if os.environ.get("PLANNER_UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
@@ -71,6 +80,30 @@ def test_the_schemas_of_kubernetes_notice_a_misspelt_field() -> None:
     job["spec"]["timezone"] = job["spec"].pop("timeZone")
     with pytest.raises(kubernetes_validate.ValidationError, match="timezone"):
         kubernetes_validate.validate(job, "1.37", strict=True)
+
+
+def test_the_jobs_of_a_queue_hold_to_the_schemas_of_kubernetes_and_may_change_nothing_else() -> None:
+    account, role, binding, *jobs = rules.manifests(WRITERS["kueue"](lending()).text)
+    for manifest in (account, role, binding, *jobs):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+    # a ClusterQueue has no namespace, and so the role has none
+    assert [item["kind"] for item in (account, role, binding)] == [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["kueue.x-k8s.io"],
+            "resources": ["clusterqueues"],
+            "resourceNames": ["training"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    names = {job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] for job in jobs}
+    assert names == {account["metadata"]["name"]} == {subject["name"] for subject in binding["subjects"]}
+    assert "namespace" not in role["metadata"]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "LeaderWorkerSet"])
@@ -222,7 +255,7 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
     assert cli("plan", *arguments).code == 0
     refused = cli("export", "--to", "keda")
     assert refused.code == 1
-    assert "take one day with --day 2025-02-27" in refused.err
+    assert "take a typical week of the plan with --week largest, take one day with --day 2025-02-27" in refused.err
     one = cli("export", "--to", "json", "--day", "2025-02-28").json
     assert (one["start"], one["end"]) == ("2025-02-28T12:00:00+08:00", "2025-03-01T12:00:00+08:00")
     assert all(one["start"] <= w["start"] < w["end"] <= one["end"] for w in one["training_windows"])
@@ -243,12 +276,26 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
         (
             ("--to", "nomad"),
             2,
-            'planner: --to "nomad" is not a format; use one of keda, cronjob, slurm, aws, focus, csv, json',
+            'planner: --to "nomad" is not a format; use one of keda, cronjob, kueue, slurm, aws, focus, csv, json',
         ),
         (("run-7", "--to", "keda"), 1, 'planner: no run "run-7"; the newest are run-00001'),
         (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; create it, or name another --out"),
         (("--to", "keda", "--out", "."), 1, ". is a folder; name a file with --out"),
         (("--to", "keda", "--begin", "2026-01-01"), 2, "--begin is for --to slurm"),
+        (("--to", "csv", "--week", "largest"), 2, "--week is for keda, cronjob, kueue, aws, whose schedules recur"),
+        (("--to", "aws", "--week", "most"), 2, '--week "most" is not a typical week; write largest, or a quantile'),
+        (("--to", "aws", "--week", "0"), 2, '--week "0" is not a typical week'),
+        (("--to", "aws", "--week", "nan"), 2, '--week "nan" is not a typical week'),
+        (("--to", "aws", "--week", "largest", "--day", "2025-02-27"), 2, "leave one of the two out"),
+        (
+            ("--to", "aws", "--week", "largest"),
+            1,
+            "leaves out Monday, Tuesday, Wednesday, Thursday 00:00-12:00, Friday 12:00-24:00, Saturday, Sunday by the "
+            "clock of Asia/Shanghai, and a typical week needs every weekday",
+        ),
+        (("--to", "kueue", "--set", "export.kueue_quota=/spec"), 2, "is not a place in a ClusterQueue"),
+        (("--to", "kueue", "--set", "export.kueue_resource=a b"), 2, "is not a Kubernetes resource"),
+        (("--to", "kueue", "--set", "export.kueue_flavor=A"), 2, "is not a Kubernetes name (DNS-1123)"),
         (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon" is not a date; write it as 2025-02-27'),
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
@@ -405,14 +452,56 @@ def test_a_real_slurmctld_takes_the_reservations_and_gives_them_back(controller:
     assert [(row["PartitionName"], row["Accounts"], row["State"]) for row in found] == [
         ("training", "training", "INACTIVE")
     ] * 2
+    again = controller.run("sh", str(script))
+    assert (again.returncode, again.stderr) == (0, ""), "the script can be run a second time"
+    assert controller.run("scontrol", "--oneliner", "show", "reservation").stdout == shown
     nodes = [row["Nodes"] for row in found]
     assert len(set(nodes)) == 2, "windows that overlap have nodes of their own"
 
 
-def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+def reserve(controller: Controller, script: Path, plan: ExportSchedule) -> subprocess.CompletedProcess[str]:
+    script.write_text(slurm(plan).text)
+    return controller.run("sh", str(script))
+
+
+def reservations(controller: Controller) -> dict[str, dict[str, str]]:
+    shown = controller.run("scontrol", "--oneliner", "show", "reservation").stdout.splitlines()
+    rows = [dict(word.split("=", 1) for word in line.split()) for line in shown if "ReservationName=" in line]
+    return {row["ReservationName"]: row for row in rows}
+
+
+def test_a_real_slurmctld_updates_what_exists_and_leaves_out_what_has_ended(
+    controller: Controller, tmp_path: Path
+) -> None:
+    """A window that has ended, one that is open now, and one of tomorrow, whose nodes and end change later."""
+    hour = 3_600 * US_PER_S
+    now = int(time.time()) // 60 * 60 * US_PER_S
     script = tmp_path / "reserve.sh"
-    script.write_text(slurm(small(), datetime.now(UTC).date() - timedelta(days=30)).text)
-    done = controller.run("sh", str(script))
+    ended = TrainingWindow(now - 3 * hour, now - 2 * hour, 7)
+    opened = TrainingWindow(now, now + hour, 11)
+    plan = replace(small(), lent=(ended, opened, TrainingWindow(now + 24 * hour, now + 26 * hour, 20)))
+    done = reserve(controller, script, plan)
+    assert (done.returncode, done.stderr) == (0, "planner-run-00001-001 has ended and is left out\n")
+    first = reservations(controller)
+    assert {name: row["NodeCnt"] for name, row in first.items()} == {
+        "planner-run-00001-002": "11",
+        "planner-run-00001-003": "20",
+    }
+    changed = replace(plan, lent=(ended, opened, TrainingWindow(now + 24 * hour, now + 28 * hour, 30)))
+    again = reserve(controller, script, changed)
+    assert again.returncode == 0, again.stderr
+    second = reservations(controller)
+    assert second["planner-run-00001-002"] == first["planner-run-00001-002"]
+    assert (second["planner-run-00001-003"]["NodeCnt"], second["planner-run-00001-003"]["Duration"]) == (
+        "30",
+        "04:00:00",
+    )
+
+
+def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+    hour = 3_600 * US_PER_S
+    now = int(time.time()) * US_PER_S
+    done = reserve(controller, tmp_path / "r.sh", replace(small(), lent=(TrainingWindow(now - hour, now + hour, 7),)))
     assert done.returncode != 0
     assert "Invalid time" in done.stderr
 
@@ -420,7 +509,7 @@ def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller,
 def test_help_says_what_there_is(cli: Cli) -> None:
     shown = cli("export", "--help")
     assert shown.code == 0
-    assert all(word in shown.out for word in ("--to", "--out", "--day", "--begin", "keda"))
+    assert all(word in shown.out for word in ("--to", "--out", "--day", "--begin", "--week", "keda"))
 
 
 def test_writers_are_pure(planned: Store) -> None:

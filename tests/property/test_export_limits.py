@@ -18,7 +18,7 @@ from planner.export.formats.kueue import kueue
 from planner.export.formats.recurrence import Pattern, recurring_steps, recurring_windows
 from planner.export.formats.schedule import ExportSchedule
 from tests.helpers import export_rules as rules
-from tests.helpers.exports import schedule, small
+from tests.helpers.exports import lending, schedule, small
 from tests.helpers.keda_passes import LOOP_S, reader
 
 MONDAY = datetime(2026, 6, 1, tzinfo=UTC)
@@ -144,7 +144,7 @@ def test_days_that_are_nearly_alike_share_their_steps() -> None:
     assert (raised.levels != week.levels).sum() == 2 * 360
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     levels=st.lists(st.integers(-9, 9), min_size=24, max_size=24).map(lambda day: np.repeat(day, 60)),
     days=st.sampled_from([1, 7]),
@@ -265,6 +265,6 @@ def test_what_a_late_scale_down_costs_is_said() -> None:
 
 
 def test_names_that_leave_no_room_for_the_jobs_of_a_queue_are_refused() -> None:
-    plan = replace(small(kueue_cluster_queue="q" * 42), training_nodes=np.full(24, 3))
+    plan = lending(kueue_cluster_queue="q" * 42)
     with pytest.raises(UsageError, match=r"export.kueue_cluster_queue: .* 52 characters; use at most 41 characters"):
         kueue(plan)

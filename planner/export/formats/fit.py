@@ -15,6 +15,8 @@ from planner.units import Ints
 
 _SLOT = 15
 """Minutes: levels of a pattern that does not fit change at multiples of these only."""
+_MORE = 10
+"""Steps tried beyond those that the halving of their range has found."""
 _FAR = np.iinfo(np.int64).max // 4
 """More than any schedule costs."""
 
@@ -56,6 +58,11 @@ def fit(pattern: Pattern, most: int, count: Callable[[Pattern], int]) -> Pattern
             high = budget - 1
         else:
             low, best = budget, raised
+    # entries do not grow with every step: a few more steps may fit as well
+    for budget in range(low + 1, min(low + _MORE, schedules.steps) + 1):
+        raised = schedules.pattern(budget)
+        if raised is not None and count(raised) <= most:
+            best = raised
     return best
 
 

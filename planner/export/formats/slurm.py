@@ -53,19 +53,19 @@ def _reservation(schedule: ExportSchedule, number: int, start: datetime, end: da
     name = f"planner-{schedule.run_id}-{number:03d}"
     settings = schedule.settings
     first, last = (at.replace(tzinfo=None, microsecond=0).isoformat() for at in (start, end))
-    what = (
-        f"ReservationName={name} StartTime={first} EndTime={last} NodeCnt={nodes} "
-        f"PartitionName={settings.slurm_partition} Accounts={settings.slurm_account}"
-    )
+    what = f"EndTime={last} NodeCnt={nodes} PartitionName={settings.slurm_partition} Accounts={settings.slurm_account}"
     local = " to ".join(at.astimezone(schedule.zone).isoformat(timespec="minutes") for at in (start, end))
     return (
         f"\n# {nodes} nodes from {local}\n"
         f'if [ "$now" -ge {end:%Y%m%d%H%M%S} ]; then\n'
         f"echo {name} has ended and is left out >&2\n"
+        # the start of what has begun cannot be set again
+        f'elif exists {name} && [ "$now" -ge {start:%Y%m%d%H%M%S} ]; then\n'
+        f"scontrol update reservation ReservationName={name} {what}\n"
         f"elif exists {name}; then\n"
-        f"scontrol update reservation {what}\n"
+        f"scontrol update reservation ReservationName={name} StartTime={first} {what}\n"
         "else\n"
-        f"scontrol create reservation {what}\n"
+        f"scontrol create reservation ReservationName={name} StartTime={first} {what}\n"
         "fi\n"
     )
 
