@@ -151,7 +151,7 @@ def test_any_plan_becomes_a_typical_week_or_is_refused_with_the_days_that_it_lea
     plan = weeks(first, days, zone, seed=days)
     expected = typical(plan.prefill.units, plan, quantile)
     if days < 7:
-        with pytest.raises(RunError, match="^the plan leaves out ") as refused:
+        with pytest.raises(RunError, match=r"^the plan leaves out ") as refused:
             typical_week(plan.grid, plan.prefill.units, plan.zone, quantile)
         covered = {(first + timedelta(days=day)).strftime("%A") for day in range(days)}
         assert not [name for name in covered if name in str(refused.value).split(" by the clock")[0]]
