@@ -118,9 +118,11 @@ def test_the_largest_of_the_weeks_and_the_median_of_three_by_hand() -> None:
     assert (decode.node_hours_more, decode.minutes_that_differ) == (0, 0)
     assert made.notes[0] == "a typical week: the 0.5 quantile of 3 weeks, by weekday and local time of UTC"
     assert (
-        "prefill: over the plan, 8.0 node-hours more; fewer units than planned in 1 of 504 intervals (12.0 node-hours)"
-        in made.notes
+        "prefill: 8.0 node-hours more beside the 4,072.0 planned; fewer units than planned in 1 of 504 intervals "
+        "(12.0 node-hours)" in made.notes
     )
+    note, *_ = keda(replace(plan, typical_week=0.9)).notes
+    assert note.endswith(" of UTC, which is their largest, as they are so few")
     largest = keda(replace(plan, typical_week=1)).against_plan[0]
     assert (largest.node_hours_more, largest.node_hours_fewer, largest.intervals_fewer) == (32, 0, 0)
 
@@ -135,7 +137,11 @@ def test_training_gets_the_least_that_the_weeks_lend() -> None:
     assert (job["spec"]["schedule"], job["metadata"]["name"]) == ("0 0 * * *", "training-quota-0000")
     (against,) = made.against_plan
     assert (against.node_hours_more, against.node_hours_fewer) == (0, 10 * 168)
-    assert "1,680.0 node-hours less are lent; more than planned is lent in 0 of 336 intervals" in " ".join(made.notes)
+    assert made.notes[0].startswith("a typical week: the least of 2 weeks, ")
+    assert (
+        "1,680.0 node-hours less are lent of the 8,400.0 planned; more than planned is lent in 0 of 336 intervals"
+        in " ".join(made.notes)
+    )
 
 
 @settings(max_examples=20)

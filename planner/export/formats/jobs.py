@@ -23,7 +23,7 @@ from planner.export.formats.recurrence import (
 from planner.export.formats.recurring import Limit
 from planner.export.formats.schedule import ExportSchedule
 
-JOBS = Limit(300, "the 300 CronJobs that a schedule makes for one target", least_minutes=10)
+JOBS = Limit(300, "the 300 CronJobs that are written for one target", least_minutes=10)
 """Chosen: two targets of 300 jobs of 1.5 kB stay below the 1 MiB that a Secret of Helm or a ConfigMap holds. In ten
 minutes there is time to start late and to pull the image."""
 _NOBODY = 65532

@@ -121,12 +121,12 @@ def _refuse_or_note(
             raise RunError(
                 f"{role.name} units change at {_time(edges, jump)}, which the clock of {schedule.zone} "
                 f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA then gets a window "
-                "wrong for a day; export --to cronjob"
+                "wrong from its start to its end; export --to cronjob"
             )
     return [
         f"{role.workload}: on {_date(jump, schedule)} the clock of {schedule.zone} "
-        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then gets a window wrong for a "
-        "day; --to cronjob does not"
+        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then gets a window wrong from "
+        "its start to its end; --to cronjob does not"
         for jump in find_jumps_in_year(schedule.zone, grid.end_us)
         if edges & jump.minutes_of_day
     ]

@@ -41,7 +41,7 @@ def kueue(schedule: ExportSchedule) -> Export:
         for step in steps
     ]
     notes = (
-        *week_note(schedule),
+        *week_note(schedule, lent=True),
         *found.notes,
         f"Kueue evicts nobody when the quota of {queue} shrinks: training has to end by itself, or its jobs need a "
         "limit such as the label kueue.x-k8s.io/max-exec-time-seconds",

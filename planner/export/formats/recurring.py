@@ -1,5 +1,6 @@
 """What recurs of a plan, made to fit its target, and how that differs from the plan. Pure."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,8 @@ from planner.export.formats.fit import coarsen, fit
 from planner.export.formats.recurrence import Pattern, pattern_of, typical_week, wall_minutes, week_minutes
 from planner.export.formats.schedule import AgainstPlan, ExportSchedule, RoleUnits
 from planner.units import Ints
+
+_WEEK_S = 604_800
 
 
 @dataclass(frozen=True)
@@ -73,46 +76,57 @@ def recurring(schedule: ExportSchedule, series: Series, limit: Limit, count: Cal
     against = _against(schedule, series, fitted, entries=count(fitted), entries_needed=needed)
     notes = []
     if spaced is not exact:
-        notes.append(f"{_changed(series, exact, spaced)}: changes less than {limit.least_minutes} min apart are merged")
+        reason = f"it changes at times less than {limit.least_minutes} min apart"
+        notes.append(_changed(series, reason, exact, spaced))
     if fitted is not spaced:
-        notes.append(f"{_changed(series, spaced, fitted)}: {count(spaced)} entries are more than {limit.what}")
+        reason = f"{count(spaced)} entries are more than {limit.what}"
+        notes.append(_changed(series, reason, spaced, fitted))
     if schedule.typical_week is not None:
         notes.append(_typical(series, against))
     return Recurring(series, fitted, against, tuple(notes))
 
 
-def week_note(schedule: ExportSchedule) -> tuple[str, ...]:
-    """What the typical week is made of, if there is one."""
-    if schedule.typical_week is None:
+def week_note(schedule: ExportSchedule, *, lent: bool = False) -> tuple[str, ...]:
+    """What the typical week is made of, if there is one. lent: it is of nodes that are lent."""
+    quantile = schedule.typical_week
+    if quantile is None:
         return ()
-    which = "largest" if schedule.typical_week == 1 else f"{schedule.typical_week:g} quantile"
-    weeks = schedule.grid.length_s / 604_800
-    return (f"a typical week: the {which} of {weeks:.3g} weeks, by weekday and local time of {schedule.zone}",)
+    weeks = schedule.grid.length_s / _WEEK_S
+    most = math.ceil(weeks)
+    if lent:
+        which = "least" if quantile == 1 else f"{1 - quantile:g} quantile"
+    else:
+        which = "largest" if quantile == 1 else f"{quantile:g} quantile"
+    same = ""
+    if quantile < 1 and math.ceil(quantile * most - 1e-9) == most:
+        same = f", which is their {'least' if lent else 'largest'}, as they are so few"
+    return (f"a typical week: the {which} of {weeks:.3g} weeks, by weekday and local time of {schedule.zone}{same}",)
 
 
-def _changed(series: Series, before: Pattern, after: Pattern) -> str:
-    """What was raised, for the head of a note: minutes of the day or week, and node-hours."""
+def _changed(series: Series, reason: str, before: Pattern, after: Pattern) -> str:
+    """A note on what was raised and why: minutes of the day or week, and node-hours."""
     size = max(len(before.levels), len(after.levels))
     low, high = (np.tile(pattern.levels, size // len(pattern.levels)) for pattern in (before, after))
     hours = float((high - low).sum()) * series.nodes_per_value / 60
     minutes = int((high != low).sum())
     span = "day" if size == 1440 else "week"
     if series.of == "training":
-        effect = f"{hours:,.1f} node-hours a {span} less are lent, and never more than planned"
+        effect = f"{hours:,.1f} node-hours a {span} less, never more"
     else:
-        effect = f"{hours:,.1f} node-hours a {span} more, and never fewer units than planned"
-    return f"{series.workload}: {minutes:,} of {size:,} minutes a {span} differ, with {effect}"
+        effect = f"{hours:,.1f} node-hours a {span} more, never fewer units"
+    return f"{series.workload}: {reason}, so {minutes:,} of {size:,} minutes a {span} differ: {effect}"
 
 
 def _typical(series: Series, against: AgainstPlan) -> str:
     more, fewer = against.node_hours_more, against.node_hours_fewer
+    whole = f"of the {against.plan_node_hours:,.1f} planned"
     if series.of == "training":
         return (
-            f"{series.workload}: over the plan, {fewer:,.1f} node-hours less are lent; more than planned is lent in "
+            f"{series.workload}: {fewer:,.1f} node-hours less are lent {whole}; more than planned is lent in "
             f"{against.intervals_more} of {against.intervals} intervals ({more:,.1f} node-hours)"
         )
     return (
-        f"{series.workload}: over the plan, {more:,.1f} node-hours more; fewer units than planned in "
+        f"{series.workload}: {more:,.1f} node-hours more beside {whole[3:]}; fewer units than planned in "
         f"{against.intervals_fewer} of {against.intervals} intervals ({fewer:,.1f} node-hours)"
     )
 
@@ -128,6 +142,7 @@ def _against(
         of=series.of,
         minutes=len(nodes),
         minutes_that_differ=int((nodes != 0).sum()),
+        plan_node_hours=abs(int(series.values.sum())) * series.nodes_per_value * grid.interval_s / 3600,
         node_hours_more=int(nodes[nodes > 0].sum()) / 60,
         node_hours_fewer=-int(nodes[nodes < 0].sum()) / 60,
         intervals=grid.count,

@@ -84,6 +84,8 @@ class AgainstPlan(Document):
     """Minutes of the plan."""
     minutes_that_differ: int
     """Minutes at which the schedule has other nodes than the plan."""
+    plan_node_hours: float
+    """Node-hours of the plan."""
     node_hours_more: float
     """Node-hours of the schedule beyond the plan's, where it has more nodes."""
     node_hours_fewer: float
