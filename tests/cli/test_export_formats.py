@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -214,6 +215,21 @@ def test_columns_of_our_own_begin_with_x() -> None:
     assert all(name in known or name.startswith("x_") for name in COLUMNS)
 
 
+@pytest.fixture(scope="module")
+def nine_days_planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a plan of nine days, two of whose weekdays occur twice and differ."""
+    path = tmp_path_factory.mktemp("nine") / "planner.duckdb"
+    store = Store(path)
+    settings = ["trace.days=9", "trace.scale=0.0002", "trace.growth_per_day=-0.03", "training.lend=true"]
+    plan_and_store(store, load_scenario(None, settings).scenario, now=NOW)
+    return path
+
+
+@pytest.fixture
+def nine_days(nine_days_planned: Path, tmp_path: Path) -> Path:
+    return shutil.copy(nine_days_planned, tmp_path / "planner.duckdb")
+
+
 @pytest.mark.parametrize("to", WRITERS)
 def test_the_default_plan_can_be_exported(cli: Cli, planned: Store, to: str, tmp_path: Path) -> None:
     shown = cli("export", "--to", to)
@@ -268,6 +284,38 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
         bad = cli("export", "--to", "keda", "--day", day)
         assert bad.code == 2
         assert message in bad.err
+
+
+@pytest.mark.parametrize("to", ["keda", "cronjob", "kueue", "aws"])
+def test_a_plan_of_more_than_a_week_becomes_a_weekly_schedule(cli: Cli, nine_days: Path, to: str) -> None:
+    done = cli("export", "--to", to, "--week", "largest", "--json").json
+    rows = list(csv.DictReader(io.StringIO(cli("export", "--to", "csv").out)))
+    start = datetime.fromisoformat(rows[0]["interval_start"]).astimezone(UTC)
+    clock = rules.ZoneClock("Asia/Shanghai", start, len(rows) * 15)
+    objects = [] if to == "aws" else rules.manifests(done["text"])
+    jobs = [item for item in objects if item["kind"] == "CronJob"]
+    assert len(done["against_plan"]) == (1 if to == "kueue" else 2)
+    for against in done["against_plan"]:
+        column = "training_nodes" if to == "kueue" else f"{against['of']}_nodes"
+        planned = np.repeat([int(row[column]) for row in rows], 15)
+        if to == "kueue":
+            difference = rules.kueue(jobs, "training", clock) // 8 - planned
+        else:
+            per_unit = {"prefill": 4, "decode": 18}[against["of"]]
+            if to == "aws":
+                held = rules.aws_groups(json.loads(done["text"])["calls"], against["of"], clock)
+            elif to == "keda":
+                (item,) = [item for item in objects if item["metadata"]["name"] == against["of"]]
+                held = rules.keda(item, clock) * per_unit
+            else:
+                held = rules.cronjob(jobs, against["of"], clock) * per_unit
+            difference = held - planned
+        assert against["minutes"] == len(planned) == 9 * 1440
+        assert against["minutes_that_differ"] == (difference != 0).sum() > 0
+        assert against["node_hours_more"] == pytest.approx(difference.clip(0).sum() / 60)
+        assert against["node_hours_fewer"] == pytest.approx((-difference).clip(0).sum() / 60)
+        assert against["node_hours_more" if to == "kueue" else "node_hours_fewer"] == 0
+        assert against["plan_node_hours"] == pytest.approx(planned.sum() / 60)
 
 
 @pytest.mark.parametrize(
