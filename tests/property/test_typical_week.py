@@ -116,13 +116,13 @@ def test_the_largest_of_the_weeks_and_the_median_of_three_by_hand() -> None:
     assert (prefill.intervals_more, prefill.intervals_fewer, prefill.intervals) == (1, 1, 504)
     assert (prefill.minutes_that_differ, prefill.minutes) == (120, 21 * 1440)
     assert (decode.node_hours_more, decode.minutes_that_differ) == (0, 0)
-    assert made.notes[0] == "a typical week: the 0.5 quantile of 3 weeks, by weekday and local time of UTC"
+    assert made.notes[0] == "a typical week of 21 days: the 0.5 quantile by weekday and local time of UTC"
     assert (
         "prefill: 8.0 node-hours more beside the 4,072.0 planned; fewer units than planned in 1 of 504 intervals "
         "(12.0 node-hours)" in made.notes
     )
     note, *_ = keda(replace(plan, typical_week=0.9)).notes
-    assert note.endswith(" of UTC, which is their largest, as they are so few")
+    assert note.endswith("the 0.9 quantile by weekday and local time of UTC, which is the largest of so few weeks")
     largest = keda(replace(plan, typical_week=1)).against_plan[0]
     assert (largest.node_hours_more, largest.node_hours_fewer, largest.intervals_fewer) == (32, 0, 0)
 
@@ -137,7 +137,7 @@ def test_training_gets_the_least_that_the_weeks_lend() -> None:
     assert (job["spec"]["schedule"], job["metadata"]["name"]) == ("0 0 * * *", "training-quota-0000")
     (against,) = made.against_plan
     assert (against.node_hours_more, against.node_hours_fewer) == (0, 10 * 168)
-    assert made.notes[0].startswith("a typical week: the least of 2 weeks, ")
+    assert made.notes[0].startswith("a typical week of 14 days: the least by weekday and local time of UTC")
     assert (
         "1,680.0 node-hours less are lent of the 8,400.0 planned; more than planned is lent in 0 of 336 intervals"
         in " ".join(made.notes)
@@ -176,6 +176,14 @@ def test_a_plan_that_lacks_weekdays_is_refused_with_their_names_and_hours() -> N
         aws(replace(plan, typical_week=1))
     with pytest.raises(RunError, match=r"or leave out --week: the plan of one day recurs daily"):
         keda(replace(schedule([1] * 24), typical_week=1))
+
+
+def test_a_typical_week_without_units_is_refused_where_a_window_needs_one() -> None:
+    plan = schedule([0] * 168 + [1] * 24 + [0] * 144, start=datetime(2026, 6, 1, tzinfo=UTC))
+    with pytest.raises(RunError, match=r"typical week has no prefill units at any time, .* or --week largest"):
+        keda(replace(plan, typical_week=0.5))
+    (prefill, _) = rules.manifests(keda(replace(plan, typical_week=1)).text)
+    assert prefill["spec"]["maxReplicaCount"] == 1
 
 
 def test_weeks_that_are_all_alike_become_a_daily_schedule_without_any_difference() -> None:

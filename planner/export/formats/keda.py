@@ -43,6 +43,11 @@ def keda(schedule: ExportSchedule) -> Export:
                 f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one"
             )
         found = recurring(schedule, units_of(role), _LIMIT, lambda pattern: len(_windows(pattern)))
+        if not found.pattern.levels.any():
+            raise RunError(
+                f"the typical week has no {role.name} units at any time, so it has no schedule; take a larger "
+                "quantile, or --week largest"
+            )
         windows = _windows(found.pattern)
         notes += [*found.notes, *_refuse_or_note(schedule, windows, found.pattern, role)]
         ignored = _within_tolerance(found.pattern)

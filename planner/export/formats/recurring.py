@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import numpy as np
 
 from planner.export.formats.fit import coarsen, fit
-from planner.export.formats.recurrence import Pattern, pattern_of, typical_week, wall_minutes, week_minutes
+from planner.export.formats.recurrence import DAYS, Pattern, pattern_of, typical_week, wall_minutes, week_minutes
 from planner.export.formats.schedule import AgainstPlan, ExportSchedule, RoleUnits
-from planner.units import Ints
-
-_WEEK_S = 604_800
+from planner.units import Ints, from_us
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,17 @@ def week_note(schedule: ExportSchedule, *, lent: bool = False) -> tuple[str, ...
     quantile = schedule.typical_week
     if quantile is None:
         return ()
-    weeks = schedule.grid.length_s / _WEEK_S
-    most = math.ceil(weeks)
-    if lent:
-        which = "least" if quantile == 1 else f"{1 - quantile:g} quantile"
-    else:
-        which = "largest" if quantile == 1 else f"{quantile:g} quantile"
-    same = ""
-    if quantile < 1 and math.ceil(quantile * most - 1e-9) == most:
-        same = f", which is their {'least' if lent else 'largest'}, as they are so few"
-    return (f"a typical week: the {which} of {weeks:.3g} weeks, by weekday and local time of {schedule.zone}{same}",)
+    start, end = (
+        from_us(at_us, schedule.zone).replace(tzinfo=None) for at_us in (schedule.grid.start_us, schedule.grid.end_us)
+    )
+    days = (end - start) / timedelta(days=1)
+    most = math.ceil(days / DAYS)
+    extreme = "least" if lent else "largest"
+    which = extreme if quantile == 1 else f"{1 - quantile if lent else quantile:g} quantile"
+    # a quantile of few values is one of them
+    same = quantile < 1 and math.ceil(quantile * most - 1e-9) == most
+    note = f"a typical week of {days:.3g} days: the {which} by weekday and local time of {schedule.zone}"
+    return (f"{note}, which is the {extreme} of so few weeks" if same else note,)
 
 
 def _changed(series: Series, reason: str, before: Pattern, after: Pattern) -> str:
