@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.errors import UsageError
+from planner.errors import RunError, UsageError
 from planner.export.formats.aws import aws
 from planner.export.formats.cronjob import cronjob
 from planner.export.formats.fit import coarsen, fit
 from planner.export.formats.keda import keda
 from planner.export.formats.kueue import kueue
+from planner.export.formats.manifests import to_yaml
 from planner.export.formats.recurrence import Pattern, recurring_steps, recurring_windows
 from planner.export.formats.schedule import ExportSchedule
 from tests.helpers import export_rules as rules
@@ -262,6 +263,12 @@ def test_what_a_late_scale_down_costs_is_said() -> None:
     notes = keda(schedule([8] * 6 + [29] * 12 + [20] * 6, [2] * 24)).notes
     assert [note for note in notes if note.endswith("costs up to 1.4 node-hours a day")]
     assert not keda(schedule([8] * 24)).notes
+
+
+def test_an_object_that_kubectl_cannot_apply_is_refused() -> None:
+    large = {"kind": "ScaledObject", "metadata": {"name": "prefill"}, "spec": "x" * 262_144}
+    with pytest.raises(RunError, match=r"ScaledObject prefill has 262,\d{3} bytes, and kubectl apply takes 262,144; "):
+        to_yaml([], [large])
 
 
 def test_names_that_leave_no_room_for_the_jobs_of_a_queue_are_refused() -> None:
