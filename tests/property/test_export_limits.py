@@ -2,7 +2,8 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -176,6 +177,26 @@ def test_windows_lie_one_inside_the_other() -> None:
     levels = np.repeat([0, 2, 5, 3, 5, 0, 1, 0], 180)
     found = {(w.start.minute // 60, w.end.minute // 60, w.units) for w in recurring_windows(Pattern(levels), 0)}
     assert found == {(3, 15, 2), (6, 15, 3), (6, 9, 5), (12, 15, 5), (18, 21, 1)}
+
+
+@pytest.mark.parametrize("day", [date(2026, 10, 25), date(2027, 3, 28)], ids=["back", "forward"])
+def test_where_the_clock_jumps_keda_lacks_units_for_that_hour_at_most(day: date) -> None:
+    """Windows of six days and of a night end between 02:00 and 03:00 on Sunday; all days around are right."""
+    week = np.full(7 * 96, 1)
+    week[30 : 6 * 96 + 10] = 4
+    week[5 * 96 + 70 : 6 * 96 + 9] = 6
+    zone = ZoneInfo("Europe/Berlin")
+    plan = schedule(week.tolist(), zone="Europe/Berlin", start=datetime(2026, 5, 31, 22, tzinfo=UTC), interval_s=900)
+    (prefill, _) = rules.manifests(keda(plan).text)
+    july = rules.ZoneClock("Europe/Berlin", datetime(2026, 7, 5, 22, tzinfo=UTC), 7 * 1440)
+    assert rules.keda(prefill, july).tolist() == np.repeat(week, 15).tolist()
+    clock = rules.ZoneClock("Europe/Berlin", datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(5), 14_400)
+    wall = [(clock.start + timedelta(minutes=minute)).astimezone(zone) for minute in range(clock.minutes)]
+    expected = [int(week[at.weekday() * 96 + (at.hour * 60 + at.minute) // 15]) for at in wall]
+    wrong = [at for at, held, right in zip(wall, rules.keda(prefill, clock), expected, strict=True) if held != right]
+    assert {at.date() for at in wrong} <= {day}
+    assert {at.hour for at in wrong} <= {1, 2}
+    assert len(wrong) <= (1 if day.month == 3 else 60)
 
 
 def test_a_window_over_the_weekend_is_one_trigger_and_two_days_are_a_range() -> None:

@@ -6,7 +6,7 @@ another, so that of two windows that touch, both may read as closed; windows lie
 cron expressions make names of metrics that KEDA before 2.20 does not find, so days are single or a range.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from planner.errors import RunError
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, metadata, to_yaml, units_line
@@ -37,18 +37,20 @@ _TOLERANCE = 0.1
 def keda(schedule: ExportSchedule) -> Export:
     """The schedule as ScaledObjects. Raises RunError if none can express it."""
     notes, manifests, against, count = list(week_note(schedule)), [], [], 0
+    jumps = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
+    unsafe = {minute for jump in jumps for minute in jump.minutes_of_day}
     for role in schedule.roles:
         if not role.units.any():
             raise RunError(
                 f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one"
             )
-        found = recurring(schedule, units_of(role), _LIMIT, lambda pattern: len(_windows(pattern)))
+        found = recurring(schedule, units_of(role), _LIMIT, lambda pattern: len(_windows(pattern, unsafe)))
         if not found.pattern.levels.any():
             raise RunError(
                 f"the typical week has no {role.name} units at any time, so it has no schedule; take a larger "
                 "quantile, or --week largest"
             )
-        windows = _windows(found.pattern)
+        windows = _windows(found.pattern, unsafe)
         notes += [*found.notes, *_refuse_or_note(schedule, windows, found.pattern, role)]
         ignored = _within_tolerance(found.pattern)
         if ignored:
@@ -72,10 +74,10 @@ def keda(schedule: ExportSchedule) -> Export:
     return Export(to_yaml(comments, manifests), summary, tuple(notes), tuple(against))
 
 
-def _windows(pattern: Pattern) -> list[RecurringWindow]:
-    """Windows above the fewest units, each on single days or a range of them."""
+def _windows(pattern: Pattern, unsafe: Set[int]) -> list[RecurringWindow]:
+    """Windows above the fewest units, each on single days or a range of them. unsafe: minutes at which clocks jump."""
     floor = int(pattern.levels.min())
-    windows = [part for window in recurring_windows(pattern, floor) for part in _ranges(window)]
+    windows = [part for window in recurring_windows(pattern, floor, unsafe) for part in _ranges(window)]
     # KEDA requires a trigger even where nothing changes
     return windows or [RecurringWindow(Moment(0, None), Moment(23 * 60 + 59, None), floor)]
 
@@ -125,16 +127,23 @@ def _refuse_or_note(
         if edges & jump.minutes_of_day:
             raise RunError(
                 f"{role.name} units change at {_time(edges, jump)}, which the clock of {schedule.zone} "
-                f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA then gets a window "
-                "wrong from its start to its end; export --to cronjob"
+                f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA "
+                f"{_effect(jump, pattern)}; export --to cronjob"
             )
     return [
         f"{role.workload}: on {_date(jump, schedule)} the clock of {schedule.zone} "
-        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA then gets a window wrong from "
-        "its start to its end; --to cronjob does not"
+        f"{'skips' if jump.skips else 'repeats'} {_time(edges, jump)}, and KEDA {_effect(jump, pattern)}; "
+        "--to cronjob does not"
         for jump in find_jumps_in_year(schedule.zone, grid.end_us)
         if edges & jump.minutes_of_day
     ]
+
+
+def _effect(jump: Jump, pattern: Pattern) -> str:
+    """What KEDA makes of an edge at such a time: a window is open if its next end comes before its next start."""
+    if jump.skips:
+        return f"may open a window up to a {'day' if pattern.daily else 'week'} early"
+    return "may open or close a window late, when the time comes again"
 
 
 def _within_tolerance(pattern: Pattern) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 Days count from Monday, 0. A clock that is put forward skips wall-clock times, one that is put back repeats some.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
@@ -240,15 +240,18 @@ def recurring_steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | No
     return [RecurringStep(Moment(minute, _days(on, pattern)), units) for (minute, units), on in sorted(grouped.items())]
 
 
-def recurring_windows(pattern: Pattern, floor: int) -> list[RecurringWindow]:
+def recurring_windows(pattern: Pattern, floor: int, unsafe: Set[int] = frozenset()) -> list[RecurringWindow]:
     """A pattern as windows above the floor, one inside the other: at any minute, the most of those that are open.
 
     A window of fewer units stays open beneath those of more, so that where the units change no moment is left at which
-    less is open than before and after it.
+    less is open than before and after it. unsafe: minutes of the day that a clock skips or repeats; a window that ends
+    there is cut in two before them, because all of it would stay closed where its end is skipped.
     """
     grouped: dict[tuple[int, int, int], list[int]] = {}
     for start, end, units in _nested(np.maximum(pattern.levels, floor), floor):
-        grouped.setdefault((start % MINUTES_PER_DAY, end - start, units), []).append(start // MINUTES_PER_DAY % DAYS)
+        for first, last in _cut(start, end, unsafe):
+            place = first % len(pattern.levels)
+            grouped.setdefault((place % MINUTES_PER_DAY, last - first, units), []).append(place // MINUTES_PER_DAY)
     windows = []
     for (start, length, units), days in sorted(grouped.items()):
         later, end = divmod(start + length, MINUTES_PER_DAY)
@@ -256,6 +259,18 @@ def recurring_windows(pattern: Pattern, floor: int) -> list[RecurringWindow]:
         moments = Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern))
         windows.append(RecurringWindow(*moments, units, later))
     return windows
+
+
+def _cut(start: int, end: int, unsafe: Set[int]) -> Iterator[tuple[int, int]]:
+    """The parts of a window, which overlap by a minute: what ends at an unsafe minute is short."""
+    cut = end
+    while end % MINUTES_PER_DAY in unsafe and {cut % MINUTES_PER_DAY, (cut + 1) % MINUTES_PER_DAY} & unsafe:
+        cut -= 1
+    if start < cut < end:
+        yield start, cut + 1
+        yield cut, end
+    else:
+        yield start, end
 
 
 def _nested(levels: Ints, floor: int) -> Iterator[tuple[int, int, int]]:
