@@ -11,7 +11,7 @@ from planner.cli.output import print_json, print_line, warn
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", metavar="F", help="keda, cronjob, slurm, aws, focus, csv or json.")],
+    to: Annotated[str, typer.Option("--to", metavar="F", help="keda, cronjob, kueue, slurm, aws, focus, csv or json.")],
     run_id: RunId = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A file [default: stdout].")] = None,
     day: Annotated[
@@ -20,23 +20,32 @@ def export(
     begin: Annotated[
         str | None, typer.Option("--begin", metavar="DATE", help="slurm: date to begin on, instead of the plan's.")
     ] = None,
+    week: Annotated[
+        str | None,
+        typer.Option(
+            "--week", metavar="W", help="One typical week of the plan's weeks: largest, or a quantile such as 0.9."
+        ),
+    ] = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's schedule for a cluster, or its costs for billing.
 
-    keda, cronjob and aws recur daily, or weekly if the plan covers a week; slurm reserves the training windows; focus
-    lists the costs. Names come from the scenario's export table, or --set export.namespace=NAME and the like.
+    keda, cronjob, kueue and aws recur daily, or weekly if the plan covers a week; --week makes one week of any plan
+    that has every weekday. slurm reserves the training windows; focus lists the costs. Names come from the scenario's
+    export table, or --set export.namespace=NAME and the like.
     """
     from planner.catalogue.scenarios import with_table
-    from planner.export.run import describe_export, export_run, format_named, write_text
+    from planner.export.run import describe_export, export_run, format_named, week_named, write_text
     from planner.runs.read import load_run
 
     to_format = format_named(to)
     first_day, begin_on = _date(day, "--day"), _date(begin, "--begin")
+    quantile = None if week is None else week_named(week)
     run = load_run(reading_at(db), run_id)
-    exported = export_run(run, with_table(run.scenario, "export", sets or []), to_format, day=first_day, begin=begin_on)
+    scenario = with_table(run.scenario, "export", sets or [])
+    exported = export_run(run, scenario, to_format, day=first_day, begin=begin_on, week=quantile)
     if out is not None:
         write_text(out, exported.text)
     if as_json:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.documents import Document, Maybe
+from planner.export.formats.schedule import AgainstPlan
 
-ExportFormat = Literal["keda", "cronjob", "slurm", "aws", "focus", "csv", "json"]
+ExportFormat = Literal["keda", "cronjob", "kueue", "slurm", "aws", "focus", "csv", "json"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,5 +23,7 @@ class ExportDocument(Document):
     """What the export contains, in one line."""
     notes: tuple[str, ...]
     """What a reader of the export should know, one line each."""
+    against_plan: Maybe[tuple[AgainstPlan, ...]] = None
+    """How what recurs differs from the plan; left out for formats that do not recur."""
     text: Maybe[str] = None
     """The export itself; left out if it was written to a file."""

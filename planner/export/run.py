@@ -1,6 +1,8 @@
 """Exports of a stored run: picks the writer of the format and hands it the plan."""
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from planner.export.formats.csv_table import csv_table
 from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
+from planner.export.formats.kueue import kueue
 from planner.export.formats.schedule import Charge, Export, ExportSchedule, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import atomic_write
@@ -25,12 +28,15 @@ from planner.units import US_PER_S, from_us, to_us
 WRITERS: Mapping[ExportFormat, Callable[[ExportSchedule], Export]] = {
     "keda": keda,
     "cronjob": cronjob,
+    "kueue": kueue,
     "slurm": slurm,
     "aws": aws,
     "focus": focus,
     "csv": csv_table,
     "json": json_document,
 }
+RECURRING: tuple[ExportFormat, ...] = ("keda", "cronjob", "kueue", "aws")
+"""Formats whose schedules recur."""
 _USES = {
     "inference": (("serving_node_s", "starting_node_s", "draining_node_s"), "cost_usd_micros"),
     "training": (("training_node_s", "restoring_node_s"), "training_cost_usd_micros"),
@@ -47,17 +53,39 @@ def format_named(name: str) -> ExportFormat:
     raise UsageError(f'--to "{name}" is not a format; use one of {", ".join(WRITERS)}')
 
 
+def week_named(text: str) -> float:
+    """The quantile that a typical week takes of a plan's weeks: 1 for "largest". Raises UsageError."""
+    try:
+        quantile = 1.0 if text == "largest" else float(text)
+    except ValueError:
+        quantile = math.nan
+    if not 0 < quantile <= 1:
+        raise UsageError(f'--week "{text}" is not a typical week; write largest, or a quantile such as 0.9')
+    return quantile
+
+
 def export_run(
-    run: RunView, scenario: Scenario, to: ExportFormat, *, day: date | None = None, begin: date | None = None
+    run: RunView,
+    scenario: Scenario,
+    to: ExportFormat,
+    *,
+    day: date | None = None,
+    begin: date | None = None,
+    week: float | None = None,
 ) -> Export:
     """A run in a format. Raises UsageError, RunError if the format cannot express the plan.
 
     scenario: the run's, perhaps with other names in its export table. day: only the 24 hours that begin on that date,
-    at the time of day at which the plan begins. begin: date of the first reservation day, for slurm.
+    at the time of day at which the plan begins. begin: date of the first reservation day, for slurm. week: one typical
+    week of all the plan's, of this quantile of them, for formats that recur.
     """
     if begin is not None and to != "slurm":
         raise UsageError(f"--begin is for --to slurm, whose reservations have dates; leave it out for {to}")
-    schedule = schedule_of(run, scenario, day)
+    if week is not None and to not in RECURRING:
+        raise UsageError(f"--week is for {', '.join(RECURRING)}, whose schedules recur; leave it out for {to}")
+    if week is not None and day is not None:
+        raise UsageError("--week takes all days of the plan and --day one of them; leave one of the two out")
+    schedule = replace(schedule_of(run, scenario, day), typical_week=week)
     return slurm(schedule, begin) if to == "slurm" else WRITERS[to](schedule)
 
 
@@ -69,6 +97,7 @@ def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | 
         out=None if out is None else str(out),
         summary=export.summary,
         notes=export.notes,
+        against_plan=export.against_plan or None,
         text=export.text if out is None else None,
     )
 

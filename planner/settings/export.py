@@ -9,6 +9,9 @@ from planner.settings.closed import Closed
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_OBJECT = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_RESOURCE = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_QUOTA = re.compile(r"/spec/resourceGroups/\d{1,2}/flavors/\d{1,2}/resources/\d{1,2}")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
 
 
@@ -33,6 +36,14 @@ class ExportSettings(Closed):
     """Slurm partition in which training reserves nodes."""
     slurm_account: str
     """Slurm account that may use the reserved nodes."""
+    kueue_cluster_queue: str
+    """Kueue ClusterQueue of training, whose quota follows the nodes that are lent."""
+    kueue_flavor: str
+    """ResourceFlavor of the lent nodes in that queue."""
+    kueue_resource: str
+    """Resource whose quota is set, in GPUs."""
+    kueue_quota: str
+    """Place of that resource in the ClusterQueue, as a JSON pointer; jobs check the names there first."""
 
     @field_validator("namespace", "prefill_workload", "decode_workload")
     @classmethod
@@ -43,6 +54,32 @@ class ExportSettings(Closed):
                 "with a letter or digit first and last"
             )
         return name
+
+    @field_validator("kueue_cluster_queue", "kueue_flavor")
+    @classmethod
+    def _object(cls, name: str) -> str:
+        if not _OBJECT.fullmatch(name):
+            raise ValueError(
+                f'"{name}" is not a Kubernetes name (DNS-1123); write 1 to 253 of a-z, 0-9, "-" and ".", '
+                "with a letter or digit first and last"
+            )
+        return name
+
+    @field_validator("kueue_resource")
+    @classmethod
+    def _resource(cls, name: str) -> str:
+        if not _RESOURCE.fullmatch(name):
+            raise ValueError(f'"{name}" is not a Kubernetes resource; write it as nvidia.com/gpu')
+        return name
+
+    @field_validator("kueue_quota")
+    @classmethod
+    def _quota(cls, place: str) -> str:
+        if not _QUOTA.fullmatch(place):
+            raise ValueError(
+                f'"{place}" is not a place in a ClusterQueue; write it as /spec/resourceGroups/0/flavors/0/resources/0'
+            )
+        return place
 
     @field_validator("slurm_partition", "slurm_account")
     @classmethod

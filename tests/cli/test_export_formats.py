@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from planner.documents import schema as document_schema
 from planner.export.formats.aws import AwsCallsDocument
 from planner.export.formats.focus import COLUMNS, focus
 from planner.export.formats.json_document import ScheduleDocument
-from planner.export.formats.schedule import Charge
+from planner.export.formats.schedule import Charge, ExportSchedule, TrainingWindow
 from planner.export.formats.slurm import slurm
 from planner.export.run import WRITERS, schedule_of
 from planner.planning.plan import plan_and_store
@@ -37,11 +38,20 @@ from planner.store import Store
 from planner.units import US_PER_S
 from tests.conftest import NOW, SMALL, Cli, minute_log
 from tests.helpers import export_rules as rules
-from tests.helpers.exports import schedule, small
+from tests.helpers.exports import lending, schedule, small
 
 HERE = Path(__file__).parents[1]
 GOLDEN = HERE / "golden" / "export"
-SUFFIX = {"keda": "yaml", "cronjob": "yaml", "slurm": "sh", "aws": "json", "focus": "csv", "csv": "csv", "json": "json"}
+SUFFIX = {
+    "keda": "yaml",
+    "cronjob": "yaml",
+    "kueue": "yaml",
+    "slurm": "sh",
+    "aws": "json",
+    "focus": "csv",
+    "csv": "csv",
+    "json": "json",
+}
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -52,7 +62,7 @@ def schema(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("to", WRITERS)
 def test_the_export_of_a_small_plan_is_the_golden_one(to: str) -> None:
     """PLANNER_UPDATE_GOLDEN=1 writes it anew; read the difference."""
-    text, golden = WRITERS[to](small()).text, GOLDEN / f"{to}.{SUFFIX[to]}"
+    text, golden = WRITERS[to](lending() if to == "kueue" else small()).text, GOLDEN / f"{to}.{SUFFIX[to]}"
     if os.environ.get("PLANNER_UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
@@ -71,6 +81,30 @@ def test_the_schemas_of_kubernetes_notice_a_misspelt_field() -> None:
     job["spec"]["timezone"] = job["spec"].pop("timeZone")
     with pytest.raises(kubernetes_validate.ValidationError, match="timezone"):
         kubernetes_validate.validate(job, "1.37", strict=True)
+
+
+def test_the_jobs_of_a_queue_hold_to_the_schemas_of_kubernetes_and_may_change_nothing_else() -> None:
+    account, role, binding, *jobs = rules.manifests(WRITERS["kueue"](lending()).text)
+    for manifest in (account, role, binding, *jobs):
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+    # a ClusterQueue has no namespace, and so the role has none
+    assert [item["kind"] for item in (account, role, binding)] == [
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["kueue.x-k8s.io"],
+            "resources": ["clusterqueues"],
+            "resourceNames": ["training"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    names = {job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] for job in jobs}
+    assert names == {account["metadata"]["name"]} == {subject["name"] for subject in binding["subjects"]}
+    assert "namespace" not in role["metadata"]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "LeaderWorkerSet"])
@@ -181,6 +215,21 @@ def test_columns_of_our_own_begin_with_x() -> None:
     assert all(name in known or name.startswith("x_") for name in COLUMNS)
 
 
+@pytest.fixture(scope="module")
+def nine_days_planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a plan of nine days, two of whose weekdays occur twice and differ."""
+    path = tmp_path_factory.mktemp("nine") / "planner.duckdb"
+    store = Store(path)
+    settings = ["trace.days=9", "trace.scale=0.0002", "trace.growth_per_day=-0.03", "training.lend=true"]
+    plan_and_store(store, load_scenario(None, settings).scenario, now=NOW)
+    return path
+
+
+@pytest.fixture
+def nine_days(nine_days_planned: Path, tmp_path: Path) -> Path:
+    return shutil.copy(nine_days_planned, tmp_path / "planner.duckdb")
+
+
 @pytest.mark.parametrize("to", WRITERS)
 def test_the_default_plan_can_be_exported(cli: Cli, planned: Store, to: str, tmp_path: Path) -> None:
     shown = cli("export", "--to", to)
@@ -222,7 +271,7 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
     assert cli("plan", *arguments).code == 0
     refused = cli("export", "--to", "keda")
     assert refused.code == 1
-    assert "take one day with --day 2025-02-27" in refused.err
+    assert "take a typical week of the plan with --week largest, take one day with --day 2025-02-27" in refused.err
     one = cli("export", "--to", "json", "--day", "2025-02-28").json
     assert (one["start"], one["end"]) == ("2025-02-28T12:00:00+08:00", "2025-03-01T12:00:00+08:00")
     assert all(one["start"] <= w["start"] < w["end"] <= one["end"] for w in one["training_windows"])
@@ -237,18 +286,64 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
         assert message in bad.err
 
 
+@pytest.mark.parametrize("to", ["keda", "cronjob", "kueue", "aws"])
+def test_a_plan_of_more_than_a_week_becomes_a_weekly_schedule(cli: Cli, nine_days: Path, to: str) -> None:
+    done = cli("export", "--to", to, "--week", "largest", "--json").json
+    rows = list(csv.DictReader(io.StringIO(cli("export", "--to", "csv").out)))
+    start = datetime.fromisoformat(rows[0]["interval_start"]).astimezone(UTC)
+    clock = rules.ZoneClock("Asia/Shanghai", start, len(rows) * 15)
+    objects = [] if to == "aws" else rules.manifests(done["text"])
+    jobs = [item for item in objects if item["kind"] == "CronJob"]
+    assert len(done["against_plan"]) == (1 if to == "kueue" else 2)
+    for against in done["against_plan"]:
+        column = "training_nodes" if to == "kueue" else f"{against['of']}_nodes"
+        planned = np.repeat([int(row[column]) for row in rows], 15)
+        if to == "kueue":
+            difference = rules.kueue(jobs, "training", clock) // 8 - planned
+        else:
+            per_unit = {"prefill": 4, "decode": 18}[against["of"]]
+            if to == "aws":
+                held = rules.aws_groups(json.loads(done["text"])["calls"], against["of"], clock)
+            elif to == "keda":
+                (item,) = [item for item in objects if item["metadata"]["name"] == against["of"]]
+                held = rules.keda(item, clock) * per_unit
+            else:
+                held = rules.cronjob(jobs, against["of"], clock) * per_unit
+            difference = held - planned
+        assert against["minutes"] == len(planned) == 9 * 1440
+        assert against["minutes_that_differ"] == (difference != 0).sum() > 0
+        assert against["node_hours_more"] == pytest.approx(difference.clip(0).sum() / 60)
+        assert against["node_hours_fewer"] == pytest.approx((-difference).clip(0).sum() / 60)
+        assert against["node_hours_more" if to == "kueue" else "node_hours_fewer"] == 0
+        assert against["plan_node_hours"] == pytest.approx(planned.sum() / 60)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (
             ("--to", "nomad"),
             2,
-            'planner: --to "nomad" is not a format; use one of keda, cronjob, slurm, aws, focus, csv, json',
+            'planner: --to "nomad" is not a format; use one of keda, cronjob, kueue, slurm, aws, focus, csv, json',
         ),
         (("run-7", "--to", "keda"), 1, 'planner: no run "run-7"; the newest are run-00001'),
         (("--to", "keda", "--out", "no/such/f"), 1, "there is no folder no/such; create it, or name another --out"),
         (("--to", "keda", "--out", "."), 1, ". is a folder; name a file with --out"),
         (("--to", "keda", "--begin", "2026-01-01"), 2, "--begin is for --to slurm"),
+        (("--to", "csv", "--week", "largest"), 2, "--week is for keda, cronjob, kueue, aws, whose schedules recur"),
+        (("--to", "aws", "--week", "most"), 2, '--week "most" is not a typical week; write largest, or a quantile'),
+        (("--to", "aws", "--week", "0"), 2, '--week "0" is not a typical week'),
+        (("--to", "aws", "--week", "nan"), 2, '--week "nan" is not a typical week'),
+        (("--to", "aws", "--week", "largest", "--day", "2025-02-27"), 2, "leave one of the two out"),
+        (
+            ("--to", "aws", "--week", "largest"),
+            1,
+            "leaves out Monday, Tuesday, Wednesday, Thursday 00:00-12:00, Friday 12:00-24:00, Saturday, Sunday by the "
+            "clock of Asia/Shanghai, and a typical week needs every weekday",
+        ),
+        (("--to", "kueue", "--set", "export.kueue_quota=/spec"), 2, "is not a place in a ClusterQueue"),
+        (("--to", "kueue", "--set", "export.kueue_resource=a b"), 2, "is not a Kubernetes resource"),
+        (("--to", "kueue", "--set", "export.kueue_flavor=A"), 2, "is not a Kubernetes name (DNS-1123)"),
         (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon" is not a date; write it as 2025-02-27'),
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
@@ -405,14 +500,56 @@ def test_a_real_slurmctld_takes_the_reservations_and_gives_them_back(controller:
     assert [(row["PartitionName"], row["Accounts"], row["State"]) for row in found] == [
         ("training", "training", "INACTIVE")
     ] * 2
+    again = controller.run("sh", str(script))
+    assert (again.returncode, again.stderr) == (0, ""), "the script can be run a second time"
+    assert controller.run("scontrol", "--oneliner", "show", "reservation").stdout == shown
     nodes = [row["Nodes"] for row in found]
     assert len(set(nodes)) == 2, "windows that overlap have nodes of their own"
 
 
-def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+def reserve(controller: Controller, script: Path, plan: ExportSchedule) -> subprocess.CompletedProcess[str]:
+    script.write_text(slurm(plan).text)
+    return controller.run("sh", str(script))
+
+
+def reservations(controller: Controller) -> dict[str, dict[str, str]]:
+    shown = controller.run("scontrol", "--oneliner", "show", "reservation").stdout.splitlines()
+    rows = [dict(word.split("=", 1) for word in line.split()) for line in shown if "ReservationName=" in line]
+    return {row["ReservationName"]: row for row in rows}
+
+
+def test_a_real_slurmctld_updates_what_exists_and_leaves_out_what_has_ended(
+    controller: Controller, tmp_path: Path
+) -> None:
+    """A window that has ended, one that is open now, and one of tomorrow, whose nodes and end change later."""
+    hour = 3_600 * US_PER_S
+    now = int(time.time()) // 60 * 60 * US_PER_S
     script = tmp_path / "reserve.sh"
-    script.write_text(slurm(small(), datetime.now(UTC).date() - timedelta(days=30)).text)
-    done = controller.run("sh", str(script))
+    ended = TrainingWindow(now - 3 * hour, now - 2 * hour, 7)
+    opened = TrainingWindow(now, now + hour, 11)
+    plan = replace(small(), lent=(ended, opened, TrainingWindow(now + 24 * hour, now + 26 * hour, 20)))
+    done = reserve(controller, script, plan)
+    assert (done.returncode, done.stderr) == (0, "planner-run-00001-001 has ended and is left out\n")
+    first = reservations(controller)
+    assert {name: row["NodeCnt"] for name, row in first.items()} == {
+        "planner-run-00001-002": "11",
+        "planner-run-00001-003": "20",
+    }
+    changed = replace(plan, lent=(ended, opened, TrainingWindow(now + 24 * hour, now + 28 * hour, 30)))
+    again = reserve(controller, script, changed)
+    assert again.returncode == 0, again.stderr
+    second = reservations(controller)
+    assert second["planner-run-00001-002"] == first["planner-run-00001-002"]
+    assert (second["planner-run-00001-003"]["NodeCnt"], second["planner-run-00001-003"]["Duration"]) == (
+        "30",
+        "04:00:00",
+    )
+
+
+def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+    hour = 3_600 * US_PER_S
+    now = int(time.time()) * US_PER_S
+    done = reserve(controller, tmp_path / "r.sh", replace(small(), lent=(TrainingWindow(now - hour, now + hour, 7),)))
     assert done.returncode != 0
     assert "Invalid time" in done.stderr
 
@@ -420,7 +557,7 @@ def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller,
 def test_help_says_what_there_is(cli: Cli) -> None:
     shown = cli("export", "--help")
     assert shown.code == 0
-    assert all(word in shown.out for word in ("--to", "--out", "--day", "--begin", "keda"))
+    assert all(word in shown.out for word in ("--to", "--out", "--day", "--begin", "--week", "keda"))
 
 
 def test_writers_are_pure(planned: Store) -> None:

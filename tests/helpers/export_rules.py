@@ -37,8 +37,16 @@ class ZoneClock:
         hit = np.ones(len(fields[0]), bool)
         for part, values in zip(expression.split(), fields, strict=True):
             if part not in ("*", "?"):
-                hit &= np.isin(values, [int(_NAMES.get(word, word)) for word in part.split(",")])
+                hit &= np.isin(values, [value for word in part.split(",") for value in _range(word)])
         return hit
+
+
+def _range(word: str) -> range:
+    """A value, or a range of them with both its ends, as cron reads it: it may not run over the end of the week."""
+    first, *more = (int(_NAMES.get(end, end)) for end in word.split("-"))
+    (last,) = more or [first]
+    assert first <= last <= 59
+    return range(first, last + 1)
 
 
 @lru_cache(maxsize=64)
@@ -104,6 +112,26 @@ def cronjob(jobs: Sequence[dict[str, Any]], workload: str, clock: ZoneClock) -> 
             patch = json.loads(flags[-1].removeprefix("--patch="))
             replicas = patch["spec"]["minReplicas"]
         found.append((job["spec"]["schedule"], int(replicas)))
+    return last_set(found, clock)
+
+
+def kueue(
+    jobs: Sequence[dict[str, Any]], queue: str, clock: ZoneClock, place: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
+    """The quota that CronJobs set for a ClusterQueue, whose groups, flavors and resources are patched one by one."""
+    group, flavor, resource = place
+    found = []
+    for job in jobs:
+        assert job["spec"]["timeZone"] == clock.zone
+        (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        program, verb, target, *flags = container["command"]
+        assert (program, verb, target) == ("kubectl", "patch", f"clusterqueues.kueue.x-k8s.io/{queue}")
+        assert flags[0] == "--type=json"
+        *tests, change = json.loads(flags[1].removeprefix("--patch="))
+        assert [test["op"] for test in tests] == ["test", "test"]
+        assert change["op"] == "replace"
+        assert change["path"] == (f"/spec/resourceGroups/{group}/flavors/{flavor}/resources/{resource}/nominalQuota")
+        found.append((job["spec"]["schedule"], change["value"]))
     return last_set(found, clock)
 
 

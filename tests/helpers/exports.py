@@ -76,3 +76,8 @@ def small(**export: str) -> ExportSchedule:
         )
     ]
     return replace(plan, charges=tuple(charges))
+
+
+def lending(**export: str) -> ExportSchedule:
+    """The same day, with the nodes that it lends in every interval."""
+    return replace(small(**export), training_nodes=np.array([0] * 12 + [90] * 2 + [210] * 6 + [0] * 4))

@@ -13,18 +13,26 @@ from pydantic import Field
 
 from planner.documents import Document, to_json
 from planner.export.formats.recurrence import (
+    DAYS,
     Moment,
     RecurringStep,
     find_jumps_in_year,
     minute_of_day,
-    pattern_of,
+    name_days,
     recurring_steps,
 )
+from planner.export.formats.recurring import Limit, recurring, units_of, week_note
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 _BATCH = 50
 """Published: the most actions of one BatchPutScheduledUpdateGroupAction."""
+_LIMITS = {
+    "ec2": Limit(125, "the 125 scheduled actions that an Auto Scaling group can have"),
+    "ecs": Limit(200, "the 200 scheduled actions that a scalable target can have"),
+}
+"""Published: service quotas of EC2 Auto Scaling and of Application Auto Scaling, neither of them adjustable."""
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_CRON_DAYS = ("SUN", *_DAYS[:-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +100,28 @@ def aws(schedule: ExportSchedule) -> Export:
     """The schedule as calls that put scheduled actions. Raises RunError if none can express it."""
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
+    limit = _LIMITS[schedule.settings.aws_service]
+    make_calls = _group_calls if schedule.settings.aws_service == "ec2" else _service_calls
     calls: list[AwsCall] = []
-    count = 0
+    notes, against, count = list(week_note(schedule)), [], 0
     for role in schedule.roles:
-        pattern = pattern_of(schedule.grid, role.units, schedule.zone, role.name)
-        steps = recurring_steps(pattern, skipped_or_repeated, begin)
+        found = recurring(
+            schedule,
+            units_of(role),
+            limit,
+            lambda pattern: len(recurring_steps(pattern, skipped_or_repeated, begin)),
+        )
+        steps = recurring_steps(found.pattern, skipped_or_repeated, begin)
         count += len(steps)
-        make_calls = _group_calls if schedule.settings.aws_service == "ec2" else _service_calls
+        notes += found.notes
+        against.append(found.against_plan)
         calls += make_calls(schedule, role, steps)
-    note = "actions of an earlier schedule with other names remain; delete those whose names begin with planner-"
+    notes.append(
+        "actions of an earlier schedule with other names remain and count; delete those whose names begin with planner-"
+    )
     document = AwsCallsDocument(source=schedule.title, calls=tuple(calls))
     text = json.dumps(to_json(document), indent=2) + "\n"
-    return Export(text, f"{count} scheduled actions in {len(calls)} calls", (note,))
+    return Export(text, f"{count} scheduled actions in {len(calls)} calls", tuple(notes), tuple(against))
 
 
 def _group_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[RecurringStep]) -> list[AwsCall]:
@@ -150,7 +168,7 @@ def _service_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[Re
 
 def _cron_of_six(at: Moment) -> str:
     """A cron expression of six fields: minute, hour, day of month, month, day of week, year."""
-    days = "* * ?" if at.days is None else f"? * {','.join(_DAYS[day] for day in at.days)}"
+    days = "* * ?" if at.days is None else f"? * {name_days(((day + 1) % DAYS for day in at.days), _CRON_DAYS)}"
     return f"cron({at.minute % 60} {at.minute // 60} {days} *)"
 
 

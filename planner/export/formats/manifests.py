@@ -1,10 +1,12 @@
 """Kubernetes objects as YAML, with comments at the head. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from planner.errors import RunError
 from planner.export.formats.schedule import ExportSchedule, RoleUnits
 
 Manifest = Mapping[str, Any]
@@ -18,6 +20,10 @@ GROUPS = {
 """API group, version and resource of the kinds that units can be. Published: their API references."""
 
 
+_LARGEST = 262_144
+"""Published: bytes of all annotations of an object, of which kubectl apply makes the whole object one."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Repeats shared values instead of writing YAML anchors, which are hard to read."""
 
@@ -25,12 +31,18 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def metadata(schedule: ExportSchedule, name: str) -> Manifest:
-    """Name, namespace, the run that an object comes from, and labels that distinguish schedules of other workloads."""
+def metadata(schedule: ExportSchedule, name: str, instance: str | None = None, *, of_cluster: bool = False) -> Manifest:
+    """Name, namespace, the run that an object comes from, and labels that distinguish one schedule from others.
+
+    instance: what the schedule is of; its prefill workload if left out. of_cluster: the object has no namespace.
+    """
     return {
         "name": name,
-        "namespace": schedule.settings.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "planner", "app.kubernetes.io/instance": schedule.prefill.workload},
+        **({} if of_cluster else {"namespace": schedule.settings.namespace}),
+        "labels": {
+            "app.kubernetes.io/managed-by": "planner",
+            "app.kubernetes.io/instance": instance or schedule.prefill.workload,
+        },
         "annotations": {"planner/run": schedule.run_id},
     }
 
@@ -49,7 +61,14 @@ def units_line(role: RoleUnits) -> str:
 
 
 def to_yaml(comments: Sequence[str], manifests: Sequence[Manifest]) -> str:
-    """Manifests as YAML documents below the comments, which take a line each."""
+    """Manifests as YAML documents below the comments, which take a line each. Raises RunError if one is too large."""
+    for manifest in manifests:
+        size = len(json.dumps(manifest).encode())
+        if size > _LARGEST:
+            raise RunError(
+                f"{manifest['kind']} {manifest['metadata']['name']} has {size:,} bytes, and kubectl apply takes "
+                f"{_LARGEST:,}; plan with a longer interval_s"
+            )
     head = "".join(f"# {' '.join(comment.split())}\n" for comment in comments)
     text: str = yaml.dump_all(
         manifests, Dumper=_Dumper, sort_keys=False, explicit_start=True, allow_unicode=True, width=1_000

@@ -3,9 +3,10 @@
 Days count from Monday, 0. A clock that is put forward skips wall-clock times, one that is put back repeats some.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,6 +21,8 @@ _EPOCH_DAY = 3
 """1970-01-01 was a Thursday."""
 _YEAR_US = 366 * S_PER_DAY * US_PER_S
 _NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_NONE = np.iinfo(np.int64).min
+"""The level of a minute that the plan does not cover."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class Moment:
 
     @property
     def cron(self) -> str:
-        """Minute, hour, day of month, month and day of week, with Sunday 0."""
-        days = "*" if self.days is None else ",".join(str(day) for day in sorted((day + 1) % DAYS for day in self.days))
+        """Minute, hour, day of month, month and day of week, with Sunday 0 and ranges of days, such as 1-5."""
+        days = "*" if self.days is None else name_days(((day + 1) % DAYS for day in self.days), "0123456")
         return f"{self.minute % 60} {self.minute // 60} * * {days}"
 
 
@@ -88,15 +91,36 @@ class RecurringStep:
 
 @dataclass(frozen=True)
 class RecurringWindow:
-    """Units from a moment up to another."""
+    """Units from a moment up to another, which is so many days later."""
 
     start: Moment
     end: Moment
     units: int
+    days_later: int = 0
+
+
+def name_days(days: Iterable[int], names: Sequence[str], *, pairs: bool = False) -> str:
+    """Days as a list with ranges, such as MON-FRI. pairs: a range also of two days, where a comma is not wanted."""
+    runs: list[list[int]] = []
+    for day in sorted(days):
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    least = 2 if pairs else 3
+    parts = [
+        [f"{names[run[0]]}-{names[run[-1]]}"] if len(run) >= least else [names[day] for day in run] for run in runs
+    ]
+    return ",".join(part for found in parts for part in found)
 
 
 def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
     """Every change of a zone's offset in [start_us, end_us), to the second."""
+    return list(_jumps(zone, start_us, end_us))
+
+
+@lru_cache(maxsize=64)
+def _jumps(zone: tzinfo, start_us: int, end_us: int) -> tuple[Jump, ...]:
     changes, day_us = [], S_PER_DAY * US_PER_S
     for low in range(start_us, end_us, day_us):
         high = min(low + day_us, end_us)
@@ -109,7 +133,7 @@ def find_jumps(zone: tzinfo, start_us: int, end_us: int) -> list[Jump]:
             middle = (first + last) // 2
             first, last = (middle, last) if _offset_s(middle * US_PER_S, zone) == before else (first, middle)
         changes.append(Jump(last * US_PER_S, before, after))
-    return changes
+    return tuple(changes)
 
 
 def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
@@ -117,15 +141,18 @@ def find_jumps_in_year(zone: tzinfo, start_us: int) -> list[Jump]:
     return find_jumps(zone, start_us, start_us + _YEAR_US)
 
 
-def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
+def pattern_of(grid: Grid, units: Ints, zone: tzinfo, what: str) -> Pattern:
     """The daily pattern of a plan, or else the weekly one, which gives its units at every minute of it.
 
-    units: per interval. Raises RunError if the plan has no such pattern, or does not cover it.
+    units: per interval. what: of what they are, such as "prefill units". Raises RunError if the plan has no such
+    pattern, or does not cover it.
     """
     inside = find_jumps(zone, grid.start_us, grid.end_us)
-    wall = _wall_minutes(grid, zone, inside)
-    values = np.repeat(units, grid.interval_s // 60)
-    cure = f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"
+    wall, values = wall_minutes(grid, zone), np.repeat(units, grid.interval_s // 60)
+    cure = (
+        "take a typical week of the plan with --week largest, "
+        f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"
+    )
     daily, differs = _fold(wall, values, MINUTES_PER_DAY)
     if differs is None:
         missing = _fill(daily, inside)
@@ -135,19 +162,53 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, role: str) -> Pattern:
                 "schedule needs all of them; plan whole days, or export --to csv or json"
             )
         return Pattern(daily)
-    weekly, clash = _fold(wall + _EPOCH_DAY * MINUTES_PER_DAY, values, _WEEK)
+    weekly, clash = _fold(week_minutes(wall), values, _WEEK)
     if clash is not None:
         raise RunError(
-            f"{role} units at {_clock(clash)} on {_NAMES[clash // MINUTES_PER_DAY]} differ from week to week, or when "
+            f"{what} at {_clock(clash)} on {_NAMES[clash // MINUTES_PER_DAY]} differ from week to week, or when "
             f"the clock is put back, so no weekly schedule can express them; {cure}"
         )
     missing = _fill(weekly, inside)
     if missing:
         raise RunError(
-            f"{role} units at {_clock(differs)} differ from day to day, and the plan covers "
+            f"{what} at {_clock(differs)} differ from day to day, and the plan covers "
             f"{(_WEEK - missing) / MINUTES_PER_DAY:.3g} of the 7 days of a week; {cure}"
         )
     return Pattern(weekly)
+
+
+def typical_week(grid: Grid, units: Ints, zone: tzinfo, quantile: float) -> Pattern:
+    """One week of a plan of any length: at every minute of it, a quantile of the units that the plan has there.
+
+    quantile: 1 for the largest; the least of the units that at least this share of them do not exceed. Minutes that a
+    clock skips count where another week has them. Raises RunError that names what the plan leaves out of a week.
+    """
+    index = week_minutes(wall_minutes(grid, zone)) % _WEEK
+    values = np.repeat(units, grid.interval_s // 60)
+    order = np.lexsort((values, index))
+    count = np.bincount(index, minlength=_WEEK)
+    # the tolerance keeps 0.9 of 10 values at the ninth of them
+    rank = np.maximum(np.ceil(quantile * count - 1e-9).astype(np.int64), 1)
+    last = np.cumsum(count)
+    place = np.minimum(last - count + rank - 1, len(values) - 1)
+    levels = np.where(count > 0, values[order][place], _NONE)
+    if _fill(levels, find_jumps(zone, grid.start_us, grid.end_us)):
+        raise RunError(
+            f"the plan leaves out {_uncovered(levels)} by the clock of {zone}, and a typical week needs every weekday; "
+            "plan more days (trace.days, or a longer trace), or leave out --week: the plan of one day recurs daily"
+        )
+    days = levels.reshape(DAYS, MINUTES_PER_DAY)
+    return Pattern(days[0] if (days == days[0]).all() else levels)
+
+
+def wall_minutes(grid: Grid, zone: tzinfo) -> Ints:
+    """Wall-clock minutes since 1970-01-01 of every minute of the plan. Raises RunError where they are not whole."""
+    return _wall_minutes(grid, zone, find_jumps(zone, grid.start_us, grid.end_us))
+
+
+def week_minutes(wall: Ints) -> Ints:
+    """Wall-clock minutes counted from a Monday instead."""
+    return wall + _EPOCH_DAY * MINUTES_PER_DAY
 
 
 def minute_of_day(at_us: int, zone: tzinfo) -> int:
@@ -179,21 +240,57 @@ def recurring_steps(pattern: Pattern, over: Iterable[Jump] = (), begin: int | No
     return [RecurringStep(Moment(minute, _days(on, pattern)), units) for (minute, units), on in sorted(grouped.items())]
 
 
-def recurring_windows(pattern: Pattern, floor: int) -> list[RecurringWindow]:
-    """A pattern as windows of more units than the floor; touching ones differ in units."""
-    changes = pattern.changes
+def recurring_windows(pattern: Pattern, floor: int, unsafe: Set[int] = frozenset()) -> list[RecurringWindow]:
+    """A pattern as windows above the floor, one inside the other: at any minute, the most of those that are open.
+
+    A window of fewer units stays open beneath those of more, so that where the units change no moment is left at which
+    less is open than before and after it. unsafe: minutes of the day that a clock skips or repeats; a window that ends
+    there is cut in two before them, because all of it would stay closed where its end is skipped.
+    """
     grouped: dict[tuple[int, int, int], list[int]] = {}
-    for start, end in zip(changes, [*changes[1:], *changes[:1]], strict=True):
-        units = int(pattern.levels[start])
-        if units > floor:
-            length = (end - start) % len(pattern.levels)
-            grouped.setdefault((start % MINUTES_PER_DAY, length, units), []).append(start // MINUTES_PER_DAY)
+    for start, end, units in _nested(np.maximum(pattern.levels, floor), floor):
+        for first, last in _cut(start, end, unsafe):
+            place = first % len(pattern.levels)
+            grouped.setdefault((place % MINUTES_PER_DAY, last - first, units), []).append(place // MINUTES_PER_DAY)
     windows = []
     for (start, length, units), days in sorted(grouped.items()):
         later, end = divmod(start + length, MINUTES_PER_DAY)
         ends = [(day + later) % DAYS for day in days]
-        windows.append(RecurringWindow(Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern)), units))
+        moments = Moment(start, _days(days, pattern)), Moment(end, _days(ends, pattern))
+        windows.append(RecurringWindow(*moments, units, later))
     return windows
+
+
+def _cut(start: int, end: int, unsafe: Set[int]) -> Iterator[tuple[int, int]]:
+    """The parts of a window, which overlap by a minute: what ends at an unsafe minute is short."""
+    cut = end
+    while end % MINUTES_PER_DAY in unsafe and {cut % MINUTES_PER_DAY, (cut + 1) % MINUTES_PER_DAY} & unsafe:
+        cut -= 1
+    if start < cut < end:
+        yield start, cut + 1
+        yield cut, end
+    else:
+        yield start, end
+
+
+def _nested(levels: Ints, floor: int) -> Iterator[tuple[int, int, int]]:
+    """Windows as start, end and units, by the minutes of the pattern; ends may lie beyond it.
+
+    The pattern is at the floor at some minute. Each window is as long as the units do not fall below its own.
+    """
+    size = len(levels)
+    first = int(np.flatnonzero(levels == floor)[0]) if (levels == floor).any() else 0
+    rolled = np.roll(levels, -first).tolist()
+    opened: list[tuple[int, int]] = []
+    before = floor
+    for minute, units in enumerate([*rolled, floor]):
+        start = minute
+        while opened and opened[-1][1] > units:
+            start, level = opened.pop()
+            yield (first + start) % size, (first + start) % size + minute - start, level
+        if units > floor and units != before and (not opened or opened[-1][1] < units):
+            opened.append((start, units))
+        before = units
 
 
 def _days(days: Sequence[int], pattern: Pattern) -> tuple[int, ...] | None:
@@ -222,12 +319,12 @@ def _wall_minutes(grid: Grid, zone: tzinfo, inside: Sequence[Jump]) -> Ints:
 
 
 def _fold(wall: Ints, values: Ints, size: int) -> tuple[Ints, int | None]:
-    """Values by wall-clock minute modulo size, -1 where there is none, and the first minute that has two values."""
+    """Values by wall-clock minute modulo size, _NONE where there is none, and the first minute that has two values."""
     index = wall % size
-    low, high = np.full(size, np.iinfo(np.int64).max), np.full(size, -1, np.int64)
+    low, high = np.full(size, np.iinfo(np.int64).max), np.full(size, _NONE, np.int64)
     np.minimum.at(low, index, values)
     np.maximum.at(high, index, values)
-    clash = np.flatnonzero((high >= 0) & (low < high))
+    clash = np.flatnonzero((high != _NONE) & (low < high))
     return high, int(clash[0]) if len(clash) else None
 
 
@@ -237,10 +334,29 @@ def _fill(levels: Ints, inside: Sequence[Jump]) -> int:
     shift = 0 if len(levels) == MINUTES_PER_DAY else _EPOCH_DAY * MINUTES_PER_DAY
     for minute in sorted(skipped):
         index = (minute + shift) % len(levels)
-        if levels[index] < 0:
+        if levels[index] == _NONE:
             levels[index] = levels[index - 1]
-    return int((levels < 0).sum())
+    return int((levels == _NONE).sum())
+
+
+def _uncovered(levels: Ints) -> str:
+    """The minutes of a week that have no level, in words: whole days by name, parts of days with their hours."""
+    parts = []
+    for name, day in zip(_NAMES, levels.reshape(DAYS, MINUTES_PER_DAY), strict=True):
+        missing = np.flatnonzero(day == _NONE)
+        if len(missing) == MINUTES_PER_DAY:
+            parts.append(name)
+        elif len(missing):
+            edges = np.flatnonzero(np.diff(missing) > 1)
+            starts, ends = missing[[0, *(edges + 1)]], missing[[*edges, len(missing) - 1]] + 1
+            hours = (f"{_clock(int(a))}-{_end(int(b))}" for a, b in zip(starts, ends, strict=True))
+            parts.append(f"{name} {' and '.join(hours)}")
+    return ", ".join(parts)
 
 
 def _clock(minute: int) -> str:
     return f"{minute % MINUTES_PER_DAY // 60:02d}:{minute % 60:02d}"
+
+
+def _end(minute: int) -> str:
+    return "24:00" if minute == MINUTES_PER_DAY else _clock(minute)

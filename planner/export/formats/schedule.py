@@ -1,9 +1,11 @@
 """The input of every writer: a plan's units over time, and their names in the cluster. Pure."""
 
 from dataclasses import dataclass
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from planner.core.demand import Grid
+from planner.documents import Document
 from planner.settings.export import ExportSettings
 from planner.units import Ints
 
@@ -40,7 +42,11 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSchedule:
-    """A plan, or a part of it. training_nodes: per interval, lent throughout it. zone: of local times."""
+    """A plan, or a part of it. training_nodes: per interval, lent throughout it. zone: of local times.
+
+    typical_week: the quantile of the plan's weeks, 1 for the largest, that makes the week that recurs; None if the plan
+    itself recurs.
+    """
 
     run_id: str
     scenario: str
@@ -56,6 +62,7 @@ class ExportSchedule:
     gpus_per_node: int
     drain_deadline_s: int
     settings: ExportSettings
+    typical_week: float | None = None
 
     @property
     def roles(self) -> tuple[RoleUnits, RoleUnits]:
@@ -67,10 +74,42 @@ class ExportSchedule:
         return " ".join(f"{self.run_id} of planner: scenario {self.scenario}, policy {self.policy}".split())
 
 
+@dataclass(frozen=True, kw_only=True)
+class AgainstPlan(Document):
+    """How a recurring schedule differs from the plan that it was made of, over the time of the plan."""
+
+    of: Literal["prefill", "decode", "training"]
+    """The role whose units recur, or training for the nodes that are lent to it."""
+    minutes: int
+    """Minutes of the plan."""
+    minutes_that_differ: int
+    """Minutes at which the schedule has other nodes than the plan."""
+    plan_node_hours: float
+    """Node-hours of the plan."""
+    node_hours_more: float
+    """Node-hours of the schedule beyond the plan's, where it has more nodes."""
+    node_hours_fewer: float
+    """Node-hours that the schedule lacks, where it has fewer nodes than the plan."""
+    intervals: int
+    """Intervals of the plan."""
+    intervals_more: int
+    """Intervals in which the schedule has more nodes than the plan."""
+    intervals_fewer: int
+    """Intervals in which the schedule has fewer nodes than the plan."""
+    entries: int
+    """Entries of the schedule: windows, jobs or actions."""
+    entries_needed: int
+    """Entries that would give what recurs exactly; more than `entries` if the target does not take as many."""
+
+
 @dataclass(frozen=True)
 class Export:
-    """A rendered export. summary: what it contains; notes: what the reader should know; one line each."""
+    """A rendered export. summary: what it contains; notes: what the reader should know; one line each.
+
+    against_plan: what recurs beside the plan, for formats that recur.
+    """
 
     text: str
     summary: str
     notes: tuple[str, ...] = ()
+    against_plan: tuple[AgainstPlan, ...] = ()

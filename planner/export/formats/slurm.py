@@ -1,10 +1,11 @@
 """Slurm: a reservation for every training window, as a shell script of scontrol lines. Pure.
 
 Rules of the format: times carry no zone, scontrol reads them by the TZ of its environment; reservations that overlap
-get nodes of their own; slurmctld refuses times that have passed.
+get nodes of their own; slurmctld refuses times that have passed, and to create a reservation whose name exists. The
+script can be run again: it updates what exists, and leaves out what has ended.
 """
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from planner.errors import RunError
 from planner.export.formats.schedule import Export, ExportSchedule, TrainingWindow
@@ -21,25 +22,52 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
             f"{schedule.run_id} lends no nodes to training, so it has no windows to reserve; "
             "plan with training.lend=true and a fleet that inference does not fill"
         )
-    settings = schedule.settings
     days = (begin - from_us(schedule.grid.start_us, schedule.zone).date()).days if begin else 0
-    lines = []
-    for number, window in enumerate(schedule.lent, 1):
-        start, end = (_moved(schedule, at_us, days) for at_us in (window.start_us, window.end_us))
-        lines.append(
-            f"scontrol create reservation ReservationName=planner-{schedule.run_id}-{number:03d} "
-            f"StartTime={start} EndTime={end} NodeCnt={window.nodes} "
-            f"PartitionName={settings.slurm_partition} Accounts={settings.slurm_account}\n"
+    reservations = [
+        _reservation(
+            schedule,
+            number,
+            _moved(schedule, window.start_us, days),
+            _moved(schedule, window.end_us, days),
+            window.nodes,
         )
+        for number, window in enumerate(schedule.lent, 1)
+    ]
     head = (
         f"#!/bin/sh\n# {schedule.title}\n"
-        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them.\n"
+        "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them. Comments have those of\n"
+        f"# {schedule.zone}, in which the plan is made.\n"
         "# Slurm refuses times that have passed; --begin DATE moves them to other days.\n"
-        "# Each line reserves nodes that the plan lends to training; overlapping ones get nodes of their own.\n"
+        "# Reservations that overlap get nodes of their own.\n"
+        "# The script can be run again: reservations that exist are updated, those that have ended are left out.\n"
         "set -e\n"
         "export TZ=UTC0\n"
+        "now=$(date +%Y%m%d%H%M%S)\n"
+        'exists() { scontrol show reservation "$1" >/dev/null 2>&1; }\n'
     )
-    return Export(head + "".join(lines), f"{len(lines)} reservations")
+    return Export(head + "".join(reservations), f"{len(reservations)} reservations")
+
+
+def _reservation(schedule: ExportSchedule, number: int, start: datetime, end: datetime, nodes: int) -> str:
+    """The lines that make or update one reservation, whatever has become of it. Times are in UTC."""
+    name = f"planner-{schedule.run_id}-{number:03d}"
+    settings = schedule.settings
+    first, last = (at.replace(tzinfo=None, microsecond=0).isoformat() for at in (start, end))
+    what = f"EndTime={last} NodeCnt={nodes} PartitionName={settings.slurm_partition} Accounts={settings.slurm_account}"
+    local = " to ".join(at.astimezone(schedule.zone).isoformat(timespec="minutes") for at in (start, end))
+    return (
+        f"\n# {nodes} nodes from {local}\n"
+        f'if [ "$now" -ge {end:%Y%m%d%H%M%S} ]; then\n'
+        f"echo {name} has ended and is left out >&2\n"
+        # the start of what has begun cannot be set again
+        f'elif exists {name} && [ "$now" -ge {start:%Y%m%d%H%M%S} ]; then\n'
+        f"scontrol update reservation ReservationName={name} {what}\n"
+        f"elif exists {name}; then\n"
+        f"scontrol update reservation ReservationName={name} StartTime={first} {what}\n"
+        "else\n"
+        f"scontrol create reservation ReservationName={name} StartTime={first} {what}\n"
+        "fi\n"
+    )
 
 
 def merge_windows(lent: tuple[TrainingWindow, ...]) -> tuple[TrainingWindow, ...]:
@@ -51,8 +79,8 @@ def merge_windows(lent: tuple[TrainingWindow, ...]) -> tuple[TrainingWindow, ...
     return tuple(TrainingWindow(start, end, count) for (start, end), count in nodes.items())
 
 
-def _moved(schedule: ExportSchedule, at_us: int, days: int) -> str:
-    """The moment at which the wall clock of the plan's zone shows the same time, `days` later; UTC, without zone."""
+def _moved(schedule: ExportSchedule, at_us: int, days: int) -> datetime:
+    """The moment at which the wall clock of the plan's zone shows the same time, `days` later; in UTC."""
     at = from_us(at_us, schedule.zone)
     if days:
         local = at.replace(tzinfo=None, fold=0) + timedelta(days=days)
@@ -61,4 +89,4 @@ def _moved(schedule: ExportSchedule, at_us: int, days: int) -> str:
             raise RunError(
                 f"{local.isoformat()} occurs twice or never on the clock of {schedule.zone}; begin on another date"
             )
-    return at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+    return at.astimezone(UTC)
