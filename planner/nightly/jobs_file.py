@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
+from planner.addresses import is_web_address, web_address
 from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
@@ -18,7 +19,6 @@ from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
-from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
 
 
@@ -116,7 +116,10 @@ class LogSettings(Closed):
     @field_validator("path")
     @classmethod
     def _dated(cls, path: str) -> str:
-        return path if is_server(path) else with_date(path, needed=True)
+        if is_web_address(path):
+            web_address(path)
+            return path
+        return with_date(path, needed=True)
 
 
 class ExportFile(Closed):
@@ -220,8 +223,9 @@ class NotifySettings(Closed):
 
     command: tuple[str, ...] = ()
     """A program and its arguments, which gets a JSON document on stdin; empty for none."""
-    url: str | None = None
-    """An http or https address that gets the same document by POST."""
+    url: str | None = Field(default=None, repr=False)
+    """An http or https address that gets the same document by POST, with user:password@ before the host if it wants
+    them. Only its scheme and host are ever logged."""
     on: Literal["all", "trouble"] = "trouble"
     """All nights, or only those that failed, were skipped, missed a limit or drift."""
     timeout_s: PositiveFloat = 30
@@ -230,8 +234,11 @@ class NotifySettings(Closed):
     @field_validator("url")
     @classmethod
     def _web(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f'"{url}" is not a web address; write it as http://127.0.0.1:8080/planner')
+        if url is not None and not is_web_address(url):
+            # what was meant may hold a token
+            raise ValueError("is not a web address; write it as http://127.0.0.1:8080/planner")
+        if url is not None:
+            web_address(url)
         return url
 
 

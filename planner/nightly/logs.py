@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 
+from planner.addresses import is_web_address, shown
 from planner.core.demand import Demand
 from planner.errors import TraceError
 from planner.files import version
@@ -54,7 +55,7 @@ class JobLogs:
     @property
     def from_server(self) -> bool:
         """Whether days are queried from a server."""
-        return prometheus.is_server(self.job.log.path)
+        return is_web_address(self.job.log.path)
 
     def is_available(self, day: date) -> bool:
         """Whether a day's log can be read."""
@@ -91,7 +92,7 @@ class JobLogs:
         assert demand is not None
         if problem := self._problem(day, demand):
             stored_traces.delete(self.store, name)
-            raise LogNotReady(f"{path}: {problem}")
+            raise LogNotReady(f"{shown(path) if self.from_server else path}: {problem}")
         return StoredLog(
             trace=name,
             rows=account.rows,
