@@ -59,7 +59,7 @@ class LedgerRow(Document):
     message: str
     """Why it failed, or which limits were missed; empty otherwise."""
     announced_at: Time | None
-    """When the notifications about its outcome had arrived, or that there are none was noted."""
+    """When notifications of its outcome had arrived, if there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,9 +227,10 @@ class NotifySettings(Closed):
     """An http or https address that gets the same document by POST, with user:password@ before the host if it wants
     them. Only its scheme and host are ever logged."""
     on: Literal["all", "trouble"] = "trouble"
-    """All nights, or only those that failed, were skipped, missed a limit or drift."""
+    """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from working is
+    told in any case."""
     timeout_s: PositiveFloat = 30
-    """Seconds to wait for the program or the address."""
+    """Seconds in which the program or the address has to finish."""
 
     @field_validator("url")
     @classmethod
@@ -250,7 +251,7 @@ class JobsFile(Closed):
     lease_s: Annotated[int, Field(ge=60)] = 1800
     """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of /metrics and /healthz on 127.0.0.1; if left out, there are none."""
+    """Port of /metrics, /healthz and /external-metrics on 127.0.0.1; if left out, there are none."""
     notify: NotifySettings = NotifySettings()
     """Who is notified when a night has ended."""
     job: Annotated[tuple[NightlyJob, ...], Field(validate_default=True)] = ()

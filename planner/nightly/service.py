@@ -1,6 +1,7 @@
 """The long-running service: APScheduler wakes it when a date is due, and every minute in case the clock was changed."""
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -87,6 +88,10 @@ def check_ledger(scheduler: Scheduler, health: Health) -> None:
     After an error the service is not healthy until a look succeeds.
     """
     health.begin_check(scheduler.clock())
+    if not health.rows:
+        # after a start, plans are known before a night begins that may be long
+        with suppress(PlannerError, OSError):  # the look meets it again, and tells it
+            _refresh(scheduler, health)
     reason = "a look ended with a defect; its traceback is in the log"
     try:
         scheduler.run_due()
