@@ -227,8 +227,8 @@ class NotifySettings(Closed):
     """An http or https address that gets the same document by POST, with user:password@ before the host if it wants
     them. Only its scheme and host are ever logged."""
     on: Literal["all", "trouble"] = "trouble"
-    """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from working is
-    told in any case."""
+    """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from
+    working is told in any case."""
     timeout_s: PositiveFloat = 30
     """Seconds in which the program or the address has to finish."""
 
