@@ -162,8 +162,8 @@ class Scheduler:
         except PlannerError as error:
             # until the next date is due, waiting for a log, for room on the disk or for the store uses up no attempts
             waits = is_newest and _may_pass(error) and claim.attempts > 1
-            claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
             log("failed", level="error", message=str(error))
+            claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
             return FAILED
         except Exception as error:
             claim.end("failed", FAILED, f"defect: {type(error).__name__}: {error}", self.clock())
