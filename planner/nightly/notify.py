@@ -2,11 +2,12 @@
 
 import http.client
 import os
+import re
 import signal
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from socket import SHUT_RDWR, socket
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from planner.nightly.jobs_file import NotifySettings
 
 Channel = Literal["command", "url"]
 
+_LEAST_SECRET = 6
 _SHOWN = 200
 """Characters of what a program says about its failure."""
 
@@ -40,8 +42,18 @@ def _run_command(settings: NotifySettings, text: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"{name}: timed out after {settings.timeout_s:g} seconds"
     if code:
-        return f"{name}: exit code {code}: {without_secrets(said.strip())[-_SHOWN:]}"
+        return f"{name}: exit code {code}: {_hidden(said.strip(), settings.command[1:])[-_SHOWN:]}"
     return None
+
+
+def _hidden(said: str, arguments: Sequence[str]) -> str:
+    """What a program says, without the arguments that may hold a token: headers, options with a value, addresses."""
+    for argument in arguments:
+        value = re.split(r"[:=]\s*", argument)[-1]
+        if value != argument:
+            for secret in (argument, value):
+                said = said.replace(secret, "***") if len(secret) >= _LEAST_SECRET else said
+    return without_secrets(said)
 
 
 def _run(settings: NotifySettings, text: str) -> tuple[int, str]:

@@ -33,9 +33,14 @@ def write_whole(path: Path, text: str) -> None:
         with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise PlannerError(
-            f"{path}: cannot be written: {error.strerror or error}; free some space or correct its permissions"
-        ) from error
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> PlannerError:
+    """A file or folder that cannot be written, by its own name, as an expected failure."""
+    return PlannerError(
+        f"{path}: cannot be written: {error.strerror or error}; free some space or correct its permissions"
+    )
 
 
 def write_failure(error: OSError) -> PlannerError:

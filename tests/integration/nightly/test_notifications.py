@@ -73,6 +73,10 @@ def test_only_the_configured_address_is_told() -> None:
     [
         ({"command": ["sh", "-c", r"printf '\377 is no text' >&2; exit 4"]}, "exit code 4: \ufffd is no text"),
         ({"command": [""]}, "notify.command "),
+        (
+            {"command": ["sh", "-c", "echo $0 $1 >&2; exit 1", "X-Key: s3cr3t", "--token=s3cr3t https://x/s3cr3t"]},
+            "exit code 1: *** ***",
+        ),
         ({"command": ["sleep", "60"], "timeout_s": 0.1}, "timed out after 0.1 seconds"),
     ],
 )
@@ -80,6 +84,7 @@ def test_whatever_is_wrong_with_who_is_told_is_one_line(settings: dict[str, Any]
     (said,) = problems(NotifySettings(**settings))
     assert problem in said
     assert "\n" not in said
+    assert "s3cr3t" not in said
 
 
 def test_an_address_that_does_not_speak_http_is_one_line() -> None:
