@@ -153,6 +153,9 @@ class DriftSettings(Closed):
     """Consecutive days beyond the band that raise an alert."""
 
 
+_YEAR_S = 31_536_000
+"""The longest rest or lease: beyond it a clock may end."""
+
 Days = Annotated[int, Field(ge=1, le=36_500)]
 """A number of days, a century at most, so that dates that long ago exist."""
 
@@ -174,7 +177,7 @@ class NightlyJob(Closed):
     """Most dates that are caught up after the service was down; earlier ones are skipped."""
     attempts: PositiveCount = 3
     """Most attempts at a date."""
-    retry_s: Annotated[int, Field(ge=0)] = 900
+    retry_s: Annotated[int, Field(ge=0, le=_YEAR_S)] = 900
     """Seconds between attempts at a date."""
     history_days: Days = 28
     """Most days of logs that forecasts are made from."""
@@ -229,7 +232,7 @@ class NotifySettings(Closed):
     on: Literal["all", "trouble"] = "trouble"
     """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from
     working is told in any case."""
-    timeout_s: PositiveFloat = 30
+    timeout_s: Annotated[PositiveFloat, Field(le=3600)] = 30
     """Seconds in which the program or the address has to finish."""
 
     @field_validator("url")
@@ -248,7 +251,7 @@ class JobsFile(Closed):
 
     out: str = "nightly"
     """Folder of reports, exports and the index page, relative to the jobs file."""
-    lease_s: Annotated[int, Field(ge=60)] = 1800
+    lease_s: Annotated[int, Field(ge=60, le=_YEAR_S)] = 1800
     """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of /metrics, /healthz and /external-metrics on 127.0.0.1; if left out, there are none."""
