@@ -75,7 +75,7 @@ def test_only_the_configured_address_is_told() -> None:
         ({"command": [""]}, "notify.command "),
         (
             {"command": ["sh", "-c", "echo $0 $1 >&2; exit 1", "X-Key: s3cr3t", "--token=s3cr3t https://x/s3cr3t"]},
-            "exit code 1: *** ***",
+            "exit code 1: *** --token=*** https://x/...",
         ),
         ({"command": ["sleep", "60"], "timeout_s": 0.1}, "timed out after 0.1 seconds"),
     ],
