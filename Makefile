@@ -37,7 +37,8 @@ fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
 
 nights: setup
-	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q
+	PLANNER_TEST_NIGHTS=30 PLANNER_TEST_DISKS=6 $(BIN)/python -m pytest -q \
+		tests/integration/nightly/test_killed_nights.py tests/integration/nightly/test_full_disk.py
 
 forecasts: setup
 	$(BIN)/python -m tests.bench.forecast_figures

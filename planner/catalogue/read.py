@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from planner.addresses import without_secrets
 from planner.catalogue.entries import CatalogueEntry
 from planner.errors import UsageError
 from planner.settings.closed import Closed
@@ -264,7 +265,9 @@ def _message(problem: ErrorDetails) -> str:
         return "is missing; add it"
     if problem["type"] == "value_error":
         return text.removeprefix("Value error, ")
-    got = repr(problem.get("input"))
+    if {"headers", "url"} & set(problem["loc"]):
+        return text  # what was written may be secret
+    got = without_secrets(repr(problem.get("input")))
     return f"{text}, got {got if len(got) <= _SHOWN else got[: _SHOWN - 3] + '...'}"
 
 

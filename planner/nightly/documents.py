@@ -59,17 +59,17 @@ class LedgerRow(Document):
     message: str
     """Why it failed, or which limits were missed; empty otherwise."""
     announced_at: Time | None
-    """When its outcome was published and notifications were sent."""
+    """When notifications of its outcome had arrived, if there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightNotification(Document):
-    """How a night ended: what the notify command and address get."""
+    """How a night ended, or what keeps the service from working: what the notify command and address get."""
 
-    job: str
-    """Name of the job."""
-    logical_date: date
-    """Local date of the night."""
+    job: str | None
+    """Name of the job; null for trouble of the service, such as a damaged store."""
+    logical_date: date | None
+    """Local date of the night; null for trouble of the service."""
     status: NightStatus
     """How it ended: done, failed or skipped."""
     exit_code: int | None
@@ -79,7 +79,7 @@ class NightNotification(Document):
     run_id: str | None
     """The plan that was stored."""
     attempts: int
-    """Attempts that count."""
+    """Attempts that count; 0 where the outcome could not be recorded, as on a full disk."""
     report: str | None
     """Path of the night's report; null if there is none."""
 
@@ -89,8 +89,33 @@ class HealthDocument(Document):
     """What /healthz answers."""
 
     ok: bool
-    """Whether a night is being run, or the ledger was checked in the last minutes."""
+    """Whether the last look for dates that are due succeeded, and a night is being run or that look was in the last
+    minutes."""
+    reason: str
+    """Why it is not ok; empty otherwise."""
     busy: bool
     """Whether a night is being run."""
     looked_at: Time
     """When the service last looked for dates that are due."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobUnits(Document):
+    """The units that a job's plan has at a moment."""
+
+    run_id: str
+    """The plan."""
+    prefill: int
+    """Prefill units."""
+    decode: int
+    """Decode units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedUnitsDocument(Document):
+    """What /external-metrics.json answers."""
+
+    at: Time
+    """The moment that it is about."""
+    jobs: dict[str, JobUnits]
+    """By name of the job; one without a plan for this moment is left out."""

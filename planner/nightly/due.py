@@ -1,23 +1,23 @@
-"""Runs what is due: dates in order, each once; then publish, write the index page, send notifications."""
+"""Runs what is due: dates in order, each once; how they ended is told and published."""
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
-from planner.errors import LimitMissed, PlannerError
+from planner.errors import LimitMissed, PlannerError, StoreError
 from planner.nightly import ledger
+from planner.nightly.announce import Announcer
 from planner.nightly.dates import Now, due_dates, latest_due
-from planner.nightly.documents import LedgerRow, NightNotification
+from planner.nightly.documents import LedgerRow
 from planner.nightly.events import EventLog, add_fields
-from planner.nightly.index_page import write_index
 from planner.nightly.jobs_file import Jobs, NightlyJob
 from planner.nightly.ledger import Claim, Owner
 from planner.nightly.logs import LogNotReady
 from planner.nightly.night import Night, Stopped
-from planner.nightly.notify import notify
-from planner.nightly.outputs import report_folder, write_failure
-from planner.store import Store, publish
+from planner.nightly.outputs import write_failure
+from planner.store import Store
 
 FAILED = PlannerError.exit_code
 MISSED = LimitMissed.exit_code
@@ -35,37 +35,54 @@ class Scheduler:
     stopping: Callable[[], bool]
 
     def run_due(self) -> int:
-        """Do what is due; 0 all done, 1 something failed or waits, 3 done and a stated limit missed."""
-        codes = {self._run_job(job) for job in self.jobs.file.job}
-        self.announce()
+        """Do what is due; 0 all done, 1 something failed or waits, 3 done and a stated limit missed.
+
+        Whatever keeps it from being done is told, then raised.
+        """
+        self.announcer.notices.begin_look()
+        try:
+            try:
+                codes = {self._run_job(job) for job in self.jobs.file.job}
+                self.announcer.tell()
+                self.announcer.publish()
+            except OSError as error:
+                raise write_failure(error) from error
+        except Exception as error:
+            self.announcer.tell_trouble(error, self._unrecorded.night)
+            raise
+        if not self._unrecorded.since:
+            self.announcer.end_trouble()
         return next((code for code in (FAILED, MISSED) if code in codes), 0)
 
-    def announce(self) -> None:
-        """Publish, write the index page and notify of nights that ended since; interrupted work is repeated."""
-        jobs = {job.name: job for job in self.jobs.file.job}
-        rows = [row for row in ledger.read_ledger(self.store) if row.job in jobs and _needs_announcement(row)]
-        if not rows:
-            return
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Tells how nights ended; remembers what it could not tell."""
+        return Announcer(store=self.store, jobs=self.jobs, clock=self.clock, log=self.log, stopping=self.stopping)
+
+    @cached_property
+    def _unrecorded(self) -> "_Unrecorded":
+        return _Unrecorded()
+
+    def _announce(self) -> None:
+        """After a date: tell how it ended, and publish; what cannot be published is no reason not to go on."""
+        self.announcer.tell()
         try:
-            publish(self.store)
-            write_index(self.store, self.jobs)
-        except OSError as error:
-            raise write_failure(error) from error
-        for row in rows:
-            if row.exit_code or row.status != "done" or self.jobs.file.notify.on == "all":
-                for problem in notify(self.jobs.file.notify, self._notification(row, jobs[row.job])):
-                    self.log("notification failed", level="error", problem=problem)
-            ledger.mark_announced(self.store, row, self.clock())
+            self.announcer.publish()
+        except PlannerError as error:
+            self.log("not published", level="error", message=str(error))
 
     def _run_job(self, job: NightlyJob) -> int:
         """The dates of a job that are due, in order; a later one waits for an earlier one that may still succeed."""
+        self._unrecorded.night = None
         rows = {row.logical_date: row for row in ledger.read_ledger(self.store) if row.job == job.name}
         newest = latest_due(self.clock(), job.at, self.jobs.scenarios[job.name].zone)
         dates = self._due_dates(job, rows, newest)
         worst = 0
         for day in dates:
+            self._unrecorded.night = job.name, day
             code = self._run_date(job, day, rows.get(day), is_newest=day == newest)
-            self.announce()
+            self._unrecorded.night = None
+            self._announce()
             if code is None or (self.stopping() and day != dates[-1]):
                 return FAILED
             worst = FAILED if FAILED in (worst, code) else worst or code
@@ -90,12 +107,17 @@ class Scheduler:
         if row is not None and _is_backing_off(row, job, now):
             self.log("waits", job=job.name, date=day, why="failed recently", message=row.message)
             return None
+        failed_at = self._unrecorded.since.get((job.name, day))
+        if failed_at is not None and failed_at <= now < failed_at + timedelta(seconds=job.retry_s):
+            self.log("waits", job=job.name, date=day, why="failed recently, and that could not be recorded")
+            return None
         claim = ledger.claim_date(self.store, job.name, day, owner=self.owner, lease_s=self.jobs.file.lease_s, now=now)
         if claim is None:
             until = row.lease_until.isoformat() if row else None
             self.log("waits", level="warning", job=job.name, date=day, why="another host holds it", until=until)
             return None
-        if row is not None and row.status == "running" and claim.attempts > job.attempts:
+        self._unrecorded.since.pop((job.name, day), None)
+        if row is not None and row.status == "running" and failed_at is None and claim.attempts > job.attempts:
             claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not finish", now)
             return FAILED
         code = self._attempt(job, claim, is_newest=is_newest)
@@ -121,6 +143,9 @@ class Scheduler:
         except ledger.LeaseLost as error:
             log("taken over", level="error", message=str(error))
             return FAILED
+        except StoreError:
+            self._unrecorded.since[job.name, claim.day] = self.clock()
+            raise
 
     def _run_night(self, night: Night, *, is_newest: bool) -> int:
         """Run a night and end its attempt in the ledger. Raises LeaseLost, StoreError."""
@@ -135,10 +160,10 @@ class Scheduler:
             log("released")
             return FAILED
         except PlannerError as error:
-            # until the next date is due, waiting for a log uses up no attempts
-            waits = is_newest and isinstance(error, LogNotReady) and claim.attempts > 1
-            claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
+            # until the next date is due, waiting for a log, for room on the disk or for the store uses up no attempts
+            waits = is_newest and _may_pass(error) and claim.attempts > 1
             log("failed", level="error", message=str(error))
+            claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
             return FAILED
         except Exception as error:
             claim.end("failed", FAILED, f"defect: {type(error).__name__}: {error}", self.clock())
@@ -147,18 +172,16 @@ class Scheduler:
         log("done", missed=missed)
         return MISSED if missed else 0
 
-    def _notification(self, row: LedgerRow, job: NightlyJob) -> NightNotification:
-        folder = report_folder(self.jobs.out, job, row.logical_date)
-        return NightNotification(
-            job=row.job,
-            logical_date=row.logical_date,
-            status=row.status,
-            exit_code=row.exit_code,
-            message=row.message,
-            run_id=row.run_id,
-            attempts=row.attempts,
-            report=str(folder / "index.html") if folder.is_dir() else None,
-        )
+
+@dataclass
+class _Unrecorded:
+    """What is not in the ledger.
+
+    night: the job and date that are worked on. since: when attempts failed whose end could not be written.
+    """
+
+    night: tuple[str, date] | None = None
+    since: dict[tuple[str, date], datetime] = field(default_factory=dict)
 
 
 def owner_now(pid: int, now: datetime) -> Owner:
@@ -173,8 +196,9 @@ def _run_steps(night: Night) -> list[str]:
         raise write_failure(error) from error
 
 
-def _needs_announcement(row: LedgerRow) -> bool:
-    return row.status in (*ledger.ENDED, "failed") and row.announced_at is None
+def _may_pass(error: PlannerError) -> bool:
+    """Whether a failure is one of the night's surroundings: its log, files or store."""
+    return isinstance(error, LogNotReady | StoreError) or isinstance(error.__cause__, OSError)
 
 
 def _has_ended(row: LedgerRow, job: NightlyJob, newest: date) -> bool:

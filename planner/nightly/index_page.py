@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from planner.export.run import write_text
 from planner.nightly.jobs_file import Jobs, NightlyJob
-from planner.nightly.outputs import report_folder
+from planner.nightly.outputs import report_folder, write_whole
 from planner.nightly.past_days import PastDay, read_past_days
 from planner.report.pages import environment
 from planner.store import Store
@@ -89,7 +88,7 @@ def write_index(store: Store, jobs: Jobs) -> None:
     ]
     jobs.out.mkdir(parents=True, exist_ok=True)
     page = environment().get_template("nights.html.j2").render(jobs=sections, width=_WIDTH, height=_HEIGHT)
-    write_text(jobs.out / "index.html", page)
+    write_whole(jobs.out / "index.html", page)
 
 
 def sparkline(values: Sequence[float], most: float) -> str:

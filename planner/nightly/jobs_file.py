@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
+from planner.addresses import is_web_address, web_address
 from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
@@ -19,7 +20,6 @@ from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat,
 from planner.settings.forecast import IncidentSettings
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
-from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
 
 
@@ -118,7 +118,10 @@ class LogSettings(Closed):
     @field_validator("path")
     @classmethod
     def _dated(cls, path: str) -> str:
-        return path if is_server(path) else with_date(path, needed=True)
+        if is_web_address(path):
+            web_address(path)
+            return path
+        return with_date(path, needed=True)
 
 
 class ExportFile(Closed):
@@ -152,6 +155,9 @@ class DriftSettings(Closed):
     """Consecutive days beyond the band that raise an alert."""
 
 
+_YEAR_S = 31_536_000
+"""The longest rest or lease: beyond it a clock may end."""
+
 Days = Annotated[int, Field(ge=1, le=36_500)]
 """A number of days, a century at most, so that dates that long ago exist."""
 
@@ -173,7 +179,7 @@ class NightlyJob(Closed):
     """Most dates that are caught up after the service was down; earlier ones are skipped."""
     attempts: PositiveCount = 3
     """Most attempts at a date."""
-    retry_s: Annotated[int, Field(ge=0)] = 900
+    retry_s: Annotated[int, Field(ge=0, le=_YEAR_S)] = 900
     """Seconds between attempts at a date."""
     history_days: Days = 28
     """Most days of logs that forecasts are made from."""
@@ -222,18 +228,23 @@ class NotifySettings(Closed):
 
     command: tuple[str, ...] = ()
     """A program and its arguments, which gets a JSON document on stdin; empty for none."""
-    url: str | None = None
-    """An http or https address that gets the same document by POST."""
+    url: str | None = Field(default=None, repr=False)
+    """An http or https address that gets the same document by POST, with user:password@ before the host if it wants
+    them. Only its scheme and host are ever logged."""
     on: Literal["all", "trouble"] = "trouble"
-    """All nights, or only those that failed, were skipped, missed a limit or drift."""
-    timeout_s: PositiveFloat = 30
-    """Seconds to wait for the program or the address."""
+    """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from
+    working is told in any case."""
+    timeout_s: Annotated[PositiveFloat, Field(le=3600)] = 30
+    """Seconds in which the program or the address has to finish."""
 
     @field_validator("url")
     @classmethod
     def _web(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f'"{url}" is not a web address; write it as http://127.0.0.1:8080/planner')
+        if url is not None and not is_web_address(url):
+            # what was meant may hold a token
+            raise ValueError("is not a web address; write it as http://127.0.0.1:8080/planner")
+        if url is not None:
+            web_address(url)
         return url
 
 
@@ -242,10 +253,10 @@ class JobsFile(Closed):
 
     out: str = "nightly"
     """Folder of reports, exports and the index page, relative to the jobs file."""
-    lease_s: Annotated[int, Field(ge=60)] = 1800
+    lease_s: Annotated[int, Field(ge=60, le=_YEAR_S)] = 1800
     """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port of /metrics and /healthz on 127.0.0.1; if left out, there are none."""
+    """Port of /metrics, /healthz and /external-metrics on 127.0.0.1; if left out, there are none."""
     notify: NotifySettings = NotifySettings()
     """Who is notified when a night has ended."""
     incident: tuple[IncidentSettings, ...] = ()

@@ -141,7 +141,7 @@ def skip_dates(store: Store, job: str, days: Sequence[date], *, owner: Owner, no
 
 
 def mark_announced(store: Store, row: LedgerRow, now: datetime) -> None:
-    """Note that the outcome of a night was published and notifications were sent."""
+    """Note that the notifications of how a night ended have arrived."""
     with store.write() as session:
         session.execute("job_run_announced", job=row.job, logical_date=row.logical_date, now=now)
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from planner.addresses import is_web_address, shown
 from planner.nightly.dates import next_due_at
 from planner.nightly.documents import ListedJob
 from planner.nightly.jobs_file import Jobs, NightlyJob
@@ -20,6 +21,6 @@ def _listed(jobs: Jobs, job: NightlyJob, now: datetime) -> ListedJob:
         timezone=scenario.timezone,
         at=f"{job.at:%H:%M}",
         next_due=next_due_at(now, job.at, scenario.zone, job.first).astimezone(scenario.zone),
-        log=job.log.path,
+        log=shown(job.log.path) if is_web_address(job.log.path) else job.log.path,
         exports=tuple(file.path for file in job.export),
     )

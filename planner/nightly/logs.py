@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from planner.addresses import is_web_address, shown
 from planner.core.demand import Demand, Grid
 from planner.core.forecast.history import COUNTED
 from planner.core.forecast.tracking import runs
@@ -62,7 +63,7 @@ class JobLogs:
     @property
     def from_server(self) -> bool:
         """Whether days are queried from a server."""
-        return prometheus.is_server(self.job.log.path)
+        return is_web_address(self.job.log.path)
 
     def is_available(self, day: date) -> bool:
         """Whether a day's log can be read."""
@@ -102,7 +103,7 @@ class JobLogs:
         assert demand is not None
         if problem := self._problem(day, demand):
             stored_traces.delete(self.store, name)
-            raise LogNotReady(f"{path}: {problem}")
+            raise LogNotReady(f"{shown(path) if self.from_server else path}: {problem}")
         return StoredLog(
             trace=name,
             rows=account.rows,
@@ -120,7 +121,7 @@ class JobLogs:
             self.store,
             trace_name(self.job, day),
             window_us,
-            source=path,
+            source=shown(path) if self.from_server else path,
             timezone=self.scenario.timezone,
             now=now,
             version=version(),

@@ -7,8 +7,8 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from planner.errors import RunError, TraceError, UsageError
-from planner.export.run import export_run, format_named, write_text
+from planner.errors import PlannerError, RunError, TraceError, UsageError
+from planner.export.run import export_run, format_named
 from planner.files import version
 from planner.nightly.dates import ONE_DAY, Now
 from planner.nightly.day_ahead import plan_ahead
@@ -20,7 +20,7 @@ from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.ledger import Claim, find_row
 from planner.nightly.local_days import day_demand
 from planner.nightly.logs import JobLogs
-from planner.nightly.outputs import check_writable, export_path, report_folder
+from planner.nightly.outputs import check_writable, export_path, report_folder, unwritten, write_whole
 from planner.nightly.past_days import PastDay, append_past_day, is_drift, plans_by_day, read_past_days
 from planner.nightly.plan_vs_actual import compare_with_actual
 from planner.nightly.prune import delete_old_plans, delete_old_traces
@@ -218,17 +218,25 @@ class Night:
                 self.log("not exported", level="error", to=file.to, path=str(path), why=str(error))
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, text)
+            write_whole(path, text)
         return missed
 
     def _report(self) -> None:
         target = report_folder(self.out, self.job, self.day)
         draft = target.with_name(f".{target.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        write_report(self._run, draft, pictures=self.job.pictures)
-        # an attempt that was killed may have left one
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        try:
+            write_report(self._run, draft, pictures=self.job.pictures)
+            # an attempt that was killed may have left one
+            shutil.rmtree(target, ignore_errors=True)
+            draft.replace(target)
+        except PlannerError as error:
+            if isinstance(error.__cause__, OSError):
+                raise unwritten(target, error.__cause__) from error.__cause__
+            raise
+        finally:
+            # on a full disk it would take the room of what is to be told
+            shutil.rmtree(draft, ignore_errors=True)
 
     def _prune(self) -> None:
         delete_old_traces(self._logs, self.log_day, self.log)

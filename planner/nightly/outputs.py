@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from planner.errors import PlannerError
+from planner.files import atomic_write
 from planner.nightly.dates import ONE_DAY
 from planner.nightly.jobs_file import ExportFile, NightlyJob
 
@@ -26,6 +27,23 @@ def check_writable(out: Path) -> None:
         raise PlannerError(f"{out}: cannot be written; correct its permissions, or set out in the jobs file")
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing. Raises PlannerError."""
+    try:
+        with atomic_write(path) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> PlannerError:
+    """A file or folder that cannot be written, by its own name, as an expected failure."""
+    return PlannerError(
+        f"{path}: cannot be written: {error.strerror or error}; free some space or correct its permissions"
+    )
+
+
 def write_failure(error: OSError) -> PlannerError:
     """A file that cannot be written as an expected failure."""
-    return PlannerError(f"{error.filename}: {error.strerror}; free some space or correct its permissions")
+    what = f"{error.filename}: " if error.filename is not None else ""
+    return PlannerError(f"{what}{error.strerror or error}; free some space or correct its permissions")

@@ -1,8 +1,7 @@
 """The long-running service: APScheduler wakes it when a date is due, and every minute in case the clock was changed."""
 
-import logging
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -13,11 +12,12 @@ from planner.errors import PlannerError
 from planner.nightly import ledger
 from planner.nightly.dates import Now, next_due_at
 from planner.nightly.due import Scheduler
-from planner.nightly.events import EventLog
 from planner.nightly.health import Health
 from planner.nightly.http_server import serve_health
 from planner.nightly.jobs_file import Jobs
+from planner.nightly.log_lines import route_logs
 from planner.nightly.past_days import read_past_days
+from planner.nightly.planned_units import read_planned
 
 _CHECK_S = 60.0
 """Seconds between checks of the ledger: how late a changed clock, or the end of a pause after a failure, is noticed."""
@@ -50,8 +50,8 @@ def serve(scheduler: Scheduler, stop: threading.Event) -> None:
     """Run until `stop` is set; a night in progress ends its step and releases its lease. Raises PlannerError."""
     now = scheduler.clock()
     health = Health(started_at=now, looked_at=now)
-    _route_logs(scheduler.log)
-    with serve_health(scheduler.jobs.file.port, health, scheduler.clock) as port:
+    route_logs("apscheduler", scheduler.log, "scheduler")
+    with serve_health(scheduler.jobs.file.port, health, scheduler.clock, scheduler.log) as port:
         background = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(1)},
@@ -83,47 +83,45 @@ def _wait(background: BackgroundScheduler, stop: threading.Event, before: dateti
 
 
 def check_ledger(scheduler: Scheduler, health: Health) -> None:
-    """Run what is due, then refresh the data of the metrics. Errors are logged and counted; bugs are raised."""
+    """Run what is due, then refresh the data of the metrics. Errors are logged and counted; bugs are raised.
+
+    After an error the service is not healthy until a look succeeds.
+    """
     health.begin_check(scheduler.clock())
+    if not health.rows:
+        # after a start, plans are known before a night begins that may be long
+        with suppress(PlannerError, OSError):  # the look meets it again, and tells it
+            _refresh(scheduler, health)
+    reason = "a look ended with a defect; its traceback is in the log"
     try:
-        _count_errors(scheduler, health, scheduler.run_due)
+        scheduler.run_due()
+        reason = ""
+    except (PlannerError, OSError) as error:
+        # the store is locked by another process or damaged, or the disk is full: the next check tries again
+        reason = str(error)
     finally:
-        health.end_check(scheduler.clock())
-        _count_errors(scheduler, health, lambda: _refresh(scheduler, health))
-
-
-def _count_errors(scheduler: Scheduler, health: Health, part: Callable[[], object]) -> None:
-    try:
-        part()
-    except PlannerError as error:
-        # the store is locked by another process, or the disk is full: the next check tries again
-        scheduler.log("check failed", level="error", message=str(error))
-        health.count_error()
-    except Exception:
-        health.count_error()
-        raise
+        try:
+            _refresh(scheduler, health)
+        except (PlannerError, OSError) as error:
+            reason = reason or str(error)
+        finally:
+            if reason and reason != health.reason:
+                scheduler.log("check failed", level="error", message=reason)
+            elif health.reason and not reason:
+                scheduler.log("check succeeded again")
+            health.end_check(scheduler.clock(), reason)
 
 
 def _refresh(scheduler: Scheduler, health: Health) -> None:
+    notices = scheduler.announcer.notices
+    health.count_notifications(notices.waiting, notices.failures)
     rows = ledger.read_ledger(scheduler.store)
-    newest_days = []
+    newest_days, planned = [], health.planned
     if rows:
+        jobs = [job.name for job in scheduler.jobs.file.job]
+        zones = {job: scheduler.jobs.scenarios[job].zone for job in jobs}
         with scheduler.store.read() as session:
-            for job in scheduler.jobs.file.job:
-                newest_days += read_past_days(session, job.name)[:1]
-    health.refresh(rows, newest_days)
-
-
-def _route_logs(log: EventLog) -> None:
-    """Write what APScheduler reports, bugs in a night with their traceback included, to the service's log."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-            log("scheduler", level=record.levelname.lower(), message=record.getMessage(), traceback=trace)
-
-    logger = logging.getLogger("apscheduler")
-    # at each minute of a long night it would warn that the night is still being run
-    logger.setLevel(logging.ERROR)
-    logger.handlers = [Lines()]
-    logger.propagate = False
+            for job in jobs:
+                newest_days += read_past_days(session, job)[:1]
+            planned = read_planned(session, rows, zones, scheduler.clock(), health.planned)
+    health.refresh(rows, newest_days, planned)

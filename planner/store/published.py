@@ -43,6 +43,11 @@ def publish(store: Store) -> Path:
     with copy.write() as session:
         for name, rows in tables.items():
             session.append_arrow(name, rows)
+    if Path(f"{draft}.wal").exists():
+        # what was committed did not reach the file itself when it was closed, as on a full disk
+        for left in (draft, Path(f"{draft}.wal")):
+            left.unlink(missing_ok=True)
+        raise StoreError(f"{target}: cannot be written as a whole; free some space")
     draft.replace(target)
     return target
 

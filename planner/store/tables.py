@@ -428,7 +428,7 @@ TABLES = (
         run_id | VARCHAR | - | the plan that it stored
         exit_code | INTEGER | - | 0 done, 1 failed, 3 done and a stated limit missed
         message | VARCHAR | - | why it failed, or what was missed
-        announced_at | TIMESTAMPTZ | - | when it was published and announced
+        announced_at | TIMESTAMPTZ | - | when notifications of it had arrived, if there are any
         """,
     ),
     table(

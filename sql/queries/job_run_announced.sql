@@ -1,4 +1,4 @@
--- Record that the outcome of a night was published and announced.
+-- Record that the notifications of how a night ended have arrived.
 -- @param job           the job
 -- @param logical_date  its date
 -- @param now           when

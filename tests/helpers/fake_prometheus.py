@@ -17,16 +17,18 @@ _SERIES = re.compile(r"([^{]+)(?:\{(.*)\})?")
 
 
 class FakePrometheus:
-    """What was asked of it, and the headers that came with it."""
+    """What was asked of it: paths, and the headers that came with them."""
 
     def __init__(self, series: Series, accepted: Mapping[str, str]) -> None:
         self.series = series
         self.accepted = accepted
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.url = ""
 
     def answer(self, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
         self.headers.append(dict(headers))
+        self.paths.append(path)
         for name, value in self.accepted.items():
             if headers.get(name) != value:
                 return 401, {"error": f"{name} {headers.get(name)} is not accepted"}

@@ -158,9 +158,9 @@ def past_day(**changes: Any) -> PastDay:
     return replace(day, **changes)
 
 
-def notification() -> NightNotification:
-    """How a night ended that was done."""
-    return NightNotification(
+def notification(**changes: Any) -> NightNotification:
+    """How a night ended that was done, with other values where given."""
+    told = NightNotification(
         job="n",
         logical_date=FIRST,
         status="done",
@@ -170,3 +170,4 @@ def notification() -> NightNotification:
         attempts=1,
         report=None,
     )
+    return replace(told, **changes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from planner.addresses import is_web_address
 from planner.errors import UsageError
 from planner.store import Store
 from planner.store.staging import ReaderParams, Staging, staging
@@ -42,10 +43,10 @@ def import_trace(
     """
     if not name.strip():
         raise UsageError("--name is empty; give the trace a name")
-    servers = [str(path) for path in paths if prometheus.is_server(str(path))]
+    servers = [str(path) for path in paths if is_web_address(str(path))]
     if servers:
         if len(paths) > 1:
-            shown = prometheus.server_at(servers[0]).url
+            shown = prometheus.server_at(servers[0]).shown
             raise UsageError(f"{shown}: is a server; import its counters as a separate trace")
         return _import_counters(store, servers[0], format_name, name=name, options=options, now=now, version=version)
     _check_no_server(options)
@@ -95,15 +96,15 @@ def _import_counters(
     """Query a monitoring server for the counters of inference servers. Raises UsageError, TraceError."""
     server = prometheus.server_at(url, options.headers, options.bearer_token_file)
     if options.span is None:
-        raise UsageError(f"{server.url}: is a server; state the time span with --from and --to")
+        raise UsageError(f"{server.shown}: is a server; state the time span with --from and --to")
     reader = formats.counter_reader(format_name, server, options.span, options.metrics)
     formats.check_cached(reader, options.cached)
     counted = prometheus.read_counters(server, counters.with_own(reader.counters, options.metrics), options.span)
     digest = digest_of(reader, options, [counted.digest])
     job = ImportJob(
         store=store,
-        names=(server.url,),
-        labels=(server.url,),
+        names=(server.shown,),
+        labels=(server.shown,),
         reader=reader,
         options=options,
         name=name,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from planner.addresses import is_web_address
 from planner.errors import TraceError, UsageError
 from planner.store.staging import RowCounts, Staging, staging
 from planner.trace.documents import ImportPreview, PreviewedRow, RejectedRows
-from planner.trace.imports import prometheus, rules
+from planner.trace.imports import rules
 from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import ImportOptions, check_counts, check_elapsed, clock_of
 from planner.trace.imports.mapping import LogMapping
@@ -25,7 +26,7 @@ def preview(
     paths: Sequence[str | Path], *, format_name: str, options: ImportOptions, mapping: LogMapping | None = None
 ) -> ImportPreview:
     """Read logs and store nothing. Raises UsageError, and TraceError for what is no log."""
-    if any(prometheus.is_server(str(path)) for path in paths):
+    if any(is_web_address(str(path)) for path in paths):
         raise UsageError("--dry-run is for files; leave it out, and import a short time from the server")
     opened = open_logs(paths, format_name, options, mapping)
     if opened.reader.containers == ("folder",):

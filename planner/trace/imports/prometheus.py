@@ -4,7 +4,6 @@ A counter that falls was reset by a restart: what it counts afterwards is new. W
 seen is not known and left out, as Prometheus's own increase() does. Gaps between samples are filled evenly.
 """
 
-import base64
 import hashlib
 import json
 import math
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from planner.addresses import below, web_address, without_secrets
 from planner.errors import TraceError, UsageError
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.counters import NEEDED, Counter, CounterNames, cautions
@@ -79,22 +79,26 @@ class CounterWindows:
 
 @dataclass(frozen=True)
 class Server:
-    """A monitoring server: its address without credentials, and what is sent with every query, which is never shown."""
+    """A monitoring server.
 
-    url: str
+    shown: its scheme and host, for people. url and headers: its address without a login, and what is sent with every
+    query; they are never shown.
+    """
+
+    shown: str
+    url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def hidden(self, text: str) -> str:
-        """A text without what is sent in headers, should a server repeat it."""
-        for _, value in self.headers:
+        """A text without what is sent, should a server repeat it."""
+        text = without_secrets(text)
+        parts = urllib.parse.urlsplit(self.url)
+        if len(parts.path) > 1:
+            text = text.replace(parts.path, "/...")
+        for _, value in (*self.headers, *urllib.parse.parse_qsl(parts.query)):
             for secret in (value, value.partition(" ")[2]):
                 text = text.replace(secret, "***") if len(secret) >= _LEAST_SECRET else text
         return text
-
-
-def is_server(word: str) -> bool:
-    """Whether a word is the address of a server."""
-    return word.startswith(("http://", "https://"))
 
 
 def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = None) -> Server:
@@ -102,7 +106,10 @@ def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = N
 
     headers: as `Name: value`. token_file: a file with a bearer token alone.
     """
-    parts = urllib.parse.urlsplit(url)
+    try:
+        address = web_address(url)
+    except ValueError as error:
+        raise UsageError(f"the address of the server {error}") from error
     sent: list[tuple[str, str]] = []
     for number, header in enumerate(headers, 1):
         match = _HEADER.fullmatch(header.strip())
@@ -111,18 +118,15 @@ def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = N
         sent.append((match[1], match[2].strip()))
     if token_file is not None:
         sent.append(("Authorization", f"Bearer {_token(token_file)}"))
-    if "@" in parts.netloc:
-        login, _, host = parts.netloc.rpartition("@")
-        word = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
-        sent.append(("Authorization", f"Basic {word}"))
-        url = urllib.parse.urlunsplit(parts._replace(netloc=host))
+    if address.authorization is not None:
+        sent.append(("Authorization", address.authorization))
     names = [name.lower() for name, _ in sent]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(
             f"the header {twice} is given twice, by --header, --bearer-token-file or the address; give one"
         )
-    return Server(url, tuple(sent))
+    return Server(address.shown, address.url, tuple(sent))
 
 
 def _token(path: Path) -> str:
@@ -153,7 +157,7 @@ def read_counters(server: Server, names: CounterNames, span: CounterSpan) -> Cou
     if missing:
         looked_for = "; ".join(f"{name}: {names.all_of(name)}" for name in missing)
         raise TraceError(
-            f"{server.url}: has no counter of {', '.join(missing)} from --from to --to ({looked_for}); name it with "
+            f"{server.shown}: has no counter of {', '.join(missing)} from --from to --to ({looked_for}); name it with "
             f"--metric {missing[0]}=NAME, or check the times and the --selector"
         )
     counted = {name: one for name, one in found.items() if one is not None}
@@ -207,8 +211,8 @@ def _faults(server: Server, counted: Mapping[str, "_Counted"], span: CounterSpan
     if all(fault is not None for fault in faults):
         name = faults[0].split()[0]
         raise TraceError(
-            f"{server.url}: in every window {faults[0]}; name another counter with --metric {name}=NAME, or leave that "
-            "server out with --selector"
+            f"{server.shown}: in every window {faults[0]}; name another counter with --metric {name}=NAME, or leave "
+            "that server out with --selector"
         )
     return pa.array(faults, pa.string())
 
@@ -309,7 +313,7 @@ def _parts(
         end_s = min(start_s + most - every_s, span.end_s)
         words = {"query": f"{{{matchers}}}", "start": start_s, "end": end_s, "step": every_s}
         series: dict[str, dict[float, float]] = {}
-        address = f"{server.url.rstrip('/')}/api/v1/query_range?{urllib.parse.urlencode(words)}"
+        address = below(server.url, "api/v1/query_range", **words)
         found = [(labels.pop("__name__", ""), labels, samples) for labels, samples in _answer(server, address)]
         seen.update(name for name, _, _ in found)
         for _, labels, samples in sorted(found, key=lambda one: -counter.preference(one[0])):
@@ -322,7 +326,7 @@ def _parts(
 
 def _answer(server: Server, address: str) -> list[tuple[dict[str, str], dict[float, float]]]:
     """Labels and samples of the series of an answer. Raises TraceError for everything else."""
-    url = server.url
+    url = server.shown
     request = urllib.request.Request(address)
     for name, value in server.headers:
         request.add_unredirected_header(name, value)  # another host is not told

@@ -148,7 +148,7 @@ def counter_reader(name: str, server: Server, span: CounterSpan, own: Collection
     counting = {reader.name: reader for reader in readers().values() if reader.metrics}
     if name != AUTO:
         if name not in counting:
-            raise UsageError(f"{server.url}: is a server, and {name} reads files; use one of {', '.join(counting)}")
+            raise UsageError(f"{server.shown}: is a server, and {name} reads files; use one of {', '.join(counting)}")
         return counting[name]
     fields = [field for field in NEEDED if field not in own]
     if not fields:
@@ -160,12 +160,12 @@ def counter_reader(name: str, server: Server, span: CounterSpan, own: Collection
     ]
     if len(found) > 1:
         both = " and ".join(reader.name for reader in found)
-        raise TraceError(f"{server.url}: has counters of {both}; say which with --format")
+        raise TraceError(f"{server.shown}: has counters of {both}; say which with --format")
     if not found:
         firsts = [next(reader.counters.counters(fields), None) for reader in counting.values()]
         names = " or ".join(counter.names[0] for counter in firsts if counter)
         raise TraceError(
-            f"{server.url}: has no {names} from --from to --to; check the times and the --selector, or name "
+            f"{server.shown}: has no {names} from --from to --to; check the times and the --selector, or name "
             "counters of your own with --metric"
         )
     return found[0]

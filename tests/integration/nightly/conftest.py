@@ -17,15 +17,19 @@ def real_outputs() -> None:
 
 @pytest.fixture(autouse=True)
 def _plain_outputs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere a report is a line and nothing is published: that takes as long as the rest of a night."""
+    """Elsewhere a report is a line and nothing is published: that takes as long as the rest of a night.
+
+    A notification is tried again without a pause.
+    """
 
     def write(run: RunView, folder: Path, **_: object) -> None:
         folder.mkdir(parents=True)
         (folder / "index.html").write_text(run.summary.run_id)
 
+    monkeypatch.setattr("planner.nightly.notices.PAUSES_S", (0.0, 0.0))
     if "real_outputs" not in request.fixturenames:
         monkeypatch.setattr("planner.nightly.night.write_report", write)
-        monkeypatch.setattr("planner.nightly.due.publish", lambda _store: None)
+        monkeypatch.setattr("planner.nightly.announce.publish", lambda _store: None)
 
 
 @pytest.fixture

@@ -44,6 +44,16 @@ def test_mistakes_in_a_jobs_file_are_named_with_their_cure(tmp_path: Path, job: 
     assert "\n" not in str(caught.value)
 
 
+def test_times_that_no_clock_reaches_are_refused(tmp_path: Path) -> None:
+    for head, job, field in (
+        ("lease_s = 1_000_000_000_000", "", "lease_s"),
+        ("", "retry_s = 1_000_000_000_000", "job.0.retry_s"),
+        ("[notify]\ntimeout_s = 1e300", "", "notify.timeout_s"),
+    ):
+        with pytest.raises(UsageError, match=rf"{field}: Input should be less than or equal to"):
+            load_jobs(write_jobs(tmp_path, job, head))
+
+
 def test_jobs_need_names_of_their_own_and_scenarios_that_can_be_planned(tmp_path: Path) -> None:
     path = write_jobs(tmp_path)
     for override, message in (

@@ -66,6 +66,29 @@ def test_a_store_that_is_held_while_metrics_are_read_is_an_error_of_the_look(
     assert (health.errors, health.busy) == (1, False)
 
 
+def test_planned_units_are_those_of_the_stored_plan_and_of_no_other_time(one_night: Service) -> None:
+    service = one_night
+    scheduler = service.scheduler()
+    health = Health(started_at=night(FIRST), looked_at=night(FIRST))
+    service.clock.moment = night(FIRST, time(12))
+    check_ledger(scheduler, health)
+    rows = service.rows("run_intervals", run_id="run-00001")
+    assert len({row["prefill_units"] for row in rows}) > 1
+    for row in rows:
+        for moment in (row["interval_start"], row["interval_start"] + timedelta(minutes=59, seconds=59)):
+            units = health.planned_units(moment).jobs["n"]
+            assert (units.prefill, units.decode) == (row["prefill_units"], row["decode_units"])
+    begin = rows[0]["interval_start"]
+    assert begin == night(FIRST + timedelta(days=1), time(0))
+    for moment in (begin - timedelta(seconds=1), begin + timedelta(days=1)):
+        assert health.planned_units(moment).jobs == {}
+    # after the planned day it is no longer kept
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "catch_up_days = 1"))
+    service.clock.moment = night(FIRST + timedelta(days=4))
+    check_ledger(service.scheduler(), health)
+    assert [plan.run_id for plan in health.planned["n"]] == ["run-00002"]
+
+
 def test_the_service_wakes_for_the_next_date_and_every_minute(service: Service) -> None:
     trigger = NextDue(service.jobs, service.clock)
     now = datetime(2030, 1, 1, tzinfo=UTC)
