@@ -7,6 +7,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
+from planner.drafts import draft_folder
 from planner.errors import RunError, TraceError, UsageError
 from planner.export.run import export_run, format_named, write_text
 from planner.files import version
@@ -221,12 +222,13 @@ class Night:
 
     def _report(self) -> None:
         target = report_folder(self.out, self.job, self.day)
-        draft = target.with_name(f".{target.name}.draft")
-        shutil.rmtree(draft, ignore_errors=True)
-        write_report(self._run, draft, pictures=self.job.pictures)
-        # an attempt that was killed may have left one
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with draft_folder(target) as made:
+            draft = made / target.name
+            write_report(self._run, draft, pictures=self.job.pictures)
+            # an attempt that was killed may have left one
+            shutil.rmtree(target, ignore_errors=True)
+            draft.replace(target)
 
     def _prune(self) -> None:
         delete_old_traces(self._logs, self.log_day, self.log)
