@@ -83,6 +83,7 @@ def test_a_file_that_has_no_room_is_not_there(name: str, place: Path, cli: Cli) 
         result = refused(cli, place, *WRITING[name], room=room)
         assert result.err.startswith("planner: out")
         assert "draft" not in result.err
+    assert not (place / "out").exists()
 
 
 def test_a_file_that_has_no_room_leaves_the_one_that_was_there(place: Path, cli: Cli) -> None:

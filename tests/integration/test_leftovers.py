@@ -132,7 +132,7 @@ class Place:
         for path in self.folder.rglob("*"):
             if path.is_file() and not path.name.startswith(".") and path.suffix in ENDS:
                 content = path.read_bytes()
-                assert content.endswith(ENDS[path.suffix]), path
+                assert content.rstrip(b"\n").endswith(ENDS[path.suffix]), path
                 if path.suffix == ".json":
                     json.loads(content)
                 if path.suffix == ".toml":
@@ -140,12 +140,12 @@ class Place:
 
 
 ENDS = {
-    ".html": b"</html>\n",
+    ".html": b"</html>",
     ".svg": b"</svg>",
     ".png": b"IEND\xaeB`\x82",
-    ".csv": b"\n",
-    ".json": b"\n",
-    ".toml": b"\n",
+    ".csv": b"",
+    ".json": b"}",
+    ".toml": b"",
 }
 NAMES = (
     *("store", "import", "report", "plan", "packed", "night", "replay", "export", "sweep", "generate"),
