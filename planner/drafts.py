@@ -61,7 +61,7 @@ def draft_folder(beside: Path) -> Iterator[Path]:
 def import_folder() -> Iterator[Path]:
     """An empty folder among the system's temporary ones, removed at the end. Raises OSError."""
     sweep_imports()
-    parent = Path(tempfile.gettempdir())
+    parent = _temporary()
     yield from _kept(_made(parent, lambda: parent / f"{_IMPORT}-{_token()}", _new_folder))
 
 
@@ -84,7 +84,7 @@ def sweep(folder: Path) -> None:
 
 def sweep_imports() -> None:
     """Remove the temporary folders of imports that nobody holds."""
-    _sweep(Path(tempfile.gettempdir()), _is_earlier_import)
+    _sweep(_temporary(), _is_earlier_import)
 
 
 def sweep_beside_store(store: Path) -> None:
@@ -221,6 +221,15 @@ def _is_earlier_store(entry: _Entry, store: str, copy: str) -> bool:
 def _is_old(entry: _Entry) -> bool:
     found = entry.stat(follow_symlinks=False)
     return found.st_uid == os.geteuid() and time.time() - found.st_mtime > _OLD_S
+
+
+def _temporary() -> Path:
+    """The folder of temporary files. Python's own way to it writes a file there, which a kill may leave."""
+    if tempfile.tempdir is not None:
+        return Path(os.fsdecode(tempfile.tempdir))
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    places = [Path(place) for place in (*named, "/tmp", "/var/tmp", "/usr/tmp") if place]
+    return next((place for place in places if os.access(place, os.W_OK | os.X_OK) and place.is_dir()), Path.cwd())
 
 
 def _token() -> str:
