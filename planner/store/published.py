@@ -37,6 +37,9 @@ def publish(store: Store) -> Path:
             for name in names
             if name not in _LEFT_OUT
         }
+    for name in (f".{target.name}.draft", f".{target.name}.draft.wal"):
+        # earlier versions, of which none is at work: only one process at a time publishes
+        target.with_name(name).unlink(missing_ok=True)
     with draft_folder(target) as made:
         draft = made / target.name
         with Store(draft, wait_s=store.wait_s).write() as session:
