@@ -35,6 +35,7 @@ docs: setup
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
+	PLANNER_TEST_KILLS=180 $(BIN)/python -m pytest tests/integration/test_leftovers.py -q
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 PLANNER_TEST_DISKS=6 $(BIN)/python -m pytest -q \

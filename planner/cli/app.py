@@ -1,7 +1,9 @@
 """The command `planner`: registers the commands and turns expected failures into one line and an exit code."""
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import Annotated
 
@@ -31,6 +33,8 @@ from planner.cli import (
     trace,
     what_if,
 )
+from planner.cli.signals import Ending, ended_by_signals
+from planner.drafts import discard_all
 from planner.errors import PlannerError
 
 app = typer.Typer(
@@ -67,8 +71,8 @@ app.add_typer(config.app, name="config")
 
 
 _INTERRUPTED = 130
-"""What typer returns for Ctrl-C."""
-_NOTHING_STORED = "interrupted; no result was stored"
+"""What typer returns for KeyboardInterrupt."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _version(wanted: bool) -> None:
@@ -98,25 +102,59 @@ def main() -> None:
 
 def execute() -> int:
     """Run the command line; returns the exit code."""
-    try:
-        code = _command().main(prog_name="planner", standalone_mode=False)
-        sys.stdout.flush()
+    with ended_by_signals() as ending:
+        try:
+            code = _command().main(prog_name="planner", standalone_mode=False)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            return _ended(ending)
+        except Exception as error:
+            if ending.number is not None:
+                # what the signal interrupted may have made another error of it
+                return _ended(ending)
+            explained = _explained(error)
+            if explained is None:
+                raise
+            return explained
         if code == _INTERRUPTED:
-            _fail(_NOTHING_STORED)
+            return _ended(ending)
         return code if isinstance(code, int) else 0
-    except PlannerError as error:
+
+
+def _ended(ending: Ending) -> int:
+    """The end of a command that a signal has ended."""
+    # it may have come just when a draft was made or removed
+    discard_all()
+    _fail(ending.message)
+    return ending.exit_code
+
+
+def _explained(error: Exception) -> int | None:
+    """Say in one line what is wrong, and return the exit code; None for a defect."""
+    if isinstance(error, PlannerError):
         _fail(str(error))
         return error.exit_code
-    except typer.TyperException as error:
+    if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "planner"
         message = getattr(error, "format_message", error.__str__)()
         _fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
-    except BrokenPipeError:
-        # the reader of a pipe has gone; Python would complain once more when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        # the reader of a pipe has gone
+        _drop_output()
         return 0
+    if isinstance(error, OSError) and error.errno in _FULL:
+        _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}; free some space")
+        _drop_output()
+        return PlannerError.exit_code
+    return None
+
+
+def _drop_output() -> None:
+    """Drop what is not written to stdout yet: Python would complain once more when it closes it."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cache

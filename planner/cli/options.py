@@ -36,10 +36,14 @@ RunId = Annotated[str | None, typer.Argument(metavar="RUN", help="A run [default
 
 
 def store_at(db: Path | None) -> "Store":
-    """The store of --db, PLANNER_DB, or the default file."""
+    """The store of --db, PLANNER_DB, or the default file; what killed commands left beside it is swept."""
+    from planner.drafts import sweep_beside_store, sweep_imports
     from planner.store import Store
 
-    return Store(db)
+    store = Store(db)
+    sweep_imports()
+    sweep_beside_store(store.path)
+    return store
 
 
 def reading_at(db: Path | None) -> "Store":

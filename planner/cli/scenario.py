@@ -121,10 +121,11 @@ def _write_own(out: Path, fleet: "Fleet", trace: list[str] | None, sets: list[st
 def _write(out: Path, text: str, *, planned: str) -> None:
     """Write a new file. planned: what follows `planner plan`. Raises PlannerError where it cannot be written."""
     from planner.errors import PlannerError
+    from planner.files import atomic_write
 
     try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with atomic_write(out, new=True) as draft:
+            draft.write_text(text, encoding="utf-8")
     except FileExistsError as error:
         raise PlannerError(f"{out}: already exists; name another file with --out") from error
     except OSError as error:

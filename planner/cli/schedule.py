@@ -147,8 +147,10 @@ def _clock(at: str | None) -> "Now":
 
 
 def _stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and Ctrl-C set; a night finishes its step, releases its date and the process ends."""
+    """An event that signals set; a night finishes its step, releases its date and the process ends."""
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # what is ignored, as under nohup, stays so
+        if signal.getsignal(name) != signal.SIG_IGN:
+            signal.signal(name, lambda *_: stop.set())
     return stop

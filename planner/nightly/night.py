@@ -7,6 +7,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
+from planner.drafts import draft_folder
 from planner.errors import PlannerError, RunError, TraceError, UsageError
 from planner.export.run import export_run, format_named
 from planner.files import version
@@ -223,20 +224,18 @@ class Night:
 
     def _report(self) -> None:
         target = report_folder(self.out, self.job, self.day)
-        draft = target.with_name(f".{target.name}.draft")
-        shutil.rmtree(draft, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_report(self._run, draft, pictures=self.job.pictures)
-            # an attempt that was killed may have left one
-            shutil.rmtree(target, ignore_errors=True)
-            draft.replace(target)
+            with draft_folder(target) as made:
+                draft = made / target.name
+                write_report(self._run, draft, pictures=self.job.pictures)
+                # an attempt that was killed may have left one
+                shutil.rmtree(target, ignore_errors=True)
+                draft.replace(target)
         except PlannerError as error:
             if isinstance(error.__cause__, OSError):
                 raise unwritten(target, error.__cause__) from error.__cause__
             raise
-        finally:
-            # on a full disk it would take the room of what is to be told
-            shutil.rmtree(draft, ignore_errors=True)
 
     def _prune(self) -> None:
         delete_old_traces(self._logs, self.log_day, self.log)

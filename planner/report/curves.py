@@ -8,6 +8,7 @@ import vl_convert
 
 from planner.capacity.documents import CapacityCurve, Sweep
 from planner.errors import PlannerError, UsageError
+from planner.files import atomic_write
 from planner.report.drawing import CONFIG, inline_values
 
 _AXES: dict[Sweep, tuple[str, str]] = {
@@ -45,7 +46,8 @@ def write_curve(curve: CapacityCurve, path: Path, subtitle: str) -> None:
     else:
         raise UsageError(f'{path} has the extension "{path.suffix}"; use .svg, .png or .html for --chart')
     try:
-        path.write_bytes(content)
+        with atomic_write(path) as draft:
+            draft.write_bytes(content)
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another --chart") from error
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -31,6 +32,7 @@ def write_page(
     context: what the template uses besides charts and tables. pictures: whether SVG and PNG are written. Each file
     is written atomically. Raises PlannerError.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
@@ -42,6 +44,9 @@ def write_page(
         for name, table in tables.items():
             files.append(_put(folder / f"{name}.csv", table.write_csv().encode()))
     except OSError as error:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()  # which it is not if a file of the page is there
         raise PlannerError(f"{folder}: cannot be written: {error.strerror}; name another folder with --out") from error
     return files
 

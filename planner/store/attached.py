@@ -14,6 +14,8 @@ from threading import Lock
 
 import duckdb
 
+from planner.store.spill import Spill
+
 CONFIG: Mapping[str, str] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -39,6 +41,7 @@ class _Instance:
 
     connection: duckdb.DuckDBPyConnection
     files: dict[str, _File] = field(default_factory=dict)
+    spill: Spill | None = None
 
     def enter(self, path: str, read_only: bool) -> duckdb.DuckDBPyConnection:
         """A connection to a file, which is attached where it is not yet."""
@@ -62,22 +65,44 @@ class _Instance:
         if file.users:
             return
         del self.files[path]
+        is_kept = True
         try:
             self.connection.execute(f"DETACH {file.alias}")
         except duckdb.Error:
             # it cannot be detached, as where the disk is full; an instance that ends lets go of everything
-            if _instances.get(os.getpid()) is self:
-                _renewed()
+            is_kept = False
+        if not self.files:
+            is_kept &= self._empty()
+        if not is_kept and _instances.get(os.getpid()) is self:
+            _renewed()
 
     def _attach(self, path: str, read_only: bool) -> _File:
         name = path.replace("'", "''")
-        if not self.files:
-            # what does not fit into memory goes beside the store, not into the working directory
-            self.connection.execute(f"SET temp_directory = '{name}.tmp'")
         file = _File(f"store_{next(_numbers)}", read_only)
-        self.connection.execute(f"ATTACH '{name}' AS {file.alias}{' (READ_ONLY)' if read_only else ''}")
+        try:
+            if not self.files:
+                # what does not fit into memory goes beside the store, not into the working directory
+                self.spill = Spill(Path(path))
+                folder = str(self.spill.path).replace("'", "''")
+                self.connection.execute(f"SET temp_directory = '{folder}'")
+            self.connection.execute(f"ATTACH '{name}' AS {file.alias}{' (READ_ONLY)' if read_only else ''}")
+        except BaseException:
+            if not self.files:
+                self._empty()
+            raise
         self.files[path] = file
         return file
+
+    def _empty(self) -> bool:
+        """Remove what was spilled, once no file is attached; returns whether the instance can still be used."""
+        if self.spill is None:
+            return True
+        is_usable = not self.spill.is_used
+        if not is_usable:
+            self.connection.close()
+        self.spill.close()
+        self.spill = None
+        return is_usable
 
 
 _ELSEWHERE = "this process has it open in another way"

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -14,6 +13,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from planner.drafts import draft_folder, flush
 from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
 from planner.store import migrate
 from planner.store.attached import Attachment, LockedDown
@@ -197,25 +197,31 @@ class Store:
         folder = self.path.parent
         if not folder.is_dir():
             raise StoreError(f"{self.path}: there is no folder {folder}; create it, or name another file with --db")
-        draft = folder / f".{self.path.name}.new-{secrets.token_hex(4)}"
         try:
-            with self._open(read_only=False, path=draft) as connection:
-                migrate.upgrade(connection, draft)
-            with suppress(FileExistsError):
-                os.link(draft, self.path)
+            with draft_folder(self.path) as made:
+                draft = made / self.path.name
+                with self._open(read_only=False, path=draft) as connection:
+                    migrate.upgrade(connection, draft)
+                require_complete(draft, self.path)
+                with suppress(FileExistsError):
+                    os.link(draft, self.path)
+                flush(folder)
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot be created: {error.strerror}; name another file with --db"
             ) from error
-        finally:
-            draft.unlink(missing_ok=True)
-            Path(f"{draft}.wal").unlink(missing_ok=True)
 
     @contextmanager
     def _open(self, *, read_only: bool, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         target = path or self.path
         with closing(_waiting(lambda: Attachment(target, read_only=read_only), self.path, self.wait_s)) as opened:
             yield opened.connection
+
+
+def require_complete(draft: Path, path: Path) -> None:
+    """Check that a closed draft of a store lies in one file. Raises StoreError, as where the disk is full."""
+    if Path(f"{draft}.wal").exists():
+        raise StoreError(f"{path}: cannot be written; free some space, or name another file with --db")
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from planner.drafts import draft_folder, flush
 from planner.errors import StoreError, StoreLocked
-from planner.store.database import Store
+from planner.store.database import Store, require_complete
 
 _LEFT_OUT = ("schema_migration", "schema_view", "replay_request")
 """The copy has a schema of its own; requests, those of replays too, stay in the store."""
@@ -23,10 +24,6 @@ def publish(store: Store) -> Path:
     Readers of the old copy keep it until they close it. Raises StoreError.
     """
     target = published_path(store.path)
-    draft = target.with_name(f".{target.name}.draft")
-    for left in (draft, Path(f"{draft}.wal")):
-        left.unlink(missing_ok=True)
-    copy = Store(draft, wait_s=store.wait_s)
     with store.read() as session:
         names = [
             str(row[0])
@@ -40,15 +37,17 @@ def publish(store: Store) -> Path:
             for name in names
             if name not in _LEFT_OUT
         }
-    with copy.write() as session:
-        for name, rows in tables.items():
-            session.append_arrow(name, rows)
-    if Path(f"{draft}.wal").exists():
-        # what was committed did not reach the file itself when it was closed, as on a full disk
-        for left in (draft, Path(f"{draft}.wal")):
-            left.unlink(missing_ok=True)
-        raise StoreError(f"{target}: cannot be written as a whole; free some space")
-    draft.replace(target)
+    for name in (f".{target.name}.draft", f".{target.name}.draft.wal"):
+        # earlier versions, of which none is at work: only one process at a time publishes
+        target.with_name(name).unlink(missing_ok=True)
+    with draft_folder(target) as made:
+        draft = made / target.name
+        with Store(draft, wait_s=store.wait_s).write() as session:
+            for name, rows in tables.items():
+                session.append_arrow(name, rows)
+        require_complete(draft, target)
+        draft.replace(target)
+    flush(target.parent)
     return target
 
 

@@ -1,7 +1,6 @@
 """A private, temporary DuckDB in which imported lines become requests, without a lock on the store."""
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from planner.drafts import import_folder
 from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
@@ -452,15 +452,15 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | N
     rows: request or window. clock: how its files tell time. cached: where cached tokens lie in rows that do not tell;
     None to have the rows decide.
     """
-    with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
-        connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": folder})
+    with import_folder() as folder:
+        connection = duckdb.connect(":memory:", config={**CONFIG, "memory_limit": "1GB", "temp_directory": str(folder)})
         try:
             connection.execute(SESSION)
             install(connection, clock)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
             with interruptible():
-                yield Staging(connection, Path(folder), rows, cached)
+                yield Staging(connection, folder, rows, cached)
         finally:
             connection.close()
 

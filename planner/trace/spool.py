@@ -4,8 +4,6 @@ What is to be stored is computed into a spool while no lock is held, and loaded 
 the process ends, nothing is left.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +11,8 @@ from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from planner.drafts import draft_file
 
 TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 _MEMORY_BYTES = 1100 << 20  # with DuckDB's own limit this stays under 3 GB
@@ -87,11 +87,9 @@ class _NamelessFile:
     """A file that is removed as soon as it is open, for writing and then for reading."""
 
     def __init__(self, schema: pa.Schema, folder: Path) -> None:
-        descriptor, path = tempfile.mkstemp(dir=folder, prefix=".spool-")
-        os.close(descriptor)
-        self._sink = pa.OSFile(path, "wb")
-        self._source = pa.OSFile(path, "rb")
-        Path(path).unlink()
+        with draft_file(folder / "spool") as path:
+            self._sink = pa.OSFile(str(path), "wb")
+            self._source = pa.OSFile(str(path), "rb")
         self.writer = pa.ipc.new_stream(self._sink, schema)
 
     def read(self) -> pa.RecordBatchReader:

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerProcess
@@ -19,11 +21,13 @@ _LONGEST_S = 120
 
 
 def _run(words: tuple[str, ...], folder: str, environment: dict[str, str], err: str) -> None:
-    from planner.cli.app import main
+    from planner.__main__ import main
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None
     for path, stream in ((os.devnull, 1), (err, 2)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, stream)
@@ -51,6 +55,12 @@ class Started:
         assert self.process.pid is not None
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
+
+    def wait_until(self, path: Path) -> None:
+        """Wait until it has made a file: that for its messages is its first."""
+        deadline = time.monotonic() + _LONGEST_S
+        while self.is_running and not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def wait(self) -> int:
         """Wait for its end; the exit code, or the negative number of the signal that killed it."""

@@ -152,11 +152,16 @@ def test_other_commands_work_while_a_long_trace_is_drawn(tmp_path: Path, planned
     assert len(cli("trace", "list", "--json").json) == 2
 
 
-def test_an_interrupt_says_that_nothing_was_stored(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
+def test_a_signal_says_that_nothing_was_stored(number: signal.Signals, code: int, word: str, tmp_path: Path) -> None:
     message = tmp_path / "message"
     with started("trace", "generate", "--scale", "1", "--name", "long", err=message) as process:
-        time.sleep(3)
-        process.send(signal.SIGINT)
-        assert process.wait() == 130
-    assert message.read_text() == "planner: interrupted; no result was stored\n"
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".spool")] == ["message"]
+        process.wait_until(message)
+        time.sleep(1)
+        process.send(number)
+        assert process.wait() == code
+    assert message.read_text() == f"planner: {word}; no result was stored\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["message"]

@@ -110,12 +110,38 @@ def test_what_does_not_fit_into_memory_lies_beside_the_store(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
         with Store(tmp_path / name / "a.duckdb").write() as session:
             session.connection.execute("SET memory_limit = '40MB'")
-            folder = session.connection.execute("SELECT current_setting('temp_directory')").fetchall()
+            ((folder,),) = session.connection.execute("SELECT current_setting('temp_directory')").fetchall()
             session.connection.execute(SPILLING).fetchall()
-            spilled = (tmp_path / name / "a.duckdb.tmp").is_dir()
-        assert folder == [(str(tmp_path / name / "a.duckdb.tmp"),)]
-        assert spilled
+            assert any(Path(folder).iterdir())
+        assert Path(folder).parent == tmp_path / name
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["a.duckdb"]
     assert not (Path.cwd() / ".tmp").exists()
+
+
+def test_who_reads_spills_into_a_folder_of_its_own_which_goes_even_after_a_kill(tmp_path: Path) -> None:
+    store = _made(tmp_path / "a.duckdb")
+    script = f"""
+from planner.store import Store
+with Store({str(store.path)!r}).read() as session:
+    session.connection.execute("SET memory_limit = '40MB'")
+    session.connection.execute({SPILLING!r}).fetchall()
+    print(session.connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0], flush=True)
+    input()
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().strip())
+        with store.read() as session:
+            ((ours,),) = session.connection.execute("SELECT current_setting('temp_directory')").fetchall()
+            assert theirs.parent == Path(ours).parent == tmp_path
+            assert theirs != Path(ours)
+            assert any(theirs.iterdir())
+        other.kill()
+    assert any(theirs.iterdir())
+    with store.read():
+        assert not theirs.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.duckdb"]
 
 
 def test_a_connection_that_is_not_made_leaves_nothing_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

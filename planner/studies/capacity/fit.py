@@ -11,6 +11,7 @@ from planner.catalogue.toml import toml_value
 from planner.core.fleet.calibration import Calibration, fit
 from planner.core.fleet.engine import Validity
 from planner.errors import PlannerError
+from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measurements import MeasuredPoint, read_points
 from planner.studies.capacity.study import EngineStudy
@@ -94,7 +95,8 @@ def write_calibration(fitted: DecodeFit, path: Path) -> None:
     text = "# Fitted by `planner capacity fit`; use it as fleet.engine.calibration.\n"
     text += "".join(f"{name} = {toml_value(value)}\n" for name, value in file)
     try:
-        path.write_text(text, encoding="utf-8")
+        with atomic_write(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another --out") from error
 

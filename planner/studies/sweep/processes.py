@@ -49,7 +49,7 @@ def _in_processes(
         # solved here once: another process might round the smoothed shape in another way
         _ = base.profile.cell_share
     # a fork would copy locks that threads of polars may hold
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     done = 0
     try:
         with _quiet_children():
@@ -68,18 +68,29 @@ def _in_processes(
     return [outcome for future in ordered for outcome in future.result()]
 
 
+def _end_with_parent() -> None:
+    """In a worker: end when the process that has started it ends, even killed, instead of waiting for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 @contextmanager
 def _quiet_children() -> Iterator[None]:
-    """Processes started inside use one thread of polars each, and leave Ctrl-C to this one."""
+    """Processes started inside use one thread of polars each, and leave signals to this one, which ends them."""
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    # blocked and not ignored: one that comes meanwhile reaches this process afterwards
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if before is None:
             del os.environ["POLARS_MAX_THREADS"]
         else:

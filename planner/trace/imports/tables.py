@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
+from planner.drafts import import_folder
 from planner.errors import TraceError
 from planner.trace.imports.layout import Kind
 from planner.trace.imports.unpacking import Log, LogStream, check_room
@@ -150,8 +150,8 @@ def _plain(log: Log) -> Iterator[Path]:
     if not _is_packed(log):
         yield log.path
         return
-    with TemporaryDirectory(prefix="planner-import-") as folder:
-        copy = Path(folder) / "table"
+    with import_folder() as folder:
+        copy = folder / "table"
         _unpack(log, copy)
         yield copy
 

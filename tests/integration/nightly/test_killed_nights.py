@@ -85,6 +85,7 @@ def check(folder: Path, first: date, count: int) -> None:
         assert whole == [(count,)]
         assert compared[::-1] == [day + timedelta(days=1) for day in nights[: count - 2]]
         assert traces == [f"n-{day - timedelta(days=1)}" for day in nights]
+    assert [path.name for path in folder.rglob(".*")] == [".planner.duckdb.scheduler"], "a kill has left something"
     out = folder / "nightly"
     assert sorted(path.name for path in (out / "n").iterdir()) == [str(day) for day in nights]
     assert all((out / "n" / str(day) / "provenance.csv").is_file() for day in nights)
