@@ -6,7 +6,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
@@ -15,11 +15,23 @@ from planner.export.run import WRITERS
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
+from planner.settings.closed import (
+    CalendarDate,
+    Closed,
+    DayOfSeconds,
+    Instant,
+    PositiveCount,
+    PositiveRatio,
+    Seed,
+    valid_zone,
+)
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
 from planner.trace.imports.prometheus import is_server
 from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""A number of days, a century at most, so that dates that long ago exist."""
 
 
 class LogSettings(Closed):
@@ -32,7 +44,7 @@ class LogSettings(Closed):
     """Log format, as of `planner trace import`."""
     timezone: str | None = None
     """IANA zone of times without an offset; if left out, the scenario's."""
-    start: AwareDatetime | None = None
+    start: Instant | None = None
     """Moment, with offset, that time 0 stands for in logs with relative times; if left out, the start of the local
     day."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
@@ -63,7 +75,7 @@ class LogSettings(Closed):
     draw: PositiveCount | None = None
     """Requests that each drawn request stands for, where a log has demand per window; if left out, windows are kept,
     which is enough to plan with observed capacities."""
-    seed: Count = 1
+    seed: Seed = 1
     """Seed of the draws."""
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
@@ -73,9 +85,9 @@ class LogSettings(Closed):
     """Headers that are sent to a Prometheus server, as "Name: value"."""
     bearer_token_file: str | None = None
     """File with a bearer token alone for a Prometheus server, relative to the jobs file; read every night."""
-    step_s: PositiveCount = 60
+    step_s: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
-    longest_silence_s: PositiveCount = 21_600
+    longest_silence_s: Annotated[int, Field(ge=1, le=604_800)] = 21_600
     """Seconds: a log with a longer time without a request, at either end of the day or between, is taken to be
     incomplete, and its date fails. Assumed: a fleet that is worth planning is never idle for six hours."""
 
@@ -144,14 +156,10 @@ class ExportFile(Closed):
 class DriftSettings(Closed):
     """When forecasts no longer fit."""
 
-    band: PositiveFloat = 0.3
+    band: PositiveRatio = 0.3
     """Largest acceptable error of a day's forecast: WAPE of input or output tokens, a ratio."""
-    days: PositiveCount = 3
+    days: Days = 3
     """Consecutive days beyond the band that raise an alert."""
-
-
-Days = Annotated[int, Field(ge=1, le=36_500)]
-"""A number of days, a century at most, so that dates that long ago exist."""
 
 
 class NightlyJob(Closed):
@@ -165,13 +173,13 @@ class NightlyJob(Closed):
     """A built-in name or a TOML file relative to the jobs file; its time zone is the job's."""
     set: tuple[str, ...] = ()
     """Scenario fields to override, each as path=value."""
-    first: date | None = None
+    first: CalendarDate | None = None
     """First date to run; if left out, the date on which the service first runs."""
     catch_up_days: Days = 7
     """Most dates that are caught up after the service was down; earlier ones are skipped."""
-    attempts: PositiveCount = 3
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 3
     """Most attempts at a date."""
-    retry_s: Annotated[int, Field(ge=0)] = 900
+    retry_s: DayOfSeconds = 900
     """Seconds between attempts at a date."""
     history_days: Days = 28
     """Most days of logs that forecasts are made from."""
@@ -224,7 +232,7 @@ class NotifySettings(Closed):
     """An http or https address that gets the same document by POST."""
     on: Literal["all", "trouble"] = "trouble"
     """All nights, or only those that failed, were skipped, missed a limit or drift."""
-    timeout_s: PositiveFloat = 30
+    timeout_s: Annotated[float, Field(ge=0.001, le=3600, allow_inf_nan=False)] = 30
     """Seconds to wait for the program or the address."""
 
     @field_validator("url")
@@ -240,7 +248,7 @@ class JobsFile(Closed):
 
     out: str = "nightly"
     """Folder of reports, exports and the index page, relative to the jobs file."""
-    lease_s: Annotated[int, Field(ge=60)] = 1800
+    lease_s: Annotated[int, Field(ge=60, le=604_800)] = 1800
     """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of /metrics and /healthz on 127.0.0.1; if left out, there are none."""
