@@ -25,6 +25,11 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - as above
 
 
+def exists(path: Path) -> bool:
+    """Whether anything is at a path; nothing is where it cannot be looked up."""
+    return os.path.lexists(path)
+
+
 def check_regular(path: Path, *, cure: str, error: type[PlannerError] = UsageError) -> None:
     """Raises the error where a path is not that of a regular file that can be opened. cure: what to do instead."""
     os.close(_opened(path, cure, error))
@@ -50,6 +55,21 @@ def read_input(path: Path, *, cure: str, most: int = MOST_BYTES, error: type[Pla
     if len(content) > most:
         raise error(f"{path}: is larger than {most // 1024**2} MB, the most that is read of such a file; {cure}")
     return content
+
+
+def read_text(path: Path, *, cure: str, encoding: str = "utf-8", error: type[PlannerError] = UsageError) -> str:
+    """The text of a regular file that people write.
+
+    Raises:
+        PlannerError: as `read_input`, or it is not text of the encoding or has NUL characters; of the kind of `error`.
+    """
+    try:
+        text = read_input(path, cure=cure, error=error).decode(encoding)
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: is not UTF-8 text; {cure}") from problem
+    if "\0" in text:
+        raise error(f"{path}: has NUL characters and is not text; {cure}")
+    return text
 
 
 def _opened(path: Path, cure: str, error: type[PlannerError]) -> int:

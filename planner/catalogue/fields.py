@@ -22,9 +22,10 @@ def table_paths() -> frozenset[str]:
     return frozenset({"provenance", *_table_paths(Scenario, "")})
 
 
-def _table_paths(model: type[BaseModel], before: str) -> Iterator[str]:
+def _table_paths(model: Any, before: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if (table := _table(field.annotation)) is not None and table is field.annotation:
+        table = _table(field.annotation)
+        if table is not None and table is field.annotation:
             yield f"{before}{name}"
             yield from _table_paths(table, f"{before}{name}.")
 

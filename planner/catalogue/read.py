@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from planner.catalogue.entries import CatalogueEntry
 from planner.catalogue.toml_tree import tree_of
 from planner.errors import UsageError
-from planner.input_files import is_file, read_input
+from planner.input_files import check_regular, exists, is_file, read_input
 from planner.settings.closed import Closed
 from planner.settings.economics import EconomicsSettings
 from planner.settings.hardware import Hardware
@@ -84,6 +84,8 @@ def find(folder: str, name: str) -> Path:
         return _folder(folder) / f"{alike}.toml"
     if is_file(path):
         return path
+    if exists(path):
+        check_regular(path, cure=f"give one of {', '.join(names(folder))}, or the path of a TOML file")
     raise UsageError(
         f"no {KINDS[folder]} {_quoted(name)}: give one of {', '.join(names(folder))}, or the path of a TOML file"
         f"{_near(folder, name)}; `planner catalogue {folder}` lists them"

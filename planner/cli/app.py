@@ -31,7 +31,7 @@ from planner.cli import (
     trace,
     what_if,
 )
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 
 app = typer.Typer(
     name="planner",
@@ -99,6 +99,7 @@ def main() -> None:
 def execute() -> int:
     """Run the command line; returns the exit code."""
     try:
+        _check_words()
         code = _command().main(prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if code == _INTERRUPTED:
@@ -117,6 +118,15 @@ def execute() -> int:
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _check_words() -> None:
+    """Raises UsageError for arguments and settings of the environment that are not text, and are never printed."""
+    named = {f"argument {number}": word for number, word in enumerate(sys.argv[1:], 1)}
+    named |= {name: value for name, value in os.environ.items() if name.startswith("PLANNER_")}
+    for name, word in named.items():
+        if not f"{name}{word}".isprintable() and any("\ud800" <= letter <= "\udfff" for letter in f"{name}{word}"):
+            raise UsageError(f"{ascii(name).strip(chr(39))} is not UTF-8 text: {ascii(word)[:80]}; write it in UTF-8")
 
 
 @cache

@@ -12,6 +12,7 @@ from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
 from planner.export.run import WRITERS
+from planner.input_files import exists, is_file
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
@@ -290,7 +291,7 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
 
     overrides: scenario fields, path=value, for every job.
     """
-    if not path.exists():
+    if not exists(path):
         raise UsageError(f"{path}: no such jobs file; `planner schedule list --example` prints one")
     try:
         file = JobsFile.model_validate(read_toml(path))
@@ -315,7 +316,7 @@ def _load_scenario(job: NightlyJob, folder: Path, overrides: Sequence[str]) -> S
             check_mapping(readers()[job.log.format], job.log.constants, "constants")
             check_where(readers()[job.log.format], job.log.where)
             check_cached(readers()[job.log.format], job.log.cached)
-        scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
+        scenario = load_scenario(str(own) if is_file(own) else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
         _check_trace(scenario)
     except UsageError as error:

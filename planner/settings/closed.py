@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from planner.settings.plain import check_plain, kinds_of
+from planner.settings.plain import check_name, check_plain, kinds_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(ge=1e-9, le=1e12, allow_inf_nan=False)]
@@ -25,10 +25,10 @@ PositiveCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Total = Annotated[int, Field(ge=0, le=2**53)]
 """Sums over a day; up to here they are exact also as floating-point numbers."""
 PositiveTotal = Annotated[int, Field(ge=1, le=2**53)]
-NodeCount = Annotated[int, Field(ge=0, le=100_000)]
-"""Nodes, or units of them: at most 100,000, several times the largest site of 2026; a policy looks at every number of
-scaling steps."""
-PositiveNodeCount = Annotated[int, Field(ge=1, le=100_000)]
+MOST_NODES = 100_000
+"""Nodes, or units of them: several times the largest site of 2026; a policy looks at every number of scaling steps."""
+NodeCount = Annotated[int, Field(ge=0, le=MOST_NODES)]
+PositiveNodeCount = Annotated[int, Field(ge=1, le=MOST_NODES)]
 GpusPerNode = Annotated[int, Field(ge=1, le=1024)]
 """GPUs that are one machine to a scheduler: at most 1,024; the largest racks joined by NVLink have 576."""
 DayOfSeconds = Annotated[int, Field(ge=0, le=86_400)]
@@ -38,7 +38,7 @@ WeekOfSeconds = Annotated[int, Field(ge=0, le=604_800)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A seed: as large as the whole numbers of a database and of JSON readers are, 63 bits."""
 
-FIRST_MOMENT = datetime(1970, 1, 2, tzinfo=UTC)
+FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC)
 """Times are kept in microseconds since 1970; in this range local times of any zone, and days added, stay in it."""
 Instant = Annotated[AwareDatetime, Field(ge=FIRST_MOMENT, le=LAST_MOMENT)]
@@ -51,6 +51,22 @@ CacheDtype = Literal["bf16", "fp8"]
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def within_era(moment: datetime) -> datetime:
+    """A time that can be counted and shifted, as it is.
+
+    Args:
+        moment: with an offset.
+
+    Raises:
+        ValueError: it is before 1970 or after 2200.
+    """
+    if not FIRST_MOMENT <= moment <= LAST_MOMENT:
+        raise ValueError(
+            f"{moment.isoformat()} is not from {FIRST_MOMENT.date()} to {LAST_MOMENT.date()}; correct the time"
+        )
+    return moment
 
 
 class Closed(BaseModel):
@@ -78,6 +94,8 @@ def as_written(model: type[Closed], value: object, info: ValidationInfo) -> obje
     assert info.field_name is not None, "the validator of a field"
     kinds, may_be_empty = _field_kinds(model, info.field_name)
     check_plain(value, kinds, may_be_empty=may_be_empty)
+    if info.field_name == "name" and isinstance(value, str):
+        check_name(value)
     return value
 
 

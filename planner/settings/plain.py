@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, BaseModel
 
 MOST_CHARACTERS = 4096
 """Characters of a text: as many as the path of a file may have. A longer one is a mistake, or an attack."""
+MOST_NAME_BYTES = 200
+"""Bytes of a name in UTF-8: the name of a file has at most 255, and names get dates and endings."""
 _DIGITS = re.compile(r"\s*[-+]?\d+(\.\d*)?\s*")
 _TIMES = frozenset({datetime, date, time})
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -83,6 +85,18 @@ def check_text(text: str, *, may_be_empty: bool = False) -> str:
                 f"has the character U+{ord(character):04X}, which is not printed; remove it: {text[:40]!a}"
             )
     return text
+
+
+def check_name(name: str) -> str:
+    """The name of a trace, a scenario, a job and so on, as it is.
+
+    Raises:
+        ValueError: it is empty, has a character that is not printed, or is too long for the name of a file.
+    """
+    check_text(name)
+    if len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(f"has {len(name.encode()):,} bytes; give a name of at most {MOST_NAME_BYTES}")
+    return name
 
 
 def _check_text(text: str, kinds: frozenset[Any], *, may_be_empty: bool) -> None:

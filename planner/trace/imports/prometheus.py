@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner.errors import TraceError, UsageError
+from planner.input_files import read_text
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.counters import NEEDED, Counter, CounterNames, cautions
 from planner.trace.imports.presence import Presence, lacking
@@ -126,11 +127,7 @@ def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = N
 
 
 def _token(path: Path) -> str:
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not text"
-        raise UsageError(f"--bearer-token-file {path}: cannot be read: {reason}; check the path") from error
+    token = read_text(path, cure="name a file with the token alone by --bearer-token-file").strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         what = "is not one token" if token else "is empty"
         raise UsageError(f"--bearer-token-file {path}: {what}; put the token alone into it")

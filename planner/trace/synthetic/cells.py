@@ -21,6 +21,12 @@ LEAST_ROWS = 30
 """Fewest rows of a cell: below, conditioning on the totals would distort the lengths."""
 
 
+MOST_ROWS = 1_000_000_000
+"""Rows of a drawn trace: 20 GB in the store, and some ten minutes."""
+_MOST = 2.0**53
+"""Sums beyond it are not exact as floating-point numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cells:
     """Cells in order. All arrays (cells,); tokens and rows are of stored rows, each standing for `weight` requests.
@@ -46,6 +52,13 @@ class Cells:
 def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
     """The cells to draw. Raises UsageError for a window off the cells or a scale that leaves too few rows."""
     cells = cells_of(profile, settings)
+    rows = int(cells.rows.sum())
+    if rows > MOST_ROWS:
+        scale = math.ceil(cells.weight * rows / MOST_ROWS)
+        raise UsageError(
+            f"the trace has {rows:,} rows, and at most {MOST_ROWS:,} are drawn, which take 20 GB; lower trace.days or "
+            f"trace.demand_factor, or use a scale of at most {1 / scale:.6g} (1/{scale})"
+        )
     weight, thinnest = cells.weight, int(cells.rows.min())
     if thinnest < LEAST_ROWS:
         most = max(1, math.floor(weight * thinnest / LEAST_ROWS * 0.99))
@@ -108,8 +121,10 @@ def expected_load(profile: Profile, settings: TraceSettings) -> Floats:
     starts = profile.start_us + np.arange(len(load)) * profile.cell_us
     weekdays = [from_us(int(start), profile.zone).weekday() for start in starts]
     days = np.arange(len(load)) // per_day
-    factors = np.array(settings.weekday_factors)[weekdays] * (1 + settings.growth_per_day) ** days
-    result: Floats = load * factors
+    with np.errstate(over="ignore"):
+        # what overflows is refused where it is counted
+        factors = np.array(settings.weekday_factors)[weekdays] * (1 + settings.growth_per_day) ** days
+        result: Floats = load * factors
     return result
 
 
@@ -129,8 +144,15 @@ def expected_demand(
 
 
 def _carried(load: Floats, total: float) -> Ints:
-    running = np.rint(np.cumsum(load) * total).astype(np.int64)
-    return np.diff(running, prepend=0)
+    """Whole numbers that add up to the total of the load. Raises UsageError beyond _MOST."""
+    running = np.cumsum(load) * total
+    if not running[-1] < _MOST:
+        raise UsageError(
+            "the demand is too large to be counted; lower trace.days, trace.demand_factor, trace.weekday_factors or "
+            "trace.growth_per_day"
+        )
+    whole: Ints = np.rint(running).astype(np.int64)
+    return np.diff(whole, prepend=0)
 
 
 def _window(profile: Profile, settings: TraceSettings, count: int) -> slice:
