@@ -35,6 +35,9 @@ docs: setup
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
+	PLANNER_TEST_SCENARIOS=6600 $(BIN)/python -m pytest tests/property/test_scenario_mutations.py -q
+	PLANNER_TEST_CALLS=660 $(BIN)/python -m pytest tests/property/test_hostile_calls.py -q
+	$(BIN)/python -m pytest tests/property/test_hostile_logs.py -q
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q

@@ -28,7 +28,7 @@ from planner.settings.measurements import (
     PrefillPoints,
 )
 from planner.settings.models import Model
-from planner.settings.plain import shown
+from planner.settings.plain import printable, shown
 from planner.settings.pricing_rules import PricingRule
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
@@ -94,7 +94,9 @@ def find(folder: str, name: str) -> Path:
 
 def _quoted(name: str) -> str:
     """A name in a message: the beginning of one that is no name by its length."""
-    return f'"{name}"' if len(name) <= _MOST_NAME else f'"{name[:_MOST_NAME]}..." of {len(name):,} characters'
+    if len(name) <= _MOST_NAME:
+        return f'"{printable(name)}"'
+    return f'"{printable(name[:_MOST_NAME])}..." of {len(name):,} characters'
 
 
 def _near(folder: str, name: str) -> str:
@@ -253,7 +255,7 @@ def _tables(model: type[BaseModel]) -> set[str]:
 
 
 def _line(path: Sequence[int | str], message: str) -> str:
-    return ": ".join(filter(None, (".".join(map(str, path)), message)))
+    return ": ".join(filter(None, (printable(".".join(map(str, path))), message)))
 
 
 def _any_of(problems: Sequence[ErrorDetails]) -> str:

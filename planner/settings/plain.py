@@ -14,10 +14,11 @@ MOST_NAME_BYTES = 200
 """Bytes of a name in UTF-8: the name of a file has at most 255, and names get dates and endings."""
 _DIGITS = re.compile(r"\s*[-+]?\d+(\.\d*)?\s*")
 _TIMES = frozenset({datetime, date, time})
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Kinds of characters that are not text: control characters, halves of characters, ends of lines and paragraphs."""
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that show the text behind them in another order than it has."""
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Kinds of characters that are not seen: control characters, marks of direction and order, halves of characters, ends
+of lines and paragraphs."""
+_JOINERS = frozenset("\u200c\u200d")
+"""Of these kinds, those that scripts are written with."""
 
 
 def kinds_of(annotation: Any) -> frozenset[Any]:
@@ -79,8 +80,8 @@ def check_text(text: str, *, may_be_empty: bool = False) -> str:
         raise ValueError("is an empty text; write something, or leave it out")
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters; write at most {MOST_CHARACTERS:,}")
-    for character in text:
-        if unicodedata.category(character) in _UNPRINTABLE or character in _REORDERING:
+    for character in "" if text.isprintable() else text:
+        if unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS:
             raise ValueError(
                 f"has the character U+{ord(character):04X}, which is not printed; remove it: {text[:40]!a}"
             )
@@ -129,6 +130,15 @@ def _example(kinds: frozenset[Any]) -> str:
     if datetime in kinds:
         return "2025-02-27T22:00:00+08:00"
     return "2025-02-27" if date in kinds else "22:00"
+
+
+def printable(text: str) -> str:
+    """A text with what is not printed written out, as \\x1b.
+
+    Args:
+        text: any text.
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def shown(value: object, most: int = 80) -> str:
