@@ -1,5 +1,6 @@
 """Plans: decided, replayed interval by interval, priced, and stored."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from planner.capacity.latency import latency_notes
@@ -8,6 +9,7 @@ from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
 from planner.files import version
 from planner.planning.decide import decide
 from planner.planning.foresight import source_seen
+from planner.planning.idle import idle_notes
 from planner.planning.inputs import inputs_of
 from planner.planning.notes import job_notes, plan_notes, shortfall_notes, sight_notes
 from planner.planning.prepare import Prepared, prepare
@@ -70,6 +72,7 @@ def plan_and_store(store: Store, scenario: Scenario, *, now: datetime, progress:
         StoreError: The store cannot be used.
     """
     outcome = plan(prepare(store, scenario, now=now, progress=progress))
+    outcome = replace(outcome, notes=(*outcome.notes, *idle_notes(scenario)))
     return save_plan(store, outcome, now=now, version=version())
 
 

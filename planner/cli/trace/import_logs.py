@@ -219,8 +219,7 @@ def _preview(
     else:
         print_preview(found)
     if found.problem:
-        # as the import would end
-        raise typer.Exit(TraceError.exit_code)
+        raise TraceError(f"the import would be refused: {found.problem}")
 
 
 def _import(

@@ -77,7 +77,12 @@ def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
     totals = profile.settings.totals
     block = profile.settings.population.block_tokens
     count = len(load)
-    slope = (np.roll(load, -1) - np.roll(load, 1)) / (2 * load)
+    rows = _carried(load, totals.requests / weight)
+    input_tokens = _carried(load, totals.input_tokens / weight)
+    output_tokens = _carried(load, totals.output_tokens / weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # a load that falls to nothing has no slope, and too few rows to be drawn
+        slope = np.nan_to_num((np.roll(load, -1) - np.roll(load, 1)) / (2 * load))
     part = _window(profile, settings, count)
     index = np.arange(count, dtype=np.int64)
     return Cells(
@@ -85,10 +90,10 @@ def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
         length_us=profile.cell_us,
         index=index[part],
         start_us=(profile.start_us + index * profile.cell_us)[part],
-        rows=_carried(load, totals.requests / weight)[part],
-        input_tokens=_carried(load, totals.input_tokens / weight)[part],
+        rows=rows[part],
+        input_tokens=input_tokens[part],
         cached_blocks=_carried(load, totals.cached_input_tokens / weight / block)[part],
-        output_tokens=_carried(load, totals.output_tokens / weight)[part],
+        output_tokens=output_tokens[part],
         slope=np.clip(slope, -1.9, 1.9)[part],
     )
 
@@ -145,7 +150,8 @@ def expected_demand(
 
 def _carried(load: Floats, total: float) -> Ints:
     """Whole numbers that add up to the total of the load. Raises UsageError beyond _MOST."""
-    running = np.cumsum(load) * total
+    with np.errstate(over="ignore"):
+        running = np.cumsum(load) * total
     if not running[-1] < _MOST:
         raise UsageError(
             "the demand is too large to be counted; lower trace.days, trace.demand_factor, trace.weekday_factors or "
