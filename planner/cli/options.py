@@ -23,21 +23,9 @@ Db = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-def _each_once(sets: list[str] | None) -> list[str] | None:
-    """The --set options as they are. Raises UsageError where a field is set twice: one would have no effect."""
-    from planner.errors import UsageError
-
-    paths = [each.partition("=")[0].strip() for each in sets or ()]
-    if twice := sorted({path for path in paths if paths.count(path) > 1}):
-        raise UsageError(f"--set {_quoted(twice[0])} is given more than once; give each field one value")
-    return sets
-
-
 Sets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="PATH=VALUE", callback=_each_once, help="Override a scenario field; may be repeated."
-    ),
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a scenario field; may be repeated."),
 ]
 ScenarioName = Annotated[
     str | None,

@@ -198,6 +198,14 @@ class NightlyJob(Closed):
     drift: DriftSettings = DriftSettings()
     """When forecast errors raise an alert."""
 
+    @field_validator("set")
+    @classmethod
+    def _each_once(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        paths = [each.partition("=")[0].strip() for each in sets]
+        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+            raise ValueError(f"sets {', '.join(twice)} twice; give each field one value")
+        return sets
+
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:

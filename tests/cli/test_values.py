@@ -145,9 +145,7 @@ def test_names_may_be_of_any_script() -> None:
     assert check_text("", may_be_empty=True) == ""
 
 
-def test_a_field_that_is_set_twice_is_refused(cli: Cli) -> None:
-    told = refusal(cli, "plan", "--set", "fleet.nodes=300", "--set", "fleet.nodes=301")
-    assert '--set "fleet.nodes" is given more than once' in told
+def test_a_policy_is_named_once(cli: Cli) -> None:
     told = refusal(cli, "plan", "--policy", "fixed", "--set", "policy.name=reactive")
     assert "both name a policy; leave one out" in told
 
