@@ -57,18 +57,23 @@ def read_input(path: Path, *, cure: str, most: int = MOST_BYTES, error: type[Pla
     return content
 
 
-def read_text(path: Path, *, cure: str, encoding: str = "utf-8", error: type[PlannerError] = UsageError) -> str:
+def read_text(path: Path, *, cure: str, encoding: str = "utf-8", named_by: str = "") -> str:
     """The text of a regular file that people write.
 
+    named_by: the option that names it, for messages.
+
     Raises:
-        PlannerError: as `read_input`, or it is not text of the encoding or has NUL characters; of the kind of `error`.
+        UsageError: as `read_input`, or it is not text of the encoding or has NUL characters.
     """
+    place = f"{named_by} {path}".strip()
     try:
-        text = read_input(path, cure=cure, error=error).decode(encoding)
+        text = read_input(path, cure=cure).decode(encoding)
     except UnicodeDecodeError as problem:
-        raise error(f"{path}: is not UTF-8 text; {cure}") from problem
+        raise UsageError(f"{place}: is not UTF-8 text; {cure}") from problem
+    except UsageError as problem:
+        raise UsageError(f"{named_by} {problem}".strip()) from problem
     if "\0" in text:
-        raise error(f"{path}: has NUL characters and is not text; {cure}")
+        raise UsageError(f"{place}: has NUL characters and is not text; {cure}")
     return text
 
 

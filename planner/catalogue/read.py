@@ -255,7 +255,7 @@ def _tables(model: type[BaseModel]) -> set[str]:
 
 
 def _line(path: Sequence[int | str], message: str) -> str:
-    return ": ".join(filter(None, (printable(".".join(map(str, path))), message)))
+    return printable(": ".join(filter(None, (".".join(map(str, path)), message))))
 
 
 def _any_of(problems: Sequence[ErrorDetails]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from planner.errors import PlannerError, UsageError
-from planner.input_files import MOST_MEASURED_BYTES, check_regular, read_input
+from planner.input_files import MOST_MEASURED_BYTES, is_file, read_input
 from planner.units import Floats, Ints
 
 MOST_ENTRIES = 50_000_000
@@ -21,7 +21,8 @@ MOST_SIGMA = 10.0
 
 def read_loads(path: Path) -> Floats:
     """A matrix of layers by experts from CSV (with or without a header), Parquet or NPY. Raises PlannerError."""
-    check_regular(path, cure="check the path", error=PlannerError)
+    if not is_file(path):
+        raise PlannerError(f"{path} is not a file; check the path")
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:

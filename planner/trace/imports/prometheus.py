@@ -29,6 +29,7 @@ from planner.trace.imports.presence import Presence, lacking
 from planner.units import Bools, Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
+_TOKEN_FILE = "--bearer-token-file"
 _CACHED = "cached_input_tokens"
 MOST_WINDOWS = 200_000
 """As many as a plan can have intervals."""
@@ -127,7 +128,7 @@ def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = N
 
 
 def _token(path: Path) -> str:
-    token = read_text(path, cure="name a file with the token alone by --bearer-token-file").strip()
+    token = read_text(path, cure="put the token alone into a file", named_by=_TOKEN_FILE).strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         what = "is not one token" if token else "is empty"
         raise UsageError(f"--bearer-token-file {path}: {what}; put the token alone into it")
