@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 
 _TIME_LIMIT = within("give a number of seconds", 0, MOST_WAIT_S)
+_TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit", metavar="S", callback=_TIME_LIMIT, help="Time limit of the search for the bound, seconds."
+    ),
+]
 
 
 def compare(
@@ -33,12 +39,7 @@ def compare(
     level: Annotated[
         bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")
     ] = True,
-    time_limit: Annotated[
-        float,
-        typer.Option(
-            "--time-limit", metavar="S", callback=_TIME_LIMIT, help="Time limit of the search for the bound, seconds."
-        ),
-    ] = 10.0,
+    time_limit: _TimeLimit = 10.0,
     with_replay: Annotated[
         bool, typer.Option("--replay", help="Replay every request of each policy's busiest hour.")
     ] = False,

@@ -23,7 +23,7 @@ def sweep(
     scenario: ScenarioName = None,
     trace: TraceName = None,
     cases: Annotated[int, typer.Option("--cases", metavar="N", help="Samples for each policy.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, max=MOST_SEED, help="Seed of the samples.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", max=MOST_SEED, help="Seed of the samples.")] = 1,
     vary: Annotated[
         list[str] | None,
         typer.Option(

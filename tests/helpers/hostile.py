@@ -47,7 +47,8 @@ class Place:
 
     def leftovers(self) -> list[str]:
         """What a command leaves that nobody asked for: drafts, hidden files, temporary files."""
-        hidden = [path.name for path in self.folder.rglob(".*")]
+        # the lock of a store's scheduler stays on purpose
+        hidden = [path.name for path in self.folder.rglob(".*") if path.suffix != ".scheduler"]
         return sorted([*hidden, *(path.name for path in self.temporary.iterdir())])
 
 

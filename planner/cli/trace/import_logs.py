@@ -296,7 +296,7 @@ def _options(
     if time_unit is not None and time_unit not in UNITS_NS:
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_NS)}')
     if cache != "infinite" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", cache):
-        raise UsageError(f'--cache "{cache[:80]}": give a number of blocks, 1 to 999,999,999, or infinite')
+        raise UsageError(f'--cache "{cache[:80]}": give a number of blocks, 1 or more and below a billion, or infinite')
     check_zone(timezone)
     return ImportOptions(
         timezone=timezone,
