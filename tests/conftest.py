@@ -35,8 +35,11 @@ from planner.store import Store
 _SWITCHES = (
     "PLANNER_TEST_TRACES",
     "PLANNER_TEST_MUTATIONS",
+    "PLANNER_TEST_SCENARIOS",
+    "PLANNER_TEST_CALLS",
     "PLANNER_TEST_NIGHTS",
     "PLANNER_TEST_KILLS",
+    "PLANNER_TEST_DISKS",
     "PLANNER_UPDATE_GOLDEN",
 )
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -72,9 +72,16 @@ def kind_of(schema: Schema) -> str:
         return f"object by name, each {kind_of(each)}{' or null' if is_optional(each) else ''}"
     if schema.get("format"):
         return str(schema["format"])
-    bounds = " and ".join(f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema)
+    bounds = " and ".join(f"{sign} {_bound(schema[key])}" for key, sign in _BOUNDS.items() if key in schema)
     name = _TYPES.get(schema.get("type", ""), schema.get("type", "any value"))
     return f"{name} {bounds}".strip()
+
+
+def _bound(limit: float) -> str:
+    """A limit in digits; the largest whole number by its bits."""
+    if limit == 2**63 - 1:
+        return "2⁶³ - 1"
+    return f"{limit:,.0f}" if limit == int(limit) else f"{limit:g}"
 
 
 def is_optional(schema: Schema) -> bool:

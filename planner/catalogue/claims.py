@@ -10,7 +10,7 @@ from planner.errors import UsageError
 from planner.settings.closed import Closed, Count, PositiveCount
 
 Value = bool | int | float | str
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
 
 _FOLDER = "what_if"
 

@@ -16,6 +16,20 @@ def field_paths() -> Mapping[str, str]:
     return MappingProxyType(dict(_paths(Scenario, "")))
 
 
+@cache
+def table_paths() -> frozenset[str]:
+    """The paths of the tables that fields are in, but for those that may be left out, which mean something empty."""
+    return frozenset({"provenance", *_table_paths(Scenario, "")})
+
+
+def _table_paths(model: Any, before: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        table = _table(field.annotation)
+        if table is not None and table is field.annotation:
+            yield f"{before}{name}"
+            yield from _table_paths(table, f"{before}{name}.")
+
+
 def _paths(model: type[BaseModel], before: str) -> Iterator[tuple[str, str]]:
     tables: dict[str, type[BaseModel]] = {}
     for name, field in model.model_fields.items():

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -14,7 +13,9 @@ from pydantic_core import ErrorDetails
 
 from planner.addresses import without_secrets
 from planner.catalogue.entries import CatalogueEntry
+from planner.catalogue.toml_tree import tree_of
 from planner.errors import UsageError
+from planner.input_files import check_regular, exists, is_file, read_input
 from planner.settings.closed import Closed
 from planner.settings.economics import EconomicsSettings
 from planner.settings.hardware import Hardware
@@ -28,6 +29,7 @@ from planner.settings.measurements import (
     PrefillPoints,
 )
 from planner.settings.models import Model
+from planner.settings.plain import printable, shown
 from planner.settings.pricing_rules import PricingRule
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
@@ -54,8 +56,8 @@ KINDS = {
 }
 """What a file of each folder is called in messages."""
 
-_SHOWN = 80
-"""Characters of a wrong value that a message repeats."""
+_MOST_NAME = 255
+"""Characters of a name that a message repeats: as many bytes as the name of a file may have."""
 _TABLE = re.compile(r"dictionary or instance of \w+")
 
 M = TypeVar("M", bound=Closed)
@@ -75,18 +77,27 @@ def built_in(folder: str, name: str) -> str | None:
 def find(folder: str, name: str) -> Path:
     """The TOML file of a built-in name, whatever its case, or of a path. Raises UsageError."""
     path, exact = Path(name), _folder(folder) / f"{name}.toml"
-    if path.name == name and exact.is_file():
+    if path.name == name and is_file(exact):
         return exact
     alike = built_in(folder, name)
     # a file of the user's takes precedence over a built-in name that differs in case only
-    if alike is not None and not path.is_file():
+    if alike is not None and not is_file(path):
         return _folder(folder) / f"{alike}.toml"
-    if path.is_file():
+    if is_file(path):
         return path
+    if exists(path):
+        check_regular(path, cure=f"give one of {', '.join(names(folder))}, or the path of a TOML file")
     raise UsageError(
-        f'no {KINDS[folder]} "{name}": give one of {", ".join(names(folder))}, or the path of a TOML file'
+        f"no {KINDS[folder]} {_quoted(name)}: give one of {', '.join(names(folder))}, or the path of a TOML file"
         f"{_near(folder, name)}; `planner catalogue {folder}` lists them"
     )
+
+
+def _quoted(name: str) -> str:
+    """A name in a message: the beginning of one that is no name by its length."""
+    if len(name) <= _MOST_NAME:
+        return f'"{printable(name)}"'
+    return f'"{printable(name[:_MOST_NAME])}..." of {len(name):,} characters'
 
 
 def _near(folder: str, name: str) -> str:
@@ -245,7 +256,7 @@ def _tables(model: type[BaseModel]) -> set[str]:
 
 
 def _line(path: Sequence[int | str], message: str) -> str:
-    return ": ".join(filter(None, (".".join(map(str, path)), message)))
+    return printable(": ".join(filter(None, (".".join(map(str, path)), message))))
 
 
 def _any_of(problems: Sequence[ErrorDetails]) -> str:
@@ -267,21 +278,17 @@ def _message(problem: ErrorDetails) -> str:
         return text.removeprefix("Value error, ")
     if {"headers", "url"} & set(problem["loc"]):
         return text  # what was written may be secret
-    got = without_secrets(repr(problem.get("input")))
-    return f"{text}, got {got if len(got) <= _SHOWN else got[: _SHOWN - 3] + '...'}"
+    return f"{text}, got {without_secrets(shown(problem.get('input')))}"
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a readable TOML file") from error
+    return read_input(path, cure="give a readable TOML file")
 
 
 def _tree(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tree_of(content.decode("utf-8"))
+    except ValueError as error:
         raise UsageError(f"{path}: is not valid TOML: {error}") from error
 
 

@@ -6,24 +6,27 @@ Precedence: flag > environment > scenario file > the scenario it extends.
 import difflib
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import JsonValue, ValidationError
 from pydantic_core import to_jsonable_python
 
 from planner.catalogue.documents import ScenarioEntry, ScenarioWithOrigins, SetField
-from planner.catalogue.fields import field_paths, number_kind, value_at
+from planner.catalogue.fields import field_paths, number_kind, table_paths, value_at
 from planner.catalogue.read import DEFAULT_SCENARIO, describe, find, names, read_toml
+from planner.catalogue.toml_tree import tree_of
 from planner.errors import ScenarioError, UsageError
 from planner.files import shipped
+from planner.input_files import is_file
+from planner.settings.plain import printable
 from planner.settings.scenario import Scenario
+from planner.settings.sheets import Kind
 
 ENV_PREFIX = "PLANNER__"
 
@@ -31,6 +34,9 @@ OWN_FLEET = "own-fleet"
 """The template for fleets of one's own: what a scenario has to have and nothing that was published about another."""
 
 Tree = dict[str, Any]
+
+_TABLE_FIELDS = ("economics.gpu_rates.", "economics.price_sheet.", "economics.other_price_sheet.")
+"""Fields that may be tables of their own, whose parts may have a provenance each."""
 
 _NAMES_FILE = {
     "what_if": "what_if",
@@ -245,6 +251,7 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
     provenance = own.pop("provenance", {})
     if not isinstance(provenance, dict):
         raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
+    _check_provenance(path, provenance)
     base = list(_leaves(tree))
     for leaf, given in _leaves(own):
         folder = _NAMES_FILE.get(leaf)
@@ -257,6 +264,24 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
             tree["provenance"][field] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
+
+
+def _check_provenance(file: Path, provenance: Tree) -> None:
+    """Raises UsageError for a provenance of what is not a field, or of no kind."""
+    problems = [
+        f'provenance: "{printable(path)}" is not a field; correct its name, which is a path in quotes, or remove it'
+        for path in provenance
+        if path not in field_paths() and not path.startswith(_TABLE_FIELDS)
+    ]
+    kinds = tuple(f"{kind}: " for kind in get_args(Kind))
+    problems += [
+        f'provenance: "{printable(path)}" does not begin with one of {", ".join(get_args(Kind))} and a colon; '
+        "state its kind"
+        for path, told in provenance.items()
+        if not (isinstance(told, str) and told.startswith(kinds))
+    ]
+    if problems:
+        raise UsageError(f"{file}: {'; '.join(problems)}")
 
 
 def _scenario_file(name: str) -> Path:
@@ -273,7 +298,7 @@ def moved_to(scenario: Scenario, folder: Path) -> Scenario:
             isinstance(name, str)
             and name
             and not Path(name).is_absolute()
-            and Path(name).is_file()
+            and is_file(Path(name))
             and name not in _built_in_names(catalogue)
         ):
             _place(tree, path, os.path.relpath(name, folder))
@@ -288,7 +313,7 @@ def beside(file: Path, folder: str, name: str) -> str:
     if not name or name in _built_in_names(folder):
         return name
     path = file.parent / name
-    if not path.is_file() and name.casefold() in {each.casefold() for each in _built_in_names(folder)}:
+    if not is_file(path) and name.casefold() in {each.casefold() for each in _built_in_names(folder)}:
         return name
     return str(path)
 
@@ -317,7 +342,7 @@ def _value_for(path: str, text: str) -> Any:
     A number may be left out again by an empty text; of other fields that is a variable of a shell that is not set.
     """
     if path not in field_paths():
-        raise ValueError(_with_hint(f"{path}: is not a known field; remove it or correct its name"))
+        raise ValueError(_with_hint(f"{printable(path)}: is not a known field; remove it or correct its name"))
     if not text and number_kind(path) is None:
         raise ValueError(f"{path}: is set to nothing; give a value, or leave the setting out")
     return _value_of(text)
@@ -326,8 +351,8 @@ def _value_for(path: str, text: str) -> Any:
 def _value_of(text: str) -> Any:
     """The value that an override gives, as in TOML; text that is not TOML is itself, and none is a field left out."""
     try:
-        value = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        value = tree_of(f"v = {text}")["v"]
+    except ValueError:
         return text or None
     return text if isinstance(value, time) else value
 
@@ -356,8 +381,9 @@ def _with_hint(line: str) -> str:
 
 
 def _leaves(tree: Tree, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree by path. A table without keys is one where a field is, and where no table may be."""
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and (value or f"{before}{key}" in table_paths()):
             yield from _leaves(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value

@@ -35,7 +35,7 @@ from planner.cli import (
 )
 from planner.cli.signals import Ending, ended_by_signals
 from planner.drafts import discard_all
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 
 app = typer.Typer(
     name="planner",
@@ -104,6 +104,7 @@ def execute() -> int:
     """Run the command line; returns the exit code."""
     with ended_by_signals() as ending:
         try:
+            _check_words()
             code = _command().main(prog_name="planner", standalone_mode=False)
             sys.stdout.flush()
         except KeyboardInterrupt:
@@ -155,6 +156,15 @@ def _drop_output() -> None:
     """Drop what is not written to stdout yet: Python would complain once more when it closes it."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_words() -> None:
+    """Raises UsageError for arguments and settings of the environment that are not text, and are never printed."""
+    named = {f"argument {number}": word for number, word in enumerate(sys.argv[1:], 1)}
+    named |= {name: value for name, value in os.environ.items() if name.startswith("PLANNER_")}
+    for name, word in named.items():
+        if not f"{name}{word}".isprintable() and any("\ud800" <= letter <= "\udfff" for letter in f"{name}{word}"):
+            raise UsageError(f"{ascii(name).strip(chr(39))} is not UTF-8 text: {ascii(word)[:80]}; write it in UTF-8")
 
 
 @cache

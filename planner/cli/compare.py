@@ -9,10 +9,20 @@ import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.cli.ranges import MOST_WAIT_S, within
 
 if TYPE_CHECKING:
     from planner.studies.compare.document import ComparedPolicy, ComparisonBound, ComparisonDocument, EqualShortfall
     from planner.studies.compare.losses import PolicyLosses
+
+
+_TIME_LIMIT = within("give a number of seconds", 0, MOST_WAIT_S)
+_TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit", metavar="S", callback=_TIME_LIMIT, help="Time limit of the search for the bound, seconds."
+    ),
+]
 
 
 def compare(
@@ -29,9 +39,7 @@ def compare(
     level: Annotated[
         bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")
     ] = True,
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", min=0, help="Time limit of the search for the bound, seconds.")
-    ] = 10.0,
+    time_limit: _TimeLimit = 10.0,
     with_replay: Annotated[
         bool, typer.Option("--replay", help="Replay every request of each policy's busiest hour.")
     ] = False,

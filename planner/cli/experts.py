@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.options import Json
 from planner.cli.output import print_json, print_line, print_table
-from planner.cli.ranges import within
+from planner.cli.ranges import MOST_SEED, within
 
 if TYPE_CHECKING:
     from planner.studies.capacity.experts import ExpertPlacement
@@ -35,7 +35,7 @@ def experts(
     layers: Annotated[int, typer.Option("--layers", help="Layers to draw without --load.")] = 58,
     drawn_experts: Annotated[int, typer.Option("--experts", help="Experts to draw without --load.")] = 256,
     sigma: Annotated[float, typer.Option("--sigma", help="Spread of drawn loads: sigma of their logarithm.")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of drawn loads.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", max=MOST_SEED, help="Seed of drawn loads.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Replicate experts and place them on GPUs.

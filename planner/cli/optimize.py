@@ -8,33 +8,57 @@ import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.cli.ranges import MOST_WAIT_S, within
 
 if TYPE_CHECKING:
     from planner.studies.bound.document import BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
+
+
+_START_COST = within("give a number of dollars", 0, 1e9)
+_TIME_LIMIT = within("give a number of seconds", 0, MOST_WAIT_S)
+_TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit", metavar="S", callback=_TIME_LIMIT, help="Time limit of the search per objective, seconds."
+    ),
+]
+_StartCost = Annotated[
+    float,
+    typer.Option("--start-cost", metavar="USD", callback=_START_COST, help="Cost of starting a unit, dollars."),
+]
+_MinUp = Annotated[
+    int,
+    typer.Option(
+        "--min-up",
+        metavar="S",
+        min=0,
+        max=MOST_WAIT_S,
+        help="Schedules keep a started unit for at least this long.",
+    ),
+]
+_MinDown = Annotated[
+    int,
+    typer.Option(
+        "--min-down",
+        metavar="S",
+        min=0,
+        max=MOST_WAIT_S,
+        help="Schedules keep a stopped unit off for at least this long.",
+    ),
+]
 
 
 def optimize(
     scenario: ScenarioName = None,
     trace: TraceName = None,
     objective: Annotated[str, typer.Option("--objective", metavar="WHAT", help="node-hours, cost or both.")] = "both",
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", metavar="S", min=0, help="Time limit of the search per objective, seconds.")
-    ] = 20.0,
+    time_limit: _TimeLimit = 20.0,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the first objective's schedule as CSV.")
     ] = None,
-    min_up: Annotated[
-        int, typer.Option("--min-up", metavar="S", min=0, help="Schedules keep a started unit for at least this long.")
-    ] = 0,
-    min_down: Annotated[
-        int,
-        typer.Option(
-            "--min-down", metavar="S", min=0, help="Schedules keep a stopped unit off for at least this long."
-        ),
-    ] = 0,
-    start_cost: Annotated[
-        float, typer.Option("--start-cost", metavar="USD", min=0, max=1e9, help="Cost of starting a unit, dollars.")
-    ] = 0.0,
+    min_up: _MinUp = 0,
+    min_down: _MinDown = 0,
+    start_cost: _StartCost = 0.0,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +13,16 @@ if TYPE_CHECKING:
     from planner.catalogue.scenarios import LoadedScenario
     from planner.store import Store
 
+_MOST_SHOWN = 80
+"""Characters of a wrong value that a message repeats."""
+
 Db = Annotated[
     Path | None,
     typer.Option("--db", metavar="FILE", help="The store [default: $PLANNER_DB or ./planner.duckdb]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override a scenario field; may be repeated."),
@@ -41,9 +47,29 @@ def store_at(db: Path | None) -> "Store":
     from planner.store import Store
 
     store = Store(db)
+    check_store_path(store.path, "PLANNER_DB" if db is None and os.environ.get("PLANNER_DB") else "--db")
     sweep_imports()
     sweep_beside_store(store.path)
     return store
+
+
+def check_store_path(path: Path, named_by: str) -> None:
+    """Raises UsageError where a path cannot be that of a store: it is a folder, a pipe, a device, or cannot exist."""
+    from planner.errors import UsageError
+
+    cure = f"name a file with {named_by}, such as planner.duckdb"
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{_quoted(str(path))}: cannot be looked up: {error.strerror}; {cure}") from error
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r}: is not a path ({error}); {cure}") from error
+    if path == Path():
+        raise UsageError(f"{named_by} is empty or the working folder; {cure}")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}; {cure}")
 
 
 def reading_at(db: Path | None) -> "Store":
@@ -65,6 +91,17 @@ def with_trace(sets: list[str] | None, trace: list[str] | None) -> list[str]:
     check_one_source(name, sets)
     # as a TOML string: a name such as 2025 is not a number
     return [*sets, f"trace.name={json.dumps(name)}"]
+
+
+def with_policy(sets: list[str], policy: str | None) -> list[str]:
+    """The --set options with that of --policy. Raises UsageError where both name a policy."""
+    from planner.errors import UsageError
+
+    if policy is None:
+        return sets
+    if any(each.partition("=")[0].strip() == "policy.name" for each in sets):
+        raise UsageError(f"--policy {_quoted(policy)} and --set policy.name both name a policy; leave one out")
+    return [*sets, f"policy.name={json.dumps(policy)}"]
 
 
 def one_trace(trace: list[str] | None) -> str | None:
@@ -109,12 +146,27 @@ def moment(text: str | None, zone: tzinfo) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f'"{text}" is not a time; write it as {_example(zone)}') from error
+        raise UsageError(f"{_quoted(text)} is not a time; write it as {_example(zone)}") from error
     if time.tzinfo is None:
         fine = "auto" if time.second or time.microsecond else "minutes"
+        in_era(time.replace(tzinfo=UTC), text)
         local, plain = (each.isoformat(timespec=fine) for each in (time.replace(tzinfo=zone), time))
         raise UsageError(f'"{text}" has no offset; write it as {local} ({zone}) or {plain}Z (UTC)')
+    return in_era(time, text)
+
+
+def in_era(time: datetime, text: str) -> datetime:
+    """A time with an offset that can be planned, as it is. text: what was given. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.settings.closed import FIRST_MOMENT, LAST_MOMENT
+
+    if not FIRST_MOMENT <= time <= LAST_MOMENT:
+        raise UsageError(f'"{text}" is not from {FIRST_MOMENT.date()} to {LAST_MOMENT.date()}; correct the time')
     return time
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[:_MOST_SHOWN]}..."'
 
 
 def _example(zone: tzinfo) -> str:

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.jobs import print_jobs
-from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
+from planner.cli.options import (
+    Db,
+    Json,
+    ScenarioName,
+    Sets,
+    TraceName,
+    WhatIf,
+    now,
+    scenario_of,
+    store_at,
+    with_policy,
+    with_trace,
+)
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 from planner.cli.week import print_week
 
@@ -41,8 +53,7 @@ def plan(
     from planner.runs.limits import check_limits
     from planner.runs.read import load_run
 
-    flags = [f"policy.name={policy}"] if policy else []
-    loaded = scenario_of(scenario, [*with_trace(sets, trace), *flags], what_if)
+    loaded = scenario_of(scenario, with_policy(with_trace(sets, trace), policy), what_if)
     store = store_at(db)
     with progress_bar("drawing requests") as progress:
         run_id = plan_and_store(store, loaded.scenario, now=now(), progress=progress)

@@ -1,5 +1,6 @@
 """planner sql."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +95,7 @@ def _param(text: str) -> tuple[str, int | str]:
     key, equals, value = text.partition("=")
     if not (equals and key):
         raise UsageError(f'--param "{text}": write KEY=VALUE')
-    return key, int(value) if value.lstrip("-").isdigit() else value
+    return key, int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value
 
 
 def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:

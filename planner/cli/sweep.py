@@ -9,6 +9,7 @@ import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.cli.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from planner.studies.sweep.case import Metric
@@ -22,7 +23,7 @@ def sweep(
     scenario: ScenarioName = None,
     trace: TraceName = None,
     cases: Annotated[int, typer.Option("--cases", metavar="N", help="Samples for each policy.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the samples.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", max=MOST_SEED, help="Seed of the samples.")] = 1,
     vary: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,21 +6,33 @@ from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.addresses import is_web_address, web_address
 from planner.catalogue.read import describe, read_toml
 from planner.catalogue.scenarios import load_scenario
 from planner.errors import UsageError
 from planner.export.run import WRITERS
+from planner.input_files import exists, is_file
 from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, valid_zone
+from planner.settings.closed import (
+    CalendarDate,
+    Closed,
+    Instant,
+    PositiveCount,
+    PositiveRatio,
+    Seed,
+    valid_zone,
+)
 from planner.settings.forecast import IncidentSettings
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import Value, check_constant, check_path, load_mapping, text_of
 from planner.trace.imports.readers import AUTO, check_cached, check_mapping, check_where, readers
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""A number of days, a century at most, so that dates that long ago exist."""
 
 
 class LogSettings(Closed):
@@ -33,7 +45,7 @@ class LogSettings(Closed):
     """Log format, as of `planner trace import`."""
     timezone: str | None = None
     """IANA zone of times without an offset; if left out, the scenario's."""
-    start: AwareDatetime | None = None
+    start: Instant | None = None
     """Moment, with offset, that time 0 stands for in logs with relative times; if left out, the start of the local
     day."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
@@ -64,7 +76,7 @@ class LogSettings(Closed):
     draw: PositiveCount | None = None
     """Requests that each drawn request stands for, where a log has demand per window; if left out, windows are kept,
     which is enough to plan with observed capacities."""
-    seed: Count = 1
+    seed: Seed = 1
     """Seed of the draws."""
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
@@ -74,9 +86,9 @@ class LogSettings(Closed):
     """Headers that are sent to a Prometheus server, as "Name: value"."""
     bearer_token_file: str | None = None
     """File with a bearer token alone for a Prometheus server, relative to the jobs file; read every night."""
-    step_s: PositiveCount = 60
+    step_s: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
-    longest_silence_s: PositiveCount = 21_600
+    longest_silence_s: Annotated[int, Field(ge=1, le=604_800)] = 21_600
     """Seconds: a longer time without a request is taken to be missing from the log, not zero, unless the scenario
     expects it (forecast.accept, [[event]]); where that is more than half of the day, its date fails. Assumed: a fleet
     that is worth planning is never idle for six hours."""
@@ -149,17 +161,14 @@ class ExportFile(Closed):
 class DriftSettings(Closed):
     """When forecasts no longer fit."""
 
-    band: PositiveFloat = 0.3
+    band: PositiveRatio = 0.3
     """Largest acceptable error of a day's forecast: WAPE of input or output tokens, a ratio."""
-    days: PositiveCount = 3
+    days: Days = 3
     """Consecutive days beyond the band that raise an alert."""
 
 
 _YEAR_S = 31_536_000
 """The longest rest or lease: beyond it a clock may end."""
-
-Days = Annotated[int, Field(ge=1, le=36_500)]
-"""A number of days, a century at most, so that dates that long ago exist."""
 
 
 class NightlyJob(Closed):
@@ -173,11 +182,11 @@ class NightlyJob(Closed):
     """A built-in name or a TOML file relative to the jobs file; its time zone is the job's."""
     set: tuple[str, ...] = ()
     """Scenario fields to override, each as path=value."""
-    first: date | None = None
+    first: CalendarDate | None = None
     """First date to run; if left out, the date on which the service first runs."""
     catch_up_days: Days = 7
     """Most dates that are caught up after the service was down; earlier ones are skipped."""
-    attempts: PositiveCount = 3
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 3
     """Most attempts at a date."""
     retry_s: Annotated[int, Field(ge=0, le=_YEAR_S)] = 900
     """Seconds between attempts at a date."""
@@ -196,6 +205,14 @@ class NightlyJob(Closed):
     """What is exported of every plan."""
     drift: DriftSettings = DriftSettings()
     """When forecast errors raise an alert."""
+
+    @field_validator("set")
+    @classmethod
+    def _each_once(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        paths = [each.partition("=")[0].strip() for each in sets]
+        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+            raise ValueError(f"sets {', '.join(twice)} twice; give each field one value")
+        return sets
 
     @field_validator("name")
     @classmethod
@@ -234,7 +251,7 @@ class NotifySettings(Closed):
     on: Literal["all", "trouble"] = "trouble"
     """All nights, or only those that failed, were skipped, missed a limit or drift. What keeps the service from
     working is told in any case."""
-    timeout_s: Annotated[PositiveFloat, Field(le=3600)] = 30
+    timeout_s: Annotated[float, Field(ge=0.001, le=3600, allow_inf_nan=False)] = 30
     """Seconds in which the program or the address has to finish."""
 
     @field_validator("url")
@@ -253,7 +270,7 @@ class JobsFile(Closed):
 
     out: str = "nightly"
     """Folder of reports, exports and the index page, relative to the jobs file."""
-    lease_s: Annotated[int, Field(ge=60, le=_YEAR_S)] = 1800
+    lease_s: Annotated[int, Field(ge=60, le=604_800)] = 1800
     """Seconds without a new step after which another host takes a night over; longer than its longest step."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port of /metrics, /healthz and /external-metrics on 127.0.0.1; if left out, there are none."""
@@ -297,7 +314,7 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
 
     overrides: scenario fields, path=value, for every job.
     """
-    if not path.exists():
+    if not exists(path):
         raise UsageError(f"{path}: no such jobs file; `planner schedule list --example` prints one")
     try:
         file = JobsFile.model_validate(read_toml(path))
@@ -327,7 +344,7 @@ def _load_scenario(
             check_mapping(readers()[job.log.format], job.log.constants, "constants")
             check_where(readers()[job.log.format], job.log.where)
             check_cached(readers()[job.log.format], job.log.cached)
-        scenario = load_scenario(str(own) if own.is_file() else job.scenario, [*job.set, *overrides]).scenario
+        scenario = load_scenario(str(own) if is_file(own) else job.scenario, [*job.set, *overrides]).scenario
         check_intervals(scenario)
         _check_trace(scenario)
     except UsageError as error:

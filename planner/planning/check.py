@@ -12,7 +12,9 @@ from planner.planning.selection import check_selection
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import Scenario
 from planner.settings.training_jobs import JobList
+from planner.trace.demand import MOST_INTERVALS
 from planner.trace.synthetic.profile import load_profile
+from planner.units import S_PER_DAY
 
 
 def check(scenario: Scenario) -> list[str]:
@@ -28,6 +30,7 @@ def check(scenario: Scenario) -> list[str]:
     attempts: tuple[Callable[[], object], ...] = (
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
         lambda: check_selection(scenario),
+        lambda: _check_size(scenario),
         lambda: _policy(scenario),
         lambda: scenario_gpu_rate(economics),
         lambda: price_sheet(economics.price_sheet),
@@ -58,6 +61,21 @@ def jobs_named(scenario: Scenario) -> JobList | None:
     jobs = job_list(scenario.training.jobs)
     check_jobs(jobs, scenario.fleet)
     return jobs
+
+
+def _check_size(scenario: Scenario) -> None:
+    """Raises UsageError where a trace that is drawn has more intervals than are planned."""
+    settings = scenario.trace
+    if settings.name is not None or settings.profile is None:
+        return
+    seconds = settings.days * S_PER_DAY
+    if settings.start_at is not None and settings.end_at is not None:
+        seconds = min(seconds, int((settings.end_at - settings.start_at).total_seconds()))
+    if seconds > MOST_INTERVALS * scenario.interval_s:
+        raise UsageError(
+            f"trace.days {settings.days} makes {seconds // scenario.interval_s:,} intervals of {scenario.interval_s} "
+            f"s, and at most {MOST_INTERVALS:,} are planned; lower it, or raise interval_s"
+        )
 
 
 def _policy(scenario: Scenario) -> None:

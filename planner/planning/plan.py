@@ -1,5 +1,6 @@
 """Plans: decided, replayed interval by interval, priced, and stored."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from planner.capacity.latency import latency_notes
@@ -8,10 +9,11 @@ from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
 from planner.files import version
 from planner.planning.decide import decide
 from planner.planning.foresight import source_seen
+from planner.planning.idle import idle_notes
 from planner.planning.inputs import inputs_of
 from planner.planning.notes import job_notes, plan_notes, shortfall_notes, sight_notes
 from planner.planning.prepare import Prepared, prepare
-from planner.planning.price import costs_of, revenue_of
+from planner.planning.price import check_countable, costs_of, revenue_of
 from planner.runs.outcome import PlanOutcome
 from planner.runs.write import save_plan
 from planner.settings.scenario import Scenario
@@ -25,6 +27,9 @@ def plan(prepared: Prepared) -> PlanOutcome:
     decided = decide(prepared)
     policy, intervals = decided.policy, decided.plan
     jobs = _run_jobs(prepared, intervals, known=policy.ahead)
+    costs = costs_of(scenario, intervals, prices.gpu.usd_per_gpu_hour)
+    revenue = revenue_of(scenario.economics, prices, prepared.demand)
+    check_countable(costs, revenue)
     return PlanOutcome(
         scenario=scenario,
         trace=prepared.trace,
@@ -32,8 +37,8 @@ def plan(prepared: Prepared) -> PlanOutcome:
         demand_source=source_seen(scenario, policy, expected=expected),
         demand=prepared.demand,
         plan=intervals,
-        costs=costs_of(scenario, intervals, prices.gpu.usd_per_gpu_hour),
-        revenue=revenue_of(scenario.economics, prices, prepared.demand),
+        costs=costs,
+        revenue=revenue,
         notes=(
             *prepared.caution,
             *shortfall_notes(scenario, prepared.demand, intervals),
@@ -67,6 +72,7 @@ def plan_and_store(store: Store, scenario: Scenario, *, now: datetime, progress:
         StoreError: The store cannot be used.
     """
     outcome = plan(prepare(store, scenario, now=now, progress=progress))
+    outcome = replace(outcome, notes=(*outcome.notes, *idle_notes(scenario)))
     return save_plan(store, outcome, now=now, version=version())
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from planner.settings.closed import Closed, PositiveFloat, Share
+from planner.settings.closed import Closed, Milliseconds, PositiveFloat, Share
 from planner.settings.sheets import GpuRates, PriceSheet
 
 
@@ -25,8 +25,8 @@ class EconomicsSettings(Closed):
     """Whether the sheets' off-peak discounts apply to the expected revenue."""
     unpaid_share: Share
     """Share of the traffic that nobody pays for, 0 to 1: free web and app use."""
-    training_rate_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """Charge to training per node-hour, as a ratio to the cost of the node-hour."""
+    training_rate_ratio: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+    """Charge to training per node-hour, as a ratio to the cost of the node-hour; at most 1,000."""
     budget_usd: PositiveFloat | None = None
     """Maximum cost of inference over the plan, USD; above it the plan exits 3. Left out: no limit."""
 
@@ -44,9 +44,9 @@ class SloSettings(Closed):
 
     max_shortfall_ratio: Share
     """Maximum of the tokens demanded beyond the capacity, as a share of all tokens, 0 to 1."""
-    ttft_ms: PositiveFloat
+    ttft_ms: Milliseconds
     """Target time to the first token in ms, queueing included; attainment is reported by replays."""
-    tpot_ms: PositiveFloat
+    tpot_ms: Milliseconds
     """Target time per output token in ms; modelled decode capacity is that of the largest batch that meets it."""
     min_attainment: Share | None = None
     """Minimum share of requests within both targets, 0 to 1; a replay below it exits 3. Left out: not checked."""

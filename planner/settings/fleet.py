@@ -4,7 +4,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, Share, WeightDtype
+from planner.settings.closed import (
+    CacheDtype,
+    Closed,
+    DayOfSeconds,
+    GpusPerNode,
+    NodeCount,
+    PositiveFloat,
+    PositiveNodeCount,
+    Share,
+    WeightDtype,
+)
 
 Overlap = Literal["auto", "on", "off"]
 
@@ -12,7 +22,7 @@ Overlap = Literal["auto", "on", "off"]
 class UnitSettings(Closed):
     """One kind of deployment unit: the smallest group of nodes that serves its role."""
 
-    nodes: PositiveCount
+    nodes: PositiveNodeCount
     """Nodes of one unit."""
     tokens_per_s_per_node: PositiveFloat | None = None
     """Tokens per second of one serving node: input (cache hits included) for prefill, output for decode. Left out:
@@ -28,9 +38,9 @@ class UnitSettings(Closed):
 class UnitCounts(Closed):
     """A number of units of each role."""
 
-    prefill: Count
+    prefill: NodeCount
     """Prefill units."""
-    decode: Count
+    decode: NodeCount
     """Decode units."""
 
 
@@ -45,9 +55,9 @@ class EngineSettings(Closed):
     """Number format of the weights."""
     kv: CacheDtype
     """Number format of the KV cache."""
-    redundant_experts: Count
+    redundant_experts: NodeCount
     """Redundant copies of routed experts in each unit."""
-    tensor_parallel: PositiveCount
+    tensor_parallel: PositiveNodeCount
     """GPUs that share attention and dense layers."""
     rows_per_stream: Annotated[float, Field(ge=1, le=2)]
     """Tokens computed per stream and step, 1 to 2: 2 with one draft token."""
@@ -55,7 +65,7 @@ class EngineSettings(Closed):
     """Tokens that a stream gains per step, 1 to 2: above 1 with a draft token."""
     overlap: Overlap
     """Two micro-batches that overlap computing and exchange: on, off, or whichever is faster at each batch."""
-    reserve_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    reserve_gb: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
     """Memory per GPU that is neither weights nor KV cache, GB."""
     block_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """Tokens of a KV page; 1 for no paging."""
@@ -92,17 +102,17 @@ class ObservedSettings(Closed):
     """Name of the model that was served."""
     hardware: str
     """Name of the kind of node."""
-    gpus_per_node: PositiveCount
+    gpus_per_node: GpusPerNode
     """GPUs of one node."""
     weights: WeightDtype
     """Number format of the weights."""
     kv: CacheDtype
     """Number format of the KV cache."""
-    tensor_parallel: PositiveCount
+    tensor_parallel: PositiveNodeCount
     """GPUs that shared attention and dense layers."""
-    prefill_nodes: PositiveCount
+    prefill_nodes: PositiveNodeCount
     """Nodes of a prefill unit."""
-    decode_nodes: PositiveCount
+    decode_nodes: PositiveNodeCount
     """Nodes of a decode unit."""
     hit_ratio: Share
     """Share of the input tokens that were found in a cache."""
@@ -119,11 +129,11 @@ class ObservedSettings(Closed):
 class FleetSettings(Closed):
     """The nodes owned, how they form units, and how fast units come and go."""
 
-    nodes: PositiveCount
-    """Nodes of the whole fleet, serving and training."""
+    nodes: PositiveNodeCount
+    """Nodes of the whole fleet, serving and training; at most 100,000."""
     node_type: str
     """Kind of node, named in reports."""
-    gpus_per_node: PositiveCount
+    gpus_per_node: GpusPerNode
     """GPUs of one node, for prices per GPU-hour."""
     capacity: Literal["observed", "modelled"]
     """Where unit capacities come from: observed, the throughput in the fields below; modelled, from the hardware up."""
@@ -135,10 +145,10 @@ class FleetSettings(Closed):
     """The fewest units that a fleet serves with."""
     step: UnitCounts
     """Units that scale together: one scaling step."""
-    start_up_s: Count
-    """Seconds from joining inference until a unit serves: loading weights, warm-up."""
-    drain_deadline_s: Count
-    """Seconds that a leaving unit may take to finish its streams before they are handed over."""
+    start_up_s: DayOfSeconds
+    """Seconds from joining inference until a unit serves, at most a day: loading weights, warm-up."""
+    drain_deadline_s: DayOfSeconds
+    """Seconds, at most a day, that a leaving unit may take to finish its streams before they are handed over."""
     engine: EngineSettings
     """The serving engine, where capacity is modelled."""
     observed: ObservedSettings | None = None
@@ -162,4 +172,10 @@ class FleetSettings(Closed):
                 )
         if self.step.prefill + self.step.decode < 1:
             raise ValueError("step has no unit; set step.prefill or step.decode to at least 1")
+        step = self.step.prefill * self.prefill.nodes + self.step.decode * self.decode.nodes
+        if step > self.nodes:
+            raise ValueError(
+                f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "
+                "or step.decode"
+            )
         return self

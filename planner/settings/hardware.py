@@ -1,10 +1,10 @@
 """Nodes as data: what their GPUs, memory and links can do, and what kernels were measured to reach on them."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from planner.settings.closed import Closed, PositiveCount, PositiveFloat
+from planner.settings.closed import Closed, GpusPerNode, PositiveFloat
 
 
 class Kernels(Closed):
@@ -43,11 +43,11 @@ class Hardware(Closed):
     """Bandwidth of that memory, TB/s."""
     nvlink_gb_s: PositiveFloat
     """Link between nearby GPUs, both directions together, GB/s per GPU."""
-    nvlink_gpus: PositiveCount
+    nvlink_gpus: Annotated[int, Field(ge=1, le=100_000)]
     """GPUs that such links join: a node's, or a whole rack's."""
     nic_gb_s: PositiveFloat
     """Network per GPU, one direction, GB/s."""
-    gpus_per_node: PositiveCount
+    gpus_per_node: GpusPerNode
     """GPUs of one node."""
     node_kw: PositiveFloat
     """Power of the whole node under load, kW."""

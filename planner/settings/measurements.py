@@ -1,8 +1,10 @@
 """Measured and simulated numbers that the capacity model is checked against, or uses."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, Seed, WeightDtype
 from planner.settings.profile import Lognormal
 
 
@@ -92,7 +94,7 @@ class DrawnPopulation(Closed):
 
     requests: PositiveCount
     """Requests drawn."""
-    seed: Count
+    seed: Seed
     """Seed of the draw."""
     input: Lognormal
     """Input tokens of a request."""
@@ -109,7 +111,7 @@ class BalancerRows(Closed):
     """Seeds that each row is the mean of."""
     population: DrawnPopulation
     """Lengths of the requests that were drawn."""
-    standard_error: dict[str, dict[str, float]]
+    standard_error: dict[str, dict[str, Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]]]
     """By balancer and column: the largest standard error of its means over the seeds."""
     rows: tuple[BalancerRow, ...]
     """The imbalances."""
@@ -136,17 +138,17 @@ class CalibrationFile(Closed):
     """Measurements that were fitted."""
     source: str
     """Where they come from, "kind: source"."""
-    rms: float = Field(ge=0)
+    rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Root mean square of the relative errors of the fit, a ratio."""
-    left_out_rms: float = Field(ge=0)
+    left_out_rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """The same where each point is predicted from a fit to the others, a ratio."""
-    kernel_factor: float = Field(ge=0)
+    kernel_factor: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Fitted time of kernels over that from the catalogue's speeds, a ratio."""
-    layer_us: float = Field(ge=0)
+    layer_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Fitted overhead per layer and micro-batch, microseconds."""
-    row_us: float = Field(ge=0)
+    row_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Fitted overhead per layer and row, microseconds."""
-    host_us: float = Field(ge=0)
+    host_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Overhead per step of sampling and scheduling, microseconds; assumed."""
     least_streams: PositiveFloat
     """Fewest streams per GPU that were measured."""

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, WeightDtype
+from planner.settings.closed import Closed, Count, PositiveCount, WeightDtype, as_written
 
 
 class LatentAttention(Closed):
@@ -25,6 +25,12 @@ class LatentAttention(Closed):
     value_head: PositiveCount
     """Values of a head's value."""
 
+    # of all fields but the one that tells the kind, which takes no validator
+    @field_validator("heads", "query_rank", "kv_rank", "rope_head", "nope_head", "value_head", mode="before")
+    @classmethod
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        return as_written(cls, value, info)
+
 
 class GroupedAttention(Closed):
     """Grouped-query attention; with as many KV heads as heads it is multi-head attention."""
@@ -37,6 +43,11 @@ class GroupedAttention(Closed):
     """Heads of keys and values."""
     head_dim: PositiveCount
     """Values of one head."""
+
+    @field_validator("heads", "kv_heads", "head_dim", mode="before")
+    @classmethod
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        return as_written(cls, value, info)
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:

@@ -1,12 +1,20 @@
 """The settings of policies, and of the rules around them."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from planner.settings.closed import WEEKDAYS as WEEKDAYS
-from planner.settings.closed import Closed, Count, DayWindow, PositiveCount, Share, parse_day_window
+from planner.settings.closed import (
+    CalendarDate,
+    Closed,
+    DayWindow,
+    NodeCount,
+    PositiveNodeCount,
+    Share,
+    WeekOfSeconds,
+    parse_day_window,
+)
 
 _DAY_NUMBERS: dict[str, int] = {name: number for number, name in enumerate(WEEKDAYS)}
 
@@ -40,9 +48,9 @@ class NodeBounds(Closed):
     """Weekdays, for example mon-fri or sat,sun."""
     window: str = "00:00-24:00"
     """Local time, HH:MM-HH:MM; over midnight it belongs to the day on which it begins."""
-    floor_nodes: Count = 0
+    floor_nodes: NodeCount = 0
     """Minimum nodes; rounded up to whole scaling steps."""
-    ceiling_nodes: PositiveCount | None = None
+    ceiling_nodes: PositiveNodeCount | None = None
     """Maximum nodes; rounded down to whole scaling steps. Left out: no limit."""
 
     @field_validator("days")
@@ -69,7 +77,7 @@ class NodeBounds(Closed):
 class Holiday(Closed):
     """A date that follows another weekday's bounds."""
 
-    day: date
+    day: CalendarDate
     """The date, local."""
     follows: str
     """The weekday whose bounds apply, for example sun."""
@@ -94,27 +102,27 @@ class PolicySettings(Closed):
     """Share of the capacity that a policy plans to use."""
     day_window: str
     """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
-    floor_nodes: Count
+    floor_nodes: NodeCount
     """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
-    fixed_prefill_units: PositiveCount | None = None
+    fixed_prefill_units: PositiveNodeCount | None = None
     """Prefill units of the fixed policy; left out: the full fleet's."""
-    fixed_decode_units: PositiveCount | None = None
+    fixed_decode_units: PositiveNodeCount | None = None
     """Decode units of the fixed policy; left out: the full fleet's."""
     timetable: str | None = None
     """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
     or prefill_units and decode_units."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Reactive gives up units only while use stays this share below the target utilisation: its hysteresis."""
-    up_cooldown_s: Count = 0
-    """Seconds within which reactive adds no units after having added some."""
-    down_cooldown_s: Count = 300
-    """Seconds within which reactive gives up no units after any change."""
-    most_steps_up: PositiveCount | None = None
+    up_cooldown_s: WeekOfSeconds = 0
+    """Seconds, at most a week, within which reactive adds no units after having added some."""
+    down_cooldown_s: WeekOfSeconds = 300
+    """Seconds, at most a week, within which reactive gives up no units after any change."""
+    most_steps_up: PositiveNodeCount | None = None
     """Maximum scaling steps that reactive adds in an interval; left out: no limit."""
-    most_steps_down: PositiveCount | None = None
+    most_steps_down: PositiveNodeCount | None = None
     """Maximum scaling steps that reactive gives up in an interval; left out: no limit."""
-    lead_s: Count = 0
-    """Seconds ahead for which predictive covers the demand, on top of the start-up of a unit."""
+    lead_s: WeekOfSeconds = 0
+    """Seconds ahead, at most a week, for which predictive covers the demand, on top of the start-up of a unit."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Quantile of a forecast that a policy sees; other demand sources have a single figure and no quantiles."""
     inside: str = "reactive"
@@ -123,15 +131,15 @@ class PolicySettings(Closed):
     """Bounds of scheduled-bounds: tables of days, window, floor_nodes and ceiling_nodes."""
     holidays: tuple[Holiday, ...] = ()
     """Dates that follow another weekday's bounds: tables of day and follows."""
-    min_up_s: Count = 0
-    """With any policy: minimum seconds that units stay once some of their role have joined."""
-    min_down_s: Count = 0
-    """With any policy: seconds within which no units join after others of their role have left."""
-    ramp_nodes: PositiveCount | None = None
+    min_up_s: WeekOfSeconds = 0
+    """With any policy: minimum seconds, at most a week, that units stay once some of their role have joined."""
+    min_down_s: WeekOfSeconds = 0
+    """With any policy: seconds, at most a week, within which no units join after others of their role have left."""
+    ramp_nodes: PositiveNodeCount | None = None
     """With any policy: maximum nodes that join or leave at once, in whole scaling steps; left out: no limit."""
-    spare_prefill_units: Count = 0
+    spare_prefill_units: NodeCount = 0
     """With any policy: spare prefill units, so that as many may fail."""
-    spare_decode_units: Count = 0
+    spare_decode_units: NodeCount = 0
     """With any policy: spare decode units, so that as many may fail."""
     survivor_utilisation: Annotated[Share, Field(gt=0)] | None = None
     """With any policy: maximum use of the units that stay when others leave, under the observed and the visible

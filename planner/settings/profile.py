@@ -2,22 +2,32 @@
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, Share, valid_zone
+from planner.settings.closed import (
+    Closed,
+    Instant,
+    PositiveCount,
+    PositiveFloat,
+    PositiveNodeCount,
+    PositiveTotal,
+    Share,
+    Total,
+    valid_zone,
+)
 from planner.units import S_PER_HOUR
 
 
 class Totals(Closed):
     """The totals of one day."""
 
-    requests: PositiveCount
+    requests: PositiveTotal
     """Requests."""
-    input_tokens: PositiveCount
+    input_tokens: PositiveTotal
     """Input tokens, cache hits included."""
-    cached_input_tokens: Count
+    cached_input_tokens: Total
     """Input tokens found in the KV cache; at most input_tokens."""
-    output_tokens: PositiveCount
+    output_tokens: PositiveTotal
     """Output tokens."""
 
     @model_validator(mode="after")
@@ -41,20 +51,24 @@ class Shape(Closed):
 class Lognormal(Closed):
     """A lognormal length, truncated at max; mu and sigma are of the natural logarithm of tokens."""
 
-    mu: Annotated[float, Field(allow_inf_nan=False)]
-    """Mean of the logarithm."""
-    sigma: PositiveFloat
-    """Standard deviation of the logarithm."""
+    mu: Annotated[float, Field(ge=-20, le=25, allow_inf_nan=False)]
+    """Mean of the logarithm, -20 to 25: lengths of 2**31 have 21.5."""
+    sigma: Annotated[float, Field(ge=1e-6, le=10, allow_inf_nan=False)]
+    """Standard deviation of the logarithm, at most 10: one length in six is then 22,000 times the median."""
     max: Annotated[int, Field(ge=1, le=2**31 - 1)]
     """Longest length, tokens."""
+
+
+ShapeParameter = Annotated[float, Field(ge=0.01, le=1e4, allow_inf_nan=False)]
+"""Of a Beta distribution: from 0.01, where all values are near the ends, to 10,000, where all are alike."""
 
 
 class CachedShare(Closed):
     """Beta distribution of the cached share of a follow-up's input."""
 
-    alpha: PositiveFloat
+    alpha: ShapeParameter
     """First shape parameter."""
-    beta: PositiveFloat
+    beta: ShapeParameter
     """Second shape parameter."""
 
 
@@ -80,7 +94,7 @@ class Published(Closed):
 
     nodes_file: str
     """CSV with interval_start and inference_nodes, beside the profile."""
-    peak_nodes: PositiveCount
+    peak_nodes: PositiveNodeCount
     """Peak nodes of inference."""
     mean_nodes: PositiveFloat
     """Mean nodes of inference."""
@@ -88,15 +102,15 @@ class Published(Closed):
     """Cost of inference, USD."""
     revenue_usd: PositiveFloat
     """Theoretical revenue, USD."""
-    margin_ratio: float
+    margin_ratio: Annotated[float, Field(ge=-1, le=1e6, allow_inf_nan=False)]
     """Margin over cost, a ratio."""
     cache_hit_ratio: Share
     """Share of the input tokens found in the KV cache."""
-    input_tokens: PositiveCount
+    input_tokens: PositiveTotal
     """Input tokens, cache hits included."""
-    cached_input_tokens: Count
+    cached_input_tokens: Total
     """Input tokens found in the KV cache."""
-    output_tokens: PositiveCount
+    output_tokens: PositiveTotal
     """Output tokens."""
     kv_tokens_per_output_token: PositiveFloat
     """Mean KV length of an output token, tokens."""
@@ -119,7 +133,7 @@ class ProfileFile(Closed):
     """Licence of the numbers."""
     timezone: str
     """IANA zone of local times."""
-    start: AwareDatetime
+    start: Instant
     """Start of the day, with its offset."""
     cell_s: Annotated[int, Field(ge=60, le=3600, multiple_of=60)]
     """Seconds of a cell of constant load: whole minutes that divide an hour."""

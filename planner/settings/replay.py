@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
+from planner.settings.closed import Closed, Count, PositiveCount, Seed, WeekOfSeconds
 
 BalancerName = Literal[
     "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
@@ -23,8 +23,8 @@ class ReplaySettings(Closed):
     """Whether the GPUs of a decode unit are modelled by the measured imbalance, or simulated one by one."""
     queue_mode: QueueMode
     """When a prefill pass starts: at once, after a collection window, or with a batch by queue depth."""
-    window_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """Collection window of mode window, ms."""
+    window_ms: Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
+    """Collection window of mode window, ms; at most an hour."""
     depth_rules: str
     """Largest passes of mode depth, waiting:requests, ascending from 0 waiting, for example 0:4,10:16,50:32."""
     pass_tokens_per_gpu: PositiveCount
@@ -33,20 +33,22 @@ class ReplaySettings(Closed):
     """Maximum tokens of one prompt in a pass; the rest continues in the next."""
     queue_limit: Count
     """Requests that may wait at a prefill unit; further ones are rejected. 0 for no limit."""
-    timeout_s: PositiveFloat | None = None
-    """Longest wait until prefill begins, seconds; beyond it a request is rejected. Left out: no limit."""
+    timeout_s: Annotated[float, Field(ge=1e-6, le=604_800, allow_inf_nan=False)] | None = None
+    """Longest wait until prefill begins, seconds, at most a week; beyond it a request is rejected. Left out: no
+    limit."""
     retries: Annotated[int, Field(ge=0, le=1000)]
     """How often a rejected request is retried; 0 for never."""
-    retry_after_s: PositiveFloat
-    """Seconds between a rejection and the retry."""
+    retry_after_s: Annotated[float, Field(ge=1e-6, le=86_400, allow_inf_nan=False)]
+    """Seconds between a rejection and the retry, at most a day."""
     hits: Literal["trace", "routed"]
     """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
     have, with room for all; for traces with prefix blocks."""
-    warm_up_s: Annotated[int, Field(ge=1800)]
-    """Seconds simulated before the counted window, at least 1800, so that the empty start flatters no result."""
-    cool_down_s: Count
-    """Seconds simulated after the counted window, so that its long streams end under load."""
-    seed: Count
+    warm_up_s: Annotated[int, Field(ge=1800, le=604_800)]
+    """Seconds simulated before the counted window, 1800 to 604,800 (a week), so that the empty start flatters no
+    result."""
+    cool_down_s: WeekOfSeconds
+    """Seconds simulated after the counted window, at most a week, so that its long streams end under load."""
+    seed: Seed
     """Seed of random balancers."""
 
     @field_validator("decode_balancer")
@@ -95,9 +97,10 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
 class FailureSettings(Closed):
     """How often nodes fail in a replay, and how long their unit is down; a node takes its whole unit down."""
 
-    per_node_per_day: Annotated[float, Field(ge=0, le=1000)] | None = None
+    per_node_per_day: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
     """Failures of a serving node per day: 24 over its MTBF in hours. Left out: none in replays."""
-    repair_s: Count
-    """Seconds from a failure until the unit's nodes are repaired or replaced; then the unit starts up."""
-    seed: Count
+    repair_s: Annotated[int, Field(ge=0, le=31_536_000)]
+    """Seconds, at most a year, from a failure until the unit's nodes are repaired or replaced; then the unit starts
+    up."""
+    seed: Seed
     """Seed of the failures."""

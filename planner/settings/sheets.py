@@ -1,16 +1,16 @@
 """Price sheets: what tokens earn and what GPUs cost."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, DayWindow, Share, parse_day_window
+from planner.settings.closed import CalendarDate, Closed, DayWindow, Share, parse_day_window
 from planner.units import micros
 
 Kind = Literal["published", "computed", "fitted", "inferred", "assumed", "set"]
 """Where a figure comes from; set: it is the user's own."""
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]
+"""US dollars per million tokens, or per hour of a GPU: at most 100,000, hundreds of times the dearest of 2026."""
 
 
 class TokenPrices(Closed):
@@ -46,7 +46,7 @@ class OffPeak(Closed):
     """Window in UTC, HH:MM-HH:MM."""
     price_ratio: Share
     """Price inside the window as a share of the list price, 0 to 1."""
-    from_date: date
+    from_date: CalendarDate
     """First UTC date on which the discount applies."""
 
     @field_validator("window_utc")

@@ -16,9 +16,9 @@ class SweepRange(Closed):
     """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour or nodes_down_ratio."""
     law: Law = "uniform"
     """Distribution of its values; triangular has its mode at the scenario's own value."""
-    low: Annotated[float, Field(allow_inf_nan=False)]
+    low: Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
     """Lowest value."""
-    high: Annotated[float, Field(allow_inf_nan=False)]
+    high: Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
     """Highest value."""
     relative: bool = False
     """Whether low and high are multiples of the scenario's own value."""

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat
+from planner.settings.closed import Closed, Instant, PositiveRatio, Seed
 
 
 class TraceSettings(Closed):
@@ -20,28 +20,28 @@ class TraceSettings(Closed):
     """Classes of a stored trace to take; left out, all of them."""
     profile: str | None = None
     """Load profile that the synthetic trace is drawn from: a built-in name or the path of a TOML file."""
-    seed: Count = 1
+    seed: Seed = 1
     """Seed of every random draw: of a profile's requests, of the noise, and of the requests that a replay repeats or
     leaves out where a stored demand is changed."""
-    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the requests that is stored: one over a whole number; every row stands for 1/scale requests. A stored
-    trace is taken as it is."""
-    days: PositiveCount = 1
-    """Days to draw, each following the profile's daily shape. Of a stored trace, where set: the days to take, by the
-    local clock, from its first interval or start_at on."""
-    demand_factor: PositiveFloat = 1.0
+    scale: Annotated[float, Field(ge=1e-6, le=1)] = 1.0
+    """Share of the requests that is stored: one over a whole number, at most a million; every row stands for 1/scale
+    requests. A stored trace is taken as it is."""
+    days: Annotated[int, Field(ge=1, le=3660)] = 1
+    """Days to draw, at most ten years, each following the profile's daily shape. Of a stored trace, where set: the days
+    to take, by the local clock, from its first interval or start_at on."""
+    demand_factor: PositiveRatio = 1.0
     """Multiplies the profile's totals, or the demand of a stored trace: requests and tokens."""
-    growth_per_day: Annotated[float, Field(gt=-1, allow_inf_nan=False)] = 0.0
+    growth_per_day: Annotated[float, Field(gt=-1, le=10, allow_inf_nan=False)] = 0.0
     """Growth of the load from one day to the next, compounding; 0.01 is one per cent a day. Days of a stored
     trace are counted from its first interval."""
-    weekday_factors: tuple[PositiveFloat, ...] = (1.0,) * 7
+    weekday_factors: tuple[PositiveRatio, ...] = (1.0,) * 7
     """Load factor of each local weekday, Monday first."""
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Standard deviation of the log of the load, day to day and quarter-hour to quarter-hour; 0 for none."""
-    start_at: AwareDatetime | None = None
+    start_at: Instant | None = None
     """Draw only from this moment on; a multiple of the profile's cell (15 min), with offset. A stored trace is taken
     from this moment on, a multiple of interval_s; before its own start there is no demand."""
-    end_at: AwareDatetime | None = None
+    end_at: Instant | None = None
     """Draw only up to this moment; a multiple of the profile's cell (15 min), with offset. A stored trace is taken up
     to this moment, a multiple of interval_s; after its own end there is no demand."""
 

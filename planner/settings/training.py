@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from planner.settings.closed import Closed, Count
+from planner.settings.closed import Closed, DayOfSeconds, NodeCount, WeekOfSeconds
 
 Placement = Literal["first-fit", "deadline-first", "value-first"]
 
@@ -12,11 +12,12 @@ class TrainingSettings(Closed):
 
     lend: bool
     """Whether free nodes train; otherwise they are idle."""
-    restore_s: Count
-    """Seconds until a training job that got nodes has loaded its checkpoint and makes progress again."""
-    min_window_s: Count
-    """Nodes that are free for fewer seconds than this stay idle."""
-    max_nodes: Count | None = None
+    restore_s: DayOfSeconds
+    """Seconds, at most a day, until a training job that got nodes has loaded its checkpoint and makes progress
+    again."""
+    min_window_s: WeekOfSeconds
+    """Nodes that are free for fewer seconds than this, at most a week, stay idle."""
+    max_nodes: NodeCount | None = None
     """Maximum nodes that training can use at a time; left out: no limit."""
     jobs: str | None = None
     """Jobs to place on the lent nodes: the name of a built-in list or the path of a TOML file; left out: none."""

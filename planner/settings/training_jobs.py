@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, minute_of_day
+from planner.settings.closed import Closed, DayOfSeconds, minute_of_day
 from planner.units import S_PER_HOUR, micros
 
 Moment = float | str
@@ -21,14 +21,15 @@ class TrainingJob(Closed):
 
     name: Annotated[str, Field(min_length=1)]
     """Unique in its list."""
-    gpus: PositiveCount
+    gpus: Annotated[int, Field(ge=1, le=100_000_000)]
     """GPUs that it holds while it runs: part of one node, or whole nodes."""
     hours: Annotated[float, Field(gt=0, le=_MOST_HOURS)]
     """Hours of progress on that many GPUs until it is done; loading comes on top."""
-    checkpoint_s: PositiveCount | None = None
-    """Seconds of progress between checkpoints; left out: none, and a job that is called back starts over."""
-    restart_s: Count | None = None
-    """Seconds of loading at every start, the first included; left out: training.restore_s."""
+    checkpoint_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """Seconds of progress, at most a year, between checkpoints; left out: none, and a job that is called back starts
+    over."""
+    restart_s: DayOfSeconds | None = None
+    """Seconds of loading, at most a day, at every start, the first included; left out: training.restore_s."""
     preemptible: bool = True
     """Whether inference may call its nodes back; otherwise it starts only where it is known to finish."""
     start: Moment | None = None

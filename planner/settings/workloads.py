@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from planner.settings.closed import Closed, Count, PositiveCount, PositiveFloat, WeightDtype
+from planner.settings.closed import Closed, Count, Milliseconds, NodeCount, PositiveCount, PositiveFloat, WeightDtype
 
 
 class WorkloadFile(Closed):
@@ -33,7 +33,7 @@ class MixPool(Closed):
 
     hardware: str
     """Kind of node: a built-in name or the path of a TOML file."""
-    nodes: Count
+    nodes: NodeCount
     """Nodes of the pool."""
     usd_per_gpu_hour: PositiveFloat | None = None
     """Price of one GPU for an hour, USD; left out: the catalogue's."""
@@ -44,17 +44,17 @@ class MixClass(Closed):
 
     name: str
     """Name of the class."""
-    requests_per_s: float = Field(ge=0, allow_inf_nan=False)
+    requests_per_s: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Requests per second."""
     input_tokens: PositiveFloat
     """Input of a request, cache hits included, tokens."""
-    cached_input_tokens: float = Field(ge=0, allow_inf_nan=False)
+    cached_input_tokens: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Part of the input found in the KV cache, tokens; below input_tokens."""
     output_tokens: PositiveFloat
     """Output of a request, tokens."""
-    tpot_ms: PositiveFloat
+    tpot_ms: Milliseconds
     """Limit on the time per output token, ms."""
-    ttft_ms: PositiveFloat
+    ttft_ms: Milliseconds
     """Limit on the time to the first token, queueing excluded, ms."""
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from planner.errors import TraceError
+from planner.settings.plain import check_name
 from planner.store import Session, Store
 from planner.store.traces import add_blocks, add_rejects, add_requests, drop_trace_tables
 from planner.trace.documents import Coverage, TraceDeletion
@@ -126,6 +127,12 @@ class Draft:
     rows_read: int = 0
     classes: tuple[str, ...] = ()
     rejects: Spool | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            check_name(self.name)
+        except ValueError as error:
+            raise TraceError(f"the name of a trace {error}") from error
 
 
 def by_name(session: Session, name: str) -> TraceInfo:

@@ -1,12 +1,19 @@
 """Timetables from CSV files: local wall-clock times with the nodes or units that inference holds."""
 
 import csv
+import io
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from planner.errors import UsageError
+from planner.input_files import exists, read_text
+from planner.settings.closed import MOST_NODES, within_era
+from planner.settings.plain import printable, shown
 from planner.trace.synthetic.profile import load_profile, profile_names
+
+_MOST_SHOWN = 200
+"""Characters of a problem in a line of a message."""
 
 Row = tuple[datetime, int | tuple[int, int]]
 """Local time without zone; nodes, or prefill and decode units."""
@@ -28,24 +35,22 @@ def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
         path = profile.path.parent / published.nodes_file
     else:
         path = Path(name)
+    cure = f"give one of {', '.join(profile_names())}, or the path of a CSV file"
+    if not exists(path):
+        raise UsageError(f'policy.timetable: "{printable(name[:_MOST_SHOWN])}" cannot be read: no such file; {cure}')
+    text = read_text(path, cure=cure, encoding="utf-8-sig", named_by="policy.timetable:")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            return [_row(path, reader.line_num, row, zone) for row in reader]
-    except OSError as error:
-        raise UsageError(
-            f'policy.timetable: "{name}" cannot be read: {error.strerror}; '
-            f"give one of {', '.join(profile_names())}, or the path of a CSV file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text; give a CSV file") from error
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        return [_row(path, reader.line_num, row, zone) for row in reader]
+    except csv.Error as error:
+        raise UsageError(f"{path}: is not CSV ({error}); {cure}") from error
 
 
 def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
     try:
         moment = datetime.fromisoformat(row["interval_start"])
         if moment.tzinfo is not None:
-            moment = moment.astimezone(zone).replace(tzinfo=None)
+            moment = within_era(moment).astimezone(zone).replace(tzinfo=None)
         if "inference_nodes" in row:
             return moment, _count(row["inference_nodes"])
         return moment, (_count(row["prefill_units"]), _count(row["decode_units"]))
@@ -54,12 +59,14 @@ def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
             f"{path}: has no column {error}; it needs interval_start, "
             "and inference_nodes or prefill_units and decode_units"
         ) from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path} line {line}: {error}; give an ISO-8601 time and whole numbers") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} line {line}: {str(error)[:_MOST_SHOWN]}; give an ISO-8601 time and whole numbers"
+        ) from error
 
 
 def _count(text: str) -> int:
     count = int(text)
-    if count < 0:
-        raise ValueError(f"{count} is negative")
+    if not 0 <= count <= MOST_NODES:
+        raise ValueError(f"{shown(count)} is not from 0 to {MOST_NODES:,}")
     return count

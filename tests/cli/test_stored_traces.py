@@ -212,7 +212,7 @@ def test_classes_that_a_trace_does_not_have_are_refused(cli: Cli, db: Store, com
         ("trace.days=4", "trace.days is 4, and trace log has 3.00 days"),
         ("trace.start_at=2026-11-03T00:01Z", "is not on a mark of 15 min; move it onto one"),
         ("trace.start_at=2027-11-03T00:00Z", "holds none of it; correct trace.start_at or trace.end_at"),
-        ("trace.demand_factor=1e300", "the changed demand is too large to be counted"),
+        ("trace.demand_factor=1e300", "trace.demand_factor: Input should be less than or equal to 1000000"),
         ("trace.classes=[]", "at least 1"),
         ("trace.classes=['chat', 'chat']", "names chat twice"),
     ],

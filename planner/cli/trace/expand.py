@@ -6,14 +6,17 @@ import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, print_line, progress_bar, warn
-from planner.cli.trace.options import TraceName
+from planner.cli.ranges import MOST_SEED
+from planner.cli.trace.options import TraceName, checked_name
 from planner.cli.trace.summary import print_summary
 
 
 def expand(
     name: TraceName,
-    to: Annotated[str, typer.Option("--to", metavar="FULL", help="Name to store the expanded trace under.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    to: Annotated[
+        str, typer.Option("--to", metavar="FULL", callback=checked_name, help="Name to store the expanded trace under.")
+    ],
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the draw.")] = 1,
     db: Db = None,
     as_json: Json = False,
 ) -> None:

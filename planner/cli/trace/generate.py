@@ -6,7 +6,7 @@ import typer
 
 from planner.cli.options import Db, Json, now, store_at
 from planner.cli.output import print_json, progress_bar, warn
-from planner.cli.trace.options import moment_in
+from planner.cli.trace.options import checked_name, moment_in
 from planner.cli.trace.summary import print_summary
 
 
@@ -14,7 +14,7 @@ def generate(
     profile: Annotated[
         str, typer.Argument(metavar="PROFILE", help="A built-in load profile or a TOML file.")
     ] = "deepseek-2025-02-27",
-    name: Annotated[str | None, typer.Option("--name", help="Name to store it under.")] = None,
+    name: Annotated[str | None, typer.Option("--name", callback=checked_name, help="Name to store it under.")] = None,
     scale: Annotated[float, typer.Option("--scale", help="Share of the requests: 1 over a whole number.")] = 0.001,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every random draw.")] = 1,
     days: Annotated[int, typer.Option("--days", help="Days to draw.")] = 1,

@@ -1,5 +1,6 @@
 """planner trace import."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,11 +8,13 @@ import typer
 
 from planner.cli.options import Db, Json, now, scenario_of, store_at
 from planner.cli.output import print_json, print_line, warn
+from planner.cli.ranges import MOST_SEED
 from planner.cli.trace.options import (
     check_sources,
     check_time_format,
     check_zone,
     checked_cached,
+    checked_name,
     columns_of,
     conditions_of,
     constants_of,
@@ -34,7 +37,10 @@ _Paths = Annotated[
     list[str],
     typer.Argument(metavar="PATH", help="Log files, folders or patterns, gzip or zstd too; or a Prometheus URL."),
 ]
-_Name = Annotated[str | None, typer.Option("--name", metavar="N", help="Name to store it under; not for --dry-run.")]
+_Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="N", callback=checked_name, help="Name to store it under; not for --dry-run."),
+]
 _FormatName = Annotated[
     str, typer.Option("--format", metavar="F", help="Log format, or auto to detect it from the files.")
 ]
@@ -56,7 +62,13 @@ _TimeFormat = Annotated[
 _Cache = Annotated[str, typer.Option("--cache", help="Size of the prefix cache in blocks, or infinite.")]
 _BlockTokens = Annotated[
     int | None,
-    typer.Option("--block-tokens", metavar="N", min=1, help="Tokens of a prefix block; if left out, the rows tell."),
+    typer.Option(
+        "--block-tokens",
+        metavar="N",
+        min=1,
+        max=1_000_000_000,
+        help="Tokens of a prefix block; if left out, the rows tell.",
+    ),
 ]
 _Columns = Annotated[
     list[str] | None,
@@ -89,15 +101,15 @@ _Cached = Annotated[
 _Strict = Annotated[bool, typer.Option("--strict", help="Refuse the whole import if one row is refused.")]
 _Draw = Annotated[
     int | None,
-    typer.Option("--draw", metavar="W", min=1, help="Demand per window: draw one request for every W."),
+    typer.Option("--draw", metavar="W", min=1, max=1_000_000, help="Demand per window: draw one request for every W."),
 ]
-_Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed for --draw.")]
+_Seed = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed for --draw.")]
 _Begin = Annotated[
     str | None,
     typer.Option("--from", help="Start of the time that the logs cover, or of that to count on a server, ISO-8601."),
 ]
 _End = Annotated[str | None, typer.Option("--to", help="End of that time; where logs are silent, nothing came.")]
-_Step = Annotated[int, typer.Option("--step", min=1, metavar="S", help="Server: seconds of a window.")]
+_Step = Annotated[int, typer.Option("--step", min=1, max=86_400, metavar="S", help="Server: seconds of a window.")]
 _Selector = Annotated[str, typer.Option("--selector", help="Server: label matchers, for example 'job=\"vllm\"'.")]
 _Scenario = Annotated[
     str | None,
@@ -207,8 +219,7 @@ def _preview(
     else:
         print_preview(found)
     if found.problem:
-        # as the import would end
-        raise typer.Exit(TraceError.exit_code)
+        raise TraceError(f"the import would be refused: {found.problem}")
 
 
 def _import(
@@ -284,8 +295,8 @@ def _options(
 
     if time_unit is not None and time_unit not in UNITS_NS:
         raise UsageError(f'--time-unit "{time_unit}": use one of {", ".join(UNITS_NS)}')
-    if cache != "infinite" and not (cache.isdigit() and int(cache) > 0):
-        raise UsageError(f'--cache "{cache}": give a number of blocks, 1 or more, or infinite')
+    if cache != "infinite" and not re.fullmatch(r"0*[1-9][0-9]{0,8}", cache):
+        raise UsageError(f'--cache "{cache[:80]}": give a number of blocks, 1 or more and below a billion, or infinite')
     check_zone(timezone)
     return ImportOptions(
         timezone=timezone,

@@ -5,12 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.options import in_era
+
 if TYPE_CHECKING:
     from planner.store.staging import Lies
     from planner.trace.imports.job import ImportOptions
     from planner.trace.imports.prometheus import CounterSpan
 
 TraceName = Annotated[str, typer.Argument(metavar="NAME", help="A stored trace.")]
+
+
+def checked_name(name: str | None) -> str | None:
+    """A new name of a trace as it is, checked before any work. Raises UsageError."""
+    from planner.errors import UsageError
+    from planner.settings.plain import check_name
+
+    if name is None:
+        return None
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise UsageError(f"the name of a trace {error}") from error
 
 
 def moment_in(text: str, timezone: str, option: str) -> datetime:
@@ -23,7 +38,7 @@ def moment_in(text: str, timezone: str, option: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f'{option} "{text}" is not a time; write it as 2025-02-27T20:00, or with an offset') from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))
+    return in_era(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone)), text)
 
 
 def check_zone(name: str) -> None:

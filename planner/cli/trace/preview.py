@@ -27,8 +27,6 @@ def print_preview(found: "ImportPreview") -> None:
         _print_rows(found.first_rows)
     for note in found.notes:
         print_line(f"  note: {note}")
-    if found.problem:
-        print_line(f"  the import would be refused: {found.problem}")
     print_line("nothing is stored: this was a dry run")
 
 

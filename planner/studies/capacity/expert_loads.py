@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from planner.errors import PlannerError, UsageError
+from planner.input_files import MOST_MEASURED_BYTES, is_file, read_input
 from planner.units import Floats, Ints
 
 MOST_ENTRIES = 50_000_000
@@ -20,7 +21,7 @@ MOST_SIGMA = 10.0
 
 def read_loads(path: Path) -> Floats:
     """A matrix of layers by experts from CSV (with or without a header), Parquet or NPY. Raises PlannerError."""
-    if not path.is_file():
+    if not is_file(path):
         raise PlannerError(f"{path} is not a file; check the path")
     try:
         if path.suffix == ".npy":
@@ -74,10 +75,9 @@ def check_size(layers: int, of_layers: str, each: int, of_each: str) -> None:
 def read_slots(path: Path, layers: int, replicas: int) -> Ints:
     """The slots of an earlier placement, as `planner experts --json` printed it. Raises PlannerError."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = read_input(path, cure="check the path", most=MOST_MEASURED_BYTES, error=PlannerError)
+        document = json.loads(content)
         slots: Ints = np.array([layer["slots"] for layer in document["layers"]], np.int64)
-    except OSError as error:
-        raise PlannerError(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise PlannerError(f"{path} is not a placement; give the output of `planner experts --json`") from error
     if slots.shape != (layers, replicas):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
+from planner.input_files import MOST_MEASURED_BYTES, is_file, read_input
 
 SHAPES = (
     "CSV or JSON list of streams, kv_tokens, step_ms; vLLM `bench serve --save-result`; GuideLLM benchmarks.json; "
@@ -129,12 +130,11 @@ def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
 
 
 def _text(path: Path) -> str:
+    if not is_file(path):
+        raise PlannerError(f"{path} is not a file; check the path")
+    content = read_input(path, cure="check the path", most=MOST_MEASURED_BYTES, error=PlannerError)
     try:
-        if not path.is_file():
-            raise PlannerError(f"{path} is not a file; check the path")
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise PlannerError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+        text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise PlannerError(f"{path}: is not UTF-8 text; give one of: {SHAPES}") from error
     if not text:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from planner.catalogue.read import describe, find, names, read_toml
 from planner.errors import UsageError
+from planner.input_files import exists
 from planner.settings.closed import Closed, valid_zone
 from planner.store.fields import MOST_PARTS
 from planner.trace.imports.times import check_time_format
@@ -209,7 +210,7 @@ def check_constant(field: str, value: str, name: str) -> None:
 
 def load_mapping(path: Path) -> LogMapping:
     """A mapping of the user's own. Raises UsageError with every problem."""
-    if not path.is_file():
+    if not exists(path):
         cure = f'; "{path}" is shipped: use --format {path}' if str(path) in names(FOLDER) else ""
         raise UsageError(f"{path}: no such mapping; write one as TOML{cure}")
     mapping = _checked(path)

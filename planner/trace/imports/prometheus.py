@@ -22,12 +22,14 @@ import pyarrow.compute as pc
 
 from planner.addresses import below, web_address, without_secrets
 from planner.errors import TraceError, UsageError
+from planner.input_files import read_text
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.counters import NEEDED, Counter, CounterNames, cautions
 from planner.trace.imports.presence import Presence, lacking
 from planner.units import Bools, Floats, Ints
 
 COLUMNS = ("window_start", "window_end", "requests", "input_tokens", "cached_input_tokens", "output_tokens")
+_TOKEN_FILE = "--bearer-token-file"
 _CACHED = "cached_input_tokens"
 MOST_WINDOWS = 200_000
 """As many as a plan can have intervals."""
@@ -130,11 +132,7 @@ def server_at(url: str, headers: Sequence[str] = (), token_file: Path | None = N
 
 
 def _token(path: Path) -> str:
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not text"
-        raise UsageError(f"--bearer-token-file {path}: cannot be read: {reason}; check the path") from error
+    token = read_text(path, cure="put the token alone into a file", named_by=_TOKEN_FILE).strip()
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         what = "is not one token" if token else "is empty"
         raise UsageError(f"--bearer-token-file {path}: {what}; put the token alone into it")

@@ -21,6 +21,12 @@ LEAST_ROWS = 30
 """Fewest rows of a cell: below, conditioning on the totals would distort the lengths."""
 
 
+MOST_ROWS = 1_000_000_000
+"""Rows of a drawn trace: 20 GB in the store, and some ten minutes."""
+_MOST = 2.0**53
+"""Sums beyond it are not exact as floating-point numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cells:
     """Cells in order. All arrays (cells,); tokens and rows are of stored rows, each standing for `weight` requests.
@@ -46,6 +52,13 @@ class Cells:
 def lay_cells(profile: Profile, settings: TraceSettings) -> Cells:
     """The cells to draw. Raises UsageError for a window off the cells or a scale that leaves too few rows."""
     cells = cells_of(profile, settings)
+    rows = int(cells.rows.sum())
+    if rows > MOST_ROWS:
+        scale = math.ceil(cells.weight * rows / MOST_ROWS)
+        raise UsageError(
+            f"the trace has {rows:,} rows, and at most {MOST_ROWS:,} are drawn, which take 20 GB; lower trace.days or "
+            f"trace.demand_factor, or use a scale of at most {1 / scale:.6g} (1/{scale})"
+        )
     weight, thinnest = cells.weight, int(cells.rows.min())
     if thinnest < LEAST_ROWS:
         most = max(1, math.floor(weight * thinnest / LEAST_ROWS * 0.99))
@@ -64,7 +77,12 @@ def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
     totals = profile.settings.totals
     block = profile.settings.population.block_tokens
     count = len(load)
-    slope = (np.roll(load, -1) - np.roll(load, 1)) / (2 * load)
+    rows = _carried(load, totals.requests / weight)
+    input_tokens = _carried(load, totals.input_tokens / weight)
+    output_tokens = _carried(load, totals.output_tokens / weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # a load that falls to nothing has no slope, and too few rows to be drawn
+        slope = np.nan_to_num((np.roll(load, -1) - np.roll(load, 1)) / (2 * load))
     part = _window(profile, settings, count)
     index = np.arange(count, dtype=np.int64)
     return Cells(
@@ -72,10 +90,10 @@ def cells_of(profile: Profile, settings: TraceSettings) -> Cells:
         length_us=profile.cell_us,
         index=index[part],
         start_us=(profile.start_us + index * profile.cell_us)[part],
-        rows=_carried(load, totals.requests / weight)[part],
-        input_tokens=_carried(load, totals.input_tokens / weight)[part],
+        rows=rows[part],
+        input_tokens=input_tokens[part],
         cached_blocks=_carried(load, totals.cached_input_tokens / weight / block)[part],
-        output_tokens=_carried(load, totals.output_tokens / weight)[part],
+        output_tokens=output_tokens[part],
         slope=np.clip(slope, -1.9, 1.9)[part],
     )
 
@@ -108,8 +126,10 @@ def expected_load(profile: Profile, settings: TraceSettings) -> Floats:
     starts = profile.start_us + np.arange(len(load)) * profile.cell_us
     weekdays = [from_us(int(start), profile.zone).weekday() for start in starts]
     days = np.arange(len(load)) // per_day
-    factors = np.array(settings.weekday_factors)[weekdays] * (1 + settings.growth_per_day) ** days
-    result: Floats = load * factors
+    with np.errstate(over="ignore"):
+        # what overflows is refused where it is counted
+        factors = np.array(settings.weekday_factors)[weekdays] * (1 + settings.growth_per_day) ** days
+        result: Floats = load * factors
     return result
 
 
@@ -129,8 +149,16 @@ def expected_demand(
 
 
 def _carried(load: Floats, total: float) -> Ints:
-    running = np.rint(np.cumsum(load) * total).astype(np.int64)
-    return np.diff(running, prepend=0)
+    """Whole numbers that add up to the total of the load. Raises UsageError beyond _MOST."""
+    with np.errstate(over="ignore"):
+        running = np.cumsum(load) * total
+    if not running[-1] < _MOST:
+        raise UsageError(
+            "the demand is too large to be counted; lower trace.days, trace.demand_factor, trace.weekday_factors or "
+            "trace.growth_per_day"
+        )
+    whole: Ints = np.rint(running).astype(np.int64)
+    return np.diff(whole, prepend=0)
 
 
 def _window(profile: Profile, settings: TraceSettings, count: int) -> slice:

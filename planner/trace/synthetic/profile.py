@@ -5,6 +5,7 @@ A profile is a TOML file with an hourly shape in a CSV beside it. The shape is s
 
 import csv
 import hashlib
+import io
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -16,6 +17,8 @@ import numpy as np
 from planner.catalogue.read import read_settings
 from planner.errors import UsageError
 from planner.files import shipped
+from planner.input_files import is_file, read_input, read_text
+from planner.settings.closed import within_era
 from planner.settings.profile import ProfileFile
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, to_us
 
@@ -87,19 +90,19 @@ def profile_names() -> list[str]:
 def load_profile(name: str) -> Profile:
     """The profile of a built-in name or a TOML path. Raises UsageError."""
     path = shipped("traces") / f"{name}.toml"
-    if Path(name).name != name or not path.is_file():
+    if Path(name).name != name or not is_file(path):
         path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(
             f'no load profile "{name}": give one of {", ".join(profile_names())}, or the path of a TOML file'
         )
     settings = read_settings(path, ProfileFile)
     shape = path.parent / settings.shape.file
-    try:
-        content = path.read_bytes() + shape.read_bytes()
-    except OSError as error:
-        raise _unreadable(shape, error) from error
+    content = read_input(path, cure=_BESIDE) + read_input(shape, cure=_BESIDE)
     return _profile(path, hashlib.sha256(content).hexdigest())
+
+
+_BESIDE = "give a readable profile, with its CSV files beside it"
 
 
 @lru_cache(maxsize=32)
@@ -116,7 +119,7 @@ def _profile(path: Path, digest: str) -> Profile:
 def _hourly_load(path: Path, settings: ProfileFile) -> Floats:
     rows = _csv_rows(path, (settings.shape.time_column, settings.shape.load_column))
     try:
-        times = [to_us(_moment(time)) for time, _ in rows]
+        times = [to_us(within_era(_moment(time))) for time, _ in rows]
         load = np.array([float(value) for _, value in rows])
     except ValueError as error:
         raise UsageError(f"{path}: {error}; give ISO-8601 times with offset and numbers") from error
@@ -136,16 +139,12 @@ def _moment(text: str) -> datetime:
 
 
 def _csv_rows(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
+    text = read_text(path, cure=_BESIDE)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or [])]
-            if missing:
-                raise UsageError(f"{path}: has no column {', '.join(missing)}; add it")
-            return [(row[columns[0]], row[columns[1]]) for row in reader]
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"{path}: cannot be read: {error.strerror}; put it beside its profile")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        missing = [column for column in columns if column not in (reader.fieldnames or [])]
+        if missing:
+            raise UsageError(f"{path}: has no column {', '.join(missing)}; add it")
+        return [(row[columns[0]] or "", row[columns[1]] or "") for row in reader]
+    except csv.Error as error:
+        raise UsageError(f"{path}: is not CSV ({error}); {_BESIDE}") from error

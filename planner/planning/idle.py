@@ -1,0 +1,86 @@
+"""Settings that were given and change nothing of a plan: they are said, as the same may serve several policies.
+
+Those of the engine depend on whether capacities are modelled: `planner.planning.observed`. Those of a stored trace:
+`planner.planning.selection`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from planner.catalogue.fields import value_at
+from planner.catalogue.scenarios import is_built_in
+from planner.core.policy import policies_in
+from planner.settings.scenario import Scenario
+
+_OF_POLICY: dict[str, tuple[str, ...]] = {
+    "day_window": ("night-training",),
+    "target_utilisation": ("night-training", "reactive", "predictive"),
+    "fixed_prefill_units": ("fixed",),
+    "fixed_decode_units": ("fixed",),
+    "timetable": ("timetable",),
+    "tolerance": ("reactive",),
+    "up_cooldown_s": ("reactive",),
+    "down_cooldown_s": ("reactive",),
+    "most_steps_up": ("reactive",),
+    "most_steps_down": ("reactive",),
+    "lead_s": ("predictive",),
+    "inside": ("scheduled-bounds",),
+    "bounds": ("scheduled-bounds",),
+    "holidays": ("scheduled-bounds",),
+}
+"""Fields of the table policy that only some policies read."""
+
+Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
+"""Paths of fields, whether they change anything of a scenario, and what they are for."""
+
+_CONDITIONS: tuple[Condition, ...] = (
+    *(
+        (
+            (f"policy.{name}",),
+            lambda s, those=those: bool(set(those) & set(policies_in(s.policy))),
+            f"by {' and '.join(those)}",
+        )
+        for name, those in _OF_POLICY.items()
+    ),
+    (
+        ("policy.quantile",),
+        lambda s: s.policy.demand_source == "forecast",
+        "with policy.demand_source=forecast",
+    ),
+    (
+        ("training.restore_s", "training.min_window_s", "training.max_nodes", "training.jobs", "training.placement"),
+        lambda s: s.training.lend,
+        "with training.lend=true",
+    ),
+    (("training.placement",), lambda s: s.training.jobs is not None, "with training.jobs"),
+    (
+        ("trace.growth_per_day",),
+        lambda s: s.trace.name is not None or s.trace.days > 1,
+        "over more days than one",
+    ),
+    (("replay.window_ms",), lambda s: s.replay.queue_mode == "window", "with replay.queue_mode=window"),
+    (("replay.depth_rules",), lambda s: s.replay.queue_mode == "depth", "with replay.queue_mode=depth"),
+    (("replay.retry_after_s",), lambda s: s.replay.retries > 0, "with replay.retries"),
+)
+
+
+def idle(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """The fields that were set and change nothing, and what they are used for."""
+    for paths, counts, use in _CONDITIONS:
+        if counts(scenario):
+            continue
+        for path in paths:
+            is_set = scenario.provenance.get(path, "").startswith("set: ")
+            if is_set and not is_built_in(scenario, path) and value_at(scenario, path) is not None:
+                yield path, use
+
+
+def idle_notes(scenario: Scenario) -> tuple[str, ...]:
+    """Notes on the settings that change nothing of the plan, one for each reason."""
+    uses: dict[str, list[str]] = {}
+    for path, use in idle(scenario):
+        if path not in uses.setdefault(use, []):
+            uses[use].append(path)
+    return tuple(
+        f"{', '.join(paths)} {'has' if len(paths) == 1 else 'have'} no effect on this plan: used {use}"
+        for use, paths in uses.items()
+    )

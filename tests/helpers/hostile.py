@@ -1,0 +1,71 @@
+"""Calls with hostile input: what a command may do with it, and how its end is judged."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+from tests.conftest import Cli, Result
+
+BOUND_S = 30
+"""A bound on hangs: on the tiny inputs of campaigns no call takes ten seconds, and other tests run beside it."""
+
+
+class Hung(BaseException):
+    """A call did not end in time. Not an Exception, so that nothing takes it for a failure of its own."""
+
+
+@contextmanager
+def bounded(what: object, seconds: int = BOUND_S) -> Iterator[None]:
+    """Fails the test where the block does not end in time."""
+
+    def ring(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    except Hung:
+        pytest.fail(f"{what}: no end after {seconds} s")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where calls are made: a working folder, and one for temporary files."""
+
+    folder: Path
+    temporary: Path
+
+    def leftovers(self) -> list[str]:
+        """What a command leaves that nobody asked for: drafts, hidden files, temporary files."""
+        # the lock of a store's scheduler stays on purpose
+        hidden = [path.name for path in self.folder.rglob(".*") if path.suffix != ".scheduler"]
+        return sorted([*hidden, *(path.name for path in self.temporary.iterdir())])
+
+
+def judged(cli: Cli, place: Place, words: Sequence[str], what: object) -> Result:
+    """Run a command: it ends in time, in a known way, with one line on a failure, and leaves nothing behind."""
+    shown = f"{what}: planner {' '.join(ascii(word)[:90] for word in words)}"
+    with bounded(shown):
+        try:
+            result = cli(*words)
+        except Exception as error:
+            raise AssertionError(f"{shown}: {type(error).__name__}: {str(error)[:300]}") from error
+    assert result.code in (0, 1, 2, 3), f"{shown}: {result}"
+    assert "Traceback" not in result.err + result.out, shown
+    if result.code:
+        last = result.err.rstrip("\n").split("\n")[-1] if result.err else ""
+        # the nightly service writes its log in JSON, a line an event
+        assert last.startswith(("planner: ", '{"at": ')), f"{shown}: {result.err!r}"
+        assert len(last) > len("planner: it fails"), f"{shown}: {result.err!r}"
+    assert place.leftovers() == [], shown
+    return result
