@@ -35,6 +35,8 @@ docs: setup
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
+	PLANNER_TEST_CORRUPTIONS=100 $(BIN)/python -m pytest tests/property/test_damaged_stores.py -q
+	PLANNER_TEST_STATEMENTS=all $(BIN)/python -m pytest tests/property/test_statements.py -q
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 $(BIN)/python -m pytest tests/integration/nightly/test_killed_nights.py -q

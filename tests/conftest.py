@@ -32,7 +32,14 @@ from planner.documents import schema
 from planner.settings.scenario import Scenario
 from planner.store import Store
 
-_SWITCHES = ("PLANNER_TEST_TRACES", "PLANNER_TEST_MUTATIONS", "PLANNER_TEST_NIGHTS", "PLANNER_UPDATE_GOLDEN")
+_SWITCHES = (
+    "PLANNER_TEST_TRACES",
+    "PLANNER_TEST_MUTATIONS",
+    "PLANNER_TEST_CORRUPTIONS",
+    "PLANNER_TEST_STATEMENTS",
+    "PLANNER_TEST_NIGHTS",
+    "PLANNER_UPDATE_GOLDEN",
+)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

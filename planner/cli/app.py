@@ -1,6 +1,7 @@
 """The command `planner`: registers the commands and turns expected failures into one line and an exit code."""
 
 import os
+import signal
 import sys
 from functools import cache
 from typing import Annotated
@@ -31,6 +32,9 @@ from planner.cli import (
     trace,
     what_if,
 )
+from planner.cli.interrupt import CODE as INTERRUPTED
+from planner.cli.interrupt import NOTHING_STORED, queries_stop_on_signals
+from planner.cli.output import ReaderGone, fail
 from planner.errors import PlannerError
 
 app = typer.Typer(
@@ -66,11 +70,6 @@ app.add_typer(schedule.app, name="schedule")
 app.add_typer(config.app, name="config")
 
 
-_INTERRUPTED = 130
-"""What typer returns for Ctrl-C."""
-_NOTHING_STORED = "interrupted; no result was stored"
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from planner.files import version
@@ -93,27 +92,35 @@ def _root(
 
 def main() -> None:
     """Run the command line; the process ends with the command's exit code."""
-    sys.exit(execute())
+    code = execute()
+    # nothing is left to put in order: from here on Ctrl-C ends the process without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
 
 
 def execute() -> int:
     """Run the command line; returns the exit code."""
     try:
-        code = _command().main(prog_name="planner", standalone_mode=False)
-        sys.stdout.flush()
-        if code == _INTERRUPTED:
-            _fail(_NOTHING_STORED)
+        with queries_stop_on_signals():
+            code = _command().main(prog_name="planner", standalone_mode=False)
+            sys.stdout.flush()
+        if code == INTERRUPTED:
+            # what typer returns for Ctrl-C
+            fail(NOTHING_STORED)
         return code if isinstance(code, int) else 0
     except PlannerError as error:
-        _fail(str(error))
+        fail(str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        fail(NOTHING_STORED)
+        return INTERRUPTED
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "planner"
         message = getattr(error, "format_message", error.__str__)()
-        _fail(f"{message.rstrip('.')}; see `{command} --help`")
+        fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # the reader of a pipe has gone; Python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -125,7 +132,3 @@ def _command() -> typer.core.TyperGroup:
     made = typer.main.get_command(app)
     assert isinstance(made, typer.core.TyperGroup)
     return made
-
-
-def _fail(text: str) -> None:
-    sys.stderr.write(f"planner: {' '.join(text.split())}\n")
