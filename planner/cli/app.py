@@ -93,8 +93,8 @@ def _root(
 def main() -> None:
     """Run the command line; the process ends with the command's exit code."""
     code = execute()
-    # nothing is left to put in order: from here on Ctrl-C ends the process without a word
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # nothing is left to put in order: from here on Ctrl-C, which Arrow may send once more, ends the process at once
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     sys.exit(code)
 
 

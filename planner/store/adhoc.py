@@ -20,6 +20,7 @@ from planner.store.interrupts import Deadline, interruptible
 from planner.store.published import LEFT_OUT_OF_COPY
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_VARIANT = "arrow.parquet.variant"
 _BATCH_ROWS = 20_000
 _MIB = 1 << 20
 _BESIDE_MIB = 1000
@@ -88,11 +89,12 @@ def query(
             if deadline.passed:
                 raise QueryError(late) from None
             raise
-        except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError) as error:
-            raise QueryError(
-                f"the query needs more than --memory-limit {limits.memory_mib} (MiB); narrow it, or raise the limit"
-            ) from error
-        except duckdb.Error as error:
+        except (MemoryError, duckdb.Error, OSError) as error:
+            # Arrow passes on what comes up in a stream as an OSError
+            if isinstance(error, MemoryError | duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
+                raise QueryError(
+                    f"the query needs more than --memory-limit {limits.memory_mib} (MiB); narrow it, or raise the limit"
+                ) from error
             raise QueryError(_one_line(error)) from error
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
             raise QueryError(f"the result contains {UNPRINTABLE}") from error
@@ -145,6 +147,8 @@ def _frame(table: pa.Table) -> pl.DataFrame:
             )
     frame = pl.from_arrow(table.rename_columns(_distinct(table.column_names)))
     assert isinstance(frame, pl.DataFrame)
+    if any(_VARIANT in repr(kind) for kind in frame.dtypes):
+        raise QueryError(f"the result contains {UNPRINTABLE}")
     return frame
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from planner.errors import PlannerError, StoreDamaged
 from planner.store.attached import read_all
@@ -21,7 +22,13 @@ _LONGEST = 120
 def is_damage(error: BaseException) -> bool:
     """Whether an error of DuckDB says by itself that the file is damaged."""
     sure = isinstance(error, duckdb.SerializationException) or _SIGNS.search(str(error))
-    return isinstance(error, duckdb.Error) and bool(sure)
+    return _is_of_duckdb(error) and bool(sure)
+
+
+def _is_of_duckdb(error: BaseException) -> bool:
+    """Whether an error is DuckDB's; Arrow passes on what comes up in a stream as an error of its own."""
+    passed_on = isinstance(error, OSError) and error.errno is None
+    return passed_on or isinstance(error, duckdb.Error | pa.ArrowException)
 
 
 def damaged(path: Path, error: BaseException) -> StoreDamaged:
@@ -45,9 +52,11 @@ def told_of_damage(path: Path, *, of_user: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (PlannerError, OSError):
+    except PlannerError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not _is_of_duckdb(error):
+            raise
         # what DuckDB itself takes for impossible; of a user's query it may be an error of DuckDB
         is_odd = isinstance(error, duckdb.InternalException | duckdb.FatalException)
         if is_damage(error) or (is_odd and not of_user):

@@ -21,8 +21,8 @@ PATIENCE_S = 0.7
 after it, under a second."""
 _AGAIN_S = 0.02
 """An interruption is lost on a connection that is between two queries, so it is repeated."""
-_INTERRUPTED = "Query interrupted"
-"""What DuckDB says where it has seen Ctrl-C itself."""
+_INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
+"""What DuckDB says where it has seen Ctrl-C itself, and where Arrow passes on what it says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ def interruptible(connection: duckdb.DuckDBPyConnection, *, may_be_cut: bool = F
         yield
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error
-    except RuntimeError as error:
-        if str(error) == _INTERRUPTED:
+    except (RuntimeError, OSError) as error:
+        if str(error) in _INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
     finally:
