@@ -100,8 +100,8 @@ def _readable(store: "Store", *, live: bool, timeout_s: float) -> tuple["Store",
     chosen, of_copy = (store, False) if live else readable(store, aside=True)
     if of_copy:
         warn(
-            f"{store.path}: the nightly service is at work on it; reading {chosen.path}, the copy that the last "
-            "nightly run published; --live reads the store itself"
+            f"the nightly service is at work on {store.path}, or it is being written; reading {chosen.path}, the copy "
+            "that the last nightly run published; --live reads the store itself"
         )
     elif timeout_s > _LONGEST_BESIDE_NIGHTS_S and is_scheduled(store):
         raise UsageError(

@@ -3,7 +3,7 @@
 import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -108,7 +108,9 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str, *, of_copy: bool) ->
     if not of_copy:
         return
     try:
-        named = {name.lower().rpartition(".")[2] for name in connection.get_table_names(sql)}
+        # a database without views tells their names, not those of the tables behind them
+        with closing(duckdb.connect(":memory:")) as nothing:
+            named = {name.lower() for name in nothing.get_table_names(sql)}
     except duckdb.Error:
         return  # what is wrong with it is said when it runs
     if missing := sorted(named & LEFT_OUT_OF_COPY):

@@ -80,6 +80,7 @@ class _Instance:
         return file
 
 
+_KEYS = {"run": "run_id", "trace": "trace_id"}
 _ELSEWHERE = "this process has it open in another way"
 _instances: dict[int, _Instance] = {}
 """By process: after a fork the threads of the parent's instance are not there."""
@@ -176,6 +177,12 @@ def read_all(path: Path) -> None:
         ).fetchall()
         for schema, table in tables:
             connection.execute(f'SELECT count(COLUMNS(*)::VARCHAR) FROM {alias}."{schema}"."{table}"').fetchall()
+        # blocks that have changed places are sound one by one
+        for table, key in _KEYS.items() & {(name, _KEYS.get(name)) for _, name in tables}:
+            rows = f"FROM {alias}.main.{table}"
+            for row in connection.execute(f"SELECT {key} {rows}").fetchall():
+                if connection.execute(f"SELECT count(*) {rows} WHERE {key} = $1", row).fetchall() != [(1,)]:
+                    raise duckdb.SerializationException(f"a {table} is not found by its {key}")
     finally:
         connection.close()
 
