@@ -32,7 +32,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("compare", "--trace", "t", *SETS),
     ("forecast", "--trace", "t", *SETS),
     ("export", "--to", "csv"),
-    ("report", "--no-pictures", "--out", "r"),
+    ("report", "--out", "r"),
     ("schedule", "history"),
     ("doctor",),
     ("trace", "import", "l.csv", "--name", "u"),
