@@ -39,6 +39,8 @@ fuzz: setup
 	PLANNER_TEST_SCENARIOS=6600 $(BIN)/python -m pytest tests/property/test_scenario_mutations.py -q
 	PLANNER_TEST_CALLS=660 $(BIN)/python -m pytest tests/property/test_hostile_calls.py -q
 	$(BIN)/python -m pytest tests/property/test_hostile_logs.py -q
+	PLANNER_TEST_CORRUPTIONS=100 $(BIN)/python -m pytest tests/property/test_damaged_stores.py -q
+	PLANNER_TEST_STATEMENTS=all $(BIN)/python -m pytest tests/property/test_statements.py -q
 
 nights: setup
 	PLANNER_TEST_NIGHTS=30 PLANNER_TEST_DISKS=6 $(BIN)/python -m pytest -q \

@@ -9,6 +9,7 @@ PlannerError                exit 1, one line that names the thing and the cure
 │   ├── StoreLocked         another process holds it
 │   ├── StoreTooNew         written by a newer planner
 │   └── StoreUnreadable     not a DuckDB database, or not one of planner's
+│       └── StoreDamaged    one of planner's that cannot be read any more
 ├── TraceError              a trace that cannot be read, drawn or found
 ├── RunError                a run that cannot be found, or cannot be made
 ├── QueryError              a SQL query that is not allowed or fails
@@ -78,6 +79,10 @@ class StoreTooNew(StoreError):
 
 class StoreUnreadable(StoreError):
     """The file is not a DuckDB database, or not one of planner's."""
+
+
+class StoreDamaged(StoreUnreadable):
+    """A store that cannot be read any more, or not in all its parts."""
 
 
 class TraceError(PlannerError):

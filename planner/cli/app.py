@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from contextlib import suppress
 from functools import cache
@@ -33,6 +34,7 @@ from planner.cli import (
     trace,
     what_if,
 )
+from planner.cli.output import ReaderGone, fail
 from planner.cli.signals import Ending, ended_by_signals
 from planner.drafts import discard_all
 from planner.errors import PlannerError, UsageError
@@ -97,7 +99,10 @@ def _root(
 
 def main() -> None:
     """Run the command line; the process ends with the command's exit code."""
-    sys.exit(execute())
+    code = execute()
+    # nothing is left to put in order: from here on Ctrl-C, also one that a library sends once more, ends the process
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    sys.exit(code)
 
 
 def execute() -> int:
@@ -126,27 +131,27 @@ def _ended(ending: Ending) -> int:
     """The end of a command that a signal has ended."""
     # it may have come just when a draft was made or removed
     discard_all()
-    _fail(ending.message)
+    fail(ending.message)
     return ending.exit_code
 
 
 def _explained(error: Exception) -> int | None:
     """Say in one line what is wrong, and return the exit code; None for a defect."""
     if isinstance(error, PlannerError):
-        _fail(str(error))
+        fail(str(error))
         return error.exit_code
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "planner"
         message = getattr(error, "format_message", error.__str__)()
-        _fail(f"{message.rstrip('.')}; see `{command} --help`")
+        fail(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | ReaderGone):
         # the reader of a pipe has gone
         _drop_output()
         return 0
     if isinstance(error, OSError) and error.errno in _FULL:
-        _fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}; free some space")
+        fail(f"{error.filename or 'output'}: cannot be written: {error.strerror}; free some space")
         _drop_output()
         return PlannerError.exit_code
     return None
@@ -173,7 +178,3 @@ def _command() -> typer.core.TyperGroup:
     made = typer.main.get_command(app)
     assert isinstance(made, typer.core.TyperGroup)
     return made
-
-
-def _fail(text: str) -> None:
-    sys.stderr.write(f"planner: {' '.join(text.split())}\n")

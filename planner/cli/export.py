@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from planner.cli.options import Db, Json, RunId, Sets, reading_at
-from planner.cli.output import print_json, print_line, warn
+from planner.cli.output import print_json, print_line, print_text, warn
 
 
 def export(
@@ -54,7 +54,7 @@ def export(
     for note in exported.notes:
         warn(note)
     if out is None:
-        print_line(exported.text.rstrip("\n"))
+        print_text(exported.text.rstrip("\n") + "\n")
     else:
         print_line(f"{out}: {exported.summary} of {run.record.run_id}")
 

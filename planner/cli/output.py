@@ -1,12 +1,17 @@
-"""Output of the commands: data to stdout, progress and messages to stderr."""
+"""Output of the commands: data to stdout, progress and messages to stderr.
+
+Nothing else prints. Names and texts from logs can hold anything, so control characters are written out here.
+"""
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from planner.text import visible
 
 if TYPE_CHECKING:
     from planner.units import Progress
@@ -16,21 +21,48 @@ _LONG = 1e15
 """More digits than are readable, and about as many as a float has."""
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout has closed it. It is no OSError, of which typer would make a failure."""
+
+
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
     from planner.documents import to_json
 
-    sys.stdout.write(json.dumps(to_json(document), indent=2, default=_plain, allow_nan=False) + "\n")
+    _write(json.dumps(to_json(document), indent=2, default=_plain, allow_nan=False) + "\n")
+
+
+def print_json_rows(parts: Iterable[Sequence[object]]) -> None:
+    """One JSON list on stdout, from parts of it: the same text as print_json writes."""
+    from planner.documents import to_json
+
+    is_first = True
+    for part in parts:
+        if part:
+            text = json.dumps(to_json(part), indent=2, default=_plain, allow_nan=False)
+            _write(("[\n" if is_first else ",\n") + text[2:-2])
+            is_first = False
+    _write("[]\n" if is_first else "\n]\n")
 
 
 def print_line(text: str = "") -> None:
     """A line on stdout."""
-    sys.stdout.write(text + "\n")
+    _write(visible(text) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Text of several lines on stdout for a program or a file, to which it goes as it is; a terminal is protected."""
+    _write(visible(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
 def warn(text: str) -> None:
     """A line on stderr."""
-    sys.stderr.write(f"planner: {text}\n")
+    sys.stderr.write(f"planner: {visible(text)}\n")
+
+
+def fail(text: str) -> None:
+    """The one line on stderr that says why a command fails."""
+    warn(" ".join(text.split()))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -39,10 +71,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
     from rich.console import Console
     from rich.table import Table
 
+    title = None if title is None else visible(title)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     cells = [[_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
-        left, head = column.startswith("<"), column.removeprefix("<")
+        left, head = column.startswith("<"), visible(column.removeprefix("<"))
         # a number is never cut short, however narrow the terminal
         least = None if left else max([len(head), *(len(row[index]) for row in cells)])
         table.add_column(head, justify="left" if left else "right", no_wrap=not left, min_width=least)
@@ -80,7 +113,7 @@ def progress_bar(what: str) -> "Iterator[Progress | None]":
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(visible(what), total=None)
 
         def update(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
@@ -105,10 +138,17 @@ def number(value: float, digits: int = 0) -> str:
     return f"{value:,.{digits}f}" if abs(value) < _LONG else f"{value:.3e}"
 
 
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
         return number(value)
@@ -116,7 +156,7 @@ def _cell(value: object) -> str:
         return number(value, 2)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")
-    return str(value)
+    return visible(str(value))
 
 
 def _plain(value: object) -> object:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import Db, Json, Sets, moment, now, reading_at, store_at
-from planner.cli.output import print_json, print_line, print_table
+from planner.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from planner.nightly.dates import Now
@@ -73,7 +73,7 @@ def list_(
     from planner.nightly.listing import list_jobs
 
     if example:
-        print_line(find("nightly", "example").read_text(encoding="utf-8").rstrip("\n"))
+        print_text(find("nightly", "example").read_text(encoding="utf-8").rstrip("\n") + "\n")
         return
     listed = list_jobs(load_jobs(jobs, sets or []), _clock(at)())
     if as_json:

@@ -1,8 +1,8 @@
 """Signals that end a command: what it began is removed, one line says so, and the exit code tells which signal it was.
 
 SIGTERM and SIGHUP end a command as Ctrl-C does: by KeyboardInterrupt in the main thread, so that everything on its way
-out is closed and removed. Python tells the main thread of a signal only when that is not inside other code; what
-computes there for long is not waited for.
+out is closed and removed. Python tells the main thread of a signal only when that is not inside other code: queries of
+the store are interrupted, and what else computes there for long is not waited for.
 """
 
 import os
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import NoReturn
 
 from planner.drafts import discard_all
 
@@ -95,16 +96,27 @@ def _watch(reader: int, ending: Ending) -> None:
     """Wait for signals, until a 0 is read."""
     while 0 not in (numbers := os.read(reader, 64)):
         for number in numbers:
-            # a command may have a handler of its own, as the nightly service has
+            # a command may have a handler of its own, as the nightly service has, which finishes what it is doing
             if signal.getsignal(number) == ending.end:
-                threading.Thread(target=_end_if_deaf, args=(number, ending), daemon=True).start()
+                for work in (_stop_queries, _end_if_deaf):
+                    threading.Thread(target=work, args=(number, ending), daemon=True).start()
+
+
+def _stop_queries(number: int, ending: Ending) -> None:
+    store = sys.modules.get("planner.store.interrupts")  # a command that uses no store has not loaded it
+    if store and not store.stop_queries():
+        _end(number, ending)
 
 
 def _end_if_deaf(number: int, ending: Ending) -> None:
     if ending.heard.wait(_HEARD_S):
         ending.over.wait(_CLEANED_S)
-    if ending.over.is_set():
-        return
+    if not ending.over.is_set():
+        _end(number, ending)
+
+
+def _end(number: int, ending: Ending) -> NoReturn:
+    """End the process at once."""
     ending.number = ending.number or number
     discard_all()
     with suppress(OSError, ValueError):

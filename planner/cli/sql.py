@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Db, reading_at
-from planner.cli.output import print_json, print_line, print_table
+from planner.cli.options import Db, store_at
+from planner.cli.output import print_json, print_json_rows, print_line, print_table, print_text, warn
 
 if TYPE_CHECKING:
     import polars as pl
 
     from planner.store import Store
+    from planner.store.adhoc import Rows
 
     Params = dict[str, int | str]
 
 _MOST_ROWS = 200
+_EXPLAINED = ["explain_key", "explain_value"]
+"""The columns of EXPLAIN, whose value is a drawing of several lines."""
+_BATCH_ROWS = 20_000
+_TIMEOUT_S = 30.0
+_LONGEST_S = 86_400.0
+_LONGEST_BESIDE_NIGHTS_S = 50.0
+"""Below the minute that a night waits for the store."""
+_LEAST_MIB, _MOST_MIB = 64, 1 << 20
 
 
 def sql(
@@ -30,13 +39,29 @@ def sql(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="Seconds after which the query is stopped.")
+    ] = _TIMEOUT_S,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            metavar="MIB",
+            help="Memory for the query, and for its result as much again [default: 1500, or half the machine's].",
+        ),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Read the store itself, also while the nightly service is at work on it.")
+    ] = False,
     db: Db = None,
 ) -> None:
     """Query the store in SQL, read-only.
 
-    A query can reach only the store: no files, network, environment, extensions or settings.
+    A query can reach only the store: no files, network, environment, extensions or settings. While the nightly service
+    is at work on the store, its published copy is read.
     """
-    from planner.errors import UsageError
+    from planner.errors import QueryError, UsageError
+    from planner.store.adhoc import UNPRINTABLE, Limits
     from planner.store.adhoc import query as run_query
 
     format_name = "json" if as_json else format_name
@@ -49,14 +74,61 @@ def sql(
     if format_name not in ("table", "csv", "json", "parquet"):
         raise UsageError(f'--format "{format_name}": use table, csv, json or parquet')
     values = dict(_param(text) for text in params or [])
-    store = reading_at(db)
+    limits = Limits(timeout_s=_checked_timeout(timeout), memory_mib=_checked_memory(memory_limit))
+    store, of_copy = _readable(store_at(db), live=live, timeout_s=timeout)
     if query is not None and name is None:
         text = query
     elif name is not None and query is None:
         text, values = _named(store, name, values)
     else:
         raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
-    _print_frame(run_query(store, text, values), format_name)
+    most_rows = _MOST_ROWS if format_name == "table" else None
+    rows = run_query(store, text, values, limits=limits, most_rows=most_rows, of_copy=of_copy)
+    from polars.exceptions import PolarsError
+
+    try:
+        _print_rows(rows, format_name)
+    except PolarsError as error:
+        raise QueryError(f"the result contains {UNPRINTABLE}") from error
+
+
+def _readable(store: "Store", *, live: bool, timeout_s: float) -> tuple["Store", bool]:
+    """The store to read, or its published copy where a night may want to write; and whether it is the copy."""
+    from planner.errors import UsageError
+    from planner.store import readable
+    from planner.store.published import is_scheduled
+
+    chosen, of_copy = (store, False) if live else readable(store, aside=True)
+    if of_copy:
+        warn(
+            f"the nightly service is at work on {store.path}, or it is being written; reading {chosen.path}, the copy "
+            "that the last nightly run published; --live reads the store itself"
+        )
+    elif timeout_s > _LONGEST_BESIDE_NIGHTS_S and is_scheduled(store):
+        raise UsageError(
+            f"--timeout {timeout_s:g}: the nightly service is at work on {store.path}, and a night waits a minute to "
+            f"write; give at most {_LONGEST_BESIDE_NIGHTS_S:g}"
+        )
+    return chosen, of_copy
+
+
+def _checked_timeout(seconds: float) -> float:
+    from planner.errors import UsageError
+
+    if not 0 < seconds <= _LONGEST_S:
+        raise UsageError(f"--timeout {seconds:g}: give seconds, more than 0 and at most {_LONGEST_S:,.0f}")
+    return seconds
+
+
+def _checked_memory(mib: int | None) -> int:
+    from planner.errors import UsageError
+    from planner.store.adhoc import default_memory_mib
+
+    if mib is None:
+        return default_memory_mib()
+    if not _LEAST_MIB <= mib <= _MOST_MIB:
+        raise UsageError(f"--memory-limit {mib}: give MiB, from {_LEAST_MIB} to {_MOST_MIB:,}")
+    return mib
 
 
 def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
@@ -98,32 +170,55 @@ def _param(text: str) -> tuple[str, int | str]:
     return key, int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value
 
 
-def _print_frame(frame: "pl.DataFrame", format_name: str) -> None:
+def _print_rows(rows: "Rows", format_name: str) -> None:
+    """Print rows in slices, so that Ctrl-C and a closed pipe are noticed in between."""
     from planner.errors import UsageError
 
+    frame = rows.frame
     if format_name == "json":
-        import polars.selectors as cs
-
-        # JSON cannot represent NaN
-        print_json(frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts())
+        print_json_rows(_json_rows(part) for part in frame.iter_slices(_BATCH_ROWS))
     elif format_name == "csv":
-        import polars as pl
-
-        nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
-        text = frame.with_columns(pl.col(nested).map_elements(str, return_dtype=pl.String)) if nested else frame
-        sys.stdout.write(text.write_csv())
+        for number, part in enumerate(frame.iter_slices(_BATCH_ROWS)):
+            print_text(_for_people(part).write_csv(include_header=number == 0))
+        if frame.is_empty():
+            print_text(_for_people(frame).write_csv())
     elif format_name == "parquet":
         if sys.stdout.isatty():
             raise UsageError("--format parquet writes binary data; redirect it: planner sql ... --format parquet > F")
         frame.write_parquet(sys.stdout.buffer)
+    elif frame.columns == _EXPLAINED:
+        for _, plan in frame.rows():
+            for line in str(plan).splitlines():
+                print_line(line)
     else:
         numeric = [kind.is_numeric() for kind in frame.dtypes]
         heads = [
             column if is_number else f"<{column}" for column, is_number in zip(frame.columns, numeric, strict=True)
         ]
-        print_table(heads, frame.head(_MOST_ROWS).rows())
-        if frame.height > _MOST_ROWS:
-            print_line(f"{frame.height - _MOST_ROWS:,} more rows; --format csv or json prints them all")
+        print_table(heads, frame.rows())
+        if rows.total > frame.height:
+            print_line(f"{rows.total - frame.height:,} more rows; --format csv or json prints them all")
+
+
+def _json_rows(frame: "pl.DataFrame") -> list[dict[str, object]]:
+    import polars.selectors as cs
+
+    # JSON cannot represent NaN
+    return frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts()
+
+
+def _for_people(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """A frame as its CSV shows it: nested values as text, and no text that a spreadsheet computes."""
+    import polars as pl
+
+    from planner.store.rows import inert_cells
+
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    return inert_cells(frame.with_columns(pl.col(nested).map_elements(_nested, return_dtype=pl.String)))
+
+
+def _nested(value: object) -> str:
+    return str(value.to_list() if hasattr(value, "to_list") else value)
 
 
 def _print_queries(format_name: str) -> None:

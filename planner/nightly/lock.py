@@ -2,24 +2,28 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from planner.errors import PlannerError
+from planner.store.published import scheduler_file
+
+_TRIES, _AGAIN_S = 5, 0.02
 
 
 @contextmanager
 def scheduler_lock(store: Path) -> Iterator[None]:
     """Hold the scheduler's lock of a store. Raises PlannerError if another process has it."""
-    path = store.with_name(f".{store.name}.scheduler")
+    path = scheduler_file(store)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise PlannerError(f"{path}: cannot be created: {error.strerror}; name another store with --db") from error
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as error:
             holder = os.read(handle, 32).decode(errors="replace").strip()
             raise PlannerError(
@@ -32,3 +36,13 @@ def scheduler_lock(store: Path) -> Iterator[None]:
     finally:
         # the file stays: if it were removed, two processes could lock two files of the same name
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Lock a file. A reader that looks whether it is locked holds it for a moment. Raises OSError."""
+    for _ in range(_TRIES):
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_AGAIN_S)
+    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

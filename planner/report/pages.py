@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
 from planner.report.drawing import Chart
+from planner.store.rows import inert_cells
 
 _MOST_TABLE_ROWS = 400
 
@@ -42,7 +43,7 @@ def write_page(
             files.append(_put(folder / f"{chart.name}.svg", _with_description(chart, svg).encode()))
             files.append(_put(folder / f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=2)))
         for name, table in tables.items():
-            files.append(_put(folder / f"{name}.csv", table.write_csv().encode()))
+            files.append(_put(folder / f"{name}.csv", inert_cells(table).write_csv().encode()))
     except OSError as error:
         if is_new:
             with suppress(OSError):

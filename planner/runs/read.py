@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from planner.catalogue.scenarios import stored_scenario
-from planner.errors import RunError, ScenarioError
+from planner.errors import RunError, ScenarioError, StoreDamaged
 from planner.runs.figures import ReplayRecord, RunFigures, RunRecord, RunSummary
 from planner.runs.jobs import JobsView, load_jobs
 from planner.runs.outcome import Input
@@ -112,14 +112,19 @@ def resolve_run(session: Session, run_id: str | None) -> str:
 def read_run(session: Session, run_id: str | None = None) -> RunView:
     """A stored run; the newest without an id. Raises RunError."""
     name = resolve_run(session, run_id)
-    (record,) = session.records("run_record", RunRecord, run_id=name)
-    (summary,) = session.records("run_summary_of", RunSummary, run_id=name)
+    records = session.records("run_record", RunRecord, run_id=name)
+    summaries = session.records("run_summary_of", RunSummary, run_id=name)
+    parts = [session.frame(part, run_id=name) for part in ("run_intervals", "run_hours", "run_waterfall")]
+    if len(records) != 1 or len(summaries) != 1 or any(part.is_empty() for part in parts):
+        # every run is stored whole
+        raise StoreDamaged(f"{name}: parts of it are missing, so the store is damaged; restore it from a backup")
+    intervals, hours, waterfall = parts
     return RunView(
-        record=record,
-        summary=summary,
-        intervals=session.frame("run_intervals", run_id=name),
-        hours=session.frame("run_hours", run_id=name),
-        waterfall=session.frame("run_waterfall", run_id=name),
+        record=records[0],
+        summary=summaries[0],
+        intervals=intervals,
+        hours=hours,
+        waterfall=waterfall,
         training=session.frame("run_training", run_id=name),
         replay=_replay_of(session, name),
         jobs=load_jobs(session, name),

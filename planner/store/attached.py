@@ -105,6 +105,7 @@ class _Instance:
         return is_usable
 
 
+_KEYS = {"run": "run_id", "trace": "trace_id"}
 _ELSEWHERE = "this process has it open in another way"
 _instances: dict[int, _Instance] = {}
 """By process: after a fork the threads of the parent's instance are not there."""
@@ -149,8 +150,8 @@ class LockedDown:
     No other files, network, extensions, settings or spill; all this is set for a whole instance, so it has its own.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a file that is not attached.
+    def __init__(self, path: Path, memory_mib: int | None = None) -> None:
+        """Open a file that is not attached. memory_mib: what its queries may take, if it is not the usual.
 
         Whichever of two instances closes a file first drops this process's lock on it, and another process could write
         under the reader: so a file is attached or locked down, never both.
@@ -162,10 +163,14 @@ class LockedDown:
         with _lock:
             if self._path in _instance().files:
                 raise duckdb.ConnectionException(_ELSEWHERE)
+            config: dict[str, str | bool | int | float | list[str]] = {**CONFIG}
+            config |= {"enable_external_access": "false", "temp_directory": ""}
+            if memory_mib is not None:
+                config["memory_limit"] = f"{memory_mib}MiB"
             self.connection = duckdb.connect(
                 self._path,
                 read_only=True,
-                config={**CONFIG, "enable_external_access": "false", "temp_directory": ""},
+                config=config,
             )
             _locked_down[self._path] += 1
         try:
@@ -179,6 +184,32 @@ class LockedDown:
         self.connection.close()
         with _lock:
             _locked_down[self._path] -= 1
+
+
+def read_all(path: Path) -> None:
+    """Read every row of a file that is attached, or closed. Raises duckdb.Error."""
+    with _lock:
+        name = os.path.realpath(path)
+        if file := _instance().files.get(name):
+            alias, connection = file.alias, _instance().connection.cursor()
+        else:
+            alias, connection = "checked", duckdb.connect(":memory:", config=dict(CONFIG))
+            quoted = name.replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS checked (READ_ONLY)")
+    try:
+        tables = connection.execute(
+            f"SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '{alias}'"
+        ).fetchall()
+        for schema, table in tables:
+            connection.execute(f'SELECT count(COLUMNS(*)::VARCHAR) FROM {alias}."{schema}"."{table}"').fetchall()
+        # blocks that have changed places are sound one by one
+        for table, key in _KEYS.items() & {(name, _KEYS.get(name)) for _, name in tables}:
+            rows = f"FROM {alias}.main.{table}"
+            for row in connection.execute(f"SELECT {key} {rows}").fetchall():
+                if connection.execute(f"SELECT count(*) {rows} WHERE {key} = $1", row).fetchall() != [(1,)]:
+                    raise duckdb.SerializationException(f"a {table} is not found by its {key}")
+    finally:
+        connection.close()
 
 
 def _instance() -> _Instance:

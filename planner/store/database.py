@@ -17,6 +17,8 @@ from planner.drafts import draft_folder, flush
 from planner.errors import StoreError, StoreLocked, StoreMissing, StoreUnreadable
 from planner.store import migrate
 from planner.store.attached import Attachment, LockedDown
+from planner.store.damage import damaged, is_damage, told_of_damage
+from planner.store.interrupts import interruptible
 from planner.store.queries import named_query
 
 T = TypeVar("T")
@@ -25,26 +27,11 @@ DEFAULT_FILE = "planner.duckdb"
 WAIT_S = 60.0
 _UNWRITTEN = re.compile(r"Could not write (?:all of )?(?:to )?file [^:]*: (.+)")
 """How DuckDB reports a full disk: as an I/O error, or as a transaction that cannot be committed."""
-_INTERRUPTED = "Query interrupted"
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the store is when no --db is given: PLANNER_DB, or planner.duckdb in the working directory."""
     return Path(environment.get("PLANNER_DB") or DEFAULT_FILE)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raises KeyboardInterrupt for Ctrl-C while DuckDB works, which DuckDB turns into a RuntimeError.
-
-    DuckDB may notice it only at the end of a query, where another of its threads does all the work.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if str(error) == _INTERRUPTED:
-            raise KeyboardInterrupt from error
-        raise
 
 
 class Session:
@@ -152,15 +139,19 @@ class Store:
             StoreError: the file cannot be opened for another reason.
         """
         self.require()
-        with self._open(read_only=True) as connection:
+        with told_of_damage(self.path), self._open(read_only=True) as connection:
             behind = migrate.is_behind(connection, self.path)
             if not behind:
-                with interruptible():
+                with interruptible(connection):
                     yield Session(connection)
         if behind:
             with self.write():
                 pass
-            with self._open(read_only=True) as connection, interruptible():
+            with (
+                told_of_damage(self.path),
+                self._open(read_only=True) as connection,
+                interruptible(connection),
+            ):
                 yield Session(connection)
 
     @contextmanager
@@ -178,10 +169,10 @@ class Store:
         """
         if not self.path.exists():
             self._create()
-        with self._open(read_only=False) as connection:
+        with told_of_damage(self.path), self._open(read_only=False) as connection:
             try:
                 migrate.upgrade(connection, self.path)
-                with interruptible():
+                with interruptible(connection):
                     connection.execute("BEGIN")
                     yield Session(connection)
                     connection.execute("COMMIT")
@@ -189,7 +180,7 @@ class Store:
                 with suppress(duckdb.Error):
                     connection.execute("ROLLBACK")
                 if isinstance(error, duckdb.Error) and _UNWRITTEN.search(str(error)):
-                    raise _refused(self.path, str(error)) from error
+                    raise _refused(self.path, error) from error
                 raise
 
     def _create(self) -> None:
@@ -225,9 +216,11 @@ def require_complete(draft: Path, path: Path) -> None:
 
 
 @contextmanager
-def locked_down(path: Path, wait_s: float = WAIT_S) -> Iterator[duckdb.DuckDBPyConnection]:
+def locked_down(
+    path: Path, wait_s: float = WAIT_S, *, memory_mib: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection that reaches nothing but the store. Raises StoreLocked, StoreUnreadable, StoreError."""
-    with closing(_waiting(lambda: LockedDown(path), path, wait_s)) as opened:
+    with closing(_waiting(lambda: LockedDown(path, memory_mib), path, wait_s)) as opened:
         yield opened.connection
 
 
@@ -241,7 +234,7 @@ def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
         except duckdb.IOException as error:
             text = str(error)
             if "lock on file" not in text:
-                raise _refused(path, text) from error
+                raise _refused(path, error) from error
             if time.monotonic() >= deadline:
                 holder = text.partition("(")[2].partition(")")[0]
                 who = f" ({holder})" if holder else ""
@@ -251,15 +244,27 @@ def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
         except duckdb.ConnectionException as error:
             raise StoreError(f"{path}: this process has it open in another way; close that first") from error
         except duckdb.Error as error:
-            raise _refused(path, str(error)) from error
+            raise _refused(path, error) from error
         time.sleep(pause_s * random.uniform(0.5, 1.5))
         pause_s = min(pause_s * 1.5, 0.5)
 
 
-def _refused(path: Path, text: str) -> StoreError:
+def _refused(path: Path, error: duckdb.Error) -> StoreError:
+    text = str(error)
     if failed := _UNWRITTEN.search(text):
         return StoreError(f"{path}: cannot be written: {failed[1]}; free some space, or name another file with --db")
-    reason = text.splitlines()[0].partition(": ")[2] or text
-    if "not a valid DuckDB" in text or "read enough bytes" in text or "Serialization" in text:
+    if _is_no_database(path) or "not a valid DuckDB" in text:
         return StoreUnreadable(f"{path}: is not a DuckDB database; name another file with --db")
+    if is_damage(error):
+        return damaged(path, error)
+    reason = text.splitlines()[0].partition(": ")[2] or text
     return StoreError(f"{path}: cannot be opened: {reason}; check the path and its permissions, or use another --db")
+
+
+def _is_no_database(path: Path) -> bool:
+    """Whether a file does not begin as one of DuckDB's: a checksum of 8 bytes, and then this word."""
+    try:
+        with path.open("rb") as file:
+            return file.read(12)[8:] != b"DUCK"
+    except OSError:
+        return False

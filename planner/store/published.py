@@ -1,5 +1,7 @@
 """A published copy of the result tables, beside the store, for readers while a nightly job writes."""
 
+import fcntl
+import os
 from pathlib import Path
 
 from planner.drafts import draft_folder, flush
@@ -8,6 +10,9 @@ from planner.store.database import Store, require_complete
 
 _LEFT_OUT = ("schema_migration", "schema_view", "replay_request")
 """The copy has a schema of its own; requests, those of replays too, stay in the store."""
+
+LEFT_OUT_OF_COPY = frozenset({"request", "request_block", "replay_request"})
+"""Tables and views that are empty in the copy."""
 
 PROBE_S = 1.0
 """How long a reader waits for the store before it takes the published copy. Assumed: longer than most writes last."""
@@ -51,12 +56,36 @@ def publish(store: Store) -> Path:
     return target
 
 
-def readable(store: Store) -> tuple[Store, bool]:
-    """The store, or its published copy where the store is being written; and whether it is the copy."""
+def readable(store: Store, *, aside: bool = False) -> tuple[Store, bool]:
+    """The store, or its published copy where the store is being written; and whether it is the copy.
+
+    aside: for reading that may take long, the copy wherever a scheduler is at work on the store, so that it can write.
+    """
     copy = published_path(store.path)
-    if store.path.exists() and copy.exists() and _locked(store):
+    if store.path.exists() and copy.exists() and ((aside and is_scheduled(store)) or _locked(store)):
         return Store(copy, wait_s=store.wait_s), True
     return store, False
+
+
+def scheduler_file(path: Path) -> Path:
+    """The file that the scheduler of a store locks."""
+    return path.with_name(f".{path.name}.scheduler")
+
+
+def is_scheduled(store: Store) -> bool:
+    """Whether a scheduler, the nightly service or `schedule run-due`, is at work on the store."""
+    try:
+        handle = os.open(scheduler_file(store.path), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # held for a moment; a scheduler that starts in it tries again
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _locked(store: Store) -> bool:

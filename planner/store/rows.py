@@ -1,9 +1,12 @@
-"""Rows of dataclasses as frames to append: the inverse of Session.records."""
+"""Rows of dataclasses as frames to append, the inverse of Session.records; and frames for people."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_type_hints
 
 import polars as pl
+import polars.selectors as cs
+
+from planner.text import FORMULA, inert
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -13,3 +16,17 @@ def frame_of(kind: "type[DataclassInstance]", rows: "Sequence[DataclassInstance]
     """A column for every field, of the field's type even where no row has a value. rows: objects of that kind."""
     # given dataclasses themselves, polars keeps DuckDB's module alive beyond the end of the process, which warns
     return pl.DataFrame([vars(row) for row in rows], schema=get_type_hints(kind))
+
+
+def inert_cells(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame to be written as CSV for people: no name or text in it is one that a spreadsheet computes."""
+    frame = frame.with_columns((cs.categorical() | cs.enum()).cast(pl.String))
+    for name in frame.select(cs.binary()).columns:
+        frame = frame.with_columns(pl.col(name).map_elements(lambda data: repr(data)[2:-1], return_dtype=pl.String))
+    for name in frame.select(cs.string()).columns:
+        opens = pl.any_horizontal(pl.col(name).str.starts_with(begin) for begin in FORMULA)
+        frame = frame.with_columns(pl.when(opens).then("'" + pl.col(name)).otherwise(name).alias(name))
+    names = list[str]()
+    for name in map(inert, frame.columns):
+        names.append(name if name not in names else f"{name}_{len(names)}")
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))

@@ -18,8 +18,8 @@ from planner.drafts import import_folder
 from planner.errors import TraceError
 from planner.files import shipped
 from planner.store.attached import CONFIG, SESSION
-from planner.store.database import interruptible
 from planner.store.fields import Fields, JsonSource, Types, literal, may_tell_cached, of_table, relation_of, table_of
+from planner.store.interrupts import interruptible
 from planner.store.local_times import ISO_UTC, LocalClock, install
 
 Lies = Literal["inside", "outside"]
@@ -459,7 +459,7 @@ def staging(rows: str = "request", clock: LocalClock = ISO_UTC, cached: Lies | N
             install(connection, clock)
             connection.execute(_sql("readers/_macros"))
             connection.execute(_sql(f"staging/parsed_{rows}"))
-            with interruptible():
+            with interruptible(connection):
                 yield Staging(connection, folder, rows, cached)
         finally:
             connection.close()

@@ -300,6 +300,8 @@ class TraceExport(Document):
     """Command that reads the file back."""
     left_out: tuple[str, ...]
     """Parts of the trace that the format cannot carry."""
+    notes: tuple[str, ...]
+    """What to know before the file is opened elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

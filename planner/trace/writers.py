@@ -1,7 +1,9 @@
 """Traces as files that import reads back: everything as CSV or Parquet, or in the format of a published log."""
 
 import shlex
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -13,23 +15,47 @@ import pyarrow.parquet as pq
 
 from planner.errors import TraceError, UsageError
 from planner.files import atomic_write
-from planner.store import Session
+from planner.store import Store
+from planner.text import inert
 from planner.trace import stored
 from planner.trace.documents import TraceExport
+from planner.trace.spool import Spool
 from planner.trace.stored import TraceInfo
 from planner.units import US_PER_S, iso
 
 _BATCH_ROWS = 250_000
 _MOONCAKE_BLOCK = 512
 """Published: Mooncake's traces have a hash id for every 512 input tokens."""
+_FORMULAS = (
+    "names of classes begin with =, +, - or @: they are written as they are, so that import reads them back; do not "
+    "open the file in a spreadsheet, which would compute them"
+)
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "mooncake"}
 
 
-def export(session: Session, info: TraceInfo, out: Path, format_name: str | None = None) -> TraceExport:
+def export(store: Store, name: str, out: Path, format_name: str | None = None) -> TraceExport:
     """Write a trace to a file. format_name: csv, parquet, mooncake or azure; None for that of the file's suffix.
+
+    The store is let go before the file is written, which takes long where it is a pipe.
 
     Raises UsageError, TraceError. What csv and parquet write comes back by import as the same trace.
     """
+    try:
+        with ExitStack() as opened:
+            with store.read() as session:
+                info = stored.by_name(session, name)
+                chosen = _checked(info, out, format_name)
+                rows = session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id)
+                aside = opened.enter_context(Spool(rows.schema, _folder_beside(out)))
+                for batch in rows:
+                    aside.write(batch)
+            return _written(info, aside.read(), out, chosen)
+    except OSError as error:
+        raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
+
+
+def _checked(info: TraceInfo, out: Path, format_name: str | None) -> str:
+    """The format to write. Raises UsageError, TraceError."""
     stored.check_requests(info)
     chosen = format_name or _SUFFIXES.get(out.suffix)
     if chosen is None:
@@ -40,12 +66,18 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
         raise TraceError(f"{out}: is a folder; name a file with --out")
     if not out.parent.is_dir():
         raise TraceError(f"{out}: there is no folder {out.parent}; create it")
-    stream = _Counted(session.stream("trace_export", _BATCH_ROWS, trace_id=info.trace_id))
-    try:
-        with atomic_write(out) as path, path.open("wb") as file:
-            _WRITERS[chosen](stream, info, file)
-    except OSError as error:
-        raise TraceError(f"{out}: cannot be written: {error.strerror or error}; name another --out") from error
+    return chosen
+
+
+def _folder_beside(out: Path) -> Path:
+    """Where rows wait that do not fit into memory: beside the file, or for a pipe in the folder of temporary files."""
+    return out.parent if out.is_file() or not out.exists() else Path(tempfile.gettempdir())
+
+
+def _written(info: TraceInfo, rows: pa.RecordBatchReader, out: Path, chosen: str) -> TraceExport:
+    stream = _Counted(rows)
+    with atomic_write(out) as path, path.open("wb") as file:
+        _WRITERS[chosen](stream, info, file)
     return TraceExport(
         trace=info.name,
         out=str(out),
@@ -53,6 +85,7 @@ def export(session: Session, info: TraceInfo, out: Path, format_name: str | None
         format=chosen,
         import_command=f"planner trace import {shlex.join([str(out), *_options(info, chosen, stream)])} --name ...",
         left_out=tuple(_left_out(info, chosen, stream)),
+        notes=(_FORMULAS,) if chosen == "csv" and stream.formulas else (),
     )
 
 
@@ -62,7 +95,7 @@ class _Counted:
     def __init__(self, stream: pa.RecordBatchReader) -> None:
         self._stream = stream
         self.schema: pa.Schema = stream.schema
-        self.classes = self.sessions = self.hits = False
+        self.classes = self.sessions = self.hits = self.formulas = False
 
     def __iter__(self) -> "_Counted":
         return self
@@ -70,6 +103,7 @@ class _Counted:
     def __next__(self) -> pa.RecordBatch:
         batch: pa.RecordBatch = next(self._stream)
         self.classes |= batch.column("class").null_count < batch.num_rows
+        self.formulas |= any(inert(name) != name for name in batch.column("class").unique().to_pylist() if name)
         self.sessions |= batch.column("session_id").null_count < batch.num_rows
         self.hits |= bool(pc.max(batch.column("cached_input_tokens")).as_py())
         return batch

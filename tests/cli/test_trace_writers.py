@@ -131,7 +131,7 @@ def test_times_and_tokens_come_back_to_the_last_digit(
     imported(store, write(folder / "l.csv", text), "csv", time_unit="us", is_started=True)
     with store.read() as session:
         info = stored.by_name(session, "t")
-        writers.export(session, info, folder / "out", to)
+    writers.export(store, "t", folder / "out", to)
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=info.window_start_us)
     unit = {"time_unit": "ms"} if to == "mooncake" else {}  # as the command says that the export prints
     imported(store, folder / "out", to, "again", start=start, **unit)

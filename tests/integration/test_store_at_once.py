@@ -80,7 +80,7 @@ def test_a_query_of_a_user_does_not_take_the_lock_from_a_reader(tmp_path: Path) 
         with pytest.raises(StoreError, match="open in another way"):
             query(store, "SELECT 1")
         assert not _others_may_write(store)
-    assert query(store, "SELECT 1 AS one").to_dicts() == [{"one": 1}]
+    assert query(store, "SELECT 1 AS one").frame.to_dicts() == [{"one": 1}]
     assert _others_may_write(store)
 
 

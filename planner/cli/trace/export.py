@@ -24,13 +24,14 @@ def export(
 
     mooncake and azure cannot carry all that a trace may have; what is left out is reported.
     """
-    from planner.trace import stored, writers
+    from planner.trace import writers
 
-    with store_at(db).read() as session:
-        written = writers.export(session, stored.by_name(session, name), out, format_name)
+    written = writers.export(store_at(db), name, out, format_name)
     if as_json:
         print_json(written)
         return
     for what in written.left_out:
         warn(f"{written.format} cannot carry {what}")
+    for note in written.notes:
+        warn(note)
     print_line(f"{written.out}: {written.rows:,} rows; {written.import_command}")

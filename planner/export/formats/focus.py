@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from planner.export.formats.schedule import Charge, Export, ExportSchedule
+from planner.text import inert
 from planner.units import MICROS_PER_USD, S_PER_HOUR, from_us, round_half_up
 
 _PROVIDER = "planner (simulated)"
-_FORMULA = ("=", "+", "-", "@")
 _DIGITS = 9
 """Decimals of quantities: a millionth of a dollar stays exact at prices up to 500 USD per GPU-hour."""
 
@@ -126,8 +126,7 @@ def _row(schedule: ExportSchedule, charge: Charge, price: int) -> dict[str, str]
 
 def _safe(cell: str) -> str:
     """A cell on one line that no spreadsheet takes for a formula."""
-    line = " ".join(cell.split())
-    return f"'{line}" if line.startswith(_FORMULA) else line
+    return inert(" ".join(cell.split()))
 
 
 def _time(moment: datetime) -> str:

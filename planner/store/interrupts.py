@@ -1,0 +1,116 @@
+"""Queries that run in this process, so that another thread can stop them.
+
+DuckDB looks for signals only now and then, and not at all in some operators: a sort went on for six seconds after
+Ctrl-C, a long list for minutes. A connection that is interrupted from outside stops within a tenth of a second, but for
+a function that works on one huge value.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import NoReturn
+
+import duckdb
+
+PATIENCE_S = 0.7
+"""How long a query that is interrupted may take to end, before the process does. Assumed: with what comes before and
+after it, under a second."""
+_AGAIN_S = 0.02
+"""An interruption is lost on a connection that is between two queries, so it is repeated."""
+_INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
+"""What DuckDB says where it has seen Ctrl-C itself, and where Arrow passes on what it says."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A connection in use. may_be_cut: whether nothing has to be put in order if the process ends."""
+
+    connection: duckdb.DuckDBPyConnection
+    may_be_cut: bool
+
+
+_running: list[_Running] = []
+_lock = Lock()
+
+
+@contextmanager
+def interruptible(connection: duckdb.DuckDBPyConnection, *, may_be_cut: bool = False) -> Iterator[None]:
+    """For the time of its queries a connection can be interrupted, which raises KeyboardInterrupt.
+
+    may_be_cut: whether the process may end in the middle of a query.
+    """
+    running = _Running(connection, may_be_cut)
+    with _lock:
+        _running.append(running)
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except (RuntimeError, OSError) as error:
+        if str(error) in _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        with _lock:
+            _running.remove(running)
+
+
+def stop_queries(patience_s: float = PATIENCE_S) -> bool:
+    """Interrupt what runs until it has ended; whether it has. False only where all of it may be cut."""
+    deadline = time.monotonic() + patience_s
+    while running := _now_running():
+        if time.monotonic() > deadline and all(one.may_be_cut for one in running):
+            return False
+        for one in running:
+            # it may have been closed since
+            with suppress(duckdb.Error):
+                one.connection.interrupt()
+        time.sleep(_AGAIN_S)
+    return True
+
+
+def end_process(line: str, code: int) -> NoReturn:
+    """End the process at once, with a line on stderr: where a query cannot be interrupted."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    os._exit(code)
+
+
+class Deadline:
+    """Stops the queries of this process after a time.
+
+    passed: whether it did.
+    """
+
+    def __init__(self, seconds: float | None, line: str) -> None:
+        """seconds: None for no limit. line: what is said where the process has to end."""
+        self.passed = False
+        self._line = line
+        self._over = Event()
+        self._thread = None if seconds is None else Thread(target=self._wait, args=(seconds,), daemon=True)
+
+    def __enter__(self) -> "Deadline":
+        if self._thread:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread:
+            self._thread.join()
+
+    def _wait(self, seconds: float) -> None:
+        if not self._over.wait(seconds):
+            self.passed = True
+            if not stop_queries():
+                end_process(self._line, 1)
+
+
+def _now_running() -> list[_Running]:
+    with _lock:
+        return list(_running)

@@ -1,0 +1,88 @@
+"""Ctrl-C ends what a command is doing in seconds, with one line, and nothing is half-written. Signals are real."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from planner.store import Store
+from tests.conftest import Cli, minute_log
+
+LONGEST_S = 20
+"""Bound on a hang. Measured on an idle machine: under a second, most of it the end of the process."""
+LINE = "planner: interrupted; no result was stored\n"
+
+
+def interrupted(*words: str, after_s: float = 3) -> tuple[int, str, float]:
+    """The exit code of a command that gets a SIGINT, what it says, and how long it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "planner", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(after_s)
+        assert process.poll() is None, "it has ended before it could be interrupted"
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        try:
+            message = process.communicate(timeout=LONGEST_S)[1]
+        finally:
+            process.kill()
+    return process.returncode, message, time.monotonic() - begin
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT count(*) FROM range(10000000) a(x), range(10000000) b(y) WHERE (x * y) % 7 = 3",
+        "SELECT x FROM range(2000000000) a(x) ORDER BY hash(x)",
+        # one value, in which DuckDB cannot be interrupted: the process ends without it
+        "SELECT levenshtein(repeat('ab', 100000), repeat('ba', 100000))",
+    ],
+)
+def test_a_query_ends(planned: Store, query: str) -> None:
+    code, message, _ = interrupted("sql", query)
+    assert (code, message) == (130, LINE)
+
+
+def test_an_import_ends_and_leaves_no_trace(tmp_path: Path, cli: Cli) -> None:
+    rows = "".join(f"{second},5,3\n" for second in range(1000))
+    (tmp_path / "long.csv").write_text("arrival,input_tokens,output_tokens\n" + rows * 3000)
+    minute_log(tmp_path / "l.csv", [(5, 5)] * 3)
+    assert cli("trace", "import", "l.csv", "--name", "short").code == 0
+    assert interrupted("trace", "import", "long.csv", "--name", "long", after_s=2)[:2] == (130, LINE)
+    assert [trace["trace"] for trace in cli("trace", "list", "--json").json] == ["short"]
+
+
+def test_the_deadline_of_a_query_names_the_limit_and_the_cure(planned: Store, cli: Cli) -> None:
+    endless = "SELECT count(*) FROM range(10000000) a(x), range(10000000) b(y) WHERE (x * y) % 7 = 3"
+    result = cli("sql", endless, "--timeout", "0.3")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
+        "planner: the query was stopped after --timeout 0.3 s; narrow it, or give it more time with --timeout\n"
+    )
+    assert cli("sql", "SELECT 1 AS one", "--json").json == [{"one": 1}], "the store can be used again"
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (("--timeout", "0"), "--timeout 0: give seconds, more than 0 and at most 86,400"),
+        (("--timeout", "nan"), "give seconds"),
+        (("--timeout", "1e30"), "give seconds"),
+        (("--memory-limit", "1"), "--memory-limit 1: give MiB, from 64 to 1,048,576"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(planned: Store, cli: Cli, words: tuple[str, ...], cure: str) -> None:
+    result = cli("sql", "SELECT 1", *words)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert cure in result.err
+
+
+def test_a_result_takes_no_more_memory_than_the_query(planned: Store, cli: Cli) -> None:
+    result = cli("sql", "SELECT repeat('x', 1000) AS x FROM range(1000000)", "--memory-limit", "64", "--format", "csv")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == ("planner: the query needs more than --memory-limit 64 (MiB); narrow it, or raise the limit\n")
+    counted = cli("sql", "SELECT repeat('x', 1000) AS x FROM range(1000000)", "--memory-limit", "64").out
+    assert "999,800 more rows" in counted, "a table keeps what it shows"
