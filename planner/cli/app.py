@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import sys
 from contextlib import suppress
 from functools import cache
@@ -35,7 +34,7 @@ from planner.cli import (
     what_if,
 )
 from planner.cli.output import ReaderGone, fail
-from planner.cli.signals import Ending, ended_by_signals
+from planner.cli.signals import ENDED, Ending, ended_by_signals
 from planner.drafts import discard_all
 from planner.errors import PlannerError, UsageError
 
@@ -100,8 +99,10 @@ def _root(
 def main() -> None:
     """Run the command line; the process ends with the command's exit code."""
     code = execute()
-    # nothing is left to put in order: from here on Ctrl-C, also one that a library sends once more, ends the process
-    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    if code in ENDED:
+        # nothing is left to put in order, and libraries that were interrupted complain when Python takes them down
+        _flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -155,6 +156,12 @@ def _explained(error: Exception) -> int | None:
         _drop_output()
         return PlannerError.exit_code
     return None
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _drop_output() -> None:

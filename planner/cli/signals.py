@@ -18,6 +18,8 @@ from typing import NoReturn
 from planner.drafts import discard_all
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+ENDED = frozenset(128 + number for number in _WORDS)
+"""Exit codes of commands that a signal has ended."""
 _HEARD_S = 3.0
 """How long the main thread has to hear of a signal. Assumed: little of what it calls takes longer."""
 _CLEANED_S = 10.0
