@@ -3,9 +3,9 @@
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from planner.settings.closed import Closed
+from planner.settings.closed import FIRST_MOMENT, LAST_MOMENT, Closed
 
 
 def _moment(given: object) -> object:
@@ -19,7 +19,13 @@ def _moment(given: object) -> object:
         raise ValueError(f'"{given}" is no date or time; write it as 2025-03-06 or 2025-03-06T10:00:00') from None
 
 
-Moment = Annotated[datetime | date, BeforeValidator(_moment)]
+def _in_era(moment: datetime | date) -> datetime | date:
+    if not FIRST_MOMENT.date() <= _first(moment) <= LAST_MOMENT.date():
+        raise ValueError(f"{moment} is not from {FIRST_MOMENT.date()} to {LAST_MOMENT.date()}; correct it")
+    return moment
+
+
+Moment = Annotated[datetime | date, BeforeValidator(_moment), AfterValidator(_in_era)]
 Factor = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -78,9 +84,10 @@ class ForecastSettings(Closed):
     def _dates(cls, days: tuple[str, ...]) -> tuple[str, ...]:
         for day in days:
             try:
-                date.fromisoformat(day)
+                moment = date.fromisoformat(day)
             except ValueError:
                 raise ValueError(f'"{day}" is not a date; write it as 2025-03-06') from None
+            _in_era(moment)
         return days
 
     @model_validator(mode="after")

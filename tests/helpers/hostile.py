@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from planner.text import visible
 from tests.conftest import Cli, Result
 
 BOUND_S = 30
@@ -62,6 +63,7 @@ def judged(cli: Cli, place: Place, words: Sequence[str], what: object) -> Result
             raise AssertionError(f"{shown}: {type(error).__name__}: {str(error)[:300]}") from error
     assert result.code in (0, 1, 2, 3), f"{shown}: {result}"
     assert "Traceback" not in result.err + result.out, shown
+    assert visible(result.err, keep="\n") == result.err, f"{shown}: {result.err!r}"
     if result.code:
         last = result.err.rstrip("\n").split("\n")[-1] if result.err else ""
         # the nightly service writes its log in JSON, a line an event

@@ -84,7 +84,11 @@ def test_an_event_of_the_scenario_counts_on_a_holiday_too(tmp_path: Path) -> Non
     [
         ("[[incident]]\nfrom = 2026-03-06\n", "incident.0.to: is missing"),
         ("[[incident]]\nfrom = 2026-03-06\nto = 2026-03-05\n", "2026-03-06 is not before 2026-03-05; swap them"),
-        ("[[incident]]\nfrom = 3\nto = 2026-03-05\n", '"3" is no date or time; write it as 2025-03-06 or'),
+        ("[[incident]]\nfrom = 3\nto = 2026-03-05\n", "3 is a number and not a time; write it as"),
+        ("[[incident]]\nfrom = 'noon'\nto = 2026-03-05\n", '"noon" is no date or time; write it as 2025-03-06 or'),
+        ("[[incident]]\nfrom = 1969-03-06\nto = 2026-03-05\n", "1969-03-06 is not from 1970-01-01 to 2200-01-01"),
+        ("[[incident]]\nfrom = 2026-03-06\nto = 9999-12-31\n", "9999-12-31 is not from 1970-01-01 to 2200-01-01"),
+        ('[forecast]\naccept = ["9999-12-31"]\n', "9999-12-31 is not from 1970-01-01 to 2200-01-01"),
         ("[[event]]\nfrom = 2026-03-06\nto = 2026-03-06\nname = 'x'\nfactor = -1\n", "event.0.factor"),
         ('[forecast]\nholidays = "XX"\n', 'no calendar of "XX"; write a country as DE'),
         ('[forecast]\nholidays = "DE-XX"\n', 'no calendar of "DE-XX"; write a country as DE'),

@@ -383,6 +383,9 @@ class Tracker:
             if self._sums[sign] > limit:
                 since = range(max(self._sums_from[sign], day - 2), day + 1)
                 days = [one for one in since if not (np.isnan(self._moves[one]) or self._held[one])]
+                # the first days of the sum may be from before the change
+                while len(days) > 1 and sign * self._moves[days[0]] < sign * np.mean(self._moves[days[1:]]) / 2:
+                    days = days[1:]
                 sizes = [self._day_sizes[:, one] for one in days]
                 self._change(days[0] * slots, (day + 1) * slots, np.mean(sizes, axis=0), sizes)
                 return
