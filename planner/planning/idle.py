@@ -42,10 +42,26 @@ _CONDITIONS: tuple[Condition, ...] = (
         for name, those in _OF_POLICY.items()
     ),
     (
-        ("policy.quantile",),
+        (
+            "policy.quantile",
+            "forecast.method",
+            "forecast.season",
+            "forecast.holidays",
+            "forecast.holiday_factor",
+            "forecast.accept",
+            "forecast.ignore",
+            "incident",
+            "event",
+        ),
         lambda s: s.policy.demand_source == "forecast",
         "with policy.demand_source=forecast",
     ),
+    (
+        ("forecast.season",),
+        lambda s: s.forecast.method not in ("profile-level", "day-of-week"),
+        "by methods of one season",
+    ),
+    (("forecast.horizon_s",), lambda _: False, "by planner forecast"),
     (
         ("training.restore_s", "training.min_window_s", "training.max_nodes", "training.jobs", "training.placement"),
         lambda s: s.training.lend,
