@@ -58,7 +58,10 @@ def check_plain(value: object, kinds: frozenset[Any], *, may_be_empty: bool = Fa
         if not any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
             for key, each in value.items():
                 check_plain(key, frozenset({str}))
-                check_plain(each, kinds, may_be_empty=may_be_empty)
+                try:
+                    check_plain(each, kinds, may_be_empty=may_be_empty)
+                except ValueError as error:
+                    raise ValueError(f"{key} {error}") from error
     elif isinstance(value, list | tuple):
         for each in value:
             check_plain(each, kinds, may_be_empty=may_be_empty)

@@ -169,7 +169,7 @@ def test_tokens_of_windows_without_a_request_are_said(cli: Cli, tmp_path: Path) 
     [
         (("none", "--to", "full"), 'no trace "none"; the stored ones are s'),
         (("s", "--to", "s"), 'a trace "s" is already stored'),
-        (("s", "--to", " "), "--to is empty"),
+        (("s", "--to", " "), "--to is an empty text"),
     ],
 )
 def test_what_cannot_be_expanded_is_refused(cli: Cli, words: tuple[str, ...], why: str) -> None:

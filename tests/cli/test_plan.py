@@ -105,7 +105,7 @@ def test_a_timetable_says_which_rows_come_late_and_refuses_what_cannot_be(planne
     Path("tt.csv").write_text(text.replace("29", "-5"))
     refused = cli("plan", "--policy", "timetable", "--set", "policy.timetable=tt.csv")
     assert refused.code == 2
-    assert "tt.csv line 3: -5 is negative" in refused.err
+    assert "tt.csv line 3: -5 is not from 0 to 100,000" in refused.err
 
 
 def test_intervals_that_do_not_divide_an_hour_say_what_that_means(planned: Store, cli: Cli) -> None:

@@ -136,7 +136,7 @@ def test_an_argument_that_is_not_utf_8_is_named_by_its_place() -> None:
 def test_a_trace_has_a_name_that_can_be_shown(name: str, told: str, cli: Cli) -> None:
     minute_log(Path("log.csv"), [(1, 1)])
     for words in (("trace", "generate", "--name", name), ("trace", "import", "log.csv", "--name", name)):
-        assert f"the name of a trace {told}" in refusal(cli, *words).replace("has the character ", "")
+        assert f"--name {told}" in refusal(cli, *words).replace("has the character ", "")
     assert not Path("planner.duckdb").exists()
 
 

@@ -447,7 +447,7 @@ def test_a_mapping_refuses_what_is_no_call_and_adds_up_keys_that_begin_alike(
             "columns.arrival: is not a field of windows; use window_start",
         ),
         ('format = ["csv", "windows"]', "name one kind"),
-        ('format = "csv"\n[columns]\nclass = ""', "columns.class"),
+        ('format = "csv"\n[columns]\nclass = ""', "columns: class is an empty text"),
         ('format = "csv"\n[constants]\noutput_tokens = "x"', 'constants.output_tokens: "x" is not a whole number'),
         ('format = "csv"\n[constants]\nsample_weight = 1.5', "constants.sample_weight"),
         ('format = "csv"\n[columns]\nclass = "m"\n[constants]\nclass = "a"', "class is in columns and in constants"),

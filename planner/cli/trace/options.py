@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TraceName = Annotated[str, typer.Argument(metavar="NAME", help="A stored trace.")]
 
 
-def checked_name(name: str | None) -> str | None:
+def checked_name(option: typer.CallbackParam, name: str | None) -> str | None:
     """A new name of a trace as it is, checked before any work. Raises UsageError."""
     from planner.errors import UsageError
     from planner.settings.plain import check_name
@@ -25,7 +25,7 @@ def checked_name(name: str | None) -> str | None:
     try:
         return check_name(name)
     except ValueError as error:
-        raise UsageError(f"the name of a trace {error}") from error
+        raise UsageError(f"{option.opts[0]} {error}") from error
 
 
 def moment_in(text: str, timezone: str, option: str) -> datetime:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.forecast.choice import SERIES, Leads, Rows, choose, daily_losses
+from planner.core.forecast.choice import SERIES, ForecastRows, Leads, choose, daily_losses
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.methods import forecaster, require_history
 from planner.errors import UsageError
@@ -115,7 +115,7 @@ def back_test(
             series = history.usual(column)
             forecasts = history.rows(maker, column, horizon)
             quantiles = dict(zip(shares, history.quantiles(maker, column, forecasts, shares, per_day), strict=True))
-            rows = {column: Rows(forecasts, quantiles[share])}
+            rows = {column: ForecastRows(forecasts, quantiles[share])}
             tested.append(
                 SeriesResult(
                     method=maker.name,

@@ -47,7 +47,7 @@ class Forecaster(Protocol):
         ...
 
 
-class Plain:
+class PlainForecaster:
     """Forecasters that look at nothing but a series."""
 
     def of(self, history: PastDemand, column: str, horizon: int) -> Floats:

@@ -34,7 +34,7 @@ class Leads:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ForecastRows:
     """Forecasts of a column from every interval, (n + 1, horizon), and their quantile: the same if none is asked."""
 
     forecasts: Floats
@@ -51,7 +51,7 @@ class Rows:
 class RollingForecasts:
     """Forecasts of a demand of n intervals, by column. methods: what made the rows of each day, and the last."""
 
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, ForecastRows]
     methods: Sequence[str]
 
 
@@ -76,7 +76,7 @@ def rolling_forecasts(
     chosen = choose(losses)[:days]
     day_of = np.arange(history.demand.grid.count + 1) // _per_day(history)
     rows = {
-        column: Rows(
+        column: ForecastRows(
             np.choose(chosen[day_of, None], [one[column].forecasts for one in made]),
             np.choose(chosen[day_of, None], [one[column].quantile for one in made]),
         )
@@ -104,7 +104,7 @@ def choose(losses: Sequence[Floats]) -> Ints:
 
 def _made(
     history: DemandHistory, method: str, leads: Leads, share: float | None, season: str, columns: Sequence[str]
-) -> dict[str, Rows]:
+) -> dict[str, ForecastRows]:
     maker = forecaster(method, history.demand.grid.interval_s, season)
     require_history(maker, history.demand.grid, "the demand")
     made = {}
@@ -112,11 +112,11 @@ def _made(
         forecasts = quantile = history.rows(maker, column, leads.horizon)
         if share is not None:
             (quantile,) = history.quantiles(maker, column, forecasts, (share,), leads.every)
-        made[column] = Rows(forecasts, quantile)
+        made[column] = ForecastRows(forecasts, quantile)
     return made
 
 
-def daily_losses(history: DemandHistory, made: Mapping[str, Rows], leads: Leads, share: float) -> Floats:
+def daily_losses(history: DemandHistory, made: Mapping[str, ForecastRows], leads: Leads, share: float) -> Floats:
     """The mean pinball loss of rows, relative to the mean demand, by day of their targets; (days,), nan without any."""
     count, per_day = history.demand.grid.count, _per_day(history)
     origins = np.arange(0, count, leads.every)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.forecast.base import Plain, Seasons, nothing_known, same_slot
+from planner.core.forecast.base import PlainForecaster, Seasons, nothing_known, same_slot
 from planner.units import Floats
 
 
 @dataclass(frozen=True)
-class DayOfWeek(Plain):
+class DayOfWeek(PlainForecaster):
     """Every interval is forecast to be the mean of the same interval of the week in all weeks that know it.
 
     While none knows that time of the week, it is the mean of that time of day over all days.
@@ -27,7 +27,7 @@ class DayOfWeek(Plain):
         return self.seasons.week
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
-        """As in Plain."""
+        """As in PlainForecaster."""
         forecasts = nothing_known(len(series), horizon)
         rows = np.arange(self.needs, len(series) + 1)
         weekly = same_slot(rows, horizon, self.seasons.week)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.core.forecast.base import Plain, Seasons, nothing_known
+from planner.core.forecast.base import PlainForecaster, Seasons, nothing_known
 from planner.errors import UsageError
 from planner.units import Floats
 
@@ -16,7 +16,7 @@ AWS predictive scaling refreshes its forecasts."""
 
 
 @dataclass(frozen=True)
-class StatsforecastMstl(Plain):
+class StatsforecastMstl(PlainForecaster):
     """Trend and seasons split by LOESS (MSTL), the trend forecast by the best exponential smoothing (AutoETS).
 
     Fitted four times a day; rows in between take the later steps of the newest fit. weekly: with a week's season
@@ -36,7 +36,7 @@ class StatsforecastMstl(Plain):
         return 2 * self.seasons.week if self.weekly else self.needs
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
-        """As in Plain. Raises UsageError where statsforecast is not installed."""
+        """As in PlainForecaster. Raises UsageError where statsforecast is not installed."""
         models = statsforecast_models()
         forecasts = nothing_known(len(series), horizon)
         between = max(1, self.seasons.day // REFITS_PER_DAY)

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from planner.core.forecast.base import Plain, nothing_known
+from planner.core.forecast.base import PlainForecaster, nothing_known
 from planner.units import Floats
 
 Form = Literal["additive", "multiplicative"]
@@ -69,7 +69,7 @@ a slot that was near zero once multiplies the level when demand is back. Assumed
 
 
 @dataclass(frozen=True)
-class HoltWinters(Plain):
+class HoltWinters(PlainForecaster):
     """Holt-Winters over one season of so many intervals.
 
     The first season gives the first level and seasons, without a trend. With two seasons it restarts: the trend is
@@ -92,7 +92,7 @@ class HoltWinters(Plain):
         return 2 * self.season
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
-        """As in Plain. Which parameters are chosen depends on the horizon that they are judged over."""
+        """As in PlainForecaster. Which parameters are chosen depends on the horizon that they are judged over."""
         count, m = len(series), self.season
         forecasts = nothing_known(count, horizon)
         starts = [(1, range(m, min(2 * m, count + 1)))]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.forecast.base import Plain, nothing_known, same_slot
+from planner.core.forecast.base import PlainForecaster, nothing_known, same_slot
 from planner.units import Floats
 
 
 @dataclass(frozen=True)
-class SeasonalNaive(Plain):
+class SeasonalNaive(PlainForecaster):
     """Every interval is forecast to be what it was one season ago, in the newest season that knows it.
 
     season: slots.
@@ -27,7 +27,7 @@ class SeasonalNaive(Plain):
         return self.needs
 
     def rolling(self, series: Floats, horizon: int) -> Floats:
-        """As in Plain."""
+        """As in PlainForecaster."""
         forecasts = nothing_known(len(series), horizon)
         rows = np.arange(self.needs, len(series) + 1)
         forecasts[rows] = _newest(series, self.season)[same_slot(rows, horizon, self.season)]

@@ -72,7 +72,7 @@ def test_only_the_configured_address_is_told() -> None:
     ("settings", "problem"),
     [
         ({"command": ["sh", "-c", r"printf '\377 is no text' >&2; exit 4"]}, "exit code 4: \ufffd is no text"),
-        ({"command": [""]}, "notify.command "),
+        ({"command": [" /nowhere"]}, "notify.command "),
         (
             {"command": ["sh", "-c", "echo $0 $1 >&2; exit 1", "X-Key: s3cr3t", "--token=s3cr3t https://x/s3cr3t"]},
             "exit code 1: *** --token=*** https://x/...",
