@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# one more than processors: a quarter of the time tests wait for processes that they started
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: plan test setup lint docs fuzz nights forecasts bench clean
 
@@ -12,7 +14,7 @@ plan: setup
 # bytecode is written also where the environment says not to: tests start a hundred processes
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 setup: $(STAMP)
 

@@ -111,13 +111,15 @@ def test_no_demand_at_all_is_forecast_to_be_none() -> None:
 # Incidents
 
 
-@pytest.mark.parametrize("weeks", [1, 3])
-@pytest.mark.parametrize(("factor", "hours"), [(0, 5), (0.2, 3), (0.6, 0.5), (0.6, 3), (2, 2)])
-def test_an_incident_is_not_planned_again_a_week_later(weeks: int, factor: float, hours: float) -> None:
+@pytest.mark.parametrize(
+    ("factor", "hours", "weeks"),
+    [(0, 5, 1), (0, 5, 3), (0.2, 3, 1), (0.6, 0.5, 1), (0.6, 0.5, 3), (0.6, 3, 1), (2, 2, 3)],
+)
+def test_an_incident_is_not_planned_again_a_week_later(factor: float, hours: float, weeks: int) -> None:
     for noise in NOISES:
         changes = []
-        for seed in range(5):
-            clean = drawn(7 * weeks + 12, noise, seed)
+        for seed in range(3):
+            clean = drawn(7 * weeks + 10, noise, seed)
             hurt, at = clean.copy(), (7 * weeks + 1) * 96 + 40
             there = slice(at, at + int(4 * hours))
             hurt.ravel()[there] *= factor
@@ -181,12 +183,12 @@ def test_a_level_that_rises_by_a_third_is_followed_in_four_days(noise: float) ->
 def test_a_single_day_changes_no_later_plan(factor: float, since: int) -> None:
     """A low one none at all, a high one none from the third day on; d0 is the day itself."""
     changes = []
-    for seed in range(5):
-        clean = drawn(26, 0.05, seed)
+    for seed in range(3):
+        clean = drawn(24, 0.05, seed)
         hurt = clean.copy()
         hurt[15] *= factor
-        changes.append((nightly(hurt).sum(axis=1) / clean_plans(26, 0.05, seed).sum(axis=1))[15 + since :])
-    assert np.median(changes, axis=0) == pytest.approx(np.ones(11 - since), abs=0.05)
+        changes.append((nightly(hurt).sum(axis=1) / clean_plans(24, 0.05, seed).sum(axis=1))[15 + since :])
+    assert np.median(changes, axis=0) == pytest.approx(np.ones(9 - since), abs=0.05)
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -213,7 +215,7 @@ def _planned_over_needed(factor: float, day: int, noise: float, seed: int) -> Fl
 @pytest.mark.parametrize("days", [14, 28])
 def test_clean_days_are_forecast_about_as_well_as_by_the_mean_of_weekdays(days: int, noise: float) -> None:
     errors = {"profile-level": 0.0, "day-of-week": 0.0}
-    for seed in range(5):
+    for seed in range(3):
         tokens = drawn(days, noise, seed)
         for method in errors:
             errors[method] += wape(nightly(tokens, method)[3:], tokens[3:])
