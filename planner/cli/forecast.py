@@ -31,7 +31,8 @@ def forecast(
         typer.Option(
             "--method",
             metavar="M",
-            help="profile-level, seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: the first four.",
+            help="profile-level, seasonal-naive, day-of-week, holt-winters, statsforecast-mstl; all: the first four; "
+            "auto: the first three, of which forecast.method=auto chooses.",
         ),
     ] = "all",
     horizon: Annotated[
@@ -51,13 +52,13 @@ def forecast(
     interval, by the method that was best at these leads, with quantiles from its own past errors. Draws the scenario's
     trace if it is not stored yet; that needs more than one season, for example --set trace.days=14.
     """
-    from planner.core.forecast import BUILT_IN, METHODS
+    from planner.core.forecast.methods import AUTO, BUILT_IN, CANDIDATES, METHODS
     from planner.errors import UsageError
     from planner.studies.forecast.run import forecast as run_forecast
     from planner.studies.forecast.summary import summarise
 
-    if method not in ("all", *METHODS):
-        raise UsageError(f'--method: no forecast method "{method}"; use all or one of {", ".join(METHODS)}')
+    if method not in ("all", AUTO, *METHODS):
+        raise UsageError(f'--method: no forecast method "{method}"; use all, auto or one of {", ".join(METHODS)}')
     flags = [] if horizon is None else [f"forecast.horizon_s={_seconds(horizon)}"]
     twice = sorted({name for name in trace or () if (trace or []).count(name) > 1})
     if twice:
@@ -71,7 +72,7 @@ def forecast(
             store,
             loaded,
             traces=trace or (),
-            methods=BUILT_IN if method == "all" else (method,),
+            methods={"all": BUILT_IN, AUTO: CANDIDATES}.get(method, (method,)),
             now=now(),
             progress=progress,
             drawing=drawing,

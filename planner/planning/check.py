@@ -8,6 +8,7 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
 from planner.errors import UsageError
+from planner.planning.declared import declared_of
 from planner.planning.selection import check_selection
 from planner.planning.timetable import read_timetable
 from planner.settings.scenario import Scenario
@@ -31,6 +32,7 @@ def check(scenario: Scenario) -> list[str]:
         lambda: scenario.trace.profile is None or load_profile(scenario.trace.profile),
         lambda: check_selection(scenario),
         lambda: _check_size(scenario),
+        lambda: declared_of(scenario, 0, 0),
         lambda: _policy(scenario),
         lambda: scenario_gpu_rate(economics),
         lambda: price_sheet(economics.price_sheet),

@@ -64,6 +64,8 @@ def _calendar(country: str, years: range) -> Any:
         ) from error
     name, _, part = country.partition("-")
     try:
+        # other attributes of the library are no calendars
+        name = name if name in library.list_supported_countries() else ""
         return library.country_holidays(name, subdiv=part or None, years=years)
     except NotImplementedError as error:
         raise UsageError(
@@ -76,7 +78,11 @@ def _event(bounds: tuple[int, int], factor: float) -> Event:
 
 
 def _bounds(span: TimeSpan, scenario: Scenario) -> tuple[int, int]:
-    return _moment_us(span.start, scenario), _moment_us(span.end, scenario, last=True)
+    """Begin and end, UTC epoch microseconds. Raises UsageError."""
+    bounds = _moment_us(span.start, scenario), _moment_us(span.end, scenario, last=True)
+    if bounds[0] >= bounds[1]:
+        raise UsageError(f"from {span.start} to {span.end} is no time; put the later one after to")
+    return bounds
 
 
 def _moment_us(moment: datetime | date, scenario: Scenario, *, last: bool = False) -> int:

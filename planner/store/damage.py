@@ -57,11 +57,13 @@ def told_of_damage(path: Path, *, of_user: bool = False) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and not _is_of_duckdb(error):
             raise
-        # what DuckDB itself takes for impossible; of a user's query it may be an error of DuckDB
+        # what DuckDB itself takes for impossible
         is_odd = isinstance(error, duckdb.InternalException | duckdb.FatalException)
-        if is_damage(error) or (is_odd and not of_user):
+        if not of_user and (is_odd or is_damage(error)):
             raise damaged(path, error) from error
-        if (is_odd or not of_user) and (fault := _fault_of(path)):
+        # a user's query may say anything, and DuckDB may fail at it: the store itself tells
+        may_be_damage = not of_user or is_odd or isinstance(error, duckdb.IOException | duckdb.SerializationException)
+        if (may_be_damage or not isinstance(error, duckdb.Error)) and (fault := _fault_of(path)):
             raise damaged(path, fault) from error
         raise
 

@@ -242,7 +242,7 @@ def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chro
     ("words", "code", "message"),
     [
         ((), 2, "needs 24 h (96 intervals) of history and something after it to compare with"),
-        (("--method", "magic"), 2, "use all or one of profile-level"),
+        (("--method", "magic"), 2, "use all, auto or one of profile-level"),
         (("--horizon", "0"), 2, "give hours above 0"),
         (("--horizon", "nan"), 2, "give hours above 0"),
         (("--trace", "nope"), 1, 'no trace "nope"'),

@@ -313,3 +313,65 @@ def test_the_week_after_a_clock_change_is_forecast_as_any_other(start: datetime,
     last = range(3 * 7 * 24, hours - 48)
     errors = [np.abs(rows[row] - tokens[row : row + 48]).sum() / tokens[row : row + 48].sum() for row in last]
     assert max(errors) < 1e-6
+
+
+# What has no daily profile, and demand that stays away
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_forecast_or_planned_that_is_far_from_all_that_came(seed: int) -> None:
+    """Blocks of on and off that follow no clock, and days off at random: bounded, with their quantiles."""
+    random = np.random.default_rng(seed)
+    blocks = np.repeat(np.tile([1, 0.05], 100), random.integers(6, 25, 200))[: 30 * 24].reshape(30, 24)
+    for shape in (blocks, np.where(random.random(30) < 0.4, 0, 1)[:, None] * np.ones((30, 24))):
+        tokens = 1e8 * shape * np.exp(random.normal(0, 0.05, shape.shape))
+        history = history_of(tokens, 48)
+        maker = forecaster("profile-level", 3600, "day")
+        made = history.rows(maker, "input_tokens", 48)
+        (upper,) = history.quantiles(maker, "input_tokens", made, (0.9,), every=24)
+        assert np.nanmax(made) <= 2 * tokens.max() + 1
+        assert np.nanmax(upper) <= 4 * tokens.max() + 1
+
+
+@pytest.mark.parametrize(("begin", "hours"), [(0, 36), (10, 60), (0, 72)])
+def test_an_outage_of_days_is_no_level(begin: int, hours: int) -> None:
+    clean = drawn(26, 0.05, 1)
+    hurt = clean.copy()
+    there = 8 * 96 + 4 * begin
+    hurt.ravel()[there : there + 4 * hours] = 0
+    ratios = nightly(hurt).sum(axis=1)[9:] / clean_plans(26, 0.05, 1).sum(axis=1)[9:]
+    assert ratios == pytest.approx(np.ones(17), abs=0.05)
+
+
+def test_an_accepted_day_without_demand_is_no_level() -> None:
+    clean = drawn(24, 0.05, 2)
+    hurt = clean.copy()
+    hurt[9] = 0
+    accepted = Declared(accepted=[DeclaredSpan(us_of(9, 0), us_of(10, 0))])
+    ratios = nightly(hurt, declared=accepted).sum(axis=1)[10:] / clean_plans(24, 0.05, 2).sum(axis=1)[10:]
+    assert ratios == pytest.approx(np.ones(14), abs=0.05)
+
+
+def test_demand_that_is_gone_for_a_week_is_planned_no_more_and_is_back_at_once() -> None:
+    tokens = drawn(40, 0.05, 3)
+    whole = tokens.sum(axis=1)
+    tokens[14:30] = 0
+    plans = nightly(tokens).sum(axis=1)
+    assert (plans[23:31] < 0.01 * whole[23:31]).all()
+    assert plans[32:] == pytest.approx(whole[32:], rel=0.35)
+
+
+def test_a_weekday_that_is_closed_is_planned_as_closed_from_the_third_one_on() -> None:
+    tokens = drawn(35, 0.05, 4)
+    tokens[6::7] = 0
+    plans = nightly(tokens).sum(axis=1)
+    assert plans[20::7] == pytest.approx(np.zeros(3), abs=0.01 * tokens[0].sum())
+    assert plans[14:20] == pytest.approx(tokens[14:20].sum(axis=1), rel=0.3)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(10.1, 10.9), (10.5, 15.5)])
+def test_declared_times_leave_out_every_interval_that_they_touch(begin: float, end: float) -> None:
+    tokens = drawn(10, 0.05, 5, slots=24)
+    span = DeclaredSpan(us_of(8, begin), us_of(8, end))
+    past = DemandHistory.of(demand_of(tokens), UTC, 24, declared=Declared(incidents=[span])).tracker.past
+    assert np.flatnonzero(past.unlearned).tolist() == list(range(8 * 24 + 10, 8 * 24 + int(end) + 1))

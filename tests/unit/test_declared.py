@@ -91,6 +91,13 @@ def test_an_event_of_the_scenario_counts_on_a_holiday_too(tmp_path: Path) -> Non
         ('[forecast]\naccept = ["9999-12-31"]\n', "9999-12-31 is not from 1970-01-01 to 2200-01-01"),
         ("[[event]]\nfrom = 2026-03-06\nto = 2026-03-06\nname = 'x'\nfactor = -1\n", "event.0.factor"),
         ('[forecast]\nholidays = "XX"\n', 'no calendar of "XX"; write a country as DE'),
+        ('[forecast]\nholidays = "utils"\n', 'no calendar of "utils"; write a country as DE'),
+        ('[forecast]\nholidays = "NYSE"\n', 'no calendar of "NYSE"; write a country as DE'),
+        (
+            "[[incident]]\nfrom = 2026-03-06T15:00:00\nto = 2026-03-06T10:00:00\n",
+            "from 2026-03-06 15:00:00 to 2026-03-06 10:00:00 is no time; put the later one after to",
+        ),
+        ("[[incident]]\nfrom = 2026-03-06\nto = 2026-03-06T00:00:00\n", "is no time; put the later one after to"),
         ('[forecast]\nholidays = "DE-XX"\n', 'no calendar of "DE-XX"; write a country as DE'),
         ("[forecast]\nholiday_factor = 0.5\n", "holiday_factor is set and holidays is not; name the country"),
         ('[forecast]\naccept = ["6.3.2026"]\n', '"6.3.2026" is not a date; write it as 2025-03-06'),

@@ -9,6 +9,9 @@ from planner.errors import UsageError
 from planner.units import S_PER_DAY, Floats, Ints
 
 DAYS_PER_WEEK = 7
+MOST_OF_LARGEST = 2.0
+"""Most that is forecast or planned for, in the largest demand of a slot so far: what has no daily profile may have a
+profile, a level and errors that do not belong together. Assumed."""
 
 
 class PastDemand(Protocol):

@@ -41,7 +41,7 @@ class StatsforecastMstl(PlainForecaster):
         forecasts = nothing_known(len(series), horizon)
         between = max(1, self.seasons.day // REFITS_PER_DAY)
         for origin in range(self.needs, len(series) + 1, between):
-            known = series[:origin]
+            known = _without_gaps(series[:origin])
             lengths = [self.seasons.day]
             if self.weekly and origin >= self.settled:
                 lengths.append(self.seasons.week)
@@ -50,6 +50,12 @@ class StatsforecastMstl(PlainForecaster):
             for later in range(min(between, len(series) + 1 - origin)):
                 forecasts[origin + later] = ahead[later : later + horizon]
         return forecasts
+
+
+def _without_gaps(series: Floats) -> Floats:
+    """What is unknown lies between what is known beside it: the library takes no gaps."""
+    known = np.flatnonzero(~np.isnan(series))
+    return np.interp(np.arange(len(series)), known, series[known]) if len(known) else np.zeros(len(series))
 
 
 def statsforecast_models() -> Any:

@@ -108,9 +108,8 @@ class Past:
 
         factors, unlearned = np.ones(max(place.max() + 1, whole)), np.zeros(whole, np.bool_)
         for event in declared.events:
-            marked = _marked(longer, event)
-            factors[place[marked]] = event.factor
-            unlearned[place[: grid.count][marked[: grid.count]]] = True
+            factors[place[_mostly_marked(longer, event)]] = event.factor
+            unlearned[place[: grid.count][_marked(grid, event)]] = True
         for span in declared.incidents:
             unlearned[place[: grid.count][_marked(grid, span)]] = True
         accepted = np.zeros(whole, np.bool_)
@@ -160,7 +159,14 @@ def _offset_us(at: datetime) -> int:
 
 
 def _marked(grid: Grid, span: DeclaredSpan) -> Mask:
-    """Intervals that begin within a span."""
+    """Intervals of which any part lies within a span."""
     starts = grid.starts_us
-    marked: Mask = (starts >= span.start_us) & (starts < span.end_us)
+    marked: Mask = (starts + grid.interval_us > span.start_us) & (starts < span.end_us)
+    return marked
+
+
+def _mostly_marked(grid: Grid, span: DeclaredSpan) -> Mask:
+    """Intervals whose middle lies within a span."""
+    middles = grid.starts_us + grid.interval_us // 2
+    marked: Mask = (middles >= span.start_us) & (middles < span.end_us)
     return marked

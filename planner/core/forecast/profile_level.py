@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.forecast.base import DAYS_PER_WEEK, Seasons, nothing_known
+from planner.core.forecast.base import DAYS_PER_WEEK, MOST_OF_LARGEST, Seasons, nothing_known
 from planner.core.forecast.past import Mask, Past
-from planner.core.forecast.tracking import PLACES, Tracker
+from planner.core.forecast.tracking import MEMORY_DAYS, PLACES, Tracker
 from planner.units import Floats
 
 _HALF_LIFE_H = 1.0
@@ -49,18 +49,27 @@ class ProfileLevel:
             missed, held = (values - rise for values in _missed(past, tracker, day, column))
             left = np.where(ahead_h <= _FOLLOWED_H, missed[:, None], held[:, None]) * _KEPT_PER_H**ahead_h
             made = np.lib.stride_tricks.sliding_window_view(usual, horizon)[: past.slots] * np.exp(rise[:, None] + left)
-            forecasts[rows] = made[: len(rows)]
-        return forecasts
+            most = MOST_OF_LARGEST * _largest(past, day, column)[:, None]
+            forecasts[rows] = np.minimum(made, most)[: len(rows)]
+        return history.planned(forecasts)
 
 
 def _usual(past: Past, tracker: Tracker, day: int, column: str, count: int) -> Floats:
-    """The usual demand of so many slots from a day on, at its level, with the factors of events; (count,)."""
+    """The usual demand of so many slots from a day on, at its level; (count,)."""
     known, series = tracker.known[day], PLACES[column]
     weekdays = (past.weekday + day + np.arange(-(-count // past.slots))) % DAYS_PER_WEEK
     usual: Floats = known.profiles[series, weekdays].ravel()[:count] * np.exp(known.levels[series])
-    factors = past.factors[day * past.slots :][:count]
-    usual[: len(factors)] *= factors
     return usual
+
+
+def _largest(past: Past, day: int, column: str) -> Floats:
+    """The largest demand of a slot in the last weeks before every slot of a day, without factors; (slots,)."""
+    first, start = max(0, day - MEMORY_DAYS) * past.slots, day * past.slots
+    values = past.columns[column] / np.where(past.factors[: past.count] > 0, past.factors[: past.count], 1.0)
+    today = values[start : start + past.slots]
+    today = np.concatenate([today, np.full(past.slots - len(today), np.nan)])
+    before = float(np.nanmax(np.append(values[first:start], 0.0)))
+    return np.fmax.accumulate(np.concatenate([[before], today[:-1]]))
 
 
 def _rises(past: Past, tracker: Tracker, day: int, column: str) -> Floats:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from planner.core.forecast.base import MOST_OF_LARGEST
 from planner.core.forecast.past import Mask
 from planner.units import Floats, Ints
 
@@ -35,13 +36,14 @@ def rolling_quantiles(
     Every step ahead has errors of its own, relative to the size of the forecast; those of rows before `settled` (see
     Forecaster) count only while the later ones are too few for the share. A quantile adds the ceil((k + 1) share)-th
     smallest of the k errors known at its row: of one more error like them at least that share lies below (split
-    conformal prediction, V. Vovk and others). series: nan where an interval does not count. shares: rising; no quantile
-    is below that of a smaller share. blind: changes of level, each as the interval that it began with and the row that
-    knew of it; from that row on, errors of what earlier rows said of the time since do not count. Returns
-    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
-    hurt: (n + 1,) rows that were made in the middle of an outage, whose errors do not count.
-    every: errors are taken in every so many rows, and in the last one; rows between use those known before. overlap:
-    steps over which errors depend on each other, by which a few days tell less than the number of their errors.
+    conformal prediction, V. Vovk and others); it is at most twice the largest demand so far, or twice the forecast.
+    series: nan where an interval does not count. shares: rising; no quantile is below that of a smaller share. blind:
+    changes of level, each as the interval that it began with and the row that knew of it; from that row on, errors of
+    what earlier rows said of the time since do not count. hurt: (n + 1,) rows that were made in the middle of an
+    outage, whose errors do not count. every: errors are taken in every so many rows, and in the last one; rows between
+    use those known before. overlap: steps over which errors depend on each other, by which a few days tell less than
+    the number of their errors. Returns (shares, n + 1, horizon); nan where the forecast is, or where fewer than share /
+    (1 - share) errors are known.
     """
     rows, horizon = forecasts.shape
     scale = forecasts + LEAST_SCALE * _means(series)[:, None]
@@ -50,6 +52,7 @@ def rolling_quantiles(
         origins = np.arange(len(series))[:, None] - np.arange(horizon)
         errors[(origins >= 0) & hurt[np.maximum(origins, 0)]] = np.nan
     result = np.full((len(shares), rows, horizon), np.nan)
+    largest = np.fmax.accumulate(np.concatenate([[0.0], series]))[:, None]
     known_at = {row: begin for begin, row in sorted(blind, reverse=True)}
     pools = (_Pools if every == 1 else _Sorted)(errors, settled, overlap)
     for row in range(rows):
@@ -60,7 +63,8 @@ def rolling_quantiles(
         if row % every == 0 or row == rows - 1:
             highest = np.maximum.accumulate(pools.at_ranks(shares), axis=0)
             there = slice(row, row + every)
-            result[:, there] = np.maximum(forecasts[there] + highest[:, None] * scale[there], 0.0)
+            planned = np.maximum(forecasts[there] + highest[:, None] * scale[there], 0.0)
+            result[:, there] = np.minimum(planned, MOST_OF_LARGEST * np.maximum(largest[there], forecasts[there]))
     return result
 
 

@@ -21,7 +21,7 @@ from planner.units import Floats, Ints
 
 Signs = NDArray[np.int8]
 
-_PROFILE_DAYS, _NOISE_DAYS = 28, 14
+MEMORY_DAYS, _NOISE_DAYS = 28, 14
 PLACES = {"requests": 1, "input_tokens": 2, "output_tokens": 3}
 _TOTAL = 0
 """The series that incidents and changes are read from: input and output tokens together, or else requests."""
@@ -95,7 +95,9 @@ class Tracker:
 
     def __post_init__(self) -> None:
         past, slots = self.past, self.past.slots
+        # what a factor of 0 hides is not learned from in any case
         factors = past.factors[: past.days * slots].reshape(-1, slots)
+        factors = np.where(factors > 0, factors, 1.0)
         series = [past.columns[name].reshape(-1, slots) / factors for name in PLACES]
         total = series[1] + series[2]
         self._demand = np.stack([total if np.nansum(total) else series[0], *series])
@@ -105,6 +107,7 @@ class Tracker:
         self._demand[:, self._unknown] = np.nan
         self._signs = np.zeros((past.days, slots), np.int8)
         self._held = np.zeros(past.days, np.bool_)  # low days that may be a fall of the level
+        self._nearly_none = np.zeros(past.days, np.bool_)  # those under a fifth of the usual, which are none
         self._log_levels = np.zeros(self._demand.shape)
         self._sizes = np.full((past.days, slots), np.nan)  # of the total, against the profile and level of its day
         self._day_sizes = np.full((len(self._demand), past.days), np.nan)  # against the profile alone
@@ -122,10 +125,11 @@ class Tracker:
                 self._read(day)
 
     def _know(self, day: int) -> Known:
-        window = slice(max(0, day - _PROFILE_DAYS), day)
-        learned = np.where(
-            self._signs[window] == 0, self._demand[:, window] / np.exp(self._log_levels[:, window]), np.nan
-        )
+        window = slice(max(0, day - MEMORY_DAYS), day)
+        levels = self._log_levels[:, window]
+        # of a level at which there is hardly any demand nothing can be told
+        counts = (self._signs[window] == 0) & (levels[_TOTAL] > -_OUTAGE)
+        learned = np.where(counts, self._demand[:, window] / np.exp(levels), np.nan)
         profiles = np.array([week_profile(days, self._weekdays[window]) for days in learned])
         recent = slice(max(0, day - _NOISE_DAYS), day)
         moves, noises = (values[recent][~np.isnan(values[recent])] for values in (self._moves, self._noises))
@@ -150,7 +154,7 @@ class Tracker:
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
         """What is left out of profiles and levels, as it is known at the end."""
-        signs, found = self._signs.ravel(), []
+        signs, found = np.where(self._real, 0, self._signs).ravel(), []
         total = self._demand[_TOTAL].ravel()
         for sign in (-1, +1):
             for first, end in runs(signs == sign):
@@ -332,6 +336,8 @@ class Tracker:
             self._change(day * slots, (day + 1) * slots, former, None)
             self._reread(day)
             self._moves[day] = size[_TOTAL] - former[_TOTAL]
+        elif move < -_OUTAGE:
+            self._outage(day)
         elif move < -least and self._real[day].all():
             self._change(day * slots, (day + 1) * slots, size, [size])
             self._reread(day)
@@ -356,15 +362,34 @@ class Tracker:
     def _fall(self, day: int) -> None:
         """A low day is held back; the second one in a row is a fall of the level."""
         slots = self.past.slots
-        if not (day and self._held[day - 1]):
-            self._held[day] = True
-            self._signs[day][~self._unknown[day]] = -1
+        if not (day and self._held[day - 1] and not self._nearly_none[day - 1]):
+            self._hold(day)
             return
         both = [self._day_sizes[:, day - 1], self._day_sizes[:, day]]
         self._change((day - 1) * slots, (day + 1) * slots, np.mean(both, axis=0), both)
         for low in (day - 1, day):
             self._held[low] = False
             self._reread(low)
+
+    def _outage(self, day: int) -> None:
+        """A day with hardly any demand is no level, accepted or not, unless a week of them tells that it has gone.
+
+        It is part of profiles only where the same weekday a week before was another, as where a service is closed then.
+        """
+        self._nearly_none[day] = True
+        if day >= DAYS_PER_WEEK and self._nearly_none[day - DAYS_PER_WEEK]:
+            for one in (day, day - DAYS_PER_WEEK):
+                self._held[one] = False
+                self._signs[one] = 0
+            return
+        self._hold(day)
+        week = slice(day + 1 - DAYS_PER_WEEK, day + 1)
+        if week.start >= 0 and self._nearly_none[week].all():
+            self._change(week.start * self.past.slots, week.stop * self.past.slots, self._day_sizes[:, day], None)
+
+    def _hold(self, day: int) -> None:
+        self._held[day] = True
+        self._signs[day][~self._unknown[day]] = -1
 
     def _drift(self, day: int, move: float) -> None:
         """Follow a level that has just changed, and sum up small moves to one side (CUSUM). move: in noises."""
