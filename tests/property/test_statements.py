@@ -46,6 +46,22 @@ def test_what_is_no_reading_or_is_wrong_is_refused_in_one_line(planned: Store, o
     assert planned.path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT metadata FROM run",
+        "SELECT checksum FROM run",
+        "SELECT error('corrupt')",
+        "SELECT CAST('corrupted' AS INTEGER)",
+    ],
+)
+def test_words_of_a_users_own_error_are_no_damage(planned: Store, cli: Cli, statement: str) -> None:
+    result = cli("sql", statement)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "Error: " in result.err
+    assert "damaged" not in result.err
+
+
 @pytest.mark.parametrize("format_name", ["table", "csv", "json"])
 def test_every_type_and_name_is_printed(planned: Store, cli: Cli, format_name: str) -> None:
     for statement in lines_of(ANSWERED)[::STEP]:
