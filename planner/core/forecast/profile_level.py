@@ -65,7 +65,9 @@ def _usual(past: Past, tracker: Tracker, day: int, column: str, count: int) -> F
 def _largest(past: Past, day: int, column: str) -> Floats:
     """The largest demand of a slot in the last weeks before every slot of a day, without factors; (slots,)."""
     first, start = max(0, day - MEMORY_DAYS) * past.slots, day * past.slots
-    values = past.columns[column] / np.where(past.factors[: past.count] > 0, past.factors[: past.count], 1.0)
+    values = past.columns[column][: past.count]
+    factors = past.factors[: past.count]
+    values = values / np.where(factors > 0, factors, 1.0)
     today = values[start : start + past.slots]
     today = np.concatenate([today, np.full(past.slots - len(today), np.nan)])
     before = float(np.nanmax(np.append(values[first:start], 0.0)))
