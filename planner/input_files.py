@@ -20,11 +20,6 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name that is too long, or forbidden
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path is that of a folder; it is not where it cannot be looked up."""
-    return os.path.isdir(path)  # noqa: PTH112 - as above
-
-
 def exists(path: Path) -> bool:
     """Whether anything is at a path; nothing is where it cannot be looked up."""
     return os.path.lexists(path)

@@ -1,5 +1,6 @@
 """The interface of all forecasters, and what they share. Pure."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,16 +51,16 @@ class Forecaster(Protocol):
         ...
 
 
-class PlainForecaster:
+class PlainForecaster(ABC):
     """Forecasters that look at nothing but a series."""
 
     def of(self, history: PastDemand, column: str, horizon: int) -> Floats:
         """As in Forecaster."""
         return history.planned(self.rolling(history.plain(column), horizon))
 
+    @abstractmethod
     def rolling(self, series: Floats, horizon: int) -> Floats:
         """Forecasts from every point of time of a series (n,) in which nan is unknown: (n + 1, horizon)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
