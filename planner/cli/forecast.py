@@ -60,11 +60,7 @@ def forecast(
     if method not in ("all", AUTO, *METHODS):
         raise UsageError(f'--method: no forecast method "{method}"; use all, auto or one of {", ".join(METHODS)}')
     flags = [] if horizon is None else [f"forecast.horizon_s={_seconds(horizon)}"]
-    twice = sorted({name for name in trace or () if (trace or []).count(name) > 1})
-    if twice:
-        raise UsageError(f"--trace {', '.join(twice)} is given twice; give each trace once")
-    for name in trace or ():
-        check_one_source(name, sets or [])
+    _check_traces(trace or [], sets or [])
     loaded = scenario_of(scenario, [*(sets or []), *flags]).scenario
     store = store_at(db)
     with progress_bar("drawing requests") as drawing, progress_bar("forecasting") as progress:
@@ -87,6 +83,17 @@ def forecast(
         print_json(document)
     else:
         _print(document)
+
+
+def _check_traces(traces: "Sequence[str]", sets: list[str]) -> None:
+    """Each once, and no settings that only a generated trace follows."""
+    from planner.errors import UsageError
+
+    twice = sorted({name for name in traces if traces.count(name) > 1})
+    if twice:
+        raise UsageError(f"--trace {', '.join(twice)} is given twice; give each trace once")
+    for name in traces:
+        check_one_source(name, sets)
 
 
 def _seconds(hours: float) -> int:
