@@ -112,6 +112,8 @@ def _print(document: "ForecastDocument") -> None:
         f"each of {document.methods[0].intervals:,} intervals from {document.scored_from.isoformat()} on forecast from "
         f"those before it, up to {horizon_h:g} h ahead, season {document.season}"
     )
+    if left_out := document.methods[0].left_out:
+        print_line(f"{left_out:,} of them are declared unusual and not scored")
     _print_scores(document.methods)
     best = document.best
     print_line(f"to use at these leads: {best.method} (input {best.input_tokens}, output {best.output_tokens})")

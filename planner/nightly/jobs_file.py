@@ -90,8 +90,8 @@ class LogSettings(Closed):
     """Length, in seconds, of the windows that a Prometheus server is queried for."""
     longest_silence_s: Annotated[int, Field(ge=1, le=604_800)] = 21_600
     """Seconds: a longer time without a request is taken to be missing from the log, not zero, unless the scenario
-    expects it (forecast.accept, [[event]]); where that is more than half of the day, its date fails. Assumed: a fleet
-    that is worth planning is never idle for six hours."""
+    expects it (forecast.accept, [[event]]) or it comes at its time on three days running or a week later; where that
+    is more than half of the day, its date fails. Assumed: a fleet worth planning for is never idle for six hours."""
 
     @field_validator("format")
     @classmethod

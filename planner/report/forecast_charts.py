@@ -155,7 +155,8 @@ def error_chart(test: BackTest) -> Chart:
     ]
     description = (
         f"Sum of absolute errors over the sum of actuals, by how far ahead the forecast was made, for "
-        f"{', '.join(names)}; over all intervals after the first {test.first:,}."
+        f"{', '.join(names)}; over all intervals after the first {test.first:,}"
+        f"{' but those that are declared unusual' if test.tested[0].score.left_out else ''}."
     )
     return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
 

@@ -15,6 +15,7 @@ from planner.core.forecast.backtest import back_test, score
 from planner.core.forecast.demand import DemandHistory
 from planner.core.forecast.history import Stretch, joined
 from planner.core.forecast.naive import SeasonalNaive
+from planner.core.forecast.past import Declared, DeclaredSpan
 from planner.errors import UsageError
 from planner.store import Store
 from tests.conftest import Cli
@@ -94,6 +95,22 @@ def test_a_method_gives_way_to_one_that_has_lost_less() -> None:
     wapes = {each.method: each.score.wape or 0 for each in found.tested if each.series == "input_tokens"}
     assert wapes["seasonal-naive"] < wapes["day-of-week"]
     assert found.best() == found.best(["output_tokens"]) == "seasonal-naive"
+
+
+def test_what_looks_like_an_outage_is_scored_and_what_is_declared_is_not() -> None:
+    tokens = [100, 200, 300, 200] * 9
+    tokens[26] = 0
+    span = DeclaredSpan(28 * 21_600_000_000, 30 * 21_600_000_000)
+    known = DemandHistory.of(demand_of(*tokens), UTC, 1, declared=Declared(incidents=[span]))
+    assert np.flatnonzero(np.isnan(known.scored("input_tokens"))).tolist() == [28, 29]
+    assert np.flatnonzero(np.isnan(known.usual("input_tokens"))).tolist() == [26, 28, 29]
+    methods = ("profile-level", "seasonal-naive")
+    found = back_test(known, methods, season="day", horizon=1, shares=(0.5,), share=0.5, name="it")
+    for each in found.tested:
+        assert (each.score.intervals, each.score.left_out, each.score.pairs) == (32, 2, 30)
+        # all 300 of the outage, or 30, were forecast and did not come
+        scored = np.delete(getattr(known.demand, each.series), [0, 1, 2, 3, 28, 29])
+        assert each.score.wape == pytest.approx(scored.max() / scored.sum())
 
 
 def test_a_demand_is_forecast_for_policies() -> None:

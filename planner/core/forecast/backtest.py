@@ -24,7 +24,8 @@ class Score:
     over the sum of actuals, which nights near zero do not inflate. bias: sum of (forecast - actual) over the same.
     All None where there was no demand. wape_by_step: (horizon,), nan where no pair has the step. coverage: share of
     pairs with actual at most the quantile, by the quantile's share; None where no quantile is known.
-    intervals: intervals that were forecast. pairs: of a row and a step.
+    intervals: intervals that were forecast. left_out: those of them that no score counts, since they are unknown or
+    declared unusual. pairs: of a row and a step.
     """
 
     mape: float | None
@@ -33,6 +34,7 @@ class Score:
     wape_by_step: Floats
     coverage: Mapping[float, float | None]
     intervals: int
+    left_out: int
     pairs: int
 
 
@@ -112,7 +114,7 @@ def back_test(
     tested = []
     for maker in makers:
         for column in SERIES:
-            series = history.usual(column)
+            series = history.scored(column)
             forecasts = history.rows(maker, column, horizon)
             quantiles = dict(zip(shares, history.quantiles(maker, column, forecasts, shares, per_day), strict=True))
             rows = {column: ForecastRows(forecasts, quantiles[share])}
@@ -152,6 +154,7 @@ def score(series: Floats, forecasts: Floats, quantiles: Mapping[float, Floats], 
         wape_by_step=np.abs(error).sum(axis=0) / np.where(sums > 0, sums, np.nan),
         coverage={share: _coverage(actual, rows[first : len(series)]) for share, rows in quantiles.items()},
         intervals=len(actual),
+        left_out=int(np.isnan(series[first:]).sum()),
         pairs=int(scored.sum()),
     )
 

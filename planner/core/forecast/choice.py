@@ -124,7 +124,7 @@ def daily_losses(history: DemandHistory, made: Mapping[str, ForecastRows], leads
     days = -(-count // per_day)
     sums, pairs = np.zeros(days), np.zeros(days)
     for column, rows in made.items():
-        actual = np.concatenate([history.usual(column), [np.nan]])
+        actual = np.concatenate([history.scored(column), [np.nan]])
         above = actual[np.minimum(targets, count)] - rows.planned[origins, leads.first :]
         known = ~np.isnan(above)
         mean = np.nanmean(actual) if known.any() else 0.0

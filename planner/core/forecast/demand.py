@@ -61,9 +61,18 @@ class DemandHistory:
 
     def usual(self, column: str) -> Floats:
         """The demand of every interval, (n,); nan where it is unknown, declared unusual, or looks like an outage."""
+        place = self.tracker.past.place[: self.demand.grid.count]
+        values: Floats = np.where(self.tracker.outages[place], np.nan, self.scored(column))
+        return values
+
+    def scored(self, column: str) -> Floats:
+        """The demand of every interval that forecasts are scored by, (n,); nan where it is unknown or declared unusual.
+
+        What a method takes for an outage counts: it may be the method that is wrong.
+        """
         past = self.tracker.past
         place = past.place[: past.grid.count]
-        left_out = np.isnan(past.columns[column]) | past.unlearned | self.tracker.outages
+        left_out = np.isnan(past.columns[column]) | past.unlearned
         values: Floats = np.where(left_out[place], np.nan, getattr(self.demand, column).astype(np.float64))
         return values
 

@@ -42,6 +42,8 @@ class MethodScore(Document):
     """By quantile, q90 for that of 0.9: share of actuals at or below the quantile; null if none is known."""
     intervals: int
     """Intervals that were forecast."""
+    left_out: int
+    """Intervals of these that are not scored: nothing is known of them, or they are declared unusual."""
     pairs: int
     """Forecasts that were compared with an actual."""
     wape_by_lead: tuple[LeadError, ...]

@@ -66,6 +66,7 @@ def _score(each: SeriesResult, interval_s: int) -> MethodScore:
         bias=score.bias,
         coverage={quantile_name(share): value for share, value in score.coverage.items()},
         intervals=score.intervals,
+        left_out=score.left_out,
         pairs=score.pairs,
         wape_by_lead=_by_lead(score, interval_s),
     )

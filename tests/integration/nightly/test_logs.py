@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from planner.errors import UsageError
@@ -105,6 +106,31 @@ def test_a_stored_half_log_is_no_demand_of_zero_but_a_gap(tmp_path: Path, one_ni
         logs.store_day(day, night(FIRST))
     assert list(stored_days(logs)) == [FIRST]
     assert logs.store_day(FIRST, night(FIRST)) is None
+
+
+def test_a_silence_that_comes_at_its_time_every_day_is_real(one_night: Service) -> None:
+    """Nothing is asked for from 0 to 8 h, also where the clock is put forward; on one day from 0 to 12 h."""
+    service = one_night
+    (job,), scenario = service.jobs.file.job, service.jobs.scenarios["n"]
+    logs = JobLogs(store=service.store, job=job, scenario=scenario, folder=service.jobs.folder)
+
+    def unknown(*opened: int, first: date) -> tuple[list[int], tuple[date, ...]]:
+        for day, hour in zip(days(first, len(opened)), opened, strict=True):
+            write_log(service.jobs.folder, day)
+            log = service.jobs.folder / "logs" / f"{day}.csv"
+            head, *rows = log.read_text().splitlines()
+            log.write_text("\n".join([head, *rows[hour - 24 :]]) + "\n")
+            assert logs.store_day(day, night(day)) is not None
+        with service.store.read() as session:
+            stored = {day: name for day, name in stored_days(logs).items() if day >= first}
+            past = read_history(session, stored, max(stored), scenario, job.log.longest_silence_s)
+        return np.flatnonzero(past.unknown).tolist(), past.silent
+
+    # two days may be chance
+    assert unknown(8, 8, first=date(2025, 3, 3)) == ([*range(8), *range(24, 32)], (date(2025, 3, 3), date(2025, 3, 4)))
+    assert unknown(8, 8, 8, 12, 8, first=date(2025, 3, 28)) == ([*range(24 + 24 + 23 + 8, 83)], (date(2025, 3, 31),))
+    # a week later at the same time
+    assert unknown(12, 0, 0, 0, 0, 0, 0, 12, first=date(2025, 5, 1)) == ([], ())
 
 
 def test_a_log_of_another_day_is_refused(tmp_path: Path) -> None:
