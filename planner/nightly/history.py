@@ -106,9 +106,9 @@ def _without_repeated(silent: Mapping[date, _Silence], slots: int) -> dict[date,
     for first in range(len(silent) - 2):
         real[first : first + 3] |= by_slot[first : first + 3].all(axis=0)
     rows = {day: row for row, day in enumerate(silent)}
-    for day, row in rows.items():
+    for day, earlier in rows.items():
         if (later := rows.get(day + _WEEK)) is not None:
-            real[[row, later]] |= by_slot[row] & by_slot[later]
+            real[[earlier, later]] |= by_slot[earlier] & by_slot[later]
     return {day: one.gaps & ~real[rows[day], one.slots] for day, one in silent.items()}
 
 
