@@ -2,8 +2,8 @@
 # run-00001 of planner: scenario small, policy fixed
 # Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them. Comments have those of
 # Asia/Shanghai, in which the plan is made.
-# Slurm refuses times that have passed: windows that have begun are reserved from now on, those that have ended
-# are left out; --begin DATE moves all to other days.
+# Slurm refuses times that have passed: what has begun is reserved from now on, and what has
+# ended is left out; --begin DATE moves all windows.
 # Reservations that overlap get nodes of their own.
 # The script can be run again: reservations that exist are updated.
 set -e
