@@ -26,6 +26,8 @@ _BATCH_ROWS = 20_000
 _MIB = 1 << 20
 _BESIDE_MIB = 1000
 """What a process with DuckDB and polars may need beside a query and its result. Measured: up to 400 MiB."""
+_LONGEST_MESSAGE = 500
+"""Characters of a message: DuckDB repeats words of the query, however long they are."""
 UNPRINTABLE = "a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
 
 
@@ -240,6 +242,6 @@ def _data_bytes() -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """DuckDB's message up to the first blank line, after which it marks the position in the query."""
-    text = str(error).split("\n\n")[0]
-    return " ".join(text.split())
+    """DuckDB's message up to the first blank line, after which it marks the position in the query; its beginning."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
