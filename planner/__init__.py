@@ -8,13 +8,14 @@ What the command line does, in five lines of a notebook:
     scenario = planner.load_scenario("deepseek-2025-02-27", ["fleet.nodes=300"]).scenario
     run = planner.load_run(store, planner.plan(store, scenario, now=datetime.now(UTC)))
 
-Names are imported when they are first used, so that the command line starts fast.
+Names are imported when they are first used, so that the command line starts fast. Nothing at all is imported here:
+until `planner.__main__` has set how Ctrl-C ends the process, that gives a traceback.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from planner.catalogue.scenarios import load_scenario
     from planner.documents import to_json
     from planner.errors import PlannerError
@@ -64,7 +65,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name not in _HOMES:
         raise AttributeError(f"module 'planner' has no attribute '{name}'")
     module, _, leaf = _HOMES[name].partition(":")

@@ -24,6 +24,7 @@ from pathlib import Path
 _IMPORT = "planner-import"
 _MARK = "planner-draft"
 _TOKEN = "([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}"
+_EXAMPLE = "01234567-01234567-01234567"
 _NAME = re.compile(rf"(?:\..+\.{_MARK}|{_IMPORT})-{_TOKEN}", re.DOTALL)
 _MOST_BYTES = 255
 """Of a name, on the usual file systems."""
@@ -68,6 +69,20 @@ def import_folder() -> Iterator[Path]:
 def is_draft(path: Path) -> bool:
     """Whether a path is that of a draft, by its name."""
     return _NAME.fullmatch(path.name) is not None
+
+
+def is_in_use(beside: Path) -> bool:
+    """Whether any process on this machine has a draft of a file beside this one in use."""
+    begin = _hidden(beside.name, "")
+    try:
+        with os.scandir(beside.parent) as entries:
+            alike = [
+                Path(entry.path) for entry in entries if entry.name.startswith(begin) and _NAME.fullmatch(entry.name)
+            ]
+    except OSError:
+        # who needs the folder will say so
+        return False
+    return any(_is_taken(path) for path in alike)
 
 
 def discard_all() -> None:
@@ -154,6 +169,25 @@ def _lock(handle: int) -> str:
     return "held"
 
 
+def _is_taken(path: Path) -> bool:
+    """Whether somebody holds the lock of a draft of a file."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        # it has gone meanwhile, or is a folder, which is a draft of something else
+        return False
+    try:
+        # shared, and for a moment: another process that looks at the same time sees no owner in this one
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def _is_at(handle: int, path: Path) -> bool:
     """Whether what is open still has this name."""
     with suppress(FileNotFoundError):
@@ -236,10 +270,14 @@ def _token() -> str:
     return f"{_host()}-{_boot()}-{secrets.token_hex(4)}"
 
 
-def _hidden(name: str) -> str:
-    """The name of a draft beside a file of that name; wherever the file's is short enough, it is too."""
-    end = f".{_MARK}-{_token()}"
-    return f".{os.fsdecode(os.fsencode(name)[: _MOST_BYTES - len(end) - 1])}{end}"
+def _hidden(name: str, token: str | None = None) -> str:
+    """The name of a draft beside a file of that name; wherever the file's is short enough, it is too.
+
+    token: what distinguishes it; None for a new one, empty for how all such names begin.
+    """
+    end = f".{_MARK}-{_token() if token is None else token}"
+    most = _MOST_BYTES - len(f"..{_MARK}-{_EXAMPLE}")
+    return f".{os.fsdecode(os.fsencode(name)[:most])}{end}"
 
 
 @cache

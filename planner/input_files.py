@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from planner.errors import PlannerError, UsageError
+from planner.text import quoted
 
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of a file that people write: settings, prices, jobs, timetables. A year of minutes in a timetable has 15 MB."""
@@ -79,7 +80,7 @@ def _opened(path: Path, cure: str, error: type[PlannerError]) -> int:
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}; {cure}") from problem
     except ValueError as problem:
-        raise error(f"{str(path)!r}: is not a path ({problem}); {cure}") from problem
+        raise error(f"{quoted(str(path))}: is not a path ({problem}); {cure}") from problem
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
         return handle

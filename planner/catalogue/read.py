@@ -29,11 +29,12 @@ from planner.settings.measurements import (
     PrefillPoints,
 )
 from planner.settings.models import Model
-from planner.settings.plain import printable, shown
+from planner.settings.plain import shown
 from planner.settings.pricing_rules import PricingRule
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet
 from planner.settings.training_jobs import JobList
 from planner.settings.workloads import BatchingFile, Mix, WorkloadFile
+from planner.text import quoted, visible
 
 DEFAULT_SCENARIO = "deepseek-2025-02-27"
 
@@ -56,8 +57,6 @@ KINDS = {
 }
 """What a file of each folder is called in messages."""
 
-_MOST_NAME = 255
-"""Characters of a name that a message repeats: as many bytes as the name of a file may have."""
 _TABLE = re.compile(r"dictionary or instance of \w+")
 
 M = TypeVar("M", bound=Closed)
@@ -88,16 +87,9 @@ def find(folder: str, name: str) -> Path:
     if exists(path):
         check_regular(path, cure=f"give one of {', '.join(names(folder))}, or the path of a TOML file")
     raise UsageError(
-        f"no {KINDS[folder]} {_quoted(name)}: give one of {', '.join(names(folder))}, or the path of a TOML file"
+        f"no {KINDS[folder]} {quoted(name)}: give one of {', '.join(names(folder))}, or the path of a TOML file"
         f"{_near(folder, name)}; `planner catalogue {folder}` lists them"
     )
-
-
-def _quoted(name: str) -> str:
-    """A name in a message: the beginning of one that is no name by its length."""
-    if len(name) <= _MOST_NAME:
-        return f'"{printable(name)}"'
-    return f'"{printable(name[:_MOST_NAME])}..." of {len(name):,} characters'
 
 
 def _near(folder: str, name: str) -> str:
@@ -256,7 +248,7 @@ def _tables(model: type[BaseModel]) -> set[str]:
 
 
 def _line(path: Sequence[int | str], message: str) -> str:
-    return printable(": ".join(filter(None, (".".join(map(str, path)), message))))
+    return visible(": ".join(filter(None, (".".join(map(str, path)), message))))
 
 
 def _any_of(problems: Sequence[ErrorDetails]) -> str:

@@ -24,9 +24,9 @@ from planner.catalogue.toml_tree import tree_of
 from planner.errors import ScenarioError, UsageError
 from planner.files import shipped
 from planner.input_files import is_file
-from planner.settings.plain import printable
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import Kind
+from planner.text import quoted, visible
 
 ENV_PREFIX = "PLANNER__"
 
@@ -269,14 +269,13 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
 def _check_provenance(file: Path, provenance: Tree) -> None:
     """Raises UsageError for a provenance of what is not a field, or of no kind."""
     problems = [
-        f'provenance: "{printable(path)}" is not a field; correct its name, which is a path in quotes, or remove it'
+        f"provenance: {quoted(path)} is not a field; correct its name, which is a path in quotes, or remove it"
         for path in provenance
         if path not in field_paths() and not path.startswith(_TABLE_FIELDS)
     ]
     kinds = tuple(f"{kind}: " for kind in get_args(Kind))
     problems += [
-        f'provenance: "{printable(path)}" does not begin with one of {", ".join(get_args(Kind))} and a colon; '
-        "state its kind"
+        f"provenance: {quoted(path)} does not begin with one of {', '.join(get_args(Kind))} and a colon; state its kind"
         for path, told in provenance.items()
         if not (isinstance(told, str) and told.startswith(kinds))
     ]
@@ -342,7 +341,7 @@ def _value_for(path: str, text: str) -> Any:
     A number may be left out again by an empty text; of other fields that is a variable of a shell that is not set.
     """
     if path not in field_paths():
-        raise ValueError(_with_hint(f"{printable(path)}: is not a known field; remove it or correct its name"))
+        raise ValueError(_with_hint(f"{visible(path)}: is not a known field; remove it or correct its name"))
     if not text and number_kind(path) is None:
         raise ValueError(f"{path}: is set to nothing; give a value, or leave the setting out")
     return _value_of(text)

@@ -12,6 +12,8 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 from planner.cli.ranges import MOST_WAIT_S, within
 
 if TYPE_CHECKING:
+    from planner.settings.scenario import Scenario
+    from planner.studies.compare.candidates import Comparison
     from planner.studies.compare.document import ComparedPolicy, ComparisonBound, ComparisonDocument, EqualShortfall
     from planner.studies.compare.losses import PolicyLosses
 
@@ -23,29 +25,29 @@ _TimeLimit = Annotated[
         "--time-limit", metavar="S", callback=_TIME_LIMIT, help="Time limit of the search for the bound, seconds."
     ),
 ]
+_Policies = Annotated[
+    str | None,
+    typer.Option(
+        "--policies",
+        metavar="A,B,C",
+        help="Policies, each as NAME or NAME@DEMAND-SOURCE, for example reactive,predictive@forecast.",
+    ),
+]
+_Level = Annotated[bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")]
+_Replay = Annotated[bool, typer.Option("--replay", help="Replay every request of each policy's busiest hour.")]
+_Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Write a page with charts and tables into this folder.")
+]
 
 
 def compare(
     scenario: ScenarioName = None,
-    policies: Annotated[
-        str | None,
-        typer.Option(
-            "--policies",
-            metavar="A,B,C",
-            help="Policies, each as NAME or NAME@DEMAND-SOURCE, for example reactive,predictive@forecast.",
-        ),
-    ] = None,
+    policies: _Policies = None,
     trace: TraceName = None,
-    level: Annotated[
-        bool, typer.Option("--level/--no-level", help="Tune each policy to the allowed shortfall as well.")
-    ] = True,
+    level: _Level = True,
     time_limit: _TimeLimit = 10.0,
-    with_replay: Annotated[
-        bool, typer.Option("--replay", help="Replay every request of each policy's busiest hour.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write a page with charts and tables into this folder.")
-    ] = None,
+    with_replay: _Replay = False,
+    out: _Out = None,
     sets: Sets = None,
     db: Db = None,
     as_json: Json = False,
@@ -78,14 +80,21 @@ def compare(
             attainment = measure_attainment(store, comparison, now=now(), clock=time.perf_counter, progress=progress)
     document = store_comparison(store, comparison, now=now(), attainment=attainment)
     if out is not None:
-        from planner.report.compare_page import write_compare_page
-
-        files = write_compare_page(document, comparison.plans, comparison.demand.grid, loaded.zone, out)
-        document = replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
+        document = _with_page(document, comparison, loaded, out)
     if as_json:
         print_json(document)
     else:
         _print(document)
+
+
+def _with_page(
+    document: "ComparisonDocument", comparison: "Comparison", scenario: "Scenario", out: Path
+) -> "ComparisonDocument":
+    """Write the page into a folder; the document that names its files."""
+    from planner.report.compare_page import write_compare_page
+
+    files = write_compare_page(document, comparison.plans, comparison.demand.grid, scenario.zone, out)
+    return replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
 
 
 def _print(document: "ComparisonDocument") -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.text import quoted
+
 if TYPE_CHECKING:
     from planner.catalogue.scenarios import LoadedScenario
     from planner.store import Store
 
-_MOST_SHOWN = 80
-"""Characters of a wrong value that a message repeats."""
 
 Db = Annotated[
     Path | None,
@@ -63,9 +63,9 @@ def check_store_path(path: Path, named_by: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UsageError(f"{_quoted(str(path))}: cannot be looked up: {error.strerror}; {cure}") from error
+        raise UsageError(f"{quoted(str(path))}: cannot be looked up: {error.strerror}; {cure}") from error
     except ValueError as error:
-        raise UsageError(f"{str(path)!r}: is not a path ({error}); {cure}") from error
+        raise UsageError(f"{quoted(str(path))}: is not a path ({error}); {cure}") from error
     if path == Path():
         raise UsageError(f"{named_by} is empty or the working folder; {cure}")
     if not stat.S_ISREG(mode):
@@ -100,7 +100,7 @@ def with_policy(sets: list[str], policy: str | None) -> list[str]:
     if policy is None:
         return sets
     if any(each.partition("=")[0].strip() == "policy.name" for each in sets):
-        raise UsageError(f"--policy {_quoted(policy)} and --set policy.name both name a policy; leave one out")
+        raise UsageError(f"--policy {quoted(policy)} and --set policy.name both name a policy; leave one out")
     return [*sets, f"policy.name={json.dumps(policy)}"]
 
 
@@ -146,7 +146,7 @@ def moment(text: str | None, zone: tzinfo) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{_quoted(text)} is not a time; write it as {_example(zone)}") from error
+        raise UsageError(f"{quoted(text)} is not a time; write it as {_example(zone)}") from error
     if time.tzinfo is None:
         fine = "auto" if time.second or time.microsecond else "minutes"
         in_era(time.replace(tzinfo=UTC), text)
@@ -163,10 +163,6 @@ def in_era(time: datetime, text: str) -> datetime:
     if not FIRST_MOMENT <= time <= LAST_MOMENT:
         raise UsageError(f'"{text}" is not from {FIRST_MOMENT.date()} to {LAST_MOMENT.date()}; correct the time')
     return time
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[:_MOST_SHOWN]}..."'
 
 
 def _example(zone: tzinfo) -> str:

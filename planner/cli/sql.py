@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,65 +24,67 @@ _EXPLAINED = ["explain_key", "explain_value"]
 _BATCH_ROWS = 20_000
 _TIMEOUT_S = 30.0
 _LONGEST_S = 86_400.0
-_LONGEST_BESIDE_NIGHTS_S = 50.0
-"""Below the minute that a night waits for the store."""
 _LEAST_MIB, _MOST_MIB = 64, 1 << 20
+_FORMATS = ("table", "csv", "json", "parquet")
+
+_Query = Annotated[str | None, typer.Argument(metavar="QUERY", help="One SELECT.")]
+_Name = Annotated[str | None, typer.Option("--name", metavar="NAMED", help="A named query; see --list.")]
+_Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the query; may be repeated.")
+]
+_Format = Annotated[str, typer.Option("--format", metavar="F", help="table, csv, json or parquet.")]
+_Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+_List = Annotated[bool, typer.Option("--list", help="List the named queries.")]
+_Tables = Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")]
+_Timeout = Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds after which the query is stopped.")]
+_Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="MIB",
+        help="Memory for the query, and for its result as much again [default: 1500, or half the machine's].",
+    ),
+]
+_Live = Annotated[
+    bool, typer.Option("--live", help="Read the store itself, also while the nightly service is at work on it.")
+]
 
 
 def sql(
-    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="One SELECT.")] = None,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAMED", help="A named query; see --list.")] = None,
-    params: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the query; may be repeated."),
-    ] = None,
-    format_name: Annotated[str, typer.Option("--format", metavar="F", help="table, csv, json or parquet.")] = "table",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
-    tables: Annotated[bool, typer.Option("--tables", help="List tables and columns with units.")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", help="Seconds after which the query is stopped.")
-    ] = _TIMEOUT_S,
-    memory_limit: Annotated[
-        int | None,
-        typer.Option(
-            "--memory-limit",
-            metavar="MIB",
-            help="Memory for the query, and for its result as much again [default: 1500, or half the machine's].",
-        ),
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Read the store itself, also while the nightly service is at work on it.")
-    ] = False,
+    query: _Query = None,
+    name: _Name = None,
+    params: _Params = None,
+    format_name: _Format = "table",
+    as_json: _Json = False,
+    list_: _List = False,
+    tables: _Tables = False,
+    timeout: _Timeout = _TIMEOUT_S,
+    memory_limit: _Memory = None,
+    live: _Live = False,
     db: Db = None,
 ) -> None:
     """Query the store in SQL, read-only.
 
     A query can reach only the store: no files, network, environment, extensions or settings. While the nightly service
-    is at work on the store, its published copy is read.
+    is at work on the store, its published copy is read. A query of the store itself is stopped a few seconds after
+    another process begins to wait to write it.
     """
-    from planner.errors import QueryError, UsageError
+    from planner.errors import QueryError
     from planner.store.adhoc import UNPRINTABLE, Limits
     from planner.store.adhoc import query as run_query
 
     format_name = "json" if as_json else format_name
+    _check_format(format_name, ("table", "json") if list_ or tables else _FORMATS)
     if list_:
         _print_queries(format_name)
         return
     if tables:
         _print_tables(format_name)
         return
-    if format_name not in ("table", "csv", "json", "parquet"):
-        raise UsageError(f'--format "{format_name}": use table, csv, json or parquet')
     values = dict(_param(text) for text in params or [])
     limits = Limits(timeout_s=_checked_timeout(timeout), memory_mib=_checked_memory(memory_limit))
-    store, of_copy = _readable(store_at(db), live=live, timeout_s=timeout)
-    if query is not None and name is None:
-        text = query
-    elif name is not None and query is None:
-        text, values = _named(store, name, values)
-    else:
-        raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
+    store, of_copy = _readable(store_at(db), live=live)
+    text, values = _asked(store, query, name, values)
     most_rows = _MOST_ROWS if format_name == "table" else None
     rows = run_query(store, text, values, limits=limits, most_rows=most_rows, of_copy=of_copy)
     from polars.exceptions import PolarsError
@@ -92,11 +95,9 @@ def sql(
         raise QueryError(f"the result contains {UNPRINTABLE}") from error
 
 
-def _readable(store: "Store", *, live: bool, timeout_s: float) -> tuple["Store", bool]:
+def _readable(store: "Store", *, live: bool) -> tuple["Store", bool]:
     """The store to read, or its published copy where a night may want to write; and whether it is the copy."""
-    from planner.errors import UsageError
     from planner.store import readable
-    from planner.store.published import is_scheduled
 
     chosen, of_copy = (store, False) if live else readable(store, aside=True)
     if of_copy:
@@ -104,12 +105,25 @@ def _readable(store: "Store", *, live: bool, timeout_s: float) -> tuple["Store",
             f"the nightly service is at work on {store.path}, or it is being written; reading {chosen.path}, the copy "
             "that the last nightly run published; --live reads the store itself"
         )
-    elif timeout_s > _LONGEST_BESIDE_NIGHTS_S and is_scheduled(store):
-        raise UsageError(
-            f"--timeout {timeout_s:g}: the nightly service is at work on {store.path}, and a night waits a minute to "
-            f"write; give at most {_LONGEST_BESIDE_NIGHTS_S:g}"
-        )
     return chosen, of_copy
+
+
+def _check_format(name: str, known: Sequence[str]) -> None:
+    from planner.errors import UsageError
+
+    if name not in known:
+        raise UsageError(f'--format "{name}": use {", ".join(known[:-1])} or {known[-1]}')
+
+
+def _asked(store: "Store", query: str | None, name: str | None, values: "Params") -> tuple[str, "Params"]:
+    """The query that is asked for, with its parameters. Raises UsageError, TraceError."""
+    from planner.errors import UsageError
+
+    if query is not None and name is None:
+        return query, values
+    if name is not None and query is None:
+        return _named(store, name, values)
+    raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
 
 
 def _checked_timeout(seconds: float) -> float:

@@ -59,6 +59,18 @@ class Scheduler:
         """Tells how nights ended; remembers what it could not tell."""
         return Announcer(store=self.store, jobs=self.jobs, clock=self.clock, log=self.log, stopping=self.stopping)
 
+    def waits_for_log(self, row: LedgerRow) -> bool:
+        """Whether a night that failed only waits for its log, which is missing or incomplete.
+
+        Of a night of an earlier process the ledger tells the step alone, until it is tried again.
+        """
+        return self._waiting.get((row.job, row.logical_date), row.step == "import")
+
+    @cached_property
+    def _waiting(self) -> dict[tuple[str, date], bool]:
+        """Whether nights that failed in this process wait for their logs."""
+        return {}
+
     @cached_property
     def _unrecorded(self) -> "_Unrecorded":
         return _Unrecorded()
@@ -118,6 +130,7 @@ class Scheduler:
             return None
         self._unrecorded.since.pop((job.name, day), None)
         if row is not None and row.status == "running" and failed_at is None and claim.attempts > job.attempts:
+            self._waiting[job.name, day] = False
             claim.end("failed", FAILED, f"given up after {job.attempts} attempts that did not finish", now)
             return FAILED
         code = self._attempt(job, claim, is_newest=is_newest)
@@ -163,9 +176,11 @@ class Scheduler:
             # until the next date is due, waiting for a log, for room on the disk or for the store uses up no attempts
             waits = is_newest and _may_pass(error) and claim.attempts > 1
             log("failed", level="error", message=str(error))
+            self._waiting[claim.job, claim.day] = isinstance(error, LogNotReady)
             claim.end("failed", FAILED, str(error), self.clock(), counts=not waits)
             return FAILED
         except Exception as error:
+            self._waiting[claim.job, claim.day] = False
             claim.end("failed", FAILED, f"defect: {type(error).__name__}: {error}", self.clock())
             raise
         claim.end("done", MISSED if missed else 0, "; ".join(missed), self.clock())

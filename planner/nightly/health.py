@@ -1,7 +1,7 @@
 """The state of the service, for /healthz and /metrics."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,15 +19,17 @@ class Health:
     """The state of the service, shared between threads; hold the lock to read or change several values.
 
     looked_at: when it last looked for dates that are due. busy: whether a night is being run. reason: why the last look
-    failed; empty if it succeeded. rows: the ledger. newest_days: the newest compared day of each job. planned: units by
-    job, the newest plan first. errors: looks that failed. waiting: notifications that have not arrived; unsent:
-    attempts to send one that failed. dropped: connections that ended before they were answered.
+    failed; empty if it succeeded. failed: nights that failed, as `failed_nights` tells them. rows: the ledger.
+    newest_days: the newest compared day of each job. planned: units by job, the newest plan first. errors: looks that
+    failed. waiting: notifications that have not arrived; unsent: attempts to send one that failed. dropped: connections
+    that ended before they were answered.
     """
 
     started_at: datetime
     looked_at: datetime
     busy: bool = False
     reason: str = ""
+    failed: str = ""
     rows: Sequence[LedgerRow] = ()
     newest_days: Sequence[PastDay] = ()
     planned: Mapping[str, Sequence[PlannedUnits]] = field(default_factory=dict)
@@ -53,10 +55,11 @@ class Health:
         rows: Sequence[LedgerRow],
         newest_days: Sequence[PastDay],
         planned: Mapping[str, Sequence[PlannedUnits]],
+        failed: str,
     ) -> None:
-        """Replace the copy of the ledger, of the newest compared days and of the plans."""
+        """Replace the copy of the ledger, of the newest compared days and of the plans, and what is said of nights."""
         with self.lock:
-            self.rows, self.newest_days, self.planned = rows, newest_days, planned
+            self.rows, self.newest_days, self.planned, self.failed = rows, newest_days, planned, failed
 
     def count_notifications(self, waiting: int, unsent: int) -> None:
         """Note how many notifications have not arrived, and how many attempts failed."""
@@ -71,7 +74,7 @@ class Health:
     def document(self, now: datetime) -> HealthDocument:
         """Whether the service is healthy, and why not."""
         silent_s = (now - self.looked_at).total_seconds()
-        reason = self.reason
+        reason = self.reason or self.failed
         if not self.busy and silent_s > _SILENCE_S:
             reason = f"it has not looked for dates that are due since {self.looked_at.isoformat(timespec='seconds')}"
         return HealthDocument(ok=not reason, reason=reason, busy=self.busy, looked_at=self.looked_at)
@@ -82,3 +85,17 @@ class Health:
             job: next((units for plan in plans if (units := plan.at(now))), None) for job, plans in self.planned.items()
         }
         return PlannedUnitsDocument(at=now, jobs={job: units for job, units in found.items() if units is not None})
+
+
+def failed_nights(rows: Sequence[LedgerRow], jobs: Sequence[str], waits: Callable[[LedgerRow], bool]) -> str:
+    """Nights that failed since the last one of their job that was done; empty for none.
+
+    rows: the ledger, in order of date. jobs: those that are still there. waits: whether a failed night only waits for
+    its log.
+    """
+    newest = dict[str, LedgerRow]()
+    for row in rows:
+        if row.job in jobs and (row.status == "done" or (row.status == "failed" and not waits(row))):
+            newest[row.job] = row
+    failed = [row for row in newest.values() if row.status == "failed"]
+    return "; ".join(f"{row.job} of {row.logical_date}: {row.message}" for row in failed)

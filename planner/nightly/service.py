@@ -12,7 +12,7 @@ from planner.errors import PlannerError
 from planner.nightly import ledger
 from planner.nightly.dates import Now, next_due_at
 from planner.nightly.due import Scheduler
-from planner.nightly.health import Health
+from planner.nightly.health import Health, failed_nights
 from planner.nightly.http_server import serve_health
 from planner.nightly.jobs_file import Jobs
 from planner.nightly.log_lines import route_logs
@@ -85,7 +85,7 @@ def _wait(background: BackgroundScheduler, stop: threading.Event, before: dateti
 def check_ledger(scheduler: Scheduler, health: Health) -> None:
     """Run what is due, then refresh the data of the metrics. Errors are logged and counted; bugs are raised.
 
-    After an error the service is not healthy until a look succeeds.
+    After an error the service is not healthy until a look succeeds, and after a night that failed until one is done.
     """
     health.begin_check(scheduler.clock())
     if not health.rows:
@@ -117,11 +117,11 @@ def _refresh(scheduler: Scheduler, health: Health) -> None:
     health.count_notifications(notices.waiting, notices.failures)
     rows = ledger.read_ledger(scheduler.store)
     newest_days, planned = [], health.planned
+    jobs = [job.name for job in scheduler.jobs.file.job]
     if rows:
-        jobs = [job.name for job in scheduler.jobs.file.job]
         zones = {job: scheduler.jobs.scenarios[job].zone for job in jobs}
         with scheduler.store.read() as session:
             for job in jobs:
                 newest_days += read_past_days(session, job)[:1]
             planned = read_planned(session, rows, zones, scheduler.clock(), health.planned)
-    health.refresh(rows, newest_days, planned)
+    health.refresh(rows, newest_days, planned, failed_nights(rows, jobs, scheduler.waits_for_log))

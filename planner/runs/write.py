@@ -132,6 +132,7 @@ def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:
 
 
 def delete_run(store: Store, run_id: str) -> None:
-    """Delete a run and all its rows. Raises RunError."""
+    """Delete a run and all its rows. Raises RunError, StoreMissing where there is no store."""
+    store.require()
     with store.write() as session:
         delete_run_rows(session, resolve_run(session, run_id))

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel
 
+from planner.text import JOINERS
+
 MOST_CHARACTERS = 4096
 """Characters of a text: as many as the path of a file may have. A longer one is a mistake, or an attack."""
 MOST_NAME_BYTES = 200
@@ -17,8 +19,6 @@ _TIMES = frozenset({datetime, date, time})
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Kinds of characters that are not seen: control characters, marks of direction and order, halves of characters, ends
 of lines and paragraphs."""
-_JOINERS = frozenset("\u200c\u200d")
-"""Of these kinds, those that scripts are written with."""
 
 
 def kinds_of(annotation: Any) -> frozenset[Any]:
@@ -84,7 +84,7 @@ def check_text(text: str, *, may_be_empty: bool = False) -> str:
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters; write at most {MOST_CHARACTERS:,}")
     for character in "" if text.isprintable() else text:
-        if unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS:
+        if unicodedata.category(character) in _UNPRINTABLE and character not in JOINERS:
             raise ValueError(
                 f"has the character U+{ord(character):04X}, which is not printed; remove it: {text[:40]!a}"
             )
@@ -133,15 +133,6 @@ def _example(kinds: frozenset[Any]) -> str:
     if datetime in kinds:
         return "2025-02-27T22:00:00+08:00"
     return "2025-02-27" if date in kinds else "22:00"
-
-
-def printable(text: str) -> str:
-    """A text with what is not printed written out, as \\x1b.
-
-    Args:
-        text: any text.
-    """
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from planner.errors import QueryError
 from planner.store.damage import told_of_damage
 from planner.store.database import Store, locked_down
-from planner.store.interrupts import Deadline, interruptible
+from planner.store.interrupts import Stopper, interruptible
 from planner.store.published import LEFT_OUT_OF_COPY
+from planner.store.turns import LET_GO_S, give_way, is_awaited
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _VARIANT = "arrow.parquet.variant"
@@ -25,6 +26,8 @@ _BATCH_ROWS = 20_000
 _MIB = 1 << 20
 _BESIDE_MIB = 1000
 """What a process with DuckDB and polars may need beside a query and its result. Measured: up to 400 MiB."""
+_LONGEST_MESSAGE = 500
+"""Characters of a message: DuckDB repeats words of the query, however long they are."""
 UNPRINTABLE = "a type that cannot be printed, such as INTERVAL; cast it to VARCHAR in the query"
 
 
@@ -61,7 +64,8 @@ def query(
 ) -> Rows:
     """The rows of one SELECT. No files, network, extensions, environment, settings, spill or temporary tables.
 
-    The store is let go before this returns. most_rows: those that are kept; None for all. of_copy: whether the store is
+    The store is let go before this returns, and a few seconds after another process begins to wait to write it; the
+    query is stopped then. most_rows: those that are kept; None for all. of_copy: whether the store is
     a published copy, which has no requests.
 
     Raises QueryError for anything else, for what DuckDB refuses and for what exceeds the limits, StoreMissing where
@@ -69,14 +73,10 @@ def query(
     """
     store.require()
     limits = limits or Limits()
+    give_way(store.path, store.wait_s)
     with store.read():
         pass  # brings an older store to this schema before it is opened read-only
-    late = (
-        f"the query was stopped after --timeout {limits.timeout_s:g} s; narrow it, or give it more time with --timeout"
-        if limits.timeout_s is not None
-        else ""
-    )
-    with Deadline(limits.timeout_s, f"planner: {late}") as deadline, _bounded(limits.memory_mib):
+    with Stopper(_Patience(store.path, limits.timeout_s)) as stopper, _bounded(limits.memory_mib):
         try:
             with (
                 told_of_damage(store.path, of_user=True),
@@ -86,8 +86,8 @@ def query(
                 _check(connection, sql, of_copy=of_copy)
                 return _rows(connection, sql, dict(params or {}), limits, most_rows)
         except KeyboardInterrupt:
-            if deadline.passed:
-                raise QueryError(late) from None
+            if stopper.reason:
+                raise QueryError(stopper.reason) from None
             raise
         except (MemoryError, duckdb.Error, OSError) as error:
             # Arrow passes on what comes up in a stream as an OSError
@@ -98,6 +98,31 @@ def query(
             raise QueryError(_one_line(error)) from error
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
             raise QueryError(f"the result contains {UNPRINTABLE}") from error
+
+
+class _Patience:
+    """Tells why a query is to be stopped: it took too long, or another process has waited to write the store."""
+
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        self._path, self._timeout_s = path, timeout_s
+        self._awaited_at_s: float | None = None
+
+    def __call__(self, ran_s: float) -> str | None:
+        if self._timeout_s is not None and ran_s >= self._timeout_s:
+            return (
+                f"the query was stopped after --timeout {self._timeout_s:g} s; narrow it, or give it more time with "
+                "--timeout"
+            )
+        if not is_awaited(self._path):
+            self._awaited_at_s = None
+        elif self._awaited_at_s is None:
+            self._awaited_at_s = ran_s
+        elif ran_s - self._awaited_at_s >= LET_GO_S:
+            return (
+                f"the query was stopped after {ran_s:.0f} s, because another process waits to write {self._path}; "
+                "narrow it, or run it again when that has ended"
+            )
+        return None
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str, *, of_copy: bool) -> None:
@@ -217,6 +242,6 @@ def _data_bytes() -> int:
 
 
 def _one_line(error: Exception) -> str:
-    """DuckDB's message up to the first blank line, after which it marks the position in the query."""
-    text = str(error).split("\n\n")[0]
-    return " ".join(text.split())
+    """DuckDB's message up to the first blank line, after which it marks the position in the query; its beginning."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."

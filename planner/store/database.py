@@ -5,7 +5,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from planner.store.attached import Attachment, LockedDown
 from planner.store.damage import damaged, is_damage, told_of_damage
 from planner.store.interrupts import interruptible
 from planner.store.queries import named_query
+from planner.store.turns import waiting_to_write
 
 T = TypeVar("T")
 
@@ -205,7 +206,11 @@ class Store:
     @contextmanager
     def _open(self, *, read_only: bool, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         target = path or self.path
-        with closing(_waiting(lambda: Attachment(target, read_only=read_only), self.path, self.wait_s)) as opened:
+
+        def attach() -> Attachment:
+            return Attachment(target, read_only=read_only)
+
+        with closing(_waiting(attach, self.path, self.wait_s, is_writer=not read_only)) as opened:
             yield opened.connection
 
 
@@ -224,29 +229,36 @@ def locked_down(
         yield opened.connection
 
 
-def _waiting(connect: Callable[[], T], path: Path, wait_s: float) -> T:
-    """Connect, backing off while another process holds the file. Raises StoreLocked, StoreUnreadable, StoreError."""
+def _waiting(connect: Callable[[], T], path: Path, wait_s: float, *, is_writer: bool = False) -> T:
+    """Connect, backing off while another process holds the file; a writer says that it waits.
+
+    Raises StoreLocked, StoreUnreadable, StoreError.
+    """
     deadline = time.monotonic() + wait_s
     pause_s = 0.01
-    while True:
-        try:
-            return connect()
-        except duckdb.IOException as error:
-            text = str(error)
-            if "lock on file" not in text:
+    with ExitStack() as waiting:
+        while True:
+            try:
+                return connect()
+            except duckdb.IOException as error:
+                text = str(error)
+                if "lock on file" not in text:
+                    raise _refused(path, error) from error
+                if time.monotonic() >= deadline:
+                    holder = text.partition("(")[2].partition(")")[0]
+                    who = f" ({holder})" if holder else ""
+                    raise StoreLocked(
+                        f"{path}: another process{who} has held it for {wait_s:g} s; wait for it, or use another --db"
+                    ) from error
+            except duckdb.ConnectionException as error:
+                raise StoreError(f"{path}: this process has it open in another way; close that first") from error
+            except duckdb.Error as error:
                 raise _refused(path, error) from error
-            if time.monotonic() >= deadline:
-                holder = text.partition("(")[2].partition(")")[0]
-                who = f" ({holder})" if holder else ""
-                raise StoreLocked(
-                    f"{path}: another process{who} has held it for {wait_s:g} s; wait for it, or use another --db"
-                ) from error
-        except duckdb.ConnectionException as error:
-            raise StoreError(f"{path}: this process has it open in another way; close that first") from error
-        except duckdb.Error as error:
-            raise _refused(path, error) from error
-        time.sleep(pause_s * random.uniform(0.5, 1.5))
-        pause_s = min(pause_s * 1.5, 0.5)
+            if is_writer:
+                waiting.enter_context(waiting_to_write(path))
+                is_writer = False
+            time.sleep(pause_s * random.uniform(0.5, 1.5))
+            pause_s = min(pause_s * 1.5, 0.5)
 
 
 def _refused(path: Path, error: duckdb.Error) -> StoreError:

@@ -8,7 +8,7 @@ a function that works on one huge value.
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
@@ -21,6 +21,8 @@ PATIENCE_S = 0.7
 after it, under a second."""
 _AGAIN_S = 0.02
 """An interruption is lost on a connection that is between two queries, so it is repeated."""
+_LOOK_S = 0.1
+"""How often it is looked whether there is a reason to stop."""
 _INTERRUPTED = ("Query interrupted", "INTERRUPT Error: Interrupted!")
 """What DuckDB says where it has seen Ctrl-C itself, and where Arrow passes on what it says."""
 
@@ -81,34 +83,35 @@ def end_process(line: str, code: int) -> NoReturn:
     os._exit(code)
 
 
-class Deadline:
-    """Stops the queries of this process after a time.
+class Stopper:
+    """Stops the queries of this process once there is a reason to.
 
-    passed: whether it did.
+    reason: why it did; None as long as it has not.
     """
 
-    def __init__(self, seconds: float | None, line: str) -> None:
-        """seconds: None for no limit. line: what is said where the process has to end."""
-        self.passed = False
-        self._line = line
+    def __init__(self, look: Callable[[float], str | None]) -> None:
+        """look: tells why queries are to be stopped, if they are, from the seconds since the block was entered."""
+        self.reason: str | None = None
+        self._look = look
         self._over = Event()
-        self._thread = None if seconds is None else Thread(target=self._wait, args=(seconds,), daemon=True)
+        self._thread = Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "Deadline":
-        if self._thread:
-            self._thread.start()
+    def __enter__(self) -> "Stopper":
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        if self._thread:
-            self._thread.join()
+        self._thread.join()
 
-    def _wait(self, seconds: float) -> None:
-        if not self._over.wait(seconds):
-            self.passed = True
-            if not stop_queries():
-                end_process(self._line, 1)
+    def _watch(self) -> None:
+        begin = time.monotonic()
+        while not self._over.wait(_LOOK_S):
+            if reason := self._look(time.monotonic() - begin):
+                self.reason = reason
+                if not stop_queries():
+                    end_process(f"planner: {reason}", 1)
+                return
 
 
 def _now_running() -> list[_Running]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from planner.drafts import draft_folder, flush
 from planner.errors import StoreError, StoreLocked
 from planner.store.database import Store, require_complete
+from planner.store.turns import is_awaited
 
 _LEFT_OUT = ("schema_migration", "schema_view", "replay_request")
 """The copy has a schema of its own; requests, those of replays too, stay in the store."""
@@ -59,12 +60,14 @@ def publish(store: Store) -> Path:
 def readable(store: Store, *, aside: bool = False) -> tuple[Store, bool]:
     """The store, or its published copy where the store is being written; and whether it is the copy.
 
-    aside: for reading that may take long, the copy wherever a scheduler is at work on the store, so that it can write.
+    aside: for reading that may take long, the copy wherever a scheduler is at work on the store, or another process
+    waits to write it, so that it can.
     """
     copy = published_path(store.path)
-    if store.path.exists() and copy.exists() and ((aside and is_scheduled(store)) or _locked(store)):
-        return Store(copy, wait_s=store.wait_s), True
-    return store, False
+    if not (store.path.exists() and copy.exists()):
+        return store, False
+    is_wanted = aside and (is_scheduled(store) or is_awaited(store.path))
+    return (Store(copy, wait_s=store.wait_s), True) if is_wanted or _locked(store) else (store, False)
 
 
 def scheduler_file(path: Path) -> Path:

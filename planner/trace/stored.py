@@ -207,7 +207,8 @@ def add(store: Store, draft: Draft, requests: Spool, blocks: Spool | None = None
 
 
 def delete(store: Store, name: str) -> TraceDeletion:
-    """Delete a trace with its requests; runs made from it stay."""
+    """Delete a trace with its requests; runs made from it stay. Raises StoreMissing where there is no store."""
+    store.require()
     with store.write() as session:
         info = by_name(session, name)
         runs = session.frame("trace_runs", trace_id=info.trace_id)["run_id"].to_list()

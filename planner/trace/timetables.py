@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from planner.errors import UsageError
 from planner.input_files import exists, read_text
 from planner.settings.closed import MOST_NODES, within_era
-from planner.settings.plain import printable, shown
+from planner.settings.plain import shown
+from planner.text import quoted
 from planner.trace.synthetic.profile import load_profile, profile_names
 
 _MOST_SHOWN = 200
@@ -37,7 +38,7 @@ def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
         path = Path(name)
     cure = f"give one of {', '.join(profile_names())}, or the path of a CSV file"
     if not exists(path):
-        raise UsageError(f'policy.timetable: "{printable(name[:_MOST_SHOWN])}" cannot be read: no such file; {cure}')
+        raise UsageError(f"policy.timetable: {quoted(name)} cannot be read: no such file; {cure}")
     text = read_text(path, cure=cure, encoding="utf-8-sig", named_by="policy.timetable:")
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))

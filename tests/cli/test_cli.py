@@ -127,6 +127,14 @@ def test_a_mistake_gets_one_line_with_the_cure_and_stores_nothing(
     assert not Path("planner.duckdb").exists()
 
 
+@pytest.mark.parametrize("words", [("trace", "delete", "x"), ("run", "delete", "run-00001")])
+def test_what_deletes_makes_no_store(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = cli(*words)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert result.err.startswith("planner: no store at planner.duckdb; create one with")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_runs_and_traces_that_are_not_there_list_those_that_are(planned: Store, cli: Cli) -> None:
     assert "run-00001" in cli("run", "show", "nope").err
     assert "deepseek-2025-02-27-" in cli("trace", "show", "nope").err
@@ -296,6 +304,19 @@ def test_sql_reaches_nothing_but_the_store_and_changes_nothing(planned: Store, c
 )
 def test_sql_answers_every_kind_of_reading(planned: Store, cli: Cli, query: str) -> None:
     assert cli("sql", query).code == 0
+
+
+def test_a_message_repeats_the_beginning_of_a_long_query_only(planned: Store, cli: Cli) -> None:
+    result = cli("sql", "x" * 100_000)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert len(result.err) < 600
+    assert result.err.endswith("xxx...\n")
+
+
+def test_a_format_that_a_list_does_not_have_is_refused(cli: Cli) -> None:
+    for words in (("--list",), ("--tables",)):
+        result = cli("sql", *words, "--format", "csv")
+        assert (result.code, result.err) == (2, 'planner: --format "csv": use table or json\n')
 
 
 def test_sql_prints_json_csv_and_parquet(planned: Store, cli: Cli) -> None:

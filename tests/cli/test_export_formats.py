@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import kubernetes_validate
@@ -546,12 +547,33 @@ def test_a_real_slurmctld_updates_what_exists_and_leaves_out_what_has_ended(
     )
 
 
-def test_a_real_slurmctld_refuses_times_that_have_passed(controller: Controller, tmp_path: Path) -> None:
+def test_a_real_slurmctld_reserves_the_rest_of_a_window_that_has_begun(controller: Controller, tmp_path: Path) -> None:
     hour = 3_600 * US_PER_S
-    now = int(time.time()) * US_PER_S
-    done = reserve(controller, tmp_path / "r.sh", replace(small(), lent=(TrainingWindow(now - hour, now + hour, 7),)))
-    assert done.returncode != 0
-    assert "Invalid time" in done.stderr
+    now = int(time.time())
+    windows = (
+        TrainingWindow(now * US_PER_S - hour, now * US_PER_S + hour, 7),
+        # almost over, and begun a while ago
+        TrainingWindow(now * US_PER_S - 24 * hour, now * US_PER_S + hour // 20, 9),
+    )
+    plan = replace(small(), lent=windows)
+    done = reserve(controller, tmp_path / "r.sh", plan)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = reservations(controller)
+    assert [(row["NodeCnt"], row["State"]) for row in first.values()] == [("7", "ACTIVE"), ("9", "ACTIVE")]
+    for row, window in zip(first.values(), windows, strict=True):
+        begin, end = (
+            datetime.fromisoformat(row[name]).replace(tzinfo=ZoneInfo("Asia/Shanghai")).timestamp()
+            for name in ("StartTime", "EndTime")
+        )
+        assert now <= begin < now + 60
+        assert end == window.end_us // US_PER_S
+    again = reserve(controller, tmp_path / "r.sh", plan)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert reservations(controller) == first
+    # what Slurm refuses, and the script so avoids
+    begun = datetime.fromtimestamp(now - 3600, UTC).replace(tzinfo=None).isoformat()
+    words = f"scontrol create reservation StartTime={begun} Duration=120 NodeCnt=1 Accounts=training".split()
+    assert "Invalid time" in controller.run("env", "TZ=UTC0", *words).stderr
 
 
 def test_help_says_what_there_is(cli: Cli) -> None:

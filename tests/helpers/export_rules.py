@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import re
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -172,7 +174,7 @@ def slurm(script: str, start: datetime, minutes: int, zone: str | None = None) -
     assert zone is not None
     reserved = np.zeros(minutes, int)
     for line in script.splitlines():
-        if line.startswith("scontrol create reservation "):
+        if line.startswith("scontrol create reservation ") and "StartTime=now" not in line:
             words = dict(word.split("=") for word in line.split()[3:])
             first, last = (
                 (datetime.fromisoformat(words[name]).replace(tzinfo=ZoneInfo(zone)) - start) // timedelta(minutes=1)
@@ -180,6 +182,46 @@ def slurm(script: str, start: datetime, minutes: int, zone: str | None = None) -
             )
             reserved[max(first, 0) : last] += int(words["NodeCnt"])
     return reserved
+
+
+class SlurmController:
+    """What a shell makes of a script at some moment, with a scontrol that refuses what slurmctld does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.reserved: dict[str, dict[str, str]] = {}
+        self._folder = folder
+
+    def run(self, script: str, now: datetime) -> str:
+        """Run a script by a clock in UTC; returns what it says on stderr."""
+        names, calls = (self._folder / name for name in ("names", "calls"))
+        names.write_text("".join(f"{name}\n" for name in self.reserved))
+        calls.write_text("")
+        head = (
+            f"date() {{ echo {now:%Y%m%d%H%M%S}; }}\n"
+            f'scontrol() {{ if [ "$1" = show ]; then grep -qx "$3" {names}; else echo "$*" >> {calls}; fi; }}\n'
+        )
+        done = subprocess.run(["sh"], input=head + script, capture_output=True, text=True, check=True)
+        for line in calls.read_text().splitlines():
+            verb, _, *words = line.split()
+            given = dict(word.split("=") for word in words)
+            self._take(verb, given.pop("ReservationName"), given, now)
+        return done.stderr
+
+    def nodes(self, start: datetime, minutes: int) -> np.ndarray:
+        """Nodes reserved at every minute."""
+        spans = [(f"{row['StartTime']}Z", f"{row['EndTime']}Z", int(row["NodeCnt"])) for row in self.reserved.values()]
+        return held(spans, start, minutes)
+
+    def _take(self, verb: str, name: str, given: dict[str, str], now: datetime) -> None:
+        moment = now.replace(tzinfo=None).isoformat()
+        if given.get("StartTime") == "now":
+            given["StartTime"] = moment
+        assert given.get("StartTime", moment) >= moment, "Invalid time"
+        assert given["EndTime"] > moment, "Invalid time"
+        assert (name in self.reserved) == (verb == "update"), "Reservation name"
+        has_begun = verb == "update" and self.reserved[name]["StartTime"] <= moment
+        assert not (has_begun and "StartTime" in given), "the start of what has begun"
+        self.reserved[name] = {**self.reserved.get(name, {}), **given}
 
 
 def held(spans: Iterable[tuple[str, str, int]], start: datetime, minutes: int) -> np.ndarray:

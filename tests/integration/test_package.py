@@ -1,5 +1,6 @@
 """The package: what is exported, what the wheel holds, what the lock and the layout promise."""
 
+import os
 import re
 import subprocess
 import sys
@@ -45,6 +46,14 @@ def test_exactly_these_names_are_exported_and_can_be_imported() -> None:
         assert getattr(planner, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'guess'"):
         _ = planner.guess
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    """What Ctrl-C meets on the way to `planner.__main__` gives a traceback."""
+    code = "import sys; before = set(sys.modules); import planner; print(set(sys.modules) - before)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(planner.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "{'planner'}\n"
 
 
 def test_the_wheel_holds_what_git_tracks_and_nothing_else(tmp_path: Path) -> None:

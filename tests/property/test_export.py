@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -436,6 +437,29 @@ def test_slurm_reserves_what_the_plan_lends_at_every_minute() -> None:
     assert rules.slurm(moved, start + timedelta(days=30), 240).tolist() == reserved.tolist()
 
 
+def test_a_slurm_script_that_is_run_inside_a_window_reserves_the_rest_of_it(tmp_path: Path) -> None:
+    start = datetime(2026, 6, 1, 4, tzinfo=UTC)
+    at = [to_us(start + timedelta(minutes=minute)) for minute in (0, 60, 120, 180, 240)]
+    lent = (
+        TrainingWindow(at[0], at[1], 30),
+        TrainingWindow(at[0], at[3], 20),
+        TrainingWindow(at[2], at[4], 7),
+    )
+    script = slurm(schedule([1] * 24, start=start, lent=lent)).text
+    whole = rules.slurm(script, start, 240).tolist()
+    assert whole == [50] * 60 + [20] * 60 + [27] * 60 + [7] * 60
+    for minute, left_out in ((-30, 0), (0, 0), (1, 0), (59, 0), (60, 1), (100, 1), (179, 1), (200, 2), (240, 3)):
+        controller = rules.SlurmController(tmp_path)
+        now = start + timedelta(minutes=minute)
+        said = controller.run(script, now)
+        assert said.count("has ended and is left out") == said.count("\n") == left_out
+        assert controller.nodes(start, 240)[max(minute, 0) :].tolist() == whole[max(minute, 0) :]
+        assert not controller.nodes(start, 240)[: max(minute, 0)].any()
+        reserved = controller.reserved.copy()
+        assert controller.run(script, now + timedelta(seconds=20)) == said, "it can be run a second time"
+        assert controller.reserved == reserved
+
+
 def test_slurm_refuses_what_it_cannot_say() -> None:
     with pytest.raises(RunError, match="run-00001 lends no nodes to training, so it has no windows to reserve"):
         slurm(schedule([1] * 24))
@@ -488,8 +512,15 @@ def test_comments_cannot_break_out_of_their_line() -> None:
     plan = replace(schedule([1] * 24), scenario="evil\n---\nkind: Secret")
     assert [item["kind"] for item in rules.manifests(keda(plan).text)] == ["ScaledObject", "ScaledObject"]
     lent = (TrainingWindow(plan.grid.start_us, plan.grid.end_us, 5),)
-    ours = ("#", "set -e", "export TZ=UTC0", "now=$(date ", "exists() {", "if [ ", "elif exists planner-run-00001-")
-    ours += ("echo planner-run-00001-", "else", "fi", "scontrol create reservation ", "scontrol update reservation ")
+    ours = ("#", "set -e", "export TZ=UTC0", "now=$(date ", "exists() {", "if [ ", "elif [ ")
+    ours += (
+        "elif exists planner-run-00001-",
+        "echo planner-run-00001-",
+        "else",
+        "fi",
+        "scontrol create reservation ",
+        "scontrol update reservation ",
+    )
     script = slurm(replace(plan, lent=lent)).text.splitlines()
     assert all(line.startswith(ours) for line in script if line)
 

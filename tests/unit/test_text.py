@@ -1,5 +1,6 @@
 """Text from outside can do nothing to a terminal or a spreadsheet."""
 
+import sys
 import unicodedata
 
 import polars as pl
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.store.rows import inert_cells
-from planner.text import inert, visible
+from planner.text import JOINERS, inert, quoted, visible
 from tests.conftest import Cli
 
 
@@ -22,6 +23,13 @@ from tests.conftest import Cli
         ("txt\u202eexe.\u2066", r"txt\u202eexe.\u2066"),
         ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
         ("\ud800", r"\ud800"),
+        ("a\u200bb\ufeff\u2060\xad", r"a\u200bb\ufeff\u2060\xad"),
+        ("tag\U000e0041", r"tag\U000e0041"),
+        ("a\xa0b\u3000c", r"a\xa0b\u3000c"),
+        # joiners stay where scripts and emoji need them, and not where they hide a difference
+        ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
+        ("ad\u200dmin\u200c", r"ad\u200dmin\u200c"),
+        ("é\u200d\u200dé", r"é\u200d\u200dé"),
     ],
 )
 def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
@@ -30,8 +38,28 @@ def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
 
 @given(st.text())
 def test_nothing_that_controls_a_terminal_is_left(text: str) -> None:
-    assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in visible(text))
-    assert visible(visible(text)) == visible(text)
+    shown = visible(text)
+    assert all(character.isprintable() or character in JOINERS for character in shown)
+    assert visible(shown) == shown
+    assert visible(text, keep="\n\t").replace("\n", r"\n").replace("\t", r"\t") == shown
+    assert quoted(text, 5).startswith(f'"{visible(text[:5])}')
+
+
+def test_every_character_that_is_not_printed_is_written_out() -> None:
+    kinds = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    unseen = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in kinds]
+    assert len(unseen) > 2000
+    for character in unseen:
+        assert visible(character).isascii()
+        assert visible(character).isprintable()
+    assert visible("".join(unseen), keep="\n").count("\n") == 1
+
+
+def test_a_text_in_a_message_is_in_quotes_and_not_more_than_its_beginning() -> None:
+    assert quoted("a\x1b[2J") == r'"a\x1b[2J"'
+    assert quoted("x" * 255) == f'"{"x" * 255}"'
+    assert quoted("x" * 256) == f'"{"x" * 255}..." of 256 characters'
+    assert quoted("\n" * 1234, 2) == r'"\n\n..." of 1,234 characters'
 
 
 @given(st.text())

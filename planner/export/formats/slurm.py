@@ -2,7 +2,8 @@
 
 Rules of the format: times carry no zone, scontrol reads them by the TZ of its environment; reservations that overlap
 get nodes of their own; slurmctld refuses times that have passed, and to create a reservation whose name exists. The
-script can be run again: it updates what exists, and leaves out what has ended.
+script can be run at any time, and again: it updates what exists, reserves what has begun from now on, and leaves out
+what has ended.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -37,9 +38,10 @@ def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
         f"#!/bin/sh\n# {schedule.title}\n"
         "# Times are in UTC: Slurm's carry no zone, and TZ tells scontrol how to read them. Comments have those of\n"
         f"# {schedule.zone}, in which the plan is made.\n"
-        "# Slurm refuses times that have passed; --begin DATE moves them to other days.\n"
+        "# Slurm refuses times that have passed: what has begun is reserved from now on, and what has\n"
+        "# ended is left out; --begin DATE moves all windows.\n"
         "# Reservations that overlap get nodes of their own.\n"
-        "# The script can be run again: reservations that exist are updated, those that have ended are left out.\n"
+        "# The script can be run again: reservations that exist are updated.\n"
         "set -e\n"
         "export TZ=UTC0\n"
         "now=$(date +%Y%m%d%H%M%S)\n"
@@ -64,6 +66,8 @@ def _reservation(schedule: ExportSchedule, number: int, start: datetime, end: da
         f"scontrol update reservation ReservationName={name} {what}\n"
         f"elif exists {name}; then\n"
         f"scontrol update reservation ReservationName={name} StartTime={first} {what}\n"
+        f'elif [ "$now" -ge {start:%Y%m%d%H%M%S} ]; then\n'
+        f"scontrol create reservation ReservationName={name} StartTime=now {what}\n"
         "else\n"
         f"scontrol create reservation ReservationName={name} StartTime={first} {what}\n"
         "fi\n"

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from planner.errors import TraceError
+from planner.text import visible
 from planner.trace.imports import documents
 from planner.trace.imports.batches import schema_of
 from planner.trace.imports.layout import Dialect, dialect_of, kind_of
@@ -36,8 +37,8 @@ _EMPTY = "is empty"
 
 def shown(names: Sequence[str]) -> str:
     """Names for a message: the first few, without characters that upset a terminal."""
-    printable = [name if name.isprintable() else repr(name) for name in names]
-    some = [name[:40] for place, name in enumerate(printable[:8]) if sum(map(len, printable[:place])) < 120]
+    first = [visible(name) for name in names[:8]]
+    some = [name[:40] for place, name in enumerate(first) if sum(map(len, first[:place])) < 120]
     return ", ".join(some) + (", ..." if len(names) > len(some) else "")
 
 

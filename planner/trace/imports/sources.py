@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from planner.errors import TraceError
+from planner.text import quoted, visible
 from planner.trace.imports import unpacking
-from planner.trace.imports.unpacking import ZIP, Log, LogStream, printable
+from planner.trace.imports.unpacking import ZIP, Log, LogStream
 
 _PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4")
 _TEXTS = (".csv", ".tsv", ".psv", ".json", ".jsonl", ".ndjson")
@@ -48,7 +49,7 @@ def expand(words: Sequence[str | Path]) -> LogFiles:
     except OSError as error:
         raise TraceError(f"{error.filename}: cannot be read: {error.strerror}; check the path") from error
     except ValueError as error:
-        raise TraceError(f"{words[0]!r}: cannot be read: {error}; check the path") from error
+        raise TraceError(f"{quoted(str(words[0]))}: cannot be read: {error}; check the path") from error
     _check_names(logs.logs)
     return logs
 
@@ -106,9 +107,9 @@ def _inside(folder: Path) -> tuple[list[Log], list[str]]:
         raise TraceError(
             f"{folder}: has no log file; name a folder with {', '.join(_SUFFIXES)} files, or its files by a pattern"
         )
-    logs = [Log(folder / name, label=printable(name)) for name in names if name in chosen]
+    logs = [Log(folder / name, label=visible(name)) for name in names if name in chosen]
     others = [name if name in endings else f"{name}/" for name in names if name not in chosen]
-    return logs, [printable(name) for name in others]
+    return logs, [visible(name) for name in others]
 
 
 def _below(folder: Path) -> Iterator[str]:
@@ -123,11 +124,11 @@ def _below(folder: Path) -> Iterator[str]:
             raise TraceError(
                 f"{here}: is a Delta table, and its files include rows that were replaced; export it to Parquet first"
             )
-        visible = [name for name in folders if not name.startswith(".")]
+        listed = [name for name in folders if not name.startswith(".")]
         whole = [
-            name for name in visible if name.startswith("_") or (here / name).is_symlink() or _is_servegen(here / name)
+            name for name in listed if name.startswith("_") or (here / name).is_symlink() or _is_servegen(here / name)
         ]
-        folders[:] = [name for name in visible if name not in whole]
+        folders[:] = [name for name in listed if name not in whole]
         files = [name for name in names if not name.startswith(".") and (here / name).is_file()]
         yield from (str((here / name).relative_to(folder)) for name in (*files, *whole))
 
@@ -170,7 +171,7 @@ def _members(archive: Log) -> tuple[list[Log], list[str]]:
             infos = [info for info in file.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         raise TraceError(
-            f"{archive}: cannot be read as a zip archive ({printable(str(error))}); check that the file is complete"
+            f"{archive}: cannot be read as a zip archive ({visible(str(error))}); check that the file is complete"
         ) from error
     names = {info.filename for info in infos}
     if archive.path.suffix.lower() in _WORKBOOKS or "[Content_Types].xml" in names or "mimetype" in names:
@@ -180,13 +181,13 @@ def _members(archive: Log) -> tuple[list[Log], list[str]]:
     if not chosen:
         raise TraceError(f"{archive}: has no log file; put {', '.join(_SUFFIXES[:-1])} files in it, or unpack it")
     label = archive.name
-    logs = [Log(archive.path, info.filename, f"{label}:{printable(info.filename)}") for info in chosen]
+    logs = [Log(archive.path, info.filename, f"{label}:{visible(info.filename)}") for info in chosen]
     for log, info in zip(logs, chosen, strict=True):
         if info.flag_bits & 1:
             raise TraceError(f"{log}: is encrypted; unpack it with its password first")
     if len(names) < len(infos):
         raise TraceError(f"{archive}: has two files of one name; unpack it and give the right one")
-    return logs, [f"{label}:{printable(info.filename)}" for info in infos if info not in chosen]
+    return logs, [f"{label}:{visible(info.filename)}" for info in infos if info not in chosen]
 
 
 def _is_hidden(member: str) -> bool:

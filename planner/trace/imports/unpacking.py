@@ -15,6 +15,7 @@ from typing import IO, Self
 import pyarrow as pa
 
 from planner.errors import TraceError
+from planner.text import visible
 
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
@@ -62,17 +63,12 @@ class Log:
     label: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.path}:{printable(self.member)}" if self.member is not None else str(self.path)
+        return f"{self.path}:{visible(self.member)}" if self.member is not None else str(self.path)
 
     @property
     def name(self) -> str:
         """What it is called in messages about several."""
         return self.label or Path(str(self)).name
-
-
-def printable(name: str) -> str:
-    """A name without characters that upset a terminal."""
-    return name if name.isprintable() else repr(name)
 
 
 def check_room(log: Log, unpacked_bytes: int, packed_bytes: int | None = None) -> None:
@@ -281,4 +277,4 @@ def _codec_stream(file: IO[bytes] | pa.NativeFile, codec: str) -> pa.NativeFile:
 def _why(error: Exception) -> str:
     """An error in a few words."""
     words = getattr(error, "strerror", None) or str(error)
-    return printable(words.splitlines()[0][:200]) if words else type(error).__name__
+    return visible(words.splitlines()[0][:200]) if words else type(error).__name__

@@ -6,12 +6,14 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
+from http.client import HTTPConnection
 
 import pytest
 
 from planner.errors import PlannerError, StoreError
 from planner.nightly.events import write_events
 from planner.nightly.health import Health
+from planner.nightly.http_server import serve_health
 from planner.nightly.jobs_file import load_jobs
 from planner.nightly.ledger import Claim
 from planner.nightly.service import check_ledger
@@ -177,6 +179,89 @@ def test_a_damaged_store_is_told_once_is_not_healthy_and_the_service_recovers(on
     service.store.path.write_bytes(b"x")
     look(night(FIRST + timedelta(days=1), time(4)))
     assert len(told.documents) == 2
+
+
+class Looks:
+    """The looks of a service one after another, and what its real /healthz answers after each."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.scheduler = service, service.scheduler()
+        self.health = Health(started_at=NOON, looked_at=NOON)
+
+    def at(self, moment: datetime) -> tuple[int, str]:
+        self.service.clock.moment = moment
+        check_ledger(self.scheduler, self.health)
+        with serve_health(0, self.health, self.service.clock, self.service.log) as port:
+            connection = HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", "/healthz")
+            with connection.getresponse() as answer:
+                return answer.status, json.load(answer)["reason"]
+
+
+def test_a_night_that_failed_is_not_healthy_until_it_or_a_later_one_is_done(service: Service) -> None:
+    job = "retry_s = 600\nattempts = 2\nexport = [{ to = 'csv', path = 'plans/{date}.csv' }]"
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, job))
+    service.jobs.out.mkdir()
+    in_the_way = service.jobs.out / "plans"
+    in_the_way.write_text("a file")
+    reason = f"n of {FIRST}: {in_the_way}: File exists; free some space or correct its permissions"
+    looks = Looks(service)
+    assert looks.at(night(FIRST)) == (503, reason)
+    assert looks.at(night(FIRST, time(3, 1))) == (503, reason), "a look that has nothing to do mends nothing"
+    assert Looks(service).at(night(FIRST, time(3, 2))) == (503, reason), "a new service knows it from the ledger"
+    in_the_way.unlink()
+    assert looks.at(night(FIRST, time(3, 20))) == (200, "")
+    # one that is given up is replaced by the next one that is done
+    second, third = FIRST + timedelta(days=1), FIRST + timedelta(days=2)
+    for path in (in_the_way / f"{third}.csv", in_the_way / f"{FIRST + timedelta(days=3)}.csv"):
+        path.mkdir()
+    for minute in (0, 20):
+        status, told = looks.at(night(second, time(3, minute)))
+        assert (status, told.split(":")[0]) == (503, f"n of {second}")
+    path.rmdir()
+    assert looks.at(night(third)) == (200, "")
+    assert [row["status"] for row in service.rows("job_runs")] == ["done", "failed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("log", "status", "why"),
+    [
+        (None, 200, "there is no such log"),
+        ("arrival,input_tokens,output_tokens\n2025-03-01T12:00:00Z,5,5\n", 200, "looks incomplete"),
+        ("arrival,input_tokens,output_tokens\nsoon,5,5\n", 503, "n of 2025-03-02: "),
+    ],
+)
+def test_a_night_that_only_waits_for_its_log_is_healthy(
+    service: Service, log: str | None, status: int, why: str
+) -> None:
+    path = service.jobs.folder / "logs" / "2025-03-01.csv"
+    path.unlink()
+    if log is not None:
+        path.write_text(log)
+    looks = Looks(service)
+    for minute in (0, 1):
+        found, reason = looks.at(night(FIRST, time(3, minute)))
+        (row,) = service.rows("job_runs")
+        assert (found, row["status"]) == (status, "failed")
+        assert why in (row["message"] if status == 200 else reason)
+
+
+def test_a_plan_that_is_impossible_and_a_defect_are_not_healthy(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impossible(*_: object) -> None:
+        raise PlannerError("the fleet cannot serve it; plan with more nodes")
+
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "retry_s = 0"))
+    looks = Looks(service)
+    monkeypatch.setattr("planner.nightly.night.plan_ahead", impossible)
+    assert looks.at(night(FIRST)) == (503, f"n of {FIRST}: the fleet cannot serve it; plan with more nodes")
+    monkeypatch.setattr("planner.nightly.night.plan_ahead", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        looks.at(night(FIRST, time(4)))
+    monkeypatch.setattr("planner.nightly.due.Scheduler.run_due", lambda _: 1)
+    status, reason = looks.at(night(FIRST, time(5)))
+    assert (status, reason) == (503, f"n of {FIRST}: defect: ZeroDivisionError: integer division or modulo by zero")
 
 
 def test_trouble_that_could_not_be_told_is_told_by_the_next_service(one_night: Service, told: Hook) -> None:
