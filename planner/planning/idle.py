@@ -29,6 +29,21 @@ _OF_POLICY: dict[str, tuple[str, ...]] = {
 }
 """Fields of the table policy that only some policies read."""
 
+_FORESEEING = ("night-training", "predictive", "slo")
+"""Policies that look at the demand source."""
+
+_OF_FORECASTS = (
+    "policy.quantile",
+    "forecast.method",
+    "forecast.season",
+    "forecast.holidays",
+    "forecast.holiday_factor",
+    "forecast.accept",
+    "forecast.ignore",
+    "incident",
+    "event",
+)
+
 Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
 """Paths of fields, whether they change anything of a scenario, and what they are for."""
 
@@ -42,19 +57,14 @@ _CONDITIONS: tuple[Condition, ...] = (
         for name, those in _OF_POLICY.items()
     ),
     (
-        (
-            "policy.quantile",
-            "forecast.method",
-            "forecast.season",
-            "forecast.holidays",
-            "forecast.holiday_factor",
-            "forecast.accept",
-            "forecast.ignore",
-            "incident",
-            "event",
-        ),
+        _OF_FORECASTS,
         lambda s: s.policy.demand_source == "forecast",
         "with policy.demand_source=forecast",
+    ),
+    (
+        _OF_FORECASTS,
+        lambda s: s.policy.demand_source != "forecast" or bool(set(_FORESEEING) & set(policies_in(s.policy))),
+        f"by {' and '.join(_FORESEEING)}",
     ),
     (
         ("forecast.season",),

@@ -125,7 +125,10 @@ def test_a_log_without_requests_is_a_day_of_none_where_that_is_expected(tmp_path
     assert [refused.run(night(day)) for day in (FIRST, date(2025, 3, 2), date(2025, 3, 3))] == [0, 0, 1]
     message = refused.rows("job_runs")[-1]["message"]
     assert "logs/2025-03-02.csv: has no row below its header" in message
-    assert message.endswith('or have the scenario expect it with forecast.accept=["2025-03-02"]')
+    assert message.endswith(
+        'or have the scenario expect it with forecast.accept=["2025-03-02"] if the silence is real, or declare it as '
+        "[[incident]] in the jobs file if it is not"
+    )
 
     (tmp_path / "planner.duckdb").unlink()
     lenient = Service(tmp_path, write_jobs(tmp_path, log='path = "logs/{date}.csv"\nlongest_silence_s = 86400'))
