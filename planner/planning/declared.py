@@ -96,7 +96,8 @@ def _calendar(country: str, years: range) -> Any:
     try:
         # other attributes of the library are no calendars
         name = name if name in library.list_supported_countries() else ""
-        return library.country_holidays(name, subdiv=part or None, years=years)
+        # without a language, names would be in that of the machine
+        return library.country_holidays(name, subdiv=part or None, years=years, language="en_US")
     except NotImplementedError as error:
         raise UsageError(
             f'forecast.holidays: no calendar of "{country}"; write a country as DE, or one of its parts as DE-BY'

@@ -32,10 +32,7 @@ _OF_POLICY: dict[str, tuple[str, ...]] = {
 _FORESEEING = ("night-training", "predictive", "slo")
 """Policies that look at the demand source."""
 
-_OF_FORECASTS = (
-    "policy.quantile",
-    "forecast.method",
-    "forecast.season",
+DECLARED = (
     "forecast.holidays",
     "forecast.holiday_factor",
     "forecast.accept",
@@ -43,6 +40,8 @@ _OF_FORECASTS = (
     "incident",
     "event",
 )
+"""Fields that say of demand what its numbers do not."""
+_OF_FORECASTS = ("policy.quantile", "forecast.method", "forecast.season", *DECLARED)
 
 Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
 """Paths of fields, whether they change anything of a scenario, and what they are for."""
@@ -95,9 +94,14 @@ def idle(scenario: Scenario) -> Iterator[tuple[str, str]]:
         if counts(scenario):
             continue
         for path in paths:
-            is_set = scenario.provenance.get(path, "").startswith("set: ")
-            if is_set and not is_built_in(scenario, path) and value_at(scenario, path) is not None:
+            if is_set(scenario, path):
                 yield path, use
+
+
+def is_set(scenario: Scenario, path: str) -> bool:
+    """Whether a field was set by the user."""
+    by_user = scenario.provenance.get(path, "").startswith("set: ")
+    return by_user and not is_built_in(scenario, path) and value_at(scenario, path) is not None
 
 
 def idle_notes(scenario: Scenario) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Days declared incidents: neither silence nor a missing log fails their nights, and plans say what is left out."""
 
 from datetime import date, datetime, time, timedelta
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,10 @@ def test_a_job_without_any_log_says_so_although_the_day_is_declared(tmp_path: Pa
     )
 
 
-def test_what_lies_in_the_planned_day_is_said_with_its_factor(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("real_outputs")
+def test_what_lies_in_the_planned_day_is_said_with_its_factor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event of the planned day changes its forecast; one that is yet to come does not, and that is said."""
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
     for day in days(FIRST - timedelta(days=1), 2):
         write_log(tmp_path, day)
     events = (("offer", "2025-03-04", 0.5), ("launch", "2025-03-20", 3))
@@ -124,8 +127,16 @@ def test_what_lies_in_the_planned_day_is_said_with_its_factor(tmp_path: Path) ->
             f'[[event]]\nname = "{name}"\nfrom = {day}\nto = {day}\nfactor = {factor}\n' for name, day, factor in events
         )
     )
-    service = Service(tmp_path, write_jobs(tmp_path, f"first = {SECOND}\nscenario = 'own.toml'"))
+    export = "[[job.export]]\nto = 'aws'\npath = 'aws.json'"
+    service = Service(tmp_path, write_jobs(tmp_path, f"first = {SECOND}\nscenario = 'own.toml'\n{export}"))
     assert service.run(night(SECOND)) == 0, service.events
+    page = (tmp_path / "nightly" / "n" / str(SECOND) / "index.html").read_text()
+    assert page.count("event offer, 0.5 times the usual demand") > 2, "in the chart, its description and the table"
+    # what should be known of an export is logged, and stands in the report
+    (exported,) = service.named("exported")
+    assert exported["to"] == "aws"
+    assert all(f"<li>aws export aws.json: {escape(note)}</li>" in page for note in exported["notes"])
+    assert exported["notes"]
     notes = service.rows("run_record", run_id="run-00001")[0]["notes"]
     assert "2025-03-04 is planned for 0.5 times the usual demand: event offer" in notes
     assert (
