@@ -9,13 +9,35 @@ from pydantic import BaseModel
 from planner.catalogue.fields import field_paths, value_at
 from planner.settings.scenario import Scenario
 
+_EXAMPLES = """
+# What is known of the demand beside the numbers, for forecasts and @forecast policies; nothing is learned of either.
+# [[incident]]                 # an outage, a test, a log that is not complete
+# from = 2026-03-06T10:00:00   # a time by the clock of timezone, or a date
+# to = 2026-03-06T15:00:00     # a date stands for all of that day
+#
+# [[event]]
+# name = "launch"
+# from = 2026-04-01
+# to = 2026-04-02
+# factor = 1.8                 # what the usual demand is multiplied by; 0 for none
+#
+# [forecast]                   # or in that table above, if there is one
+# holidays = "DE-BY"           # public holidays are events; needs the extra `holidays`
+# holiday_factor = 0.6
+# accept = ["2026-03-09"]      # dates whose demand is real, however unusual it is
+# ignore = ["2026-03-10"]      # dates that are not learned from
+"""
+
 
 def own_file(scenario: Scenario, paths: Collection[str], *, extends: str, head: Sequence[str]) -> str:
-    """A file of a scenario that says these fields only, with their provenance. head: lines of a comment above all."""
+    """A file of a scenario that says these fields only, with their provenance, and shows how to declare times.
+
+    head: lines of a comment above all.
+    """
     body = to_toml(scenario, comments=True, paths=paths)
     told = [f"{toml_value(path)} = {toml_value(scenario.provenance[path])}" for path in field_paths() if path in paths]
     above = [*(f"# {line}" for line in head), f"extends = {toml_value(extends)}"]
-    return "\n".join((*above, "", body, "[provenance]", *told)) + "\n"
+    return "\n".join((*above, "", body, "[provenance]", *told)) + "\n" + _EXAMPLES
 
 
 def to_toml(scenario: Scenario, *, comments: bool, paths: Collection[str] | None = None) -> str:
@@ -54,7 +76,8 @@ def toml_value(value: object) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, BaseModel):
-        fields = ((name, held) for name, held in value if held is not None)
+        names = {name: field.alias or name for name, field in type(value).model_fields.items()}
+        fields = ((names[name], held) for name, held in value if held is not None)
         return "{ " + ", ".join(f"{name} = {toml_value(held)}" for name, held in fields) + " }"
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(name)} = {toml_value(held)}" for name, held in value.items()) + " }"

@@ -77,7 +77,7 @@ def forecast(
     if out is not None:
         from planner.report.forecast_page import write_forecast_page
 
-        files = write_forecast_page(done.test, done.trace, loaded.zone, out)
+        files = write_forecast_page(done, out)
         document = replace(document, page=str(out / "index.html"), files=tuple(map(str, files)))
     if as_json:
         print_json(document)

@@ -12,7 +12,7 @@ from planner.core.forecast.choice import SERIES, Leads, RollingForecasts, rollin
 from planner.nightly.history import DayHistory
 from planner.nightly.local_days import day_us
 from planner.planning.declared import demand_history
-from planner.planning.told import finding_notes
+from planner.planning.told import tell
 from planner.settings.scenario import Scenario
 from planner.units import S_PER_DAY, Floats, Ints
 
@@ -61,7 +61,7 @@ def expect_demand(history: DayHistory, day: date, scenario: Scenario) -> Expecte
         f"{history.last}",
         *_history_notes(history),
         *method_notes,
-        *finding_notes(known, scenario.zone),
+        *tell(known, scenario, grid).notes,
         *_quantile_notes(int(unknown.sum()), share),
     ]
     requests = newest["requests"][0]

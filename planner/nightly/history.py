@@ -44,13 +44,15 @@ class DayHistory:
 def read_history(
     session: Session, traces: Mapping[date, str], last: date, scenario: Scenario, longest_silence_s: int = S_PER_DAY
 ) -> DayHistory:
-    """The days up to `last` that follow each other, with gaps of a few days. traces: by day, with `last`.
+    """The days up to `last` that follow each other, with gaps of a few days. traces: by day, of one of them at least.
+
+    The newest days may have no log: those were declared to tell nothing.
 
     A time without requests for longer than longest_silence_s is unknown, unless the scenario says that it is real, or
     it repeats at its time on three days running or a week later: what a log lacks is not zero demand. Raises
     TraceError.
     """
-    days = _until_long_gap(traces, last)
+    days = _until_long_gap(traces, max(day for day in traces if day <= last))
     first, interval_us = days[-1], scenario.interval_s * US_PER_S
     start_us, end_us = day_us(first, scenario)[0], day_us(last, scenario)[1]
     grid = Grid(start_us, scenario.interval_s, (end_us - start_us) // interval_us)

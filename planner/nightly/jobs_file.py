@@ -91,7 +91,8 @@ class LogSettings(Closed):
     longest_silence_s: Annotated[int, Field(ge=1, le=604_800)] = 21_600
     """Seconds: a longer time without a request is taken to be missing from the log, not zero, unless the scenario
     expects it (forecast.accept, [[event]]) or it comes at its time on three days running or a week later; where that
-    is more than half of the day, its date fails. Assumed: a fleet worth planning for is never idle for six hours."""
+    is more than half of the day, its date fails, unless it is declared ([[incident]], forecast.ignore). Assumed: a
+    fleet worth planning for is never idle for six hours."""
 
     @field_validator("format")
     @classmethod
@@ -277,7 +278,8 @@ class JobsFile(Closed):
     notify: NotifySettings = NotifySettings()
     """Who is notified when a night has ended."""
     incident: tuple[IncidentSettings, ...] = ()
-    """Time whose demand no job's forecasts learn from, besides that of its scenario: a table [[incident]] each."""
+    """Time whose demand no job's forecasts learn from, besides that of its scenario: a table [[incident]] each. Where
+    it is more than half of a day, that day's log may be incomplete, or missing."""
     job: Annotated[tuple[NightlyJob, ...], Field(validate_default=True)] = ()
     """The jobs, at least one."""
 

@@ -5,8 +5,8 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
-from planner.core.demand import Demand
-from planner.core.forecast.past import Mask
+from planner.core.demand import Demand, Grid
+from planner.core.forecast.past import Mask, marked
 from planner.core.forecast.tracking import runs
 from planner.errors import UsageError
 from planner.planning.declared import declared_of
@@ -14,13 +14,19 @@ from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.trace import stored as stored_traces
 from planner.trace.demand import binned
-from planner.units import S_PER_HOUR, to_us
+from planner.units import S_PER_HOUR, US_PER_S, to_us
 
 
 def day_us(day: date, scenario: Scenario) -> tuple[int, int]:
     """Start and end of a local day, UTC epoch microseconds; 23 or 25 hours where the clock changes."""
     begin, end = (datetime.combine(at, time(), scenario.zone) for at in (day, day + timedelta(days=1)))
     return to_us(begin), to_us(end)
+
+
+def day_grid(day: date, scenario: Scenario) -> Grid:
+    """The intervals of a local day."""
+    start_us, end_us = day_us(day, scenario)
+    return Grid(start_us, scenario.interval_s, (end_us - start_us) // (scenario.interval_s * US_PER_S))
 
 
 def check_intervals(scenario: Scenario) -> None:
@@ -33,9 +39,9 @@ def check_intervals(scenario: Scenario) -> None:
 
 
 def silences(demand: Demand, longest_s: int, scenario: Scenario) -> Mask:
-    """Intervals of times without a request that are longer than longest_s, and that the scenario does not expect.
+    """Intervals of times without a request that are longer than longest_s, and of which the scenario says nothing.
 
-    It expects what it declares: an accepted day, an event.
+    What it accepts, and events, are demand of zero; of incidents nothing is learned in any case.
     """
     grid = demand.grid
     silent = demand.requests + demand.input_tokens + demand.output_tokens == 0
@@ -45,7 +51,20 @@ def silences(demand: Demand, longest_s: int, scenario: Scenario) -> Mask:
     long = np.zeros(grid.count, np.bool_)
     for first, end in runs(silent):
         long[first:end] = (end - first) * grid.interval_s > longest_s
-    return long
+    return long & ~_incidents(grid, scenario)
+
+
+def is_mostly_incident(day: date, scenario: Scenario) -> bool:
+    """Whether more than half of a day is declared to tell nothing, in [[incident]] or forecast.ignore."""
+    return bool(_incidents(day_grid(day, scenario), scenario).mean() > 1 / 2)
+
+
+def _incidents(grid: Grid, scenario: Scenario) -> Mask:
+    """Intervals of which any part is declared to tell nothing."""
+    inside = np.zeros(grid.count, np.bool_)
+    for span in declared_of(scenario, grid.start_us, grid.end_us).incidents:
+        inside |= marked(grid, span)
+    return inside
 
 
 def day_demand(session: Session, trace: str, day: date, scenario: Scenario) -> Demand:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from planner.addresses import is_web_address, shown
-from planner.core.demand import Demand, Grid
+from planner.core.demand import Demand
 from planner.core.forecast.history import COUNTED
 from planner.core.forecast.tracking import runs
 from planner.errors import NoRequests, TraceError
 from planner.files import version
 from planner.nightly.jobs_file import NightlyJob
-from planner.nightly.local_days import day_demand, day_us, silences
+from planner.nightly.local_days import day_demand, day_grid, day_us, is_mostly_incident, silences
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace import stored as stored_traces
@@ -31,6 +31,10 @@ _MOST_SILENT = 0.5
 
 class LogNotReady(TraceError):
     """A day's log is missing or incomplete; it may still arrive."""
+
+
+class LogLeftOut(TraceError):
+    """A day that is declared an incident has no log, or one without requests: nothing would be learned of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,8 @@ class JobLogs:
     def store_day(self, day: date, now: datetime) -> StoredLog | None:
         """Store a day's log; None if it is already stored completely.
 
-        Raises LogNotReady if it is missing or incomplete, TraceError where it cannot be read; then nothing of it
-        stays.
+        Raises LogLeftOut if there is none and none is needed, LogNotReady if it is missing or incomplete, TraceError
+        where it cannot be read; then nothing of it stays.
         """
         name = trace_name(self.job, day)
         stored = self._stored(day)
@@ -85,7 +89,11 @@ class JobLogs:
             stored_traces.delete(self.store, name)
         path = self._path(day)
         if not self.is_available(day):
-            raise LogNotReady(f"{path}: there is no such log; add it, or correct log.path of job {self.job.name}")
+            self._check_needed(day, f"{path}: there is no such log")
+            raise LogNotReady(
+                f"{path}: there is no such log; add it, correct log.path of job {self.job.name}, or declare {day} as "
+                "[[incident]] in the jobs file if it will not come"
+            )
         try:
             account = import_trace(
                 self.store,
@@ -112,21 +120,29 @@ class JobLogs:
         )
 
     def _store_silence(self, day: date, path: str, now: datetime, error: NoRequests) -> StoredLog:
-        """Store a day whose log has no request where that is expected. Raises LogNotReady."""
-        window_us, interval_us = day_us(day, self.scenario), self.scenario.interval_s * US_PER_S
-        grid = Grid(window_us[0], self.scenario.interval_s, (window_us[1] - window_us[0]) // interval_us)
+        """Store a day whose log has no request where that is expected. Raises LogLeftOut, LogNotReady."""
+        self._check_needed(day, f"{shown(path) if self.from_server else path}: has no request of {day}")
+        grid = day_grid(day, self.scenario)
         if self._problem(day, Demand(grid=grid, **{name: np.zeros(grid.count, np.int64) for name in COUNTED})):
-            raise LogNotReady(f'{error}, or have the scenario expect it with forecast.accept=["{day}"]') from error
+            raise LogNotReady(f"{error}, or {_declare(day)}") from error
         add_silence(
             self.store,
             trace_name(self.job, day),
-            window_us,
+            (grid.start_us, grid.end_us),
             source=shown(path) if self.from_server else path,
             timezone=self.scenario.timezone,
             now=now,
             version=version(),
         )
         return StoredLog(trace=trace_name(self.job, day), rows=0, refused=0, other_days=0)
+
+    def _check_needed(self, day: date, why: str) -> None:
+        """Raises LogLeftOut if a day is declared to tell nothing: what came then is unknown, not zero."""
+        if is_mostly_incident(day, self.scenario):
+            raise LogLeftOut(
+                f"{why}, and more than half of that day is declared in [[incident]] or forecast.ignore, so the plan is "
+                "made without it"
+            )
 
     def _stored(self, day: date) -> Demand | None:
         """The demand of a day whose log is stored."""
@@ -142,13 +158,12 @@ class JobLogs:
         if silent.all():
             return (
                 f"has no request on {day}; check that it is that day's log, and log.timezone and log.start of the job, "
-                f'or have the scenario expect it with forecast.accept=["{day}"]'
+                f"or {_declare(day)}"
             )
         gaps = " and ".join(self._clock(demand, *run) for run in runs(silent))
         return (
             f"has no request {gaps} on {day}, more than half of the day, so it looks incomplete; complete it, raise "
-            f"log.longest_silence_s of job {self.job.name}, or have the scenario expect it with "
-            f'forecast.accept=["{day}"]'
+            f"log.longest_silence_s of job {self.job.name}, or {_declare(day)}"
         )
 
     def _clock(self, demand: Demand, first: int, end: int) -> str:
@@ -199,6 +214,14 @@ class JobLogs:
             headers=log.headers,
             bearer_token_file=None if log.bearer_token_file is None else Path(self.folder, log.bearer_token_file),
         )
+
+
+def _declare(day: date) -> str:
+    """How a silence is declared, which is the cure where a log is as whole as it will be."""
+    return (
+        f'have the scenario expect it with forecast.accept=["{day}"] if the silence is real, or declare it as '
+        "[[incident]] in the jobs file if it is not"
+    )
 
 
 def trace_name(job: NightlyJob, day: date) -> str:

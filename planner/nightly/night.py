@@ -20,7 +20,7 @@ from planner.nightly.history import read_history
 from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.ledger import Claim, find_row
 from planner.nightly.local_days import day_demand
-from planner.nightly.logs import JobLogs
+from planner.nightly.logs import JobLogs, LogLeftOut, LogNotReady
 from planner.nightly.outputs import check_writable, export_path, report_folder, unwritten, write_whole
 from planner.nightly.past_days import PastDay, append_past_day, is_drift, plans_by_day, read_past_days
 from planner.nightly.plan_vs_actual import compare_with_actual
@@ -103,10 +103,13 @@ class Night:
                     self._store_log(day)
                 except TraceError as error:
                     self.log("left out", level="warning", day=day, message=str(error))
-                    if self._logs.from_server:
+                    if self._logs.from_server and not isinstance(error, LogLeftOut):
                         # a server that no longer has this day has no earlier one either
                         break
-        self._store_log(self.log_day)
+        try:
+            self._store_log(self.log_day)
+        except LogLeftOut as error:
+            self.log("left out", level="warning", day=self.log_day, message=str(error))
 
     def _store_log(self, day: date) -> None:
         if stored := self._logs.store_day(day, self.clock()):
@@ -173,8 +176,13 @@ class Night:
         with self.store.read() as session:
             days = self._history_days
             traces = {day: name for day, name in self._logs.days(session).items() if day in days}
+            if not traces:
+                raise LogNotReady(
+                    f"there is no log of the {len(days)} days up to {self.log_day}; a plan needs one: add it, or raise "
+                    f"history_days of job {self.job.name}"
+                )
             history = read_history(session, traces, self.log_day, self.scenario, self.job.log.longest_silence_s)
-            trace = stored_traces.by_name(session, traces[self.log_day])
+            trace = stored_traces.by_name(session, traces[max(traces)])
         if history.missing:
             self.log("missing", level="warning", days=list(history.missing), why="these days have no log")
         if history.silent:
@@ -212,15 +220,22 @@ class Night:
         for file in self.job.export:
             path = export_path(self.out, file, self.day)
             try:
-                text = export_run(run, run.scenario, format_named(file.to)).text
+                export = export_run(run, run.scenario, format_named(file.to))
             except (RunError, UsageError) as error:
                 # such as a day on which the clock is put back, in a format that recurs daily
                 missed.append(f"no {file.to} export for {self.planned_day}: {error}")
                 self.log("not exported", level="error", to=file.to, path=str(path), why=str(error))
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text)
+            write_whole(path, export.text)
+            self.log("exported", to=file.to, path=str(path), summary=export.summary, notes=list(export.notes))
+            self._export_notes.extend(f"{file.to} export {path.name}: {note}" for note in export.notes)
         return missed
+
+    @cached_property
+    def _export_notes(self) -> list[str]:
+        """What the reader of this attempt's exports should know, such as minutes that differ from the plan."""
+        return []
 
     def _report(self) -> None:
         target = report_folder(self.out, self.job, self.day)
@@ -228,7 +243,7 @@ class Night:
         try:
             with draft_folder(target) as made:
                 draft = made / target.name
-                write_report(self._run, draft, pictures=self.job.pictures)
+                write_report(self._run, draft, pictures=self.job.pictures, notes=self._export_notes)
                 # an attempt that was killed may have left one
                 shutil.rmtree(target, ignore_errors=True)
                 draft.replace(target)

@@ -1,9 +1,10 @@
 """What a scenario says of its demand beside the numbers: incidents, events, holidays, and days that were overruled."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from planner.core.demand import Demand
 from planner.core.forecast.demand import DemandHistory
@@ -15,19 +16,49 @@ from planner.units import from_us, to_us
 
 _DAY = timedelta(days=1)
 
+DeclaredKind = Literal["incident", "ignored", "accepted", "holiday", "event"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredTime(DeclaredSpan):
+    """Time that a scenario declares something of.
+
+    kind: of a table [[incident]] or [[event]], a public holiday, a date of forecast.ignore or forecast.accept. name,
+    factor: of events and holidays.
+    """
+
+    kind: DeclaredKind
+    name: str = ""
+    factor: float = 1.0
+
+
+def declared_times(scenario: Scenario, start_us: int, end_us: int) -> tuple[DeclaredTime, ...]:
+    """All that the scenario declares; of events, the last one of a time counts.
+
+    start_us, end_us: the time that holidays are looked up for. Raises UsageError.
+    """
+    settings = scenario.forecast
+    made = [_declared(_bounds(span, scenario), "incident") for span in scenario.incident]
+    made += [_declared(_day_us(date.fromisoformat(day), scenario), "ignored") for day in settings.ignore]
+    made += [_declared(_day_us(date.fromisoformat(day), scenario), "accepted") for day in settings.accept]
+    # an event of the scenario itself comes last, so that its factor counts on a holiday
+    made += _holidays(scenario, start_us, end_us)
+    made += [_declared(_bounds(event, scenario), "event", event.name, event.factor) for event in scenario.event]
+    return tuple(made)
+
 
 def declared_of(scenario: Scenario, start_us: int, end_us: int) -> Declared:
-    """What the scenario declares. start_us, end_us: the time that holidays are looked up for. Raises UsageError."""
-    settings = scenario.forecast
-    ignored, accepted = (
-        tuple(_day_span(date.fromisoformat(day), scenario) for day in days)
-        for days in (settings.ignore, settings.accept)
+    """The same as forecasts take it. Raises UsageError."""
+    made = declared_times(scenario, start_us, end_us)
+    return Declared(
+        incidents=tuple(each for each in made if each.kind in ("incident", "ignored")),
+        events=tuple(
+            Event(start_us=each.start_us, end_us=each.end_us, factor=each.factor)
+            for each in made
+            if each.kind in ("holiday", "event")
+        ),
+        accepted=tuple(each for each in made if each.kind == "accepted"),
     )
-    incidents = tuple(DeclaredSpan(*_bounds(span, scenario)) for span in scenario.incident)
-    events = [_event(_bounds(event, scenario), event.factor) for event in scenario.event]
-    # an event of the scenario itself comes last, so that its factor counts on a holiday
-    events = [*_holidays(scenario, start_us, end_us), *events]
-    return Declared(incidents=(*incidents, *ignored), events=tuple(events), accepted=accepted)
 
 
 def demand_history(scenario: Scenario, demand: Demand, horizon: int, *, unknown: Mask | None = None) -> DemandHistory:
@@ -41,7 +72,7 @@ def demand_history(scenario: Scenario, demand: Demand, horizon: int, *, unknown:
     return DemandHistory.of(demand, scenario.zone, horizon, declared=declared, unknown=unknown)
 
 
-def _holidays(scenario: Scenario, start_us: int, end_us: int) -> Iterator[Event]:
+def _holidays(scenario: Scenario, start_us: int, end_us: int) -> Iterator[DeclaredTime]:
     country = scenario.forecast.holidays
     if country is None:
         return
@@ -49,8 +80,7 @@ def _holidays(scenario: Scenario, start_us: int, end_us: int) -> Iterator[Event]
     calendar = _calendar(country, range(first.year, last.year + 1))
     for day in sorted(calendar):
         if first <= day <= last:
-            span = _day_span(day, scenario)
-            yield _event((span.start_us, span.end_us), scenario.forecast.holiday_factor)
+            yield _declared(_day_us(day, scenario), "holiday", calendar[day], scenario.forecast.holiday_factor)
 
 
 def _calendar(country: str, years: range) -> Any:
@@ -66,15 +96,16 @@ def _calendar(country: str, years: range) -> Any:
     try:
         # other attributes of the library are no calendars
         name = name if name in library.list_supported_countries() else ""
-        return library.country_holidays(name, subdiv=part or None, years=years)
+        # without a language, names would be in that of the machine
+        return library.country_holidays(name, subdiv=part or None, years=years, language="en_US")
     except NotImplementedError as error:
         raise UsageError(
             f'forecast.holidays: no calendar of "{country}"; write a country as DE, or one of its parts as DE-BY'
         ) from error
 
 
-def _event(bounds: tuple[int, int], factor: float) -> Event:
-    return Event(start_us=bounds[0], end_us=bounds[1], factor=factor)
+def _declared(bounds: tuple[int, int], kind: DeclaredKind, name: str = "", factor: float = 1.0) -> DeclaredTime:
+    return DeclaredTime(start_us=bounds[0], end_us=bounds[1], kind=kind, name=name, factor=factor)
 
 
 def _bounds(span: TimeSpan, scenario: Scenario) -> tuple[int, int]:
@@ -92,5 +123,5 @@ def _moment_us(moment: datetime | date, scenario: Scenario, *, last: bool = Fals
     return to_us(datetime.combine(moment + _DAY if last else moment, time(), scenario.zone))
 
 
-def _day_span(day: date, scenario: Scenario) -> DeclaredSpan:
-    return DeclaredSpan(_moment_us(day, scenario), _moment_us(day, scenario, last=True))
+def _day_us(day: date, scenario: Scenario) -> tuple[int, int]:
+    return _moment_us(day, scenario), _moment_us(day, scenario, last=True)

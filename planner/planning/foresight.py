@@ -11,7 +11,7 @@ from planner.core.policy import Policy, Seen, Sight, lead_intervals
 from planner.errors import UsageError
 from planner.planning.declared import demand_history
 from planner.planning.selection import selection_of
-from planner.planning.told import finding_notes
+from planner.planning.told import tell
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
@@ -78,12 +78,12 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
 
     Until the first of them it is the demand of the interval before.
     """
-    settings = scenario.forecast
+    settings, grid = scenario.forecast, demand.grid
     history = demand_history(scenario, demand, lead + 1)
     forecasts = demand_forecasts(history, settings.method, lead + 1, scenario.policy.quantile, settings.season, first=1)
     rows = zip(forecasts.input_tokens[:-1, 1:].tolist(), forecasts.output_tokens[:-1, 1:].tolist(), strict=True)
     seen = [tuple(Seen(max(i, 0.0), max(o, 0.0)) for i, o in zip(*row, strict=True)) for row in rows]
-    unforeseen = min(forecasts.first_known + 1, demand.grid.count)
+    unforeseen = min(forecasts.first_known + 1, grid.count)
     # nan where nothing is known of a slot yet
     coming = [
         row if index >= unforeseen and not _unknown(row) else (before,) * lead
@@ -91,7 +91,9 @@ def _forecast(scenario: Scenario, demand: Demand, lead: int) -> Visible:
             zip(seen_before(known_demand(demand)), [(), *seen], strict=True),
         )
     ]
-    return Visible(coming, unforeseen, forecasts.methods, finding_notes(history, scenario.zone))
+    # what is decided without a forecast heeds nothing
+    foreseen = Grid(grid.start_us + unforeseen * grid.interval_us, grid.interval_s, grid.count - unforeseen)
+    return Visible(coming, unforeseen, forecasts.methods, tell(history, scenario, foreseen).notes)
 
 
 def _unknown(row: Sequence[Seen]) -> bool:

@@ -29,6 +29,20 @@ _OF_POLICY: dict[str, tuple[str, ...]] = {
 }
 """Fields of the table policy that only some policies read."""
 
+_FORESEEING = ("night-training", "predictive", "slo")
+"""Policies that look at the demand source."""
+
+DECLARED = (
+    "forecast.holidays",
+    "forecast.holiday_factor",
+    "forecast.accept",
+    "forecast.ignore",
+    "incident",
+    "event",
+)
+"""Fields that say of demand what its numbers do not."""
+_OF_FORECASTS = ("policy.quantile", "forecast.method", "forecast.season", *DECLARED)
+
 Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
 """Paths of fields, whether they change anything of a scenario, and what they are for."""
 
@@ -42,19 +56,14 @@ _CONDITIONS: tuple[Condition, ...] = (
         for name, those in _OF_POLICY.items()
     ),
     (
-        (
-            "policy.quantile",
-            "forecast.method",
-            "forecast.season",
-            "forecast.holidays",
-            "forecast.holiday_factor",
-            "forecast.accept",
-            "forecast.ignore",
-            "incident",
-            "event",
-        ),
+        _OF_FORECASTS,
         lambda s: s.policy.demand_source == "forecast",
         "with policy.demand_source=forecast",
+    ),
+    (
+        _OF_FORECASTS,
+        lambda s: s.policy.demand_source != "forecast" or bool(set(_FORESEEING) & set(policies_in(s.policy))),
+        f"by {' and '.join(_FORESEEING)}",
     ),
     (
         ("forecast.season",),
@@ -85,9 +94,14 @@ def idle(scenario: Scenario) -> Iterator[tuple[str, str]]:
         if counts(scenario):
             continue
         for path in paths:
-            is_set = scenario.provenance.get(path, "").startswith("set: ")
-            if is_set and not is_built_in(scenario, path) and value_at(scenario, path) is not None:
+            if is_set(scenario, path):
                 yield path, use
+
+
+def is_set(scenario: Scenario, path: str) -> bool:
+    """Whether a field was set by the user."""
+    by_user = scenario.provenance.get(path, "").startswith("set: ")
+    return by_user and not is_built_in(scenario, path) and value_at(scenario, path) is not None
 
 
 def idle_notes(scenario: Scenario) -> tuple[str, ...]:

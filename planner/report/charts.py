@@ -13,8 +13,11 @@ import altair as alt
 import polars as pl
 
 from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.flags import flag_marks, flag_words, shown_flags
+from planner.report.run_flags import NO_FLAGS, RunFlags
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
+from planner.units import US_PER_S, from_us
 
 _WIDTH = 900
 _DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
@@ -22,12 +25,15 @@ _MOST_POINTS = 2_000
 """Above this many intervals lines are drawn by hour: more would blur together, and pages stay small."""
 
 
-def charts(run: RunView, published_nodes: Mapping[int, int]) -> list[Chart]:
-    """All charts of a run. published_nodes: interval start in microseconds -> nodes, empty if none was published."""
+def charts(run: RunView, published_nodes: Mapping[int, int], flags: RunFlags = NO_FLAGS) -> list[Chart]:
+    """All charts of a run. published_nodes: interval start in microseconds -> nodes, empty if none was published.
+
+    flags: what is shaded in the demand.
+    """
     return [
         node_chart(run, published_nodes),
         economics_chart(run),
-        demand_chart(run),
+        demand_chart(run, flags),
         waterfall_chart(run),
     ]
 
@@ -128,8 +134,8 @@ def economics_chart(run: RunView) -> Chart:
     return _chart("economics", "Cost and revenue per hour", description, layers, run, frame)
 
 
-def demand_chart(run: RunView) -> Chart:
-    """Token rates demanded against those the serving nodes carry, for prefill and for decode."""
+def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
+    """Token rates demanded against those the serving nodes carry, for prefill and for decode; flags are shaded."""
     seconds = run.record.interval_s
     roles = (
         ("prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
@@ -144,6 +150,8 @@ def demand_chart(run: RunView) -> Chart:
         ),
     )
     drawn = _drawn(run, frame)
+    shown = _shown(run, flags)
+    marks = flag_marks(shown, _time(run))
     names = ["demand", "capacity of serving nodes"]
     panels = []
     for title, demand, capacity in roles:
@@ -154,13 +162,8 @@ def demand_chart(run: RunView) -> Chart:
         long = drawn.unpivot(list(columns), index="local_time", variable_name="series", value_name="rate").with_columns(
             pl.col("series").replace_strict(columns), rate=pl.col("rate") / 1e6
         )
-        panels.append(
-            alt.Chart(
-                inline_values(long),
-                width=_WIDTH,
-                height=160,
-                title=alt.Title(title, fontSize=12, fontWeight="normal"),
-            )
+        lines = (
+            alt.Chart(inline_values(long))
             .mark_line(interpolate="step-after", strokeWidth=2)
             .encode(
                 x=_time(run),
@@ -169,11 +172,18 @@ def demand_chart(run: RunView) -> Chart:
                 strokeDash=_dash(names),
             )
         )
+        layers = alt.layer(*marks, lines) if marks else lines
+        panels.append(
+            layers.properties(width=_WIDTH, height=160, title=alt.Title(title, fontSize=12, fontWeight="normal"))
+        )
     s = run.summary
     description = (
         "Token rates demanded (solid) and carried by the serving nodes (dashed), for prefill and decode. "
         f"Demand beyond capacity: {s.shortfall_tokens:,} tokens, {s.shortfall_ratio:.3%} of all."
     )
+    description += flag_words(shown)
+    if flags.problem:
+        description += f" What forecasts heed is not shown: {flags.problem}."
     return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
 
 
@@ -243,6 +253,15 @@ def _local(run: RunView, frame: pl.DataFrame, column: str) -> pl.DataFrame:
     """Time at the zone's offset at the start of the plan in the column `local_time`, without a zone."""
     offset = _offset(run)
     return frame.with_columns(local_time=pl.col(column).dt.replace_time_zone(None) + offset).drop(column)
+
+
+def _shown(run: RunView, flags: RunFlags) -> pl.DataFrame:
+    """The flags within the plan, in the time of its charts."""
+    offset, starts = _offset(run), run.intervals["interval_start"].dt.epoch("us")
+    end_us = int(starts[-1]) + run.record.interval_s * US_PER_S
+    return shown_flags(
+        flags.findings, int(starts[0]), end_us, lambda at_us: from_us(at_us).replace(tzinfo=None) + offset
+    )
 
 
 def _offset(run: RunView) -> timedelta:

@@ -1,6 +1,6 @@
 """Charts of a forecast: past and expected demand with quantiles; errors by time ahead."""
 
-from datetime import datetime
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -10,78 +10,69 @@ import polars as pl
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import PastFinding, findings_of
+from planner.planning.told import Finding
 from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.flags import flag_marks, flag_words, is_drawn_after, local_clock, shown_flags
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
 _COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
 _BANDS = ("#8fb3c4", "#d9dee3")
-_SHADE = "#c9a227"
-_DAYS_SHOWN = 3
+_FEW_DAYS, _MOST_DAYS = 3, 7
+"""Past days that are drawn: a week where something is flagged in it, or else fewer, which are drawn larger."""
 _MOST_POINTS = 2_000
 """Above this many intervals only every nth is drawn."""
 
 
-def forecast_charts(test: BackTest, zone: ZoneInfo) -> list[Chart]:
-    """All charts of a back-test; forecasts are those of the method with the smallest errors."""
-    return [ahead_chart(test, zone), error_chart(test)]
+def forecast_charts(test: BackTest, zone: ZoneInfo, findings: Sequence[Finding] = ()) -> list[Chart]:
+    """All charts of a back-test; forecasts are those of the method with the smallest errors.
+
+    findings: what forecasts heed.
+    """
+    return [ahead_chart(test, zone, findings), error_chart(test)]
 
 
-def ahead_chart(test: BackTest, zone: ZoneInfo) -> Chart:
+def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[Finding] = ()) -> Chart:
     """The last days and the time after them: actual rates, those forecast, and bands up to the upper quantiles."""
     method = test.best()
-    frame = ahead_table(test, zone)
+    past = _past_drawn(test, findings)
+    frame = ahead_table(test, zone, past)
     offset = frame["interval_start"].str.slice(-6)[0]
     every = -(-frame.height // _MOST_POINTS)
     drawn = frame.gather_every(every).with_columns(
         local_time=pl.col("interval_start").str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S")
     )
-    found = _shown_findings(test, zone)
+    grid = test.demand.grid
+    first_us, end_us = grid.end_us - past * grid.interval_us, grid.end_us + test.horizon * grid.interval_us
+    flags = shown_flags(findings, first_us, end_us, local_clock(zone))
     panels = [
-        _ahead_panel(drawn, each, found, f"local time, {zone.key} (UTC{offset} at the start)")
+        _ahead_panel(drawn, each, flags, f"local time, {zone.key} (UTC{offset} at the start)")
         for each in test.of(method).values()
     ]
-    grid = test.demand.grid
     hours = test.horizon * grid.interval_s / S_PER_HOUR
     description = (
         f"Token rates of the last days (solid) and as {method} forecasts them {hours:g} h ahead (dashed), until "
         f"{hours:g} h after {iso(grid.end_us, zone)}. Beyond the data, the dark band reaches up to the 0.9 quantile of "
         "the forecast with its past errors, and the light one up to the 0.99 quantile, where both are known."
     )
-    if (found["kind"] != "level").any():
-        description += " Shaded times are left out of forecasts: demand was far from what was expected."
-    if (found["kind"] == "level").any():
-        description += " Upright lines are changes of the level of demand, which forecasts follow."
+    description += flag_words(flags)
+    if earlier := sum(not is_drawn_after(one, first_us) for one in findings):
+        description += f" {earlier} more before the drawn days: see the table of flags."
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has every interval."
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _shown_findings(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
-    """The incidents and changes of level of the days that are shown: kind, local start and end."""
+def _past_drawn(test: BackTest, findings: Sequence[Finding]) -> int:
+    """Past intervals that are drawn."""
     grid = test.demand.grid
-    shown_us = grid.end_us - _DAYS_SHOWN * S_PER_DAY * US_PER_S
-    spans = [one for one in findings_of(test.history) if _shown_until(one) > shown_us]
-    columns: dict[str, list[datetime] | list[str]] = {
-        name: [from_us(at, zone).replace(tzinfo=None) for at in moments]
-        for name, moments in (
-            ("local_time", [max(one.start_us, shown_us) for one in spans]),
-            ("local_end", [one.end_us for one in spans]),
-        )
-    }
-    columns["kind"] = [one.kind for one in spans]
-    times = {"local_time": pl.Datetime("us"), "local_end": pl.Datetime("us")}
-    return pl.DataFrame(columns, schema={**times, "kind": pl.String})
-
-
-def _shown_until(one: PastFinding) -> int:
-    """The end of an incident; a level is drawn at its start alone."""
-    return one.end_us if one.kind != "level" else one.start_us
+    week_us = grid.end_us - _MOST_DAYS * S_PER_DAY * US_PER_S
+    flagged = any(one.start_us < grid.end_us and is_drawn_after(one, week_us) for one in findings)
+    return min(grid.count, (_MOST_DAYS if flagged else _FEW_DAYS) * S_PER_DAY // grid.interval_s)
 
 
 def _ahead_panel(
-    drawn: pl.DataFrame, each: SeriesResult, found: pl.DataFrame, title: str
+    drawn: pl.DataFrame, each: SeriesResult, flags: pl.DataFrame, title: str
 ) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
@@ -113,22 +104,10 @@ def _ahead_panel(
             strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
         )
     )
-    layers = alt.layer(*_marks(found, x), *bands, lines)
+    layers = alt.layer(*flag_marks(flags, x), *bands, lines)
     return layers.properties(
         width=_WIDTH, height=200, title=alt.Title(f"{name} tokens", fontSize=12, fontWeight="normal")
     )
-
-
-def _marks(found: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
-    """Incidents shaded, changes of level as upright lines."""
-    levels, incidents = found.filter(pl.col("kind") == "level"), found.filter(pl.col("kind") != "level")
-    marks = []
-    if incidents.height:
-        shaded = alt.Chart(inline_values(incidents)).mark_rect(color=_SHADE, opacity=0.25)
-        marks.append(shaded.encode(x=x, x2="local_end:T"))
-    if levels.height:
-        marks.append(alt.Chart(inline_values(levels)).mark_rule(color=_SHADE, strokeWidth=2).encode(x=x))
-    return marks
 
 
 def error_chart(test: BackTest) -> Chart:
@@ -161,10 +140,9 @@ def error_chart(test: BackTest) -> Chart:
     return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def ahead_table(test: BackTest, zone: ZoneInfo) -> pl.DataFrame:
-    """The intervals of the last days and those after them: actual and forecast rates and quantiles, tokens/s."""
+def ahead_table(test: BackTest, zone: ZoneInfo, past: int) -> pl.DataFrame:
+    """The last intervals and those after them: actual and forecast rates and quantiles, tokens/s. past: of the last."""
     grid = test.demand.grid
-    past = min(grid.count, _DAYS_SHOWN * S_PER_DAY // grid.interval_s)
     starts = grid.end_us + np.arange(-past, test.horizon) * grid.interval_s * US_PER_S
     columns: dict[str, list[str] | Floats] = {
         "interval_start": [from_us(int(start), zone).isoformat() for start in starts]

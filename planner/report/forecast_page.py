@@ -1,26 +1,26 @@
 """The page of a forecast: scores of the methods, what is expected, errors by time ahead."""
 
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest
+from planner.report.flags import flag_table
 from planner.report.forecast_charts import forecast_charts
 from planner.report.pages import write_page
+from planner.studies.forecast.run import Forecasts
 from planner.units import S_PER_HOUR, iso
 
 
-def write_forecast_page(test: BackTest, trace: str, zone: ZoneInfo, folder: Path) -> list[Path]:
-    """Write the page, charts as SVG and PNG and tables as CSV into a folder; returns the files. Raises PlannerError.
-
-    trace: the names of the traces behind the demand.
-    """
-    drawn = forecast_charts(test, zone)
+def write_forecast_page(made: Forecasts, folder: Path) -> list[Path]:
+    """Write the page, charts as SVG and PNG and tables as CSV into a folder; returns the files. Raises PlannerError."""
+    test, zone = made.test, made.scenario.zone
+    drawn = forecast_charts(test, zone, made.findings)
     grid = test.demand.grid
     context = {
-        "trace": trace,
+        "trace": made.trace,
+        "notes": made.notes,
         "best": test.best(),
         "season": test.season,
         "minutes": grid.interval_s // 60,
@@ -32,6 +32,8 @@ def write_forecast_page(test: BackTest, trace: str, zone: ZoneInfo, folder: Path
         "scored": grid.count - test.first,
     }
     tables = {chart.name: chart.table for chart in drawn} | {"methods": _scores(test)}
+    if made.findings:
+        tables["flags"] = flag_table(made.findings, zone)
     return write_page("forecast.html.j2", folder, drawn, tables, context)
 
 

@@ -1,5 +1,6 @@
 """A report: one self-contained HTML page, PNG and SVG of every chart, CSV of every table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
 from planner.report.charts import charts
+from planner.report.flags import flag_table
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
+from planner.report.run_flags import run_flags
 from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
@@ -30,13 +33,13 @@ class ReportFiles(Document):
     """Paths of all files, the page among them."""
 
 
-def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[Path]:
+def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Sequence[str] = ()) -> list[Path]:
     """Write the report of a run; returns the files. Each file is written atomically. Raises PlannerError.
 
-    pictures: whether charts are also written as SVG and PNG.
+    pictures: whether charts are also written as SVG and PNG. notes: further ones beside those of the run.
     """
-    published = _published_nodes(run)
-    drawn = charts(run, published)
+    published, flags = _published_nodes(run), run_flags(run)
+    drawn = charts(run, published, flags)
     if run.replay is not None:
         drawn += replay_charts(run, run.replay)
     if run.jobs is not None:
@@ -45,6 +48,8 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
         "training_windows": local_times(run.training, run.scenario.zone),
         "provenance": _provenance(run),
     }
+    if flags.findings:
+        tables["flags"] = flag_table(flags.findings, run.scenario.zone)
     if run.jobs is not None:
         tables["training_jobs"] = job_table(run, run.jobs)
     context = {
@@ -53,6 +58,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True) -> list[P
         "record": run.record,
         "missed": missed_limits(run),
         "published": bool(published),
+        "notes": (*run.record.notes, *notes),
     }
     return write_page("page.html.j2", folder, drawn, tables, context, pictures=pictures)
 

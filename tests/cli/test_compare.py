@@ -149,14 +149,19 @@ def test_changes_of_a_roles_units_are_counted(bounded: Comparison) -> None:
 
 
 def test_forecasts_join_once_there_is_history(cli: Cli) -> None:
-    day = cli("compare", *SETS, "--no-level", "--time-limit", "0", "--json").json
+    accepted = ("--set", "forecast.accept=['2025-02-28']")
+    day = cli("compare", *SETS, *accepted, "--no-level", "--time-limit", "0", "--json").json
     assert "predictive@forecast" not in [row["policy"] for row in day["policies"]]
     assert any("left out: predictive@forecast: profile-level needs over 24" in note for note in day["notes"])
-    days = cli("compare", *WEEK_SETS, "--json", "--time-limit", "1").json
+    assert any(
+        "no effect on this comparison, in which no policy forecasts: forecast.accept;" in n for n in day["notes"]
+    )
+    days = cli("compare", *WEEK_SETS, *accepted, "--json", "--time-limit", "1").json
     names = [row["policy"] for row in days["policies"]]
     assert "predictive@forecast" in names
     assert not any("left out" in note for note in days["notes"])
     assert any(note.startswith("predictive@forecast takes") for note in days["notes"])
+    assert "forecast.accept takes the demand of 2025-02-28 as real" in days["notes"]
 
 
 def test_a_forecasting_policy_sees_no_future(store: Store) -> None:

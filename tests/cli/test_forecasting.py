@@ -255,6 +255,37 @@ def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chro
         assert math.isclose(float(row["output_forecast_tokens_per_s"]) * 3600, each["output_tokens"]["forecast"])
 
 
+def test_a_page_draws_a_week_and_lists_everything_where_something_is_flagged(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A date that is ignored, which three days of the past would show half of."""
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    words = ("--set", "forecast.ignore=['2025-02-28']", "--method", "seasonal-naive", "--horizon", "2")
+    found = cli("forecast", *DRAWN, *words, "--out", "page", "--json").json
+    flags = [
+        {
+            "kind": "ignored",
+            "start": "2025-02-28T00:00:00+08:00",
+            "end": "2025-03-01T00:00:00+08:00",
+            "ratio": None,
+            "planned": False,
+        }
+    ]
+    assert found["flags"] == flags
+    note = "2025-02-28 is left out of forecasts: in forecast.ignore"
+    assert note in found["notes"]
+    with (tmp_path / "page" / "flags.csv").open() as file:
+        assert list(csv.DictReader(file)) == [
+            {"kind": "ignored", "start": flags[0]["start"], "end": flags[0]["end"], "what": "in forecast.ignore"}
+        ]
+    with (tmp_path / "page" / "forecast.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 96 + 2
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"<li>{note}</li>" in page
+    assert "Shaded times are left out of forecasts" in page
+    assert '"kind": "ignored", "what": "in forecast.ignore"' in page
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

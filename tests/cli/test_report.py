@@ -164,6 +164,39 @@ def test_a_browser_draws_a_short_imported_trace_too(cli: Cli, tmp_path: Path, ch
     assert "CONSOLE" not in log_text, log_text
 
 
+def test_the_demand_of_a_plan_by_forecasts_shows_what_they_heed(
+    cli: Cli, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is shaded for its time, cut to the plan; a policy that forecasts nothing heeds nothing."""
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    (tmp_path / "own.toml").write_text(
+        'extends = "deepseek-2025-02-27"\nname = "own"\ninterval_s = 3600\n[trace]\ndays = 3\nscale = 0.0002\n'
+        '[[event]]\nname = "sale"\nfrom = 2025-03-02T10:00:00\nto = 2025-03-02T20:00:00\nfactor = 1.5\n'
+    )
+    sets = ("--set", "policy.name=predictive", "--set", "policy.demand_source=forecast")
+    plan = cli("plan", "own.toml", *sets, "--json").json
+    note = "2025-03-02 10:00 to 20:00 is planned for 1.5 times the usual demand, and not learned from: event sale"
+    assert note in plan["notes"]
+    write_report(load_run(store), tmp_path / "r", pictures=False)
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert f"<li>{note}</li>" in page
+    shaded = {
+        "local_time": "2025-03-02T10:00:00Z",
+        "local_end": "2025-03-02T12:00:00Z",
+        "kind": "event",
+        "what": "event sale, 1.5 times the usual demand",
+    }
+    assert json.dumps(shaded) in page
+    assert "Times with a dashed edge are declared: event sale, 1.5 times the usual demand." in page
+    assert pl.read_csv(tmp_path / "r" / "flags.csv").row(0)[1:3] == (
+        "2025-03-02T10:00:00+08:00",
+        "2025-03-02T20:00:00+08:00",
+    )
+    cli("plan", "own.toml")
+    assert write_report(load_run(store), tmp_path / "r2", pictures=False)
+    assert not (tmp_path / "r2" / "flags.csv").exists()
+
+
 def test_the_page_of_a_small_plan_is_the_golden_one(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:

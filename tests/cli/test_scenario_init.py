@@ -51,6 +51,28 @@ def test_it_validates_and_says_where_every_value_comes_from(cli: Cli) -> None:
     assert "not stated" not in shown
 
 
+def test_what_it_shows_as_comments_can_be_taken_in(cli: Cli) -> None:
+    """Times that forecasts should know of: without the marks of comments it is as valid."""
+    write(cli)
+    path = Path("own.toml")
+    path.write_text(re.sub(r"^# (\[|\w+ = .)", r"\1", path.read_text(), flags=re.MULTILINE))
+    scenario = load_scenario("own.toml").scenario
+    assert [str(one.start) for one in scenario.incident] == ["2026-03-06 10:00:00"]
+    assert [(one.name, one.factor) for one in scenario.event] == [("launch", 1.8)]
+    assert (scenario.forecast.holidays, scenario.forecast.accept) == ("DE-BY", ("2026-03-09",))
+
+
+def test_declared_times_are_written_as_they_are_read(cli: Cli) -> None:
+    """A copy of a scenario has the same incidents and events."""
+    Path("told.toml").write_text(
+        'extends = "deepseek-2025-02-27"\n[[incident]]\nfrom = 2026-03-06T10:00:00\nto = 2026-03-06\n'
+        '[[event]]\nname = "x"\nfrom = 2026-04-01\nto = 2026-04-02\nfactor = 0\n'
+    )
+    assert cli("scenario", "init", "--from", "told.toml", "--out", "copy.toml").code == 0
+    told, copied = (load_scenario(name).scenario for name in ("told.toml", "copy.toml"))
+    assert (copied.incident, copied.event) == (told.incident, told.event)
+
+
 def test_it_holds_nothing_of_the_published_fleet(cli: Cli) -> None:
     write(cli)
     assert not FOREIGN.search(Path("own.toml").read_text())

@@ -190,6 +190,10 @@ def test_an_empty_table_of_settings_says_nothing() -> None:
             ["forecast.method=day-of-week", "forecast.ignore=['2025-02-27']"],
             "forecast.method, forecast.ignore have no effect on this plan: used with policy.demand_source=forecast",
         ),
+        (
+            ["policy.name=fixed", "policy.demand_source=forecast", "forecast.accept=['2025-02-27']"],
+            "forecast.accept has no effect on this plan: used by night-training and predictive and slo",
+        ),
         (["forecast.horizon_s=3600"], "forecast.horizon_s has no effect on this plan: used by planner forecast"),
         (["trace.growth_per_day=0.1"], "trace.growth_per_day has no effect on this plan: used over more days than one"),
         (["replay.window_ms=7"], "replay.window_ms has no effect on this plan: used with replay.queue_mode=window"),

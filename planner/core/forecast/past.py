@@ -108,13 +108,13 @@ class Past:
 
         factors, unlearned = np.ones(max(place.max() + 1, whole)), np.zeros(whole, np.bool_)
         for event in declared.events:
-            factors[place[_mostly_marked(longer, event)]] = event.factor
-            unlearned[place[: grid.count][_marked(grid, event)]] = True
+            factors[place[mostly_marked(longer, event)]] = event.factor
+            unlearned[place[: grid.count][marked(grid, event)]] = True
         for span in declared.incidents:
-            unlearned[place[: grid.count][_marked(grid, span)]] = True
+            unlearned[place[: grid.count][marked(grid, span)]] = True
         accepted = np.zeros(whole, np.bool_)
         for span in declared.accepted:
-            accepted[place[: grid.count][_marked(grid, span)]] = True
+            accepted[place[: grid.count][marked(grid, span)]] = True
         return cls(
             grid=grid,
             slots=slots,
@@ -158,15 +158,15 @@ def _offset_us(at: datetime) -> int:
     return int((at.utcoffset() or timedelta()) / timedelta(seconds=1)) * US_PER_S
 
 
-def _marked(grid: Grid, span: DeclaredSpan) -> Mask:
+def marked(grid: Grid, span: DeclaredSpan) -> Mask:
     """Intervals of which any part lies within a span."""
     starts = grid.starts_us
-    marked: Mask = (starts + grid.interval_us > span.start_us) & (starts < span.end_us)
-    return marked
+    inside: Mask = (starts + grid.interval_us > span.start_us) & (starts < span.end_us)
+    return inside
 
 
-def _mostly_marked(grid: Grid, span: DeclaredSpan) -> Mask:
+def mostly_marked(grid: Grid, span: DeclaredSpan) -> Mask:
     """Intervals whose middle lies within a span."""
     middles = grid.starts_us + grid.interval_us // 2
-    marked: Mask = (middles >= span.start_us) & (middles < span.end_us)
-    return marked
+    inside: Mask = (middles >= span.start_us) & (middles < span.end_us)
+    return inside

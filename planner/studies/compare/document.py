@@ -11,7 +11,7 @@ from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.figures import PolicyFigures
-from planner.studies.compare.losses import PolicyLosses, explain_forecast, find_losses
+from planner.studies.compare.losses import PolicyLosses, describe_demand, explain_forecast, find_losses
 from planner.units import usd
 
 
@@ -144,6 +144,7 @@ def describe_comparison(
             *comparison.caution,
             *selection_notes(comparison.scenario, comparison.trace),
             *explain_forecast(comparison),
+            *describe_demand(comparison),
             *(f"left out: {text}" for text in comparison.left_out),
         ),
     )

@@ -9,6 +9,8 @@ from planner.core.forecast import demand_forecasts
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.planning.declared import demand_history
+from planner.planning.idle import DECLARED, is_set
+from planner.planning.told import tell
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.units import Floats
 
@@ -89,6 +91,20 @@ def explain_forecast(comparison: Comparison) -> list[str]:
         f"{planned.first_known + 1} of {len(output)} intervals come before the first forecast and are decided by the "
         "interval before each"
     ]
+
+
+def describe_demand(comparison: Comparison) -> tuple[str, ...]:
+    """What forecasts of a compared policy heed; where none forecasts, which settings of forecasts change nothing."""
+    scenario, demand = comparison.scenario, comparison.demand
+    outcomes = [candidate.outcome for candidate in comparison.candidates]
+    if any(outcome.demand_source == "forecast" for outcome in outcomes):
+        return tell(demand_history(scenario, demand, 2), scenario, demand.grid).notes
+    declared = [path for path in DECLARED if is_set(scenario, path)]
+    if not declared:
+        return ()
+    return (
+        f"no effect on this comparison, in which no policy forecasts: {', '.join(declared)}; add predictive@forecast",
+    )
 
 
 def _share(missed: Floats, actual: Floats) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.documents import Document, Maybe, Time
+from planner.planning.told import FindingKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +84,23 @@ class ForecastAhead(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastFlag(Document):
-    """Something that was found in the history."""
+    """Something that was found in the history, or is declared of it or of the time that is forecast."""
 
-    kind: str
-    """outage or burst, which no forecast learns from; level, a change that forecasts follow from its start on."""
+    kind: FindingKind
+    """Found: outage or burst, which no forecast learns from; level, a change that forecasts follow from its start on.
+    Declared, and not learned from either: incident, a table [[incident]]; ignored, a date of forecast.ignore; holiday,
+    of forecast.holidays; event, a table [[event]]."""
     start: Time
     end: Time
     """Of a change of level, the end of the history."""
-    ratio: float
-    """What came over what was expected; of a level, over the level before."""
+    ratio: float | None
+    """What came over what was expected; of a level, over the level before; null for what is declared."""
+    name: Maybe[str] = None
+    """Of a holiday or an event; left out for other kinds."""
+    factor: Maybe[float] = None
+    """What the usual demand of a holiday or an event is multiplied by; left out for other kinds."""
+    planned: bool = False
+    """Whether it is a holiday or an event of the time that is forecast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +125,9 @@ class ForecastDocument(Document):
     best: BestMethods
     forecast: ForecastAhead
     flags: tuple[ForecastFlag, ...] = ()
-    """What was found in the history, in order of time."""
+    """What was found in the history, and what is declared of it and of the time that is forecast, in order of time."""
     notes: tuple[str, ...] = ()
-    """What is taken of stored traces, and how their demand is changed."""
+    """What is taken of stored traces, how their demand is changed, what of it is not learned from, and why."""
     page: Maybe[str] = None
     """File of the page; left out if none was asked for."""
     files: Maybe[tuple[str, ...]] = None

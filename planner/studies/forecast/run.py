@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from planner.core.demand import Demand
+from planner.core.demand import Demand, Grid
 from planner.core.forecast import BUILT_IN, forecaster
 from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.history import Stretch, joined
@@ -19,7 +19,7 @@ from planner.planning.selection import (
     selection_of,
     window_notes,
 )
-from planner.planning.told import finding_notes
+from planner.planning.told import Finding, tell
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace.demand import binned
@@ -30,13 +30,18 @@ SHARES = (0.5, 0.9, 0.99)
 """Quantiles that are shown besides the scenario's own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Forecasts:
-    """A back-test with the traces that it was made from. notes: what is taken of them, and how it is changed."""
+    """A back-test with the traces that it was made from.
+
+    findings: what forecasts heed, in order of time. notes: what is taken of the traces, how it is changed, and what is
+    heeded.
+    """
 
     scenario: Scenario
     traces: tuple[str, ...]
     test: BackTest
+    findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -122,4 +127,12 @@ def forecast(
         name=f"trace {', '.join(past.traces)}",
         progress=progress,
     )
-    return Forecasts(scenario, past.traces, test, (*past.notes, *finding_notes(known, scenario.zone)))
+    grid = past.demand.grid
+    told = tell(known, scenario, Grid(grid.end_us, grid.interval_s, horizon))
+    return Forecasts(
+        scenario=scenario,
+        traces=past.traces,
+        test=test,
+        findings=told.findings,
+        notes=(*past.notes, *told.notes),
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, Score, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import findings_of
+from planner.planning.told import Finding
 from planner.studies.forecast.document import (
     BestMethods,
     ForecastAhead,
@@ -44,15 +44,20 @@ def summarise(forecasts: Forecasts) -> ForecastDocument:
         methods=tuple(_score(each, grid.interval_s) for each in test.tested),
         best=BestMethods(method=best, **{name: test.best([name]) for name in SERIES}),
         forecast=ForecastAhead(method=best, intervals=_intervals(test, zone)),
-        flags=_flags(test, zone),
+        flags=tuple(_flag(one, zone) for one in forecasts.findings),
         notes=forecasts.notes,
     )
 
 
-def _flags(test: BackTest, zone: ZoneInfo) -> tuple[ForecastFlag, ...]:
-    return tuple(
-        ForecastFlag(kind=one.kind, start=from_us(one.start_us, zone), end=from_us(one.end_us, zone), ratio=one.ratio)
-        for one in findings_of(test.history)
+def _flag(one: Finding, zone: ZoneInfo) -> ForecastFlag:
+    return ForecastFlag(
+        kind=one.kind,
+        start=from_us(one.start_us, zone),
+        end=from_us(one.end_us, zone),
+        ratio=one.ratio,
+        name=one.name or None,
+        factor=one.factor,
+        planned=one.planned,
     )
 
 

@@ -1,6 +1,7 @@
 """The jobs file, and the commands that read it and the ledger."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -84,6 +85,11 @@ def test_the_example_is_a_jobs_file_whose_values_are_the_defaults(tmp_path: Path
     Path("later.toml").write_text(Path("jobs.toml").read_text().replace("# first = 2025-03-02", "first = 2025-04-01"))
     (shown,) = cli("schedule", "list", "--jobs", "later.toml", "--now", "2025-03-01T12:00+08:00", "--json").json
     assert shown["next_due"] == "2025-04-01T02:30:00+08:00"
+    # the incident and the dates that it shows as comments can be taken in
+    text = re.sub(r"^# (\[\[incident|from|to)", r"\1", Path("jobs.toml").read_text(), flags=re.MULTILINE)
+    Path("declared.toml").write_text(text)
+    declared = load_jobs(Path("declared.toml")).scenarios["main"]
+    assert [str(one.start) for one in declared.incident] == ["2025-03-06 10:00:00"]
     job = load_jobs(Path("jobs.toml")).file.job[0]
     required = {"name", "at", "scenario", "set", "log", "export"}
     for name, field in type(job).model_fields.items():

@@ -147,19 +147,24 @@ def test_a_log_without_requests_is_a_day_of_none_where_that_is_expected(tmp_path
         write_log(tmp_path, day)
     closed = tmp_path / "logs" / "2025-03-02.csv"
     closed.write_text(closed.read_text().splitlines()[0] + "\n")
-    refused = Service(tmp_path, write_jobs(tmp_path, "attempts = 1"))
-    assert [refused.run(night(day)) for day in (FIRST, date(2025, 3, 2), date(2025, 3, 3))] == [0, 0, 1]
+    first = date(2025, 3, 3)
+    refused = Service(tmp_path, write_jobs(tmp_path, f"attempts = 1\nfirst = {first}"))
+    assert refused.run(night(first)) == 1
     message = refused.rows("job_runs")[-1]["message"]
     assert "logs/2025-03-02.csv: has no row below its header" in message
-    assert message.endswith('or have the scenario expect it with forecast.accept=["2025-03-02"]')
+    assert message.endswith(
+        'or have the scenario expect it with forecast.accept=["2025-03-02"] if the silence is real, or declare it as '
+        "[[incident]] in the jobs file if it is not"
+    )
 
     (tmp_path / "planner.duckdb").unlink()
-    lenient = Service(tmp_path, write_jobs(tmp_path, log='path = "logs/{date}.csv"\nlongest_silence_s = 86400'))
-    assert [lenient.run(night(day)) for day in days(FIRST, 4)] == [0, 0, 0, 0]
+    log = 'path = "logs/{date}.csv"\nlongest_silence_s = 86400'
+    lenient = Service(tmp_path, write_jobs(tmp_path, f"first = {first}", log=log))
+    assert [lenient.run(night(day)) for day in days(first, 2)] == [0, 0]
     (trace,) = [row for row in lenient.rows("trace_list") if row["name"] == "n-2025-03-02"]
     assert (trace["row_count"], trace["input_tokens"], trace["output_tokens"]) == (0, 0, 0)
     # the plan of the day after is as if it had not been
-    (run,) = lenient.rows("run_record", run_id="run-00002")
+    (run,) = lenient.rows("run_record", run_id="run-00001")
     assert any("is left out of forecasts: 0% of what was expected came" in note for note in run["notes"])
     assert "days of history: 2, to 2025-03-02" in run["notes"][0]
 
