@@ -2,16 +2,20 @@
 
 The default cache sits beside the source: read-only installs cannot write it and parallel workers race on it. To tell
 whether a kernel changed, numba checks its own file only, though its machine code contains what it calls in other files.
-Import this module only from kernels; it costs about a second.
+A kernel that several processes need at the same moment is compiled by one of them, for which the others wait: it takes
+up to half a minute. Import this module only from kernels; it costs about a second.
 """
 
+import fcntl
 import hashlib
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 _root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 _texts = (path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
@@ -26,7 +30,46 @@ for _left in Path(os.environ["NUMBA_CACHE_DIR"]).glob("*/*.nb[ci].tmp.*"):
             _left.unlink()
 
 from numba import njit as _njit  # noqa: E402  the cache directory is read when numba is imported
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 
-njit = _njit(cache=True, nogil=True)
+_held = set[str]()
+"""Kernels that this process compiles, one inside the other."""
+
+
+def njit(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is called, and cache it."""
+    kernel = _njit(function, cache=True, nogil=True)
+    compile_now, name = kernel.compile, f"{function.__module__}.{function.__qualname__}"
+
+    def compile_alone(signature: object) -> object:
+        # numba's own lock comes first: a thread that has it must not wait for one that wants it
+        with global_compiler_lock, _alone(name):
+            return compile_now(signature)
+
+    kernel.compile = compile_alone
+    return kernel
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold a kernel against other processes; where the cache cannot be written there is nothing to wait for."""
+    if name in _held:
+        yield
+        return
+    try:
+        folder = Path(os.environ["NUMBA_CACHE_DIR"])
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield
+        return
+    _held.add(name)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        _held.discard(name)
+        os.close(lock)
+
 
 __all__ = ["njit"]

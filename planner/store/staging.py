@@ -140,19 +140,22 @@ class Staging:
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, folder: Path, rows: str, cached: Lies | None = None
     ) -> None:
-        self.connection = connection
-        self.folder = folder
+        self._connection, self._shown, self.folder = connection, False, folder
         self.tellers: tuple[Teller, ...] = ()
-        self._rows = rows
-        self._cached = cached
-        self._decided = False
+        self._rows, self._cached = rows, cached
+        self._decided = self._lines_parsed = self.may_tell_cached = False
         self._base = ""  # table that all rows are in, once they are compared
         self._packed, self._tables = list[str](), list[str]()
-        self._lines_parsed = False
         self._may_count = False  # whether times may be numbers
-        self.may_tell_cached = False
         self._as_moved = "SELECT * FROM parsed_as_read"
-        self._show()
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The staging area. Its views are over all rows parsed so far: made when it is used, not with every file."""
+        if not self._shown:
+            self._shown = True
+            self._show()
+        return self._connection
 
     def parse(
         self,
@@ -168,8 +171,7 @@ class Staging:
         Raises MemoryError where a row needs more than there is.
         """
         assert not self._base, "all rows are parsed before they are compared"
-        self._lines_parsed = self._may_count = self.may_tell_cached = True
-        self._show()
+        self._lines_parsed, self._may_count, self.may_tell_cached, self._shown = True, True, True, False
         text = _reader(reader, params)
         with _read_ahead((relation_of(source, batch), batch) for batch in batches) as made:
             for relation, run in groupby(made, key=itemgetter(0)):
@@ -189,11 +191,11 @@ class Staging:
                 raise
 
         first = next(batches)
-        self.connection.register("lines", pa.RecordBatchReader.from_batches(first.schema, pieces()))
+        self._connection.register("lines", pa.RecordBatchReader.from_batches(first.schema, pieces()))
         rows = f"SELECT {file_index} AS file_index, * FROM {relation}"
-        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
+        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW raw AS {rows}")
         try:
-            self.connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
+            self._connection.execute(f"INSERT INTO parsed_lines BY NAME SELECT * FROM ({text})")
         except duckdb.OutOfMemoryException as error:
             raise MemoryError from error
         except duckdb.Error:
@@ -201,7 +203,7 @@ class Staging:
                 raise faults[0] from None
             raise
         finally:
-            self.connection.unregister("lines")
+            self._connection.unregister("lines")
 
     def parse_parquet(
         self,
@@ -236,11 +238,11 @@ class Staging:
         self._may_count |= not times <= {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
         parsed = f"WITH raw AS ({raw}) SELECT * FROM ({_reader(reader, params)}\n)"
         self._packed.append(f"SELECT * FROM ({parsed})")
-        self._show()
+        self._shown = False
 
     def _types_of(self, query: str) -> Types:
         with self._reading():
-            table = self.connection.sql(f"SELECT * FROM ({query}) LIMIT 0")
+            table = self._connection.sql(f"SELECT * FROM ({query}) LIMIT 0")
             return dict(zip(table.columns, table.types, strict=True))
 
     @property
@@ -305,8 +307,8 @@ class Staging:
         damaged files exceed them: the caller has to check the numbers.
         """
         names = ["arrival_us", "input_tokens", "output_tokens", "refused", "more"]
-        names += ["cached_input_tokens"] * self.may_tell_cached + ["elapsed_us"] * self._may_count
-        names += ["left_out"] * some_left_out
+        more = {"cached_input_tokens": self.may_tell_cached, "elapsed_us": self._may_count, "left_out": some_left_out}
+        names += [name for name, is_asked in more.items() if is_asked]
         query = _filled(_sql("staging/plain_requests"), {"decides": self._cached is None and self.may_tell_cached})
         return self._stream(f"SELECT {', '.join(names)} FROM ({query})", batch_rows)
 
@@ -336,11 +338,11 @@ class Staging:
 
     def move(self, rows: pa.Table) -> None:
         """Take the second moment of these requests, or these times of windows. rows: file_index, line, and so on."""
-        self.connection.register("moved_rows", rows)
-        self.connection.execute("CREATE OR REPLACE TABLE moved AS SELECT * FROM moved_rows")
-        self.connection.unregister("moved_rows")
+        self._connection.register("moved_rows", rows)
+        self._connection.execute("CREATE OR REPLACE TABLE moved AS SELECT * FROM moved_rows")
+        self._connection.unregister("moved_rows")
         self._as_moved = _sql(f"staging/moved_{self._rows}")
-        self._show()
+        self._shown = False
 
     def time_gaps(self) -> TimeGaps:
         """How the imported rows follow each other, where their unit of time is open."""
@@ -352,8 +354,8 @@ class Staging:
 
     def block_sizes(self, sizes: Sequence[int]) -> list[BlockSize]:
         """How well these sizes of prefix blocks, and others that rows suggest, fit the imported rows; best first."""
-        found = self.connection.sql(_sql("staging/block_sizes"), params={"sizes": list(sizes)}).pl()
-        return [BlockSize(**row) for row in found.to_dicts()]
+        found = self.connection.sql(_sql("staging/block_sizes"), params={"sizes": list(sizes)})
+        return [BlockSize(**row) for row in found.pl().to_dicts()]
 
     def settle_blocks(self, block_tokens: int) -> None:
         """Give prefix blocks of an open size this one, and refuse the rows that it does not fit."""
@@ -398,7 +400,7 @@ class Staging:
             if has_id:
                 self.connection.execute("CREATE TABLE kept AS SELECT * FROM told")
                 self._base = "kept"
-                self._show()
+                self._shown = False
             if self._cached is None:
                 self.connection.execute(_sql("staging/outside"))
                 found = self.connection.execute("SELECT teller, proofs, cached_rows FROM outside ORDER BY teller")
@@ -406,19 +408,18 @@ class Staging:
                     Teller(teller=str(name), proofs=int(proofs), cached_rows=int(rows))
                     for name, proofs, rows in found.fetchall()
                 )
-                self._show()
+                self._shown = False
             if has_id:
                 self.connection.execute(_filled(_sql("staging/summing"), {"has_parents": bool(has_parents)}))
                 self.connection.execute(_sql("staging/settled"))
                 self._base = "settled"
-                self._show()
+                self._shown = False
 
     def _show(self) -> None:
         """Create the view `parsed` over all parsed rows."""
         parts = " UNION ALL BY NAME ".join(["SELECT * FROM parsed_lines", *self._packed])
         rows = self._base or f"({parts})"
-        read = self._as_moved.replace("parsed_as_read", rows)
-        self.connection.execute(f"CREATE OR REPLACE VIEW told AS {read}")
+        self._connection.execute(f"CREATE OR REPLACE VIEW told AS {self._as_moved.replace('parsed_as_read', rows)}")
         proven = [literal(teller.teller) for teller in self.tellers if teller.is_outside]
         untold = f"CASE WHEN coalesce(teller, '') IN ({', '.join(proven)}) THEN 'outside' ELSE 'inside' END"
         whole = _sql("staging/whole_input").replace(
@@ -426,8 +427,8 @@ class Staging:
         )
         whole = whole.replace("$most", str(_MOST_TOKENS[self._rows]))
         is_whole = self._base == "settled" or not self.may_tell_cached
-        self.connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'FROM told' if is_whole else whole}")
-        self.connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
+        self._connection.execute(f"CREATE OR REPLACE VIEW parsed AS {'FROM told' if is_whole else whole}")
+        self._connection.execute("CREATE OR REPLACE VIEW imported AS SELECT * FROM parsed WHERE reason IS NULL")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -13,8 +13,10 @@ import pytest
 from planner.text import visible
 from tests.conftest import Cli, Result
 
-BOUND_S = 30
-"""A bound on hangs: on the tiny inputs of campaigns no call takes ten seconds, and other tests run beside it."""
+CPU_S = 10
+"""Most that a call may compute, in seconds of all its threads; other tests beside it do not change them."""
+WAIT_S = 60
+"""A bound on calls that wait for something without computing: generous, as the machine is shared."""
 
 
 class Hung(BaseException):
@@ -22,21 +24,24 @@ class Hung(BaseException):
 
 
 @contextmanager
-def bounded(what: object, seconds: int = BOUND_S) -> Iterator[None]:
-    """Fails the test where the block does not end in time."""
+def bounded(what: object, cpu_s: int = CPU_S, wait_s: int = WAIT_S) -> Iterator[None]:
+    """Fails the test where the block computes for longer than allowed, or does not end in time."""
 
-    def ring(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Hung
+    def ring(number: int, _frame: FrameType | None) -> NoReturn:
+        raise Hung(f"computes for more than {cpu_s} s" if number == signal.SIGPROF else f"no end after {wait_s} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, cpu_s), signal.SIGALRM: (signal.ITIMER_REAL, wait_s)}
+    before = {number: signal.signal(number, ring) for number in timers}
     try:
+        for timer, seconds in timers.values():
+            signal.setitimer(timer, seconds)
         yield
-    except Hung:
-        pytest.fail(f"{what}: no end after {seconds} s")
+    except Hung as hung:
+        pytest.fail(f"{what}: {hung}")
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 @dataclass(frozen=True)

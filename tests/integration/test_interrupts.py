@@ -1,9 +1,11 @@
 """Ctrl-C ends what a command is doing in seconds, with one line, and nothing is half-written. Signals are real."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,29 @@ from planner.store import Store
 from tests.conftest import Cli, minute_log
 
 LONGEST_S = 20
-"""Bound on a hang. Measured on an idle machine: under a second, most of it the end of the process."""
+"""Bound on a hang."""
+TRIES = 3
+"""The fastest of so many ends is judged: other tests run beside it."""
 LINE = "planner: interrupted; no result was stored\n"
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def interrupted(*words: str, after_s: float = 3) -> tuple[int, str, float]:
-    """The exit code of a command that gets a SIGINT, what it says, and how long it still runs."""
+def computed_s(number: int) -> float:
+    """Seconds that a process has computed so far, in all its threads."""
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def interrupted(*words: str, after_cpu_s: float = 2.5) -> tuple[int, str, float]:
+    """The exit code of a command that gets a SIGINT, what it says, and how long it still runs.
+
+    after_cpu_s: seconds of computing by which it is in the middle of its work: to start takes one.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "planner", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        time.sleep(after_s)
+        while process.poll() is None and computed_s(process.pid) < after_cpu_s:
+            time.sleep(0.02)
         assert process.poll() is None, "it has ended before it could be interrupted"
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -41,9 +56,13 @@ def interrupted(*words: str, after_s: float = 3) -> tuple[int, str, float]:
         "SELECT levenshtein(repeat('ab', 100000), repeat('ba', 100000))",
     ],
 )
-def test_a_query_ends(planned: Store, query: str) -> None:
-    code, message, _ = interrupted("sql", query)
-    assert (code, message) == (130, LINE)
+def test_a_query_ends_within_a_second(planned: Store, query: str) -> None:
+    took_s: list[float] = []
+    while len(took_s) < TRIES and min(took_s, default=inf) >= 1:
+        code, message, still_s = interrupted("sql", query)
+        assert (code, message) == (130, LINE)
+        took_s.append(still_s)
+    assert min(took_s) < 1, took_s
 
 
 def test_an_import_ends_and_leaves_no_trace(tmp_path: Path, cli: Cli) -> None:
@@ -51,7 +70,7 @@ def test_an_import_ends_and_leaves_no_trace(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "long.csv").write_text("arrival,input_tokens,output_tokens\n" + rows * 3000)
     minute_log(tmp_path / "l.csv", [(5, 5)] * 3)
     assert cli("trace", "import", "l.csv", "--name", "short").code == 0
-    assert interrupted("trace", "import", "long.csv", "--name", "long", after_s=2)[:2] == (130, LINE)
+    assert interrupted("trace", "import", "long.csv", "--name", "long", after_cpu_s=2.2)[:2] == (130, LINE)
     assert [trace["trace"] for trace in cli("trace", "list", "--json").json] == ["short"]
 
 

@@ -26,17 +26,25 @@ def week_profile(days: Floats, weekdays: Ints) -> Floats:
     if not pad > 0:
         return profile
     logs = np.log((days + pad) / (usual + pad))
-    for weekday in range(DAYS_PER_WEEK):
-        own = logs[(weekdays == weekday) & mostly_known(days)]
-        if not len(own):
-            continue
-        size = weighted_median(own.ravel(), np.tile(usual, len(own)))
-        shape = np.array([_bridged(row - size) for row in own])
-        seen = (~np.isnan(shape)).sum(axis=0)
-        rest = np.nan_to_num(median(shape)) * seen / (seen + _SLOT_PRIOR)
-        log = size * len(own) / (len(own) + _WEEKDAY_PRIOR) + _smoothed(rest)
-        profile[weekday] = np.maximum((usual + pad) * np.exp(log) - pad, 0.0)
+    own, counts = _by_weekday(logs[mostly_known(days)], weekdays[mostly_known(days)])
+    sizes = _weighted_medians(own.reshape(DAYS_PER_WEEK, -1), np.tile(usual, own.shape[1]))
+    shapes = own - sizes[:, None, None]
+    for weekday, day in np.argwhere(np.isnan(shapes).any(axis=2)):
+        shapes[weekday, day] = _bridged(shapes[weekday, day])
+    seen = np.count_nonzero(~np.isnan(shapes), axis=1)
+    rest = np.nan_to_num(_medians(shapes)) * seen / (seen + _SLOT_PRIOR)
+    logs = (sizes * counts / (counts + _WEEKDAY_PRIOR))[:, None] + _smoothed(rest)
+    profile[counts > 0] = np.maximum((usual + pad) * np.exp(logs) - pad, 0.0)[counts > 0]
     return profile
+
+
+def _by_weekday(days: Floats, weekdays: Ints) -> tuple[Floats, Ints]:
+    """Days (n, slots) by weekday, (7, most of one, slots), nan where there are fewer; and how many there are, (7,)."""
+    counts = np.bincount(weekdays, minlength=DAYS_PER_WEEK)
+    own = np.full((DAYS_PER_WEEK, counts.max(initial=0), days.shape[1]), np.nan)
+    for weekday, count in enumerate(counts):
+        own[weekday, :count] = days[weekdays == weekday]
+    return own, counts
 
 
 def mostly_known(days: Floats) -> np.ndarray:
@@ -47,15 +55,22 @@ def mostly_known(days: Floats) -> np.ndarray:
 
 def median(rows: Floats) -> Floats:
     """Medians over the rows (n, slots) that are known; (slots,), nan where none is."""
-    if not len(rows):
-        return np.full(rows.shape[1], np.nan)
-    ordered = np.sort(rows, axis=0)  # nan comes last
-    known = np.count_nonzero(~np.isnan(rows), axis=0)
+    found: Floats = _medians(rows[None])[0]
+    return found
+
+
+def _medians(groups: Floats) -> Floats:
+    """The median of every group of rows, (groups, n, slots), as `median`; (groups, slots)."""
+    count, most, slots = groups.shape
+    if not most:
+        return np.full((count, slots), np.nan)
+    ordered = np.sort(groups, axis=1)  # nan comes last
+    known = np.count_nonzero(~np.isnan(groups), axis=1)
     low, high = np.maximum(known - 1, 0) // 2, known // 2
     high = np.minimum(high, np.maximum(known - 1, 0))
-    slots = np.arange(rows.shape[1])
-    middle: Floats = (ordered[low, slots] + ordered[high, slots]) / 2
-    return middle
+    group, slot = np.arange(count)[:, None], np.arange(slots)
+    middles: Floats = (ordered[group, low, slot] + ordered[group, high, slot]) / 2
+    return middles
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:
@@ -66,6 +81,18 @@ def weighted_median(values: Floats, weights: Floats) -> float:
     order = np.argsort(values[counts], kind="stable")
     ordered, running = values[counts][order], np.cumsum(weights[counts][order])
     return float(ordered[np.searchsorted(running, running[-1] / 2)])
+
+
+def _weighted_medians(rows: Floats, weights: Floats) -> Floats:
+    """The median of every row (rows, n), as `weighted_median` with the same weights (n,); (rows,)."""
+    if not rows.shape[1]:
+        return np.full(len(rows), np.nan)
+    order, row = np.argsort(rows, axis=1, kind="stable"), np.arange(len(rows))
+    running = np.cumsum(np.where(np.isnan(rows), 0.0, weights)[row[:, None], order], axis=1)
+    half = running[:, -1:] / 2
+    at = np.argmax((running >= half) & (running > 0), axis=1)
+    found: Floats = np.where(half[:, 0] > 0, rows[row, order[row, at]], np.nan)
+    return found
 
 
 def _bridged(row: Floats) -> Floats:
@@ -82,9 +109,9 @@ def _bridged(row: Floats) -> Floats:
     return filled
 
 
-def _smoothed(row: Floats) -> Floats:
-    padded = np.concatenate([row[:1], row, row[-1:]])
-    smooth: Floats = padded[:-2] / 4 + padded[1:-1] / 2 + padded[2:] / 4
+def _smoothed(rows: Floats) -> Floats:
+    padded = np.concatenate([rows[..., :1], rows, rows[..., -1:]], axis=-1)
+    smooth: Floats = padded[..., :-2] / 4 + padded[..., 1:-1] / 2 + padded[..., 2:] / 4
     return smooth
 
 
