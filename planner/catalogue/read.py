@@ -16,7 +16,7 @@ from planner.catalogue.entries import CatalogueEntry
 from planner.catalogue.toml_tree import tree_of
 from planner.errors import UsageError
 from planner.input_files import check_regular, exists, is_file, read_input
-from planner.settings.closed import Closed
+from planner.settings.closed import FROM_FILE, Closed
 from planner.settings.economics import EconomicsSettings
 from planner.settings.hardware import Hardware
 from planner.settings.measurements import (
@@ -57,7 +57,8 @@ KINDS = {
 }
 """What a file of each folder is called in messages."""
 
-_TABLE = re.compile(r"dictionary or instance of \w+")
+_KINDS_IN_TOML = ((re.compile(r"dictionary( or instance of \w+)?"), "table"), (re.compile(r"\btuple\b"), "list"))
+"""What pydantic and TOML call the same kinds of value."""
 
 M = TypeVar("M", bound=Closed)
 
@@ -206,7 +207,12 @@ def scenario_gpu_rate(economics: EconomicsSettings) -> GpuRate:
 
 def describe(error: ValidationError) -> list[str]:
     """One line per problem that pydantic found: path, unless it is about the whole, and what is wrong."""
-    return list(_lines([(problem["loc"], problem) for problem in error.errors()]))
+    return list(_lines([(problem["loc"], problem) for problem in error.errors() if not _is_of_entries(problem)]))
+
+
+def _is_of_entries(problem: ErrorDetails) -> bool:
+    """Whether a list is called too short only because entries of it are wrong, which is told of each of them."""
+    return problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]
 
 
 _Problem = tuple[tuple[int | str, ...], ErrorDetails]
@@ -232,8 +238,10 @@ def _lines(problems: Sequence[_Problem], before: tuple[int | str, ...] = ()) -> 
         inside = [(rest, problem) for rest, problem in group if rest]
         deeper = [(rest[1:], problem) for rest, problem in inside if len(rest) > 1]
         wrong = [(rest[1:], problem) for rest, problem in inside if not problem["type"].endswith("_type")]
+        # a list without entries was meant as a list
+        empty = [(rest, problem) for rest, problem in wrong if problem["type"] == "too_short"]
         if deeper or wrong:
-            yield from _lines(deeper or wrong, at)
+            yield from _lines(deeper or empty or wrong, at)
         elif inside:
             yield _line(at, _any_of([problem for _, problem in inside]))
 
@@ -253,7 +261,7 @@ def _line(path: Sequence[int | str], message: str) -> str:
 
 def _any_of(problems: Sequence[ErrorDetails]) -> str:
     """What a value should be that is of none of the kinds that a field takes."""
-    texts = list(dict.fromkeys(_TABLE.sub("table", str(problem["msg"])) for problem in problems))
+    texts = list(dict.fromkeys(_as_toml(str(problem["msg"])) for problem in problems))
     begin = "Input should be a valid "
     kinds = [text.removeprefix(begin) for text in texts]
     whole = begin + " or ".join(kinds) if all(text.startswith(begin) for text in texts) else " or ".join(texts)
@@ -266,11 +274,20 @@ def _message(problem: ErrorDetails) -> str:
         return "is not a known field; remove it or correct its name"
     if problem["type"] == "missing":
         return "is missing; add it"
+    if problem["type"] == "too_short":
+        return f"is an empty list; give at least {problem['ctx']['min_length']}"
     if problem["type"] == "value_error":
         return text.removeprefix("Value error, ")
     if {"headers", "url"} & set(problem["loc"]):
-        return text  # what was written may be secret
-    return f"{text}, got {without_secrets(shown(problem.get('input')))}"
+        return _as_toml(text)  # what was written may be secret
+    return f"{_as_toml(text)}, got {without_secrets(shown(problem.get('input')))}"
+
+
+def _as_toml(text: str) -> str:
+    """A message in the words of TOML."""
+    for kind, name in _KINDS_IN_TOML:
+        text = kind.sub(name, text)
+    return text
 
 
 def _content(path: Path) -> bytes:
@@ -293,13 +310,15 @@ def _checked_once(path: Path, content: bytes, model: type[Closed]) -> Closed:
 def _rates_once(path: Path, content: bytes) -> GpuRates:
     data = _tree(path, content)
     rates = {key: value for key, value in data.items() if isinstance(value, dict)}
+    if not rates:
+        raise UsageError(f"{path}: has no rates; add a table, such as [rental] with usd_per_gpu_hour, kind and source")
     heads = {key: value for key, value in data.items() if key not in rates}
     return _checked(path, GpuRates, {**heads, "rates": rates})
 
 
 def _checked(path: Path, model: type[M], data: dict[str, Any]) -> M:
     try:
-        return TypeAdapter(model).validate_python(data)
+        return TypeAdapter(model).validate_python(data, context=FROM_FILE)
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
 

@@ -61,8 +61,15 @@ def export(
 
 def _date(text: str | None, option: str) -> date | None:
     from planner.errors import UsageError
+    from planner.settings.closed import FIRST_MOMENT, LAST_MOMENT
 
+    if text is None:
+        return None
     try:
-        return None if text is None else date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f'{option} "{text}" is not a date; write it as 2025-02-27') from error
+    # beyond, days that are added would leave the calendar
+    if not FIRST_MOMENT.date() <= day <= LAST_MOMENT.date():
+        raise UsageError(f"{option} {day} is not from {FIRST_MOMENT.date()} to {LAST_MOMENT.date()}; correct the date")
+    return day

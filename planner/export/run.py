@@ -170,13 +170,16 @@ def _charges(frame: pl.DataFrame, grid: Grid) -> list[Charge]:
 
 def _one_day(frame: pl.DataFrame, scenario: Scenario, day: date) -> pl.DataFrame:
     starts = frame["interval_start"].dt.epoch("us")
-    first = from_us(int(starts[0]), scenario.zone)
+    first, last = (from_us(int(starts[place]), scenario.zone) for place in (0, -1))
+    outside = UsageError(f"--day {day}: the plan runs from {first.date()} to {last.date()}; name a date in this range")
+    # checked first: the last date of the calendar has no next one
+    if not first.date() <= day <= last.date():
+        raise outside
     begin = datetime.combine(day, first.time(), scenario.zone)
     end = datetime.combine(day + timedelta(days=1), first.time(), scenario.zone)
     chosen = frame.filter((starts >= to_us(begin)) & (starts < to_us(end)))
-    last = from_us(int(starts[-1]), scenario.zone)
     if chosen.is_empty():
-        raise UsageError(f"--day {day}: the plan runs from {first.date()} to {last.date()}; name a date in this range")
+        raise outside
     if chosen.height * int(scenario.interval_s) * US_PER_S < to_us(end) - to_us(begin):
         raise UsageError(
             f"--day {day}: the plan covers only {chosen.height * scenario.interval_s / 3600:g} h from "

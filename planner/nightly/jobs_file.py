@@ -18,6 +18,7 @@ from planner.nightly.local_days import check_intervals
 from planner.planning.check import check
 from planner.planning.selection import check_selection, selection_of
 from planner.settings.closed import (
+    FROM_FILE,
     CalendarDate,
     Closed,
     Instant,
@@ -80,7 +81,7 @@ class LogSettings(Closed):
     """Seed of the draws."""
     selector: str = ""
     """Label matchers of a Prometheus server's series, for example job="vllm"."""
-    metrics: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    metrics: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Field -> counter of a Prometheus server, instead of the format's own; several of one field are added up."""
     headers: tuple[str, ...] = Field(default=(), repr=False)
     """Headers that are sent to a Prometheus server, as "Name: value"."""
@@ -319,7 +320,7 @@ def load_jobs(path: Path, overrides: Sequence[str] = ()) -> Jobs:
     if not exists(path):
         raise UsageError(f"{path}: no such jobs file; `planner schedule list --example` prints one")
     try:
-        file = JobsFile.model_validate(read_toml(path))
+        file = JobsFile.model_validate(read_toml(path), context=FROM_FILE)
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe(error))}") from error
     folder = path.resolve().parent

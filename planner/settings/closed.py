@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from planner.settings.plain import check_name, check_plain, kinds_of
+from planner.settings.plain import EMPTY_TABLE, check_name, check_plain, kinds_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(ge=1e-9, le=1e12, allow_inf_nan=False)]
@@ -53,6 +53,10 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+FROM_FILE = "a file"
+"""The context of validation of what is written in a file: there, an empty table says nothing and has no effect."""
+
+
 def within_era(moment: datetime) -> datetime:
     """A time that can be counted and shifted, as it is.
 
@@ -92,6 +96,8 @@ def as_written(model: type[Closed], value: object, info: ValidationInfo) -> obje
         ValueError: no field takes such a value.
     """
     assert info.field_name is not None, "the validator of a field"
+    if info.context == FROM_FILE and value == {}:
+        raise ValueError(EMPTY_TABLE)
     kinds, may_be_empty = _field_kinds(model, info.field_name)
     check_plain(value, kinds, may_be_empty=may_be_empty)
     if info.field_name == "name" and isinstance(value, str):

@@ -14,6 +14,7 @@ MOST_CHARACTERS = 4096
 """Characters of a text: as many as the path of a file may have. A longer one is a mistake, or an attack."""
 MOST_NAME_BYTES = 200
 """Bytes of a name in UTF-8: the name of a file has at most 255, and names get dates and endings."""
+EMPTY_TABLE = "is an empty table; write something in it, or leave it out"
 _DIGITS = re.compile(r"\s*[-+]?\d+(\.\d*)?\s*")
 _TIMES = frozenset({datetime, date, time})
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

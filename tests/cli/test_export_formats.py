@@ -272,7 +272,8 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
     assert cli("plan", *arguments).code == 0
     refused = cli("export", "--to", "keda")
     assert refused.code == 1
-    assert "take a typical week of the plan with --week largest, take one day with --day 2025-02-27" in refused.err
+    cure = "plan more days (trace.days, or a longer trace) and take a typical week with --week largest"
+    assert f"{cure}, take one day with --day 2025-02-27, or export --to csv or json" in refused.err
     one = cli("export", "--to", "json", "--day", "2025-02-28").json
     assert (one["start"], one["end"]) == ("2025-02-28T12:00:00+08:00", "2025-03-01T12:00:00+08:00")
     assert all(one["start"] <= w["start"] < w["end"] <= one["end"] for w in one["training_windows"])
@@ -280,6 +281,8 @@ def test_one_day_of_a_longer_plan_can_be_exported(cli: Cli, store: Store) -> Non
     for day, message in (
         ("2025-03-02", "from 2025-02-27 to 2025-03-02"),
         ("28.2.", "is not a date"),
+        ("0001-01-01", "--day 0001-01-01 is not from 1970-01-01 to 2200-01-01; correct the date"),
+        ("9999-12-31", "--day 9999-12-31 is not from 1970-01-01 to 2200-01-01; correct the date"),
         ("2020-01-01", "2025"),
     ):
         bad = cli("export", "--to", "keda", "--day", day)
@@ -346,6 +349,8 @@ def test_a_plan_of_more_than_a_week_becomes_a_weekly_schedule(cli: Cli, nine_day
         (("--to", "kueue", "--set", "export.kueue_resource=a b"), 2, "is not a Kubernetes resource"),
         (("--to", "kueue", "--set", "export.kueue_flavor=A"), 2, "is not a Kubernetes name (DNS-1123)"),
         (("--to", "slurm", "--begin", "soon"), 2, '--begin "soon" is not a date; write it as 2025-02-27'),
+        (("--to", "slurm", "--begin", "0001-01-01"), 2, "--begin 0001-01-01 is not from 1970-01-01 to 2200-01-01"),
+        (("--to", "slurm", "--begin", "9999-12-31"), 2, "--begin 9999-12-31 is not from 1970-01-01 to 2200-01-01"),
         (
             ("--to", "keda", "--set", "export.namespace=A_b"),
             2,

@@ -486,7 +486,7 @@ def test_a_list_that_cannot_be_meant_gives_one_clear_line(cli: Cli, job: str, me
 
 def test_a_list_without_a_job_is_refused(cli: Cli) -> None:
     Path("none.toml").write_text('name = "none"\njob = []\n')
-    assert "job: Tuple should have at least 1 item" in cli("plan", "--set", "training.jobs=none.toml").err
+    assert "none.toml: job: is an empty list; give at least 1\n" in cli("plan", "--set", "training.jobs=none.toml").err
 
 
 def test_an_unknown_list_names_the_known_ones(cli: Cli) -> None:

@@ -214,3 +214,66 @@ def test_a_plan_says_which_settings_change_nothing(cli: Cli) -> None:
         "policy.tolerance has no effect on this plan: used by reactive",
         "replay.window_ms has no effect on this plan: used with replay.queue_mode=window",
     ]
+
+
+JOB = '[[job]]\nname = "main"\nat = "02:30"\nlog.path = "logs/{date}.csv"\n'
+TRAINING = 'name = "x"\n[[job]]\nname = "a"\nhours = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "told"),
+    [
+        ("schedule list --jobs", "notify = {}\n" + JOB, "notify: {}"),
+        ("schedule list --jobs", JOB + "drift = {}\n", "job.0.drift: {}"),
+        *(
+            ("schedule list --jobs", f"{JOB}log.{field} = {{}}\n", f"job.0.log.{field}: {{}}")
+            for field in ("columns", "where", "constants", "metrics")
+        ),
+        (
+            "trace import log.csv --name t --mapping",
+            'format = "csv"\ncolumns = {}\nwhere = {}',
+            "columns: {}; where: {}",
+        ),
+        ("plan --set training.jobs=", TRAINING + "gpus = 8\nprovenance = {}\n", "job.0.provenance: {}"),
+        ("plan --set economics.price_sheet=", "off_peak = {}\n", "off_peak: {}"),
+        ("plan --set fleet.capacity=modelled --set fleet.engine.model=", "attention = {}\n", "attention: {}"),
+        (
+            "plan --set economics.gpu_rates=",
+            'name = "x"\ndescription = "y"\n',
+            "own.toml: has no rates; add a table, such as [rental] with usd_per_gpu_hour, kind and source\n",
+        ),
+        # a list is empty only where nothing is written in it, not where its entries are wrong
+        (
+            "plan --set training.jobs=",
+            TRAINING + "gpus = true\n",
+            "own.toml: job.0.gpus: true is not a number; write a number\n",
+        ),
+        ("plan --set training.jobs=", 'name = "x"\njob = []\n', "own.toml: job: is an empty list; give at least 1\n"),
+        (
+            "trace import log.csv --name t --mapping",
+            "format = []\n",
+            "own.toml: format: is an empty list; give at least 1\n",
+        ),
+        ("schedule list --jobs", "job = []\n", "own.toml: job: none is defined; add a table [[job]]\n"),
+        ("schedule list --jobs", "job = 3\n", "own.toml: job: Input should be a valid list, got 3\n"),
+        (
+            "schedule list --jobs",
+            JOB + "log.metrics.requests = []\n",
+            "log.metrics.requests: is an empty list; give at least 1\n",
+        ),
+        (
+            "schedule list --jobs",
+            JOB + "[[job.export]]\n",
+            "own.toml: job.0.export.0.to: is missing; add it; job.0.export.0.path: is",
+        ),
+    ],
+)
+def test_what_is_empty_in_a_file_is_refused_in_plain_words(words: str, text: str, told: str, cli: Cli) -> None:
+    minute_log(Path("log.csv"), [(1, 1)])
+    Path("own.toml").write_text(text)
+    *options, last = words.split()
+    given = (f"{last}own.toml",) if last.endswith("=") else (last, "own.toml")
+    refused = refusal(cli, *options, *given)
+    for each in told.split("; ") if "{}" in told else (told,):
+        assert each.replace("{}", "is an empty table; write something in it, or leave it out") in refused
+    assert "Tuple" not in refused

@@ -96,7 +96,9 @@ def test_a_week_of_noise_fits_what_an_hpa_reads_in_a_pass() -> None:
         assert (held >= planned).all()
         assert against.minutes_that_differ == (held != planned).sum()
         assert (against.minutes_that_differ > 0) == (against.entries_needed > 100)
-    assert made.against_plan[0].entries_needed > 100
+    prefill, _ = made.against_plan
+    # the target is used to its limit, which few numbers of steps would hit by themselves
+    assert prefill.entries == 100 < prefill.entries_needed
 
 
 def test_a_week_of_noise_lends_less_training_where_the_jobs_are_too_many() -> None:

@@ -1,6 +1,7 @@
 """A typical week: weeks of a plan become one by weekday and local time, read back minute by minute in every format."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -193,3 +194,64 @@ def test_weeks_that_are_all_alike_become_a_daily_schedule_without_any_difference
     (prefill, _) = rules.manifests(made.text)
     assert [t["metadata"]["start"] for t in prefill["spec"]["triggers"]] == ["0 8 * * *"]
     assert {part.minutes_that_differ for part in made.against_plan} == {0}
+
+
+def hours(start: str, count: int, zone: str, interval_s: int) -> ExportSchedule:
+    """Hours from a local time on, whose units change every four of them."""
+    begin, size = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone)), 3600 // interval_s
+    units = np.repeat(np.random.default_rng(count).integers(1, 9, -(-count // 4)), 4 * size)[: count * size].tolist()
+    return schedule(units, start=begin.astimezone(UTC), zone=zone, interval_s=interval_s)
+
+
+def one_day(plan: ExportSchedule, day: date) -> ExportSchedule:
+    """The intervals that begin within 24 hours by the local clock from the plan's time of day on."""
+    first, *_ = local = plan.grid.local_starts(plan.zone)
+    begin, end = (to_us(datetime.combine(day + timedelta(days=d), first.time(), plan.zone)) for d in (0, 1))
+    inside = [place for place, at in enumerate(local) if begin <= to_us(at) < end]
+    low, high = inside[0], inside[-1] + 1
+    roles = {role.name: replace(role, units=role.units[low:high]) for role in plan.roles}
+    grid = Grid(plan.grid.start_us + low * plan.grid.interval_us, plan.grid.interval_s, high - low)
+    return replace(plan, grid=grid, typical_week=None, **roles)
+
+
+@pytest.mark.parametrize("week", [None, 1])
+@pytest.mark.parametrize(
+    ("start", "zone", "interval_s", "counts", "to"),
+    [
+        # seven times 24 hours, over a change of half an hour
+        ("2026-03-30T00:00", "Australia/Lord_Howe", 3600, (168,), "ec2"),
+        ("2026-04-05T00:00", "Australia/Lord_Howe", 1800, (48, 200), "cronjob"),
+        ("2026-09-28T12:00", "Australia/Lord_Howe", 1800, (168,), "keda"),
+        # a day of 25 hours alone, and before others
+        ("2026-10-25T00:00", "Europe/Berlin", 3600, (25, 168), "ec2"),
+        # jobs that begin at a time that the clock skips
+        ("2026-03-28T02:30", "Europe/Berlin", 1800, (24,), "cronjob"),
+        ("2026-06-01T00:00", "Asia/Shanghai", 3600, (24, 48), "keda"),
+    ],
+)
+def test_every_cure_of_a_plan_that_does_not_recur_helps(
+    week: float | None, start: str, zone: str, interval_s: int, counts: tuple[int, ...], to: str
+) -> None:
+    for count in counts:
+        plan = replace(hours(start, count, zone, interval_s), typical_week=week)
+        try:
+            WRITERS[to](plan)
+        except RunError as error:
+            told = str(error)
+        else:
+            continue
+        told = told.rpartition("; ")[2]
+        if "export --to cronjob" in told:
+            assert to == "keda"
+            WRITERS["cronjob"](plan)
+            continue
+        assert "--week" in told or "--day" in told or "plan " in told
+        longer = hours(start, count + 9 * 24, zone, interval_s)
+        if "plan more days" in told:
+            WRITERS[to](replace(longer, typical_week=1))
+        elif "--week largest" in told:
+            WRITERS[to](replace(plan, typical_week=1))
+        if day := re.search(r"--day ([\d-]+)", told):
+            WRITERS[to](one_day(plan, date.fromisoformat(day[1])))
+        elif "leave out --week" in told:
+            WRITERS[to](replace(plan, typical_week=None))

@@ -2,11 +2,14 @@
 
 Days are sorted into groups that share one schedule, and each group gets steps that hold until the next. Of all such
 schedules within the limit, the one that raises levels least is found by dynamic programming: over the steps of a group,
-then over the groups of a week.
+then over the groups of a week. How many entries a target needs for it is known only then, and may be fewer than it
+takes, so levels are lowered again where that costs no entry too many.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -63,7 +66,7 @@ def fit(pattern: Pattern, most: int, count: Callable[[Pattern], int]) -> Pattern
         raised = schedules.pattern(budget)
         if raised is not None and count(raised) <= most:
             best = raised
-    return best
+    return _lowered(best, schedules.days, most, count)
 
 
 def coarsen(pattern: Pattern, least: int) -> Pattern:
@@ -80,6 +83,73 @@ def _by_slot(pattern: Pattern) -> Ints:
     """The largest units of each slot of each day."""
     most: Ints = pattern.levels.reshape(-1, MINUTES_PER_DAY // _SLOT, _SLOT).max(axis=2)
     return most
+
+
+@dataclass(frozen=True)
+class _Notch:
+    """Slots of days, from first up to last, in which a schedule can have fewer units."""
+
+    days: tuple[int, ...]
+    first: int
+    last: int
+    units: int
+
+
+def _lowered(raised: Pattern, days: Ints, most: int, count: Callable[[Pattern], int]) -> Pattern:
+    """A pattern with levels lowered as long as it makes at most so many entries: first where that saves most.
+
+    days: the units of every slot, which no level falls below.
+    """
+    found = np.broadcast_to(_by_slot(raised), days.shape).copy()
+    # what was an entry too many is not tried again, because other levels are only lowered where that takes entries
+    refused: set[_Notch] = set()
+    while True:
+        for _, notch in sorted(_notches(found, days), key=lambda each: (-each[0], each[1].days, each[1].first)):
+            if notch in refused:
+                continue
+            lower = found.copy()
+            lower[list(notch.days), notch.first : notch.last] = notch.units
+            if count(_whole(lower)) <= most:
+                found = lower
+                break
+            refused.add(notch)
+        else:
+            return _whole(found)
+
+
+def _whole(slots: Ints) -> Pattern:
+    """The pattern of the units of each slot of each day."""
+    return Pattern(np.repeat(slots.reshape(-1), _SLOT))
+
+
+def _notches(found: Ints, days: Ints) -> Iterator[tuple[int, _Notch]]:
+    """Of every step, what saves most: on all days that share a schedule, and on each alone. With unit-slots saved."""
+    groups: dict[bytes, list[int]] = {}
+    for day, levels in enumerate(found):
+        groups.setdefault(levels.tobytes(), []).append(day)
+    for group in groups.values():
+        steps = found[group[0]]
+        edges = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)]
+        for shared in {tuple(group), *((day,) for day in group)}:
+            envelope = days[list(shared)].max(axis=0)
+            for start, end in pairwise(edges):
+                saved, first, last = _best_slots(tuple(envelope[start:end].tolist()), int(steps[start]))
+                if saved:
+                    units = int(envelope[start + first : start + last].max())
+                    yield saved * len(shared), _Notch(shared, start + first, start + last, units)
+
+
+@lru_cache(maxsize=4096)
+def _best_slots(envelope: tuple[int, ...], level: int) -> tuple[int, int, int]:
+    """Of a step, unit-slots saved, and the first slot and the one after the last of what saves most if lowered."""
+    best, units = (0, 0, 0), np.array(envelope)
+    for first in range(len(units)):
+        lowered = np.maximum.accumulate(units[first:])
+        saved = (level - lowered) * np.arange(1, len(lowered) + 1)
+        length = int(saved.argmax())
+        if saved[length] > best[0]:
+            best = int(saved[length]), first, first + length + 1
+    return best
 
 
 class _Schedules:
@@ -105,7 +175,7 @@ class _Schedules:
             group, number = (int(kept[steps]) for kept in self._first[mask])
             found[list(self._groups[group].days)] = self._groups[group].levels(number)
             mask, steps = mask & ~group, steps - number
-        return Pattern(np.repeat(found.reshape(-1), _SLOT))
+        return _whole(found)
 
     def _best(self, mask: int) -> tuple[Ints, tuple[Ints, Ints]]:
         best, group_of, number_of = (np.full(self.steps + 1, value, np.int64) for value in (_FAR, 0, 0))

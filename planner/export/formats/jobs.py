@@ -81,7 +81,9 @@ def _shortest_gap(steps: Sequence[RecurringStep], jump: Jump | None) -> int:
         day = MINUTES_PER_DAY
     ordered = sorted(minutes)
     return min(
-        (later - minute for minute, later in zip(ordered, [*ordered[1:], ordered[0] + day], strict=True)), default=day
+        # there is none where the clock skips all steps
+        (later - at for at, later in zip(ordered, [*ordered[1:], *(at + day for at in ordered[:1])], strict=True)),
+        default=day,
     )
 
 

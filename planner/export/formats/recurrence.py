@@ -5,14 +5,14 @@ Days count from Monday, 0. A clock that is put forward skips wall-clock times, o
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 import numpy as np
 
 from planner.core.demand import Grid
 from planner.errors import RunError
-from planner.units import S_PER_DAY, US_PER_S, Ints, from_us
+from planner.units import S_PER_DAY, US_PER_S, Ints, from_us, to_us
 
 MINUTES_PER_DAY = 1440
 DAYS = 7
@@ -149,10 +149,6 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, what: str) -> Pattern:
     """
     inside = find_jumps(zone, grid.start_us, grid.end_us)
     wall, values = wall_minutes(grid, zone), np.repeat(units, grid.interval_s // 60)
-    cure = (
-        "take a typical week of the plan with --week largest, "
-        f"take one day with --day {from_us(grid.start_us, zone).date()}, or export --to csv or json"
-    )
     daily, differs = _fold(wall, values, MINUTES_PER_DAY)
     if differs is None:
         missing = _fill(daily, inside)
@@ -163,16 +159,16 @@ def pattern_of(grid: Grid, units: Ints, zone: tzinfo, what: str) -> Pattern:
             )
         return Pattern(daily)
     weekly, clash = _fold(week_minutes(wall), values, _WEEK)
+    missing = _fill(weekly, inside)
     if clash is not None:
         raise RunError(
             f"{what} at {_clock(clash)} on {_NAMES[clash // MINUTES_PER_DAY]} differ from week to week, or when "
-            f"the clock is put back, so no weekly schedule can express them; {cure}"
+            f"the clock is put back, so no weekly schedule can express them; {_cures(grid, zone, missing)}"
         )
-    missing = _fill(weekly, inside)
     if missing:
         raise RunError(
             f"{what} at {_clock(differs)} differ from day to day, and the plan covers "
-            f"{(_WEEK - missing) / MINUTES_PER_DAY:.3g} of the 7 days of a week; {cure}"
+            f"{(_WEEK - missing) / MINUTES_PER_DAY:.3g} of the 7 days of a week; {_cures(grid, zone, missing)}"
         )
     return Pattern(weekly)
 
@@ -195,10 +191,50 @@ def typical_week(grid: Grid, units: Ints, zone: tzinfo, quantile: float) -> Patt
     if _fill(levels, find_jumps(zone, grid.start_us, grid.end_us)):
         raise RunError(
             f"the plan leaves out {_uncovered(levels)} by the clock of {zone}, and a typical week needs every weekday; "
-            "plan more days (trace.days, or a longer trace), or leave out --week: the plan of one day recurs daily"
+            f"{_without_week(grid, zone)}"
         )
     days = levels.reshape(DAYS, MINUTES_PER_DAY)
     return Pattern(days[0] if (days == days[0]).all() else levels)
+
+
+def whole_day(grid: Grid, zone: tzinfo) -> date | None:
+    """The first date whose 24 hours, from the time of day at which a plan begins, recur daily; None if there is none.
+
+    The plan covers them and the clock is not changed in them, so that no minute of the day is there twice or never.
+    """
+    first = from_us(grid.start_us, zone)
+    for number in range(grid.length_s // S_PER_DAY):
+        day = first.date() + timedelta(days=number)
+        bounds = (to_us(datetime.combine(day + timedelta(days=more), first.time(), zone)) for more in (0, 1))
+        low, high = (max(-((grid.start_us - at_us) // grid.interval_us), 0) for at_us in bounds)
+        part = Grid(grid.start_us + low * grid.interval_us, grid.interval_s, high - low)
+        if high <= grid.count and part.length_s == S_PER_DAY and not find_jumps(zone, part.start_us, part.end_us):
+            return day
+    return None
+
+
+def _cures(grid: Grid, zone: tzinfo, missing: int) -> str:
+    """What can be done with a plan that does not recur. missing: minutes of a week that it leaves out."""
+    day = whole_day(grid, zone)
+    cures = [
+        "plan more days (trace.days, or a longer trace) and take a typical week with --week largest"
+        if missing
+        else "take a typical week of the plan with --week largest",
+        *(() if day is None else (f"take one day with --day {day}",)),
+        "or export --to csv or json",
+    ]
+    return ", ".join(cures)
+
+
+def _without_week(grid: Grid, zone: tzinfo) -> str:
+    """What can be done with a plan that has no typical week."""
+    more, day = "plan more days (trace.days, or a longer trace)", whole_day(grid, zone)
+    if day is None:
+        return more
+    alone = (
+        ": the plan of one day recurs daily" if grid.length_s == S_PER_DAY else f" and take one day with --day {day}"
+    )
+    return f"{more}, or leave out --week{alone}"
 
 
 def wall_minutes(grid: Grid, zone: tzinfo) -> Ints:

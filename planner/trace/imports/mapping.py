@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from planner.catalogue.read import describe, find, names, read_toml
 from planner.errors import UsageError
 from planner.input_files import exists
-from planner.settings.closed import Closed, valid_zone
+from planner.settings.closed import FROM_FILE, Closed, valid_zone
 from planner.store.fields import MOST_PARTS
 from planner.trace.imports.times import check_time_format
 
@@ -222,7 +222,7 @@ def load_mapping(path: Path) -> LogMapping:
 def _checked(path: Path) -> LogMapping:
     tree = read_toml(path)
     try:
-        return LogMapping.model_validate(tree)
+        return LogMapping.model_validate(tree, context=FROM_FILE)
     except ValidationError as error:
         # what is checked as a whole is checked only where each value is valid by itself
         found = "; ".join(describe(error))
