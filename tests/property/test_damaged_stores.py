@@ -50,7 +50,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("sweep", *PLANNED, "--cases", "2"),
     ("replay", "--trace", "t", "--keep-requests"),
     ("resilience", *PLANNED),
-    ("forecast", "--trace", "days", *SETS),
+    ("forecast", "--trace", "days", *SETS, "--set", "interval_s=3600"),
     ("capacity", "cache", "blocks"),
     ("scenario", "init", "--trace", "t", *OWN, "--out", "own.toml"),
     ("config", "show"),
