@@ -191,10 +191,12 @@ def test_no_command_fails_otherwise_than_in_one_line(seed: int, whole: bytes, pl
 
 
 def failures(err: str) -> list[str]:
-    """What a command says that is no note; of a night, which logs a line an event in JSON, the errors alone."""
+    """What a command says that is no note. Of a night, which logs a line an event in JSON, its last word."""
     lines = [line for line in err.splitlines() if not line.startswith("planner: note: ")]
-    events = [json.loads(line) if line.startswith("{") else {"level": "error"} for line in lines]
-    return [line for line, event in zip(lines, events, strict=True) if event["level"] == "error"]
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert not any("traceback" in event for event in events), events
+    told = [line for line in lines if not line.startswith("{")]
+    return told or [str(event["message"]) for event in events if event["event"] == "failed"]
 
 
 def test_damage_that_is_met_while_reading_is_named_with_a_cure(whole: bytes, tmp_path: Path, cli: Cli) -> None:
