@@ -25,7 +25,7 @@ _MOST_POINTS = 2_000
 
 
 def forecast_charts(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding] = ()) -> list[Chart]:
-    """All charts of a back-test; forecasts are those of the method with the smallest errors.
+    """All charts of a back-test; forecasts are those of the method to use.
 
     findings: what forecasts heed.
     """
