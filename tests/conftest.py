@@ -31,6 +31,7 @@ from planner.cli.documents import DOCUMENTS, document_type
 from planner.documents import schema
 from planner.settings.scenario import Scenario
 from planner.store import Store
+from planner.store.database import write_empty
 
 _SWITCHES = (
     "PLANNER_TEST_TRACES",
@@ -77,6 +78,26 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("PLANNER_") and name not in _SWITCHES]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without a trace or a run, made once."""
+    path = tmp_path_factory.mktemp("empty") / "planner.duckdb"
+    write_empty(path, path)
+    return path
+
+
+@pytest.fixture
+def new_stores() -> None:
+    """Asked for by tests of how stores are made."""
+
+
+@pytest.fixture(autouse=True)
+def _copied_stores(request: pytest.FixtureRequest, _empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a new store is a copy of one that was made in this process: to make it takes longer than many tests."""
+    if "new_stores" not in request.fixturenames:
+        monkeypatch.setattr("planner.store.database.write_empty", lambda draft, _path: shutil.copy(_empty, draft))
 
 
 @pytest.fixture

@@ -252,18 +252,27 @@ def _from_file(name: str, chain: tuple[str, ...]) -> tuple[Tree, dict[str, str]]
     if not isinstance(provenance, dict):
         raise UsageError(f"{path}: provenance: is not a table; write [provenance]")
     _check_provenance(path, provenance)
-    base = list(_leaves(tree))
+    base = [(leaf, _distinct(value)) for leaf, value in _leaves(tree)]
     for leaf, given in _leaves(own):
         folder = _NAMES_FILE.get(leaf)
         value = beside(path, folder, given) if folder and isinstance(given, str) else given
         # what a file says of a trace counts though the built-in scenario says the same: a stored trace has other days
-        if (leaf, value) not in base or leaf.startswith("trace."):
+        if (leaf, _distinct(value)) not in base or leaf.startswith("trace."):
             _place(tree, leaf, value)
             field = _field_of(leaf)
             origins[field] = str(path)
             tree["provenance"][field] = f"set: {path.name}"
     tree["provenance"].update(provenance)
     return tree, origins
+
+
+def _distinct(value: object) -> object:
+    """A value to compare with others, of which true is not 1, nor false 0."""
+    if isinstance(value, list):
+        return [_distinct(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _distinct(each) for key, each in value.items()}
+    return (bool, value) if isinstance(value, bool) else value
 
 
 def _check_provenance(file: Path, provenance: Tree) -> None:

@@ -6,8 +6,7 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 
 from planner.core.demand import Demand, Grid
-from planner.core.forecast.past import Mask, marked
-from planner.core.forecast.tracking import runs
+from planner.core.forecast.past import Mask, marked, runs
 from planner.errors import UsageError
 from planner.planning.declared import declared_of
 from planner.settings.scenario import Scenario

@@ -10,7 +10,7 @@ import numpy as np
 from planner.addresses import is_web_address, shown
 from planner.core.demand import Demand
 from planner.core.forecast.history import COUNTED
-from planner.core.forecast.tracking import runs
+from planner.core.forecast.past import runs
 from planner.errors import NoRequests, TraceError
 from planner.files import version
 from planner.nightly.jobs_file import NightlyJob

@@ -24,7 +24,7 @@ EVENTS: tuple[FindingKind, ...] = ("holiday", "event")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DemandFinding:
     """Something that forecasts of a demand heed. start_us, end_us: UTC epoch microseconds.
 
     kind: outage or burst, found in the past and left out; level, a change that is followed from start on; incident or
@@ -44,14 +44,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Told:
+class DemandFindings:
     """Findings in order of time, and the notes on them."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[DemandFinding, ...]
     notes: tuple[str, ...]
 
 
-def tell(history: DemandHistory, scenario: Scenario, planned: Grid) -> Told:
+def tell(history: DemandHistory, scenario: Scenario, planned: Grid) -> DemandFindings:
     """What forecasts from a history heed. planned: the time that they are used for. Raises UsageError."""
     past = history.demand.grid
     declared = declared_times(scenario, min(past.start_us, planned.start_us), max(past.end_us, planned.end_us))
@@ -64,14 +64,14 @@ def tell(history: DemandHistory, scenario: Scenario, planned: Grid) -> Told:
         notes.append(
             f"without effect on this forecast, whose history is {known}, and which is used for {used}: {_newest(idle)}"
         )
-    return Told(tuple(findings), tuple(notes))
+    return DemandFindings(tuple(findings), tuple(notes))
 
 
-def declared_findings(declared: Sequence[DeclaredTime], past: Grid | None, planned: Grid) -> Iterator[Finding]:
+def declared_findings(declared: Sequence[DeclaredTime], past: Grid | None, planned: Grid) -> Iterator[DemandFinding]:
     """What is declared of a history, if there is one, and of the time that is planned."""
     for one, (is_past, is_planned) in zip(declared, _effects(declared, past, planned), strict=True):
         if one.kind != "accepted" and (is_past or is_planned):
-            yield Finding(
+            yield DemandFinding(
                 kind=one.kind,
                 start_us=one.start_us,
                 end_us=one.end_us,
@@ -94,7 +94,7 @@ def _effects(declared: Sequence[DeclaredTime], past: Grid | None, planned: Grid)
     ]
 
 
-def describe(one: Finding) -> str:
+def describe(one: DemandFinding) -> str:
     """A finding in a few words, without its time."""
     if one.kind in EVENTS:
         return f"{one.kind} {one.name}, {_times(one.factor)}"
@@ -103,17 +103,17 @@ def describe(one: Finding) -> str:
     return f"level {one.ratio - 1:+.0%}" if one.kind == "level" else f"{one.ratio:.0%} of what was expected came"
 
 
-def _found(history: DemandHistory) -> Iterator[Finding]:
+def _found(history: DemandHistory) -> Iterator[DemandFinding]:
     tracker, end_us = history.tracker, history.demand.grid.end_us
     for one in tracker.incidents:
         kind: FindingKind = "outage" if one.ratio < 1 else "burst"
         start_us, until_us = history.slot_us(one.first), history.slot_us(one.end)
-        yield Finding(kind=kind, start_us=start_us, end_us=until_us, ratio=one.ratio)
+        yield DemandFinding(kind=kind, start_us=start_us, end_us=until_us, ratio=one.ratio)
     for change in tracker.changes:
-        yield Finding(kind="level", start_us=history.slot_us(change.first), end_us=end_us, ratio=change.ratio)
+        yield DemandFinding(kind="level", start_us=history.slot_us(change.first), end_us=end_us, ratio=change.ratio)
 
 
-def _finding_notes(findings: Sequence[Finding], zone: tzinfo) -> Iterator[str]:
+def _finding_notes(findings: Sequence[DemandFinding], zone: tzinfo) -> Iterator[str]:
     """The newest of each kind, one line each, with how to overrule what was found, and how many there are before."""
     kinds: tuple[tuple[tuple[FindingKind, ...], str], ...] = (
         (("outage", "burst"), "incidents that are left out"),
@@ -131,7 +131,7 @@ def _finding_notes(findings: Sequence[Finding], zone: tzinfo) -> Iterator[str]:
         yield f"earlier: {', '.join(earlier)}"
 
 
-def _note(one: Finding, zone: tzinfo) -> str:
+def _note(one: DemandFinding, zone: tzinfo) -> str:
     span = _span(one.start_us, one.end_us, zone)
     if one.kind == "level":
         return (

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import altair as alt
 import polars as pl
 
-from planner.planning.told import EVENTS, LEFT_OUT, Finding, describe
+from planner.planning.told import EVENTS, LEFT_OUT, DemandFinding, describe
 from planner.report.drawing import inline_values
 from planner.units import from_us, iso
 
@@ -15,14 +15,14 @@ _LEFT_OUT, _EVENT = "#c9a227", "#6b8e23"
 _MOST_NAMES = 5
 
 
-def flag_table(findings: Sequence[Finding], zone: ZoneInfo) -> pl.DataFrame:
+def flag_table(findings: Sequence[DemandFinding], zone: ZoneInfo) -> pl.DataFrame:
     """A row for each, with local times."""
     rows = [(one.kind, iso(one.start_us, zone), iso(one.end_us, zone), describe(one)) for one in findings]
     return pl.DataFrame(rows, schema=dict.fromkeys(("kind", "start", "end", "what"), pl.String), orient="row")
 
 
 def shown_flags(
-    findings: Sequence[Finding], start_us: int, end_us: int, local: Callable[[int], datetime]
+    findings: Sequence[DemandFinding], start_us: int, end_us: int, local: Callable[[int], datetime]
 ) -> pl.DataFrame:
     """The findings within the time of a chart, cut to it, as chart rows. local: times as the chart's axis has them."""
     inside = [one for one in findings if one.start_us < end_us and is_drawn_after(one, start_us)]
@@ -36,7 +36,7 @@ def shown_flags(
     return pl.DataFrame(columns, schema={**times, "kind": pl.String, "what": pl.String})
 
 
-def is_drawn_after(one: Finding, at_us: int) -> bool:
+def is_drawn_after(one: DemandFinding, at_us: int) -> bool:
     """Whether some of a finding is drawn from a moment on; a change of level is drawn at its start alone."""
     return one.start_us >= at_us or (one.kind != "level" and one.end_us > at_us)
 

@@ -10,7 +10,7 @@ import polars as pl
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import Finding
+from planner.planning.told import DemandFinding
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.flags import flag_marks, flag_words, is_drawn_after, local_clock, shown_flags
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
@@ -24,15 +24,15 @@ _MOST_POINTS = 2_000
 """Above this many intervals only every nth is drawn."""
 
 
-def forecast_charts(test: BackTest, zone: ZoneInfo, findings: Sequence[Finding] = ()) -> list[Chart]:
-    """All charts of a back-test; forecasts are those of the method with the smallest errors.
+def forecast_charts(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding] = ()) -> list[Chart]:
+    """All charts of a back-test; forecasts are those of the method to use.
 
     findings: what forecasts heed.
     """
     return [ahead_chart(test, zone, findings), error_chart(test)]
 
 
-def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[Finding] = ()) -> Chart:
+def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding] = ()) -> Chart:
     """The last days and the time after them: actual rates, those forecast, and bands up to the upper quantiles."""
     method = test.best()
     past = _past_drawn(test, findings)
@@ -63,7 +63,7 @@ def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[Finding] = ()
     return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
 
 
-def _past_drawn(test: BackTest, findings: Sequence[Finding]) -> int:
+def _past_drawn(test: BackTest, findings: Sequence[DemandFinding]) -> int:
     """Past intervals that are drawn."""
     grid = test.demand.grid
     week_us = grid.end_us - _MOST_DAYS * S_PER_DAY * US_PER_S

@@ -8,7 +8,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.forecast.history import COUNTED
 from planner.errors import UsageError
 from planner.planning.declared import declared_times, demand_history
-from planner.planning.told import Finding, declared_findings, tell
+from planner.planning.told import DemandFinding, declared_findings, tell
 from planner.runs.read import RunView
 
 
@@ -16,7 +16,7 @@ from planner.runs.read import RunView
 class RunFlags:
     """Findings in order of time, and why none can be told; empty if they are."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DemandFinding, ...] = ()
     problem: str = ""
 
 

@@ -76,11 +76,13 @@ def query(
     give_way(store.path, store.wait_s)
     with store.read():
         pass  # brings an older store to this schema before it is opened read-only
-    with Stopper(_Patience(store.path, limits.timeout_s)) as stopper, _bounded(limits.memory_mib):
+    stopper = Stopper(_Patience(store.path, limits.timeout_s))
+    with _bounded(limits.memory_mib):
         try:
             with (
                 told_of_damage(store.path, of_user=True),
                 locked_down(store.path, memory_mib=limits.memory_mib) as connection,
+                stopper,  # its time begins once nobody else has the store
                 interruptible(connection, may_be_cut=True),
             ):
                 _check(connection, sql, of_copy=of_copy)

@@ -192,8 +192,7 @@ class Store:
         try:
             with draft_folder(self.path) as made:
                 draft = made / self.path.name
-                with self._open(read_only=False, path=draft) as connection:
-                    migrate.upgrade(connection, draft)
+                write_empty(draft, self.path)
                 require_complete(draft, self.path)
                 with suppress(FileExistsError):
                     os.link(draft, self.path)
@@ -204,14 +203,18 @@ class Store:
             ) from error
 
     @contextmanager
-    def _open(self, *, read_only: bool, path: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        target = path or self.path
-
+    def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         def attach() -> Attachment:
-            return Attachment(target, read_only=read_only)
+            return Attachment(self.path, read_only=read_only)
 
         with closing(_waiting(attach, self.path, self.wait_s, is_writer=not read_only)) as opened:
             yield opened.connection
+
+
+def write_empty(draft: Path, path: Path) -> None:
+    """Write a store without a trace or a run. path: what it will be called. Raises StoreError."""
+    with closing(_waiting(lambda: Attachment(draft, read_only=False), path, WAIT_S)) as opened:
+        migrate.upgrade(opened.connection, draft)
 
 
 def require_complete(draft: Path, path: Path) -> None:

@@ -109,9 +109,9 @@ class Stopper:
         while not self._over.wait(_LOOK_S):
             if reason := self._look(time.monotonic() - begin):
                 self.reason = reason
+                # between two queries nothing runs, and the next one is stopped
                 if not stop_queries():
                     end_process(f"planner: {reason}", 1)
-                return
 
 
 def _now_running() -> list[_Running]:

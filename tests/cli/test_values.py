@@ -154,6 +154,7 @@ def test_a_policy_is_named_once(cli: Cli) -> None:
     ("text", "told"),
     [
         ("interval_s = {}\n", "interval_s: Input should be a valid integer, got {}"),
+        ("[replay]\nretries = false\n", "replay.retries: false is not a number; write a number"),
         ("[nonsense]\n", "nonsense: is not a known field"),
         ("[fleet.observed]\n", "fleet.observed.source: is missing; add it"),
         ('[provenance]\n"fleet.nods" = "set: mine"\n', 'provenance: "fleet.nods" is not a field'),

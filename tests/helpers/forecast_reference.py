@@ -10,7 +10,8 @@ def holt_winters(series: Sequence[float], m: int, seasons: int, p: Smoothing, ho
     """Forecasts of the recursions in Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", section 8.3.
 
     Row -> forecasts, for rows from m on; started from the first one or two seasons. Series must be above zero; a
-    multiplicative level that falls to zero ends the forecasts.
+    multiplicative level that falls to zero ends the forecasts. An interval lifts a multiplicative level by four times
+    at most, and its factors stay above 0.02, which the book does not do.
     """
     first = sum(series[:m]) / m
     b = (sum(series[m : 2 * m]) / m - first) / m if seasons == 2 else 0.0
@@ -37,8 +38,8 @@ def holt_winters(series: Sequence[float], m: int, seasons: int, p: Smoothing, ho
             level = p.alpha * (y - s[t - m]) + (1 - p.alpha) * (before + p.phi * b)
             s.append(p.gamma * (y - before - p.phi * b) + (1 - p.gamma) * s[t - m])
         else:
-            level = p.alpha * y / s[t - m] + (1 - p.alpha) * (before + p.phi * b)
-            s.append(p.gamma * y / (before + p.phi * b) + (1 - p.gamma) * s[t - m])
+            level = p.alpha * min(y / s[t - m], 4 * (before + p.phi * b)) + (1 - p.alpha) * (before + p.phi * b)
+            s.append(max(0.02, p.gamma * y / (before + p.phi * b) + (1 - p.gamma) * s[t - m]))
         b = p.beta * (level - before) + (1 - p.beta) * p.phi * b
     return rows
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -76,3 +76,16 @@ def judged(cli: Cli, place: Place, words: Sequence[str], what: object) -> Result
         assert len(last) > len("planner: it fails"), f"{shown}: {result.err!r}"
     assert place.leftovers() == [], shown
     return result
+
+
+LEFT_OUT = {("schedule", "run"), ("reference",)}
+"""Commands that end on a signal alone, or work on the built-in day only."""
+
+
+def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its words."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        elif (*before, name) not in LEFT_OUT:
+            yield (*before, name), command

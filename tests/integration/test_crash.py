@@ -13,6 +13,8 @@ from planner.store import Store
 from tests.conftest import Cli
 from tests.helpers.processes import Started, started
 
+pytestmark = pytest.mark.usefixtures("new_stores")
+
 KILLS = 50
 PLAN = ("plan", "--set", "trace.scale=0.0002")
 """A plan of a small sample: less time goes into drawing it, more into writing."""

@@ -16,6 +16,8 @@ import pytest
 from planner.files import atomic_write
 from tests.conftest import SMALL, Cli, Result, minute_log
 
+pytestmark = pytest.mark.usefixtures("new_stores")
+
 SPACE = r"(File too large|No space left on device)"
 PLAN = ("--trace", "small", *(word for setting in SMALL for word in ("--set", setting)))
 STEPS = "streams,kv_tokens,step_ms\n" + "".join(f"{n},4000,{20 + n / 8}\n" for n in (16, 32, 64, 128, 256))

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from planner.store import Store
+from planner.store.database import locked_down
 from tests.conftest import Cli, minute_log
 
 LONGEST_S = 20
@@ -82,6 +85,19 @@ def test_the_deadline_of_a_query_names_the_limit_and_the_cure(planned: Store, cl
         "planner: the query was stopped after --timeout 0.3 s; narrow it, or give it more time with --timeout\n"
     )
     assert cli("sql", "SELECT 1 AS one", "--json").json == [{"one": 1}], "the store can be used again"
+
+
+def test_the_time_of_a_query_begins_once_nobody_else_has_the_store(
+    planned: Store, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*words: Any, **limits: Any) -> AbstractContextManager[Any]:
+        time.sleep(0.5)
+        return locked_down(*words, **limits)
+
+    monkeypatch.setattr("planner.store.adhoc.locked_down", late)
+    assert cli("sql", "SELECT 1 AS one", "--timeout", "0.4", "--json").json == [{"one": 1}]
+    endless = "SELECT count(*) FROM range(10000000) a(x), range(10000000) b(y) WHERE (x * y) % 7 = 3"
+    assert "was stopped after --timeout 0.4 s" in cli("sql", endless, "--timeout", "0.4").err
 
 
 @pytest.mark.parametrize(

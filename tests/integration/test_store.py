@@ -13,6 +13,8 @@ from planner.store import Store, named_queries, named_query
 from planner.store.runs import RUN_TABLES, delete_run_rows
 from planner.store.tables import TABLES
 
+pytestmark = pytest.mark.usefixtures("new_stores")
+
 
 def stored_columns(store: Store) -> dict[str, list[tuple[str, str]]]:
     with store.read() as session:

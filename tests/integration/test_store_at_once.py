@@ -12,6 +12,8 @@ from planner.errors import PlannerError, StoreError
 from planner.store.adhoc import query
 from planner.store.database import Store, locked_down
 
+pytestmark = pytest.mark.usefixtures("new_stores")
+
 SPILLING = "SELECT count(*) FROM (SELECT range AS i, hash(range) AS h FROM range(3000000) ORDER BY h) WHERE h > 0"
 
 

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planner.core.forecast import BUILT_IN, METHODS, Forecaster, Seasons, forecaster, rolling_quantiles
@@ -77,6 +77,9 @@ def test_multiplicative_holt_winters_by_hand() -> None:
     st.sampled_from([p for p in GRID if p.form == "additive"]),
     st.sampled_from([p for p in GRID if p.form == "multiplicative"]),
     st.integers(1, 8),
+)
+@example(
+    [14, 17, 12] + [10] * 9, GRID[0], Smoothing(form="multiplicative", alpha=0.1, beta=0.001, gamma=0.1, phi=1.0), 1
 )
 @settings(max_examples=50)
 def test_holt_winters_follows_the_published_recursions(

@@ -3,9 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -14,7 +12,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.catalogue.toml import to_toml
 from planner.cli.app import app
 from tests.conftest import SMALL, Cli, minute_log, run_command
-from tests.helpers.hostile import Place, judged
+from tests.helpers.hostile import Place, commands, judged
 
 CALLS = int(os.environ.get("PLANNER_TEST_CALLS", "66"))
 BATCH = 22
@@ -77,19 +75,6 @@ GOOD: dict[str, tuple[str, ...]] = {
 ALWAYS = {"scenario", "target", "time_limit", "search_s", "cases", "seeds", "scale"}
 """What is given in every call, as long work is what its default means."""
 NEVER = {"open_", "open", "help", "replay", "with_replay", "example"}
-LEFT_OUT = {("schedule", "run"), ("reference",)}
-"""Commands that end on a signal alone, or work on the built-in day only."""
-
-
-def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command with its words."""
-    for name, command in sorted(group.commands.items()):
-        if hasattr(command, "commands"):
-            yield from commands(command, (*before, name))
-        elif (*before, name) not in LEFT_OUT:
-            yield (*before, name), command
-
-
 COMMANDS = list(commands(typer.main.get_command(app)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
 from planner.planning.declared import demand_history
-from planner.planning.told import Told, tell
+from planner.planning.told import DemandFindings, tell
 from planner.units import to_us
 
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)
@@ -17,7 +17,9 @@ FIRST = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS, H = 5, 24
 
 
-def told(tmp_path: Path, text: str, tokens: list[int] | None = None, days: int = DAYS, ahead_h: int = H) -> Told:
+def told(
+    tmp_path: Path, text: str, tokens: list[int] | None = None, days: int = DAYS, ahead_h: int = H
+) -> DemandFindings:
     """Of hours that all have the same demand, or have it by day; the time after them is planned."""
     path = tmp_path / "own.toml"
     path.write_text(
@@ -45,7 +47,7 @@ def incident(start: str, end: str) -> str:
 
 
 def test_nothing_declared_or_found_is_nothing_told(tmp_path: Path) -> None:
-    assert told(tmp_path, "") == Told((), ())
+    assert told(tmp_path, "") == DemandFindings((), ())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from planner.core.forecast.base import Forecaster
 from planner.core.forecast.past import NOTHING_DECLARED, Declared, Mask, Past
 from planner.core.forecast.quantiles import rolling_quantiles
 from planner.core.forecast.tracking import Tracker
-from planner.units import Floats
+from planner.units import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class DemandHistory:
     ) -> Floats:
         """Quantiles of rows of forecasts, (shares, n + 1, horizon), from errors that say something of the time to come.
 
-        Intervals that fell out of the usual downwards do not count, nor what was said before a change of level was
-        known of the time since.
+        Incidents do not count, nor what was said before a change of level was known of the time since.
         """
         return rolling_quantiles(
             self.usual(column),
@@ -54,6 +53,7 @@ class DemandHistory:
             shares,
             settled=maker.settled,
             blind=self._blind,
+            bursts=self._bursts,
             hurt=self._hurt,
             every=every,
             overlap=self.tracker.past.slots,
@@ -91,9 +91,23 @@ class DemandHistory:
     @cached_property
     def _blind(self) -> tuple[tuple[int, int], ...]:
         """Changes of level as intervals: where each began, and the first row that knew."""
+        return tuple(
+            (self._row(change.first), self._row(change.known))
+            for change in self.tracker.changes
+            if change.known <= self.tracker.past.count
+        )
+
+    @cached_property
+    def _bursts(self) -> tuple[tuple[int, Ints], ...]:
+        """The first row that knew of a burst, and its intervals."""
         place = self.tracker.past.place[: self.demand.grid.count]
         return tuple(
-            (int(np.argmax(place >= change.first)), int(np.argmax(place >= change.known)))
-            for change in self.tracker.changes
-            if change.known < self.tracker.past.count
+            (self._row(known), np.flatnonzero(np.isin(place, slots)))
+            for known, slots in self.tracker.bursts
+            if known <= self.tracker.past.count
         )
+
+    def _row(self, slot: int) -> int:
+        """The first interval that is not before a slot; the number of intervals for one after them."""
+        after = self.tracker.past.place[: self.demand.grid.count] >= slot
+        return int(np.argmax(after)) if after.any() else len(after)

@@ -170,3 +170,18 @@ def mostly_marked(grid: Grid, span: DeclaredSpan) -> Mask:
     middles = grid.starts_us + grid.interval_us // 2
     inside: Mask = (middles >= span.start_us) & (middles < span.end_us)
     return inside
+
+
+def runs(marked: Mask) -> list[tuple[int, int]]:
+    """Begin and end of every run of marked slots."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
+    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def widened(first: int, end: int, joining: Mask) -> tuple[int, int]:
+    """A run with the slots beside it that join."""
+    while first > 0 and joining[first - 1]:
+        first -= 1
+    while end < len(joining) and joining[end]:
+        end += 1
+    return first, end

@@ -29,6 +29,7 @@ def rolling_quantiles(
     shares: Sequence[float],
     settled: int = 0,
     blind: Sequence[tuple[int, int]] = (),
+    bursts: Sequence[tuple[int, Ints]] = (),
     hurt: Mask | None = None,
     every: int = 1,
     overlap: int = 0,
@@ -41,11 +42,11 @@ def rolling_quantiles(
     conformal prediction, V. Vovk and others); it is at most twice the largest demand so far, or twice the forecast.
     series: nan where an interval does not count. shares: rising; no quantile is below that of a smaller share. blind:
     changes of level, each as the interval that it began with and the row that knew of it; from that row on, errors of
-    what earlier rows said of the time since do not count. hurt: (n + 1,) rows that were made in the middle of an
-    outage, whose errors do not count. every: errors are taken in every so many rows, and in the last one; rows between
-    use those known before. overlap: steps over which errors depend on each other, by which a few days tell less than
-    the number of their errors. Returns (shares, n + 1, horizon); nan where the forecast is, or where fewer than share /
-    (1 - share) errors are known.
+    what earlier rows said of the time since do not count. bursts: rows, each with the intervals whose errors do not
+    count from it on. hurt: (n + 1,) rows that were made in the middle of an outage, whose errors do not count. every:
+    errors are taken in every so many rows, and in the last one; rows between use those known before. overlap: steps
+    over which errors depend on each other, by which a few days tell less than the number of their errors. Returns
+    (shares, n + 1, horizon); nan where the forecast is, or where fewer than share / (1 - share) errors are known.
     """
     rows, horizon = forecasts.shape
     scale = forecasts + LEAST_SCALE * _means(series)[:, None]
@@ -56,12 +57,15 @@ def rolling_quantiles(
     result = np.full((len(shares), rows, horizon), np.nan)
     largest = np.fmax.accumulate(np.concatenate([[0.0], series]))[:, None]
     known_at = {row: begin for begin, row in sorted(blind, reverse=True)}
+    found_at = {row: np.concatenate([part for at, part in bursts if at == row]) for row, _ in bursts}
     pools = (_Pools if every == 1 else _Sorted)(errors, settled, overlap)
     for row in range(rows):
         # the interval before the row has just become known: one error more of every step that was forecast for it
         pools.take(row - 1)
         if row in known_at:
             pools.withdraw(known_at[row], row)
+        if row in found_at:
+            pools.leave_out(found_at[row], row)
         if row % every == 0 or row == rows - 1:
             highest = np.maximum.accumulate(pools.at_ranks(shares), axis=0)
             there = slice(row, row + every)
@@ -88,6 +92,10 @@ class _Known:
         intervals = np.arange(begin, min(row + steps, len(self._errors)))
         origins = intervals[:, None] - np.arange(steps)
         self._errors[begin : begin + len(intervals)][origins < row] = np.nan
+
+    def leave_out(self, intervals: Ints, row: int) -> None:
+        """Leave out what was said of some intervals, all of them before a row."""
+        self._errors[intervals[intervals < row]] = np.nan
 
 
 class _Sorted(_Known):
@@ -130,6 +138,14 @@ class _Pools(_Known):
     def withdraw(self, begin: int, row: int) -> None:
         """As before."""
         super().withdraw(begin, row)
+        self._sort(row)
+
+    def leave_out(self, intervals: Ints, row: int) -> None:
+        """As before."""
+        super().leave_out(intervals, row)
+        self._sort(row)
+
+    def _sort(self, row: int) -> None:
         for step in range(self._errors.shape[1]):
             known = self._errors[:row, step]
             counted = ~np.isnan(known)

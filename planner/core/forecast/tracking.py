@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.forecast.base import DAYS_PER_WEEK
-from planner.core.forecast.past import Mask, Past
+from planner.core.forecast.past import Mask, Past, runs, widened
 from planner.core.forecast.slot_profile import PAD, mostly_known, week_profile, weighted_median
 from planner.units import Floats, Ints
 
@@ -43,6 +43,11 @@ _RISE_NOISES = 5
 _FALL_NOISES = 4
 _UNSEEN_WEEKDAY = log(1.7)
 _BACK_DAYS = 4
+_QUIET, _QUIET_SHARE = log(1 / 12), 0.9
+"""A weekday that was not seen before and is under a fifth, though not under so much, in most of its slots is a quiet
+one and no outage. Assumed."""
+_TELLING = 2
+"""A slot tells of the level where the usual demand is this many pads, a tenth of the mean, or more. Assumed."""
 _FOLLOWED_DAYS = 7
 _USUAL_DAYS = 3
 _CUSUM_SLACK, _CUSUM_UP, _CUSUM_DOWN, _CUSUM_CLIP = 0.5, 4.0, 5.0, 3.0
@@ -92,6 +97,8 @@ class Tracker:
     changes: list[LevelChange] = field(default_factory=list)
     rises: list[dict[int, Floats]] = field(default_factory=list)
     """By day: slots of it before which the level had risen already, and the size of the rise by series."""
+    bursts: list[tuple[int, Ints]] = field(default_factory=list)
+    """Slots that were found to be part of a burst, each once, and the slot before which they were found."""
 
     def __post_init__(self) -> None:
         past, slots = self.past, self.past.slots
@@ -109,6 +116,7 @@ class Tracker:
         self._held = np.zeros(past.days, np.bool_)  # low days that may be a fall of the level
         self._nearly_none = np.zeros(past.days, np.bool_)  # those under a fifth of the usual, which are none
         self._log_levels = np.zeros(self._demand.shape)
+        self._tells = np.zeros((past.days, slots), np.bool_)  # slots that tell of the level
         self._sizes = np.full((past.days, slots), np.nan)  # of the total, against the profile and level of its day
         self._day_sizes = np.full((len(self._demand), past.days), np.nan)  # against the profile alone
         self._moves = np.full(past.days, np.nan)  # of the level, in the total
@@ -199,6 +207,8 @@ class Tracker:
         start, end = day * self.past.slots, (day + 1) * self.past.slots
         self._set_levels(start)
         self._sizes[day] = self.sizes_of(day, self._levels)[_TOTAL]
+        usual, pad = self.known[day].profiles[_TOTAL, self._weekdays[day]], self.known[day].pads[_TOTAL]
+        self._tells[day] = (usual >= _TELLING * pad) & (self._sizes[day] >= -_OUTAGE)
         for slot in self._high_slots(day):
             if (risen := self._rise(day, slot)) is not None:
                 self.rises[day][slot] = risen[1]
@@ -215,6 +225,9 @@ class Tracker:
         if rise is None and not np.isnan(self._day_sizes[_TOTAL, day]):
             self._follow(day)
         self._pardon(day)
+        high = np.flatnonzero(self._signs.ravel()[:end] > 0)
+        if len(found := np.setdiff1d(high, np.concatenate([[], *(slots for _, slots in self.bursts)]))):
+            self.bursts.append((end, found))
 
     def suspects(self, day: int) -> Signs:
         """Which slots of a day look like part of an incident when they have just come: -1, 1, or 0; (slots,)."""
@@ -247,10 +260,13 @@ class Tracker:
     def _high_slots(self, day: int) -> Sequence[int]:
         """Slots of a day before which enough of the last quarter of a day is high for a rise."""
         part, end = max(1, self.past.slots // _RISE_PART), (day + 1) * self.past.slots
-        high = self._sizes.ravel()[:end] > self._least_rise(day) / 2
+        telling = np.flatnonzero(self._tells.ravel()[:end])
+        high = self._sizes.ravel()[telling] > self._least_rise(day) / 2
         running = np.concatenate([[0], np.cumsum(high)])
-        ends = np.arange(max(part, end - self.past.slots), end)
-        enough = running[ends] - running[ends - part] >= _RISE_SHARE * part
+        ends = np.arange(end - self.past.slots, end)
+        before = np.searchsorted(telling, ends)
+        ends, before = ends[before >= part], before[before >= part]
+        enough = running[before] - running[before - part] >= _RISE_SHARE * part
         return [int(slot) for slot in ends[enough] - day * self.past.slots]
 
     def _rise(self, day: int, slot: int) -> tuple[int, Floats] | None:
@@ -258,27 +274,24 @@ class Tracker:
 
         Returns the first slot of the rise, counted from the first day's, and its size (series,) over the level.
         """
-        end = day * self.past.slots + slot
-        first = end - max(1, self.past.slots // _RISE_PART)
-        if first < 0:
+        end, part = day * self.past.slots + slot, max(1, self.past.slots // _RISE_PART)
+        telling = np.flatnonzero(self._tells.ravel()[:end])
+        # a service that is closed for most of a day has no quarter of a day within one
+        if len(telling) < part or telling[-part] < end - self.past.slots:
             return None
-        sizes, least = self._sizes.ravel()[:end], self._least_rise(day)
-        last = sizes[first:][~np.isnan(sizes[first:])]
-        if (
-            len(last) < _RISE_SHARE * (end - first)
-            or np.mean(last > least / 2) < _RISE_SHARE
-            or np.median(last) <= least
-        ):
+        least, sizes = self._least_rise(day), self._sizes.ravel()[telling]
+        high = sizes > least / 2
+        if np.mean(high[-part:]) < _RISE_SHARE or np.median(sizes[-part:]) <= least:
             return None
-        while first > 0 and sizes[first - 1] > least / 2:
-            first -= 1
-        while not sizes[first] > least / 2:
-            first += 1
-        return first, self._size_of(first, end)
+        low = np.flatnonzero(~high[:-part])
+        first = low[-1] + 1 if len(low) else 0
+        first += int(np.argmax(high[first:]))
+        return int(telling[first]), self._size_of(int(telling[first]), end)
 
     def _size_of(self, first: int, end: int) -> Floats:
-        """Size of slots [first, end) over the profiles and levels of their days; (series,)."""
+        """Size of slots [first, end) that tell of it over the profiles and levels of their days; (series,)."""
         came = self._demand.reshape(len(self._demand), -1)[:, first:end]
+        came = np.where(self._tells.ravel()[first:end], came, np.nan)
         return np.array([_log_ratio(*pair) for pair in zip(came, self._usual(first, end), strict=True)])
 
     def _usual(self, first: int, end: int) -> Floats:
@@ -293,27 +306,59 @@ class Tracker:
     def _flag(self, day: int) -> None:
         """Mark the incidents of a day."""
         self._signs[day] = np.where(self._real[day], 0, self._signs_of(day))
+        if day:
+            self._flag_over_midnight(day)
 
     def _signs_of(self, day: int) -> Signs:
-        known, sizes, weekday = self.known[day], self._sizes[day], self._weekdays[day]
-        offset = 0.0
-        if known.seen[weekday]:
-            middle = weighted_median(sizes, known.profiles[_TOTAL, weekday])
-            offset = float(np.clip(np.nan_to_num(middle), -_LARGEST_OFFSET, _LARGEST_OFFSET))
+        sizes, beyond = self._sizes[day], self._beyond(day)
         signs: Signs = np.zeros(len(sizes), np.int8)
+        if self._is_quiet(day):
+            return signs
         for sign, least in zip((-1, +1), self._limits(day), strict=True):
-            far = (sizes - offset) * sign
+            far = beyond * sign
             for first, end in runs(far > least):
                 if end - first >= 2 or (sign < 0 and sizes[first] < -_OUTAGE):
-                    beside = (far > _EDGE_NOISES * known.slot_noise) & (signs == 0)
-                    signs[slice(*_widened(first, end, beside))] = sign
+                    beside = (far > _EDGE_NOISES * self.known[day].slot_noise) & (signs == 0)
+                    signs[slice(*widened(first, end, beside))] = sign
         return signs
+
+    def _is_quiet(self, day: int) -> bool:
+        """Whether a day is the first of its weekday, and low from begin to end, but not without demand."""
+        sizes, known = self._sizes[day], self.known[day]
+        if known.seen[self._weekdays[day]] or np.isnan(sizes).any():
+            return False
+        middle = weighted_median(sizes, known.profiles[_TOTAL, self._weekdays[day]])
+        return bool(middle > _QUIET and np.mean(sizes < -_OUTAGE / 2) >= _QUIET_SHARE)
+
+    def _beyond(self, day: int) -> Floats:
+        """Sizes of a day's slots over that of the day, as far as a day is taken to be high or low as a whole."""
+        known, sizes, weekday = self.known[day], self._sizes[day], self._weekdays[day]
+        middle = weighted_median(sizes, known.profiles[_TOTAL, weekday]) if known.seen[weekday] else 0.0
+        beyond: Floats = sizes - float(np.clip(np.nan_to_num(middle), -_LARGEST_OFFSET, _LARGEST_OFFSET))
+        return beyond
+
+    def _flag_over_midnight(self, day: int) -> None:
+        """Mark incidents that run on from the day before: a slot on each side is an incident of two."""
+        both, edge = (day - 1, day), self.past.slots
+        signs, real = self._signs[day - 1 : day + 1].ravel(), self._real[day - 1 : day + 1].ravel()
+        noise = np.repeat([self.known[one].slot_noise for one in both], edge)
+        for place, sign in enumerate((-1, +1)):
+            far = np.where(real, 0, sign * np.concatenate([self._beyond(one) for one in both]))
+            least = np.repeat([self._limits(one)[place] for one in both], edge)
+            marked = signs == sign
+            marked[edge - 1 : edge + 1] |= (far > least)[edge - 1 : edge + 1].all()
+            beside = (far > _EDGE_NOISES * noise) & (signs == 0)
+            for first, end in runs(marked):
+                if first <= edge <= end:
+                    signs[slice(*widened(first, end, beside))] = sign
+        self._signs[day - 1 : day + 1] = signs.reshape(2, -1)
 
     def _measure(self, day: int, part: Mask | None) -> None:
         """The size of a day over its profile, without incidents unless they are most of it. part: slots to measure."""
         usual = self.known[day].profiles[:, self._weekdays[day]]
         known = ~self._unknown[day] if part is None else ~self._unknown[day] & part
-        if known.sum() * 2 < len(known):
+        # a day that is usually closed tells nothing of the level
+        if known.sum() * 2 < len(known) or usual[_TOTAL].mean() < _TELLING * self.known[day].pads[_TOTAL]:
             return
         plain = known & (self._signs[day] == 0)
         weight = usual[_TOTAL]
@@ -336,7 +381,7 @@ class Tracker:
             self._change(day * slots, (day + 1) * slots, former, None)
             self._reread(day)
             self._moves[day] = size[_TOTAL] - former[_TOTAL]
-        elif move < -_OUTAGE:
+        elif move < -_OUTAGE and not self._is_quiet(day):
             self._outage(day)
         elif move < -least and self._real[day].all():
             self._change(day * slots, (day + 1) * slots, size, [size])
@@ -360,14 +405,15 @@ class Tracker:
         return bool(fits and move < -max(2 * noise, 0.15))
 
     def _fall(self, day: int) -> None:
-        """A low day is held back; the second one in a row is a fall of the level."""
-        slots = self.past.slots
-        if not (day and self._held[day - 1] and not self._nearly_none[day - 1]):
+        """A low day is held back; the second one in a row, of days that tell something, is a fall of the level."""
+        slots, known = self.past.slots, ~np.isnan(self._day_sizes[_TOTAL, :day])
+        before = int(np.flatnonzero(known)[-1]) if known[-_BACK_DAYS:].any() else day
+        if not self._held[before] or self._nearly_none[before]:
             self._hold(day)
             return
-        both = [self._day_sizes[:, day - 1], self._day_sizes[:, day]]
-        self._change((day - 1) * slots, (day + 1) * slots, np.mean(both, axis=0), both)
-        for low in (day - 1, day):
+        both = [self._day_sizes[:, before], self._day_sizes[:, day]]
+        self._change(before * slots, (day + 1) * slots, np.mean(both, axis=0), both)
+        for low in (before, day):
             self._held[low] = False
             self._reread(low)
 
@@ -445,21 +491,6 @@ class Tracker:
 
     def _set_levels(self, first: int) -> None:
         self._log_levels.reshape(len(self._levels), -1)[:, first:] = self._levels[:, None]
-
-
-def runs(marked: Mask) -> list[tuple[int, int]]:
-    """Begin and end of every run of marked slots."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(np.int8), [0]])))
-    return [(int(first), int(end)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _widened(first: int, end: int, joining: Mask) -> tuple[int, int]:
-    """A run with the slots beside it that join."""
-    while first > 0 and joining[first - 1]:
-        first -= 1
-    while end < len(joining) and joining[end]:
-        end += 1
-    return first, end
 
 
 def _log_ratio(came: Floats, usual: Floats) -> float:

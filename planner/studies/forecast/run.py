@@ -19,7 +19,7 @@ from planner.planning.selection import (
     selection_of,
     window_notes,
 )
-from planner.planning.told import Finding, tell
+from planner.planning.told import DemandFinding, tell
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 from planner.trace.demand import binned
@@ -41,7 +41,7 @@ class Forecasts:
     scenario: Scenario
     traces: tuple[str, ...]
     test: BackTest
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DemandFinding, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

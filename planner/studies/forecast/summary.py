@@ -7,7 +7,7 @@ import numpy as np
 from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, Score, SeriesResult
 from planner.core.forecast.choice import SERIES
-from planner.planning.told import Finding
+from planner.planning.told import DemandFinding
 from planner.studies.forecast.document import (
     BestMethods,
     ForecastAhead,
@@ -49,7 +49,7 @@ def summarise(forecasts: Forecasts) -> ForecastDocument:
     )
 
 
-def _flag(one: Finding, zone: ZoneInfo) -> ForecastFlag:
+def _flag(one: DemandFinding, zone: ZoneInfo) -> ForecastFlag:
     return ForecastFlag(
         kind=one.kind,
         start=from_us(one.start_us, zone),
