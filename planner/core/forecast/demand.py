@@ -33,7 +33,7 @@ class DemandHistory:
         unknown: Mask | None = None,
     ) -> "DemandHistory":
         """Read a demand by the clock of a zone. unknown: intervals without a log. Raises UsageError, as Past.of."""
-        return cls(demand, Tracker(Past.of(demand, zone, horizon, declared=declared, unknown=unknown)))
+        return cls(demand, Tracker(past=Past.of(demand, zone, horizon, declared=declared, unknown=unknown)))
 
     def rows(self, maker: Forecaster, column: str, horizon: int) -> Floats:
         """Forecasts of every interval from those before it, (n + 1, horizon); see Forecaster."""

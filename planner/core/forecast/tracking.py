@@ -88,7 +88,7 @@ class Known:
     flagged: Mask
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tracker:
     """Reads a past day by day; `known[day]` is what was known at the start of it, the last one after the last day."""
 
