@@ -142,9 +142,10 @@ def _made(aim: Path, named: Callable[[], Path], create: Callable[[Path], int]) -
             if isinstance(error, OSError):
                 error.filename = str(aim)
             raise
-        # a sweeper may have come between making and locking it
+        # a sweeper, or who looks whether it is in use, may have come between making and locking it
         if _lock(handle) != "taken" and _is_at(handle, path):
             return path, handle
+        _remove(path)
         os.close(handle)
         del _live[path]
 
@@ -172,7 +173,10 @@ def _lock(handle: int) -> str:
 def _is_taken(path: Path) -> bool:
     """Whether somebody holds the lock of a draft of a file."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except PermissionError:
+        # another user's, who alone could tell
+        return True
     except OSError:
         # it has gone meanwhile, or is a folder, which is a draft of something else
         return False

@@ -65,7 +65,8 @@ def _alone(name: str) -> Iterator[None]:
         return
     _held.add(name)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         _held.discard(name)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, one_trace, scenario_of, store_at
-from planner.cli.output import print_json, print_line, print_table
+from planner.cli.output import print_json, print_line, print_table, print_text
 
 Fleet = dict[str, str | int | float | None]
 """What is given of a fleet of one's own, by option."""
@@ -167,7 +167,7 @@ def show(scenario: ScenarioName = None, sets: Sets = None, as_json: Json = False
     if as_json:
         print_json(loaded.with_origins())
     else:
-        print_line(to_toml(loaded.scenario, comments=True).rstrip())
+        print_text(to_toml(loaded.scenario, comments=True).rstrip() + "\n")
 
 
 @app.command("list")

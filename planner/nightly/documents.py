@@ -89,8 +89,8 @@ class HealthDocument(Document):
     """What /healthz answers."""
 
     ok: bool
-    """Whether the last look for dates that are due succeeded, the newest night of every job is done or waits for its
-    log, and a night is being run or that look was in the last minutes."""
+    """Whether the last look for dates that are due succeeded, no night of a job has failed since its last that was
+    done, those aside that wait for their logs, and a night is being run or that look was in the last minutes."""
     reason: str
     """Why it is not ok; empty otherwise."""
     busy: bool

@@ -9,12 +9,12 @@ from functools import cached_property
 from planner.errors import LimitMissed, PlannerError, StoreError
 from planner.nightly import ledger
 from planner.nightly.announce import Announcer
-from planner.nightly.dates import Now, due_dates, latest_due
+from planner.nightly.dates import ONE_DAY, Now, due_dates, latest_due
 from planner.nightly.documents import LedgerRow
 from planner.nightly.events import EventLog, add_fields
 from planner.nightly.jobs_file import Jobs, NightlyJob
 from planner.nightly.ledger import Claim, Owner
-from planner.nightly.logs import LogNotReady
+from planner.nightly.logs import JobLogs, LogNotReady
 from planner.nightly.night import Night, Stopped
 from planner.nightly.outputs import write_failure
 from planner.store import Store
@@ -62,9 +62,20 @@ class Scheduler:
     def waits_for_log(self, row: LedgerRow) -> bool:
         """Whether a night that failed only waits for its log, which is missing or incomplete.
 
-        Of a night of an earlier process the ledger tells the step alone, until it is tried again.
+        Of a night of an earlier process it is known only whether there is a log now, until it is tried again.
         """
-        return self._waiting.get((row.job, row.logical_date), row.step == "import")
+        waiting = self._waiting.get((row.job, row.logical_date))
+        return waiting if waiting is not None else row.step == "import" and not self._has_log(row)
+
+    def _has_log(self, row: LedgerRow) -> bool:
+        """Whether there is a log for a date of a job."""
+        return any(
+            JobLogs(
+                store=self.store, job=job, scenario=self.jobs.scenarios[job.name], folder=self.jobs.folder
+            ).is_available(row.logical_date - ONE_DAY)
+            for job in self.jobs.file.job
+            if job.name == row.job
+        )
 
     @cached_property
     def _waiting(self) -> dict[tuple[str, date], bool]:

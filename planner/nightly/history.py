@@ -15,7 +15,7 @@ from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.units import S_PER_DAY, S_PER_HOUR, S_PER_MINUTE, US_PER_S, Ints
 
-_MOST_GAP_DAYS = 3
+MOST_GAP_DAYS = 3
 """Most consecutive days without a log within a history; a longer gap ends it. Assumed: a long weekend."""
 _WEEK = timedelta(days=7)
 
@@ -118,7 +118,7 @@ def _until_long_gap(days: Collection[date], last: date) -> list[date]:
     """The days up to `last`, newest first, to the first gap that is too long."""
     chosen = [last]
     for day in sorted((day for day in days if day < last), reverse=True):
-        if (chosen[-1] - day).days > _MOST_GAP_DAYS + 1:
+        if (chosen[-1] - day).days > MOST_GAP_DAYS + 1:
             break
         chosen.append(day)
     return chosen

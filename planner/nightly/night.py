@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from planner.drafts import draft_folder
@@ -16,10 +17,10 @@ from planner.nightly.day_ahead import plan_ahead
 from planner.nightly.documents import NightStep
 from planner.nightly.events import EventLog
 from planner.nightly.expected_demand import expect_demand, forecast_rows
-from planner.nightly.history import read_history
+from planner.nightly.history import MOST_GAP_DAYS, read_history
 from planner.nightly.jobs_file import NightlyJob
 from planner.nightly.ledger import Claim, find_row
-from planner.nightly.local_days import day_demand
+from planner.nightly.local_days import day_demand, is_mostly_incident
 from planner.nightly.logs import JobLogs, LogLeftOut, LogNotReady
 from planner.nightly.outputs import check_writable, export_path, report_folder, unwritten, write_whole
 from planner.nightly.past_days import PastDay, append_past_day, is_drift, plans_by_day, read_past_days
@@ -110,6 +111,19 @@ class Night:
             self._store_log(self.log_day)
         except LogLeftOut as error:
             self.log("left out", level="warning", day=self.log_day, message=str(error))
+            self._check_history()
+
+    def _check_history(self) -> None:
+        """Raises LogNotReady where nothing is known of the last days, those aside that are declared."""
+        with self.store.read() as session:
+            stored = self._logs.days(session)
+        lacking = list(takewhile(lambda day: day not in stored, reversed(self._history_days)))
+        undeclared = [day for day in lacking if not is_mostly_incident(day, self.scenario)]
+        if len(lacking) == len(self._history_days) or len(undeclared) > MOST_GAP_DAYS:
+            raise LogNotReady(
+                f"there is no log of the {len(lacking)} days up to {self.log_day}; a plan needs one of a few days ago: "
+                f"add it, declare these days as [[incident]], or raise history_days of job {self.job.name}"
+            )
 
     def _store_log(self, day: date) -> None:
         if stored := self._logs.store_day(day, self.clock()):
@@ -176,11 +190,6 @@ class Night:
         with self.store.read() as session:
             days = self._history_days
             traces = {day: name for day, name in self._logs.days(session).items() if day in days}
-            if not traces:
-                raise LogNotReady(
-                    f"there is no log of the {len(days)} days up to {self.log_day}; a plan needs one: add it, or raise "
-                    f"history_days of job {self.job.name}"
-                )
             history = read_history(session, traces, self.log_day, self.scenario, self.job.log.longest_silence_s)
             trace = stored_traces.by_name(session, traces[max(traces)])
         if history.missing:

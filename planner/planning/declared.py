@@ -92,10 +92,10 @@ def _calendar(country: str, years: range) -> Any:
             "forecast.holidays needs the library holidays, which is not installed; "
             "pip install 'inference-planner[holidays]', or list the days as [[event]]"
         ) from error
-    name, _, part = country.partition("-")
+    name, dash, part = country.partition("-")
     try:
         # other attributes of the library are no calendars
-        name = name if name in library.list_supported_countries() else ""
+        name = name if name in library.list_supported_countries() and bool(dash) == bool(part) else ""
         # without a language, names would be in that of the machine
         return library.country_holidays(name, subdiv=part or None, years=years, language="en_US")
     except NotImplementedError as error:

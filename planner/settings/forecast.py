@@ -42,7 +42,8 @@ class TimeSpan(Closed):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if _first(self.start) > _first(self.end) or (isinstance(self.end, datetime) and self.start == self.end):
-            raise ValueError(f"{self.start} is not before {self.end}; swap them")
+            cure = "put the later one after to" if self.start == self.end else "swap them"
+            raise ValueError(f"{self.start} is not before {self.end}; {cure}")
         return self
 
 

@@ -49,6 +49,9 @@ def test_it_validates_and_says_where_every_value_comes_from(cli: Cli) -> None:
     assert kinds <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
     shown = cli("scenario", "show", "own.toml").out
     assert "not stated" not in shown
+    Path("shown.toml").write_text(shown)
+    again = load_scenario("shown.toml").scenario
+    assert again.model_dump(exclude={"provenance"}) == scenario.model_dump(exclude={"provenance"})
 
 
 def test_what_it_shows_as_comments_can_be_taken_in(cli: Cli) -> None:

@@ -315,6 +315,29 @@ def test_the_week_after_a_clock_change_is_forecast_as_any_other(start: datetime,
     assert max(errors) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("zone", "end"),
+    [
+        ("Europe/Berlin", datetime(2025, 3, 30, 2)),
+        ("Africa/Cairo", datetime(2025, 4, 25)),
+        ("America/Santiago", datetime(2025, 9, 7)),
+        ("America/Havana", datetime(2025, 11, 2)),
+    ],
+)
+def test_demand_may_end_where_the_clock_is_changed(zone: str, end: datetime) -> None:
+    """In some zones at midnight, where a night's logs end; the hour after is forecast as on other days."""
+    there, day = ZoneInfo(zone), drawn(1, 0.0, 0, slots=24)[0]
+    hours = 10 * 24
+    last = to_us(end.replace(tzinfo=there))
+    starts = [last + 3_600_000_000 * number for number in range(-hours, 48)]
+    tokens = np.array([day[datetime.fromtimestamp(at / 1e6, there).hour] for at in starts])
+    start = datetime.fromtimestamp(starts[0] / 1e6, there)
+    history = DemandHistory.of(demand_of(tokens[:hours], start, 3600), there, 48)
+    for method in ("profile-level", "day-of-week", "seasonal-naive"):
+        made = history.rows(forecaster(method, 3600, "day"), "input_tokens", 48)[-1]
+        assert made == pytest.approx(tokens[hours:], rel=1e-6), method
+
+
 # What has no daily profile, and demand that stays away
 
 

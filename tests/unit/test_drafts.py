@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from planner import drafts
-from planner.drafts import draft_file, draft_folder, import_folder, sweep, sweep_beside_store, sweep_imports
+from planner.drafts import (
+    draft_file,
+    draft_folder,
+    import_folder,
+    is_in_use,
+    sweep,
+    sweep_beside_store,
+    sweep_imports,
+)
 
 DAY_S = 24 * 3600
 HOLDER = """
@@ -195,3 +203,21 @@ def test_where_the_file_system_knows_no_locks_age_decides(tmp_path: Path, monkey
     age(left, DAY_S + 60)
     sweep(tmp_path)
     assert not left.exists()
+
+
+def test_a_draft_of_another_user_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may read it can tell by its lock; of one that may not be read nothing is known, so it is taken to be."""
+    aim = tmp_path / "store.waiting"
+    assert not is_in_use(aim)
+    with draft_file(aim) as draft:
+        draft.chmod(0o400)
+        assert is_in_use(aim)
+    assert not is_in_use(aim)
+    (tmp_path / draft.name).touch()
+    assert not is_in_use(aim), "its owner has gone"
+
+    def refused(*_args: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(drafts.os, "open", refused)
+    assert is_in_use(aim)

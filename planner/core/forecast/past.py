@@ -131,19 +131,24 @@ class Past:
 
         forecasts: (slots + 1, reach). Rows within an hour that the clock shows twice begin at its first slot.
         """
-        count = self.grid.count
-        rows = np.minimum.accumulate(self.place[::-1])[::-1][: count + 1]
+        count, rows = self.grid.count, self._rows
         targets = np.lib.stride_tricks.sliding_window_view(self.place, horizon)[: count + 1]
         if (targets[:, 0] == rows).all() and (np.diff(self.place[: count + horizon]) == 1).all():
             return forecasts[:, :horizon]
-        return forecasts[rows[:, None], targets - rows[:, None]]
+        unfolded: Floats = forecasts[rows[:, None], targets - rows[:, None]]
+        return unfolded
 
     def reach(self, horizon: int) -> int:
         """Slots ahead that forecasts of so many intervals may need."""
-        count = self.grid.count
-        rows = np.minimum.accumulate(self.place[::-1])[::-1][: count + 1]
-        targets = np.lib.stride_tricks.sliding_window_view(self.place, horizon)[: count + 1]
-        return int((targets - rows[:, None]).max()) + 1
+        targets = np.lib.stride_tricks.sliding_window_view(self.place, horizon)[: self.grid.count + 1]
+        return int((targets - self._rows[:, None]).max()) + 1
+
+    @property
+    def _rows(self) -> Ints:
+        """The slot from which every interval is forecast, and the one after them; (intervals + 1,)."""
+        rows = np.minimum.accumulate(self.place[::-1])[::-1][: self.grid.count + 1]
+        # the clock may be put forward right after the demand
+        return np.minimum(rows, self.count)
 
 
 def _places(grid: Grid, zone: tzinfo) -> Ints:

@@ -105,6 +105,16 @@ def test_a_long_outage_without_logs_is_planned_from_the_days_before(tmp_path: Pa
     assert [row["input_tokens"] for row in forecasts] == [9_000] * 8 + [45_000] * 12 + [9_000] * 4
 
 
+def test_a_declared_day_makes_no_plan_from_a_log_of_weeks_ago(tmp_path: Path) -> None:
+    """The days between were not declared; the date waits for a log as any other."""
+    write_log(tmp_path, date(2025, 2, 10))
+    service = Service(tmp_path, write_jobs(tmp_path, f"attempts = 1\nfirst = {SECOND}", DECLARED))
+    assert service.run(night(SECOND)) == 1
+    (row,) = service.rows("job_runs")
+    assert (row["status"], row["step"]) == ("failed", "import")
+    assert "there is no log of the 20 days up to 2025-03-02; a plan needs one of a few days ago" in row["message"]
+
+
 def test_a_job_without_any_log_says_so_although_the_day_is_declared(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     service = Service(tmp_path, write_jobs(tmp_path, f"attempts = 1\nfirst = {SECOND}", DECLARED))

@@ -244,6 +244,9 @@ def test_a_night_that_only_waits_for_its_log_is_healthy(
         (row,) = service.rows("job_runs")
         assert (found, row["status"]) == (status, "failed")
         assert why in (row["message"] if status == 200 else reason)
+    # until it has tried again, a new service knows of a log that is there only that the night failed
+    service.jobs = load_jobs(write_jobs(service.jobs.folder, "retry_s = 7200"))
+    assert Looks(service).at(night(FIRST, time(3, 2)))[0] == (200 if log is None else 503)
 
 
 def test_a_plan_that_is_impossible_and_a_defect_are_not_healthy(
