@@ -157,15 +157,16 @@ def has_let_go(reader: subprocess.Popen[str], store: Store) -> bool:
 
 
 def wait_until_locked(store: Store, reader: subprocess.Popen[str]) -> None:
-    """Wait until another process has a store open."""
-    while reader.poll() is None:
+    """Wait until another process has a store open for its query, after a moment in which it looks at its schema."""
+    times = 0
+    while reader.poll() is None and times < 4:
         try:
             with Store(store.path, wait_s=0).write():
-                pass
+                times = 0
         except StoreLocked:
-            return
+            times += 1
         time.sleep(0.2)
-    raise AssertionError("the query has ended")
+    assert reader.poll() is None, "the query has ended"
 
 
 def test_readers_of_a_published_copy_keep_it_while_the_next_is_put_in_its_place(
