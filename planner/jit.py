@@ -23,8 +23,10 @@ _digest = hashlib.sha256(b"\0".join(text for text in _texts if b"njit" in text))
 _key = f"numba-{version('numba')}-py{sys.version_info.major}.{sys.version_info.minor}-{_digest}"
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_root / "inference-planner" / _key))
 
+_folder = Path(os.environ["NUMBA_CACHE_DIR"])
+
 # what a kill left of files that numba was writing: it cannot be told whose they are, so they go by age
-for _left in Path(os.environ["NUMBA_CACHE_DIR"]).glob("*/*.nb[ci].tmp.*"):
+for _left in _folder.glob("*/*.nb[ci].tmp.*"):
     with suppress(OSError):
         if time.time() - _left.stat().st_mtime > 24 * 3600:
             _left.unlink()
@@ -57,9 +59,8 @@ def _alone(name: str) -> Iterator[None]:
         yield
         return
     try:
-        folder = Path(os.environ["NUMBA_CACHE_DIR"])
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        _folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(_folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         yield
         return

@@ -16,7 +16,7 @@ from planner.nightly.jobs_file import Jobs, NightlyJob
 from planner.nightly.ledger import Claim, Owner
 from planner.nightly.logs import JobLogs, LogNotReady
 from planner.nightly.night import Night, Stopped
-from planner.nightly.outputs import write_failure
+from planner.nightly.outputs import sweep_outputs, write_failure
 from planner.store import Store
 
 FAILED = PlannerError.exit_code
@@ -40,6 +40,7 @@ class Scheduler:
         Whatever keeps it from being done is told, then raised.
         """
         self.announcer.notices.begin_look()
+        sweep_outputs(self.jobs.out, self.jobs.file.job)
         try:
             try:
                 codes = {self._run_job(job) for job in self.jobs.file.job}

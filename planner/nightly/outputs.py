@@ -1,9 +1,11 @@
 """Where the outputs of nights are, and what is wrong where they cannot be written."""
 
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from planner.drafts import sweep
 from planner.errors import PlannerError
 from planner.files import atomic_write
 from planner.nightly.dates import ONE_DAY
@@ -18,6 +20,13 @@ def report_folder(out: Path, job: NightlyJob, night: date) -> Path:
 def export_path(out: Path, file: ExportFile, night: date) -> Path:
     """The file that a night exports: its pattern with the day that the night plans."""
     return out / file.path.format(date=night + ONE_DAY)
+
+
+def sweep_outputs(out: Path, jobs: Sequence[NightlyJob]) -> None:
+    """Remove what killed nights left half-written."""
+    exports = [(out / file.path).parent for job in jobs for file in job.export]
+    for folder in {out, *(out / job.name for job in jobs), *exports}:
+        sweep(folder)
 
 
 def check_writable(out: Path) -> None:

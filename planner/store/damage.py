@@ -69,11 +69,16 @@ def told_of_damage(path: Path, *, of_user: bool = False) -> Iterator[None]:
 
 
 def _fault_of(path: Path) -> Exception | None:
-    """What goes wrong when every row of a store is read; None for nothing, or where another process has it."""
+    """What goes wrong when every row of a store is read; None for nothing, or where it cannot be told.
+
+    Another process may have it, or the memory that is left is too little for it.
+    """
     try:
         read_all(path)
     except duckdb.IOException as error:
         return None if "lock on file" in str(error) else error
+    except (duckdb.OutOfMemoryException, MemoryError):
+        return None
     except (duckdb.Error, UnicodeDecodeError) as error:
         return error
     return None

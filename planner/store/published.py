@@ -4,8 +4,11 @@ import fcntl
 import os
 from pathlib import Path
 
+import duckdb
+
 from planner.drafts import draft_folder, flush
 from planner.errors import StoreError, StoreLocked
+from planner.store.damage import damaged
 from planner.store.database import Store, require_complete
 from planner.store.turns import is_awaited
 
@@ -49,8 +52,12 @@ def publish(store: Store) -> Path:
     with draft_folder(target) as made:
         draft = made / target.name
         with Store(draft, wait_s=store.wait_s).write() as session:
-            for name, rows in tables.items():
-                session.append_arrow(name, rows)
+            try:
+                for name, rows in tables.items():
+                    session.append_arrow(name, rows)
+            except duckdb.ConstraintException as error:
+                # a sound store has no rows that its own schema refuses
+                raise damaged(store.path, error) from error
         require_complete(draft, target)
         draft.replace(target)
     flush(target.parent)

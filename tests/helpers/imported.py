@@ -1,13 +1,11 @@
 """What a process does before planners are forked from it; each would take a planner a part of its time.
 
-It imports every module of the package, has the scripts of pages bundled and the kernels that draw a trace compiled.
-DuckDB and polars are left alone: their threads do not survive a fork.
+It imports every module of the package and has the kernels that draw a trace compiled.
+DuckDB, polars and what draws charts are left alone: their threads do not survive a fork.
 """
 
 import importlib
 import pkgutil
-
-import vl_convert
 
 import planner
 from planner.catalogue.scenarios import load_scenario
@@ -18,8 +16,6 @@ from planner.trace.synthetic.profile import load_profile
 for module in pkgutil.walk_packages(planner.__path__, "planner."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-
-vl_convert.javascript_bundle()
 
 _settings = load_scenario(None, ["trace.scale=0.0001"]).scenario.trace
 _profile = load_profile(_settings.profile)

@@ -116,6 +116,9 @@ class Place:
                 assert (
                     self.cli("scenario", "init", "--out", str(folder / f"next{next(self.next_names)}.toml")).code == 0
                 )
+        if any(path.name.startswith(".") for path in (self.folder / "nightly").rglob("*")):
+            # a look at a time at which nothing is due
+            assert self.cli("schedule", "run-due", "--now", night(FIRST.replace(day=1)).isoformat()).code == 0
 
     def left(self) -> list[str]:
         """What is hidden, or temporary, but for the lock of the nightly service."""
