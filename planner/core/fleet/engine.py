@@ -10,9 +10,14 @@ from planner.core.fleet.shapes import (
     HEAD_BYTES,
     WEIGHT_BYTES,
     attention_shape,
-    dense_weights,
+    dense_dtype,
     expert_weights,
-    kv_bytes_per_token,
+    kv_bytes_of_stream,
+    latent_weights,
+    mixing_dtype,
+    parts,
+    shared_weights,
+    state_bytes_per_stream,
 )
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
@@ -131,13 +136,18 @@ class Engine:
     @cached_property
     def weights_gb(self) -> float:
         """Weights on one GPU, GB."""
-        model, size = self.model, WEIGHT_BYTES[self.weights]
-        sparse_layers = model.layers - model.dense_layers
-        shared = model.experts.shared if model.experts else 0
-        split = model.layers * attention_shape(model).stored + model.dense_layers * dense_weights(model)
-        whole = sparse_layers * (self.expert_slots + shared) * expert_weights(model)
-        tables = (1 if model.tied_embeddings else 2) * model.vocabulary * model.hidden * HEAD_BYTES
-        return (split / self.tensor_parallel * size + whole * size + tables / self.tensor_parallel) / GB
+        model, whole, tp = self.model, parts(self.model), self.tensor_parallel
+        # copies that an engine makes of attention's weights are held in their format
+        mixing = whole.mixing + model.full_attention_layers * _copied(model)
+        size, mixing_size, dense_size = (
+            WEIGHT_BYTES[each]
+            for each in (self.weights, mixing_dtype(model, self.weights), dense_dtype(model, self.weights))
+        )
+        experts = model.expert_layers * self.expert_slots * expert_weights(model)
+        beside = model.expert_layers * (shared_weights(model) + latent_weights(model))
+        tables = whole.tables * HEAD_BYTES
+        split = mixing / tp * mixing_size + whole.dense / tp * dense_size
+        return (split + experts * size + beside * dense_size + tables / tp) / GB
 
     @property
     def kv_gb(self) -> float:
@@ -155,14 +165,21 @@ class Engine:
     def kv_bytes_per_stream(self, kv_tokens: ArrayLike) -> Floats:
         """KV cache that one stream takes on a GPU with a mean context, bytes; pages are half used at the end.
 
-        Latent caches, and KV heads beyond their number, are held by every GPU of a tensor-parallel group.
+        Latent caches, and KV heads beyond their number, are held by every GPU of a tensor-parallel group. The state of
+        recurrent layers is counted, and is split.
         """
-        copies = self.tensor_parallel / min(self.tensor_parallel, attention_shape(self.model).kv_heads)
-        pages = np.asarray(kv_tokens, np.float64) + (self.block_tokens - 1) / 2
-        held: Floats = pages * kv_bytes_per_token(self.model, self.kv) * copies
-        return held
+        held = kv_bytes_of_stream(
+            self.model, self.kv, kv_tokens, block=self.block_tokens, tensor_parallel=self.tensor_parallel
+        )
+        return held + state_bytes_per_stream(self.model)
 
     def batch_cap(self, kv_tokens: ArrayLike) -> Floats:
         """Most streams per GPU whose KV fits, whole numbers. Raises CannotServe where the model does not fit."""
         cap: Floats = np.floor(self.kv_gb * GB / self.kv_bytes_per_stream(kv_tokens))
         return cap
+
+
+def _copied(model: Model) -> int:
+    """Weights of one attention layer that are held twice."""
+    shape = attention_shape(model)
+    return shape.stored - shape.before - shape.after
