@@ -150,7 +150,10 @@ def hardware(name: str) -> Hardware:
 
 def model(name: str) -> Model:
     """A model by built-in name or path. Raises UsageError."""
-    return read_settings(find("models", name), Model)
+    path = find("models", name)
+    if path.suffix == ".json":
+        raise UsageError(f"{path}: is no TOML file; make one of a model's config.json with `planner model add {path}`")
+    return read_settings(path, Model)
 
 
 def decode_points() -> tuple[DecodePoint, ...]:

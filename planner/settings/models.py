@@ -14,8 +14,8 @@ class LatentAttention(Closed):
     """The kind of attention."""
     heads: PositiveCount
     """Attention heads."""
-    query_rank: PositiveCount
-    """Rank of compressed queries, values."""
+    query_rank: PositiveCount | None = None
+    """Rank of compressed queries, values; left out: queries are not compressed (DeepSeek-V2-Lite)."""
     kv_rank: PositiveCount
     """Rank of compressed keys and values in the cache, values per token, the rotary part left out."""
     rope_head: PositiveCount
@@ -111,7 +111,7 @@ class Recurrent(Closed):
     """Values of one stream in one layer that its convolution looks back on, kept in bf16."""
 
 
-class Selection(Closed):
+class TokenSelection(Closed):
     """Sparse attention: an indexer scores all tokens of the context, and attention reads those that score best."""
 
     tokens: PositiveCount
@@ -228,7 +228,7 @@ class Model(Closed):
     """Layers whose attention sees the last tokens only; left out: none."""
     recurrent: Recurrent | None = None
     """Layers with linear attention or a state space; left out: none."""
-    selection: Selection | None = None
+    selection: TokenSelection | None = None
     """Sparse attention in the layers that see the whole context; left out: attention reads all of it."""
     experts: Experts | None = None
     """Mixture of experts of the sparse layers; left out for a dense model."""
@@ -279,12 +279,16 @@ class Model(Closed):
 
     @model_validator(mode="after")
     def _mixers(self) -> Self:
-        if self.full_attention_layers < 1 or self.mixer_layers > self.layers:
+        full = self.full_attention_layers
+        if full < 0 or self.mixer_layers > self.layers:
+            own = "" if self.attention_layers is None else f" and {full} attention_layers"
             raise ValueError(
-                f"{self._other_mixers} window and recurrent layers of {self.layers} in all"
-                f"{'' if self.attention_layers is None else f' and attention_layers {self.attention_layers}'}; "
-                "at least one layer has to see the whole context, and none is counted twice"
+                f"{self._other_mixers} window and recurrent layers{own} of {self.layers} in all; lower them"
             )
+        if not full and not self.window:
+            raise ValueError("has no layer with attention, which is not modelled; add a [window] or attention_layers")
+        if self.selection and isinstance(self.attention, LatentAttention) and not self.attention.query_rank:
+            raise ValueError("the indexer of [selection] works on compressed queries; add attention.query_rank")
         chosen = self.selection.layers or self.selection.indexers if self.selection else None
         if chosen and chosen > self.full_attention_layers:
             raise ValueError(

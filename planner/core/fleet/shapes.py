@@ -95,9 +95,10 @@ def attention_shape(model: Model) -> AttentionShape:
     if isinstance(a, GroupedAttention):
         return _grouped_shape(hidden, a)
     absorbed = a.heads * a.kv_rank * (a.nope_head + a.value_head)
+    made_of = a.query_rank or hidden
     before = (
-        hidden * (a.query_rank + a.kv_rank + a.rope_head)
-        + a.query_rank * a.heads * (a.nope_head + a.rope_head)
+        hidden * ((a.query_rank or 0) + a.kv_rank + a.rope_head)
+        + made_of * a.heads * (a.nope_head + a.rope_head)
         + a.heads * a.nope_head * a.kv_rank
     )
     after = a.heads * a.value_head * (a.kv_rank + hidden)
@@ -195,7 +196,7 @@ def indexer_weights(model: Model) -> int:
     if s is None:
         return 0
     if isinstance(a, LatentAttention):
-        return a.query_rank * s.heads * s.head_dim + model.hidden * (s.head_dim + s.heads)
+        return (a.query_rank or model.hidden) * s.heads * s.head_dim + model.hidden * (s.head_dim + s.heads)
     return model.hidden * (s.heads + 1) * s.head_dim
 
 
