@@ -71,3 +71,6 @@ def _print(fitted: "DecodeFit") -> None:
         for point in fitted.points
     ]
     print_table(("<point", "streams", "kv tokens", "measured ms", "fitted ms", "error", "if left out"), rows)
+    for point in fitted.points:
+        for note in point.notes:
+            print_line(f"  {point.source}: {note}")

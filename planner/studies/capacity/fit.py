@@ -13,7 +13,8 @@ from planner.core.fleet.engine import Validity
 from planner.errors import PlannerError
 from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
-from planner.studies.capacity.measurements import MeasuredPoint, read_points
+from planner.studies.capacity.measured.read import read_points
+from planner.studies.capacity.measured.serving import MeasuredPoint
 from planner.studies.capacity.study import EngineStudy
 
 _SOURCE_LENGTH = 200

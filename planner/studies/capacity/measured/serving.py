@@ -20,6 +20,8 @@ class MeasuredPoint(Document):
     """Time of one decode step."""
     source: str
     """File and entry."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures should know, such as that a figure is a median."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,12 @@ class MeasuredServing(Document):
     """Output tokens per second of the endpoint."""
     cached_input_tokens: float | None = None
     """Mean input tokens of a request that were found in a cache."""
+    speculates: bool = False
+    """Whether speculative decoding is shown."""
     accepted: float | None = None
-    """Tokens that a decode step yields per stream with speculative decoding; None where none is shown."""
+    """Tokens that a decode step yields per stream with speculative decoding; None where that is not told."""
+    static_batch: bool = False
+    """Whether all requests start together, so that no prefill shares a step with decode."""
     model: str | None = None
     """Model, as the file names it."""
     gpu: str | None = None
@@ -61,7 +67,7 @@ class MeasuredServing(Document):
     tensor_parallel: int | None = None
     """GPUs that share attention and dense layers."""
     data_parallel: int | None = None
-    """Groups that attend to requests of their own."""
+    """Groups of GPUs that attend to requests of their own."""
     expert_parallel: int | None = None
     """GPUs that routed experts are spread over."""
     weights: str | None = None
@@ -94,5 +100,7 @@ class MeasuredServing(Document):
 
     @property
     def step_ms(self) -> float | None:
-        """Mean time of a decode step: the time of all tokens that it yields to a stream."""
-        return None if self.tpot_ms is None else self.tpot_ms * (self.accepted or 1.0)
+        """Mean time of a decode step: the time of all tokens that it yields to a stream. None where that is unknown."""
+        if self.tpot_ms is None or (self.speculates and self.accepted is None):
+            return None
+        return self.tpot_ms * (self.accepted or 1.0)
