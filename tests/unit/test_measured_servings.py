@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.documents import to_json
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 from planner.studies.capacity.measured.read import read_measured, read_points
 from planner.studies.capacity.measured.serving import MeasuredPoint, MeasuredServing
 
@@ -325,6 +325,18 @@ def test_inferencex_with_prefill_and_decode_apart() -> None:
     # over several nodes without roles: all is said of prefill
     one = serving(TWO_ROLES | {"disagg": True, "num_decode_gpu": 0, "decode_tp": 0, "decode_ep": 0})
     assert (one.serving, one.gpus, one.tensor_parallel, one.expert_parallel) == ("aggregated", 8, 4, 4)
+
+
+def test_the_gpus_that_a_file_tells_are_taken_and_no_others() -> None:
+    # 202 tokens/s, less the first of 101, of 35 ms each: 7 streams on 8 GPUs
+    (point,) = read_points(written(SGLANG))
+    assert point.streams == pytest.approx(7 / 8)
+    assert read_points(written(SGLANG), gpus=8) == (point,)
+    with pytest.raises(UsageError, match=r"decodes on 8 GPUs, .*--server-gpus is 4"):
+        read_points(written(SGLANG), gpus=4)
+    # 26,214.4 tokens/s, less the first of 1,024, of 20 ms each, on the 16 GPUs that decode
+    (apart,) = read_points(written(TWO_ROLES))
+    assert apart.streams == pytest.approx(26_214.4 * 1023 / 1024 * 0.02 / 16)
 
 
 def test_a_row_of_the_data_page_of_inferencex() -> None:

@@ -222,11 +222,16 @@ def test_what_is_no_file_is_refused_in_one_line() -> None:
         read_points_file(Path.cwd())
 
 
+def test_every_column_and_metric_stands_in_the_reference() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "measurements.md").read_text(encoding="utf-8")
+    assert [name for name in (*COLUMNS, *METRICS) if f"`{name}`" not in page] == []
+
+
 def test_a_cell_does_nothing_to_a_terminal() -> None:
     assert "\x1b" not in refusal(text(row(value="\x1b[2J")))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.sampled_from(COLUMNS), st.text(st.characters(codec="utf-8"), max_size=8))
 def test_no_cell_ends_in_a_traceback(column: str, cell: str) -> None:
     try:

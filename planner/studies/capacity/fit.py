@@ -56,10 +56,11 @@ class DecodeFit(FittedEngine):
     points: tuple[FittedPoint, ...]
 
 
-def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int) -> DecodeFit:
+def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None) -> DecodeFit:
     """The study's decode engine fitted to the points of files.
 
-    server_gpus: GPUs behind the measured endpoint. Raises PlannerError, UsageError.
+    server_gpus: GPUs behind the measured endpoint; None for what the files tell, else 1. Raises PlannerError,
+    UsageError.
     """
     engine, imbalance_at = study.decode()
     points = [point for path in paths for point in read_points(path, gpus=server_gpus)]

@@ -56,6 +56,7 @@ def _read(entry: Entry) -> MeasuredServing:
         model=entry.text("model", "infmax_model_prefix"),
         gpu=entry.text("hw", "hardware"),
         gpus=set_up.gpus,
+        decode_gpus=set_up.output_gpus if set_up.disaggregated else None,
         tensor_parallel=set_up.tensor_parallel,
         data_parallel=set_up.data_parallel,
         expert_parallel=set_up.expert_parallel,

@@ -35,17 +35,17 @@ def read_measured(path: Path) -> tuple[MeasuredServing | MeasuredPoint, ...]:
     return tuple(_measured(entry)[0] for entry in read_entries(path))
 
 
-def read_points(path: Path, *, gpus: int = 1) -> tuple[MeasuredPoint, ...]:
+def read_points(path: Path, *, gpus: int | None = None) -> tuple[MeasuredPoint, ...]:
     """The decode steps of a file, whose format is recognised by its content. Raises PlannerError, UsageError.
 
-    A plain table holds streams per GPU and is taken as it is. The tools measure an endpoint, which has `gpus` GPUs. Its
-    streams come by Little's law: output tokens per second × seconds per token, without the first token of every answer,
-    which prefill yields. The concurrency that a run was driven with counts streams still in prefill too; it is used
-    only if the file has no output throughput. All are means over the whole run, ramps included. The context is the
-    mean input + half the mean output. A step is one token of a stream: speculative decoding, which yields more, is out
-    of scope, and refused where the file shows it.
+    A plain table holds streams per GPU and is taken as it is. The tools measure an endpoint, which has `gpus` GPUs;
+    None takes what the file tells, else 1. Its streams come by Little's law: output tokens per second × seconds per token,
+    without the first token of every answer, which prefill yields. The concurrency that a run was driven with counts
+    streams still in prefill too; it is used only if the file has no output throughput. All are means over the whole
+    run, ramps included. The context is the mean input + half the mean output. A step is one token of a stream:
+    speculative decoding, which yields more, is out of scope, and refused where the file shows it.
     """
-    if gpus < 1:
+    if gpus is not None and gpus < 1:
         raise UsageError(f"--server-gpus is {gpus}; give the number of GPUs behind the endpoint, at least 1")
     return tuple(_step(entry, gpus) for entry in read_entries(path))
 
@@ -61,7 +61,7 @@ def _measured(entry: Entry) -> tuple[MeasuredServing | MeasuredPoint, Format | N
     raise PlannerError(f"{entry.source}: is in none of the known formats; give one of: {SHAPES}")
 
 
-def _step(entry: Entry, gpus: int) -> MeasuredPoint:
+def _step(entry: Entry, gpus: int | None) -> MeasuredPoint:
     serving, known = _measured(entry)
     if isinstance(serving, MeasuredPoint) or known is None:
         assert isinstance(serving, MeasuredPoint), "a table of steps has no format of a tool"
@@ -80,7 +80,7 @@ def _step(entry: Entry, gpus: int) -> MeasuredPoint:
         names = " or ".join(f'"{key}"' for key in known.concurrency_keys)
         raise PlannerError(f'{entry.source}: {names} is missing; without "{known.rate_key}", give the concurrency')
     point = MeasuredPoint(
-        streams=streams / gpus,
+        streams=streams / _gpus(serving, gpus),
         kv_tokens=serving.kv_tokens,
         step_ms=serving.tpot_ms,
         source=entry.source,
@@ -91,6 +91,16 @@ def _step(entry: Entry, gpus: int) -> MeasuredPoint:
             f"{entry.source}: gives {point.streams:g} streams of {point.kv_tokens:g} tokens; check the numbers"
         )
     return point
+
+
+def _gpus(serving: MeasuredServing, asked: int | None) -> int:
+    """The GPUs that decode, as the file or the option tells. Raises UsageError where the two differ."""
+    told = serving.decode_gpus or serving.gpus
+    if told is not None and asked is not None and told != asked:
+        raise UsageError(
+            f"{serving.source}: decodes on {told} GPUs, as it says itself, and --server-gpus is {asked}; leave it out"
+        )
+    return told or asked or 1
 
 
 def _checked(serving: MeasuredServing, known: Format) -> MeasuredServing:

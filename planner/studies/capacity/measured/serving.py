@@ -64,8 +64,10 @@ class MeasuredServing(Document):
     """Kind of GPU, as the file names it."""
     gpus: int | None = None
     """GPUs behind the endpoint."""
+    decode_gpus: int | None = None
+    """Those of them that decode, where others prefill."""
     tensor_parallel: int | None = None
-    """GPUs that share attention and dense layers."""
+    """GPUs that share attention and dense layers; of decode, where prefill is apart."""
     data_parallel: int | None = None
     """Groups of GPUs that attend to requests of their own."""
     expert_parallel: int | None = None
