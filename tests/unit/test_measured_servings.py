@@ -327,6 +327,10 @@ def test_inferencex_with_prefill_and_decode_apart() -> None:
     assert (one.serving, one.gpus, one.tensor_parallel, one.expert_parallel) == ("aggregated", 8, 4, 4)
 
 
+def test_a_run_of_inferencex_without_configured_lengths_is_refused() -> None:
+    assert '"osl" is missing; remove the entry' in refusal(INFERENCEX | {"isl": None, "osl": None})
+
+
 def test_the_gpus_that_a_file_tells_are_taken_and_no_others() -> None:
     # 202 tokens/s, less the first of 101, of 35 ms each: 7 streams on 8 GPUs
     (point,) = read_points(written(SGLANG))
@@ -517,6 +521,11 @@ def test_a_time_in_another_unit_is_refused_with_its_key(document: Any, key: str)
 
 def test_a_whole_request_is_not_shorter_than_its_first_token() -> None:
     assert "check their units" in refusal(vllm() | {"mean_e2el_ms": 5.35})
+
+
+def test_a_first_token_and_the_others_are_in_one_unit() -> None:
+    assert "check their units" in refusal("isl,osl,ttft_ms,tpot_ms\n1000,100,1.2,20\n", "table.csv")
+    assert "check their units" in refusal("isl,osl,ttft_ms,tpot_ms\n1000,100,120,20000\n", "table.csv")
 
 
 def test_a_plain_time_in_seconds_or_an_unknown_serving_is_refused() -> None:

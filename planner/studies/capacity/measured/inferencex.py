@@ -13,6 +13,7 @@ from planner.studies.capacity.measured.formats import Format, mean_or_median
 from planner.studies.capacity.measured.serving import MeasuredServing
 
 CURE = "give the file as InferenceX wrote it"
+_LENGTHS = "remove the entry, which was not measured with configured lengths"
 _FIGURES = ("tput_per_gpu", "output_tput_per_gpu", "mean_intvty")
 
 
@@ -37,7 +38,7 @@ def _read(entry: Entry) -> MeasuredServing:
         entry = Entry(entry.source, {**_fields(entry.values), **_fields(entry.find("metrics"))})
     set_up = _set_up(entry)
     rate = entry.optional(CURE, "output_tput_per_gpu")
-    outputs = entry.number(CURE, "osl")
+    outputs = entry.number(_LENGTHS, "osl")
     speculates = _speculates(entry)
     if speculates:
         notes.append("speculative decoding is shown, and not how many tokens a step yields")
@@ -45,7 +46,7 @@ def _read(entry: Entry) -> MeasuredServing:
     image = entry.text("image") or ""
     return MeasuredServing(
         source=entry.source,
-        input_tokens=entry.number(CURE, "isl"),
+        input_tokens=entry.number(_LENGTHS, "isl"),
         output_tokens=outputs,
         concurrency=entry.optional(CURE, "conc"),
         ttft_ms=times["ttft"],

@@ -22,6 +22,8 @@ _FORMATS = (
 _LEAST_MS, _MOST_TPOT_MS = 0.1, 60_000.0
 _LEAST_FIRST_MS, _MOST_MS = 0.5, 3_600_000.0
 """Times outside are of another unit: no GPU reads its memory in 0.1 ms, and nobody waits an hour for a token."""
+_STEPS = 10
+"""A first token comes with a step: where it takes a tenth of the time per token, one of the two is in another unit."""
 _ROUNDING = 1.01
 """A mean that is above another one by rounding."""
 
@@ -39,10 +41,10 @@ def read_points(path: Path, *, gpus: int | None = None) -> tuple[MeasuredPoint, 
     """The decode steps of a file, whose format is recognised by its content. Raises PlannerError, UsageError.
 
     A plain table holds streams per GPU and is taken as it is. The tools measure an endpoint, which has `gpus` GPUs;
-    None takes what the file tells, else 1. Its streams come by Little's law: output tokens per second × seconds per token,
-    without the first token of every answer, which prefill yields. The concurrency that a run was driven with counts
-    streams still in prefill too; it is used only if the file has no output throughput. All are means over the whole
-    run, ramps included. The context is the mean input + half the mean output. A step is one token of a stream:
+    None takes what the file tells, else 1. Its streams come by Little's law: output tokens per second × seconds per
+    token, without the first token of every answer, which prefill yields. The concurrency that a run was driven with
+    counts streams still in prefill too; it is used only if the file has no output throughput. All are means over the
+    whole run, ramps included. The context is the mean input + half the mean output. A step is one token of a stream:
     speculative decoding, which yields more, is out of scope, and refused where the file shows it.
     """
     if gpus is not None and gpus < 1:
@@ -119,6 +121,11 @@ def _checked(serving: MeasuredServing, known: Format) -> MeasuredServing:
         raise PlannerError(
             f'{source}: "{known.ttft_key}" is {serving.ttft_ms:g} ms and "{known.e2e_key}", of whole requests, '
             f"{serving.e2e_ms:g} ms; check their units"
+        )
+    if serving.ttft_ms is not None and serving.tpot_ms is not None and serving.ttft_ms < serving.tpot_ms / _STEPS:
+        raise PlannerError(
+            f'{source}: "{known.ttft_key}" is {serving.ttft_ms:g} ms and "{known.tpot_key}" {serving.tpot_ms:g} ms; a '
+            "first token takes a step too: check their units"
         )
     if serving.accepted is not None and serving.accepted < 1:
         raise PlannerError(
