@@ -454,6 +454,20 @@ def test_guidellm_and_aiperf_tell_whole_requests_too() -> None:
     assert (perf.request_rate, perf.model) == (10.0, "example/model")
 
 
+def test_a_guidellm_report_that_was_cut_down_to_percentiles_and_answered_requests() -> None:
+    document = json.loads((BENCHMARKS / "guidellm_version_2.json").read_text(encoding="utf-8"))
+    metrics = document["benchmarks"][0]["metrics"]
+    metrics["inter_token_latency_ms"] = {"successful": {"percentiles": {"p50": 11.0}}}
+    metrics["output_tokens_per_second"] = {"successful": {"mean": 1200.0}}
+    found = read_measured(written(document))[0]
+    assert isinstance(found, MeasuredServing)
+    assert (found.tpot_ms, found.output_tokens_per_s) == (11.0, 1200.0)
+    assert set(found.notes) >= {
+        "tpot_ms is a median: the file has no mean",
+        "output_tokens_per_s is of the requests that were answered alone",
+    }
+
+
 def test_aiperf_by_a_rate_with_its_own_mean_in_flight_and_its_cache() -> None:
     document = json.loads((BENCHMARKS / "genai_perf_flat.json").read_text(encoding="utf-8"))
     document["input_config"]["request_rate"] = 10.0

@@ -24,7 +24,7 @@ def _read(entry: Entry) -> MeasuredServing:
     outputs = entry.number(CURE, "metrics.output_token_count.successful.mean")
     tpot_ms = entry.optional(CURE, f"{_ITL}.mean") if outputs > 1 else None
     if tpot_ms is None and outputs > 1:
-        tpot_ms = mean_or_median(entry, CURE, "tpot_ms", (), (f"{_ITL}.median",), notes)
+        tpot_ms = mean_or_median(entry, CURE, "tpot_ms", (), (f"{_ITL}.median", f"{_ITL}.percentiles.p50"), notes)
     request_s = entry.measured(CURE, f"{_REQUEST}.mean")
     errors = entry.optional(CURE, "metrics.request_totals.errored", zero=True)
     if errors:
@@ -33,16 +33,27 @@ def _read(entry: Entry) -> MeasuredServing:
         source=entry.source,
         input_tokens=entry.number(CURE, "metrics.prompt_token_count.successful.mean"),
         output_tokens=outputs,
-        concurrency=entry.optional(CURE, _CONCURRENCY),
+        concurrency=_of_all(entry, _CONCURRENCY, "concurrency", notes),
         request_rate=entry.measured(CURE, "metrics.requests_per_second.successful.mean"),
-        ttft_ms=mean_or_median(entry, CURE, "ttft_ms", (f"{_TTFT}.mean",), (f"{_TTFT}.median",), notes),
+        ttft_ms=mean_or_median(
+            entry, CURE, "ttft_ms", (f"{_TTFT}.mean",), (f"{_TTFT}.median", f"{_TTFT}.percentiles.p50"), notes
+        ),
         tpot_ms=tpot_ms,
         e2e_ms=None if request_s is None else request_s * 1e3,
-        output_tokens_per_s=entry.optional(CURE, _RATE),
+        output_tokens_per_s=_of_all(entry, _RATE, "output_tokens_per_s", notes),
         model=entry.text("config.backend.model", "worker.backend_model")
         or Entry(entry.source, entry.report).text("args.model", "config.backend.model"),
         notes=tuple(notes),
     )
+
+
+def _of_all(entry: Entry, key: str, figure: str, notes: list[str]) -> float | None:
+    """A figure of all requests, or of those that were answered, which is noted."""
+    answered = key.replace(".total.", ".successful.")
+    if not entry.has(key) and entry.has(answered):
+        notes.append(f"{figure} is of the requests that were answered alone")
+        return entry.optional(CURE, answered)
+    return entry.optional(CURE, key)
 
 
 FORMAT = Format(
