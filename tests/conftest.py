@@ -35,6 +35,7 @@ from planner.store.database import write_empty
 
 _SWITCHES = (
     "PLANNER_TEST_TRACES",
+    "PLANNER_TEST_POINTS",
     "PLANNER_TEST_MUTATIONS",
     "PLANNER_TEST_SCENARIOS",
     "PLANNER_TEST_CALLS",
@@ -177,6 +178,16 @@ def shared_traces() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real traces are not here: set PLANNER_TEST_TRACES to their folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_points() -> Path:
+    """The file of measured points, named or beside the real traces; tests that need it skip where it is not."""
+    named, traces = os.environ.get("PLANNER_TEST_POINTS"), os.environ.get("PLANNER_TEST_TRACES")
+    path = Path(named) if named else Path(traces).parent / "reference" / "serving_points.csv" if traces else None
+    if path is None or not path.is_file():
+        pytest.skip("measured points are not here: set PLANNER_TEST_POINTS to their file")
+    return path
 
 
 SMALL = (

@@ -143,3 +143,22 @@ def test_files_that_cannot_be_fitted_give_one_line(cli: Cli, tmp_path: Path) -> 
         assert result.err.count("\n") == 1
     unwritable = cli("capacity", "fit", str(measured(tmp_path)), "--out", str(tmp_path / "no" / "own.toml"))
     assert "cannot be written" in unwritable.err
+
+
+def test_a_median_that_stands_in_for_a_mean_is_said_beside_the_fit(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    runs = [
+        {
+            "completed": 10,
+            "total_input_tokens": 10 * (context - 50),
+            "total_output_tokens": 1000,
+            "output_throughput": batch / (float(step) / 1e3) * 100 / 99,
+            "median_tpot_ms": float(step),
+        }
+        for batch, context, step in zip(BATCHES, CONTEXTS, steps(Overheads()), strict=True)
+    ]
+    path.write_text("".join(json.dumps(run, default=int) + "\n" for run in runs))
+    found = cli("capacity", "fit", str(path), *EVEN, "--json").json
+    assert [point["streams"] for point in found["points"]] == pytest.approx(BATCHES)
+    assert found["points"][0]["notes"][0] == "tpot_ms is a median: the file has no mean"
+    assert f"{path}, entry 6: tpot_ms is a median" in cli("capacity", "fit", str(path), *EVEN).out

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError, UsageError
-from planner.studies.capacity.measurements import MeasuredPoint, read_points
+from planner.studies.capacity.measured.read import read_points
+from planner.studies.capacity.measured.serving import MeasuredPoint
 
 BENCHMARKS = Path(__file__).parents[1] / "data" / "benchmarks"
 FILES = sorted(path.name for path in BENCHMARKS.iterdir())
@@ -225,8 +226,15 @@ def test_a_value_that_is_no_number_above_0_is_refused_with_its_key(name: str, ke
     assert f'"{key}" is ' in refusal(written(document))
 
 
-# without these another key stands in: ITL for TPOT, the concurrency for the throughput
-STAND_INS = ("mean_tpot_ms", "output_throughput", "output_tokens_per_second", "output_token_throughput")
+# without these another key stands in: ITL for TPOT, a median for a mean, the concurrency for the throughput
+STAND_INS = (
+    "mean_tpot_ms",
+    "inter_token_latency_ms",
+    "inter_token_latency",
+    "output_throughput",
+    "output_tokens_per_second",
+    "output_token_throughput",
+)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +247,30 @@ def test_a_missing_key_is_refused_by_its_name(name: str, key: str) -> None:
         message = refusal(written(document))
         assert f'"{key}"' in message
         assert "missing" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "median"),
+    [
+        ("guidellm_version_2.json", "metrics.inter_token_latency_ms.successful.mean", "median"),
+        ("aiperf_1_5.json", "inter_token_latency.avg", "p50"),
+        ("genai_perf.json", "inter_token_latency.avg", "p50"),
+    ],
+)
+def test_a_median_stands_in_for_a_mean_and_is_noted_and_without_both_the_key_is_named(
+    name: str, key: str, median: str
+) -> None:
+    document = load(name)
+    holder, last = at(entry_of(document), key)
+    holder[last] = None
+    holder[median] = 17.5
+    point = read_points(written(document))[0]
+    assert (point.step_ms, point.notes) == (17.5, ("tpot_ms is a median: the file has no mean",))
+    holder.clear()
+    holder["unit"] = "ms"
+    message = refusal(written(document))
+    assert f'"{key}"' in message
+    assert "missing" in message
 
 
 def test_answers_of_one_token_have_no_decode_step() -> None:

@@ -22,15 +22,21 @@ def fit(
     weights: Weights = None,
     kv: Kv = None,
     gpus: Gpus = None,
-    server_gpus: Annotated[int, typer.Option("--server-gpus", help="GPUs behind the measured endpoint.")] = 1,
+    server_gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--server-gpus", help="GPUs behind the measured endpoint, where the file does not tell: default 1."
+        ),
+    ] = None,
     sets: Settings = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the fit as TOML.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit the decode model to measured steps.
 
-    FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or the JSON of vLLM's bench serve, GuideLLM,
-    AIPerf or GenAI-Perf. The points of several files are combined. The fit is valid only between the measured points.
+    FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or what vLLM, SGLang, TensorRT-LLM, GuideLLM,
+    AIPerf, GenAI-Perf or InferenceX wrote. The points of several files are combined. The fit is valid only between the
+    measured points.
     """
     from planner.studies.capacity.fit import fit_files, write_calibration
 
@@ -71,3 +77,6 @@ def _print(fitted: "DecodeFit") -> None:
         for point in fitted.points
     ]
     print_table(("<point", "streams", "kv tokens", "measured ms", "fitted ms", "error", "if left out"), rows)
+    for point in fitted.points:
+        for note in point.notes:
+            print_line(f"  {point.source}: {note}")

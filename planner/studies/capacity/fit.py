@@ -13,7 +13,8 @@ from planner.core.fleet.engine import Validity
 from planner.errors import PlannerError
 from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
-from planner.studies.capacity.measurements import MeasuredPoint, read_points
+from planner.studies.capacity.measured.read import read_points
+from planner.studies.capacity.measured.serving import MeasuredPoint
 from planner.studies.capacity.study import EngineStudy
 
 _SOURCE_LENGTH = 200
@@ -55,10 +56,11 @@ class DecodeFit(FittedEngine):
     points: tuple[FittedPoint, ...]
 
 
-def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int) -> DecodeFit:
+def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None) -> DecodeFit:
     """The study's decode engine fitted to the points of files.
 
-    server_gpus: GPUs behind the measured endpoint. Raises PlannerError, UsageError.
+    server_gpus: GPUs behind the measured endpoint; None for what the files tell, else 1. Raises PlannerError,
+    UsageError.
     """
     engine, imbalance_at = study.decode()
     points = [point for path in paths for point in read_points(path, gpus=server_gpus)]
