@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.catalogue.read import balancer_rows, calibration, hardware, model, workload
+from planner.catalogue.read import balancer_rows, calibration, engine_node, engine_profile, hardware, model, workload
 from planner.core.fleet.balancing import BalancerTable, MeasuredImbalance
-from planner.core.fleet.decode import Imbalance
-from planner.core.fleet.engine import Engine, Overheads, Validity
+from planner.core.fleet.engine import Engine, Scale, Validity
 from planner.core.fleet.operating import ImbalanceAt, OperatingPoint, constant, operating_point
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node
+from planner.core.fleet.step import Imbalance
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
 from planner.settings.closed import CacheDtype, WeightDtype
+from planner.settings.engines import EngineProfile
 from planner.settings.fleet import EngineSettings, FleetSettings
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
@@ -195,26 +196,48 @@ def _fitting(engine: Engine, role: str) -> Engine:
 
 
 def _engine(settings: EngineSettings, gpus: int) -> Engine:
-    served, node = model(settings.model), hardware(settings.hardware)
-    if gpus < 1 or gpus % settings.tensor_parallel:
-        raise UsageError(
-            f"a unit of {gpus} GPUs is not a whole number of groups of {settings.tensor_parallel} (tensor_parallel); "
-            "use a multiple of it"
-        )
+    served, node, profile = model(settings.model), engine_node(settings.hardware), engine_profile(settings.name)
+    tp, stages = settings.tensor_parallel, settings.pipeline_parallel
+    if gpus < 1 or gpus % (tp * stages):
+        of = f"{tp} (tensor_parallel)" if stages == 1 else f"{tp} x {stages} (tensor_parallel, pipeline_parallel)"
+        raise UsageError(f"a unit of {gpus} GPUs is not a whole number of groups of {of}; use a multiple of it")
+    sharing = _expert_tensor(settings, profile, served, gpus // stages)
     return Engine(
         model=served,
         hardware=node,
         weights=settings.weights,
+        profile=profile,
         kv=settings.kv,
-        expert_parallel=gpus if served.experts else 1,
+        expert_parallel=gpus // stages // sharing if served.experts else 1,
+        expert_tensor=sharing,
         redundant_experts=settings.redundant_experts if served.experts else 0,
-        tensor_parallel=settings.tensor_parallel,
+        tensor_parallel=tp,
+        pipeline_parallel=stages,
         rows_per_stream=settings.rows_per_stream,
         accepted=settings.accepted,
         overlap=settings.overlap,
-        reserve_gb=settings.reserve_gb,
+        reserve_gb=_reserve_gb(settings, profile, node),
         block_tokens=settings.block_tokens,
     )
+
+
+def _expert_tensor(settings: EngineSettings, profile: EngineProfile, served: Model, gpus: int) -> int:
+    """GPUs that share every expert of a unit, whose layers are on so many GPUs."""
+    if served.experts is None:
+        return 1
+    if settings.expert_tensor is None:
+        return settings.tensor_parallel if profile.limits.expert_split == "tensor" else 1
+    if gpus % settings.expert_tensor:
+        raise UsageError(
+            f"fleet.engine.expert_tensor is {settings.expert_tensor}, which does not divide the {gpus} GPUs that hold "
+            "a layer; use a divisor"
+        )
+    return settings.expert_tensor
+
+
+def _reserve_gb(settings: EngineSettings, profile: EngineProfile, node: Hardware) -> float:
+    """Memory of a GPU that holds neither weights nor KV: what is set, and what the engine does not take."""
+    return settings.reserve_gb + (1 - profile.limits.memory_share) * node.memory_gb
 
 
 def balanced_engine(settings: EngineSettings, engine: Engine) -> tuple[Engine, ImbalanceAt]:
@@ -325,10 +348,8 @@ def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> En
                 "or set the engine as it was measured"
             )
     return replace(
-        engine,
-        overheads=Overheads(
-            layer_us=file.layer_us, row_us=file.row_us, host_us=file.host_us, kernel_factor=file.kernel_factor
-        ),
+        _with_overheads(engine, file),
+        scale=Scale(kernels=file.kernels, prompts=file.prompts, overheads=file.overheads),
         validity=Validity(
             most_streams=file.most_streams,
             most_kv_tokens=file.most_kv_tokens,

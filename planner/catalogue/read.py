@@ -18,6 +18,7 @@ from planner.errors import UsageError
 from planner.input_files import check_regular, exists, is_file, read_input
 from planner.settings.closed import FROM_FILE, Closed
 from planner.settings.economics import EconomicsSettings
+from planner.settings.engines import EngineProfile
 from planner.settings.hardware import Hardware
 from planner.settings.measurements import (
     BalancerRow,
@@ -41,6 +42,7 @@ DEFAULT_SCENARIO = "deepseek-2025-02-27"
 KINDS = {
     "batching": "batching what-ifs",
     "checkpoints": "check points",
+    "engines": "engine",
     "gpu_rates": "GPU rate sheet",
     "hardware": "hardware",
     "jobs": "job list",
@@ -146,6 +148,32 @@ def gpu_rates(name: str | GpuRates) -> GpuRates:
 def hardware(name: str) -> Hardware:
     """A kind of node by built-in name or path. Raises UsageError."""
     return read_settings(find("hardware", name), Hardware)
+
+
+def engine_node(name: str) -> Hardware:
+    """A kind of node with the curves of its kernels, or with those of the one that it is assumed to be like.
+
+    Raises UsageError.
+    """
+    node = hardware(name)
+    if node.curves_like is None:
+        return node
+    other = hardware(node.curves_like)
+    if other.curves is None:
+        raise UsageError(f"{quoted(name)} is like {quoted(node.curves_like)}, which has no [curves]; name one that has")
+    # of links of its own, only what was measured on them would hold
+    curves = other.curves.model_copy(update={"all_reduce": None, "exchange": None} if _linked(node, other) else {})
+    return node.model_copy(update={"curves": curves})
+
+
+def _linked(node: Hardware, other: Hardware) -> bool:
+    """Whether two kinds of node differ in the links between their GPUs."""
+    return (node.nvlink_gb_s, node.nvlink_gpus) != (other.nvlink_gb_s, other.nvlink_gpus)
+
+
+def engine_profile(name: str) -> EngineProfile:
+    """A serving engine by built-in name or path. Raises UsageError."""
+    return read_settings(find("engines", name), EngineProfile)
 
 
 def model(name: str) -> Model:

@@ -47,6 +47,8 @@ class UnitCounts(Closed):
 class EngineSettings(Closed):
     """The engine, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
 
+    name: str
+    """Serving engine: a built-in name (vllm, sglang, tensorrt-llm, deepseek-ep) or the path of a TOML file."""
     hardware: str
     """Kind of node that the model computes with: a built-in name or the path of a TOML file."""
     model: str
@@ -59,10 +61,14 @@ class EngineSettings(Closed):
     """Redundant copies of routed experts in each unit."""
     tensor_parallel: PositiveNodeCount
     """GPUs that share attention and dense layers."""
-    rows_per_stream: Annotated[float, Field(ge=1, le=2)]
-    """Tokens computed per stream and step, 1 to 2: 2 with one draft token."""
-    accepted: Annotated[float, Field(ge=1, le=2)]
-    """Tokens that a stream gains per step, 1 to 2: above 1 with a draft token."""
+    expert_tensor: PositiveNodeCount | None = None
+    """GPUs that share every routed expert; left out: as the engine splits experts, all that share attention or one."""
+    pipeline_parallel: PositiveNodeCount = 1
+    """Groups of GPUs that hold a model's layers one after the other."""
+    rows_per_stream: Annotated[float, Field(ge=1, le=16)]
+    """Tokens computed per stream and step, 1 to 16: one more than draft tokens."""
+    accepted: Annotated[float, Field(ge=1, le=16)]
+    """Tokens that a stream gains per step, at most as many as are computed: above 1 with draft tokens."""
     overlap: Overlap
     """Two micro-batches that overlap computing and exchange: on, off, or whichever is faster at each batch."""
     reserve_gb: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)]

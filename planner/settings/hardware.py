@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.settings.closed import Closed, GpusPerNode, PositiveFloat
+from planner.settings.curves import Curves
 
 
 class Kernels(Closed):
@@ -56,7 +57,11 @@ class Hardware(Closed):
     dense_tflops: dict[str, PositiveFloat]
     """Peak without sparsity by number format, TFLOP/s; bf16 is required."""
     kernels: Kernels
-    """What kernels reach on one GPU."""
+    """What kernels reach on one GPU, at one share of each peak."""
+    curves: Curves | None = None
+    """What kernels were measured to reach by size; left out: not measured."""
+    curves_like: str | None = None
+    """Another kind of node whose shares are assumed for this one, where its kernels were not measured."""
     provenance: dict[str, str]
     """Where each value comes from, by field: "kind: source"."""
 
@@ -65,4 +70,10 @@ class Hardware(Closed):
         missing = {"bf16", self.kernels.dtype} - set(self.dense_tflops)
         if missing:
             raise ValueError(f"dense_tflops has no {' and no '.join(sorted(missing))}; add the peak")
+        return self
+
+    @model_validator(mode="after")
+    def _measured_or_assumed(self) -> Self:
+        if self.curves is not None and self.curves_like is not None:
+            raise ValueError("has [curves] of its own and curves_like; leave out one of them")
         return self

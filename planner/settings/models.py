@@ -200,6 +200,8 @@ class Model(Closed):
     """Feed-forward width of the dense layers, values."""
     gated: bool = True
     """Whether feed-forwards, those of experts included, are gated: three matrices (SwiGLU), or else two."""
+    qk_norm: bool = False
+    """Whether queries and keys are normalised, by small kernels of their own."""
     vocabulary: PositiveCount
     """Tokens in the vocabulary."""
     context_tokens: PositiveCount | None = None

@@ -19,32 +19,34 @@ from planner.core.fleet.shapes import (
     shared_weights,
     state_bytes_per_stream,
 )
+from planner.core.fleet.speeds import Speeds, speeds_of
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
 from planner.settings.closed import CacheDtype, WeightDtype
+from planner.settings.engines import EngineProfile
 from planner.settings.fleet import Overlap
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
 from planner.units import Floats
 
+MOST_ROWS = 16.0
+"""Assumed: a draft of 15 tokens; more are not accepted."""
 RESERVE_GB = 10.0
 """Activations, graphs, communication buffers, router and norms, per GPU. Assumed."""
 GB = 1e9
 
 
 @dataclass(frozen=True)
-class Overheads:
-    """Time that no kernel accounts for, microseconds. The first two are fitted, rounded; rms 3 %.
+class Scale(Document):
+    """What was fitted to measurements of one set-up: its times over those of the engine's profile, by part.
 
-    layer_us: per layer and micro-batch. row_us: per layer and row. Both to five published steps
-    (catalogue/checkpoints/decode.toml). host_us: per step, sampling and scheduling; assumed.
-    kernel_factor: time of kernels over what the catalogue's speeds give; other than 1 only where fitted.
+    kernels: of all kernels, as they act in steps of streams. prompts: of prompts in them or beside them, on top of
+    that. overheads: of the time that no kernel accounts for.
     """
 
-    layer_us: float = 60.0
-    row_us: float = 0.6
-    host_us: float = 1500.0
-    kernel_factor: float = 1.0
+    kernels: float = 1.0
+    prompts: float = 1.0
+    overheads: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,32 @@ class Validity(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A model on a kind of node. Raises UsageError where the parts do not fit together.
+    """A model on a kind of node, served by an engine. Raises UsageError where the parts do not fit together.
 
-    expert_parallel: GPUs that share one copy of the routed experts. redundant_experts: redundant copies among them.
-    tensor_parallel: GPUs that share attention and dense layers. rows_per_stream: 1, or 2 with a draft token;
-    accepted: tokens that a stream gains per step. overlap: two micro-batches, one computing while the other's tokens
-    travel; auto takes whichever is faster at the batch. block_tokens: of a KV page; 1 for none.
+    tensor_parallel: GPUs that share attention and dense layers: a group. expert_parallel: GPUs, or groups of
+    expert_tensor GPUs, that share one copy of the routed experts. expert_tensor: GPUs that share every expert.
+    redundant_experts: redundant copies among experts. pipeline_parallel: groups that hold the layers one after the
+    other. rows_per_stream: tokens computed per stream and step, 1 and any draft tokens; accepted: tokens that a stream
+    gains per step. overlap: two micro-batches, one computing while the other's tokens travel; auto takes whichever is
+    faster at the batch. block_tokens: of a KV page; 1 for none. scale: fitted to measurements of this very set-up.
     """
 
     model: Model
     hardware: Hardware
     weights: WeightDtype
+    profile: EngineProfile
     kv: CacheDtype = "bf16"
     expert_parallel: int = 1
+    expert_tensor: int = 1
     redundant_experts: int = 0
     tensor_parallel: int = 1
+    pipeline_parallel: int = 1
     rows_per_stream: float = 1.0
     accepted: float = 1.0
     overlap: Overlap = "auto"
     reserve_gb: float = RESERVE_GB
     block_tokens: int = 1
-    overheads: Overheads = field(default_factory=Overheads)
+    scale: Scale = field(default_factory=Scale)
     validity: Validity = field(default_factory=Validity)
 
     def __post_init__(self) -> None:
@@ -89,29 +96,54 @@ class Engine:
 
     def _parallel_problems(self) -> list[str]:
         experts, ep, tp = self.model.experts, self.expert_parallel, self.tensor_parallel
+        sizes = (ep, tp, self.expert_tensor, self.pipeline_parallel)
+        if min(sizes) < 1 or self.redundant_experts < 0:
+            return [
+                "expert_parallel, expert_tensor, tensor_parallel and pipeline_parallel must be at least 1, "
+                "redundant_experts at least 0"
+            ]
         problems = []
-        if ep < 1 or tp < 1 or self.redundant_experts < 0:
-            return ["expert_parallel and tensor_parallel must be at least 1, redundant_experts at least 0"]
-        if experts is None and (ep > 1 or self.redundant_experts):
-            problems.append("the model is dense; set expert_parallel to 1 and redundant_experts to 0")
+        if experts is None and (ep > 1 or self.expert_tensor > 1 or self.redundant_experts):
+            problems.append(
+                "the model is dense; set expert_parallel and expert_tensor to 1 and redundant_experts to 0"
+            )
         if experts and (experts.routed + self.redundant_experts) % ep:
             slots = experts.routed + self.redundant_experts
             problems.append(
                 f"EP{ep} does not divide {slots} expert copies, {self.redundant_experts} of them redundant; "
                 f"use {-slots % ep} more redundant experts, or another EP size"
             )
+        if experts and experts.width % self.expert_tensor:
+            problems.append(
+                f"expert_tensor {self.expert_tensor} does not divide the width {experts.width} of an expert; use a "
+                "divisor of it"
+            )
         heads, near = attention_shape(self.model).heads, self.hardware.nvlink_gpus
-        if heads % tp or near % tp:
-            problems.append(f"TP{tp} does not divide {heads} heads and {near} linked GPUs; use a divisor of both")
+        if heads % tp or (near % tp and tp % near):
+            problems.append(
+                f"TP{tp} does not divide {heads} heads and {near} linked GPUs; use a divisor of both, or whole nodes"
+            )
+        if self.pipeline_parallel > self.model.layers:
+            problems.append(f"{self.pipeline_parallel} pipeline stages for {self.model.layers} layers; use fewer")
         return problems
 
     def _number_problems(self) -> list[str]:
         problems = []
-        if not 1 <= self.rows_per_stream <= 2 or not 1 <= self.accepted <= self.rows_per_stream:
-            problems.append("rows_per_stream must be 1 or 2, and accepted from 1 to rows_per_stream")
+        if not 1 <= self.rows_per_stream <= MOST_ROWS or not 1 <= self.accepted <= self.rows_per_stream:
+            problems.append(f"rows_per_stream must be from 1 to {MOST_ROWS:g}, and accepted from 1 to rows_per_stream")
         if not 0 <= self.reserve_gb < self.hardware.memory_gb or self.block_tokens < 1:
             problems.append("reserve_gb must be at least 0 and less than the memory, block_tokens at least 1")
         return problems
+
+    @cached_property
+    def speeds(self) -> Speeds:
+        """What kernels take."""
+        return speeds_of(self.hardware, self.profile, self.weights)
+
+    @property
+    def expert_gpus(self) -> int:
+        """GPUs that share one copy of the routed experts."""
+        return self.expert_parallel * self.expert_tensor
 
     @property
     def splits_batches(self) -> bool:
@@ -143,11 +175,14 @@ class Engine:
             WEIGHT_BYTES[each]
             for each in (self.weights, mixing_dtype(model, self.weights), dense_dtype(model, self.weights))
         )
-        experts = model.expert_layers * self.expert_slots * expert_weights(model)
+        experts = model.expert_layers * self.expert_slots * expert_weights(model) / self.expert_tensor
+        # where tokens travel to experts, each GPU has shared experts of its own for the rows that it has
         beside = model.expert_layers * (shared_weights(model) + latent_weights(model))
+        beside /= 1 if self.profile.dispatch else tp
         tables = whole.tables * HEAD_BYTES
         split = mixing / tp * mixing_size + whole.dense / tp * dense_size
-        return (split + experts * size + beside * dense_size + tables / tp) / GB
+        layers = (split + experts * size + beside * dense_size) / self.pipeline_parallel
+        return (layers + tables / tp) / GB
 
     @property
     def kv_gb(self) -> float:

@@ -1,4 +1,4 @@
-"""How fast a node prefills prompts: matrix products, attention over the context, overhead per row. Pure.
+"""How fast a node prefills prompts: a step of prompts and no streams. Pure.
 
 A missed token passes every weight that is active for it and attends to its context. The mean context of missed
 tokens, weighted by tokens, is sum(m * (h + m/2)) / sum(m) with m missed and h hit tokens of each request; a mean
@@ -7,12 +7,13 @@ exchange between GPUs. The level is not predicted: a fitted imbalance over the f
 what was measured; how the rate falls with the context is the model's own.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.core.fleet.decode import all_reduce_us
 from planner.core.fleet.engine import Engine
-from planner.core.fleet.shapes import attention_shape, dense_weights, expert_weights
+from planner.core.fleet.step import Batch, step_time
 from planner.errors import UsageError
 from planner.units import Floats
 
@@ -23,24 +24,22 @@ MOST_CONTEXT = 131_072
 def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     """Time of a tensor-parallel group (one GPU where there is none) for one missed token, microseconds.
 
-    context: mean attention context of missed tokens. Raises UsageError outside the validity range.
+    context: mean attention context of missed tokens. It is what one more token takes in a pass that is full of prompts,
+    at half and at all of the tokens that the engine takes at a time. Raises UsageError outside the validity range.
     """
     attended = np.asarray(context, np.float64)
     if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
         raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
-    model, kernels, shape = engine.model, engine.hardware.kernels, attention_shape(engine.model)
-    tp, peak = engine.tensor_parallel, engine.peak_of_kernel_dtype
-    sparse_layers = model.layers - model.dense_layers
-    active, shared = (model.experts.active, model.experts.shared) if model.experts else (0, 0)
-    plain = model.layers * (shape.before + shape.after) + model.dense_layers * dense_weights(model)
-    plain_us = 2 * plain / tp / (kernels.gemm_tflops * peak * 1e6)
-    # experts are spread over the group's GPUs, each token going to its own few
-    shared_us = 2 * sparse_layers * shared * expert_weights(model) / tp / (kernels.gemm_tflops * peak * 1e6)
-    routed_us = 2 * sparse_layers * active * expert_weights(model) / tp / (kernels.grouped_gemm_tflops * peak * 1e6)
-    core_us = model.layers * shape.prefill_flops * attended / tp / (kernels.prefill_attention_tflops * 1e6)
-    reduced_us = (model.layers + model.dense_layers) * all_reduce_us(engine, 1.0)
-    kernels_us = plain_us + shared_us + routed_us + core_us + reduced_us
-    taken: Floats = kernels_us * engine.overheads.kernel_factor + model.layers * engine.overheads.row_us
+    pass_tokens = engine.profile.limits.max_batched_tokens
+    # without cache hits a prompt is twice as long as the mean context of its tokens
+    half, full = (
+        step_time(
+            replace(engine, overlap="off"),
+            Batch(prompt_tokens=share * pass_tokens / engine.tensor_parallel, context=attended, length=2 * attended),
+        ).us
+        for share in (0.5, 1.0)
+    )
+    taken: Floats = (full - half) / (0.5 * pass_tokens) * engine.scale.prompts
     return taken
 
 
