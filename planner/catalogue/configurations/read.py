@@ -59,11 +59,9 @@ def read_configuration(path: Path, naming: Naming = Naming()) -> ReadModel:
     c.check()
     if context is None:
         c.notes.append("the longest context is not told: no limit is known")
-    told = Naming(
-        name=_named(naming.name) if naming.name is not None else _own_name(c),
-        description=naming.description,
-        source=naming.source if naming.source is not None else f"config.json of {_origin(c)}",
-    )
+    name = _named(naming.name) if naming.name is not None else _own_name(c)
+    source = naming.source if naming.source is not None else f"config.json of {_origin(c) or name}"
+    told = Naming(name=name, description=naming.description, source=source)
     try:
         model = _model(c, blocks, formats, told, hidden=hidden, vocabulary=vocabulary, context=context, tied=tied)
     except ValidationError as error:
@@ -157,17 +155,15 @@ def _own_name(c: Configuration) -> str:
     """A name from what the file says, or from its folder."""
     for told in (_origin(c).rpartition("/")[2], c.path.resolve().parent.name):
         name = re.sub(r"[^a-z0-9._-]+", "-", told.lower()).strip("-._")
-        if name and told != str(c.path) and not _SNAPSHOT.fullmatch(name):
+        if name and not _SNAPSHOT.fullmatch(name):
             return name
     raise UsageError(f"{c.path}: tells no name; give one with --name")
 
 
 def _origin(c: Configuration) -> str:
-    """Where a model comes from, ORG/NAME, or else the file."""
+    """Where a model comes from, ORG/NAME; empty where the file does not say."""
     told = c.outer.get("_name_or_path") or c.keys.get("_name_or_path")
-    if isinstance(told, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", told):
-        return told
-    return c.path.resolve().parent.name or str(c.path)
+    return told if isinstance(told, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", told) else ""
 
 
 def _described(model: Model) -> str:
