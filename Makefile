@@ -37,6 +37,7 @@ docs: setup
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q
+	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_configurations.py -q
 	PLANNER_TEST_KILLS=180 $(BIN)/python -m pytest tests/integration/test_leftovers.py -q
 	PLANNER_TEST_SCENARIOS=6600 $(BIN)/python -m pytest tests/property/test_scenario_mutations.py -q
 	PLANNER_TEST_CALLS=660 $(BIN)/python -m pytest tests/property/test_hostile_calls.py -q

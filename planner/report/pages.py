@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
+from planner.input_files import exists
 from planner.report.drawing import Chart
 from planner.store.rows import inert_cells
 
@@ -33,7 +34,7 @@ def write_page(
     context: what the template uses besides charts and tables. pictures: whether SVG and PNG are written. Each file
     is written atomically. Raises PlannerError.
     """
-    is_new = not folder.exists()
+    is_new = not exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]

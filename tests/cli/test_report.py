@@ -112,9 +112,10 @@ def test_a_missed_limit_stands_on_the_page(planned: Store, cli: Cli) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(planned: Store, cli: Cli) -> None:
     Path("file").write_text("")
-    result = cli("report", "--out", "file/r")
-    assert result.code == 1
-    assert "name another folder with --out" in result.err
+    for folder in ("file/r", "é" * 200):
+        result = cli("report", "--out", folder)
+        assert result.code == 1
+        assert "name another folder with --out" in result.err
 
 
 def test_the_published_timeline_is_drawn_only_where_there_is_one(run: RunView) -> None:

@@ -209,7 +209,7 @@ def test_capacities_that_are_observed_have_to_be_told(cli: Cli) -> None:
 
 def test_the_catalogue_lists_what_can_be_named(cli: Cli) -> None:
     entries = cli("catalogue", "models", "--json").json
-    assert [entry["name"] for entry in entries] == ["deepseek-r1", "llama-3.1-70b", "qwen3-235b-a22b"]
+    assert {"deepseek-r1", "llama-3.1-70b", "qwen3-235b-a22b"} < {entry["name"] for entry in entries}
     assert 'the catalogue has no "model"' in cli("catalogue", "model").err
 
 

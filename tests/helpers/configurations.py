@@ -209,12 +209,29 @@ BLOOM: Config = {
     "seq_length": 2048,
     "torch_dtype": "bfloat16",
 }
+KIMI_LINEAR: Config = {
+    **{key: value for key, value in DEEPSEEK.items() if key not in ("num_experts_per_tok", "quantization_config")},
+    "model_type": "kimi_linear",
+    "q_lora_rank": None,
+    "mla_use_nope": True,
+    "num_experts": 16,
+    "num_experts_per_token": 2,
+    "num_shared_experts": 1,
+    "linear_attn_config": {
+        "full_attn_layers": [4],
+        "kda_layers": [1, 2, 3],
+        "head_dim": 8,
+        "num_heads": 4,
+        "short_conv_kernel_size": 4,
+    },
+}
 KINDS: dict[str, Config] = {
     "bloom": BLOOM,
     "deepseek": DEEPSEEK,
     "deepseek-sparse": DEEPSEEK_SPARSE,
     "gemma-4": GEMMA_4,
     "gpt-oss": GPT_OSS,
+    "kimi-linear": KIMI_LINEAR,
     "llama": BASE,
     "llama-4": LLAMA_4,
     "mimo": MIMO,

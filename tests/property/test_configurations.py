@@ -1,4 +1,5 @@
-"""Whatever is written into a model's configuration: it is read, or one line says why it cannot be."""
+"""Whatever is written into a model's configuration: it is read, or one line says why it cannot be. `make fuzz` does ten
+times as many."""
 
 import copy
 import json

@@ -17,6 +17,7 @@ from tests.helpers.configurations import (
     DEEPSEEK_SPARSE,
     GEMMA_4,
     GPT_OSS,
+    KIMI_LINEAR,
     LLAMA_4,
     MIMO,
     MINIMAX,
@@ -151,6 +152,23 @@ def test_a_hybrid_of_gated_attention_and_a_gated_delta_rule() -> None:
     assert by_interval.recurrent == model.recurrent
 
 
+def test_a_hybrid_of_latent_attention_and_kimi_delta_attention() -> None:
+    """Four heads of 8: queries, keys and values of 32, decay and gate over 8 values each, a number per head."""
+    model = model_in(KIMI_LINEAR)
+    assert isinstance(model.attention, LatentAttention)
+    assert model.full_attention_layers == 1
+    assert model.recurrent == Recurrent(
+        kind="kda",
+        layers=3,
+        weights=64 * (3 * 32 + 2 * 8 + 4) + 2 * 8 * 32 + 3 * 32 * 4 + 32 * 64,
+        state_values=4 * 8 * 8,
+        state_dtype="fp32",
+        convolution_values=3 * 32 * 3,
+    )
+    later = within(KIMI_LINEAR, attn_res_block_size=12, mla_use_output_gate=True)
+    assert "attn_res_block_size is not modelled; mla_use_output_gate is not modelled" in refusal(later)
+
+
 def test_blocks_of_nemotron_have_one_part_each() -> None:
     """State 4 x 16 x 8; 64 inner values and 2 x 2 x 8 of groups are mixed."""
     model = model_in(NEMOTRON)
@@ -200,6 +218,8 @@ def test_older_architectures_have_feed_forwards_of_two_matrices() -> None:
     model = model_in(BLOOM)
     assert model.attention == GroupedAttention(kind="grouped", heads=8, kv_heads=8, head_dim=8)
     assert (model.gated, model.dense_width, model.tied_embeddings, model.context_tokens) == (False, 256, True, 2048)
+    one_head = model_in({**BLOOM, "model_type": "gpt_bigcode", "multi_query": True})
+    assert one_head.attention.kv_heads == 1  # type: ignore[union-attr]
     falcon = model_in({**BLOOM, "model_type": "falcon", "hidden_size": 64, "multi_query": True})
     assert falcon.attention.kv_heads == 1  # type: ignore[union-attr]
 
@@ -263,6 +283,10 @@ def test_a_format_that_only_few_layers_keep_is_named() -> None:
         ({"torch_dtype": "float32"}, "it is published in float32, and taken as bf16, in which engines serve it"),
         ({"max_position_embeddings": ...}, "the longest context is not told: no limit is known"),
         (
+            {"model_type": "gpt2", "tie_word_embeddings": ..., "torch_dtype": "float32"},
+            "it is published in float32, and taken as bf16, in which engines serve it",
+        ),
+        (
             {"model_type": "novel"},
             "the architecture 'novel' is not known: its keys are read as those of Llama and its kin",
         ),
@@ -270,6 +294,11 @@ def test_a_format_that_only_few_layers_keep_is_named() -> None:
 )
 def test_what_is_assumed_is_said(changes: Config, note: str) -> None:
     assert read(within(BASE, **changes)).notes == (note,)
+
+
+def test_an_unknown_architecture_that_does_not_tell_of_its_head_gets_a_note() -> None:
+    notes = read(within(BASE, model_type="novel", tie_word_embeddings=...)).notes
+    assert "whether the head shares the embedding's weights is not told: it is taken not to" in notes
 
 
 def test_keys_that_are_not_understood_are_named() -> None:

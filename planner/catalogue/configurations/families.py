@@ -25,6 +25,7 @@ from planner.catalogue.configurations.mixers import (
     grouped,
     head_dim,
     indexer,
+    kimi_delta,
     latent,
     layer_kinds,
     layers_of,
@@ -32,7 +33,7 @@ from planner.catalogue.configurations.mixers import (
     usual_mixers,
     window_like,
 )
-from planner.catalogue.configurations.tree import Configuration
+from planner.catalogue.configurations.tree import GAP_CURE, Configuration
 from planner.settings.models import GroupedAttention, Window
 from planner.settings.plain import shown
 
@@ -63,15 +64,21 @@ def read_blocks(c: Configuration) -> Blocks:
     kind = c.model_type.removesuffix("_text")
     refused = next((each for each in (str(c.outer.get("model_type")), kind) if each in _REFUSED), None)
     if refused:
-        raise c.refuse(f"model_type {refused} is not modelled: {_REFUSED[refused]}")
+        raise c.refuse(f"model_type {refused} is not modelled: {_REFUSED[refused]}", GAP_CURE)
     reader = _READERS.get(kind, _usual)
     blocks = reader(c)
-    if kind not in _READERS and kind not in _USUAL:
+    if not is_known(c):
         _check_strange(c)
         c.notes.append(
             f"the architecture {shown(c.model_type)} is not known: its keys are read as those of Llama and its kin"
         )
     return blocks
+
+
+def is_known(c: Configuration) -> bool:
+    """Whether the architecture is one that is read by its own rules."""
+    kind = c.model_type.removesuffix("_text")
+    return kind in _READERS or kind in _USUAL
 
 
 def _usual(c: Configuration) -> Blocks:
@@ -91,7 +98,7 @@ def _qwen_hybrid(c: Configuration) -> Blocks:
     kinds = layer_kinds(c, layers)
     gate = c.flag("attn_output_gate", default=True)
     if kinds["window"]:
-        c.problems.append("sliding attention beside linear attention is not modelled")
+        c.gaps.append("sliding attention beside linear attention is not modelled")
     mixers = Mixers(
         attention=grouped(c, gate=gate),
         full_layers=kinds["full"],
@@ -105,7 +112,7 @@ def _nemotron_h(c: Configuration) -> Blocks:
     told = blocks_of(c)
     mamba, attention, dense, sparse = (told.count(each) for each in ("mamba", "attention", "mlp", "moe"))
     if not attention:
-        c.problems.append("it has no block with attention, which is not modelled")
+        c.gaps.append("it has no block with attention, which is not modelled")
     shared, width = shared_experts(c)
     feed_forwards = FeedForwards(
         dense_layers=dense,
@@ -125,7 +132,7 @@ def _gemma_4(c: Configuration) -> Blocks:
     Published: transformers' modelling code. Values are made from keys only in layers that see the whole context.
     """
     if c.few("num_kv_shared_layers") or c.few("hidden_size_per_layer_input") or c.flag("use_double_wide_mlp"):
-        c.problems.append("layers that share their cache, or take embeddings of their own, are not modelled")
+        c.gaps.append("layers that share their cache, or take embeddings of their own, are not modelled")
     layers = layers_of(c)
     kinds, window = layer_kinds(c, layers), grouped(c)
     full = c.made(
@@ -197,8 +204,25 @@ def _minimax_m3(c: Configuration) -> Blocks:
     """MiniMax M3: attention of most layers reads the blocks of tokens that an indexer chooses."""
     layers = layers_of(c)
     if c.flag("attention_output_gate"):
-        c.problems.append("attention_output_gate is not modelled for MiniMax M3")
+        c.gaps.append("attention_output_gate is not modelled for MiniMax M3")
     mixers = Mixers(attention=grouped(c), full_layers=layers, selection=block_selection(c, layers))
+    return Blocks(layers=layers, mixers=mixers, feed_forwards=usual_feed_forwards(c, layers))
+
+
+def _kimi_linear(c: Configuration) -> Blocks:
+    """Kimi Linear: delta attention in most layers, latent attention in others. What Kimi K3 adds is not modelled."""
+    table = c.table("linear_attn_config")
+    for added in ("attn_res_block_size", "mla_use_output_gate", "routed_expert_hidden_size"):
+        if c.has(added) and c.keys[added]:
+            c.gaps.append(f"{added} is not modelled")
+    if table.flag("use_full_rank_gate"):
+        c.gaps.append("linear_attn_config.use_full_rank_gate is not modelled")
+    layers = layers_of(c)
+    delta, full = (len(table.series(name) or []) for name in ("kda_layers", "full_attn_layers"))
+    if delta + full != layers:
+        c.problems.append(f"linear_attn_config lists {delta} and {full} layers of {layers}")
+    c.has("mla_use_nope")
+    mixers = Mixers(attention=latent(c), full_layers=full, recurrent=kimi_delta(c, table, delta) if delta else None)
     return Blocks(layers=layers, mixers=mixers, feed_forwards=usual_feed_forwards(c, layers))
 
 
@@ -221,6 +245,8 @@ _READERS: dict[str, Callable[[Configuration], Blocks]] = {
     "gemma4": _gemma_4,
     "glm_moe_dsa": _latent,
     "kimi_k2": _latent,
+    "kimi_k3": _kimi_linear,
+    "kimi_linear": _kimi_linear,
     "llama4": _llama_4,
     "mimo_v2_flash": _mimo_v2,
     "minimax_m3": _minimax_m3,
@@ -232,7 +258,7 @@ _READERS: dict[str, Callable[[Configuration], Blocks]] = {
 }
 _USUAL = frozenset(
     {
-        *("bloom", "gpt_neox", "gptj", "opt", "starcoder2", "phi3"),
+        *("bloom", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "opt", "starcoder2", "phi3"),
         *("llama", "mistral", "mistral3", "mixtral", "gemma3", "gpt_oss", "glm4_moe"),
         *("mimo", "minimax_m2", "nemotron", "qwen2", "qwen2_moe", "qwen2_5_vl", "qwen2_vl"),
         *("qwen3", "qwen3_moe", "qwen3_vl", "qwen3_vl_moe"),
@@ -242,8 +268,6 @@ _USUAL = frozenset(
 _REFUSED = {
     "deepseek_ref": "the compressed attention of DeepSeek V4 (compress_ratios) and its hyper-connections",
     "deepseek_v4": "its compressed attention (compress_ratios) and hyper-connections",
-    "kimi_k3": "its Kimi delta attention with full-rank gates (linear_attn_config) and attention residuals",
-    "kimi_linear": "its Kimi delta attention (linear_attn_config)",
     "nemotron-nas": "its layers differ from each other (block_configs)",
     "deci": "its layers differ from each other (block_configs)",
 }

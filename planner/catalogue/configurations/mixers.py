@@ -54,8 +54,8 @@ def grouped(c: Configuration, *, gate: bool = False) -> GroupedAttention:
         GroupedAttention,
         kind="grouped",
         heads=heads,
-        # as transformers has it: left out, there are as many as heads
-        kv_heads=c.count(*KV_HEADS, default=heads),
+        # as transformers has it: left out, there are as many as heads, or one
+        kv_heads=c.count(*KV_HEADS, default=1 if c.flag("multi_query") else heads),
         head_dim=head_dim(c, heads),
         value_head=c.count("v_head_dim") if c.has("v_head_dim") else None,
         gate=gate,
@@ -92,11 +92,11 @@ def usual_mixers(c: Configuration, layers: int) -> Mixers:
     kinds = layer_kinds(c, layers)
     if c.has("kv_lora_rank"):
         if kinds["window"] or kinds["recurrent"]:
-            c.problems.append("latent attention together with other kinds of layers is not modelled")
+            c.gaps.append("latent attention together with other kinds of layers is not modelled")
         return Mixers(attention=latent(c), full_layers=layers, selection=indexer(c))
     full = grouped(c)
     if kinds["recurrent"]:
-        c.problems.append(f"linear attention of model_type {shown(c.model_type)} is not modelled")
+        c.gaps.append(f"linear attention of model_type {shown(c.model_type)} is not modelled")
     tokens = c.count("sliding_window", "attention_chunk_size") if kinds["window"] else 0
     return Mixers(
         attention=full,
@@ -124,7 +124,7 @@ def layer_kinds(c: Configuration, layers: int) -> Counter[str]:
     """How many layers there are of each kind, from whatever key tells it."""
     if any(each != 1 for each in c.series("attn_type_list", layers) or []):
         # MiniMax: 1 is softmax attention, 0 lightning attention
-        c.problems.append("attn_type_list has layers with lightning attention, which is not modelled")
+        c.gaps.append("attn_type_list has layers with lightning attention, which is not modelled")
     if c.has("layer_types"):
         return _told_kinds(c, layers)
     if c.has("full_attention_interval"):
@@ -138,7 +138,7 @@ def _told_kinds(c: Configuration, layers: int) -> Counter[str]:
     c.has("sliding_window_pattern", "full_attention_interval", "max_window_layers", "use_sliding_window")
     strange = [each for each in told if str(each) not in _LAYER_TYPES]
     if strange:
-        c.problems.append(f"layer_types has {shown(strange[0])}, a kind of layer that is not modelled")
+        c.gaps.append(f"layer_types has {shown(strange[0])}, a kind of layer that is not modelled")
     return Counter(_LAYER_TYPES[str(each)] for each in told if str(each) in _LAYER_TYPES)
 
 
@@ -190,7 +190,7 @@ def block_selection(c: Configuration, layers: int) -> TokenSelection | None:
         return None
     chosen = table.series("sparse_attention_freq", layers) or [1] * layers
     if table.text("sparse_score_type") not in ("", "max"):
-        c.problems.append(f"sparse_score_type {shown(table.text('sparse_score_type'))} is not modelled")
+        c.gaps.append(f"sparse_score_type {shown(table.text('sparse_score_type'))} is not modelled")
     selecting = sum(bool(each) for each in chosen)
     return c.made(
         TokenSelection,
@@ -237,6 +237,24 @@ def mamba_2(c: Configuration, layers: int) -> Recurrent:
     )
 
 
+def kimi_delta(c: Configuration, table: Configuration, layers: int) -> Recurrent:
+    """Kimi delta attention: queries, keys and values, decay and gate of low rank, a number per head, and out.
+
+    Published: modelling code of moonshotai/Kimi-Linear-48B-A3B-Instruct; engines keep its state in fp32.
+    """
+    hidden, heads, dim = c.count(*HIDDEN), table.count("num_heads"), table.count("head_dim")
+    inner, kernel = heads * dim, table.count("short_conv_kernel_size")
+    return c.made(
+        Recurrent,
+        kind="kda",
+        layers=layers,
+        weights=hidden * (3 * inner + 2 * dim + heads) + 2 * dim * inner + 3 * inner * kernel + inner * hidden,
+        state_values=inner * dim,
+        state_dtype="fp32",
+        convolution_values=3 * inner * (kernel - 1),
+    )
+
+
 def _state_dtype(c: Configuration, key: str) -> str:
     """The format of a recurrent state; engines keep it as the model's own where nothing is said."""
     told = c.text(key) or c.text("torch_dtype", "dtype") or "bfloat16"
@@ -262,7 +280,7 @@ def blocks_of(c: Configuration) -> Sequence[str]:
         told = [words.get(each, each) for each in pattern]
     strange = sorted({str(each) for each in told} - set(words.values()))
     if strange:
-        c.problems.append(f"blocks of the kind {strange[0]} are not modelled")
+        c.gaps.append(f"blocks of the kind {shown(strange[0])} are not modelled")
     if c.has(*LAYERS) and told and layers_of(c) != len(told):
         c.problems.append(f"{len(told)} blocks are listed for num_hidden_layers {layers_of(c)}")
     return [str(each) for each in told]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from planner.catalogue.configurations.families import Blocks, left_out, read_blocks
+from planner.catalogue.configurations.families import Blocks, is_known, left_out, read_blocks
 from planner.catalogue.configurations.formats import Formats, read_formats
 from planner.catalogue.configurations.mixers import HIDDEN
 from planner.catalogue.configurations.serving import UNKNOWN, usual_serving
@@ -22,7 +22,7 @@ from planner.text import quoted
 QUANTIZATION_FILE = "hf_quant_config.json"
 _TEXT_TABLES = ("text_config", "language_config", "llm_config", "thinker_config")
 """Where a model for more than text has the configuration of its text model."""
-_TIED = frozenset({"bloom", "falcon", "gemma3", "gemma4", "gpt2", "mpt", "opt", "starcoder2"})
+_TIED = frozenset({"bloom", "falcon", "gemma3", "gemma4", "gpt2", "gpt_bigcode", "mpt", "opt", "starcoder2"})
 """Architectures whose head shares the embedding's weights where nothing is said (transformers: their classes)."""
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
 _NO_DECODER = re.compile(r"MaskedLM|Classification|QuestionAnswering|Encoder|Embedding|Diffusion")
@@ -59,11 +59,9 @@ def read_configuration(path: Path, naming: Naming = Naming()) -> ReadModel:
     c.check()
     if context is None:
         c.notes.append("the longest context is not told: no limit is known")
-    told = Naming(
-        name=_named(naming.name) if naming.name is not None else _own_name(c),
-        description=naming.description,
-        source=naming.source if naming.source is not None else f"config.json of {_origin(c)}",
-    )
+    name = _named(naming.name) if naming.name is not None else _own_name(c)
+    source = naming.source if naming.source is not None else f"config.json of {_origin(c) or name}"
+    told = Naming(name=name, description=naming.description, source=source)
     try:
         model = _model(c, blocks, formats, told, hidden=hidden, vocabulary=vocabulary, context=context, tied=tied)
     except ValidationError as error:
@@ -91,13 +89,15 @@ def _configuration(path: Path) -> Configuration:
 def _check_kind(c: Configuration) -> None:
     """Raises UsageError for what is no model that generates text token by token."""
     if c.keys.get("is_encoder_decoder") is True or c.outer.get("is_encoder_decoder") is True:
-        raise c.refuse("is a model with an encoder and a decoder, which is not modelled; give one with a decoder alone")
+        raise c.refuse(
+            "is a model with an encoder and a decoder, which is not modelled", "give one with a decoder alone"
+        )
     named = c.outer.get("architectures")
     texts = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
     strange = [each for each in texts if _NO_DECODER.search(each)]
     if strange:
         raise c.refuse(
-            f"{shown(strange[0])} does not generate text token by token; give the configuration of one that does"
+            f"{shown(strange[0])} does not generate text token by token", "give the configuration of one that does"
         )
 
 
@@ -105,6 +105,8 @@ def _tied(c: Configuration) -> bool:
     kind = c.model_type.removesuffix("_text")
     told = c.outer.get("tie_word_embeddings")
     default = told if isinstance(told, bool) else kind in _TIED
+    if told is None and not c.has("tie_word_embeddings") and not is_known(c):
+        c.notes.append("whether the head shares the embedding's weights is not told: it is taken not to")
     return c.flag("tie_word_embeddings", default=default)
 
 
@@ -157,17 +159,15 @@ def _own_name(c: Configuration) -> str:
     """A name from what the file says, or from its folder."""
     for told in (_origin(c).rpartition("/")[2], c.path.resolve().parent.name):
         name = re.sub(r"[^a-z0-9._-]+", "-", told.lower()).strip("-._")
-        if name and told != str(c.path) and not _SNAPSHOT.fullmatch(name):
+        if name and not _SNAPSHOT.fullmatch(name):
             return name
     raise UsageError(f"{c.path}: tells no name; give one with --name")
 
 
 def _origin(c: Configuration) -> str:
-    """Where a model comes from, ORG/NAME, or else the file."""
+    """Where a model comes from, ORG/NAME; empty where the file does not say."""
     told = c.outer.get("_name_or_path") or c.keys.get("_name_or_path")
-    if isinstance(told, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", told):
-        return told
-    return c.path.resolve().parent.name or str(c.path)
+    return told if isinstance(told, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", told) else ""
 
 
 def _described(model: Model) -> str:

@@ -14,6 +14,7 @@ from planner.settings.closed import Closed
 from planner.settings.plain import shown
 
 CURE = "give a model's own config.json"
+GAP_CURE = "if a model that is modelled comes near it, write its TOML file by hand"
 _MOST = 1_000_000_000
 """Of any dimension; that of settings."""
 
@@ -21,7 +22,10 @@ C = TypeVar("C", bound=Closed)
 
 
 class Configuration:
-    """The keys of one model. Every question is noted; problems are told all at once by `check`."""
+    """The keys of one model. Every question is noted; problems and gaps are told all at once by `check`.
+
+    problems: what is missing or wrong. gaps: what is understood, and not modelled. notes: what was assumed.
+    """
 
     def __init__(self, path: Path, keys: Mapping[str, object], outer: Mapping[str, object]) -> None:
         """keys: of the text model. outer: of the whole file, the same where the model is for text alone."""
@@ -29,6 +33,7 @@ class Configuration:
         self.keys = keys
         self.outer = outer
         self.problems: list[str] = []
+        self.gaps: list[str] = []
         self.notes: list[str] = []
         self.asked: set[str] = set()
 
@@ -97,7 +102,7 @@ class Configuration:
         self.asked.add(name)
         found = self._first((name,))
         below = Configuration(self.path, found if isinstance(found, dict) else {}, {})
-        below.problems, below.notes = self.problems, self.notes
+        below.problems, below.gaps, below.notes = self.problems, self.gaps, self.notes
         return below
 
     def made(self, settings: type[C], /, **fields: object) -> C:
@@ -110,13 +115,14 @@ class Configuration:
             return cast(C, settings.model_construct(None, **fields))
 
     def check(self) -> None:
-        """Raises UsageError with all problems so far."""
-        if self.problems:
-            raise UsageError(f"{self.path}: {'; '.join(dict.fromkeys(self.problems))}; {CURE}")
+        """Raises UsageError with all problems so far, and with what is not modelled."""
+        told = "; ".join(dict.fromkeys((*self.problems, *self.gaps)))
+        if told:
+            raise UsageError(f"{self.path}: {told}; {CURE if self.problems else GAP_CURE}")
 
-    def refuse(self, why: str) -> UsageError:
+    def refuse(self, why: str, cure: str) -> UsageError:
         """The error for a configuration that is understood to be none that can be modelled."""
-        return UsageError(f"{self.path}: {why}")
+        return UsageError(f"{self.path}: {why}; {cure}")
 
     def _first(self, names: tuple[str, ...]) -> object:
         return next((self.keys[name] for name in names if self.keys.get(name) is not None), None)
