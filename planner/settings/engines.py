@@ -63,14 +63,18 @@ class EnginePrompts(Closed):
     place: PromptPlace
     """mixed: chunks of prompts in the steps of streams; between: in steps of their own, for which streams wait."""
     interleave: Factor
-    """Of the work on other prompts in a stream's lifetime, the share that the stream waits for: 1 where prompts come
-    evenly, a half where they come all at once."""
+    """Time that a stream waits for prompts of others in its lifetime over what they take: 1 where they come evenly, a
+    half where they come all at once."""
     first_token_us: Time = 0.0
     """Least time to a first token: API, tokeniser, first scheduling."""
     token_us: Time = 0.0
     """Per prompt token, before it is computed: tokeniser, transport."""
     alone: Factor = 1.0
     """Time of a prompt's own steps over that of their kernels and overheads, in the time to its first token."""
+    alone_layer_us: Time = 0.0
+    """Per layer of a prompt's own steps, in the time to its first token: kernels that nothing was recorded for."""
+    alone_experts_us: Time = 0.0
+    """The same per layer with experts."""
     queue: Factor = 0.0
     """Of the prompts of other streams, the share that is waited for in front where steps are full of prompts."""
     step: Factor = 0.0

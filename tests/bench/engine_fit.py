@@ -246,3 +246,68 @@ def left_out(
         x = fit(model, asked, columns.measured_us, fold != number, **options)
         errors[fold == number] = (model(x) / columns.measured_us - 1)[fold == number]
     return errors
+
+
+class FirstTokenFit:
+    """Times to the first token as a function of their own unknowns, steps being those of fitted profiles."""
+
+    def __init__(self, columns: Columns, tokens: TokenFit, x: np.ndarray) -> None:
+        self.columns, at = columns, {name: number for number, name in enumerate(BASIS)}
+        theta = TokenFit(columns).theta(x)
+        self.step, self.alone = (columns.step * theta).sum(axis=1), (columns.alone * theta).sum(axis=1)
+        self.layers, self.expert_layers = columns.alone[:, at["layer_us"]], columns.alone[:, at["experts_us"]]
+        self.unknowns = [
+            *(Unknown(f"{engine}.first_token_us", 25_000.0, 15_000.0) for engine in ENGINES),
+            Unknown("token_us", 2.0, 1.0),
+            Unknown("alone", 1.2, 0.3),
+            Unknown("alone_layer_us", 60.0, 50.0),
+            Unknown("alone_experts_us", 60.0, 50.0),
+            Unknown("queue", 0.7, 0.3),
+            Unknown("step", 1.5, 1.0),
+        ]
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        c = self.columns
+        token, alone, layer, experts, queue, step = z[len(ENGINES) :]
+        own = alone * self.alone + layer * self.layers + experts * self.expert_layers
+        computing = c.others * own
+        busy = computing / (computing + c.outputs * self.step)
+        taken: np.ndarray = (
+            z[c.engine]
+            + token * c.inputs
+            + own
+            + queue * c.others * busy * own
+            + step * self.step * (c.others > 0)
+        )
+        return taken
+
+
+def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+    """The fitted tables of each engine's file, rounded to what the points can tell."""
+    written = {}
+    for engine in ENGINES:
+        def own(name: str) -> float:
+            key = f"{engine}.{name}"
+            return x[ALIKE.get(key, key)]
+
+        written[engine] = {
+            "overheads": {
+                "layer_us": round(own("layer_us"), 1),
+                "quantised_us": round(own("quantised_us"), 1),
+                "norm_us": round(own("norm_us"), 1),
+                **{name: round(x[name], 1) for name in COMMON},
+                "step_us": round(own("step_us"), 0),
+                "stream_us": round(own("stream_us"), 1),
+                "prompt_us": round(own("prompt_us"), 0),
+            },
+            "factors": {name: round(x[name], 3) for name in FACTORS},
+            "prompts": {
+                "interleave": round(own("interleave"), 2),
+                "first_token_us": round(z[f"{engine}.first_token_us"], 0),
+                **{
+                    name: round(z[name], 2)
+                    for name in ("token_us", "alone", "alone_layer_us", "alone_experts_us", "queue", "step")
+                },
+            },
+        }
+    return written

@@ -75,12 +75,22 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
     tpot = step + p.interleave * shared
     others = np.maximum(group - 1, 0.0)
     # of the time until a user asks again, the share in which prompts of others are computed
-    computing = others * alone
-    busy = np.divide(computing, computing + outputs * step, out=np.zeros_like(alone), where=computing > 0)
-    waited = p.queue * others * busy * alone
-    ttft = p.first_token_us + p.token_us * inputs + p.alone * alone + waited + p.step * step * (others > 0)
+    own = p.alone * alone + _launching(engine, prompts)
+    computing = others * own
+    busy = np.divide(computing, computing + outputs * step, out=np.zeros_like(own), where=computing > 0)
+    waited = p.queue * others * busy * own
+    ttft = p.first_token_us + p.token_us * inputs + own + waited + p.step * step * (others > 0)
     rate = streams * outputs / (outputs * step + (0.0 if load.prompts_apart else 1.0) * group * work) * 1e6
     return Served(streams=streams, tpot_us=tpot, ttft_us=ttft, prompt_us=alone, tokens_per_s=rate)
+
+
+def _launching(engine: Engine, prompts: _Prompts) -> Floats:
+    """What a prompt's own steps take on top before its first token: kernels launched one by one."""
+    p, model = engine.profile.prompts, engine.model
+    passes = np.ceil(prompts.missed / engine.profile.limits.max_batched_tokens)
+    layers = (model.mixer_layers + model.feed_forward_layers) / 2
+    taken: Floats = passes * (layers * p.alone_layer_us + model.expert_layers * p.alone_experts_us)
+    return taken
 
 
 def held_streams(engine: Engine, gpus: int, users: ArrayLike, kv_tokens: ArrayLike) -> Floats:
