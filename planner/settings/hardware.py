@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.settings.closed import Closed, GpusPerNode, PositiveFloat
+from planner.settings.curves import Curves
 
 
 class Kernels(Closed):
@@ -57,6 +58,10 @@ class Hardware(Closed):
     """Peak without sparsity by number format, TFLOP/s; bf16 is required."""
     kernels: Kernels
     """What kernels reach on one GPU."""
+    curves: Curves | None = None
+    """What kernels were measured to reach on one GPU, by size and number format; left out: not measured."""
+    curves_like: str | None = None
+    """Name of a GPU of the catalogue whose shares are assumed, where kernels were not measured on this one."""
     provenance: dict[str, str]
     """Where each value comes from, by field: "kind: source"."""
 
@@ -65,4 +70,10 @@ class Hardware(Closed):
         missing = {"bf16", self.kernels.dtype} - set(self.dense_tflops)
         if missing:
             raise ValueError(f"dense_tflops has no {' and no '.join(sorted(missing))}; add the peak")
+        return self
+
+    @model_validator(mode="after")
+    def _measured_or_assumed(self) -> Self:
+        if self.curves is not None and self.curves_like is not None:
+            raise ValueError("curves and curves_like exclude each other; remove one")
         return self
