@@ -46,6 +46,7 @@ def add(
 
     read = read_configuration(config, Naming(name=name, description=description, source=source))
     file = out or Path(f"{read.model.name}.toml")
+    _check_file(file)
     _write(file, model_toml(read.model, read.notes), force=force)
     if as_json:
         print_json(added_model(read.model, file=str(file), notes=read.notes))
@@ -64,6 +65,14 @@ def add(
 def _given(file: Path) -> str:
     """A file as a model's option takes it: with a folder, so that it cannot be taken for a built-in name."""
     return str(file) if file.parent != Path() else f"./{file}"
+
+
+def _check_file(file: Path) -> None:
+    """Raises UsageError for a file that would be taken for a configuration, and may be the one that was read."""
+    from planner.errors import UsageError
+
+    if file.suffix == ".json":
+        raise UsageError(f"--out {file}: a model is written as TOML; give a name that ends with .toml")
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:

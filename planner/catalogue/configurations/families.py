@@ -17,7 +17,6 @@ from planner.catalogue.configurations.feed_forwards import (
 from planner.catalogue.configurations.mixers import (
     HEADS,
     KV_HEADS,
-    LAYERS,
     Mixers,
     block_selection,
     blocks_of,
@@ -28,6 +27,7 @@ from planner.catalogue.configurations.mixers import (
     indexer,
     latent,
     layer_kinds,
+    layers_of,
     mamba_2,
     usual_mixers,
     window_like,
@@ -61,8 +61,8 @@ class Blocks:
 def read_blocks(c: Configuration) -> Blocks:
     """The blocks of a configuration. Raises UsageError for an architecture that cannot be modelled."""
     kind = c.model_type.removesuffix("_text")
-    refused = next((each for each in (c.outer.get("model_type"), kind) if each in _REFUSED), None)
-    if isinstance(refused, str):
+    refused = next((each for each in (str(c.outer.get("model_type")), kind) if each in _REFUSED), None)
+    if refused:
         raise c.refuse(f"model_type {refused} is not modelled: {_REFUSED[refused]}")
     reader = _READERS.get(kind, _usual)
     blocks = reader(c)
@@ -75,19 +75,19 @@ def read_blocks(c: Configuration) -> Blocks:
 
 
 def _usual(c: Configuration) -> Blocks:
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     return Blocks(layers=layers, mixers=usual_mixers(c, layers), feed_forwards=usual_feed_forwards(c, layers))
 
 
 def _latent(c: Configuration) -> Blocks:
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     mixers = Mixers(attention=latent(c), full_layers=layers, selection=indexer(c))
     return Blocks(layers=layers, mixers=mixers, feed_forwards=usual_feed_forwards(c, layers))
 
 
 def _qwen_hybrid(c: Configuration) -> Blocks:
     """Qwen3-Next and Qwen3.5: gated attention in every fourth layer, a gated delta rule in the others."""
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     kinds = layer_kinds(c, layers)
     gate = c.flag("attn_output_gate", default=True)
     if kinds["window"]:
@@ -126,7 +126,7 @@ def _gemma_4(c: Configuration) -> Blocks:
     """
     if c.few("num_kv_shared_layers") or c.few("hidden_size_per_layer_input") or c.flag("use_double_wide_mlp"):
         c.problems.append("layers that share their cache, or take embeddings of their own, are not modelled")
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     kinds, window = layer_kinds(c, layers), grouped(c)
     full = c.made(
         GroupedAttention,
@@ -151,7 +151,7 @@ def _gemma_4(c: Configuration) -> Blocks:
 
 def _llama_4(c: Configuration) -> Blocks:
     """Llama 4: chunked attention in three of four layers; experts in every so many, with one shared."""
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     full, kinds = grouped(c), chunk_counts(c, layers)
     if not c.has("attention_chunk_size"):
         kinds.update(full=kinds["window"], window=-kinds["window"])
@@ -173,7 +173,7 @@ def _llama_4(c: Configuration) -> Blocks:
 
 def _mimo_v2(c: Configuration) -> Blocks:
     """MiMo V2: layers with 1 in hybrid_layer_pattern have a window and heads of their own."""
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     told = c.series("hybrid_layer_pattern", layers) or []
     windowed = sum(bool(each) for each in told)
     c.has("sliding_window_size", "attention_chunk_size")
@@ -195,7 +195,7 @@ def _mimo_v2(c: Configuration) -> Blocks:
 
 def _minimax_m3(c: Configuration) -> Blocks:
     """MiniMax M3: attention of most layers reads the blocks of tokens that an indexer chooses."""
-    layers = c.count(*LAYERS)
+    layers = layers_of(c)
     if c.flag("attention_output_gate"):
         c.problems.append("attention_output_gate is not modelled for MiniMax M3")
     mixers = Mixers(attention=grouped(c), full_layers=layers, selection=block_selection(c, layers))
@@ -204,7 +204,7 @@ def _minimax_m3(c: Configuration) -> Blocks:
 
 def _falcon(c: Configuration) -> Blocks:
     """Falcon: one head of keys and values, or a group, or as many as heads."""
-    layers, heads = c.count(*LAYERS), c.count(*HEADS)
+    layers, heads = layers_of(c), c.count(*HEADS)
     kv_heads = c.count(*KV_HEADS, default=heads) if c.flag("new_decoder_architecture") else heads
     if c.flag("multi_query", default=True) and not c.flag("new_decoder_architecture"):
         kv_heads = 1

@@ -10,6 +10,8 @@ from planner.settings.models import GroupedAttention, LatentAttention, Recurrent
 from planner.settings.plain import shown
 
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+MOST_LAYERS = 10_000
+"""Many times what any model has: they are counted one by one."""
 HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model")
 HEADS = ("num_attention_heads", "n_head")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads")
@@ -40,6 +42,11 @@ class Mixers:
     selection: TokenSelection | None = None
 
 
+def layers_of(c: Configuration) -> int:
+    """How many layers there are."""
+    return c.count(*LAYERS, most=MOST_LAYERS)
+
+
 def grouped(c: Configuration, *, gate: bool = False) -> GroupedAttention:
     """Attention of queries over fewer or as many heads of keys and values."""
     heads = c.count(*HEADS)
@@ -60,7 +67,7 @@ def head_dim(c: Configuration, heads: int) -> int:
     if c.has("head_dim", "attention_head_dim"):
         return c.count("head_dim", "attention_head_dim")
     hidden = c.count(*HIDDEN)
-    if hidden % heads:
+    if c.has(*HIDDEN) and hidden % heads:
         c.problems.append(f"hidden_size {hidden} is not a multiple of {heads} heads, and head_dim is missing")
     return max(hidden // heads, 1)
 
@@ -89,7 +96,7 @@ def usual_mixers(c: Configuration, layers: int) -> Mixers:
         return Mixers(attention=latent(c), full_layers=layers, selection=indexer(c))
     full = grouped(c)
     if kinds["recurrent"]:
-        c.problems.append(f"linear attention of {c.model_type or 'this architecture'} is not modelled")
+        c.problems.append(f"linear attention of model_type {shown(c.model_type)} is not modelled")
     tokens = c.count("sliding_window", "attention_chunk_size") if kinds["window"] else 0
     return Mixers(
         attention=full,
@@ -129,10 +136,10 @@ def layer_kinds(c: Configuration, layers: int) -> Counter[str]:
 def _told_kinds(c: Configuration, layers: int) -> Counter[str]:
     told = c.series("layer_types", layers) or []
     c.has("sliding_window_pattern", "full_attention_interval", "max_window_layers", "use_sliding_window")
-    strange = [each for each in told if each not in _LAYER_TYPES]
+    strange = [each for each in told if str(each) not in _LAYER_TYPES]
     if strange:
         c.problems.append(f"layer_types has {shown(strange[0])}, a kind of layer that is not modelled")
-    return Counter(_LAYER_TYPES[str(each)] for each in told if each in _LAYER_TYPES)
+    return Counter(_LAYER_TYPES[str(each)] for each in told if str(each) in _LAYER_TYPES)
 
 
 def _window_kinds(c: Configuration, layers: int) -> Counter[str]:
@@ -183,7 +190,7 @@ def block_selection(c: Configuration, layers: int) -> TokenSelection | None:
         return None
     chosen = table.series("sparse_attention_freq", layers) or [1] * layers
     if table.text("sparse_score_type") not in ("", "max"):
-        c.problems.append(f"sparse_score_type {table.text('sparse_score_type')} is not modelled")
+        c.problems.append(f"sparse_score_type {shown(table.text('sparse_score_type'))} is not modelled")
     selecting = sum(bool(each) for each in chosen)
     return c.made(
         TokenSelection,
@@ -256,6 +263,6 @@ def blocks_of(c: Configuration) -> Sequence[str]:
     strange = sorted({str(each) for each in told} - set(words.values()))
     if strange:
         c.problems.append(f"blocks of the kind {strange[0]} are not modelled")
-    if c.has(*LAYERS) and told and c.count(*LAYERS) != len(told):
-        c.problems.append(f"{len(told)} blocks are listed for num_hidden_layers {c.count(*LAYERS)}")
+    if c.has(*LAYERS) and told and layers_of(c) != len(told):
+        c.problems.append(f"{len(told)} blocks are listed for num_hidden_layers {layers_of(c)}")
     return [str(each) for each in told]

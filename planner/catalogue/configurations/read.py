@@ -16,6 +16,7 @@ from planner.core.fleet.shapes import active_parameters, total_parameters
 from planner.errors import UsageError
 from planner.input_files import is_file
 from planner.settings.models import LatentAttention, Model
+from planner.settings.plain import shown
 from planner.text import quoted
 
 QUANTIZATION_FILE = "hf_quant_config.json"
@@ -58,18 +59,19 @@ def read_configuration(path: Path, naming: Naming = Naming()) -> ReadModel:
     c.check()
     if context is None:
         c.notes.append("the longest context is not told: no limit is known")
-    name = _named(naming.name) if naming.name else _own_name(c)
+    told = Naming(
+        name=_named(naming.name) if naming.name is not None else _own_name(c),
+        description=naming.description,
+        source=naming.source if naming.source is not None else f"config.json of {_origin(c)}",
+    )
     try:
-        model = _model(c, blocks, formats, name=name, hidden=hidden, vocabulary=vocabulary, context=context, tied=tied)
+        model = _model(c, blocks, formats, told, hidden=hidden, vocabulary=vocabulary, context=context, tied=tied)
     except ValidationError as error:
         raise UsageError(f"{path}: {'; '.join(describe(error))}; {CURE}") from error
-    model = model.model_copy(
-        update={
-            "source": naming.source or f"config.json of {_origin(c)}",
-            "serving": usual_serving(model),
-            "description": naming.description or _described(model),
-        }
-    )
+    update: dict[str, object] = {"serving": usual_serving(model)}
+    if told.description is None:
+        update["description"] = _described(model)
+    model = model.model_copy(update=update)
     return ReadModel(model, tuple(dict.fromkeys(c.notes)))
 
 
@@ -95,7 +97,7 @@ def _check_kind(c: Configuration) -> None:
     strange = [each for each in texts if _NO_DECODER.search(each)]
     if strange:
         raise c.refuse(
-            f"{strange[0][:80]} does not generate text token by token; give the configuration of one that does"
+            f"{shown(strange[0])} does not generate text token by token; give the configuration of one that does"
         )
 
 
@@ -110,8 +112,8 @@ def _model(
     c: Configuration,
     blocks: Blocks,
     formats: Formats,
+    naming: Naming,
     *,
-    name: str,
     hidden: int,
     vocabulary: int,
     context: int | None,
@@ -119,9 +121,9 @@ def _model(
 ) -> Model:
     mixers, feed_forwards = blocks.mixers, blocks.feed_forwards
     return Model(
-        name=name,
-        description="to be described",
-        source="to be told",
+        name=naming.name,
+        description=naming.description or "",
+        source=naming.source,
         hidden=hidden,
         layers=blocks.layers,
         attention_layers=None if blocks.mixing == blocks.layers else mixers.full_layers,

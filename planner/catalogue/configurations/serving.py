@@ -13,9 +13,8 @@ KV_SHARE = 1 / 3
 _MOST_GPUS = 1024
 
 RULE = (
-    f"assumed: the fewest of 1, 2, 4, 8, 16 and so on GPUs of {GPU_GB} GB that hold the weights as published and a "
-    f"third as much again for KV, a dense model at most a node of {NODE_GPUS}, inside which it is tensor-parallel as "
-    "far as heads divide"
+    f"assumed: the fewest of 1, 2, 4, 8, ... GPUs of {GPU_GB} GB that hold the weights and a third more for KV, for a "
+    f"dense model {NODE_GPUS} at most; tensor-parallel over up to {NODE_GPUS} of them that divide its heads"
 )
 UNKNOWN = Serving(source=RULE, prefill_gpus=1, decode_gpus=1, redundant_experts=0, tensor_parallel=1)
 """What stands in a model until the rule is applied to it."""

@@ -43,20 +43,23 @@ class Configuration:
         self.asked.update(names)
         return self._first(names) is not None
 
-    def count(self, *names: str, default: int | None = None) -> int:
-        """A whole number from 1 on, under the first of some names; a missing one is a problem without a default."""
-        found = self._number(names, least=1)
+    def count(self, *names: str, default: int | None = None, most: int = _MOST) -> int:
+        """A whole number from 1 on, under the first of some names; a missing one is a problem without a default.
+
+        names: the usual one first, by which it is said to be missing.
+        """
+        found = self._number(names, least=1, most=most)
         if found is not None:
             return found
         if default is None:
             if self._first(names) is None:
-                self.problems.append(f"{' or '.join(names)} is missing")
+                self.problems.append(f"{names[0]} is missing")
             return 1
         return default
 
     def few(self, *names: str) -> int:
         """A whole number from 0 on; 0 where it is missing."""
-        return self._number(names, least=0) or 0
+        return self._number(names, least=0, most=_MOST) or 0
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """A boolean."""
@@ -118,14 +121,14 @@ class Configuration:
     def _first(self, names: tuple[str, ...]) -> object:
         return next((self.keys[name] for name in names if self.keys.get(name) is not None), None)
 
-    def _number(self, names: tuple[str, ...], least: int) -> int | None:
+    def _number(self, names: tuple[str, ...], least: int, most: int) -> int | None:
         self.asked.update(names)
         name = next((each for each in names if self.keys.get(each) is not None), None)
         if name is None:
             return None
         found = self.keys[name]
-        if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= _MOST:
-            self.problems.append(f"{name} is {shown(found)}, not a whole number from {least} to {_MOST:,}")
+        if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+            self.problems.append(f"{name} is {shown(found)}, not a whole number from {least} to {most:,}")
             return None
         return found
 
