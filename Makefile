@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # one more than processors: a quarter of the time tests wait for processes that they started
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: plan test setup lint docs fuzz nights forecasts bench clean
+.PHONY: plan test setup lint docs fuzz nights forecasts curves bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -51,6 +51,11 @@ nights: setup
 
 forecasts: setup
 	$(BIN)/python -m tests.bench.forecast_figures
+
+# tables of measured kernels, which nothing else needs
+curves: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[curves]"
+	$(BIN)/python -m tests.bench.kernel_curves
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

@@ -14,6 +14,8 @@ import pytest
 import planner
 
 ROOT = Path(planner.__file__).parent.parent
+MOST_BYTES = 2_000_000
+"""Of a wheel: code and small tables; what is condensed from large ones stays elsewhere."""
 
 EXPORTED = {
     "PlannerError",
@@ -69,6 +71,8 @@ def test_the_wheel_holds_what_git_tracks_and_nothing_else(tmp_path: Path) -> Non
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == expected
+    assert not [name for name in names if name.endswith(".parquet")]
+    assert wheel.stat().st_size < MOST_BYTES
 
 
 def test_the_readme_is_a_page() -> None:
@@ -101,8 +105,9 @@ def test_the_lock_pins_every_requirement_with_hashes_and_names_no_address() -> N
 
 def test_the_top_level_holds_what_was_agreed() -> None:
     agreed = {
-        "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "Makefile", "requirements.lock",
-        "pyproject.toml", "mkdocs.yml", "planner", "tests", "traces", "sql", "reports", "docs", "examples",
+        "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE", "Makefile",
+        "requirements.lock", "pyproject.toml", "mkdocs.yml", "planner", "tests", "traces", "sql", "reports",
+        "docs", "examples",
     }  # fmt: skip
     assert {name.split("/")[0] for name in git("ls-files") if not name.startswith(".")} == agreed
 
