@@ -6,7 +6,7 @@ prompts that a stream waits for: so each case is worked out once for each of the
 Unknowns have a prior, since points cannot tell all of them apart; errors are those of logarithms, with outliers damped.
 """
 
-import sys
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from planner.catalogue.read import engine_profile
+from planner.catalogue.read import find
 from planner.core.fleet.serving import Load, serve
-from planner.errors import PlannerError
 from planner.settings.engines import EngineProfile
 from planner.studies.capacity.measured.points_file import read_points_file
-from planner.studies.capacity.scorecard.cases import FULL_LOAD_USERS, STATIC, Case, cases_of
+from planner.studies.capacity.scorecard.cases import STATIC, Case, cases_of
 
 ENGINES = ("tensorrt-llm", "vllm", "sglang", "vllm-0.2")
 FOLDS = 6
@@ -28,6 +27,9 @@ COMMON = ("experts_us", "collective_us", "prompt_layer_us")
 OWN = ("layer_us", "quantised_us", "norm_us", "step_us", "stream_us")
 ALIKE = {"sglang.quantised_us": "vllm.quantised_us", "sglang.norm_us": "vllm.norm_us", "vllm-0.2.norm_us": "vllm.norm_us"}
 """Unknowns that points cannot tell apart between engines, and that follow from the same kernels."""
+TOKEN_FIT = {"prior": 0.1, "scale": 0.12}
+FIRST_FIT = {"prior": 0.1, "scale": 0.2}
+"""Weight of the priors, and errors of logarithms beyond which they are damped."""
 BASIS = (*FACTORS, *COMMON, *OWN)
 
 
@@ -311,3 +313,43 @@ def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, di
             },
         }
     return written
+
+
+def rewrite(path: Path, tables: dict[str, dict[str, float]]) -> None:
+    """Put fitted values into an engine's file, and leave everything else as it is."""
+    table, lines = "", []
+    for line in path.read_text().splitlines():
+        if line.startswith("["):
+            table = line.strip("[]")
+        name = line.partition(" = ")[0]
+        lines.append(f"{name} = {tables[table][name]}" if name in tables.get(table, {}) else line)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Fit all engines to the points that PLANNER_TEST_POINTS names, say how they do, and write their files."""
+    points = read_points_file(Path(os.environ["PLANNER_TEST_POINTS"]))
+    frame = points.frame.filter(~pl.col("suspect"))
+    columns, first = columns_of(frame, "tpot_ms"), columns_of(frame, "ttft_ms")
+    tokens = TokenFit(columns)
+    x = fit(tokens, tokens.unknowns, columns.measured_us, everything(columns), **TOKEN_FIT)
+    firsts = FirstTokenFit(first, tokens, x)
+    z = fit(firsts, firsts.unknowns, first.measured_us, everything(first), **FIRST_FIT)
+    print("time per output token, fitted to all: ", said(tokens(x) / columns.measured_us - 1))
+    print("  six folds of source groups left out:", said(left_out(tokens, tokens.unknowns, columns, **TOKEN_FIT)))
+    print("time to the first token, fitted to all:", said(firsts(z) / first.measured_us - 1))
+    print("  six folds of source groups left out:", said(left_out(firsts, firsts.unknowns, first, **FIRST_FIT)))
+    named = (dict(zip((u.name for u in asked), map(float, values), strict=True)) for asked, values in (
+        (tokens.unknowns, x), (firsts.unknowns, z)
+    ))
+    for engine, tables in profiles(*named).items():
+        rewrite(find("engines", engine), tables)
+
+
+def everything(columns: Columns) -> np.ndarray:
+    """All points."""
+    return np.ones(len(columns.group), bool)
+
+
+if __name__ == "__main__":
+    main()
