@@ -10,6 +10,20 @@ RooflineShare = Annotated[float, Field(gt=0, le=1)]
 Microseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
+def check_ascending(**values: tuple[float, ...]) -> None:
+    """Refuses figures between which nothing can be interpolated.
+
+    Args:
+        values: by the name of their field.
+
+    Raises:
+        ValueError: some do not ascend.
+    """
+    for name, each in values.items():
+        if not each or list(each) != sorted(set(each)):
+            raise ValueError(f"{name} must ascend, with one value or more")
+
+
 class ProductCurves(Closed):
     """Matrix products: the share of their roofline that kernels reach, by bytes of weights and by rows.
 
@@ -39,7 +53,10 @@ class ProductCurves(Closed):
 
 
 class AttentionCurve(Closed):
-    """Attention of a decode step in one layer: at least floor_us, else start_us and the KV at a share of the peak."""
+    """Attention of a decode step in one layer: at least floor_us, else start_us and the KV at a share of the peak.
+
+    Of sequences of 256 tokens or more; many shorter ones take longer than their bytes tell.
+    """
 
     floor_us: Microseconds
     """The least time of a call, microseconds."""
@@ -59,6 +76,13 @@ class PromptAttention(Closed):
     share: tuple[RooflineShare, ...]
     """Share of the bf16 peak, one for each of tokens."""
 
+    @model_validator(mode="after")
+    def _one_for_each(self) -> Self:
+        check_ascending(tokens=self.tokens)
+        if len(self.share) != len(self.tokens):
+            raise ValueError("share must have a value for each of tokens")
+        return self
+
 
 class AllReduceCurve(Closed):
     """Adding up what GPUs of a tensor-parallel group hold: time by the bytes that one GPU holds."""
@@ -70,9 +94,19 @@ class AllReduceCurve(Closed):
     us: tuple[tuple[Microseconds, ...], ...]
     """Microseconds: a row for each of gpus, a column for each of kilobytes."""
 
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        check_ascending(gpus=self.gpus, kilobytes=self.kilobytes)
+        if len(self.us) != len(self.gpus) or any(len(line) != len(self.kilobytes) for line in self.us):
+            raise ValueError("us must have a row for each of gpus and a column for each of kilobytes")
+        return self
+
 
 class ExchangeCurve(Closed):
-    """Tokens that travel to experts on other GPUs and back: a start, and bytes of one GPU at a rate."""
+    """Tokens that travel to experts on other GPUs and back over links: a start, and bytes of one GPU at a rate.
+
+    Bytes of one GPU are those of all copies of its tokens, those for its own experts too.
+    """
 
     dispatch_start_us: Microseconds
     """Microseconds before tokens travel at full speed."""
@@ -103,3 +137,10 @@ class Curves(Closed):
     """All-reduce over the node's links; left out: not measured."""
     exchange: ExchangeCurve | None = None
     """Dispatch and combine between GPUs of an expert-parallel group; left out: not measured."""
+
+    @model_validator(mode="after")
+    def _with_bf16(self) -> Self:
+        for name in ("attention", "latent_attention"):
+            if "bf16" not in getattr(self, name):
+                raise ValueError(f"{name} has no bf16; add it")
+        return self

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+import planner
 import planner.catalogue.read
 from planner.core.fleet.shapes import WEIGHT_BYTES
 from planner.settings.closed import WeightDtype
@@ -24,6 +25,9 @@ from tests.helpers import kernel_tables as kernels
 
 MARKER = "# Measured kernels, written by make curves."
 HARDWARE = Path(planner.catalogue.read.__file__).parent / "data" / "hardware"
+PAGE = Path(planner.__file__).parents[1] / "docs" / "explanation" / "kernels.md"
+TABLE_START, TABLE_END = "<!-- from here written by make curves -->", "<!-- to here -->"
+OPERATIONS = ("products", "experts", "attention", "latent_attention", "exchange")
 SYSTEMS = {
     "a100": "a100_sxm",
     "b200": "b200_sxm",
@@ -238,12 +242,29 @@ def written(file: Path) -> list[Distance]:
     return found.distances
 
 
+def row_of(name: str, engines: str, distances: Sequence[Distance]) -> str:
+    """A row of the table of distances: formats of each operation with their distance and ratio."""
+    cells = []
+    for what in OPERATIONS:
+        of_it = [line for line in distances if line.what.rpartition(" ")[0] == what]
+        formats = [f"{line.what.rpartition(' ')[2]} {np.expm1(line.off):.0%} ({line.ratio:.2f})" for line in of_it]
+        cells.append(", ".join(formats) or "-")
+    return f"| `{name}` | {' | '.join([engines, *cells])} |"
+
+
 def main(names: Sequence[str]) -> None:
-    """Writes the files of these names, or all."""
+    """Writes the files of these names; without names all, and the table of distances on the page about kernels."""
+    rows = []
     for name in names or sorted(SYSTEMS):
-        print(f"\n| {name} | calls | median distance | measured / curve |\n|---|---|---|---|")
-        for line in written(HARDWARE / f"{name}.toml"):
-            print(f"| {line.what} | {line.calls} | {np.expm1(line.off):.0%} | {line.ratio:.2f} |")
+        distances = written(HARDWARE / f"{name}.toml")
+        rows.append(row_of(name, kernels.tables_of(SYSTEMS[name]).engines(), distances))
+        print(rows[-1])
+    if not names:
+        heads = ["GPU", "Engines", *(what.replace("_", " ").capitalize() for what in OPERATIONS)]
+        table = "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows])
+        before, start, rest = PAGE.read_text(encoding="utf-8").partition(TABLE_START)
+        _, end, after = rest.partition(TABLE_END)
+        PAGE.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
