@@ -37,7 +37,7 @@ class EngineOverheads(Closed):
     stream_us: Time = 0.0
     """Per step and stream of a group of GPUs that share attention: sampling and detokenising."""
     prompt_us: Time = 0.0
-    """Per prompt: admitting it."""
+    """Per step with prompts in it: admitting them, and what is not recorded for such steps."""
 
 
 class EngineFactors(Closed):
@@ -49,6 +49,9 @@ class EngineFactors(Closed):
     """Routed experts of decode steps."""
     attention: PositiveFactor = 1.0
     """Attention of decode steps."""
+    waiting_groups: Factor = 0.0
+    """Longer kernels where groups of GPUs wait for each other at experts that they share, as a share for each doubling
+    of the groups."""
     all_reduce: PositiveFactor = 1.0
     """Exchange between GPUs that share attention or experts."""
     prompt_experts: PositiveFactor = 1.0
@@ -77,6 +80,8 @@ class EnginePrompts(Closed):
     """The same per layer with experts."""
     queue: Factor = 0.0
     """Of the prompts of other streams, the share that is waited for in front where steps are full of prompts."""
+    full_load: PositiveFactor = 1.0
+    """Time that prompts take at full load, where steps are never quite full of them, over that of full steps."""
     step: Factor = 0.0
     """Decode steps that a prompt waits for before it begins, and its first token after it ends."""
 

@@ -24,7 +24,7 @@ ENGINES = ("tensorrt-llm", "vllm", "sglang", "vllm-0.2")
 FOLDS = 6
 FACTORS = ("products", "experts", "attention", "all_reduce", "prompt_experts", "prompt_attention")
 COMMON = ("experts_us", "collective_us", "prompt_layer_us")
-OWN = ("layer_us", "quantised_us", "norm_us", "step_us", "stream_us")
+OWN = ("layer_us", "quantised_us", "norm_us", "step_us", "stream_us", "prompt_us")
 ALIKE = {"sglang.quantised_us": "vllm.quantised_us", "sglang.norm_us": "vllm.norm_us", "vllm-0.2.norm_us": "vllm.norm_us"}
 """Unknowns that points cannot tell apart between engines, and that follow from the same kernels."""
 TOKEN_FIT = {"prior": 0.1, "scale": 0.12}
@@ -172,8 +172,8 @@ class TokenFit:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         c, theta = self.columns, self.theta(x)
-        shared = (c.shared * theta).sum(axis=1) + np.where(c.apart, 0, self._own(x, "prompt_us") * c.others / c.outputs)
-        taken: np.ndarray = (c.step * theta).sum(axis=1) + self._own(x, "interleave") * shared
+        shared = self._own(x, "interleave") * (c.shared * theta).sum(axis=1)
+        taken: np.ndarray = (c.step * theta).sum(axis=1) + shared
         return taken
 
 

@@ -62,12 +62,12 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
     """What a server of so many GPUs gives. Raises UsageError for impossible loads, CannotServe where nothing fits."""
     users, inputs, outputs, cached = _arrays(load)
     groups = gpus / (engine.tensor_parallel * engine.pipeline_parallel)
-    streams = held_streams(engine, gpus, users, inputs + outputs / 2)
+    streams = held_streams(engine, gpus, users, inputs + outputs)
     # with fewer users than groups a busy group has one
     group = np.maximum(streams / groups, 1.0)
     kv_tokens = inputs + outputs / 2
     step = _step(engine, group, kv_tokens) / engine.accepted
-    prompts = _prompts(engine, group, inputs, cached)
+    prompts = _prompts(engine, group, outputs, inputs, cached)
     work = _prompt_work(engine, group, kv_tokens, prompts)
     alone = _alone(engine, prompts)
     p = engine.profile.prompts
@@ -80,7 +80,8 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
     busy = np.divide(computing, computing + outputs * step, out=np.zeros_like(own), where=computing > 0)
     waited = p.queue * others * busy * own
     ttft = p.first_token_us + p.token_us * inputs + own + waited + p.step * step * (others > 0)
-    rate = streams * outputs / (outputs * step + (0.0 if load.prompts_apart else 1.0) * group * work) * 1e6
+    in_slots = np.zeros_like(work) if load.prompts_apart else p.full_load * group * work
+    rate = streams * outputs / (outputs * step + in_slots) * 1e6
     return Served(streams=streams, tpot_us=tpot, ttft_us=ttft, prompt_us=alone, tokens_per_s=rate)
 
 
@@ -130,12 +131,12 @@ def _step(engine: Engine, group: Floats, kv_tokens: Floats) -> Floats:
     return step_time(engine, Batch(streams=_per_gpu(engine, group), kv_tokens=kv_tokens)).us
 
 
-def _prompts(engine: Engine, group: Floats, inputs: Floats, cached: Floats) -> _Prompts:
-    """How prompts are cut: as many as wait are computed together, within the tokens that the engine takes at a time."""
+def _prompts(engine: Engine, group: Floats, outputs: Floats, inputs: Floats, cached: Floats) -> _Prompts:
+    """How prompts are cut: as many as come in a step are computed together, as far as the engine takes their tokens."""
     most = float(engine.profile.limits.max_batched_tokens)
     # a cache that holds all of a prompt leaves one token to compute
     missed = np.maximum(inputs - cached, 1.0)
-    together = np.clip(group - 1, 1.0, np.maximum(most / missed, 1.0))
+    together = np.clip((group - 1) / outputs, 1.0, np.maximum(most / missed, 1.0))
     return _Prompts(missed, np.minimum(missed * together, most), cached + missed / 2, inputs)
 
 
@@ -155,8 +156,8 @@ def _prompt_work(engine: Engine, group: Floats, kv_tokens: Floats, prompts: _Pro
             length=prompts.length,
         ),
     ).us
-    computed = (full - alone) * prompts.missed / prompts.chunk
-    taken: Floats = (computed + engine.profile.overheads.prompt_us * engine.scale.overheads) * engine.scale.prompts
+    on_top = engine.profile.overheads.prompt_us * engine.scale.overheads
+    taken: Floats = (full - alone + on_top) * prompts.missed / prompts.chunk * engine.scale.prompts
     return taken
 
 

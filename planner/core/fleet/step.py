@@ -134,8 +134,14 @@ def together(engine: Engine, s: Stages, *, last: Floats | None = None) -> Floats
     else:
         first = s.shared + s.before + s.dispatch
         ends = s.core + s.prompts + s.after + s.combine if last is None else last
-    taken: Floats = (batches * (first + s.routed + ends) + s.plain + s.head) * engine.scale.kernels
+    waiting = 1 + engine.profile.factors.waiting_groups * np.log2(_waiting_groups(engine))
+    taken: Floats = (batches * (first + s.routed + ends) + s.plain + s.head) * engine.scale.kernels * waiting
     return taken
+
+
+def _waiting_groups(engine: Engine) -> float:
+    """Groups of GPUs that share attention, and that wait for each other in every layer with experts."""
+    return max(engine.expert_gpus / engine.tensor_parallel, 1.0)
 
 
 def overheads_us(engine: Engine, batch: Batch) -> Floats:
