@@ -25,7 +25,11 @@ FOLDS = 6
 FACTORS = ("products", "experts", "attention", "all_reduce", "prompt_experts", "prompt_attention")
 COMMON = ("experts_us", "collective_us", "prompt_layer_us")
 OWN = ("layer_us", "quantised_us", "norm_us", "step_us", "stream_us", "prompt_us")
-ALIKE = {"sglang.quantised_us": "vllm.quantised_us", "sglang.norm_us": "vllm.norm_us", "vllm-0.2.norm_us": "vllm.norm_us"}
+ALIKE = {
+    "sglang.quantised_us": "vllm.quantised_us",
+    "sglang.norm_us": "vllm.norm_us",
+    "vllm-0.2.norm_us": "vllm.norm_us",
+}
 """Unknowns that points cannot tell apart between engines, and that follow from the same kernels."""
 TOKEN_FIT = {"prior": 0.1, "scale": 0.12}
 FIRST_FIT = {"prior": 0.1, "scale": 0.2}
@@ -60,7 +64,11 @@ def unknowns() -> list[Unknown]:
         old = engine == "vllm-0.2"
         own += [
             Unknown(f"{engine}.layer_us", 60.0 if old else 25.0, 20.0),
-            Unknown(f"{engine}.quantised_us", 0.0 if old or engine == "tensorrt-llm" else 5.0, 10.0 if engine == "vllm" else 0.0),
+            Unknown(
+                f"{engine}.quantised_us",
+                0.0 if old or engine == "tensorrt-llm" else 5.0,
+                10.0 if engine == "vllm" else 0.0,
+            ),
             Unknown(f"{engine}.norm_us", 5.0 if engine == "vllm" else 0.0, 5.0 if engine == "vllm" else 0.0),
             Unknown(f"{engine}.step_us", 2000.0 if old else 1000.0, 1000.0),
             Unknown(f"{engine}.stream_us", 10.0, 10.0),
@@ -275,11 +283,7 @@ class FirstTokenFit:
         computing = c.others * own
         busy = computing / (computing + c.outputs * self.step)
         taken: np.ndarray = (
-            z[c.engine]
-            + token * c.inputs
-            + own
-            + queue * c.others * busy * own
-            + step * self.step * (c.others > 0)
+            z[c.engine] + token * c.inputs + own + queue * c.others * busy * own + step * self.step * (c.others > 0)
         )
         return taken
 
@@ -288,6 +292,7 @@ def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, di
     """The fitted tables of each engine's file, rounded to what the points can tell."""
     written = {}
     for engine in ENGINES:
+
         def own(name: str) -> float:
             key = f"{engine}.{name}"
             return x[ALIKE.get(key, key)]
@@ -339,9 +344,10 @@ def main() -> None:
     print("  six folds of source groups left out:", said(left_out(tokens, tokens.unknowns, columns, **TOKEN_FIT)))
     print("time to the first token, fitted to all:", said(firsts(z) / first.measured_us - 1))
     print("  six folds of source groups left out:", said(left_out(firsts, firsts.unknowns, first, **FIRST_FIT)))
-    named = (dict(zip((u.name for u in asked), map(float, values), strict=True)) for asked, values in (
-        (tokens.unknowns, x), (firsts.unknowns, z)
-    ))
+    named = (
+        dict(zip((u.name for u in asked), map(float, values), strict=True))
+        for asked, values in ((tokens.unknowns, x), (firsts.unknowns, z))
+    )
     for engine, tables in profiles(*named).items():
         rewrite(find("engines", engine), tables)
 

@@ -10,8 +10,11 @@ from planner.core.fleet.step import OVERLAPS, Batch, Imbalance, Stages, overhead
 from planner.errors import UsageError
 from planner.units import Floats
 
+EVEN = Imbalance()
+"""No GPU has more to do than others."""
 
-def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalance: Imbalance = Imbalance()) -> Floats:
+
+def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalance: Imbalance = EVEN) -> Floats:
     """Time of one decode step in microseconds; arguments broadcast.
 
     streams: per GPU. kv_tokens: mean context per stream. Raises UsageError outside the validity range.
@@ -100,4 +103,4 @@ def _check(engine: Engine, streams: Floats, kv_tokens: Floats, imbalance: Imbala
         raise UsageError(f"decode step: {'; '.join(problems)}")
 
 
-__all__ = ["Imbalance", "Stages", "StepLines", "step_lines", "step_us", "tokens_per_s_per_node"]
+__all__ = ["EVEN", "Imbalance", "Stages", "StepLines", "step_lines", "step_us", "tokens_per_s_per_node"]

@@ -31,6 +31,9 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
         raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
     pass_tokens = engine.profile.limits.max_batched_tokens
+    if engine.profile.kernels == "shares":
+        # what was published is of each GPU; a group of several would not fill its experts with it
+        pass_tokens *= engine.tensor_parallel
     # without cache hits a prompt is twice as long as the mean context of its tokens
     half, full = (
         step_time(
