@@ -350,17 +350,10 @@ def _expert_stages(
         shared = shared + _products(engine, [latent_weights(model) / 2 / split] * 2, beside, of)
     if not engine.profile.dispatch:
         shared = shared + _products(engine, [model.hidden * experts.routed], HEAD_DTYPE, rows)
-    copies = own * experts.active * engine.expert_tensor
-    # the factor of prompts holds for the share of rows that are theirs
-    of_prompts = np.divide(chunk, rows, out=np.zeros_like(rows), where=rows > 0)
-    factor = factors.experts * (1 - of_prompts) + factors.prompt_experts * of_prompts
-    routed = factor * speeds.experts(
-        touched_experts(engine, own),
-        expert_weights(model) / engine.expert_tensor,
-        engine.weights,
-        copies,
-        imbalance.experts,
-    )
+    routed = factors.experts * _routed(engine, own, imbalance)
+    if factors.prompt_experts != factors.experts:
+        # on top of what prompts alone take, not a mean over rows: with it, more streams would make a step shorter
+        routed = routed + (factors.prompt_experts - factors.experts) * _routed(engine, chunk / tp, imbalance)
     if not engine.profile.dispatch and engine.expert_gpus <= tp:
         return shared, none, routed, _added_up(engine, rows)
     # prompts hide their exchange behind computing where kernels of their own carry it
@@ -371,6 +364,19 @@ def _expert_stages(
         factors.all_reduce * dispatch * imbalance.dispatch,
         routed,
         factors.all_reduce * combine * imbalance.dispatch,
+    )
+
+
+def _routed(engine: Engine, own: Floats, imbalance: Imbalance) -> Floats:
+    """Routed experts of one layer as they are measured alone, for so many rows of each GPU."""
+    model = engine.model
+    assert model.experts is not None
+    return engine.speeds.experts(
+        touched_experts(engine, own),
+        expert_weights(model) / engine.expert_tensor,
+        engine.weights,
+        own * model.experts.active * engine.expert_tensor,
+        imbalance.experts,
     )
 
 
