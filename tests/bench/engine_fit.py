@@ -25,7 +25,11 @@ FOLDS = 6
 FACTORS = ("products", "experts", "attention", "all_reduce", "prompt_experts", "prompt_attention")
 COMMON = ("experts_us", "collective_us", "prompt_layer_us")
 OWN = ("layer_us", "quantised_us", "norm_us", "step_us", "stream_us", "prompt_us")
-ALIKE = {"sglang.quantised_us": "vllm.quantised_us", "sglang.norm_us": "vllm.norm_us", "vllm-0.2.norm_us": "vllm.norm_us"}
+ALIKE = {
+    "sglang.quantised_us": "vllm.quantised_us",
+    "sglang.norm_us": "vllm.norm_us",
+    "vllm-0.2.norm_us": "vllm.norm_us",
+}
 """Unknowns that points cannot tell apart between engines, and that follow from the same kernels."""
 TOKEN_FIT = {"prior": 0.1, "scale": 0.12}
 FIRST_FIT = {"prior": 0.1, "scale": 0.2}
@@ -60,7 +64,11 @@ def unknowns() -> list[Unknown]:
         old = engine == "vllm-0.2"
         own += [
             Unknown(f"{engine}.layer_us", 60.0 if old else 25.0, 20.0),
-            Unknown(f"{engine}.quantised_us", 0.0 if old or engine == "tensorrt-llm" else 5.0, 10.0 if engine == "vllm" else 0.0),
+            Unknown(
+                f"{engine}.quantised_us",
+                0.0 if old or engine == "tensorrt-llm" else 5.0,
+                10.0 if engine == "vllm" else 0.0,
+            ),
             Unknown(f"{engine}.norm_us", 5.0 if engine == "vllm" else 0.0, 5.0 if engine == "vllm" else 0.0),
             Unknown(f"{engine}.step_us", 2000.0 if old else 1000.0, 1000.0),
             Unknown(f"{engine}.stream_us", 10.0, 10.0),
@@ -253,7 +261,7 @@ def left_out(
 class FirstTokenFit:
     """Times to the first token as a function of their own unknowns, steps being those of fitted profiles."""
 
-    def __init__(self, columns: Columns, tokens: TokenFit, x: np.ndarray) -> None:
+    def __init__(self, columns: Columns, x: np.ndarray) -> None:
         self.columns, at = columns, {name: number for number, name in enumerate(BASIS)}
         theta = TokenFit(columns).theta(x)
         self.step, self.alone = (columns.step * theta).sum(axis=1), (columns.alone * theta).sum(axis=1)
@@ -275,11 +283,7 @@ class FirstTokenFit:
         computing = c.others * own
         busy = computing / (computing + c.outputs * self.step)
         taken: np.ndarray = (
-            z[c.engine]
-            + token * c.inputs
-            + own
-            + queue * c.others * busy * own
-            + step * self.step * (c.others > 0)
+            z[c.engine] + token * c.inputs + own + queue * c.others * busy * own + step * self.step * (c.others > 0)
         )
         return taken
 
@@ -288,7 +292,8 @@ def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, di
     """The fitted tables of each engine's file, rounded to what the points can tell."""
     written = {}
     for engine in ENGINES:
-        def own(name: str) -> float:
+
+        def own(name: str, engine: str = engine) -> float:
             key = f"{engine}.{name}"
             return x[ALIKE.get(key, key)]
 
@@ -333,15 +338,16 @@ def main() -> None:
     columns, first = columns_of(frame, "tpot_ms"), columns_of(frame, "ttft_ms")
     tokens = TokenFit(columns)
     x = fit(tokens, tokens.unknowns, columns.measured_us, everything(columns), **TOKEN_FIT)
-    firsts = FirstTokenFit(first, tokens, x)
+    firsts = FirstTokenFit(first, x)
     z = fit(firsts, firsts.unknowns, first.measured_us, everything(first), **FIRST_FIT)
     print("time per output token, fitted to all: ", said(tokens(x) / columns.measured_us - 1))
     print("  six folds of source groups left out:", said(left_out(tokens, tokens.unknowns, columns, **TOKEN_FIT)))
     print("time to the first token, fitted to all:", said(firsts(z) / first.measured_us - 1))
     print("  six folds of source groups left out:", said(left_out(firsts, firsts.unknowns, first, **FIRST_FIT)))
-    named = (dict(zip((u.name for u in asked), map(float, values), strict=True)) for asked, values in (
-        (tokens.unknowns, x), (firsts.unknowns, z)
-    ))
+    named = (
+        dict(zip((u.name for u in asked), map(float, values), strict=True))
+        for asked, values in ((tokens.unknowns, x), (firsts.unknowns, z))
+    )
     for engine, tables in profiles(*named).items():
         rewrite(find("engines", engine), tables)
 

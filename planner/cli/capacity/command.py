@@ -7,7 +7,19 @@ import typer
 
 from planner.cli.capacity.check import show_check
 from planner.cli.capacity.curve import show_curve
-from planner.cli.capacity.options import EngineName, Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of
+from planner.cli.capacity.options import (
+    EngineName,
+    Gpus,
+    HitRatio,
+    Kv,
+    KvTokens,
+    Model,
+    Node,
+    Settings,
+    Target,
+    Weights,
+    study_of,
+)
 from planner.cli.capacity.overview import show_overview
 from planner.cli.capacity.scorecard import show_scorecard
 from planner.cli.options import Db, Json, one_trace

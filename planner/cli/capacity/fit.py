@@ -26,36 +26,8 @@ def fit(
     server_gpus: Annotated[
         int | None,
         typer.Option(
-            "--server-gpus", help="GPUs behind the measured endpoint, where the file does not tell [default: the unit's]."
-        ),
-    ] = None,
-    sets: Settings = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the fit as TOML.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Fit an engine to measured times, from one point up.
-
-    FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or what vLLM, SGLang, TensorRT-LLM, GuideLLM,
-    AIPerf, GenAI-Perf or InferenceX wrote. The points of several files are combined. What is fitted are factors on the
-    engine's own times, so that they carry over to other batches, lengths and sizes of groups.
-    """
-    from planner.studies.capacity.fit import EngineFit
-
-
-def fit(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Measured steps, or the output of a benchmark tool.")
-    ],
-    node: Node = "h800",
-    model: Model = "deepseek-r1",
-    engine: EngineName = None,
-    weights: Weights = None,
-    kv: Kv = None,
-    gpus: Gpus = None,
-    server_gpus: Annotated[
-        int | None,
-        typer.Option(
-            "--server-gpus", help="GPUs behind the measured endpoint, where the file does not tell [default: the unit's]."
+            "--server-gpus",
+            help="GPUs behind the measured endpoint, where the file does not tell [default: the unit's].",
         ),
     ] = None,
     sets: Settings = None,

@@ -22,14 +22,21 @@ def show_scorecard(points: Path, as_json: bool) -> None:
         print_json(card)
         return
     print_line(
-        f"{card.file}: {card.points:,} points, {card.suspect:,} of them suspect and left out, {card.expressible:,} that "
-        "the model has a figure for"
+        f"{card.file}: {card.points:,} points, {card.suspect:,} of them suspect and left out, {card.expressible:,} "
+        "that the model has a figure for"
     )
-    whole = (("tpot_ms", card.tpot), ("ttft_ms", card.ttft), ("tokens_per_s", card.throughput), ("prefill_ms", card.prefill))
+    whole = (
+        ("tpot_ms", card.tpot),
+        ("ttft_ms", card.ttft),
+        ("tokens_per_s", card.throughput),
+        ("prefill_ms", card.prefill),
+    )
     rows = [_row("all", metric, figures) for metric, figures in whole if figures.count]
     print_table(_HEADS, rows)
     if card.ttft.count:
-        print_line("  ttft_ms of all: at a concurrency of at most 8; beyond, it is waiting in the benchmark's own queue")
+        print_line(
+            "  ttft_ms of all: at a concurrency of at most 8; beyond, it is waiting in the benchmark's own queue"
+        )
     for groups in (card.by_engine, card.by_gpu, card.by_model, card.by_concurrency):
         print_table(_HEADS, _rows(groups))
     for each in card.inexpressible:

@@ -25,6 +25,8 @@ DAMPED = 3.0
 """Standard deviations beyond which a point counts less."""
 LIMIT = 2.5
 """Standard deviations of a prior beyond which a factor is said to be unusual."""
+LEAST_POINTS = 1
+"""Priors stand for what points do not tell."""
 _STEPS = 40
 
 
@@ -73,8 +75,8 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
     start = logs(np.zeros(len(PRIORS))) - np.log(values)
     if np.abs(np.median(start)) > np.log(20):
         raise UsageError(
-            f"calibration: measured times are {np.exp(-np.median(start)):.3g} times those of the model; check their unit "
-            "(ms), the model, the GPU and the number of GPUs"
+            f"calibration: measured times are {np.exp(-np.median(start)):.3g} times those of the model; check their "
+            "unit (ms), the model, the GPU and the number of GPUs"
         )
     everything = np.ones(len(values), bool)
     x, spread = _solve(logs, np.log(values), everything)
@@ -112,7 +114,7 @@ def _scale(x: Floats) -> Scale:
 
 
 def _solve(logs: Callable[[Floats], Floats], measured: Floats, kept: np.ndarray) -> tuple[Floats, Floats]:
-    """Most likely logarithms of factors, and the spread of each point's prediction; Gauss-Newton with outliers damped."""
+    """Most likely logarithms of factors, and the spread of each point's prediction. Gauss-Newton, outliers damped."""
     widths = np.array(list(PRIORS.values()))
     x = np.zeros(len(widths))
     for _ in range(_STEPS):

@@ -104,9 +104,7 @@ class Engine:
             ]
         problems = []
         if experts is None and (ep > 1 or self.expert_tensor > 1 or self.redundant_experts):
-            problems.append(
-                "the model is dense; set expert_parallel and expert_tensor to 1 and redundant_experts to 0"
-            )
+            problems.append("the model is dense; set expert_parallel and expert_tensor to 1 and redundant_experts to 0")
         if experts and (experts.routed + self.redundant_experts) % ep:
             slots = experts.routed + self.redundant_experts
             problems.append(
@@ -177,8 +175,8 @@ class Engine:
         )
         experts = model.expert_layers * self.expert_slots * expert_weights(model) / self.expert_tensor
         # where tokens travel to experts, each GPU has shared experts of its own for the rows that it has
-        beside = model.expert_layers * (shared_weights(model) + latent_weights(model))
-        beside /= 1 if self.profile.dispatch else tp
+        copies = 1 if self.profile.dispatch else tp
+        beside = model.expert_layers * (shared_weights(model) + latent_weights(model)) / copies
         tables = whole.tables * HEAD_BYTES
         split = mixing / tp * mixing_size + whole.dense / tp * dense_size
         layers = (split + experts * size + beside * dense_size) / self.pipeline_parallel

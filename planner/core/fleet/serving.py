@@ -21,8 +21,8 @@ from planner.units import Floats
 class Load:
     """Requests of a server, arrays that broadcast; tokens are per request.
 
-    concurrency: users in a closed loop. cached_tokens: of the input, found in a cache. prompts_apart: none of them share
-    the server's steps, as in a batch that is prefilled once, or where prefill has units of its own.
+    concurrency: users in a closed loop. cached_tokens: of the input, found in a cache. prompts_apart: none of them
+    share the server's steps, as in a batch that is prefilled once, or where prefill has units of its own.
     """
 
     concurrency: ArrayLike

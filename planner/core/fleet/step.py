@@ -3,7 +3,7 @@
 One formula serves decode units (no prompts), prefill units (no streams) and servers that do both. With r rows on a
 group of GPUs that share attention, a layer with experts takes
 
-    attention: products before its core, core of streams, core of prompts, product after it, and adding up over the group
+    attention: products before its core, core of streams, core of prompts, product after it, adding up over the group
     experts:   shared ones, dispatch of rows to routed ones, routed ones, combine (or adding up over the group)
     overheads: per layer, and per layer and row
 

@@ -115,8 +115,8 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
 
     fitted = fit(engine, predict, np.array([each.measured_ms for each in asked]))
     unusual = [
-        f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for a "
-        "setting that differs, or for points that were not measured alike"
+        f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for "
+        "a setting that differs, or for points that were not measured alike"
         for name, away in fitted.deviations.items()
         if abs(away) > LIMIT
     ]
@@ -203,12 +203,11 @@ def _gpus(point: MeasuredServing, study: EngineStudy, server_gpus: int | None) -
 
 def _point(asked: _Asked, fitted: Calibration, number: int) -> FittedPoint:
     point, left_out = asked.point, float(fitted.left_out_errors[number])
-    step = isinstance(point, MeasuredPoint)
     return FittedPoint(
         source=point.source,
         metric=asked.metric,
         streams=point.streams if isinstance(point, MeasuredPoint) else _users(point),
-        input_tokens=point.kv_tokens if step else point.input_tokens,
+        input_tokens=point.kv_tokens if isinstance(point, MeasuredPoint) else point.input_tokens,
         output_tokens=None if isinstance(point, MeasuredPoint) else point.output_tokens,
         measured_ms=asked.measured_ms,
         model_ms=float(fitted.model[number]),

@@ -65,7 +65,8 @@ def cases_of(frame: pl.DataFrame) -> Iterator[Case]:
 def predicted(case: Case, engine: Engine) -> tuple[Floats, list[str | None]]:
     """What the model says for each row of a case, in the row's unit; NaN, and why, where it cannot say."""
     rows = case.rows
-    values, reasons = np.full(len(rows), np.nan), [None] * len(rows)
+    values: Floats = np.full(len(rows), np.nan)
+    reasons: list[str | None] = [None] * len(rows)
     for number, row in enumerate(rows.iter_rows(named=True)):
         why = _missing(row)
         if why is not None:

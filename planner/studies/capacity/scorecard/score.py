@@ -128,10 +128,11 @@ def score(table: PointsTable) -> Scorecard:
 
 
 def _predict(cases: Sequence[Case], count: int) -> tuple[Floats, list[str | None]]:
-    values, reasons = np.full(count, np.nan), [None] * count
+    values: Floats = np.full(count, np.nan)
+    reasons: list[str | None] = [None] * count
     for case in cases:
         if case.engine is None:
-            found, why = np.full(len(case.index), np.nan), [case.why] * len(case.index)
+            found, why = np.full(len(case.index), np.nan, np.float64), [case.why] * len(case.index)
         else:
             found, why = predicted(case, case.engine)
         values[case.index] = found
