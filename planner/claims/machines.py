@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from planner.capacity.engines import Modelled, model_capacity
 from planner.claims.base import ClaimCase, Figure, Finding, decode_engine, judge
-from planner.core.fleet.decode import all_reduce_us, step_us
+from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.shapes import WEIGHT_BYTES, active_parameters, total_parameters
 from planner.settings.closed import WeightDtype
@@ -178,4 +178,7 @@ def _on_hardware(scenario: Scenario, name: str) -> Scenario:
 
 def _all_reduce_step_us(engine: Engine, rows: float) -> float:
     """All-reduces of a step: one after the attention of every layer and one after every dense feed-forward."""
-    return (engine.model.layers + engine.model.dense_layers) * float(all_reduce_us(engine, rows))
+    model = engine.model
+    return (model.layers + model.dense_layers) * float(
+        engine.speeds.all_reduce(rows, model.hidden, engine.tensor_parallel)
+    )

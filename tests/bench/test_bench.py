@@ -132,13 +132,18 @@ def test_expert_placement_is_ten_times_as_fast_as_recorded(benchmark) -> None:  
 
 def test_ten_thousand_operating_points_are_searched_at_once(benchmark) -> None:  # type: ignore[no-untyped-def]
     """Over KV length and target, beside the same search point by point."""
-    from planner.catalogue.read import hardware, model
+    from planner.catalogue.read import engine_profile, hardware, model
     from planner.core.fleet.decode import Imbalance
     from planner.core.fleet.engine import Engine
     from planner.core.fleet.operating import constant, largest_batch
 
     engine = Engine(
-        model=model("deepseek-r1"), hardware=hardware("h800"), weights="fp8", expert_parallel=144, redundant_experts=32
+        model=model("deepseek-r1"),
+        hardware=hardware("h800"),
+        weights="fp8",
+        profile=engine_profile("deepseek-ep"),
+        expert_parallel=144,
+        redundant_experts=32,
     )
     skewed = constant(Imbalance(1.1, 1.15, 1.05))
     kv, target = np.linspace(200, 20_000, 100)[:, None], np.linspace(25, 200, 100)[None]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import hardware, model
+from planner.catalogue.read import engine_profile, hardware, model
 from planner.core.fleet.batching import (
     DepthRule,
     batch_at,
@@ -22,7 +22,14 @@ from planner.errors import UsageError
 from tests.conftest import Cli
 
 R1 = model("deepseek-r1")
-EP144 = Engine(model=R1, hardware=hardware("h800"), weights="fp8", expert_parallel=144, redundant_experts=32)
+EP144 = Engine(
+    model=R1,
+    hardware=hardware("h800"),
+    weights="fp8",
+    profile=engine_profile("deepseek-ep"),
+    expert_parallel=144,
+    redundant_experts=32,
+)
 
 
 def test_a_window_longer_than_the_service_collects_rate_times_window() -> None:

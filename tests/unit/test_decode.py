@@ -8,27 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import decode_points, hardware, model
-from planner.core.fleet.decode import (
-    OVERLAPS,
-    Imbalance,
-    all_reduce_us,
-    product_us,
-    stages,
-    step_lines,
-    step_us,
-    touched_experts,
-)
+from planner.catalogue.read import decode_points, engine_profile, hardware, model
+from planner.core.fleet.decode import Imbalance, step_lines, step_us
 from planner.core.fleet.decode import tokens_per_s_per_node as node_rate
-from planner.core.fleet.engine import Engine, Overheads
+from planner.core.fleet.engine import Engine
+from planner.core.fleet.step import OVERLAPS, Batch, stages, touched_experts
 from planner.errors import UsageError
+from planner.settings.engines import EngineOverheads
 from planner.studies.capacity.check import check_model
 
 R1, H800, H100 = model("deepseek-r1"), hardware("h800"), hardware("h100")
-EP144 = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=144, redundant_experts=32, overlap="on")
-LLAMA = Engine(model=model("llama-3.1-70b"), hardware=H100, weights="bf16", tensor_parallel=8)
+DEEPSEEK = engine_profile("deepseek-ep")
+EP144 = Engine(
+    model=R1, hardware=H800, weights="fp8", profile=DEEPSEEK, expert_parallel=144, redundant_experts=32, overlap="on"
+)
+LLAMA = Engine(model=model("llama-3.1-70b"), hardware=H100, weights="bf16", profile=DEEPSEEK, tensor_parallel=8)
 QWEN = Engine(
-    model=model("qwen3-235b-a22b"), hardware=H100, weights="bf16", expert_parallel=32, tensor_parallel=4, overlap="on"
+    model=model("qwen3-235b-a22b"),
+    hardware=H100,
+    weights="bf16",
+    profile=DEEPSEEK,
+    expert_parallel=32,
+    tensor_parallel=4,
+    overlap="on",
 )
 ENGINES = (
     EP144,
@@ -54,24 +56,27 @@ def test_the_shipped_overheads_are_what_a_fit_to_the_points_gives() -> None:
     """Least squares of the relative errors in two unknowns; the shipped pair is rounded and costs little."""
 
     def errors(layer_us: float, row_us: float) -> np.ndarray:
+        overheads = DEEPSEEK.overheads.model_copy(update={"layer_us": layer_us, "row_us": row_us})
+        profile = DEEPSEEK.model_copy(update={"overheads": overheads})
         steps = []
         for point in decode_points():
             engine = Engine(
                 model=model(point.model),
                 hardware=hardware(point.hardware),
                 weights="fp8",
+                profile=profile,
                 expert_parallel=point.expert_parallel,
                 redundant_experts=point.redundant_experts,
                 rows_per_stream=point.rows_per_stream,
                 overlap="on" if point.overlap else "off",
-                overheads=Overheads(layer_us, row_us),
             )
             steps.append(float(step_us(engine, point.streams, point.kv_tokens)) / 1e3 / point.step_ms - 1)
         return np.array(steps)
 
     none, layer, row = errors(0, 0), errors(1, 0), errors(0, 1)
     (layer_us, row_us), *_ = np.linalg.lstsq(np.column_stack([layer - none, row - none]), -none, rcond=None)
-    shipped = Overheads()
+    shipped = DEEPSEEK.overheads
+    assert shipped == EngineOverheads(layer_us=60.0, row_us=0.6, step_us=1500.0)
     assert layer_us == pytest.approx(shipped.layer_us, rel=0.2)
     assert row_us == pytest.approx(shipped.row_us, rel=0.2)
     best, used = (np.sqrt(np.mean(errors(*pair) ** 2)) for pair in ((layer_us, row_us), (60.0, 0.6)))
@@ -92,14 +97,19 @@ def test_an_affine_shortcut_is_worse() -> None:
 
 
 def test_stages_of_one_layer_by_hand() -> None:
-    """256 streams in two micro-batches of 128 rows: 8 copies each of 7,392 and 14,336 bytes; 44.04 M per expert."""
-    s = stages(EP144, np.array(256.0), np.array(4096.0), Imbalance())
-    assert s.shared == pytest.approx(44.04e6 / 2.4e6, rel=1e-3)
-    assert s.dispatch == pytest.approx(128 * 8 * 7392 / 39.4e3)
-    assert s.combine == pytest.approx(128 * 8 * 14_336 / 39.8e3)
-    assert s.routed == pytest.approx(max(2 * 44.04e6 / 2.4e6, 128 * 8 * 2 * 44.04e6 / 950e6), rel=1e-3)
-    assert s.core == pytest.approx(128 * 4096 * 4.80e-4, rel=1e-3)
-    assert s.after_core == pytest.approx(52.4, abs=0.1)
+    """256 streams in two micro-batches of 128 rows: 8 copies each of 7,392 and 14,336 bytes; 44.04 M per expert.
+
+    58 of the 61 layers have experts; stages are those of all of them together.
+    """
+    s = stages(EP144, Batch(streams=256, kv_tokens=4096))
+    assert s.shared / 58 == pytest.approx(44.04e6 / 2.4e6, rel=1e-3)
+    assert s.dispatch / 58 == pytest.approx(128 * 8 * 7392 / 39.4e3)
+    assert s.combine / 58 == pytest.approx(128 * 8 * 14_336 / 39.8e3)
+    assert s.routed / 58 == pytest.approx(max(2 * 44.04e6 / 2.4e6, 128 * 8 * 2 * 44.04e6 / 950e6), rel=1e-3)
+    assert s.core / 58 == pytest.approx(128 * 4096 * 4.80e-4, rel=1e-3)
+    assert s.after / 58 == pytest.approx(52.4, abs=0.1)
+    assert s.before / 58 == pytest.approx(61.3 / 2.4, rel=1e-2)
+    assert s.prompts == 0
 
 
 def test_one_stream_reads_the_weights_and_waits_for_little_else() -> None:
@@ -111,31 +121,37 @@ def test_one_stream_reads_the_weights_and_waits_for_little_else() -> None:
 
 def test_a_dense_model_has_no_expert_stages_and_adds_up_its_rows_over_the_links() -> None:
     """70.6 B weights in bf16 over 8 GPUs are read at 2.4 TB/s; one row is added up twice in each of 80 layers."""
-    s = stages(LLAMA, np.array(1.0), np.array(1000.0), Imbalance())
+    s, short = (stages(LLAMA, Batch(streams=1, kv_tokens=context)) for context in (1000, 0))
     assert (s.dispatch, s.combine, s.routed, s.shared) == (0, 0, 0, 0)
+    # all its layers are plain: only attention's core grows with the context
+    assert (s.before, s.core, s.after) == (0, 0, 0)
+    core = float(s.plain - short.plain) / 80
     # 8 streams of the group, 1,000 tokens, 8 KV heads of 128 values, keys and values in bf16, over 8 GPUs at 3 TB/s
-    assert s.core == pytest.approx(8 * 1000 * 2 * 8 * 128 * 2 / 8 / 3.0e6)
+    assert core == pytest.approx(8 * 1000 * 2 * 8 * 128 * 2 / 8 / 3.0e6)
     link = 900 / 2 * 40.7 / 50
-    assert all_reduce_us(LLAMA, 8) == pytest.approx(8 * 2 * 7 / 8 * 8192 * 2 / (link * 1e3))
+    all_reduce = float(LLAMA.speeds.all_reduce(8, 8192, 8))
+    assert all_reduce == pytest.approx(8 * 2 * 7 / 8 * 8192 * 2 / (link * 1e3))
+    assert LLAMA.speeds.all_reduce(8, 8192, 1) == 0
     weights = (12.080e9 + 56.371e9 + 128_256 * 8192) * 2 / 8 / 2.4e6
     step = float(step_us(LLAMA, 1, 1000))
-    assert step == pytest.approx(
-        weights + 80 * (float(s.core) + 2 * float(all_reduce_us(LLAMA, 8)) + 60 + 0.6 * 8) + 1500, rel=1e-3
-    )
+    assert step == pytest.approx(weights + 80 * (core + 2 * all_reduce + 60 + 0.6 * 8) + 1500, rel=1e-3)
 
 
 def test_a_product_takes_as_long_as_reading_its_weights_or_computing_its_rows() -> None:
-    assert product_us(EP144, 2.4e6, 1) == pytest.approx(1.0)
+    assert EP144.speeds.products([2.4e6], "fp8", 1) == pytest.approx(1.0)
     rows = 10_000
-    assert product_us(EP144, 2.4e6, rows) == pytest.approx(2 * 2.4e6 * rows / 1150e6)
-    in_bf16 = replace(EP144, weights="bf16")
-    assert product_us(in_bf16, 2.4e6, rows) == pytest.approx(2 * 2.4e6 * rows / (1150e6 * 989 / 1979))
-    assert product_us(replace(EP144, weights="int4"), 2.4e6, 1) == pytest.approx(0.5)
+    assert EP144.speeds.products([2.4e6], "fp8", rows) == pytest.approx(2 * 2.4e6 * rows / 1150e6)
+    in_bf16 = replace(EP144, weights="bf16").speeds
+    assert in_bf16.products([2.4e6], "bf16", rows) == pytest.approx(2 * 2.4e6 * rows / (1150e6 * 989 / 1979))
+    in_int4 = replace(EP144, weights="int4").speeds
+    assert in_int4.products([2.4e6], "int4", 1) == pytest.approx(0.5)
+    # int4 is unpacked and computed in bf16
+    assert in_int4.products([2.4e6], "int4", rows) == pytest.approx(2 * 2.4e6 * rows / (1150e6 * 989 / 1979))
 
 
 def test_few_tokens_touch_few_experts_and_many_touch_all() -> None:
     """One stream sends 8 copies to 8 GPUs of 36 experts each; what the busiest gets is simulated beside."""
-    eight = Engine(model=R1, hardware=H800, weights="int4", expert_parallel=8, redundant_experts=32)
+    eight = Engine(model=R1, hardware=H800, weights="int4", profile=DEEPSEEK, expert_parallel=8, redundant_experts=32)
     touched = float(touched_experts(eight, np.array(1 / 8)))
     random = np.random.default_rng(1)
     drawn = [np.bincount(random.choice(288, 8, replace=False) // 36, minlength=8).max() for _ in range(4000)]
@@ -150,13 +166,12 @@ def test_experts_that_share_nearby_links_exchange_tokens_faster() -> None:
                 model=R1,
                 hardware=hardware("gb200"),
                 weights="fp8",
+                profile=DEEPSEEK,
                 expert_parallel=gpus,
                 redundant_experts=32,
                 overlap="on",
             ),
-            np.array(64.0),
-            np.array(1000.0),
-            Imbalance(),
+            Batch(streams=64, kv_tokens=1000),
         )
         for gpus in (72, 144)
     )

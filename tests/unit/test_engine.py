@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import decode_points, hardware, model, names, prefill_points, workload
+from planner.catalogue.read import decode_points, engine_profile, hardware, model, names, prefill_points, workload
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import (
     active_parameters,
@@ -20,7 +20,8 @@ from planner.settings.hardware import Hardware
 from planner.settings.models import GroupedAttention
 
 R1, H800 = model("deepseek-r1"), hardware("h800")
-EP144 = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=144, redundant_experts=32)
+DEEPSEEK = engine_profile("deepseek-ep")
+EP144 = Engine(model=R1, hardware=H800, weights="fp8", profile=DEEPSEEK, expert_parallel=144, redundant_experts=32)
 
 
 @pytest.mark.parametrize(
@@ -59,16 +60,16 @@ def test_the_last_page_of_a_stream_is_half_used() -> None:
 
 def test_a_tensor_parallel_group_splits_kv_heads_and_copies_what_it_cannot_split() -> None:
     """Eight GPUs hold one of Llama's 8 KV heads each; of Qwen's 4 every head twice; a latent cache eight times."""
-    llama = Engine(model=model("llama-3.1-70b"), hardware=H800, weights="bf16", tensor_parallel=8)
+    llama = Engine(model=model("llama-3.1-70b"), hardware=H800, weights="bf16", profile=DEEPSEEK, tensor_parallel=8)
     assert llama.kv_bytes_per_stream(1000) == 1000 * kv_bytes_per_token(llama.model, "bf16")
-    qwen = Engine(model=model("qwen3-235b-a22b"), hardware=H800, weights="bf16", expert_parallel=32, tensor_parallel=8)
+    qwen = replace(llama, model=model("qwen3-235b-a22b"), expert_parallel=32)
     assert qwen.kv_bytes_per_stream(1000) == 2 * 1000 * kv_bytes_per_token(qwen.model, "bf16")
     latent = replace(EP144, tensor_parallel=8)
     assert latent.kv_bytes_per_stream(1000) == 8 * 1000 * 70_272
 
 
 def test_fp8_weights_of_671_gb_do_not_fit_eight_gpus_and_four_bit_ones_do() -> None:
-    eight = Engine(model=R1, hardware=H800, weights="fp8", expert_parallel=8)
+    eight = Engine(model=R1, hardware=H800, weights="fp8", profile=DEEPSEEK, expert_parallel=8)
     with pytest.raises(
         CannotServe, match=r"does not fit H800: .* GB of weights .* use a smaller number format"
     ) as caught:
@@ -89,11 +90,16 @@ def test_longer_contexts_never_allow_more_streams(one: float, other: float) -> N
         ({"expert_parallel": 0}, "at least 1"),
         ({"tensor_parallel": 3}, "TP3 does not divide 128 heads"),
         ({"redundant_experts": -1}, "redundant_experts at least 0"),
-        ({"rows_per_stream": 3.0}, "rows_per_stream must be 1 or 2"),
+        ({"rows_per_stream": 17.0}, "rows_per_stream must be from 1 to 16"),
+        ({"rows_per_stream": 0.5}, "rows_per_stream must be from 1 to 16"),
+        ({"expert_tensor": 0}, "expert_tensor, tensor_parallel and pipeline_parallel must be at least 1"),
+        ({"expert_tensor": 3}, "expert_tensor 3 does not divide the width 2048"),
+        ({"pipeline_parallel": 62}, "62 pipeline stages for 61 layers; use fewer"),
+        ({"tensor_parallel": 12}, "TP12 does not divide 128 heads"),
         ({"accepted": 1.5}, "accepted from 1 to rows_per_stream"),
         ({"reserve_gb": 90.0}, "less than the memory"),
         ({"block_tokens": 0}, "block_tokens at least 1"),
-        ({"model": model("llama-3.1-70b")}, "the model is dense; set expert_parallel to 1"),
+        ({"model": model("llama-3.1-70b")}, "the model is dense; set expert_parallel and expert_tensor to 1"),
     ],
 )
 def test_parts_that_do_not_go_together_give_one_line(changes: dict[str, Any], cure: str) -> None:

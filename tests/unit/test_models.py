@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.catalogue.model_toml import model_toml
-from planner.catalogue.read import hardware, model, names
+from planner.catalogue.read import engine_profile, hardware, model, names
 from planner.catalogue.toml_tree import tree_of
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.shapes import (
@@ -132,7 +132,7 @@ def test_a_recurrent_layer_holds_a_state_of_one_size() -> None:
     assert state_bytes_per_stream(model_of()) == 0
     assert parts(hybrid).recurrent == 15_000
     assert parts(hybrid).attention == parts(model_of()).attention / 4
-    engine = Engine(model=hybrid, hardware=hardware("h100"), weights="bf16")
+    engine = Engine(model=hybrid, hardware=hardware("h100"), weights="bf16", profile=engine_profile("deepseek-ep"))
     assert engine.kv_bytes_per_stream(10) == 10 * 128 + 3 * 4060
 
 
@@ -217,7 +217,14 @@ def test_parts_that_keep_their_format_do_so_only_where_the_rest_is_in_four_bits(
         assert weight_bytes(kept, weights) == weight_bytes(plain, weights)
     assert weight_bytes(kept, "fp4") - weight_bytes(plain, "fp4") == 1.5 * whole.mixing + 0.5 * whole.shared
     engines = [
-        Engine(model=each, hardware=hardware("h100"), weights="fp4", tensor_parallel=2, expert_parallel=2)
+        Engine(
+            model=each,
+            hardware=hardware("h100"),
+            weights="fp4",
+            profile=engine_profile("deepseek-ep"),
+            tensor_parallel=2,
+            expert_parallel=2,
+        )
         for each in (kept, plain)
     ]
     assert (engines[0].weights_gb - engines[1].weights_gb) * 1e9 == pytest.approx(

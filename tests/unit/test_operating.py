@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import hardware, model
+from planner.catalogue.read import engine_profile, hardware, model
 from planner.core.fleet.decode import Imbalance
 from planner.core.fleet.engine import Engine, Validity
 from planner.core.fleet.operating import (
@@ -26,6 +26,7 @@ EP144 = Engine(
     model=model("deepseek-r1"),
     hardware=hardware("h800"),
     weights="fp8",
+    profile=engine_profile("deepseek-ep"),
     expert_parallel=144,
     redundant_experts=32,
     overlap="on",

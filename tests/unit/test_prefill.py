@@ -5,14 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import hardware, model
-from planner.core.fleet.engine import Engine, Overheads
+from planner.catalogue.read import engine_profile, hardware, model
+from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node, us_per_missed_token
 from planner.errors import UsageError
 from planner.studies.capacity.check import check_model, prefill_factor
 
+DEEPSEEK = engine_profile("deepseek-ep")
 EP32 = Engine(
-    model=model("deepseek-r1"), hardware=hardware("h800"), weights="fp8", expert_parallel=32, redundant_experts=32
+    model=model("deepseek-r1"),
+    hardware=hardware("h800"),
+    weights="fp8",
+    profile=DEEPSEEK,
+    expert_parallel=32,
+    redundant_experts=32,
 )
 
 
@@ -41,10 +47,9 @@ def test_a_token_passes_the_weights_and_attends_to_its_context_by_hand() -> None
 
 def test_a_tensor_parallel_group_shares_the_work_and_adds_up_over_its_links() -> None:
     llama = model("llama-3.1-70b")
+    rowless = DEEPSEEK.model_copy(update={"overheads": DEEPSEEK.overheads.model_copy(update={"row_us": 0.0})})
     one, eight = (
-        Engine(
-            model=llama, hardware=hardware("h100"), weights="bf16", tensor_parallel=tp, overheads=Overheads(row_us=0)
-        )
+        Engine(model=llama, hardware=hardware("h100"), weights="bf16", profile=rowless, tensor_parallel=tp)
         for tp in (1, 8)
     )
     alone, shared = float(us_per_missed_token(one, 1000)), float(us_per_missed_token(eight, 1000))

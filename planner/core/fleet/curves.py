@@ -62,11 +62,8 @@ def attention_us(curve: AttentionCurve, read_mb: ArrayLike, compute_us: ArrayLik
 
 def prompt_share(curve: PromptAttention, tokens: ArrayLike) -> Floats:
     """Share of the bf16 peak that attention of prompts of a length reaches; at the ends as at the nearest length."""
-    share: Floats = np.interp(
-        np.log(np.maximum(np.asarray(tokens, np.float64), 1.0)),
-        np.log(curve.tokens),
-        np.maximum.accumulate(curve.share),
-    )
+    length = np.maximum(np.asarray(tokens, np.float64), 1.0)
+    share: Floats = np.interp(np.log(length), np.log(curve.tokens), np.maximum.accumulate(curve.share))
     return share
 
 

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine
-from planner.core.fleet.step import OVERLAPS, Batch, Imbalance, overheads_us, stages, step_time, together
+from planner.core.fleet.step import OVERLAPS, Batch, Imbalance, Stages, overheads_us, stages, step_time, together
 from planner.errors import UsageError
 from planner.units import Floats
 
-BALANCED = Imbalance()
+EVEN = Imbalance()
+"""No GPU has more to do than others."""
 
 
-def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalance: Imbalance = BALANCED) -> Floats:
+def step_us(engine: Engine, streams: ArrayLike, kv_tokens: ArrayLike, *, imbalance: Imbalance = EVEN) -> Floats:
     """Time of one decode step in microseconds; arguments broadcast.
 
     streams: per GPU. kv_tokens: mean context per stream. Raises UsageError outside the validity range.
@@ -100,3 +101,6 @@ def _check(engine: Engine, streams: Floats, kv_tokens: Floats, imbalance: Imbala
         problems.append("an imbalance must be at least 1")
     if problems:
         raise UsageError(f"decode step: {'; '.join(problems)}")
+
+
+__all__ = ["EVEN", "Imbalance", "Stages", "StepLines", "step_lines", "step_us", "tokens_per_s_per_node"]

@@ -175,11 +175,11 @@ class Engine:
         )
         experts = model.expert_layers * self.expert_slots * expert_weights(model) / self.expert_tensor
         # where tokens travel to experts, each GPU has shared experts of its own for the rows that it has
-        copies = 1 if self.profile.dispatch else tp
-        beside = model.expert_layers * (shared_weights(model) + latent_weights(model)) / copies
+        beside = model.expert_layers * (shared_weights(model) + latent_weights(model))
+        whole_to_each = beside if self.profile.dispatch else beside / tp
         tables = whole.tables * HEAD_BYTES
         split = mixing / tp * mixing_size + whole.dense / tp * dense_size
-        layers = (split + experts * size + beside * dense_size) / self.pipeline_parallel
+        layers = (split + experts * size + whole_to_each * dense_size) / self.pipeline_parallel
         return (layers + tables / tp) / GB
 
     @property

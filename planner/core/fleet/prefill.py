@@ -38,6 +38,9 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
 def _passes(engine: Engine, attended: Floats) -> tuple[Floats, Floats]:
     """Times of a pass of half the tokens that the engine takes at a time, and of all."""
     pass_tokens = engine.profile.limits.max_batched_tokens
+    if engine.profile.kernels == "shares":
+        # what was published is of each GPU; a group of several would not fill its experts with it
+        pass_tokens *= engine.tensor_parallel
     # without cache hits a prompt is twice as long as the mean context of its tokens
     half, full = (
         step_time(

@@ -103,15 +103,20 @@ class ShareSpeeds:
         longer: Floats = np.maximum(read, computed)
         return longer
 
-    def attention(self, read_bytes: ArrayLike, flops: ArrayLike, kv: CacheDtype, *, latent: bool) -> Floats:
-        del kv, latent  # one share holds for all
+    def attention(
+        self,
+        read_bytes: ArrayLike,
+        flops: ArrayLike,
+        kv: CacheDtype,  # noqa: ARG002  one share of the peak for every format
+        *,
+        latent: bool,  # noqa: ARG002  and for every kind
+    ) -> Floats:
         kernels = self.hardware.kernels
         read = np.asarray(read_bytes, np.float64) / (kernels.attention_tb_s * 1e6)
         longer: Floats = np.maximum(read, np.asarray(flops, np.float64) / (kernels.attention_tflops * 1e6))
         return longer
 
-    def prompt_attention(self, flops: ArrayLike, tokens: ArrayLike) -> Floats:
-        del tokens  # one share holds for all
+    def prompt_attention(self, flops: ArrayLike, tokens: ArrayLike) -> Floats:  # noqa: ARG002  one share at any length
         taken: Floats = np.asarray(flops, np.float64) / (self.hardware.kernels.prefill_attention_tflops * 1e6)
         return taken
 
@@ -135,7 +140,7 @@ class ShareSpeeds:
 
     @property
     def _near_gb_s(self) -> float:
-        """One direction of a GPU's links to others nearby, at the share that dispatch reaches on the network."""
+        """One direction of links to nearby GPUs at the share of their peak that dispatch reaches on the network."""
         hardware = self.hardware
         return hardware.nvlink_gb_s / 2 * hardware.kernels.dispatch_gb_s / hardware.nic_gb_s
 

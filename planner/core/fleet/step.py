@@ -146,20 +146,12 @@ def _waiting_groups(engine: Engine) -> float:
 
 def overheads_us(engine: Engine, batch: Batch) -> Floats:
     """What a step takes beside its kernels, microseconds."""
-    model, o = engine.model, engine.profile.overheads
+    o = engine.profile.overheads
     batches = 2 if engine.splits_batches else 1
     streams, _, prompt_tokens, _, _ = batch.arrays()
     held = streams * engine.tensor_parallel
     rows = (held * engine.rows_per_stream + prompt_tokens * engine.tensor_parallel) / batches
-    # a block with attention alone, or with a feed-forward alone, counts as half a layer
-    layers = (model.mixer_layers + model.feed_forward_layers) / 2
-    each = (
-        layers * (o.layer_us + o.row_us * rows + o.prompt_layer_us * (prompt_tokens > 0))
-        + _quantised_layers(engine) * o.quantised_us
-        + (model.mixer_layers if model.qk_norm else 0) * o.norm_us
-        + model.expert_layers * o.experts_us
-        + _collectives(engine) * o.collective_us
-    )
+    each = _all_layers_us(engine, rows, prompt_tokens > 0)
     sampled = o.stream_us * held * (1 if engine.profile.kernels == "curves" else 0)
     taken: Floats = (batches * each + o.step_us + sampled) * engine.scale.overheads
     return taken
@@ -167,9 +159,22 @@ def overheads_us(engine: Engine, batch: Batch) -> Floats:
 
 def pass_overheads_us(engine: Engine) -> float:
     """What a pass of prompts alone takes for all its layers beside kernels and rows, microseconds."""
-    nothing = Batch(streams=0.0, prompt_tokens=0.0)
-    whole = overheads_us(replace(engine, overlap="off"), nothing)
-    return float(whole) - engine.profile.overheads.step_us * engine.scale.overheads
+    return float(_all_layers_us(engine, np.zeros(()), np.ones((), np.bool_))) * engine.scale.overheads
+
+
+def _all_layers_us(engine: Engine, rows: Floats, with_prompts: np.ndarray) -> Floats:
+    """What all layers take beside their kernels for so many rows of a micro-batch, microseconds."""
+    model, o = engine.model, engine.profile.overheads
+    # a block with attention alone, or with a feed-forward alone, counts as half a layer
+    layers = (model.mixer_layers + model.feed_forward_layers) / 2
+    taken: Floats = (
+        layers * (o.layer_us + o.row_us * rows + o.prompt_layer_us * with_prompts)
+        + _quantised_layers(engine) * o.quantised_us
+        + (model.mixer_layers if model.qk_norm else 0) * o.norm_us
+        + model.expert_layers * o.experts_us
+        + _collectives(engine) * o.collective_us
+    )
+    return taken
 
 
 def stages(engine: Engine, batch: Batch) -> Stages:

@@ -20,10 +20,11 @@ from planner.core.fleet.batching import (
     single_stream_roofline,
     tokens_per_expert,
 )
-from planner.core.fleet.decode import OVERLAPS, step_us, tokens_per_s_per_node
+from planner.core.fleet.decode import step_us, tokens_per_s_per_node
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt, operating_point, usd_per_million_tokens, usd_per_node_hour
 from planner.core.fleet.prefill import us_per_missed_token
+from planner.core.fleet.step import OVERLAPS, pass_overheads_us
 from planner.documents import Document, Maybe
 from planner.errors import UsageError
 from planner.settings.closed import WeightDtype
@@ -238,7 +239,7 @@ def _collect(
     engine, load = study.prefill, study.workload
     missed = load.input_tokens * (1 - load.hit_ratio)
     each_s = float(us_per_missed_token(engine, load.missed_context_tokens)) * missed / 1e6
-    pass_s = engine.model.layers * engine.overheads.layer_us / 1e6
+    pass_s = pass_overheads_us(engine) / 1e6
 
     def service_s(batch: float) -> float:
         return pass_s + batch * each_s

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from planner.catalogue.read import decode_points, hardware, model, prefill_points
+from planner.catalogue.read import decode_points, engine_profile, hardware, model, prefill_points
 from planner.core.fleet.decode import Imbalance, step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import missed_tokens_per_s_per_node
@@ -23,6 +23,8 @@ NOTES = (
     "them less well",
 )
 
+PROFILE = "deepseek-ep"
+"""The engine that the published figures are of."""
 PRODUCTION_STREAMS, PRODUCTION_KV_TOKENS, PRODUCTION_TOKENS_PER_S = 88.2, 4989.0, 14_800.0
 """Streams per GPU computed by Little's law (168e9 tokens a day at 21 tokens/s on 1,050 GPUs); KV length and rate
 published in the V3/R1 Inference System Overview."""
@@ -80,6 +82,7 @@ def _decode_rows() -> list[CheckRow]:
             model=served,
             hardware=hardware(point.hardware),
             weights=served.weight_dtype,
+            profile=engine_profile(PROFILE),
             expert_parallel=point.expert_parallel,
             redundant_experts=point.redundant_experts,
             rows_per_stream=point.rows_per_stream,
@@ -96,6 +99,7 @@ def _production_row() -> CheckRow:
         model=served,
         hardware=node,
         weights=served.weight_dtype,
+        profile=engine_profile(PROFILE),
         expert_parallel=144,
         redundant_experts=32,
         overlap="on",
@@ -124,6 +128,7 @@ def _balanced_prefill(point: PrefillPoint) -> float:
         model=served,
         hardware=hardware(point.hardware),
         weights=served.weight_dtype,
+        profile=engine_profile(PROFILE),
         expert_parallel=point.expert_parallel,
         redundant_experts=point.redundant_experts,
     )
