@@ -20,6 +20,8 @@ class EngineHead(Document):
     """What the figures rest on."""
     node: str
     model: str
+    engine: str
+    """Serving engine."""
     weights: WeightDtype
     """Number format of the weights."""
     kv: CacheDtype

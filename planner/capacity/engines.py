@@ -15,15 +15,28 @@ from planner.core.fleet.step import Imbalance
 from planner.documents import Document
 from planner.errors import CannotServe, UsageError
 from planner.settings.closed import CacheDtype, WeightDtype
-from planner.settings.engines import EngineProfile
+from planner.settings.engines import EngineOverheads, EngineProfile
 from planner.settings.fleet import EngineSettings, FleetSettings
 from planner.settings.hardware import Hardware
+from planner.settings.measurements import CalibrationFile
 from planner.settings.models import Model
 from planner.settings.scenario import Scenario
 from planner.units import Floats
 
 FITTED_ON = (("deepseek-r1", "H800"), ("deepseek-r1", "H100"))
 """Model and node of the published steps that overheads were fitted to."""
+
+
+OTHERWISE: dict[str, object] = {
+    "name": "vllm",
+    "expert_imbalance": 1.0,
+    "dispatch_imbalance": 1.0,
+    "prefill_balance": 1.0,
+    "prefill_utilisation": 1.0,
+    "reserve_gb": 2.0,
+}
+"""Settings of an engine on other models and nodes: an engine that most fleets have, whose fitted times hold what
+imbalance there was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +99,8 @@ class FittedEngine(Document):
 
     model: str
     hardware: str
+    engine: str
+    """Serving engine, by its name in the catalogue."""
     weights: WeightDtype
     """Number format of the weights."""
     kv: CacheDtype
@@ -114,8 +129,10 @@ class Modelled:
 def usual_settings(base: EngineSettings, model_name: str, node_name: str) -> EngineSettings:
     """The settings for a model on a kind of node, spread as the catalogue says. Raises UsageError."""
     served = model(model_name)
+    own = {} if (served.name, hardware(node_name).name) in FITTED_ON else OTHERWISE
     return base.model_copy(
         update={
+            **own,
             "model": model_name,
             "hardware": node_name,
             "weights": served.weight_dtype,
@@ -170,6 +187,9 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
 
 def notes(settings: EngineSettings) -> list[str]:
     """Assumptions behind the modelled figures."""
+    profile = engine_profile(settings.name)
+    if profile.kernels == "curves":
+        return _curve_notes(settings, profile)
     share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
     served = model(settings.model).name, hardware(settings.hardware).name
     level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
@@ -184,6 +204,24 @@ def notes(settings: EngineSettings) -> list[str]:
         *of_prefill,
         f"decode: overheads were fitted to {fitted} on H800 and H100, and are assumed to hold for other models and "
         "nodes, with kernels at the same share of the peaks; calibrate with `planner capacity fit`",
+    ]
+
+
+def _curve_notes(settings: EngineSettings, profile: EngineProfile) -> list[str]:
+    """What times of measured kernels and a fitted engine rest on."""
+    node = hardware(settings.hardware)
+    kernels = (
+        f"kernels were measured on {node.name}"
+        if node.curves_like is None
+        else f"kernels were not measured on {node.name}: shares of the peaks are assumed to be those of "
+        f"{hardware(node.curves_like).name}"
+    )
+    if settings.calibration is not None:
+        return [f"times: {kernels}; calibrated by {settings.calibration}"]
+    return [
+        f"times: {kernels}; what {profile.title} adds was fitted to servings of other models and nodes, and those that "
+        "were left out of the fit were off by 12 % in the median and 34 % at p90 per output token: "
+        "`planner capacity fit` brings that to half from a single measurement of your own",
     ]
 
 
@@ -330,6 +368,7 @@ def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
     return FittedEngine(
         model=engine.model.name,
         hardware=engine.hardware.name,
+        engine=engine.profile.name,
         weights=engine.weights,
         kv=engine.kv,
         gpus=gpus,
@@ -338,23 +377,49 @@ def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
     )
 
 
+CARRIED = ("kv", "gpus", "tensor_parallel", "redundant_experts")
+"""What may differ from what was measured: factors of times carry over, with a wider band."""
+
+
+def carried_over(settings: EngineSettings, engine: Engine, gpus: int) -> list[str]:
+    """What of an engine differs from what its calibration was measured on, in words; none without a calibration."""
+    if settings.calibration is None:
+        return []
+    file, asked = calibration(Path(settings.calibration)), fitted_to(engine, gpus)
+    return [
+        f"{name} {getattr(asked, name)} ({getattr(file, name)} measured)"
+        for name in CARRIED
+        if getattr(file, name) != getattr(asked, name)
+    ]
+
+
 def _with_calibration(engine: Engine, settings: EngineSettings, gpus: int) -> Engine:
     file, asked = calibration(Path(str(settings.calibration))), fitted_to(engine, gpus)
+    older = file.layer_us is not None
     for each in fields(asked):
         fitted, used = getattr(file, each.name), getattr(asked, each.name)
-        if fitted != used:
+        if fitted != used and (older or each.name not in CARRIED):
             raise UsageError(
                 f"{settings.calibration} was fitted to {each.name} {fitted}, but the engine has {used}; fit it again, "
                 "or set the engine as it was measured"
             )
+    if older:
+        return _with_older(engine, file)
+    return replace(engine, scale=Scale(kernels=file.kernels, prompts=file.prompts, overheads=file.overheads))
+
+
+def _with_older(engine: Engine, file: CalibrationFile) -> Engine:
+    """An engine with the overheads of a file of before 2027, valid where its points were measured."""
+    overheads = EngineOverheads(layer_us=file.layer_us or 0, row_us=file.row_us or 0, step_us=file.host_us or 0)
     return replace(
-        _with_overheads(engine, file),
-        scale=Scale(kernels=file.kernels, prompts=file.prompts, overheads=file.overheads),
+        engine,
+        profile=engine.profile.model_copy(update={"overheads": overheads}),
+        scale=Scale(kernels=file.kernel_factor or 1.0),
         validity=Validity(
-            most_streams=file.most_streams,
-            most_kv_tokens=file.most_kv_tokens,
-            least_streams=file.least_streams,
-            least_kv_tokens=file.least_kv_tokens,
+            most_streams=file.most_streams or 0,
+            most_kv_tokens=file.most_kv_tokens or 0,
+            least_streams=file.least_streams or 0,
+            least_kv_tokens=file.least_kv_tokens or 0,
         ),
     )
 

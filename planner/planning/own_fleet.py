@@ -123,7 +123,11 @@ def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
     """What is given, and what the catalogue has of it, by path; and the source of each. Raises UsageError."""
     served, node = model(given.model), hardware(given.node)
     one = "assumed: the least that serves"
-    skew = "assumed: sampling noise, and the remainder after placement" if served.experts else "computed: no experts"
+    skew = (
+        "assumed: none beyond what servings had that the engine's times were fitted to"
+        if served.experts
+        else "computed: no experts"
+    )
     rows: list[tuple[str, object, str]] = [
         ("name", given.name, "set: the name of the file"),
         (
@@ -144,8 +148,8 @@ def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
         ("fleet.engine.model", given.model, "set: --model"),
         ("fleet.engine.weights", served.weight_dtype, f"published: {served.source}"),
         ("fleet.engine.tensor_parallel", served.serving.tensor_parallel, served.serving.source),
-        ("fleet.engine.expert_imbalance", 1.15 if served.experts else 1.0, skew),
-        ("fleet.engine.dispatch_imbalance", 1.106 if served.experts else 1.0, skew),
+        ("fleet.engine.expert_imbalance", 1.0, skew),
+        ("fleet.engine.dispatch_imbalance", 1.0, skew),
         ("economics.gpu_rates", _rates(given), "set: --gpu-usd-per-hour"),
         ("economics.gpu_rate", "own", "set: --gpu-usd-per-hour"),
         ("economics.price_sheet", _prices(given), "set: --usd-per-million"),

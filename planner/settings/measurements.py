@@ -1,8 +1,8 @@
 """Measured and simulated numbers that the capacity model is checked against, or uses."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.settings.closed import CacheDtype, Closed, Count, PositiveCount, PositiveFloat, Seed, WeightDtype
 from planner.settings.profile import Lognormal
@@ -117,13 +117,22 @@ class BalancerRows(Closed):
     """The imbalances."""
 
 
+_Factor = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+_Time = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+
+
 class CalibrationFile(Closed):
-    """What `planner capacity fit` writes: fitted overheads, their valid range, and how well they fit the points."""
+    """What `planner capacity fit` writes: factors on an engine's times, and how well they fit the points.
+
+    Files of before 2027 have four overheads and a range of streams and contexts in their place; they are read too.
+    """
 
     model: str
     """Model that was measured."""
     hardware: str
     """Kind of node that was measured."""
+    engine: str = "deepseek-ep"
+    """Serving engine that was measured, by its name in the catalogue."""
     weights: WeightDtype
     """Number format of the weights."""
     kv: CacheDtype
@@ -140,21 +149,37 @@ class CalibrationFile(Closed):
     """Where they come from, "kind: source"."""
     rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)
     """Root mean square of the relative errors of the fit, a ratio."""
-    left_out_rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)
-    """The same where each point is predicted from a fit to the others, a ratio."""
-    kernel_factor: float = Field(ge=0, le=1e12, allow_inf_nan=False)
-    """Fitted time of kernels over that from the catalogue's speeds, a ratio."""
-    layer_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
-    """Fitted overhead per layer and micro-batch, microseconds."""
-    row_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
-    """Fitted overhead per layer and row, microseconds."""
-    host_us: float = Field(ge=0, le=1e12, allow_inf_nan=False)
-    """Overhead per step of sampling and scheduling, microseconds; assumed."""
-    least_streams: PositiveFloat
-    """Fewest streams per GPU that were measured."""
-    most_streams: PositiveFloat
-    """Most streams per GPU that were measured."""
-    least_kv_tokens: PositiveFloat
-    """Shortest mean KV length that was measured, tokens."""
-    most_kv_tokens: PositiveFloat
-    """Longest mean KV length that was measured, tokens."""
+    left_out_rms: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] | None = None
+    """The same where each point is predicted from a fit to the others, a ratio; left out: there is one point."""
+    kernels: _Factor = 1.0
+    """Fitted factor on what kernels take, a ratio."""
+    prompts: _Factor = 1.0
+    """Fitted factor on what prompts take, on top of that of kernels, a ratio."""
+    overheads: _Factor = 1.0
+    """Fitted factor on what no kernel accounts for, a ratio."""
+    kernel_factor: _Time | None = None
+    """In older files: fitted time of kernels over that from the catalogue's speeds, a ratio."""
+    layer_us: _Time | None = None
+    """In older files: fitted overhead per layer and micro-batch, microseconds."""
+    row_us: _Time | None = None
+    """In older files: fitted overhead per layer and row, microseconds."""
+    host_us: _Time | None = None
+    """In older files: overhead per step of sampling and scheduling, microseconds; assumed."""
+    least_streams: PositiveFloat | None = None
+    """In older files: fewest streams per GPU that were measured."""
+    most_streams: PositiveFloat | None = None
+    """In older files: most streams per GPU that were measured."""
+    least_kv_tokens: PositiveFloat | None = None
+    """In older files: shortest mean KV length that was measured, tokens."""
+    most_kv_tokens: PositiveFloat | None = None
+    """In older files: longest mean KV length that was measured, tokens."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        older = ("kernel_factor", "layer_us", "row_us", "host_us")
+        ends = ("least_streams", "most_streams", "least_kv_tokens", "most_kv_tokens")
+        given = [name for name in (*older, *ends) if getattr(self, name) is not None]
+        if given and len(given) < len(older) + len(ends):
+            missing = [name for name in (*older, *ends) if name not in given]
+            raise ValueError(f"has {given[0]} but no {', '.join(missing)}; fit it again")
+        return self

@@ -261,7 +261,7 @@ def left_out(
 class FirstTokenFit:
     """Times to the first token as a function of their own unknowns, steps being those of fitted profiles."""
 
-    def __init__(self, columns: Columns, tokens: TokenFit, x: np.ndarray) -> None:
+    def __init__(self, columns: Columns, x: np.ndarray) -> None:
         self.columns, at = columns, {name: number for number, name in enumerate(BASIS)}
         theta = TokenFit(columns).theta(x)
         self.step, self.alone = (columns.step * theta).sum(axis=1), (columns.alone * theta).sum(axis=1)
@@ -293,7 +293,7 @@ def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, di
     written = {}
     for engine in ENGINES:
 
-        def own(name: str) -> float:
+        def own(name: str, engine: str = engine) -> float:
             key = f"{engine}.{name}"
             return x[ALIKE.get(key, key)]
 
@@ -338,7 +338,7 @@ def main() -> None:
     columns, first = columns_of(frame, "tpot_ms"), columns_of(frame, "ttft_ms")
     tokens = TokenFit(columns)
     x = fit(tokens, tokens.unknowns, columns.measured_us, everything(columns), **TOKEN_FIT)
-    firsts = FirstTokenFit(first, tokens, x)
+    firsts = FirstTokenFit(first, x)
     z = fit(firsts, firsts.unknowns, first.measured_us, everything(first), **FIRST_FIT)
     print("time per output token, fitted to all: ", said(tokens(x) / columns.measured_us - 1))
     print("  six folds of source groups left out:", said(left_out(tokens, tokens.unknowns, columns, **TOKEN_FIT)))

@@ -7,8 +7,21 @@ import typer
 
 from planner.cli.capacity.check import show_check
 from planner.cli.capacity.curve import show_curve
-from planner.cli.capacity.options import Gpus, HitRatio, Kv, KvTokens, Model, Node, Settings, Target, Weights, study_of
+from planner.cli.capacity.options import (
+    EngineName,
+    Gpus,
+    HitRatio,
+    Kv,
+    KvTokens,
+    Model,
+    Node,
+    Settings,
+    Target,
+    Weights,
+    study_of,
+)
 from planner.cli.capacity.overview import show_overview
+from planner.cli.capacity.scorecard import show_scorecard
 from planner.cli.options import Db, Json, one_trace
 from planner.errors import UsageError
 
@@ -21,6 +34,10 @@ def capacity(
         str | None, typer.Option("--sweep", metavar="WHAT", help="A curve over batch, kv, hit or ep.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare the model with published measurements.")] = False,
+    points: Annotated[
+        Path | None, typer.Option("--points", metavar="FILE", help="With --check: compare with a CSV of points.")
+    ] = None,
+    engine: EngineName = None,
     weights: Weights = None,
     kv: Kv = None,
     gpus: Gpus = None,
@@ -45,14 +62,20 @@ def capacity(
             raise UsageError(f"{', '.join(written)}: must come after {context.invoked_subcommand}")
         return
     if check:
-        others = [name for name in written if name not in ("--check", "--json")]
+        others = [name for name in written if name not in ("--check", "--points", "--json")]
         if others:
-            raise UsageError(f"--check takes no option other than --json; leave out {', '.join(others)}")
-        show_check(as_json)
+            raise UsageError(f"--check takes no option other than --points and --json; leave out {', '.join(others)}")
+        if points is None:
+            show_check(as_json)
+        else:
+            show_scorecard(points, as_json)
         return
+    if points is not None:
+        raise UsageError("--points is a file to compare the model with; add --check")
     study = study_of(
         node,
         model,
+        engine=engine,
         weights=weights,
         kv=kv,
         gpus=gpus,

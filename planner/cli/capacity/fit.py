@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.capacity.options import Gpus, Kv, Model, Node, Settings, Weights, study_of
+from planner.cli.capacity.options import EngineName, Gpus, Kv, Model, Node, Settings, Weights, study_of
 from planner.cli.options import Json
 from planner.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from planner.studies.capacity.fit import DecodeFit
+    from planner.studies.capacity.fit import EngineFit
 
 
 def fit(
@@ -19,13 +19,15 @@ def fit(
     ],
     node: Node = "h800",
     model: Model = "deepseek-r1",
+    engine: EngineName = None,
     weights: Weights = None,
     kv: Kv = None,
     gpus: Gpus = None,
     server_gpus: Annotated[
         int | None,
         typer.Option(
-            "--server-gpus", help="GPUs behind the measured endpoint, where the file does not tell: default 1."
+            "--server-gpus",
+            help="GPUs behind the measured endpoint, where the file does not tell [default: the unit's].",
         ),
     ] = None,
     sets: Settings = None,
@@ -40,7 +42,7 @@ def fit(
     """
     from planner.studies.capacity.fit import fit_files, write_calibration
 
-    study = study_of(node, model, weights=weights, kv=kv, gpus=gpus, sets=sets)
+    study = study_of(node, model, engine=engine, weights=weights, kv=kv, gpus=gpus, sets=sets)
     fitted = fit_files(study, files, server_gpus)
     if out is not None:
         write_calibration(fitted, out)
@@ -52,31 +54,30 @@ def fit(
         print_line(f"{out}: use it with --set calibration={out}, or in a scenario as fleet.engine.calibration")
 
 
-def _print(fitted: "DecodeFit") -> None:
-    valid = fitted.validity
+def _print(fitted: "EngineFit") -> None:
+    count = len(fitted.points)
     print_line(
-        f"{fitted.model} on {fitted.node}, {len(fitted.points)} points: kernels take "
-        f"{fitted.kernel_factor:.3f} times what the catalogue gives, {fitted.layer_us:.1f} us per layer and "
-        f"{fitted.row_us:.3f} us per layer and row on top (fitted)"
+        f"{fitted.model} on {fitted.node} under {fitted.engine}, {count} point{'s' if count > 1 else ''}: kernels take "
+        f"{fitted.kernels:.3f} times what the catalogue gives, prompts {fitted.prompts:.3f} times that, and overheads "
+        f"{fitted.overheads:.3f} times (fitted)"
     )
-    print_line(
-        f"  rms {fitted.rms:.1%}; of points left out of the fit {fitted.left_out_rms:.1%}; valid from "
-        f"{valid.least_streams:g} to {valid.most_streams:g} streams per GPU and "
-        f"{valid.least_kv_tokens:,.0f} to {valid.most_kv_tokens:,.0f} tokens of KV"
-    )
+    of_others = "" if fitted.left_out_rms is None else f"; of points left out of the fit {fitted.left_out_rms:.1%}"
+    print_line(f"  rms {fitted.rms:.1%}{of_others}")
     rows = [
         (
             point.source,
+            point.metric,
             f"{point.streams:,.1f}",
-            f"{point.kv_tokens:,.0f}",
-            f"{point.step_ms:,.2f}",
+            f"{point.input_tokens:,.0f}",
+            "" if point.output_tokens is None else f"{point.output_tokens:,.0f}",
+            f"{point.measured_ms:,.2f}",
             f"{point.model_ms:,.2f}",
             f"{point.relative_error:+.1%}",
-            f"{point.left_out_error:+.1%}",
+            "" if point.left_out_error is None else f"{point.left_out_error:+.1%}",
         )
         for point in fitted.points
     ]
-    print_table(("<point", "streams", "kv tokens", "measured ms", "fitted ms", "error", "if left out"), rows)
-    for point in fitted.points:
-        for note in point.notes:
-            print_line(f"  {point.source}: {note}")
+    heads = ("<point", "<metric", "streams", "tokens in", "out", "measured ms", "fitted ms", "error", "if left out")
+    print_table(heads, rows)
+    for note in fitted.notes:
+        print_line(f"  {note}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def heading(head: "EngineHead") -> str:
     """The engine in one line."""
-    return f"{head.model} on {head.node}: weights {head.weights}, KV {head.kv}"
+    return f"{head.model} on {head.node} under {head.engine}: weights {head.weights}, KV {head.kv}"
 
 
 def conditions(document: "CapacityOverview | CapacityCurve", *, swept: str | None = None, gpus: int = 0) -> str:

@@ -21,6 +21,14 @@ _HIT = within("a hit ratio is at least 0 and below 1", 0, 0.9999)
 
 Node = Annotated[str, typer.Option("--node", metavar="NODE", help="Kind of node: a built-in name or a TOML file.")]
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model: a built-in name or a TOML file.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="Serving engine: a built-in name or a TOML file [default: vllm; DeepSeek's own for R1 on H800 and H100].",
+    ),
+]
 Weights = Annotated[str | None, typer.Option("--weights", help="Number format of weights [default: as published].")]
 Kv = Annotated[str | None, typer.Option("--kv", help="Number format of the KV cache: bf16 or fp8.")]
 Gpus = Annotated[
@@ -47,6 +55,7 @@ def study_of(
     node: str,
     model: str,
     *,
+    engine: str | None = None,
     weights: str | None = None,
     kv: str | None = None,
     gpus: int | None = None,
@@ -61,14 +70,14 @@ def study_of(
     from planner.planning.capacity import trace_workload
     from planner.studies.capacity.study import make_study
 
-    formats = {"weights": weights, "kv": kv}
-    engine = [*(sets or []), *(f"{name}={value}" for name, value in formats.items() if value is not None)]
+    given = {"name": engine, "weights": weights, "kv": kv}
+    overrides = [*(sets or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     workload = None if trace is None else trace_workload(store_at(db), trace)
     with naming_fields_alone():
         return make_study(
             node,
             model,
-            engine,
+            overrides,
             workload=workload,
             kv_tokens=kv_tokens,
             hit_ratio=hit,

@@ -1,33 +1,49 @@
-"""Fitting the decode model to measured steps: factor of the kernels' time and two overheads. Pure."""
+"""Fitting an engine to measurements of one set-up: factors on its kernels, its overheads and its prompts. Pure.
 
+Four logarithms of factors are unknown: one of everything, and one each of kernels, overheads and prompts on top. All
+have priors around the engine's profile, as wide as set-ups were seen to differ from it. So one point moves what is
+common to all of a set-up's times; more points, of other batches, lengths or mixes, move the parts apart as far as they
+tell them apart. A factor that points do not bear on stays at its prior, with the prior's uncertainty.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from planner.core.fleet.decode import OVERLAPS, Imbalance, step_us
-from planner.core.fleet.engine import Engine, Overheads, Validity
-from planner.core.fleet.operating import ImbalanceAt, balanced
+from planner.core.fleet.engine import Engine, Scale, Validity
 from planner.errors import UsageError
 from planner.units import Floats
 
-_CHOICES = 10
-LEAST_POINTS = 4
-"""One more than there are unknowns, so that the residuals are informative."""
+PRIORS = {"all": 0.25, "kernels": 0.12, "overheads": 0.3, "prompts": 0.25}
+"""Standard deviations of the logarithms. Fitted: `all` to the spread of whole set-ups around the shipped engines when
+they are left out of the fit, the others to what is left within set-ups, both rounded."""
+NOISE = 0.05
+"""Standard deviation of the logarithm of one measurement: the same condition measured twice differs by 5 % in the
+median."""
+DAMPED = 3.0
+"""Standard deviations beyond which a point counts less."""
+LIMIT = 2.5
+"""Standard deviations of a prior beyond which a factor is said to be unusual."""
+LEAST_POINTS = 1
+"""Priors stand for what points do not tell."""
+_STEPS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Fitted overheads, the range of the points, and how well they are fitted.
+    """Fitted factors and how well they are fitted.
 
-    model_ms and relative_errors: per point, in the order given. left_out_errors: of each point predicted from the
-    others, the honest measure of what the fit says about a new point.
+    scale: for the engine. deviations: of each unknown from its prior, in its standard deviations. uncertainty: standard
+    deviation of the logarithm of a predicted time, from the unknowns alone, by point. model: predicted by point, in the
+    unit of the measurements. relative_errors: of them; left_out_errors: of each point when it is predicted from the
+    others, NaN where there are none.
     """
 
-    overheads: Overheads
-    validity: Validity
-    model_ms: Floats
+    scale: Scale
+    deviations: dict[str, float]
+    uncertainty: Floats
+    model: Floats
     relative_errors: Floats
     left_out_errors: Floats
 
@@ -37,120 +53,83 @@ class Calibration:
         return _rms(self.relative_errors)
 
     @property
-    def left_out_rms(self) -> float:
-        """Root mean square of the errors of points left out."""
-        return _rms(self.left_out_errors)
+    def left_out_rms(self) -> float | None:
+        """Root mean square of the errors of points left out; None where there is one point only."""
+        return None if np.isnan(self.left_out_errors).any() else _rms(self.left_out_errors)
 
 
-def fit(
-    engine: Engine,
-    streams: ArrayLike,
-    kv_tokens: ArrayLike,
-    step_ms: ArrayLike,
-    imbalance_at: ImbalanceAt = balanced,
-) -> Calibration:
-    """Least squares of the relative errors in three unknowns, none below 0. Arrays of one shape, one entry per point.
+def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -> Calibration:
+    """The factors that are most likely by the points and the priors.
 
-    streams: per GPU; kv_tokens: mean context; step_ms: measured, with the imbalance that the system had. The host's
-    time stays as assumed. Raises UsageError for points that do not determine the unknowns.
+    predict: what an engine gives for all points, as `measured` has it, both above 0 and of one shape. Raises UsageError
+    for measurements that are not positive numbers, and for those that no factor explains.
     """
-    batch, context, measured = (np.asarray(values, np.float64) for values in (streams, kv_tokens, step_ms))
-    _check(batch, context, measured)
-    model = replace(engine, validity=Validity())
-    imbalance = imbalance_at(batch)
-    parts = _parts(model, batch, context, imbalance)
-    target = measured * 1e3 - model.overheads.host_us
-    if (target <= 0).any():
-        raise UsageError(f"a step is shorter than the host's {model.overheads.host_us / 1e3:g} ms; check the unit: ms")
-    if np.linalg.matrix_rank(parts / parts.max(axis=0)) < parts.shape[1]:
+    values = np.asarray(measured, np.float64)
+    if values.ndim != 1 or not len(values) or not (np.isfinite(values).all() and (values > 0).all()):
+        raise UsageError("calibration: measured times must be numbers above 0; correct the points")
+    free = replace(engine, validity=Validity(), scale=Scale())
+
+    def logs(x: Floats) -> Floats:
+        return np.log(np.asarray(predict(replace(free, scale=_scale(x))), np.float64))
+
+    start = logs(np.zeros(len(PRIORS))) - np.log(values)
+    if np.abs(np.median(start)) > np.log(20):
         raise UsageError(
-            "calibration: the points do not determine the unknowns; measure at further batches and contexts"
+            f"calibration: measured times are {np.exp(-np.median(start)):.3g} times those of the model; check their "
+            "unit (ms), the model, the GPU and the number of GPUs"
         )
-    solution = _non_negative(parts / target[:, None])
-    for _ in range(_CHOICES if engine.overlap == "auto" else 0):
-        # whether a batch overlaps depends on the overheads, and they on that: iterate until nothing changes
-        chosen = _parts(replace(model, overheads=_overheads(solution, model)), batch, context, imbalance)
-        if np.array_equal(chosen, parts):
-            break
-        parts, solution = chosen, _non_negative(chosen / target[:, None])
-    step = (parts @ solution + model.overheads.host_us) / 1e3
-    overheads = _overheads(solution, model)
-    left_out = np.array([_left_out(parts, target, measured, out) for out in range(len(measured))])
+    everything = np.ones(len(values), bool)
+    x, spread = _solve(logs, np.log(values), everything)
+    model = np.exp(logs(x))
+    left_out = np.full(len(values), np.nan)
+    if len(values) > 1:
+        for out in range(len(values)):
+            kept = everything.copy()
+            kept[out] = False
+            others, _ = _solve(logs, np.log(values), kept)
+            left_out[out] = np.exp(logs(others))[out] / values[out] - 1
+    widths = np.array(list(PRIORS.values()))
     return Calibration(
-        overheads=overheads,
-        validity=_range(batch, context),
-        model_ms=step,
-        relative_errors=step / measured - 1,
+        scale=_scale(x),
+        deviations=dict(zip(PRIORS, map(float, x / widths), strict=True)),
+        uncertainty=spread,
+        model=model,
+        relative_errors=model / values - 1,
         left_out_errors=left_out,
     )
 
 
 def calibrated(engine: Engine, calibration: Calibration) -> Engine:
-    """The engine with the fitted overheads, valid where points were measured."""
-    return replace(engine, overheads=calibration.overheads, validity=calibration.validity)
+    """The engine with the fitted factors."""
+    return replace(engine, scale=calibration.scale)
 
 
-def _overheads(solution: Floats, engine: Engine) -> Overheads:
-    factor, layer_us, row_us = (float(value) for value in solution)
-    return Overheads(layer_us, row_us, engine.overheads.host_us, factor)
+def _scale(x: Floats) -> Scale:
+    everything, kernels, overheads, prompts = (float(value) for value in x)
+    return Scale(
+        kernels=float(np.exp(everything + kernels)),
+        overheads=float(np.exp(everything + overheads)),
+        prompts=float(np.exp(prompts)),
+    )
 
 
-def _parts(engine: Engine, batch: Floats, context: Floats, imbalance: Imbalance) -> Floats:
-    """Step without the host as a sum of three parts per point: kernels, one us per layer, one us per layer and row.
-
-    Where overlap is auto, each point overlaps or not, whichever is faster with the engine's overheads.
-    """
-    if engine.overlap == "auto":
-        on, off = (replace(engine, overlap=choice) for choice in OVERLAPS)
-        faster = step_us(on, batch, context, imbalance=imbalance) <= step_us(off, batch, context, imbalance=imbalance)
-        both = (_parts(each, batch, context, imbalance) for each in (on, off))
-        return np.where(faster[:, None], *both)
-
-    def step(overheads: Overheads) -> Floats:
-        return step_us(replace(engine, overheads=overheads), batch, context, imbalance=imbalance)
-
-    nothing = step(Overheads(0, 0, 0, 0))
-    parts = (Overheads(0, 0, 0, 1), Overheads(1, 0, 0, 0), Overheads(0, 1, 0, 0))
-    return np.column_stack([step(part) - nothing for part in parts])
-
-
-def _non_negative(design: Floats) -> Floats:
-    """Least squares of design @ x = 1 with x >= 0: the best of all choices of unknowns without a negative one."""
-    unknowns, best, least = design.shape[1], np.zeros(design.shape[1]), np.inf
-    for count in range(1, unknowns + 1):
-        for chosen in map(list, combinations(range(unknowns), count)):
-            values, *_ = np.linalg.lstsq(design[:, chosen], np.ones(len(design)), rcond=None)
-            error = float(((design[:, chosen] @ values - 1) ** 2).sum())
-            if (values >= 0).all() and error < least:
-                best, least = np.zeros(unknowns), error
-                best[chosen] = values
-    return best
-
-
-def _left_out(parts: Floats, target: Floats, measured: Floats, out: int) -> float:
-    kept = np.arange(len(target)) != out
-    solution = _non_negative(parts[kept] / target[kept, None])
-    host = measured[out] * 1e3 - target[out]
-    return float((parts[out] @ solution + host) / 1e3 / measured[out] - 1)
-
-
-def _range(batch: Floats, context: Floats) -> Validity:
-    return Validity(float(batch.max()), float(context.max()), float(batch.min()), float(context.min()))
-
-
-def _check(batch: Floats, context: Floats, measured: Floats) -> None:
-    if not (batch.shape == context.shape == measured.shape and batch.ndim == 1):
-        raise UsageError("calibration: streams, KV lengths and steps differ in number; pass one of each per point")
-    values = np.concatenate([batch, context, measured])
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UsageError("calibration: streams, KV lengths and steps must be numbers above 0; correct the points")
-    if len(batch) < LEAST_POINTS:
-        count = f"{len(batch)} point{'' if len(batch) == 1 else 's'}"
-        raise UsageError(
-            f"calibration: {count} for three unknowns; measure at least {LEAST_POINTS}, at several batches"
-        )
-    if len(np.unique(batch)) < 2:
-        raise UsageError("calibration: all points have the same batch; measure at two batches or more")
+def _solve(logs: Callable[[Floats], Floats], measured: Floats, kept: np.ndarray) -> tuple[Floats, Floats]:
+    """Most likely logarithms of factors, and the spread of each point's prediction. Gauss-Newton, outliers damped."""
+    widths = np.array(list(PRIORS.values()))
+    x = np.zeros(len(widths))
+    for _ in range(_STEPS):
+        now = logs(x)
+        slopes = np.column_stack([(logs(x + step) - now) / 1e-4 for step in np.eye(len(widths)) * 1e-4])
+        errors = (measured - now)[kept] / NOISE
+        weights = np.minimum(1.0, DAMPED / np.maximum(np.abs(errors), 1e-9))
+        rows = slopes[kept] / NOISE
+        normal = rows.T @ (weights[:, None] * rows) + np.diag(widths**-2)
+        change = np.linalg.solve(normal, rows.T @ (weights * errors) - x / widths**2)
+        x = x + np.clip(change, -0.5, 0.5)
+        if np.abs(change).max() < 1e-6:
+            break
+    spread: Floats = np.sqrt(np.einsum("ij,jk,ik->i", slopes, np.linalg.inv(normal), slopes))
+    return x, spread
 
 
 def _rms(errors: Floats) -> float:

@@ -30,6 +30,13 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     attended = np.asarray(context, np.float64)
     if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
         raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
+    half, full = _passes(engine, attended)
+    taken: Floats = (full - half) / (0.5 * engine.profile.limits.max_batched_tokens) * engine.scale.prompts
+    return taken
+
+
+def _passes(engine: Engine, attended: Floats) -> tuple[Floats, Floats]:
+    """Times of a pass of half the tokens that the engine takes at a time, and of all."""
     pass_tokens = engine.profile.limits.max_batched_tokens
     if engine.profile.kernels == "shares":
         # what was published is of each GPU; a group of several would not fill its experts with it
@@ -42,8 +49,7 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
         ).us
         for share in (0.5, 1.0)
     )
-    taken: Floats = (full - half) / (0.5 * pass_tokens) * engine.scale.prompts
-    return taken
+    return half, full
 
 
 def missed_tokens_per_s_per_node(
@@ -55,9 +61,24 @@ def missed_tokens_per_s_per_node(
     """
     if not (0 < balance <= 1 and 0 < utilisation <= 1):
         raise UsageError("prefill: balance and utilisation must be above 0 and at most 1")
-    groups = engine.hardware.gpus_per_node / engine.tensor_parallel
-    rate: Floats = groups * 1e6 / us_per_missed_token(engine, context) * balance * utilisation
+    groups = engine.hardware.gpus_per_node / (engine.tensor_parallel * engine.pipeline_parallel)
+    taken = us_per_missed_token(engine, context) + fixed_us_per_token(engine, context)
+    # a pipeline works on as many passes at a time as it has stages
+    rate: Floats = groups * engine.pipeline_parallel * 1e6 / taken * balance * utilisation
     return rate
+
+
+def fixed_us_per_token(engine: Engine, context: ArrayLike) -> Floats:
+    """What a full pass of prompts takes beside its tokens, for each of them, microseconds.
+
+    0 where kernels have one share of each peak: the level of such rates is fitted, with that in it.
+    """
+    attended = np.asarray(context, np.float64)
+    if engine.profile.kernels == "shares":
+        return np.zeros_like(attended)
+    half, full = _passes(engine, attended)
+    fixed: Floats = np.maximum(2 * half - full, 0.0) / engine.profile.limits.max_batched_tokens * engine.scale.prompts
+    return fixed
 
 
 def input_tokens_per_s_per_node(missed_tokens_per_s: ArrayLike, hit_ratio: ArrayLike) -> Floats:

@@ -1,4 +1,4 @@
-"""Fitting the decode model to files of measured steps, and saving the fit."""
+"""Fitting an engine to files of measured steps and servings, and saving the fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,94 +8,146 @@ import numpy as np
 
 from planner.capacity.engines import FittedEngine, fitted_to
 from planner.catalogue.toml import toml_value
-from planner.core.fleet.calibration import Calibration, fit
-from planner.core.fleet.engine import Validity
+from planner.core.fleet.calibration import LIMIT, Calibration, fit
+from planner.core.fleet.decode import step_us
+from planner.core.fleet.engine import Engine
+from planner.core.fleet.operating import ImbalanceAt
+from planner.core.fleet.serving import Load, serve
+from planner.documents import Document
 from planner.errors import PlannerError
 from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
-from planner.studies.capacity.measured.read import read_points
-from planner.studies.capacity.measured.serving import MeasuredPoint
+from planner.studies.capacity.measured.read import read_measured
+from planner.studies.capacity.measured.serving import MeasuredPoint, MeasuredServing
 from planner.studies.capacity.study import EngineStudy
+from planner.units import Floats
 
 _SOURCE_LENGTH = 200
 """Characters of the names of points that a calibration file repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedPoint(MeasuredPoint):
-    """A measured step and the fitted one."""
+class FittedPoint(Document):
+    """A measured time and the fitted one."""
 
+    source: str
+    """File and entry."""
+    metric: str
+    """step_ms, tpot_ms or ttft_ms."""
+    streams: float
+    """Streams of a GPU for a step, else users of the server."""
+    input_tokens: float
+    """Mean per request; of a step, its mean context."""
+    output_tokens: float | None
+    """Mean per request; null for a step."""
+    measured_ms: float
     model_ms: float
     relative_error: float
-    """Of the fitted step."""
-    left_out_error: float
-    """Relative error of the step as predicted by a fit to all other points."""
+    """Of the fitted time."""
+    left_out_error: float | None
+    """Relative error of the time as predicted by a fit to all other points; null where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeFit(FittedEngine):
-    """The decode model of an engine fitted to measured steps."""
+class EngineFit(FittedEngine):
+    """An engine fitted to measured times."""
 
     node: str
     file: str
     """The files that the points come from."""
-    kernel_factor: float
-    """Time of kernels over the time at the catalogue's speeds."""
-    layer_us: float
-    """Overhead per layer and micro-batch."""
-    row_us: float
-    """Overhead per layer and row."""
-    host_us: float
-    """Overhead per step, sampling and scheduling; assumed."""
+    kernels: float
+    """Factor on what kernels take."""
+    prompts: float
+    """Factor on what prompts take, on top of that of kernels."""
+    overheads: float
+    """Factor on what no kernel accounts for."""
     rms: float
     """Root mean square of the relative errors."""
-    left_out_rms: float
-    """Root mean square of the errors of points left out."""
-    validity: Validity
-    """Where the fit is valid: between the measured points."""
+    left_out_rms: float | None
+    """Root mean square of the errors of points left out; null for one point."""
     points: tuple[FittedPoint, ...]
+    notes: tuple[str, ...]
+    """What the reader should know of the fit."""
 
 
-def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None) -> DecodeFit:
-    """The study's decode engine fitted to the points of files.
+@dataclass(frozen=True)
+class _Asked:
+    """A measured time, and how the model answers it."""
 
-    server_gpus: GPUs behind the measured endpoint; None for what the files tell, else 1. Raises PlannerError,
-    UsageError.
+    point: MeasuredPoint | MeasuredServing
+    metric: str
+    measured_ms: float
+    gpus: int
+
+    def predict(self, engine: Engine, imbalance_at: ImbalanceAt) -> float:
+        point = self.point
+        if isinstance(point, MeasuredPoint):
+            imbalance = imbalance_at(np.asarray(point.streams))
+            return float(step_us(engine, point.streams, point.kv_tokens, imbalance=imbalance)) / 1e3
+        served = serve(
+            engine,
+            self.gpus,
+            Load(
+                concurrency=_users(point),
+                input_tokens=point.input_tokens,
+                output_tokens=point.output_tokens,
+                cached_tokens=point.cached_input_tokens or 0.0,
+                prompts_apart=point.static_batch or point.serving == "disaggregated",
+            ),
+        )
+        return float(served.tpot_us if self.metric == "tpot_ms" else served.ttft_us) / 1e3
+
+
+def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None) -> EngineFit:
+    """The study's decode engine fitted to the measurements of files.
+
+    server_gpus: GPUs behind the measured endpoint, where the files do not tell; else those of the study's unit. Raises
+    PlannerError, UsageError.
     """
     engine, imbalance_at = study.decode()
-    points = [point for path in paths for point in read_points(path, gpus=server_gpus)]
-    streams, kv_tokens, step_ms = (
-        np.array([getattr(point, name) for point in points]) for name in ("streams", "kv_tokens", "step_ms")
-    )
-    fitted = fit(engine, streams, kv_tokens, step_ms, imbalance_at)
-    return DecodeFit(
+    measured = [point for path in paths for point in read_measured(path)]
+    asked, notes = _asked(study, measured, server_gpus)
+    if not asked:
+        raise PlannerError(f"{paths[0]}: tells no time that the model has: give step_ms, tpot_ms or ttft_ms")
+
+    def predict(engine: Engine) -> Floats:
+        return np.array([each.predict(engine, imbalance_at) for each in asked])
+
+    fitted = fit(engine, predict, np.array([each.measured_ms for each in asked]))
+    unusual = [
+        f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for "
+        "a setting that differs, or for points that were not measured alike"
+        for name, away in fitted.deviations.items()
+        if abs(away) > LIMIT
+    ]
+    return EngineFit(
         **vars(fitted_to(engine, study.decode_gpus)),
-        **vars(fitted.overheads),
         node=engine.hardware.name,
         file=", ".join(str(path) for path in paths),
+        kernels=fitted.scale.kernels,
+        prompts=fitted.scale.prompts,
+        overheads=fitted.scale.overheads,
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
-        validity=fitted.validity,
-        points=tuple(_point(point, fitted, number) for number, point in enumerate(points)),
+        points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
+        notes=(*notes, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
     )
 
 
-def write_calibration(fitted: DecodeFit, path: Path) -> None:
+def write_calibration(fitted: EngineFit, path: Path) -> None:
     """Write a fit as TOML for fleet.engine.calibration. Raises PlannerError."""
     file = CalibrationFile(
         **{each.name: getattr(fitted, each.name) for each in fields(FittedEngine)},
-        **vars(fitted.validity),
         points=len(fitted.points),
         source="fitted: to " + ", ".join(sorted({point.source for point in fitted.points}))[:_SOURCE_LENGTH],
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
-        kernel_factor=fitted.kernel_factor,
-        layer_us=fitted.layer_us,
-        row_us=fitted.row_us,
-        host_us=fitted.host_us,
+        kernels=fitted.kernels,
+        prompts=fitted.prompts,
+        overheads=fitted.overheads,
     )
     text = "# Fitted by `planner capacity fit`; use it as fleet.engine.calibration.\n"
-    text += "".join(f"{name} = {toml_value(value)}\n" for name, value in file)
+    text += "".join(f"{name} = {toml_value(value)}\n" for name, value in file if value is not None)
     try:
         with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8")
@@ -103,10 +155,62 @@ def write_calibration(fitted: DecodeFit, path: Path) -> None:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another --out") from error
 
 
-def _point(point: MeasuredPoint, fitted: Calibration, number: int) -> FittedPoint:
+def _asked(
+    study: EngineStudy, measured: Sequence[MeasuredPoint | MeasuredServing], server_gpus: int | None
+) -> tuple[list[_Asked], list[str]]:
+    """The times that are fitted, and what is left out."""
+    asked: list[_Asked] = []
+    notes: list[str] = []
+    for point in measured:
+        if isinstance(point, MeasuredPoint):
+            asked.append(_Asked(point, "step_ms", point.step_ms, study.decode_gpus))
+            continue
+        gpus = _gpus(point, study, server_gpus)
+        step_ms = point.step_ms if point.speculates else point.tpot_ms
+        if point.concurrency is None and point.decode_streams is None:
+            notes.append(f"{point.source}: tells no concurrency, and is left out")
+            continue
+        if step_ms is not None:
+            asked.append(_Asked(point, "tpot_ms", step_ms, gpus))
+        elif point.speculates:
+            notes.append(f"{point.source}: drafts tokens, and does not tell how many were accepted: left out")
+        if point.ttft_ms is not None and _users(point) <= gpus:
+            # beyond a user per GPU, waiting in the benchmark's own queue outweighs what the engine takes
+            asked.append(_Asked(point, "ttft_ms", point.ttft_ms, gpus))
+    return asked, notes
+
+
+def _users(point: MeasuredServing) -> float:
+    users = point.concurrency if point.concurrency is not None else point.decode_streams
+    assert users is not None, "points without users are left out"
+    return users
+
+
+def _gpus(point: MeasuredServing, study: EngineStudy, server_gpus: int | None) -> int:
+    """GPUs behind the measured endpoint."""
+    told = point.decode_gpus if point.serving == "disaggregated" and point.decode_gpus else point.gpus
+    if told is not None and server_gpus is not None and told != server_gpus:
+        raise PlannerError(f"{point.source}: tells of {told} GPUs, but --server-gpus is {server_gpus}; leave it out")
+    gpus = told or server_gpus or study.decode_gpus
+    of_group = study.settings.tensor_parallel * study.settings.pipeline_parallel
+    if gpus % of_group:
+        raise PlannerError(
+            f"{point.source}: {gpus} GPUs are not a whole number of groups of {of_group}; set tensor_parallel as it "
+            "was measured, or --server-gpus"
+        )
+    return gpus
+
+
+def _point(asked: _Asked, fitted: Calibration, number: int) -> FittedPoint:
+    point, left_out = asked.point, float(fitted.left_out_errors[number])
     return FittedPoint(
-        **vars(point),
-        model_ms=float(fitted.model_ms[number]),
+        source=point.source,
+        metric=asked.metric,
+        streams=point.streams if isinstance(point, MeasuredPoint) else _users(point),
+        input_tokens=point.kv_tokens if isinstance(point, MeasuredPoint) else point.input_tokens,
+        output_tokens=None if isinstance(point, MeasuredPoint) else point.output_tokens,
+        measured_ms=asked.measured_ms,
+        model_ms=float(fitted.model[number]),
         relative_error=float(fitted.relative_errors[number]),
-        left_out_error=float(fitted.left_out_errors[number]),
+        left_out_error=None if np.isnan(left_out) else left_out,
     )

@@ -14,7 +14,7 @@ from planner.capacity.engines import (
     usual_decode_gpus,
     usual_settings,
 )
-from planner.catalogue.read import DEFAULT_SCENARIO, hardware, model
+from planner.catalogue.read import DEFAULT_SCENARIO, engine_profile, hardware, model
 from planner.catalogue.scenarios import load_scenario
 from planner.catalogue.toml import toml_value
 from planner.core.fleet.engine import Engine
@@ -57,6 +57,7 @@ class EngineStudy:
             notes=(*self.notes, *notes(self.settings)),
             node=node.name,
             model=model(self.settings.model).name,
+            engine=engine_profile(self.settings.name).title,
             weights=self.settings.weights,
             kv=self.settings.kv,
             tensor_parallel=self.settings.tensor_parallel,

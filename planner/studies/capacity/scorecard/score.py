@@ -132,8 +132,7 @@ def _predict(cases: Sequence[Case], count: int) -> tuple[Floats, list[str | None
     reasons: list[str | None] = [None] * count
     for case in cases:
         if case.engine is None:
-            found: Floats = np.full(len(case.index), np.nan)
-            why: list[str | None] = [case.why] * len(case.index)
+            found, why = np.full(len(case.index), np.nan, np.float64), [case.why] * len(case.index)
         else:
             found, why = predicted(case, case.engine)
         values[case.index] = found

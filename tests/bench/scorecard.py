@@ -1,0 +1,50 @@
+"""`make scorecard`: the capacity model against a file of measured points, and against what is recorded here.
+
+Fails where a median or a p90 got worse than recorded by more than rounding. Record again, on purpose, with
+PLANNER_UPDATE_SCORECARD=1. The points are those of the file that PLANNER_TEST_POINTS names.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from planner.studies.capacity.measured.points_file import read_points_file
+from planner.studies.capacity.scorecard.score import ErrorFigures, Scorecard, score
+
+RECORDED = Path(__file__).with_name("scorecard.toml")
+METRICS = ("tpot", "ttft", "throughput", "prefill")
+ROUNDING = 5e-4
+
+
+def main() -> int:
+    card = score(read_points_file(Path(os.environ["PLANNER_TEST_POINTS"])))
+    if os.environ.get("PLANNER_UPDATE_SCORECARD"):
+        RECORDED.write_text(_text(card))
+    before = tomllib.loads(RECORDED.read_text())
+    worse = []
+    for metric in METRICS:
+        figures: ErrorFigures = getattr(card, metric)
+        for name in ("median", "p90"):
+            now, then = getattr(figures, name), before[metric][name]
+            print(f"{metric:11s} {name:7s} {now:7.1%}  recorded {then:7.1%}  of {figures.count:,}")
+            if now > then + ROUNDING:
+                worse.append(f"{metric} {name}")
+        if figures.count < before[metric]["count"]:
+            worse.append(f"{metric} has a figure for {figures.count:,} points, {before[metric]['count']:,} before")
+    if worse:
+        print(f"worse than recorded: {', '.join(worse)}", file=sys.stderr)
+    return 1 if worse else 0
+
+
+def _text(card: Scorecard) -> str:
+    lines = ["# Errors of the capacity model, written by `make scorecard` with PLANNER_UPDATE_SCORECARD=1."]
+    for metric in METRICS:
+        figures: ErrorFigures = getattr(card, metric)
+        lines += ["", f"[{metric}]", f"count = {figures.count}"]
+        lines += [f"{name} = {getattr(figures, name):.4f}" for name in ("median", "p90", "bias", "within_20")]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
