@@ -14,7 +14,7 @@ from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.serving import Load, serve
 from planner.documents import Document
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measured.read import read_measured
@@ -104,6 +104,10 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
     server_gpus: GPUs behind the measured endpoint, where the files do not tell; else those of the study's unit. Raises
     PlannerError, UsageError.
     """
+    if server_gpus is not None and server_gpus < 1:
+        raise UsageError(
+            f"--server-gpus is {server_gpus}; give the number of GPUs behind the endpoint, at least 1"
+        )
     engine, imbalance_at = study.decode()
     measured = [point for path in paths for point in read_measured(path)]
     asked, notes = _asked(study, measured, server_gpus)
