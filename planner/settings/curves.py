@@ -65,7 +65,7 @@ class AttentionCurve(Closed):
     share: RooflineShare
     """Share of the memory's bandwidth at which KV is read."""
     compute_share: RooflineShare | None = None
-    """Share of the bf16 peak that its arithmetic reaches, for latent attention; left out: it never binds."""
+    """Share of the bf16 peak that its arithmetic reaches, for latent attention; left out: all of it."""
 
 
 class PromptAttention(Closed):

@@ -56,6 +56,19 @@ def test_a_tensor_parallel_group_shares_the_work_and_adds_up_over_its_links() ->
     assert alone / 8 < shared < alone / 4
 
 
+def test_a_groups_pass_is_of_as_many_tokens_on_each_gpu_so_that_its_experts_compute_and_do_not_read() -> None:
+    """All 94 layers of Qwen3-235B in one group: two flops per active weight and token, 512 rows for each expert."""
+    qwen = Engine(
+        model=model("qwen3-235b-a22b"), hardware=hardware("h800"), weights="bf16", profile=DEEPSEEK, tensor_parallel=8
+    )
+    each = 3 * 4096 * 1536
+    attention = 4096 * 128 * (64 + 2 * 4) + 64 * 128 * 4096
+    half = 989 / 1979
+    products = 2 * 94 * attention / 8 / (1150e6 * half) + 2 * 94 * 8 * each / 8 / (950e6 * half)
+    added = 94 * float(qwen.speeds.all_reduce(1, 4096, 8))
+    assert us_per_missed_token(qwen, 0) == pytest.approx(products + added + 94 * 0.6, rel=1e-6)
+
+
 @given(st.floats(0, 100_000), st.floats(0, 100_000), st.floats(0, 0.99), st.floats(0, 0.99))
 def test_longer_contexts_never_speed_up_and_hits_never_slow_down(c1: float, c2: float, h1: float, h2: float) -> None:
     slow, fast = (

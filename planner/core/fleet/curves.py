@@ -54,8 +54,8 @@ def product_table(curves: ProductCurves, dtype: WeightDtype, hbm_tb_s: float, tf
 def attention_us(curve: AttentionCurve, read_mb: ArrayLike, compute_us: ArrayLike, hbm_tb_s: float) -> Floats:
     """Attention of one layer and decode step: `read_mb` MB of KV, and arithmetic that takes so long at the peak."""
     work = np.asarray(read_mb, np.float64) / (curve.share * hbm_tb_s)
-    if curve.compute_share is not None:
-        work = np.maximum(work, np.asarray(compute_us, np.float64) / curve.compute_share)
+    # where no share was measured, arithmetic was never seen to bind; it is at its peak at best
+    work = np.maximum(work, np.asarray(compute_us, np.float64) / (curve.compute_share or 1.0))
     taken: Floats = np.maximum(curve.floor_us, curve.start_us + work)
     return taken
 

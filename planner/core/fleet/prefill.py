@@ -31,16 +31,13 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
         raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
     half, full = _passes(engine, attended)
-    taken: Floats = (full - half) / (0.5 * engine.profile.limits.max_batched_tokens) * engine.scale.prompts
+    taken: Floats = (full - half) / (0.5 * _pass_tokens(engine)) * engine.scale.prompts
     return taken
 
 
 def _passes(engine: Engine, attended: Floats) -> tuple[Floats, Floats]:
     """Times of a pass of half the tokens that the engine takes at a time, and of all."""
-    pass_tokens = engine.profile.limits.max_batched_tokens
-    if engine.profile.kernels == "shares":
-        # what was published is of each GPU; a group of several would not fill its experts with it
-        pass_tokens *= engine.tensor_parallel
+    pass_tokens = _pass_tokens(engine)
     # without cache hits a prompt is twice as long as the mean context of its tokens
     half, full = (
         step_time(
@@ -50,6 +47,13 @@ def _passes(engine: Engine, attended: Floats) -> tuple[Floats, Floats]:
         for share in (0.5, 1.0)
     )
     return half, full
+
+
+def _pass_tokens(engine: Engine) -> int:
+    """Tokens of a group's full pass."""
+    # what was published is of each GPU; a group of several would not fill its experts with it
+    gpus = engine.tensor_parallel if engine.profile.kernels == "shares" else 1
+    return engine.profile.limits.max_batched_tokens * gpus
 
 
 def missed_tokens_per_s_per_node(
@@ -77,7 +81,7 @@ def fixed_us_per_token(engine: Engine, context: ArrayLike) -> Floats:
     if engine.profile.kernels == "shares":
         return np.zeros_like(attended)
     half, full = _passes(engine, attended)
-    fixed: Floats = np.maximum(2 * half - full, 0.0) / engine.profile.limits.max_batched_tokens * engine.scale.prompts
+    fixed: Floats = np.maximum(2 * half - full, 0.0) / _pass_tokens(engine) * engine.scale.prompts
     return fixed
 
 
