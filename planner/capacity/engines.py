@@ -156,7 +156,7 @@ def ranks_of(engine: Engine) -> int:
 def prefill_engine(settings: EngineSettings, gpus: int) -> Engine:
     """The engine of a prefill unit of `gpus` GPUs. Raises UsageError, also if the model does not fit.
 
-    Where kernels have one share of each peak, the level of prefill is fitted by itself, and a calibration leaves it alone.
+    Where kernels have one share of each peak, the level of prefill is fitted by itself: a calibration leaves it alone.
     """
     engine = _fitting(_engine(settings, gpus), "prefill")
     if settings.calibration is None or engine.profile.kernels == "shares":

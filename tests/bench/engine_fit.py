@@ -31,6 +31,7 @@ ALIKE = {
     "vllm-0.2.norm_us": "vllm.norm_us",
 }
 """Unknowns that points cannot tell apart between engines, and that follow from the same kernels."""
+LEAST_FACTOR = 0.9
 TOKEN_FIT = {"prior": 0.1, "scale": 0.12}
 FIRST_FIT = {"prior": 0.1, "scale": 0.2}
 """Weight of the priors, and errors of logarithms beyond which they are damped."""
@@ -39,22 +40,24 @@ BASIS = (*FACTORS, *COMMON, *OWN)
 
 @dataclass(frozen=True)
 class Unknown:
-    """One unknown: where its prior lies and how wide it is; 0 wide: not fitted."""
+    """One unknown: where its prior lies and how wide it is; 0 wide: not fitted. least: no lower."""
 
     name: str
     prior: float
     width: float
+    least: float = 0.0
 
 
 def unknowns() -> list[Unknown]:
     """All unknowns of the times per output token: common ones, then those of each engine."""
     common = [
-        Unknown("products", 1.0, 0.15),
-        Unknown("experts", 1.0, 0.2),
-        Unknown("attention", 1.0, 0.2),
-        Unknown("all_reduce", 1.0, 0.3),
-        Unknown("prompt_experts", 1.0, 0.3),
-        Unknown("prompt_attention", 1.2, 0.4),
+        # no lower than the largest shares of a peak that were measured, so that no step beats the peaks
+        Unknown("products", 1.0, 0.15, LEAST_FACTOR),
+        Unknown("experts", 1.0, 0.2, LEAST_FACTOR),
+        Unknown("attention", 1.0, 0.2, LEAST_FACTOR),
+        Unknown("all_reduce", 1.0, 0.3, LEAST_FACTOR),
+        Unknown("prompt_experts", 1.0, 0.3, LEAST_FACTOR),
+        Unknown("prompt_attention", 1.2, 0.4, LEAST_FACTOR),
         Unknown("experts_us", 5.0, 10.0),
         Unknown("collective_us", 2.0, 2.0),
         Unknown("prompt_layer_us", 60.0, 40.0),
@@ -197,6 +200,7 @@ def fit(
     """The unknowns, none below 0: Gauss-Newton on damped errors of logarithms and on the priors."""
     x = np.array([each.prior for each in asked])
     width = np.array([each.width for each in asked])
+    least = np.array([each.least for each in asked])
     free = np.flatnonzero(width)
     step_width = np.maximum(width, 1e-12)
 
@@ -217,7 +221,7 @@ def fit(
         for _ in range(12):
             change = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), -jacobian.T @ now)
             tried = x.copy()
-            tried[free] = np.maximum(x[free] + change * width[free], 0.0)
+            tried[free] = np.maximum(x[free] + change * width[free], least[free])
             then = residuals(tried)
             if float(then @ then) < before:
                 x, now, damping = tried, then, damping / 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.core.fleet.engine import Engine, Scale, Validity
+from planner.core.fleet.engine import Engine, Scale, Validity, on_same_kernels
 from planner.errors import UsageError
 from planner.units import Floats
 
@@ -70,7 +70,7 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
     free = replace(engine, validity=Validity(), scale=Scale())
 
     def logs(x: Floats) -> Floats:
-        return np.log(np.asarray(predict(replace(free, scale=_scale(x))), np.float64))
+        return np.log(np.asarray(predict(on_same_kernels(free, scale=_scale(x))), np.float64))
 
     start = logs(np.zeros(len(PRIORS))) - np.log(values)
     if np.abs(np.median(start)) > np.log(20):
@@ -101,7 +101,7 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
 
 def calibrated(engine: Engine, calibration: Calibration) -> Engine:
     """The engine with the fitted factors."""
-    return replace(engine, scale=calibration.scale)
+    return on_same_kernels(engine, scale=calibration.scale)
 
 
 def _scale(x: Floats) -> Scale:

@@ -1,7 +1,8 @@
 """How a model runs on a kind of node: number formats, parallelism, overheads; and what fits its memory. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -216,3 +217,11 @@ def _copied(model: Model) -> int:
     """Weights of one attention layer that are held twice."""
     shape = attention_shape(model)
     return shape.stored - shape.before - shape.after
+
+
+def on_same_kernels(engine: Engine, **changes: Any) -> Engine:
+    """The engine with other fields, but the same GPU, kernels and weights: tables of kernels are not made again."""
+    other = replace(engine, **changes)
+    # where a cached property keeps its value
+    vars(other)["speeds"] = engine.speeds
+    return other

@@ -7,12 +7,10 @@ exchange between GPUs. The level is not predicted: a fitted imbalance over the f
 what was measured; how the rate falls with the context is the model's own.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.core.fleet.engine import Engine
+from planner.core.fleet.engine import Engine, on_same_kernels
 from planner.core.fleet.step import Batch, step_time
 from planner.errors import UsageError
 from planner.units import Floats
@@ -41,7 +39,7 @@ def _passes(engine: Engine, attended: Floats) -> tuple[Floats, Floats]:
     # without cache hits a prompt is twice as long as the mean context of its tokens
     half, full = (
         step_time(
-            replace(engine, overlap="off"),
+            on_same_kernels(engine, overlap="off"),
             Batch(prompt_tokens=share * pass_tokens / engine.tensor_parallel, context=attended, length=2 * attended),
         ).us
         for share in (0.5, 1.0)

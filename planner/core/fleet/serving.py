@@ -6,12 +6,12 @@ token, (n - 1) W / output tokens, a stream waits for a share (`interleave`). A f
 least time, the steps of its prompt, a share of the prompts in front and the step that runs.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.core.fleet.engine import Engine
+from planner.core.fleet.engine import Engine, on_same_kernels
 from planner.core.fleet.step import Batch, step_time
 from planner.errors import UsageError
 from planner.units import Floats
@@ -173,7 +173,7 @@ def _alone(engine: Engine, prompts: _Prompts) -> Floats:
             context=prompts.context,
             length=prompts.length,
         )
-        return step_time(replace(engine, overlap="off"), asked).us
+        return step_time(on_same_kernels(engine, overlap="off"), asked).us
 
     whole = full * step(most) + np.where(rest > 0, step(np.maximum(rest, 1.0)), 0.0)
     taken: Floats = whole * engine.scale.prompts

@@ -17,12 +17,12 @@ A product takes the time to read its weights or to compute its rows, as kernels 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.core.fleet.engine import Engine
+from planner.core.fleet.engine import Engine, on_same_kernels
 from planner.core.fleet.shapes import (
     STATE_BYTES,
     attention_shape,
@@ -116,8 +116,8 @@ def step_time(engine: Engine, batch: Batch) -> StepTime:
     """One step, overlapped or not as the engine says; where it leaves that open, whichever is faster at each point."""
     if engine.overlap == "auto":
         if engine.expert_gpus == 1 or not engine.profile.dispatch:
-            return step_time(replace(engine, overlap="off"), batch)
-        on, off = (step_time(replace(engine, overlap=choice), batch) for choice in OVERLAPS)
+            return step_time(on_same_kernels(engine, overlap="off"), batch)
+        on, off = (step_time(on_same_kernels(engine, overlap=choice), batch) for choice in OVERLAPS)
         faster = on.us <= off.us
         return StepTime(
             np.where(faster, on.kernels_us, off.kernels_us), np.where(faster, on.overheads_us, off.overheads_us)

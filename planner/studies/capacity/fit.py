@@ -105,9 +105,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
     PlannerError, UsageError.
     """
     if server_gpus is not None and server_gpus < 1:
-        raise UsageError(
-            f"--server-gpus is {server_gpus}; give the number of GPUs behind the endpoint, at least 1"
-        )
+        raise UsageError(f"--server-gpus is {server_gpus}; give the number of GPUs behind the endpoint, at least 1")
     engine, imbalance_at = study.decode()
     measured = [point for path in paths for point in read_measured(path)]
     asked, notes = _asked(study, measured, server_gpus)
