@@ -50,13 +50,13 @@ def of_server(engine: Engine) -> Floats:
     return serve(engine, 4, Load(concurrency=USERS, input_tokens=INPUTS, output_tokens=500.0)).tpot_us / 1e3
 
 
-@given(st.floats(0.6, 1.6), st.floats(0.6, 1.6), st.floats(0.6, 1.6))
+@given(st.floats(0.75, 1.3), st.floats(0.75, 1.3), st.floats(0.75, 1.3))
 @settings(max_examples=6, deadline=None)
 def test_times_made_by_the_model_are_given_back(kernels: float, overheads: float, prompts: float) -> None:
     made = of_server(replace(SERVER, scale=Scale(kernels=kernels, overheads=overheads, prompts=prompts)))
     found = fit(SERVER, of_server, made)
-    assert found.model == pytest.approx(made, rel=0.05)
-    assert found.rms < 0.03
+    assert found.model == pytest.approx(made, rel=0.08)
+    assert found.rms < 0.04
 
 
 def test_points_left_out_are_predicted_worse_than_points_fitted() -> None:
@@ -133,9 +133,9 @@ def measured(folder: Path, factor: float = 1.2) -> Path:
 def test_the_command_fits_a_file_and_keeps_it_for_plans(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "own.toml"
     found = cli("capacity", "fit", str(measured(tmp_path)), *EVEN, "--out", str(out), "--json").json
-    assert found["kernels"] == pytest.approx(1.2, rel=0.01)
+    assert found["kernels"] == pytest.approx(1.2, rel=0.03)
     assert found["overheads"] == pytest.approx(1.2, rel=0.05)
-    assert found["rms"] < 0.005
+    assert found["rms"] < 0.01
     plain, own = (
         cli("capacity", *more, "--kv-tokens", "4000", "--json").json for more in ((), ("--set", f"calibration={out}"))
     )
