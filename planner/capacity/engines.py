@@ -35,8 +35,8 @@ OTHERWISE: dict[str, object] = {
     "prefill_utilisation": 1.0,
     "reserve_gb": 2.0,
 }
-"""Settings of an engine on other models and nodes: an engine that most fleets have, whose fitted times hold what
-imbalance there was."""
+"""Settings of an engine for other models: an engine that most fleets have, whose fitted times hold what imbalance there
+was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,8 @@ class Modelled:
 def usual_settings(base: EngineSettings, model_name: str, node_name: str) -> EngineSettings:
     """The settings for a model on a kind of node, spread as the catalogue says. Raises UsageError."""
     served = model(model_name)
-    own = {} if (served.name, hardware(node_name).name) in FITTED_ON else OTHERWISE
+    # DeepSeek's own engine is how its model is served at this size, on whatever nodes
+    own = {} if served.name == FITTED_ON[0][0] else OTHERWISE
     return base.model_copy(
         update={
             **own,

@@ -48,7 +48,7 @@ class EngineSettings(Closed):
     """The engine, for capacities modelled from the hardware; an expert-parallel group is one deployment unit."""
 
     name: str
-    """Serving engine: a built-in name (vllm, sglang, tensorrt-llm, deepseek-ep) or the path of a TOML file."""
+    """Serving engine: a built-in name (`planner catalogue engines` lists them) or the path of a TOML file."""
     hardware: str
     """Kind of node that the model computes with: a built-in name or the path of a TOML file."""
     model: str

@@ -75,5 +75,5 @@ class Hardware(Closed):
     @model_validator(mode="after")
     def _measured_or_assumed(self) -> Self:
         if self.curves is not None and self.curves_like is not None:
-            raise ValueError("has [curves] of its own and curves_like; leave out one of them")
+            raise ValueError("curves and curves_like exclude each other; remove one")
         return self

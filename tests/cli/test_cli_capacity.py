@@ -89,7 +89,7 @@ def test_a_name_that_is_not_there_is_called_what_it_is() -> None:
 @pytest.mark.parametrize("words", [("--node", "h800"), ("--sweep", "kv"), ("--set", "kv=fp8"), ("--chart", "x.svg")])
 def test_the_check_takes_no_other_option(cli: Cli, words: tuple[str, str]) -> None:
     message = refused(cli("capacity", "--check", *words))
-    assert "--check takes no option other than --json" in message
+    assert "--check takes no option other than --points and --json" in message
     assert words[0] in message
 
 
@@ -109,7 +109,7 @@ def test_the_points_of_several_files_are_fitted_together(cli: Cli) -> None:
     Path("more.csv").write_text(HEAD + "\n".join(POINTS[3:]))
     whole = cli("capacity", "fit", "all.csv", "--json").json
     parts = cli("capacity", "fit", "some.csv", "more.csv", "--json").json
-    for name in ("kernel_factor", "layer_us", "row_us", "rms", "validity"):
+    for name in ("kernels", "overheads", "prompts", "rms"):
         assert parts[name] == whole[name]
     assert [point["source"] for point in parts["points"]][2:4] == ["some.csv, line 4", "more.csv, line 2"]
     shown = cli("capacity", "fit", "some.csv", "more.csv", "--out", "own.toml").out

@@ -131,8 +131,8 @@ def test_a_trace_may_lack_output_input_or_misses(cli: Cli, name: str, tokens: tu
 
 def test_the_kv_cache_of_the_gpus_that_a_stream_is_on_limits_requests_too(cli: Cli) -> None:
     import_log(cli, "huge", huge)
-    # 80 GB less 60.5 GB and 17.6 GB of weights hold about 45 thousand tokens on eight GPUs
-    notes = cli("plan", "own.toml", "--set", "fleet.engine.reserve_gb=60.5", "--json").json["notes"]
+    # 80 GB less a tenth that the engine leaves, 52.5 GB and 17.6 GB of weights hold some 45 thousand tokens on 8 GPUs
+    notes = cli("plan", "own.toml", "--set", "fleet.engine.reserve_gb=52.5", "--json").json["notes"]
     (note,) = [each for each in notes if "longer" in each]
     assert note.startswith("2 requests are longer than the 4")
     assert "tokens of the KV cache of 8 H100 GPUs that share attention" in note

@@ -103,7 +103,7 @@ def test_without_a_trace_a_plan_says_how_to_name_one(cli: Cli) -> None:
 
 
 def test_a_trace_is_named_and_decides_how_units_scale(cli: Cli) -> None:
-    minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
+    minute_log(Path("log.csv"), [(100_000, 1_000)] * 60)
     cli("trace", "import", "log.csv", "--name", "hour")
     out = write(cli, "--trace", "hour")
     scenario = load_scenario("own.toml").scenario

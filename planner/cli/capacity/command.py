@@ -61,17 +61,9 @@ def capacity(
         if written:
             raise UsageError(f"{', '.join(written)}: must come after {context.invoked_subcommand}")
         return
-    if check:
-        others = [name for name in written if name not in ("--check", "--points", "--json")]
-        if others:
-            raise UsageError(f"--check takes no option other than --points and --json; leave out {', '.join(others)}")
-        if points is None:
-            show_check(as_json)
-        else:
-            show_scorecard(points, as_json)
+    if check or points is not None:
+        _check(written, points, as_json, check)
         return
-    if points is not None:
-        raise UsageError("--points is a file to compare the model with; add --check")
     study = study_of(
         node,
         model,
@@ -92,6 +84,19 @@ def capacity(
         raise UsageError("--chart draws a curve; add --sweep batch, kv, hit or ep")
     else:
         show_overview(study, as_json)
+
+
+def _check(written: list[str], points: Path | None, as_json: bool, check: bool) -> None:
+    """The model beside published measurements, or beside a file of points."""
+    if not check:
+        raise UsageError("--points is a file to compare the model with; add --check")
+    others = [name for name in written if name not in ("--check", "--points", "--json")]
+    if others:
+        raise UsageError(f"--check takes no option other than --points and --json; leave out {', '.join(others)}")
+    if points is None:
+        show_check(as_json)
+    else:
+        show_scorecard(points, as_json)
 
 
 def _written(context: typer.Context) -> list[str]:

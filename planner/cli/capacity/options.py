@@ -26,7 +26,7 @@ EngineName = Annotated[
     typer.Option(
         "--engine",
         metavar="ENGINE",
-        help="Serving engine: a built-in name or a TOML file [default: vllm; DeepSeek's own for R1 on H800 and H100].",
+        help="Serving engine: a built-in name or a TOML file [default: vllm; DeepSeek's own for R1].",
     ),
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="Number format of weights [default: as published].")]
