@@ -2,14 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from planner.catalogue.read import built_in, engine_node, engine_profile, model, names
 from planner.core.fleet.engine import Engine
 from planner.errors import PlannerError, UsageError
 from planner.settings.closed import CacheDtype, WeightDtype
 from planner.settings.engines import EngineProfile
-from planner.settings.hardware import Hardware
 from planner.settings.models import Model
 
 BUFFERS_GB = 2.0
@@ -42,7 +40,7 @@ class Setup:
 
 def engine_of(setup: Setup) -> tuple[Engine, int]:
     """The engine of a set-up, and the GPUs of its server. Raises UsageError that says what cannot be expressed."""
-    served, node = _model(setup.model), _node(setup.gpu)
+    served, node = model(setup.model), engine_node(gpu_name(setup.gpu))
     profile = engine_profile(engine_name(setup.backend, setup.backend_version))
     gpus = setup.server_gpus
     tensor = setup.tensor_parallel or gpus // (setup.data_parallel or 1)
@@ -99,15 +97,6 @@ def engine_name(backend: str | None, version: str | None = None) -> str:
         return "vllm-0.2" if "2023" in word or re.match(r"0\.[0-4](\D|$)", version or "") else "vllm"
     known = ", ".join(names("engines"))
     raise UsageError(f'no engine "{backend or ""}"; the catalogue has {known}')
-
-
-def _model(name: str) -> Model:
-    return model(name)
-
-
-@lru_cache
-def _node(name: str) -> Hardware:
-    return engine_node(gpu_name(name))
 
 
 def gpu_name(name: str) -> str:

@@ -16,8 +16,8 @@ from planner.errors import UsageError
 from planner.units import Floats
 
 PRIORS = {"all": 0.25, "kernels": 0.12, "overheads": 0.3, "prompts": 0.25}
-"""Standard deviations of the logarithms. Fitted: `all` to the spread of whole set-ups around the shipped engines when
-they are left out of the fit, the others to what is left within set-ups, both rounded."""
+"""Standard deviations of the logarithms. Assumed, of the order in which whole set-ups that were left out of the fit of
+the engines differed from them (12 % in the median, 34 % at p90), and the parts of one set-up from each other."""
 NOISE = 0.1
 """Standard deviation of the logarithm of one measurement. Assumed: the same condition measured twice differs by 5 % in
 the median and by 22 % at the third quartile."""
