@@ -186,7 +186,7 @@ class Staging:
             try:
                 for batch in chain([first], batches):
                     yield from (batch.slice(start, _PIECE_ROWS) for start in range(0, batch.num_rows, _PIECE_ROWS))
-            except BaseException as error:
+            except (Exception, KeyboardInterrupt) as error:
                 faults.append(error)
                 raise
 

@@ -29,7 +29,7 @@ def _run(words: tuple[str, ...], folder: str, environment: dict[str, str], err: 
     os.environ.update(environment)
     tempfile.tempdir = None
     for path, stream in ((os.devnull, 1), (err, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, stream)
         os.close(file)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
