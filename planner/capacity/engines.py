@@ -279,7 +279,7 @@ def _expert_tensor(settings: EngineSettings, profile: EngineProfile, served: Mod
 
 def _reserve_gb(settings: EngineSettings, profile: EngineProfile, node: Hardware) -> float:
     """Memory of a GPU that holds neither weights nor KV: what is set, and what the engine does not take."""
-    return settings.reserve_gb + (1 - profile.limits.memory_share) * node.memory_gb
+    return settings.reserve_gb + profile.limits.left_gb(node.memory_gb)
 
 
 def balanced_engine(settings: EngineSettings, engine: Engine) -> tuple[Engine, ImbalanceAt]:
@@ -382,7 +382,7 @@ def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
 
 
 CARRIED = ("kv", "gpus", "tensor_parallel", "redundant_experts")
-"""What may differ from what was measured: factors of times carry over, with a wider band."""
+"""What may differ from what was measured: factors of times carry over, and a note says so."""
 
 
 def carried_over(settings: EngineSettings, engine: Engine, gpus: int) -> list[str]:

@@ -45,7 +45,7 @@ def engine_of(setup: Setup) -> tuple[Engine, int]:
     gpus = setup.server_gpus
     tensor = setup.tensor_parallel or gpus // (setup.data_parallel or 1)
     if tensor < 1 or gpus % tensor:
-        raise UsageError(f"{gpus} GPUs are not a whole number of groups of TP{tensor}")
+        raise UsageError(f"{gpus} GPUs are not a whole number of groups of TP{tensor}; correct n_gpus or tp")
     weights = setup.weights or served.weight_dtype
     if weights not in node.dense_tflops and weights in ("fp8", "int8"):
         raise UsageError(f"{node.name} cannot compute in {weights}; use a format that it has")
@@ -61,7 +61,7 @@ def engine_of(setup: Setup) -> tuple[Engine, int]:
             expert_tensor=split,
             redundant_experts=0,
             tensor_parallel=tensor,
-            reserve_gb=(1 - profile.limits.memory_share) * node.memory_gb + BUFFERS_GB,
+            reserve_gb=profile.limits.left_gb(node.memory_gb) + BUFFERS_GB,
             block_tokens=PAGE_TOKENS,
         )
         _ = engine.kv_gb, engine.speeds
@@ -100,7 +100,10 @@ def engine_name(backend: str | None, version: str | None = None) -> str:
 
 
 def gpu_name(name: str) -> str:
-    """The catalogue's name of a GPU by what tools call it: letters and digits alone are compared. Raises UsageError."""
+    """The catalogue's name of a GPU by what tools call it: letters and digits alone are compared.
+
+    A name that is like none is given back as it is.
+    """
     if built_in("hardware", name) is not None:
         return name
     wanted = _letters(name)

@@ -98,6 +98,10 @@ class EngineLimits(Closed):
     expert_split: ExpertSplit
     """How experts are split over GPUs unless told: every expert over all of them, or whole experts to each."""
 
+    def left_gb(self, memory_gb: float) -> float:
+        """What the engine leaves of a GPU's memory, GB."""
+        return (1 - self.memory_share) * memory_gb
+
 
 class EngineProfile(Closed):
     """One serving engine."""

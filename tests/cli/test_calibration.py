@@ -175,6 +175,8 @@ def test_a_calibration_of_a_server_holds_for_its_prompts_too(cli: Cli, tmp_path:
     for part, key in (("prefill", "missed_tokens_per_s_per_node"), ("decode", "tokens_per_s_per_node")):
         assert own[part][key] < plain[part][key]
     assert smaller["tensor_parallel"] == 4
+    assert "carried over to gpus 4 (8 measured), tensor_parallel 4 (8 measured)" in " ".join(smaller["notes"])
+    assert "carried over" not in " ".join(own["notes"])
 
 
 def test_a_file_of_an_older_fit_gives_what_it_gave(cli: Cli, tmp_path: Path) -> None:

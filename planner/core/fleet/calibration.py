@@ -25,6 +25,9 @@ DAMPED = 3.0
 """Standard deviations beyond which a point counts less."""
 LIMIT = 2.5
 """Standard deviations of a prior beyond which a factor is said to be unusual."""
+MOST_APART = 20.0
+"""Times of the model beyond which measurements are taken to be in another unit. Assumed: below the thousand between
+units, and beyond what any set-up was off by."""
 LEAST_POINTS = 1
 """Priors stand for what points do not tell."""
 _STEPS = 40
@@ -73,7 +76,7 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
         return np.log(np.asarray(predict(on_same_kernels(free, scale=_scale(x))), np.float64))
 
     start = logs(np.zeros(len(PRIORS))) - np.log(values)
-    if np.abs(np.median(start)) > np.log(20):
+    if np.abs(np.median(start)) > np.log(MOST_APART):
         raise UsageError(
             f"calibration: measured times are {np.exp(-np.median(start)):.3g} times those of the model; check their "
             "unit (ms), the model, the GPU and the number of GPUs"

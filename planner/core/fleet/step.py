@@ -152,8 +152,7 @@ def overheads_us(engine: Engine, batch: Batch) -> Floats:
     held = streams * engine.tensor_parallel
     rows = (held * engine.rows_per_stream + prompt_tokens * engine.tensor_parallel) / batches
     each = _all_layers_us(engine, rows, prompt_tokens > 0)
-    sampled = o.stream_us * held * (1 if engine.profile.kernels == "curves" else 0)
-    taken: Floats = (batches * each + o.step_us + sampled) * engine.scale.overheads
+    taken: Floats = (batches * each + o.step_us + o.stream_us * held) * engine.scale.overheads
     return taken
 
 

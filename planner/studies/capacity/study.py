@@ -7,6 +7,7 @@ from planner.capacity.documents import EngineHead
 from planner.capacity.engines import (
     Workload,
     balanced_engine,
+    carried_over,
     decode_engine,
     missed_rate,
     notes,
@@ -50,11 +51,16 @@ class EngineStudy:
         missed = missed_rate(self.settings, self.prefill, self.workload.missed_context_tokens)
         return missed, float(input_tokens_per_s_per_node(missed, self.workload.hit_ratio))
 
+    def _carried_over(self) -> tuple[str, ...]:
+        """What of the decode engine differs from what its calibration was measured on."""
+        apart = carried_over(self.settings, self.decode()[0], self.decode_gpus)
+        return (f"calibration: carried over to {', '.join(apart)}",) if apart else ()
+
     def head(self) -> EngineHead:
         """The part that all documents on the engine have in common."""
         node = hardware(self.settings.hardware)
         return EngineHead(
-            notes=(*self.notes, *notes(self.settings)),
+            notes=(*self.notes, *notes(self.settings), *self._carried_over()),
             node=node.name,
             model=model(self.settings.model).name,
             engine=engine_profile(self.settings.name).title,
