@@ -386,10 +386,8 @@ CARRIED = ("kv", "gpus", "tensor_parallel", "redundant_experts")
 
 
 def carried_over(settings: EngineSettings, engine: Engine, gpus: int) -> list[str]:
-    """What of an engine differs from what its calibration was measured on, in words; none without a calibration."""
-    if settings.calibration is None:
-        return []
-    file, asked = calibration(Path(settings.calibration)), fitted_to(engine, gpus)
+    """What of an engine differs from what its calibration was measured on, in words. Raises UsageError."""
+    file, asked = calibration(Path(str(settings.calibration))), fitted_to(engine, gpus)
     return [
         f"{name} {getattr(asked, name)} ({getattr(file, name)} measured)"
         for name in CARRIED

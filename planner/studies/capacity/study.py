@@ -53,6 +53,8 @@ class EngineStudy:
 
     def _carried_over(self) -> tuple[str, ...]:
         """What of the decode engine differs from what its calibration was measured on."""
+        if self.settings.calibration is None:
+            return ()
         apart = carried_over(self.settings, self.decode()[0], self.decode_gpus)
         return (f"calibration: carried over to {', '.join(apart)}",) if apart else ()
 
