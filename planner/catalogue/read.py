@@ -16,6 +16,7 @@ from planner.catalogue.entries import CatalogueEntry
 from planner.catalogue.toml_tree import tree_of
 from planner.errors import UsageError
 from planner.input_files import check_regular, exists, is_file, read_input
+from planner.settings.bands import BandsFile
 from planner.settings.closed import FROM_FILE, Closed
 from planner.settings.economics import EconomicsSettings
 from planner.settings.engines import EngineProfile
@@ -197,6 +198,11 @@ def prefill_points() -> tuple[PrefillPoint, ...]:
 def balancer_rows() -> tuple[BalancerRow, ...]:
     """The simulated imbalance of request balancers."""
     return read_settings(_folder("balancers.toml"), BalancerRows).rows
+
+
+def bands() -> BandsFile:
+    """How far measured times lie from modelled ones."""
+    return read_settings(_folder("bands.toml"), BandsFile)
 
 
 def workload(name: str) -> WorkloadFile:

@@ -7,18 +7,28 @@ Unknowns have a prior, since points cannot tell all of them apart; errors are th
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from planner.catalogue.read import find
+from planner.catalogue.read import engine_profile, find
 from planner.core.fleet.serving import Load, serve
 from planner.settings.engines import EngineProfile
 from planner.studies.capacity.measured.points_file import read_points_file
 from planner.studies.capacity.scorecard.cases import STATIC, Case, cases_of
+from tests.bench.engine_bands import (
+    METRICS,
+    choose_levels,
+    errors_of,
+    fit_widths,
+    known_parts,
+    left_out_points,
+    said_of_bands,
+    write_widths,
+)
 
 ENGINES = ("tensorrt-llm", "vllm", "sglang", "vllm-0.2")
 FOLDS = 6
@@ -348,12 +358,48 @@ def main() -> None:
     print("  six folds of source groups left out:", said(left_out(tokens, tokens.unknowns, columns, **TOKEN_FIT)))
     print("time to the first token, fitted to all:", said(firsts(z) / first.measured_us - 1))
     print("  six folds of source groups left out:", said(left_out(firsts, firsts.unknowns, first, **FIRST_FIT)))
-    named = (
-        dict(zip((u.name for u in asked), map(float, values), strict=True))
-        for asked, values in ((tokens.unknowns, x), (firsts.unknowns, z))
-    )
-    for engine, tables in profiles(*named).items():
+    for engine, tables in profiles(valued(tokens.unknowns, x), valued(firsts.unknowns, z)).items():
         rewrite(find("engines", engine), tables)
+    bands(frame, tokens, first)
+
+
+def bands(frame: pl.DataFrame, tokens: TokenFit, first: Columns) -> None:
+    """Fit the 90 % bands to engines that are fitted without a fold, say how they do, and write their file."""
+    names = tokens.columns.group.tolist()
+    fold_of = dict(zip(names, folds_of(tokens.columns.group).tolist(), strict=True))
+    others = sorted(set(frame["source_group"].to_list()) - set(fold_of))
+    # groups without a time per output token bear on no fit of it
+    fold_of |= {name: number % FOLDS for number, name in enumerate(others)}
+
+    def fitted(fold: int) -> dict[str, EngineProfile]:
+        kept, kept_first = (
+            np.array([fold_of[name] != fold for name in columns.group]) for columns in (tokens.columns, first)
+        )
+        x = fit(tokens, tokens.unknowns, tokens.columns.measured_us, kept, **TOKEN_FIT)
+        firsts = FirstTokenFit(first, x)
+        z = fit(firsts, firsts.unknowns, first.measured_us, kept_first, **FIRST_FIT)
+        tables = profiles(valued(tokens.unknowns, x), valued(firsts.unknowns, z))
+        return {name: with_tables(engine_profile(name), own) for name, own in tables.items()}
+
+    points = left_out_points(frame, fold_of, fitted)
+    known = known_parts(points)
+    errors = {metric: errors_of(points, metric, known) for metric in METRICS}
+    levels = choose_levels(errors)
+    for metric in METRICS:
+        print(said_of_bands(errors, metric, levels))
+    write_widths(fit_widths(errors, levels), known)
+
+
+def with_tables(profile: EngineProfile, tables: Mapping[str, Mapping[str, float]]) -> EngineProfile:
+    """A profile with fitted values."""
+    return profile.model_copy(
+        update={name: getattr(profile, name).model_copy(update=values) for name, values in tables.items()}
+    )
+
+
+def valued(asked: Sequence[Unknown], values: np.ndarray) -> dict[str, float]:
+    """Values of unknowns by name."""
+    return dict(zip((u.name for u in asked), map(float, values), strict=True))
 
 
 def everything(columns: Columns) -> np.ndarray:

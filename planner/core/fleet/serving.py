@@ -38,7 +38,8 @@ class Served:
 
     streams: that decode at once on the whole server, at most those whose KV fits and that the engine takes. tpot_us:
     time per output token; ttft_us: time to the first token; prompt_us: of the engine's time for one prompt, alone;
-    tokens_per_s: output tokens of the server while users wait for a place, as at full load.
+    tokens_per_s: output tokens of the server while users wait for a place, as at full load; prompt_share: of the time
+    per output token, what prompts of others take.
     """
 
     streams: Floats
@@ -46,6 +47,7 @@ class Served:
     ttft_us: Floats
     prompt_us: Floats
     tokens_per_s: Floats
+    prompt_share: Floats
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,14 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
     ttft = p.first_token_us + p.token_us * inputs + own + waited + p.step * step * (others > 0)
     in_slots = np.zeros_like(work) if load.prompts_apart else p.full_load * group * work
     rate = streams * outputs / (outputs * step + in_slots) * 1e6
-    return Served(streams=streams, tpot_us=tpot, ttft_us=ttft, prompt_us=alone, tokens_per_s=rate)
+    return Served(
+        streams=streams,
+        tpot_us=tpot,
+        ttft_us=ttft,
+        prompt_us=alone,
+        tokens_per_s=rate,
+        prompt_share=np.divide(tpot - step, tpot, out=np.zeros_like(tpot), where=tpot > 0),
+    )
 
 
 def _launching(engine: Engine, prompts: _Prompts) -> Floats:

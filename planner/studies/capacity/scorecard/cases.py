@@ -62,10 +62,23 @@ def cases_of(frame: pl.DataFrame) -> Iterator[Case]:
         yield Case(setup=setup, index=rows["row"].to_numpy(), rows=rows, engine=engine, gpus=gpus, why=why)
 
 
-def predicted(case: Case, engine: Engine) -> tuple[Floats, list[str | None]]:
-    """What the model says for each row of a case, in the row's unit; NaN, and why, where it cannot say."""
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What the model says for each row of a case, in the row's unit; NaN, and why, where it cannot say.
+
+    prompt_shares: of times per output token, what prompts of others take.
+    """
+
+    values: Floats
+    prompt_shares: Floats
+    reasons: list[str | None]
+
+
+def predicted(case: Case, engine: Engine) -> Predictions:
+    """What the model says for each row of a case, with the case's engine or another."""
     rows = case.rows
     values: Floats = np.full(len(rows), np.nan)
+    shares: Floats = np.zeros(len(rows))
     reasons: list[str | None] = [None] * len(rows)
     for number, row in enumerate(rows.iter_rows(named=True)):
         why = _missing(row)
@@ -73,10 +86,10 @@ def predicted(case: Case, engine: Engine) -> tuple[Floats, list[str | None]]:
             reasons[number] = why
             continue
         try:
-            values[number] = _value(engine, case.gpus, row)
+            values[number], shares[number] = _value(engine, case.gpus, row)
         except PlannerError as error:
             reasons[number] = str(error)
-    return values, reasons
+    return Predictions(values=values, prompt_shares=shares, reasons=reasons)
 
 
 def _missing(row: dict[str, object]) -> str | None:
@@ -88,24 +101,25 @@ def _missing(row: dict[str, object]) -> str | None:
     return f"tells no {', '.join(missing)}" if missing else None
 
 
-def _value(engine: Engine, gpus: int, row: dict[str, object]) -> float:
+def _value(engine: Engine, gpus: int, row: dict[str, object]) -> tuple[float, float]:
+    """What the model says of a row, and the share of others' prompts in a time per output token."""
     metric, static = row["metric"], STATIC in str(row["serving"] or "")
     users = FULL_LOAD_USERS if row["concurrency"] is None else float(str(row["concurrency"]))
     inputs, outputs = float(str(row["isl"])), max(float(str(row["osl"] or 1)), 1.0)
     if metric == "prefill_ms":
         # all prompts of the batch, one after the other
         one = serve(engine, gpus, Load(concurrency=1.0, input_tokens=inputs, output_tokens=outputs))
-        return float(one.prompt_us) * users / 1e3
+        return float(one.prompt_us) * users / 1e3, 0.0
     if static:
         # a batch is as large as it was measured, be it in a memory that the engine would not fill so far
         engine = replace(engine, reserve_gb=0.0)
     load = Load(concurrency=users, input_tokens=inputs, output_tokens=outputs, prompts_apart=static)
     served = serve(engine, gpus, load)
     if metric == "tpot_ms":
-        return float(served.tpot_us) / 1e3
+        return float(served.tpot_us) / 1e3, float(served.prompt_share)
     if metric == "ttft_ms":
-        return float(served.ttft_us) / 1e3
+        return float(served.ttft_us) / 1e3, 0.0
     whole_us = float(served.prompt_us) * users + float(served.tpot_us) * outputs
     if metric == "e2e_ms":
-        return whole_us / 1e3
-    return users * outputs / whole_us * 1e6 if static else float(served.tokens_per_s)
+        return whole_us / 1e3, 0.0
+    return (users * outputs / whole_us * 1e6 if static else float(served.tokens_per_s)), 0.0

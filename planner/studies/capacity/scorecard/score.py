@@ -6,17 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from planner.capacity.bands import widths
 from planner.capacity.setups import engine_name, gpu_name
+from planner.core.fleet.engine import Engine
 from planner.documents import Document
 from planner.errors import PlannerError
+from planner.settings.bands import Metric
 from planner.studies.capacity.measured.points_table import PointsTable
-from planner.studies.capacity.scorecard.cases import Case, cases_of, predicted
+from planner.studies.capacity.scorecard.cases import Case, Predictions, cases_of, predicted
 from planner.units import Floats
 
 CONCURRENCIES = (1, 8, 32, 128)
 """Ends of the groups by concurrency, as benchmarks step it."""
 LOW_CONCURRENCY = 8.0
 """Up to which a time to the first token is judged: beyond, it is waiting in a queue that a benchmark made."""
+
+
+METRICS: dict[str, Metric] = {
+    "tpot_ms": "tpot",
+    "ttft_ms": "ttft",
+    "tokens_per_s": "throughput",
+    "prefill_ms": "prefill",
+}
+"""Metrics that have a band, by their names in files of points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +66,10 @@ class ScoredPoint(Document):
     model: float
     error: float
     """Relative: model over measured, less one."""
+    low: float | None
+    """Lower end of the model's 90 % band; null where it has none."""
+    high: float | None
+    """Upper end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +111,8 @@ def score(table: PointsTable) -> Scorecard:
     """The model's errors on all points of a table that are not suspect and that it can express."""
     frame = table.frame.filter(~pl.col("suspect"))
     cases = list(cases_of(frame))
-    values, reasons = _predict(cases, len(frame))
-    known = frame.with_columns(pl.Series("planner_model", values)).filter(pl.Series(~np.isnan(values)))
+    said = _predict(cases, len(frame))
+    known = frame.with_columns(said.table).filter(pl.col("planner_model").is_not_nan())
     errors = known["planner_model"].to_numpy() / known["value"].to_numpy() - 1
     scored = known.with_columns(pl.Series("planner_error", errors))
     return Scorecard(
@@ -104,7 +120,7 @@ def score(table: PointsTable) -> Scorecard:
         points=len(table.frame),
         suspect=len(table.frame) - len(frame),
         expressible=len(known),
-        inexpressible=_inexpressible(reasons),
+        inexpressible=_inexpressible(said.reasons),
         tpot=_figures(_of(scored, "tpot_ms")),
         ttft=_figures(_of(scored, "ttft_ms").filter(pl.col("concurrency") <= LOW_CONCURRENCY)),
         throughput=_figures(_of(scored, "tokens_per_s")),
@@ -120,6 +136,8 @@ def score(table: PointsTable) -> Scorecard:
                 measured=row["value"],
                 model=row["planner_model"],
                 error=row["planner_error"],
+                low=None if np.isnan(row["planner_low"]) else row["planner_low"],
+                high=None if np.isnan(row["planner_high"]) else row["planner_high"],
             )
             for row in scored.iter_rows(named=True)
         ),
@@ -127,18 +145,40 @@ def score(table: PointsTable) -> Scorecard:
     )
 
 
-def _predict(cases: Sequence[Case], count: int) -> tuple[Floats, list[str | None]]:
-    values: Floats = np.full(count, np.nan)
+@dataclass(frozen=True)
+class _Said:
+    """What the model says of each row: a table of values and ends of bands, NaN where there are none; and why."""
+
+    table: pl.DataFrame
+    reasons: list[str | None]
+
+
+def _predict(cases: Sequence[Case], count: int) -> _Said:
+    values, lows, highs = (np.full(count, np.nan) for _ in range(3))
     reasons: list[str | None] = [None] * count
     for case in cases:
         if case.engine is None:
-            found, why = np.full(len(case.index), np.nan, np.float64), [case.why] * len(case.index)
-        else:
-            found, why = predicted(case, case.engine)
-        values[case.index] = found
-        for place, reason in zip(case.index, why, strict=True):
+            for place in case.index:
+                reasons[place] = case.why
+            continue
+        said = predicted(case, case.engine)
+        values[case.index] = said.values
+        lows[case.index], highs[case.index] = _bands(case, case.engine, said)
+        for place, reason in zip(case.index, said.reasons, strict=True):
             reasons[place] = reason
-    return values, reasons
+    return _Said(pl.DataFrame({"planner_model": values, "planner_low": lows, "planner_high": highs}), reasons)
+
+
+def _bands(case: Case, engine: Engine, said: Predictions) -> tuple[Floats, Floats]:
+    """Both ends of the 90 % band of each row."""
+    low, high = (np.full(len(said.values), np.nan) for _ in range(2))
+    for name, metric in METRICS.items():
+        rows = (case.rows["metric"] == name).to_numpy()
+        below, above = widths(engine, metric, prompt_share=said.prompt_shares[rows])
+        if metric == "throughput":
+            below, above = above, below
+        low[rows], high[rows] = said.values[rows] * np.exp(-below), said.values[rows] * np.exp(above)
+    return low, high
 
 
 def _inexpressible(reasons: Sequence[str | None]) -> tuple[Inexpressible, ...]:
@@ -169,8 +209,17 @@ def _figures(rows: pl.DataFrame) -> ErrorFigures:
         p90=float(np.quantile(sizes, 0.9)),
         bias=float(np.median(errors)),
         within_20=float(np.mean(sizes <= 0.2)),
-        covered_90=None,
+        covered_90=_covered(rows),
     )
+
+
+def _covered(rows: pl.DataFrame) -> float | None:
+    """Share of points inside their band; None where there are no bands."""
+    banded = rows.filter(pl.col("planner_low").is_not_nan())
+    if not len(banded):
+        return None
+    inside = (banded["value"] >= banded["planner_low"]) & (banded["value"] <= banded["planner_high"])
+    return float(inside.to_numpy().mean())
 
 
 def _grouped(scored: pl.DataFrame, column: str, named: Callable[[str], str]) -> tuple[GroupErrors, ...]:
