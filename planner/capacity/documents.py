@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from planner.capacity.bands import Estimate
 from planner.capacity.engines import Workload
 from planner.core.fleet.operating import OperatingPoint, RequestCost
 from planner.documents import Document, Maybe
@@ -86,6 +87,18 @@ class PrefillCapacity(Document):
 class CapacityOverview(EngineHead):
     """Memory, decode, prefill and the cost of requests at the operating point."""
 
+    serving: Literal["disaggregated"]
+    """Whether prefill and decode run on units of their own."""
+    tpot_ms: Estimate
+    """Time per output token at the decode unit's batch."""
+    ttft_ms: Estimate
+    """Time to the first token of one prompt of the workload's length on an idle prefill unit."""
+    streams: Estimate
+    """Per GPU of the decode unit, within the target."""
+    tokens_per_s_per_node: Estimate
+    """Output tokens of a decode node, within the target."""
+    input_tokens_per_s_per_node: Estimate
+    """Input tokens of a prefill node, cache hits included."""
     parameters: int
     """Weights of the whole model."""
     active_parameters: int

@@ -96,6 +96,20 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
     return LatencyLimits(prompts_per_s * prompts.input_tokens, point.tokens_per_s_per_node * fleet.decode.nodes)
 
 
+def limits_on_slower_clock(
+    scenario: Scenario, kv_tokens: float, prompts: Prompts, prefill: float, decode: float
+) -> LatencyLimits:
+    """The limits where all times of prefill and of decode units are longer by factors: a slower clock, no more.
+
+    Raises UsageError as latency_limits does.
+    """
+    slo = scenario.slo.model_copy(
+        update={"ttft_ms": scenario.slo.ttft_ms / prefill, "tpot_ms": scenario.slo.tpot_ms / decode}
+    )
+    found = latency_limits(scenario.model_copy(update={"slo": slo}), kv_tokens, prompts)
+    return LatencyLimits(found.input_tokens_per_s / prefill, found.output_tokens_per_s / decode)
+
+
 def latency_notes(scenario: Scenario, limits: LatencyLimits) -> list[str]:
     """Assumptions behind the policy slo."""
     fleet, slo, replay = scenario.fleet, scenario.slo, scenario.replay

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.bands import BASIS, by_figure, ends
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within
@@ -119,6 +120,9 @@ def _print(document: "ComparisonDocument") -> None:
         *(["TTFT in time"] if replayed else []),
     )
     print_table(heads, [_row(policy) for policy in document.policies])
+    bands = document.policies[0].bands
+    if bands:
+        print_line(f"  90 % bands {BASIS[bands[0].measured]}")
     _print_bound(document.bound)
     for policy in document.policies:
         print_line(f"  {policy.policy}: {_losses(policy.loses)}")
@@ -129,10 +133,11 @@ def _print(document: "ComparisonDocument") -> None:
 
 
 def _row(policy: "ComparedPolicy") -> tuple[str | int, ...]:
+    band = by_figure(policy.bands)
     return (
         policy.policy,
-        f"{policy.mean_nodes:,.1f}",
-        policy.peak_nodes,
+        f"{policy.mean_nodes:,.1f}{ends(band.get('mean_nodes'), '{:,.1f}'.format)}",
+        f"{policy.peak_nodes}{ends(band.get('peak_nodes'), '{:,.0f}'.format)}",
         usd(policy.cost_usd),
         percent(policy.shortfall_ratio, 3),
         policy.scale_actions,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.bands import BASIS, by_figure, ends
 from planner.cli.jobs import print_jobs
 from planner.cli.options import (
     Db,
@@ -22,7 +23,10 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 from planner.cli.week import print_week
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from planner.runs.figures import RunSummary
+    from planner.runs.outcome import FigureBand
     from planner.runs.read import RunView
 
 
@@ -73,7 +77,7 @@ def print_plan(run: "RunView") -> None:
     zone = run.scenario.zone
     print_line(f"{s.run_id}: {s.scenario}, {s.policy} on trace {s.trace}")
     print_line()
-    for label, text in _figures(s):
+    for label, text in _figures(s, run.bands):
         print_line(f"  {label:<22}{text}")
     for note in run.record.notes:
         print_line(f"  note: {note}")
@@ -131,7 +135,12 @@ def _print_hours(run: "RunView") -> None:
     )
 
 
-def _figures(s: "RunSummary") -> list[tuple[str, str]]:
+def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, str]]:
+    """The figures by their labels, with their bands where capacities are modelled."""
+    band = by_figure(bands)
+    need = band.get("need_nodes")
+    needed = "" if need is None else f"; needed at the busiest {need.value:,.0f}{ends(need, '{:,.0f}'.format)}"
+    shortfall = ends(band.get("shortfall_ratio"), lambda value: percent(value, 3))
     served = []
     if s.shortfall_tokens:
         text = f"{usd(s.revenue_served_usd)} theoretical (margin {percent(s.margin_served_ratio)}), "
@@ -139,16 +148,17 @@ def _figures(s: "RunSummary") -> list[tuple[str, str]]:
     return [
         (
             "inference nodes",
-            f"peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}, {s.node_hours:,.1f} node-hours",
+            f"peak {s.peak_nodes}{ends(band.get('peak_nodes'), '{:,.0f}'.format)}, mean {s.mean_nodes:,.2f}"
+            f"{ends(band.get('mean_nodes'), '{:,.2f}'.format)}, {s.node_hours:,.1f} node-hours{needed}",
         ),
         (
             "lent to training",
-            f"{s.training_node_hours:,.1f} node-hours, {s.useful_training_node_hours:,.1f} of them useful; "
+            f"{s.training_node_hours:,.1f}{ends(band.get('training_node_hours'), '{:,.1f}'.format)} node-hours, {s.useful_training_node_hours:,.1f} of them useful; "
             f"idle {s.idle_node_hours:,.1f}",
         ),
         (
             "cost of inference",
-            f"{usd(s.cost_usd)} of {usd(s.fleet_cost_usd)} for the whole fleet; "
+            f"{usd(s.cost_usd)}{ends(band.get('cost_usd'), usd)} of {usd(s.fleet_cost_usd)} for the whole fleet; "
             f"training {usd(s.training_cost_usd)}, idle {usd(s.idle_cost_usd)}",
         ),
         (
@@ -166,8 +176,9 @@ def _figures(s: "RunSummary") -> list[tuple[str, str]]:
         (
             "shortfall",
             f"steady {s.steady_shortfall_tokens:,}, start-up {s.start_up_shortfall_tokens:,} tokens "
-            f"({percent(s.shortfall_ratio, 3)})",
+            f"({percent(s.shortfall_ratio, 3)}{shortfall})",
         ),
+        *([("90 % bands", BASIS[need.measured])] if need is not None else []),
     ]
 
 

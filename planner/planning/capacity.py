@@ -1,12 +1,15 @@
 """What units do with the requests of a trace: capacities modelled from the hardware up, and latency limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from planner.capacity.bands import capacity_band
 from planner.capacity.engines import Modelled, Workload, WorkloadRow, model_capacity, with_capacity
-from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, prompts_of
+from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, limits_on_slower_clock, prompts_of
 from planner.capacity.longest import LongestRequest, longest_of
+from planner.core.fleet.waiting import Prompts
 from planner.core.policy import policies_in
 from planner.core.replay.requests.model import NO_LIMIT
+from planner.errors import UsageError
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -109,6 +112,51 @@ def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInf
     return with_capacity(scenario, modelled_capacity(session, scenario, trace))
 
 
+@dataclass(frozen=True)
+class End:
+    """What to plan with at one end of the band: capacities, and latency limits where the policy needs them."""
+
+    scenario: Scenario
+    limits: LatencyLimits | None
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of the 90 % band of modelled capacities. slow: None where units as slow serve nobody in time.
+
+    measured: whether the times were calibrated by the user's own measurements.
+    """
+
+    fast: End
+    slow: End | None
+    measured: bool
+
+
+def modelled_ends(session: Session, scenario: Scenario, trace: TraceInfo, modelled: Modelled) -> Ends:
+    """Both ends of the band of modelled capacities. scenario: with these. Raises UsageError."""
+    band = capacity_band(scenario.fleet, scenario.slo.tpot_ms, modelled)
+
+    def end(prefill: float, decode: float, factors: tuple[float, float]) -> End | None:
+        if not decode:
+            return None
+        point = replace(modelled.decode, tokens_per_s_per_node=decode)
+        own = with_capacity(scenario, replace(modelled, prefill_tokens_per_s=prefill, decode=point))
+        if "slo" not in policies_in(scenario.policy):
+            return End(own, None)
+        try:
+            return End(own, limits_on_slower_clock(scenario, *_asked(session, scenario, trace), *factors))
+        except UsageError:
+            # no unit as slow meets a target
+            return None
+
+    value = modelled.prefill_tokens_per_s
+    fast = end(band.prefill_high, band.decode_high, (value / band.prefill_high, band.times.low))
+    if fast is None:
+        raise UsageError("no unit meets a latency target; raise slo.ttft_ms or slo.tpot_ms")
+    slow = end(band.prefill_low, band.decode_low, (value / band.prefill_low, band.times.high))
+    return Ends(fast, slow, band.times.measured)
+
+
 def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:
     """What units do within the latency targets, if the policy needs it; None otherwise. Raises UsageError."""
     return modelled_limits(session, scenario, trace) if "slo" in policies_in(scenario.policy) else None
@@ -116,6 +164,10 @@ def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Lat
 
 def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits:
     """What units do within the latency targets, modelled. Raises UsageError."""
+    return latency_limits(scenario, *_asked(session, scenario, trace))
+
+
+def _asked(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[float, Prompts]:
+    """Mean KV length and kinds of prompts of a trace."""
     kv_tokens = modelled_workload(session, trace, scenario.fleet).kv_tokens
-    prompts = prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
-    return latency_limits(scenario, kv_tokens, prompts)
+    return kv_tokens, prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))

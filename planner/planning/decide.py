@@ -18,8 +18,11 @@ class Decided:
     seen: Visible
 
 
-def decide(prepared: Prepared) -> Decided:
-    """Ask the policy interval by interval, and replay its targets. Raises UsageError, RunError."""
+def decide(prepared: Prepared, seen: Visible | None = None) -> Decided:
+    """Ask the policy interval by interval, and replay its targets. Raises UsageError, RunError.
+
+    seen: what the policy sees of the demand to come, where it is known already.
+    """
     scenario, demand, limits = prepared.scenario, prepared.demand, prepared.limits
     deployment, grid = Deployment(scenario.fleet), demand.grid
     actual = known_demand(demand)
@@ -30,7 +33,7 @@ def decide(prepared: Prepared) -> Decided:
         known=KnownDemand(actual, grid.interval_s),
     )
     policy = make_policy(scenario.policy, deployment, given)
-    seen = visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
+    seen = seen or visible(scenario, policy, prepared.trace, demand, expected=prepared.expected)
     targets = decide_all(policy, grid.local_starts(scenario.zone), grid.interval_s, seen_before(actual), seen.coming)
     floor = deployment.floor(scenario.policy.floor_nodes)
     plan = replay_intervals(targets, demand, deployment, scenario.training, ahead=policy.ahead, floor=floor)

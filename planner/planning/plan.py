@@ -7,6 +7,7 @@ from planner.capacity.latency import latency_notes
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
 from planner.files import version
+from planner.planning.bands import plan_bands
 from planner.planning.decide import decide
 from planner.planning.foresight import source_seen
 from planner.planning.idle import idle_notes
@@ -50,6 +51,7 @@ def plan(prepared: Prepared) -> PlanOutcome:
         ),
         inputs=inputs_of(prepared),
         jobs=jobs,
+        bands=plan_bands(prepared, decided),
     )
 
 

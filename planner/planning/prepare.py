@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from planner.capacity.engines import with_capacity
 from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
 from planner.catalogue.scenarios import load_scenario
@@ -12,7 +13,7 @@ from planner.core.load import scaled
 from planner.core.policy import Entry
 from planner.errors import UsageError
 from planner.files import version
-from planner.planning.capacity import length_notes, policy_limits, with_modelled_capacity
+from planner.planning.capacity import Ends, length_notes, modelled_capacity, modelled_ends, policy_limits
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import hit_notes, sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
@@ -59,6 +60,7 @@ class Prepared:
         caution: What is said first: on what else the capacities were observed.
         notes: What the reader should know of the demand.
         expected: Whether the demand is a forecast, and the policy sees that.
+        ends: Both ends of the band of modelled capacities; None where capacities are observed.
     """
 
     scenario: Scenario
@@ -72,6 +74,7 @@ class Prepared:
     caution: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expected: bool = False
+    ends: Ends | None = None
 
     def for_demand(self, demand: Demand) -> "Prepared":
         """The same for another demand, without the notes on the trace's own."""
@@ -130,9 +133,13 @@ def _resolve_modelled(
 ) -> Prepared:
     """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
     caution = observed_notes(session, scenario, trace, replayed=replayed)
-    scenario = with_modelled_capacity(session, scenario, trace)
+    ends = None
+    if scenario.fleet.capacity == "modelled":
+        modelled = modelled_capacity(session, scenario, trace)
+        scenario = with_capacity(scenario, modelled)
+        ends = modelled_ends(session, scenario, trace, modelled)
     limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution)
+    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, ends=ends)
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:

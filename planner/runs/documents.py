@@ -12,6 +12,7 @@ from planner.documents import Document, Time
 from planner.runs.figures import RunSummary
 from planner.runs.jobs import JobsDocument, jobs_document
 from planner.runs.limits import missed_limits
+from planner.runs.outcome import FigureBand
 from planner.runs.read import RunView
 from planner.settings.closed import Weekday
 
@@ -86,6 +87,8 @@ class PlanDocument(RunSummary):
     """IANA name of the zone of local times."""
     need_nodes: int
     """Nodes whose units would carry the busiest interval at full use, be they more or fewer than are owned."""
+    bands: list[FigureBand]
+    """90 % bands of figures above; none where capacities are observed."""
     notes: list[str]
     missed_limits: list[str]
     """The limits of the scenario that the plan misses; the command exits with 3 if there are any."""
@@ -125,6 +128,7 @@ def plan_document(run: RunView) -> PlanDocument:
         **vars(run.summary),
         timezone=run.record.timezone,
         need_nodes=_need_nodes(run),
+        bands=list(run.bands),
         notes=list(run.record.notes),
         missed_limits=missed_limits(run),
         waterfall=[WaterfallStep(**row) for row in run.waterfall.select("step", "amount_usd").to_dicts()],

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from planner.capacity.bands import Estimate
 from planner.core.demand import Demand
 from planner.core.economics.ledger import Costs, Revenue
 from planner.core.replay.intervals.plan import IntervalPlan
@@ -21,10 +22,18 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureBand(Estimate):
+    """The 90 % band of a figure of a plan with modelled capacities."""
+
+    figure: str
+    """The figure, by its key in the document of a plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanOutcome:
     """A finished plan, before it is stored. demand_source: what the policy saw, or none.
 
-    jobs: None if the scenario names no training jobs.
+    jobs: None if the scenario names no training jobs. bands: of its figures; none where capacities are observed.
     """
 
     scenario: Scenario
@@ -38,3 +47,4 @@ class PlanOutcome:
     notes: tuple[str, ...]
     inputs: tuple[Input, ...]
     jobs: JobsPlan | None = None
+    bands: tuple[FigureBand, ...] = ()

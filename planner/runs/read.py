@@ -10,7 +10,7 @@ from planner.catalogue.scenarios import stored_scenario
 from planner.errors import RunError, ScenarioError, StoreDamaged
 from planner.runs.figures import ReplayRecord, RunFigures, RunRecord, RunSummary
 from planner.runs.jobs import JobsView, load_jobs
-from planner.runs.outcome import Input
+from planner.runs.outcome import FigureBand, Input
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 
@@ -38,6 +38,7 @@ class RunView:
         training: A row per training window: start, end, nodes, node-hours.
         replay: What a replay measured; None for a run that is a plan only.
         jobs: The training jobs; None if the scenario names none.
+        bands: 90 % bands of figures; none where capacities were observed.
     """
 
     record: RunRecord
@@ -48,6 +49,7 @@ class RunView:
     training: pl.DataFrame
     replay: ReplayView | None
     jobs: JobsView | None = None
+    bands: tuple[FigureBand, ...] = ()
 
     @cached_property
     def scenario(self) -> Scenario:
@@ -128,6 +130,7 @@ def read_run(session: Session, run_id: str | None = None) -> RunView:
         training=session.frame("run_training", run_id=name),
         replay=_replay_of(session, name),
         jobs=load_jobs(session, name),
+        bands=tuple(session.records("run_bands", FigureBand, run_id=name)),
     )
 
 

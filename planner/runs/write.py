@@ -119,7 +119,13 @@ def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -
         "planner_version": version,
     }
     run = pl.DataFrame([record], schema_overrides={"notes": pl.List(pl.String), "profile": pl.String, "seed": pl.Int64})
-    return {"run": run, **frames}
+    return {"run": run, **frames, "run_band": _bands(outcome)}
+
+
+def _bands(outcome: PlanOutcome) -> pl.DataFrame:
+    """A row for the band of each figure."""
+    schema = {"figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "measured": pl.Boolean}
+    return pl.DataFrame([vars(band) for band in outcome.bands], schema=schema)
 
 
 def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:

@@ -158,6 +158,18 @@ TABLES = (
         """,
     ),
     table(
+        "run_band",
+        "the 90 % band of a figure of one run, where its capacities were modelled",
+        """
+        run_id | VARCHAR | - | the run
+        figure | VARCHAR | - | the figure, by its key in the document of a plan
+        value | DOUBLE | - | the figure, in its unit
+        low | DOUBLE | - | lower end of the band
+        high | DOUBLE | - | upper end; NULL where there is none, as units so slow serve nobody in time
+        measured | BOOLEAN | - | whether the model was calibrated by own measurements
+        """,
+    ),
+    table(
         "ledger_interval",
         "cost and revenue of one interval",
         """

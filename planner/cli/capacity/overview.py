@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from planner.cli.bands import BASIS, ends
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import print_json, print_line, usd
 
@@ -34,17 +35,21 @@ def _print(overview: "CapacityOverview") -> None:
         f"{memory.batch_cap:,.0f} streams"
     )
     print_line(
-        f"  decode   {decode.streams:g} streams on each of {decode.gpus} GPUs, limited by {decode.limit}: "
-        f"{decode.tpot_ms:.1f} ms per token, {decode.tokens_per_s_per_node:,.0f} tokens/s per node, "
-        f"{usd(decode.usd_per_million_tokens)} per million"
+        f"  decode   {decode.streams:g}{ends(overview.streams, '{:g}'.format)} streams on each of {decode.gpus} GPUs, "
+        f"limited by {decode.limit}: {decode.tpot_ms:.1f} ms{ends(overview.tpot_ms, '{:.1f}'.format)} per token, "
+        f"{decode.tokens_per_s_per_node:,.0f}{ends(overview.tokens_per_s_per_node, '{:,.0f}'.format)} tokens/s per "
+        f"node, {usd(decode.usd_per_million_tokens)} per million"
     )
     print_line(
         f"  prefill  {prefill.missed_tokens_per_s_per_node:,.0f} tokens/s per node without hits, "
-        f"{prefill.tokens_per_s_per_node:,.0f} with, {usd(prefill.usd_per_million_tokens)} per million"
+        f"{prefill.tokens_per_s_per_node:,.0f}{ends(overview.input_tokens_per_s_per_node, '{:,.0f}'.format)} with, "
+        f"{usd(prefill.usd_per_million_tokens)} per million; one prompt alone on an idle unit: "
+        f"{overview.ttft_ms.value:,.0f} ms{ends(overview.ttft_ms, '{:,.0f}'.format)} to its first token"
     )
     print_line(
         f"  request  {load.input_tokens:,.0f} tokens in, {load.output_tokens:,.0f} out: "
         f"{request.nodes_per_qps:.3f} nodes, {request.w_per_qps:,.0f} W and {usd(request.usd_per_qps_day)} a "
         f"day per request/s; {request.usd_per_request * 1000:.4f} USD per thousand"
     )
+    print_line(f"  bands    90 %, {BASIS[overview.tpot_ms.measured]}")
     print_notes(overview.notes)

@@ -29,7 +29,7 @@ def us_per_missed_token(engine: Engine, context: ArrayLike) -> Floats:
     if not ((attended >= 0).all() and (attended <= MOST_CONTEXT).all()):
         raise UsageError(f"prefill: context must be from 0 to {MOST_CONTEXT:,} tokens")
     half, full = _passes(engine, attended)
-    taken: Floats = (full - half) / (0.5 * _pass_tokens(engine)) * engine.scale.prompts
+    taken: Floats = (full - half) / (0.5 * _pass_tokens(engine)) * engine.scale.prompts * engine.profile.prompts.alone
     return taken
 
 

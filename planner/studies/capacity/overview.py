@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from planner.capacity.bands import Estimate, own_measurements, served_at, time_band
 from planner.capacity.documents import CapacityOverview, DecodeCapacity, MemoryUse, PrefillCapacity
 from planner.capacity.engines import ranks_of
 from planner.core.fleet.balancing import expert_sampling
@@ -15,6 +16,7 @@ from planner.core.fleet.operating import (
     usd_per_million_tokens,
     usd_per_node_hour,
 )
+from planner.core.fleet.serving import Load, serve
 from planner.core.fleet.shapes import active_parameters, kv_bytes_per_token, total_parameters
 from planner.studies.capacity.study import EngineStudy
 
@@ -26,8 +28,24 @@ def describe_capacity(study: EngineStudy) -> CapacityOverview:
     missed, with_hits = study.prefill_rates()
     load = study.workload
     nodes = nodes_per_qps(load.input_tokens, load.output_tokens, with_hits, point.tokens_per_s_per_node)
+    of_prompts, of_tokens = (
+        own_measurements(study.settings, study.prefill, study.prefill_gpus),
+        own_measurements(study.settings, engine, study.decode_gpus),
+    )
+    times = time_band(engine, "tpot", of_tokens)
+    slow, fast = (
+        served_at(engine, load.kv_tokens, study.target_ms, imbalance_at, factor) for factor in (times.high, times.low)
+    )
     return CapacityOverview(
         **vars(study.head()),
+        serving="disaggregated",
+        tpot_ms=times.of_time(point.tpot_ms),
+        ttft_ms=time_band(study.prefill, "ttft", of_prompts).of_time(_ttft_ms(study)),
+        streams=Estimate(value=point.streams, low=slow[0], high=fast[0], measured=times.measured),
+        tokens_per_s_per_node=Estimate(
+            value=point.tokens_per_s_per_node, low=slow[1], high=fast[1], measured=times.measured
+        ),
+        input_tokens_per_s_per_node=time_band(study.prefill, "prefill", of_prompts).of_rate(with_hits),
         parameters=total_parameters(engine.model),
         active_parameters=active_parameters(engine.model),
         memory=_memory(engine, load.kv_tokens),
@@ -41,6 +59,19 @@ def describe_capacity(study: EngineStudy) -> CapacityOverview:
         request=request_cost(nodes, engine.hardware.node_kw, usd_per_node_hour(engine)),
         workload=load,
     )
+
+
+def _ttft_ms(study: EngineStudy) -> float:
+    """Time to the first token of one prompt on an idle prefill unit."""
+    load = study.workload
+    alone = Load(
+        concurrency=1.0,
+        input_tokens=load.input_tokens,
+        output_tokens=load.output_tokens,
+        cached_tokens=load.hit_ratio * load.input_tokens,
+        prompts_apart=True,
+    )
+    return float(serve(study.prefill, study.prefill_gpus, alone).ttft_us) / 1e3
 
 
 def _memory(engine: Engine, kv_tokens: float) -> MemoryUse:

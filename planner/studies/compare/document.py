@@ -8,6 +8,7 @@ from planner.core.economics.prices import node_hour_micros
 from planner.core.optimum import Status
 from planner.documents import Document, Maybe, Time
 from planner.planning.selection import selection_notes
+from planner.runs.outcome import FigureBand
 from planner.settings.scenario import Scenario
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.figures import PolicyFigures
@@ -63,6 +64,8 @@ class ComparedPolicyHead(Document):
 class ComparedPolicy(PolicyFigures, ComparedPolicyHead):
     """A policy as configured, tuned to the allowed shortfall, and where it loses."""
 
+    bands: tuple[FigureBand, ...]
+    """90 % bands of figures; none where capacities are observed."""
     within_allowance: bool
     """Whether the shortfall is within slo.max_shortfall_ratio."""
     gap_to_bound: float | None
@@ -158,6 +161,7 @@ def _describe_policy(
         **vars(figures),
         policy=candidate.name,
         demand_source=candidate.outcome.demand_source,
+        bands=candidate.outcome.bands,
         within_allowance=comparison.within_allowance(figures),
         gap_to_bound=comparison.gap_to_bound(figures),
         at_equal_shortfall=None
