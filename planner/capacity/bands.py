@@ -20,7 +20,7 @@ from planner.units import Floats
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Document):
-    """A modelled figure and its 90 % band: nine in ten measured values of set-ups that the model has not seen are in it."""
+    """A modelled figure and its 90 % band, which holds nine in ten measured values of unseen set-ups."""
 
     value: float
     low: float

@@ -20,9 +20,21 @@ def ends(band: "Estimate | None", form: Callable[[float], str]) -> str:
         return ""
     low = form(band.low)
     if band.high is None:
-        return f" ({low} or more: units as slow as the band allows serve nobody in time)"
+        return f" ({low} or more)"
     high = form(band.high)
     return "" if low == form(band.value) == high else f" ({low} to {high})"
+
+
+def basis(bands: "Sequence[FigureBand]") -> str:
+    """What a plan's bands rest on."""
+    open_ended = any(band.high is None for band in bands)
+    slow = "; units as slow as the upper end of their times serve nobody within the target" if open_ended else ""
+    return f"{BASIS[bands[0].measured]}{slow}"
+
+
+def whole(value: float) -> str:
+    """A figure in whole numbers."""
+    return f"{value:,.0f}"
 
 
 def by_figure(bands: "Sequence[FigureBand]") -> "dict[str, FigureBand]":

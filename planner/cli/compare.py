@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import BASIS, by_figure, ends
+from planner.cli.bands import basis, by_figure, ends, whole
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within
@@ -122,7 +122,7 @@ def _print(document: "ComparisonDocument") -> None:
     print_table(heads, [_row(policy) for policy in document.policies])
     bands = document.policies[0].bands
     if bands:
-        print_line(f"  90 % bands {BASIS[bands[0].measured]}")
+        print_line(f"  90 % bands {basis(bands)}")
     _print_bound(document.bound)
     for policy in document.policies:
         print_line(f"  {policy.policy}: {_losses(policy.loses)}")
@@ -137,7 +137,7 @@ def _row(policy: "ComparedPolicy") -> tuple[str | int, ...]:
     return (
         policy.policy,
         f"{policy.mean_nodes:,.1f}{ends(band.get('mean_nodes'), '{:,.1f}'.format)}",
-        f"{policy.peak_nodes}{ends(band.get('peak_nodes'), '{:,.0f}'.format)}",
+        f"{policy.peak_nodes}{ends(band.get('peak_nodes'), whole)}",
         usd(policy.cost_usd),
         percent(policy.shortfall_ratio, 3),
         policy.scale_actions,

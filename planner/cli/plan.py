@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import BASIS, by_figure, ends
+from planner.cli.bands import basis, by_figure, ends, whole
 from planner.cli.jobs import print_jobs
 from planner.cli.options import (
     Db,
@@ -138,8 +138,8 @@ def _print_hours(run: "RunView") -> None:
 def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, str]]:
     """The figures by their labels, with their bands where capacities are modelled."""
     band = by_figure(bands)
-    need = band.get("need_nodes")
-    needed = "" if need is None else f"; needed at the busiest {need.value:,.0f}{ends(need, '{:,.0f}'.format)}"
+    need, lent = band.get("need_nodes"), band.get("training_node_hours")
+    needed = "" if need is None else f"; needed at the busiest {whole(need.value)}{ends(need, whole)}"
     shortfall = ends(band.get("shortfall_ratio"), lambda value: percent(value, 3))
     served = []
     if s.shortfall_tokens:
@@ -148,13 +148,13 @@ def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, 
     return [
         (
             "inference nodes",
-            f"peak {s.peak_nodes}{ends(band.get('peak_nodes'), '{:,.0f}'.format)}, mean {s.mean_nodes:,.2f}"
+            f"peak {s.peak_nodes}{ends(band.get('peak_nodes'), whole)}, mean {s.mean_nodes:,.2f}"
             f"{ends(band.get('mean_nodes'), '{:,.2f}'.format)}, {s.node_hours:,.1f} node-hours{needed}",
         ),
         (
             "lent to training",
-            f"{s.training_node_hours:,.1f}{ends(band.get('training_node_hours'), '{:,.1f}'.format)} node-hours, {s.useful_training_node_hours:,.1f} of them useful; "
-            f"idle {s.idle_node_hours:,.1f}",
+            f"{s.training_node_hours:,.1f} node-hours{ends(lent, '{:,.1f}'.format)}, "
+            f"{s.useful_training_node_hours:,.1f} of them useful; idle {s.idle_node_hours:,.1f}",
         ),
         (
             "cost of inference",
@@ -178,7 +178,7 @@ def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, 
             f"steady {s.steady_shortfall_tokens:,}, start-up {s.start_up_shortfall_tokens:,} tokens "
             f"({percent(s.shortfall_ratio, 3)}{shortfall})",
         ),
-        *([("90 % bands", BASIS[need.measured])] if need is not None else []),
+        *([("90 % bands", basis(bands))] if bands else []),
     ]
 
 

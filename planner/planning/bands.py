@@ -13,35 +13,30 @@ from planner.planning.price import costs_of
 from planner.runs.outcome import FigureBand
 from planner.units import S_PER_HOUR, usd
 
+_WITHOUT_SLOW = {"training_node_hours": 0.0, "shortfall_ratio": 1.0}
+"""Where units as slow as the band allows serve nobody in time: nothing is lent, and all is short."""
+
 
 def plan_bands(prepared: Prepared, decided: Decided) -> tuple[FigureBand, ...]:
     """The bands of a plan's figures; none where its capacities are observed. Raises UsageError, RunError."""
     ends = prepared.ends
     if ends is None:
         return ()
-    value = _figures(prepared, decided)
-    fast, slow = (
-        None if end is None else _figures(at, decide(at, decided.seen))
-        for end in (ends.fast, ends.slow)
-        for at in (_at(prepared, end),)
-    )
+    value, fast = _figures(prepared, decided), _at(prepared, ends.fast, decided)
+    slow = None if ends.slow is None else _at(prepared, ends.slow, decided)
     bands = []
     for name, figure in value.items():
-        found = [figure, *(each[name] for each in (fast, slow) if each is not None)]
-        bands.append(
-            FigureBand(
-                figure=name,
-                value=figure,
-                low=min(found),
-                high=None if slow is None else max(found),
-                measured=ends.measured,
-            )
-        )
+        last = _WITHOUT_SLOW.get(name) if slow is None else slow[name]
+        found = [figure, fast[name], *([] if last is None else [last])]
+        high = None if last is None else max(found)
+        bands.append(FigureBand(figure=name, value=figure, low=min(found), high=high, measured=ends.measured))
     return tuple(bands)
 
 
-def _at(prepared: Prepared, end: End | None) -> Prepared:
-    return prepared if end is None else replace(prepared, scenario=end.scenario, limits=end.limits, ends=None)
+def _at(prepared: Prepared, end: End, decided: Decided) -> dict[str, float]:
+    """The figures at one end. decided: at the value; the policy sees the same demand."""
+    own = replace(prepared, scenario=end.scenario, limits=end.limits, ends=None)
+    return _figures(own, decide(own, decided.seen))
 
 
 def _figures(prepared: Prepared, decided: Decided) -> dict[str, float]:

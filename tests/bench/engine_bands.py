@@ -1,7 +1,7 @@
 """Fits the 90 % bands of modelled times to the errors on set-ups that were left out of the fit of the engines.
 
-Source groups are in six folds. Each fold is predicted by engines that are fitted to the others. Widths are fitted to all
-these errors, and judged likewise: on each fold with widths fitted to the others.
+Source groups are in six folds. Each fold is predicted by engines that are fitted to the others. Widths are fitted to
+all these errors, and judged likewise: on each fold with widths fitted to the others.
 """
 
 import json

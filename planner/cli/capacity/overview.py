@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from planner.cli.bands import BASIS, ends
+from planner.cli.bands import BASIS, ends, whole
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import print_json, print_line, usd
 
@@ -37,14 +37,14 @@ def _print(overview: "CapacityOverview") -> None:
     print_line(
         f"  decode   {decode.streams:g}{ends(overview.streams, '{:g}'.format)} streams on each of {decode.gpus} GPUs, "
         f"limited by {decode.limit}: {decode.tpot_ms:.1f} ms{ends(overview.tpot_ms, '{:.1f}'.format)} per token, "
-        f"{decode.tokens_per_s_per_node:,.0f}{ends(overview.tokens_per_s_per_node, '{:,.0f}'.format)} tokens/s per "
+        f"{decode.tokens_per_s_per_node:,.0f}{ends(overview.tokens_per_s_per_node, whole)} tokens/s per "
         f"node, {usd(decode.usd_per_million_tokens)} per million"
     )
     print_line(
         f"  prefill  {prefill.missed_tokens_per_s_per_node:,.0f} tokens/s per node without hits, "
-        f"{prefill.tokens_per_s_per_node:,.0f}{ends(overview.input_tokens_per_s_per_node, '{:,.0f}'.format)} with, "
+        f"{prefill.tokens_per_s_per_node:,.0f}{ends(overview.input_tokens_per_s_per_node, whole)} with, "
         f"{usd(prefill.usd_per_million_tokens)} per million; one prompt alone on an idle unit: "
-        f"{overview.ttft_ms.value:,.0f} ms{ends(overview.ttft_ms, '{:,.0f}'.format)} to its first token"
+        f"{overview.ttft_ms.value:,.0f} ms{ends(overview.ttft_ms, whole)} to its first token"
     )
     print_line(
         f"  request  {load.input_tokens:,.0f} tokens in, {load.output_tokens:,.0f} out: "

@@ -37,7 +37,7 @@ class Served:
     """What users get, arrays of one shape.
 
     streams: that decode at once on the whole server, at most those whose KV fits and that the engine takes. tpot_us:
-    time per output token; ttft_us: time to the first token; prompt_us: the engine's time for one prompt and nothing else;
+    time per output token; ttft_us: time to the first token; prompt_us: the engine's time for one prompt alone;
     tokens_per_s: output tokens of the server while users wait for a place, as at full load; prompt_share: of the time
     per output token, what prompts of others take.
     """
