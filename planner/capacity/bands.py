@@ -67,7 +67,9 @@ def own_measurements(settings: EngineSettings, engine: Engine, gpus: int) -> Own
     """What an engine on so many GPUs was calibrated by; None where it is estimated. Raises UsageError."""
     if settings.calibration is not None:
         file = calibration(Path(str(settings.calibration)))
-        return OwnMeasurements(file.points, carried_over=bool(carried_over(settings, engine, gpus)))
+        points = file.points - file.first_tokens
+        # first tokens alone say little of times per output token
+        return OwnMeasurements(points, carried_over=bool(carried_over(settings, engine, gpus))) if points else None
     served = engine.model.name, engine.hardware.name
     if served not in FITTED_ON or engine.profile.kernels == "curves":
         return None

@@ -145,6 +145,8 @@ class CalibrationFile(Closed):
     """Redundant copies of routed experts in the unit."""
     points: PositiveCount
     """Measurements that were fitted."""
+    first_tokens: Count = 0
+    """How many of them are times to the first token."""
     source: str
     """Where they come from, "kind: source"."""
     rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)

@@ -34,11 +34,11 @@ def fit(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the fit as TOML.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit the decode model to measured steps.
+    """Fit the capacity model to measurements of your own, from a single point on.
 
     FILE: CSV or JSON with streams (per GPU), kv_tokens and step_ms; or what vLLM, SGLang, TensorRT-LLM, GuideLLM,
-    AIPerf, GenAI-Perf or InferenceX wrote. The points of several files are combined. The fit is valid only between the
-    measured points.
+    AIPerf, GenAI-Perf or InferenceX wrote. The points of several files are combined. The fit carries over to other
+    batches, lengths and parallelism of the same model, GPU and engine, with a wider band.
     """
     from planner.studies.capacity.fit import fit_files, write_calibration
 
@@ -63,6 +63,9 @@ def _print(fitted: "EngineFit") -> None:
     )
     of_others = "" if fitted.left_out_rms is None else f"; of points left out of the fit {fitted.left_out_rms:.1%}"
     print_line(f"  rms {fitted.rms:.1%}{of_others}")
+    print_line(
+        f"  90 % band of a time per output token: {fitted.tpot_low:.2f} to {fitted.tpot_high:.2f} times the fitted one"
+    )
     rows = [
         (
             point.source,

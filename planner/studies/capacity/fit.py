@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from planner.capacity.bands import OwnMeasurements, time_band
 from planner.capacity.engines import FittedEngine, fitted_to
 from planner.catalogue.toml import toml_value
 from planner.core.fleet.calibration import LIMIT, Calibration, fit
@@ -65,6 +66,10 @@ class EngineFit(FittedEngine):
     """Root mean square of the relative errors."""
     left_out_rms: float | None
     """Root mean square of the errors of points left out; null for one point."""
+    tpot_low: float
+    """Lower end of the 90 % band of a time per output token, over the fitted one."""
+    tpot_high: float
+    """Upper end."""
     points: tuple[FittedPoint, ...]
     notes: tuple[str, ...]
     """What the reader should know of the fit."""
@@ -122,6 +127,8 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         for name, away in fitted.deviations.items()
         if abs(away) > LIMIT
     ]
+    tokens = sum(each.metric != "ttft_ms" for each in asked)
+    band = time_band(engine, "tpot", OwnMeasurements(tokens) if tokens else None)
     return EngineFit(
         **vars(fitted_to(engine, study.decode_gpus)),
         node=engine.hardware.name,
@@ -131,6 +138,8 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         overheads=fitted.scale.overheads,
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
+        tpot_low=band.low,
+        tpot_high=band.high,
         points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
         notes=(*notes, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
     )
@@ -141,6 +150,7 @@ def write_calibration(fitted: EngineFit, path: Path) -> None:
     file = CalibrationFile(
         **{each.name: getattr(fitted, each.name) for each in fields(FittedEngine)},
         points=len(fitted.points),
+        first_tokens=sum(point.metric == "ttft_ms" for point in fitted.points),
         source="fitted: to " + ", ".join(sorted({point.source for point in fitted.points}))[:_SOURCE_LENGTH],
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
