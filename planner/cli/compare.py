@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import basis, by_figure, ends, whole
+from planner.runs.bands import basis, by_figure, ends, whole
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within

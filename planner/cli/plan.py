@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import basis, by_figure, ends, whole
+from planner.runs.bands import basis, by_figure, ends, whole
 from planner.cli.jobs import print_jobs
 from planner.cli.options import (
     Db,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from planner.cli.bands import BASIS, ends, whole
+from planner.runs.bands import BASIS, ends, whole
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import print_json, print_line, usd
 
@@ -51,5 +51,5 @@ def _print(overview: "CapacityOverview") -> None:
         f"{request.nodes_per_qps:.3f} nodes, {request.w_per_qps:,.0f} W and {usd(request.usd_per_qps_day)} a "
         f"day per request/s; {request.usd_per_request * 1000:.4f} USD per thousand"
     )
-    print_line(f"  bands    90 %, {BASIS[overview.tpot_ms.measured]}")
+    print_line(f"  bands    90 %, in parentheses, {BASIS[overview.tpot_ms.measured]}")
     print_notes(overview.notes)
