@@ -298,7 +298,7 @@ def _band_words(document: "ReplayDocument") -> str:
         words = ", and ".join(
             f"{name} {_factors(times)} times as long, {BASIS[times.measured]}" for name, times in each
         )
-    return f"{words}; {'in parentheses, this fleet then' if document.bands else '--bands replays both ends'}"
+    return f"{words}; {'in parentheses, what this fleet does then' if document.bands else '--bands replays both ends'}"
 
 
 def _factors(times: "TimeFactor") -> str:

@@ -15,7 +15,7 @@ from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayView:
     """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class.
 

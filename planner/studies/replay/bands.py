@@ -11,7 +11,7 @@ from planner.core.replay.requests.model import Service
 from planner.runs.outcome import FigureBand
 from planner.studies.replay import account
 from planner.studies.replay.account import StageResults
-from planner.studies.replay.document import MANY_IN_FLIGHT, TimeFactor, TimeFactors
+from planner.studies.replay.document import MANY_IN_FLIGHT, LatencySummary, SloAttainment, TimeFactor, TimeFactors
 from planner.studies.replay.simulate import Simulation
 from planner.units import Progress
 
@@ -54,9 +54,9 @@ def replay_bands(results: StageResults, ends: ReplayEnds, bands: UnitBands) -> t
     latencies_end = ends.slow.in_flight < MANY_IN_FLIGHT
     found = []
     for name, value in _figures(results).items():
-        fast, slow = ends.fast.figures[name], ends.slow.figures[name]
         if value is None:
             continue
+        fast, slow = ends.fast.figures[name], ends.slow.figures[name]
         known = [value, *(each for each in (fast, slow) if each is not None)]
         ends_above = not _is_latency(name) or (latencies_end and slow is not None)
         measured = [getattr(bands, role).measured for role in _decided_by(name)]
@@ -102,13 +102,13 @@ def _figures(results: StageResults) -> dict[str, float | None]:
     return {**dict(_latencies(ttft_ms=quality.ttft_ms, tpot_ms=quality.tpot_ms)), **_attainments(slo)}
 
 
-def _latencies(**summaries: account.LatencySummary) -> Iterator[tuple[str, float | None]]:
+def _latencies(**summaries: LatencySummary) -> Iterator[tuple[str, float | None]]:
     for metric, summary in summaries.items():
         for quantile in QUANTILES:
             yield f"{metric}.{quantile}", getattr(summary, quantile)
 
 
-def _attainments(slo: account.SloAttainment) -> dict[str, float | None]:
+def _attainments(slo: SloAttainment) -> dict[str, float | None]:
     return {f"slo.{name}": value for name, value in vars(slo).items()}
 
 

@@ -87,7 +87,11 @@ def _notes(
     # what is replayed is the whole trace, where the plan's is a sample of it
     sampled = done.trace.sample_weight != outcome.trace.sample_weight
     planned = [note for note in outcome.notes if not (sampled and note.startswith(SAMPLED))]
-    return tuple(dict.fromkeys((*done.notes, target_note(outcome.scenario.slo, tpot_ms), *streams, *band_notes(done.ends), *planned)))
+    return tuple(
+        dict.fromkeys(
+            (*done.notes, target_note(outcome.scenario.slo, tpot_ms), *streams, *band_notes(done.ends), *planned)
+        )
+    )
 
 
 def _hour(done: Replayed, number: int) -> ReplayHour:
