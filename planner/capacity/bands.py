@@ -31,15 +31,13 @@ class Estimate(Document):
 
 
 @dataclass(frozen=True)
-class TimeBand:
-    """Factors on a modelled time, between which nine in ten measured times lie.
-
-    measured: by a calibration to the set-up's own points.
-    """
+class TimeBand(Document):
+    """Factors on a modelled time, between which nine in ten measured times lie."""
 
     low: float
     high: float
     measured: bool
+    """Whether the model was calibrated by measurements of this very set-up."""
 
     def of_time(self, value: float) -> Estimate:
         """The band of a time."""
@@ -84,7 +82,7 @@ def time_band(engine: Engine, metric: Metric, own: OwnMeasurements | None = None
     return TimeBand(float(np.exp(-below)), float(np.exp(above)), measured)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CapacityBand:
     """Ends of what a node of each role does, tokens/s, by the bands of its times; decode: 0 where no stream is served.
 
@@ -109,7 +107,13 @@ def capacity_band(fleet: FleetSettings, tpot_ms: float, modelled: Modelled) -> C
         served_at(decode, modelled.workload.kv_tokens, tpot_ms, imbalance_at, factor)[1]
         for factor in (of_tokens.high, of_tokens.low)
     )
-    return CapacityBand(rates.low, rates.high or rates.value, slow, fast, of_tokens)
+    return CapacityBand(
+        prefill_low=rates.low,
+        prefill_high=rates.high or rates.value,
+        decode_low=slow,
+        decode_high=fast,
+        times=of_tokens,
+    )
 
 
 def served_at(

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from planner.runs.outcome import FigureBand
 
 BASIS = {
-    True: "in parentheses, measured here: from a calibration to your own measurements",
-    False: "in parentheses, estimated from the model's errors on set-ups that were left out of its fit",
+    True: "measured here: from a calibration to your own measurements",
+    False: "estimated from the model's errors on set-ups that were left out of its fit",
 }
 """What bands rest on, by whether the set-up was measured."""
 
@@ -29,7 +29,7 @@ def basis(bands: "Sequence[FigureBand]") -> str:
     """What a plan's bands rest on."""
     open_ended = any(band.high is None for band in bands)
     slow = "; units as slow as the upper end of their times serve nobody within the target" if open_ended else ""
-    return f"{BASIS[bands[0].measured]}{slow}"
+    return f"in parentheses, {BASIS[bands[0].measured]}{slow}"
 
 
 def whole(value: float) -> str:

@@ -51,5 +51,5 @@ def _print(overview: "CapacityOverview") -> None:
         f"{request.nodes_per_qps:.3f} nodes, {request.w_per_qps:,.0f} W and {usd(request.usd_per_qps_day)} a "
         f"day per request/s; {request.usd_per_request * 1000:.4f} USD per thousand"
     )
-    print_line(f"  bands    90 %, {BASIS[overview.tpot_ms.measured]}")
+    print_line(f"  bands    90 %, in parentheses, {BASIS[overview.tpot_ms.measured]}")
     print_notes(overview.notes)
