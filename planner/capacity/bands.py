@@ -31,15 +31,13 @@ class Estimate(Document):
 
 
 @dataclass(frozen=True)
-class TimeBand:
-    """Factors on a modelled time, between which nine in ten measured times lie.
-
-    measured: by a calibration to the set-up's own points.
-    """
+class TimeBand(Document):
+    """Factors on a modelled time, between which nine in ten measured times lie."""
 
     low: float
     high: float
     measured: bool
+    """Whether the model was calibrated by measurements of this very set-up."""
 
     def of_time(self, value: float) -> Estimate:
         """The band of a time."""
@@ -102,7 +100,7 @@ def unit_bands(fleet: FleetSettings) -> UnitBands:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CapacityBand:
     """Ends of what a node of each role does, tokens/s, by the bands of its times; decode: 0 where no stream is served.
 
@@ -124,7 +122,13 @@ def capacity_band(fleet: FleetSettings, tpot_ms: float, modelled: Modelled) -> C
         served_at(decode, modelled.workload.kv_tokens, tpot_ms, imbalance_at, factor)[1]
         for factor in (bands.steps.high, bands.steps.low)
     )
-    return CapacityBand(rates.low, rates.high or rates.value, slow, fast, bands.steps)
+    return CapacityBand(
+        prefill_low=rates.low,
+        prefill_high=rates.high or rates.value,
+        decode_low=slow,
+        decode_high=fast,
+        times=bands.steps,
+    )
 
 
 def served_at(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.capacity.bands import Estimate
+from planner.capacity.bands import Estimate, TimeBand
 from planner.capacity.engines import Workload
 from planner.core.fleet.operating import OperatingPoint, RequestCost
 from planner.documents import Document, Maybe
@@ -188,5 +188,7 @@ class CapacityCurve(EngineHead):
 
     sweep: Sweep
     """The quantity that is swept."""
+    times: TimeBand
+    """90 % band of the times behind the rows: of prefill where hits are swept, else of decode."""
     workload: Workload
     rows: tuple[CurveRow, ...]

@@ -40,9 +40,13 @@ class KnownParts(Closed):
     """What has many measured points; everything else is seldom."""
 
     gpus: tuple[str, ...]
+    """Names of hardware."""
     weights: tuple[str, ...]
+    """Number formats of weights."""
     engines: tuple[str, ...]
+    """Names of engines."""
     models: tuple[ModelKind, ...]
+    """Kinds of models."""
 
 
 class OwnPoints(Closed):
@@ -68,11 +72,18 @@ class BandsFile(Closed):
     """90 % bands of modelled times."""
 
     tpot: MetricWidths
+    """Of the time per output token."""
     ttft: MetricWidths
+    """Of the time to the first token."""
     throughput: MetricWidths
+    """Of output tokens per second at full load, as times."""
     prefill: MetricWidths
+    """Of the time to compute prompts."""
     wider: WiderBands
+    """What widens these."""
     known: KnownParts
+    """What is known well."""
     own: OwnPoints
+    """Bands where own points were fitted."""
     provenance: dict[str, str]
     """Where each table comes from, "kind: source"."""

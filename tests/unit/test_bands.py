@@ -144,5 +144,7 @@ def test_bands_hold_nine_in_ten_of_the_points_that_the_engines_were_fitted_to() 
     covered = [figures.covered_90 for figures in (card.tpot, card.ttft, card.throughput, card.prefill)]
     assert all(share is not None and share >= 0.88 for share in covered)
     assert card.tpot.covered_90 == pytest.approx(0.93, abs=0.04), "nor is all inside"
-    groups = [group.covered_90 for group in (*card.by_gpu, *card.by_model, *card.by_engine) if group.metric == "tpot_ms"]
+    groups = [
+        group.covered_90 for group in (*card.by_gpu, *card.by_model, *card.by_engine) if group.metric == "tpot_ms"
+    ]
     assert np.mean([covered >= 0.8 for covered in groups if covered is not None]) >= 0.9

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner.cli.bands import BASIS
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import number, print_json, print_line, print_table
 from planner.errors import ServingObstacle, UsageError
@@ -37,6 +38,9 @@ def show_curve(study: "EngineStudy", what: str, chart: Path | None, as_json: boo
         return
     print_line(f"{heading(curve)}, {fixed}")
     _print_rows(curve)
+    print_line(
+        f"  90 % band of these times: {curve.times.low:.2f} to {curve.times.high:.2f}, {BASIS[curve.times.measured]}"
+    )
     print_notes(curve.notes)
     if chart is not None:
         print_line(f"{chart}")

@@ -8,6 +8,7 @@ from planner.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from planner.studies.capacity.scorecard.score import ErrorFigures, GroupErrors
+    from planner.studies.capacity.scorecard.streams import StreamFigures
 
 _HEADS = ("<points of", "<metric", "points", "median", "p90", "bias", "within 20 %")
 
@@ -37,12 +38,22 @@ def show_scorecard(points: Path, as_json: bool) -> None:
         print_line(
             "  ttft_ms of all: at a concurrency of at most 8; beyond, it is waiting in the benchmark's own queue"
         )
+    _print_streams(card.streams)
     for groups in (card.by_engine, card.by_gpu, card.by_model, card.by_concurrency):
         print_table(_HEADS, _rows(groups))
     for each in card.inexpressible:
         print_line(f"  {each.points:,} without a figure: {each.why}")
     for note in card.notes:
         print_line(f"  {note}")
+
+
+def _print_streams(streams: "StreamFigures") -> None:
+    if not streams.count:
+        return
+    print_line(
+        f"  streams within a target for tpot_ms, model over measured: median {streams.median_ratio:.2f}, p10 to p90 "
+        f"{streams.p10:.2f} to {streams.p90:.2f}, within a quarter {streams.within_25:.1%} of {streams.count:,}"
+    )
 
 
 def _rows(groups: "Sequence[GroupErrors]") -> list[tuple[object, ...]]:

@@ -40,7 +40,13 @@ _NONE = LargestBatch(streams=0.0, tpot_ms=None, tokens_per_s_per_node=0.0, usd_p
 
 def sweep(study: EngineStudy, what: Sweep) -> CapacityCurve:
     """A curve over batch, KV length, hit ratio or EP size. Raises UsageError."""
-    return CapacityCurve(**vars(study.head()), sweep=what, workload=study.workload, rows=tuple(SWEEPS[what](study)))
+    return CapacityCurve(
+        **vars(study.head()),
+        sweep=what,
+        times=study.prefill_band("prefill") if what == "hit" else study.decode_band(),
+        workload=study.workload,
+        rows=tuple(SWEEPS[what](study)),
+    )
 
 
 def sweep_batch(study: EngineStudy) -> list[BatchRow]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from planner.capacity.bands import Estimate, own_measurements, served_at, time_band
+from planner.capacity.bands import Estimate, served_at
 from planner.capacity.documents import CapacityOverview, DecodeCapacity, MemoryUse, PrefillCapacity
 from planner.capacity.engines import ranks_of
 from planner.core.fleet.balancing import expert_sampling
@@ -28,11 +28,7 @@ def describe_capacity(study: EngineStudy) -> CapacityOverview:
     missed, with_hits = study.prefill_rates()
     load = study.workload
     nodes = nodes_per_qps(load.input_tokens, load.output_tokens, with_hits, point.tokens_per_s_per_node)
-    of_prompts, of_tokens = (
-        own_measurements(study.settings, study.prefill, study.prefill_gpus),
-        own_measurements(study.settings, engine, study.decode_gpus),
-    )
-    times = time_band(engine, "tpot", of_tokens)
+    times = study.decode_band()
     slow, fast = (
         served_at(engine, load.kv_tokens, study.target_ms, imbalance_at, factor) for factor in (times.high, times.low)
     )
@@ -40,12 +36,12 @@ def describe_capacity(study: EngineStudy) -> CapacityOverview:
         **vars(study.head()),
         serving="disaggregated",
         tpot_ms=times.of_time(point.tpot_ms),
-        ttft_ms=time_band(study.prefill, "ttft", of_prompts).of_time(_ttft_ms(study)),
+        ttft_ms=study.prefill_band("ttft").of_time(_ttft_ms(study)),
         streams=Estimate(value=point.streams, low=slow[0], high=fast[0], measured=times.measured),
         tokens_per_s_per_node=Estimate(
             value=point.tokens_per_s_per_node, low=slow[1], high=fast[1], measured=times.measured
         ),
-        input_tokens_per_s_per_node=time_band(study.prefill, "prefill", of_prompts).of_rate(with_hits),
+        input_tokens_per_s_per_node=study.prefill_band("prefill").of_rate(with_hits),
         parameters=total_parameters(engine.model),
         active_parameters=active_parameters(engine.model),
         memory=_memory(engine, load.kv_tokens),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner.capacity.bands import TimeBand, own_measurements, time_band
 from planner.capacity.documents import EngineHead
 from planner.capacity.engines import (
     Workload,
@@ -21,6 +22,7 @@ from planner.catalogue.toml import toml_value
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import input_tokens_per_s_per_node
+from planner.settings.bands import Metric
 from planner.settings.fleet import EngineSettings
 
 
@@ -50,6 +52,15 @@ class EngineStudy:
         """Missed and all input tokens/s of a prefill node."""
         missed = missed_rate(self.settings, self.prefill, self.workload.missed_context_tokens)
         return missed, float(input_tokens_per_s_per_node(missed, self.workload.hit_ratio))
+
+    def decode_band(self) -> TimeBand:
+        """The band of a time per output token of the decode unit."""
+        engine = self.decode()[0]
+        return time_band(engine, "tpot", own_measurements(self.settings, engine, self.decode_gpus))
+
+    def prefill_band(self, metric: Metric) -> TimeBand:
+        """The band of a time of the prefill unit."""
+        return time_band(self.prefill, metric, own_measurements(self.settings, self.prefill, self.prefill_gpus))
 
     def _carried_over(self) -> tuple[str, ...]:
         """What of the decode engine differs from what its calibration was measured on."""

@@ -1,13 +1,13 @@
 """Points of a file by the set-up that they were measured on, and what the model says of each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import polars as pl
 
 from planner.capacity.setups import Setup, engine_of
-from planner.core.fleet.engine import Engine
+from planner.core.fleet.engine import Engine, on_same_kernels
 from planner.core.fleet.serving import Load, serve
 from planner.errors import PlannerError
 from planner.units import Floats
@@ -92,6 +92,12 @@ def predicted(case: Case, engine: Engine) -> Predictions:
     return Predictions(values=values, prompt_shares=shares, reasons=reasons)
 
 
+def engine_for(engine: Engine, static: bool) -> Engine:
+    """The engine that serves users, or a static batch: that is as large as it was measured, be it in a memory that the
+    engine would not fill so far."""
+    return on_same_kernels(engine, reserve_gb=0.0) if static else engine
+
+
 def _missing(row: dict[str, object]) -> str | None:
     """What a row would have to tell besides."""
     wanted = ["isl", "osl"] if row["metric"] != "prefill_ms" else ["isl"]
@@ -110,11 +116,8 @@ def _value(engine: Engine, gpus: int, row: dict[str, object]) -> tuple[float, fl
         # all prompts of the batch, one after the other
         one = serve(engine, gpus, Load(concurrency=1.0, input_tokens=inputs, output_tokens=outputs))
         return float(one.prompt_us) * users / 1e3, 0.0
-    if static:
-        # a batch is as large as it was measured, be it in a memory that the engine would not fill so far
-        engine = replace(engine, reserve_gb=0.0)
     load = Load(concurrency=users, input_tokens=inputs, output_tokens=outputs, prompts_apart=static)
-    served = serve(engine, gpus, load)
+    served = serve(engine_for(engine, static), gpus, load)
     if metric == "tpot_ms":
         return float(served.tpot_us) / 1e3, float(served.prompt_share)
     if metric == "ttft_ms":

@@ -14,6 +14,7 @@ from planner.errors import PlannerError
 from planner.settings.bands import Metric
 from planner.studies.capacity.measured.points_table import PointsTable
 from planner.studies.capacity.scorecard.cases import Case, Predictions, cases_of, predicted
+from planner.studies.capacity.scorecard.streams import StreamFigures, stream_figures, stream_ratios
 from planner.units import Floats
 
 CONCURRENCIES = (1, 8, 32, 128)
@@ -99,6 +100,8 @@ class Scorecard(Document):
     """Output tokens per second, at full load or of a batch."""
     prefill: ErrorFigures
     """Time to compute the prompts of a batch."""
+    streams: StreamFigures
+    """Most streams within a target for the time per output token."""
     by_gpu: tuple[GroupErrors, ...]
     by_model: tuple[GroupErrors, ...]
     by_engine: tuple[GroupErrors, ...]
@@ -125,6 +128,7 @@ def score(table: PointsTable) -> Scorecard:
         ttft=_figures(_of(scored, "ttft_ms").filter(pl.col("concurrency") <= LOW_CONCURRENCY)),
         throughput=_figures(_of(scored, "tokens_per_s")),
         prefill=_figures(_of(scored, "prefill_ms")),
+        streams=stream_figures(stream_ratios(case, case.engine) for case in cases if case.engine is not None),
         by_gpu=_grouped(scored, "gpu", gpu_name),
         by_model=_grouped(scored, "model", str),
         by_engine=_grouped(scored, "backend", _engine_word),
