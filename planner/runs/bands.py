@@ -31,7 +31,7 @@ def basis(bands: "Sequence[FigureBand]") -> str:
     """What a plan's bands rest on."""
     open_ended = any(band.high is None for band in bands)
     slow = "; units as slow as the upper end of their times serve nobody within the target" if open_ended else ""
-    return f"in parentheses, {BASIS[bands[0].measured]}{slow}"
+    return f"{BASIS[bands[0].measured]}{slow}"
 
 
 def whole(value: float) -> str:
