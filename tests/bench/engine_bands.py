@@ -236,7 +236,8 @@ def said_of_bands(judge: Judge, metric: str, levels: dict[str, float]) -> str:
         names = getattr(errors, kind)
         shares = {name: held[names == name].mean() for name in np.unique(names)}
         few = [f"{name} {share:.0%}" for name, share in shares.items() if share < LEAST_OF_GROUP]
-        words.append(f"{len(shares) - len(few)} of {len(shares)} by {kind}{f' (not {", ".join(few)})' if few else ''}")
+        but = f" (not {', '.join(few)})" if few else ""
+        words.append(f"{len(shares) - len(few)} of {len(shares)} by {kind}{but}")
     return (
         f"90 % band of {metric}: {held.mean():.1%} of {len(held)} inside when left out; at {LEAST_OF_GROUP:.0%} or "
         f"more: {'; '.join(words)}"
