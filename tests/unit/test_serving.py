@@ -8,7 +8,7 @@ import pytest
 
 from planner.catalogue.read import engine_node, engine_profile, model
 from planner.core.fleet.engine import Engine, Scale
-from planner.core.fleet.serving import Load, Served, held_streams, serve
+from planner.core.fleet.serving import Load, Served, held_streams, prefill_us, serve
 from planner.core.fleet.step import Batch, step_time
 from planner.errors import CannotServe, UsageError
 from planner.settings.engines import EngineProfile
@@ -173,3 +173,26 @@ def test_a_model_that_does_not_fit_serves_nobody() -> None:
 def test_an_impossible_load_gives_one_line(changes: dict[str, Any], cure: str) -> None:
     with pytest.raises(UsageError, match=f"^serving: {cure}"):
         served(**changes)
+
+
+def prefill(engine: Engine = LLAMA, gpus: int = 1, **changes: Any) -> float:
+    return float(prefill_us(engine, gpus, Load(**{**BASE, "prompts_apart": True, **changes})))
+
+
+def test_a_batch_of_one_prompt_takes_what_its_first_token_waits_for_beside_the_api() -> None:
+    p = VLLM.prompts
+    first = float(served(concurrency=1).ttft_us)
+    assert prefill(concurrency=1) == pytest.approx(first - p.first_token_us - p.token_us * 2000)
+
+
+def test_prompts_of_a_batch_share_steps_as_far_as_the_engine_takes_their_tokens() -> None:
+    """Twelve prompts of 1,000 tokens: a step of 8,192 and one of 3,808, each launched once."""
+    step = step_time(
+        replace(LLAMA, overlap="off"), Batch(prompt_tokens=np.array([8192, 3808]), context=500, length=1000)
+    ).us.sum()
+    p = with_prompts(LLAMA, alone=2.0, alone_layer_us=10.0, alone_experts_us=0.0)
+    assert prefill(p, concurrency=12, input_tokens=1000) == pytest.approx(2 * step + 2 * 32 * 10)
+
+
+def test_groups_of_a_server_prefill_their_shares_of_a_batch_at_once() -> None:
+    assert prefill(gpus=4, concurrency=16) == pytest.approx(prefill(gpus=1, concurrency=4))
