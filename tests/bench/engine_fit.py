@@ -167,9 +167,7 @@ def _only(profile: EngineProfile, name: str) -> EngineProfile:
         update={
             "factors": factors,
             "overheads": profile.overheads.model_copy(update=overheads),
-            "prompts": profile.prompts.model_copy(
-                update={"interleave": 1.0, "alone": 1.0, "alone_layer_us": 0.0, "alone_experts_us": 0.0}
-            ),
+            "prompts": profile.prompts.model_copy(update={"interleave": 1.0}),
         }
     )
 
