@@ -60,6 +60,7 @@ curves: setup
 # both need PLANNER_TEST_POINTS, a file of measured points
 engines: setup
 	$(BIN)/python -m tests.bench.engine_fit
+	$(BIN)/python -m tests.bench.own_points
 
 scorecard: setup
 	$(BIN)/python -m tests.bench.scorecard

@@ -5,7 +5,7 @@ all these errors, and judged likewise: on each fold with widths fitted to the ot
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ LEVELS = tuple(0.88 + 0.01 * step for step in range(12))
 FEW_POINTS, FEW_SOURCES = 50, 3
 """Fewer measured times per output token, or source groups, make a part of a set-up a seldom one."""
 PROMPTS_FROM = 0.3
+LEAST_OF_GROUP = 0.8
 METRICS = {"tpot": "tpot_ms", "ttft": "ttft_ms", "throughput": "tokens_per_s", "prefill": "prefill_ms"}
 FILE = Path(planner.__file__).parent / "catalogue/data/bands.toml"
 MOST_USERS = 8.0
@@ -40,6 +41,9 @@ class Errors:
 
     log: np.ndarray
     group: np.ndarray
+    gpu: np.ndarray
+    model: np.ndarray
+    engine: np.ndarray
     fold: np.ndarray
     seldom: np.ndarray
     experts: np.ndarray
@@ -132,6 +136,9 @@ def errors_of(points: pl.DataFrame, metric: str, known: dict[str, list[str]]) ->
     return Errors(
         log=-log if metric == "throughput" else log,
         group=rows["source_group"].to_numpy(),
+        gpu=rows["node"].to_numpy(),
+        model=rows["model"].to_numpy(),
+        engine=rows["profile"].to_numpy(),
         fold=rows["fold"].to_numpy(),
         seldom=seldom.astype(float),
         experts=rows["has_experts"].to_numpy().astype(float) * (metric == "tpot"),
@@ -139,25 +146,48 @@ def errors_of(points: pl.DataFrame, metric: str, known: dict[str, list[str]]) ->
     )
 
 
-def fit_widths(errors: dict[str, Errors], levels: dict[str, float]) -> Widths:
-    """What widens bands by times per output token; then the widths of each metric, below and above the model."""
-    wider = _fit_wider(errors["tpot"], levels["tpot"])
-    metrics = {}
-    for name, each in errors.items():
-        scaled, level = each.log / each.wider(wider), levels[name]
-        low, high = (_quantile(scaled, each.weight, share) for share in ((1 - level) / 2, (1 + level) / 2))
-        metrics[name] = MetricWidths(below=round(max(-low, 0.01), 3), above=round(max(high, 0.01), 3))
-    return Widths(metrics, wider)
+class Judge:
+    """Widths fitted to all errors, or to those of all folds but one; what widens them is fitted once for each."""
 
+    def __init__(self, errors: dict[str, Errors]) -> None:
+        self.errors = errors
+        self._wider: dict[tuple[int | None, float], np.ndarray] = {}
 
-def choose_levels(errors: dict[str, Errors]) -> dict[str, float]:
-    """Of each metric, the level with which bands cover what they are to."""
-    levels = dict.fromkeys(errors, LEVELS[0])
-    # the metric that all others take their factors from comes first
-    for name in errors:
-        tried = [{**levels, name: level} for level in LEVELS]
-        levels = min(tried, key=lambda each, name=name: abs(judged(errors, name, each).mean() - COVERED))
-    return levels
+    def wider(self, out: int | None, level: float) -> np.ndarray:
+        """What widens bands by times per output token, without a fold."""
+        if (out, level) not in self._wider:
+            tokens = self.errors["tpot"]
+            self._wider[out, level] = _fit_wider(tokens.only(tokens.fold != out), level)
+        return self._wider[out, level]
+
+    def widths(self, levels: dict[str, float], out: int | None = None, names: Iterable[str] = METRICS) -> Widths:
+        """The widths of metrics, below and above the model, without a fold."""
+        wider = self.wider(out, levels["tpot"])
+        metrics = {}
+        for name in names:
+            kept = self.errors[name].only(self.errors[name].fold != out)
+            scaled, level = kept.log / kept.wider(wider), levels[name]
+            low, high = (_quantile(scaled, kept.weight, share) for share in ((1 - level) / 2, (1 + level) / 2))
+            metrics[name] = MetricWidths(below=round(max(-low, 0.01), 3), above=round(max(high, 0.01), 3))
+        return Widths(metrics, wider)
+
+    def held(self, metric: str, levels: dict[str, float]) -> np.ndarray:
+        """Whether each point is in the band that was fitted without its fold."""
+        own = self.errors[metric]
+        held = np.zeros(len(own.log), bool)
+        for fold in np.unique(own.fold):
+            mine = own.fold == fold
+            held[mine] = inside(own, self.widths(levels, fold, [metric]), metric)[mine]
+        return held
+
+    def levels(self) -> dict[str, float]:
+        """Of each metric, the level with which bands cover what they are to."""
+        chosen = dict.fromkeys(self.errors, LEVELS[0])
+        # the metric that all others take their factors from comes first
+        for name in self.errors:
+            tried = [{**chosen, name: level} for level in LEVELS]
+            chosen = min(tried, key=lambda each, name=name: abs(self.held(name, each).mean() - COVERED))
+        return chosen
 
 
 def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
@@ -198,25 +228,19 @@ def inside(errors: Errors, widths: Widths, metric: str) -> np.ndarray:
     return held
 
 
-def judged(errors: dict[str, Errors], metric: str, levels: dict[str, float]) -> np.ndarray:
-    """Whether each point is in the band that was fitted without its fold."""
-    own = errors[metric]
-    held = np.zeros(len(own.log), bool)
-    for fold in np.unique(own.fold):
-        others = {name: each.only(each.fold != fold) for name, each in errors.items() if name in ("tpot", metric)}
-        widths = fit_widths(others, levels)
-        held[own.fold == fold] = inside(own, widths, metric)[own.fold == fold]
-    return held
-
-
-def said_of_bands(errors: dict[str, Errors], metric: str, levels: dict[str, float]) -> str:
+def said_of_bands(judge: Judge, metric: str, levels: dict[str, float]) -> str:
     """The share of points inside, and of groups with four in five inside, in words."""
-    held, group = judged(errors, metric, levels), errors[metric].group
-    shares = {name: held[group == name].mean() for name in np.unique(group)}
-    few = [f"{name} {share:.0%}" for name, share in shares.items() if share < 0.8]
+    held, errors = judge.held(metric, levels), judge.errors[metric]
+    words = []
+    for kind in ("group", "gpu", "model", "engine"):
+        names = getattr(errors, kind)
+        shares = {name: held[names == name].mean() for name in np.unique(names)}
+        few = [f"{name} {share:.0%}" for name, share in shares.items() if share < LEAST_OF_GROUP]
+        but = f" (not {', '.join(few)})" if few else ""
+        words.append(f"{len(shares) - len(few)} of {len(shares)} by {kind}{but}")
     return (
-        f"90 % band of {metric}: {held.mean():.1%} of {len(held)} inside when left out, "
-        f"{len(shares) - len(few)} of {len(shares)} sources at 80 % or more; below: {', '.join(few) or 'none'}"
+        f"90 % band of {metric}: {held.mean():.1%} of {len(held)} inside when left out; at {LEAST_OF_GROUP:.0%} or "
+        f"more: {'; '.join(words)}"
     )
 
 

@@ -21,9 +21,8 @@ from planner.studies.capacity.measured.points_file import read_points_file
 from planner.studies.capacity.scorecard.cases import STATIC, Case, cases_of
 from tests.bench.engine_bands import (
     METRICS,
-    choose_levels,
+    Judge,
     errors_of,
-    fit_widths,
     known_parts,
     left_out_points,
     said_of_bands,
@@ -168,9 +167,7 @@ def _only(profile: EngineProfile, name: str) -> EngineProfile:
         update={
             "factors": factors,
             "overheads": profile.overheads.model_copy(update=overheads),
-            "prompts": profile.prompts.model_copy(
-                update={"interleave": 1.0, "alone": 1.0, "alone_layer_us": 0.0, "alone_experts_us": 0.0}
-            ),
+            "prompts": profile.prompts.model_copy(update={"interleave": 1.0}),
         }
     )
 
@@ -385,11 +382,11 @@ def bands(frame: pl.DataFrame, tokens: TokenFit, first: Columns) -> None:
 
     points = left_out_points(frame, fold_of, fitted)
     known = known_parts(points)
-    errors = {metric: errors_of(points, metric, known) for metric in METRICS}
-    levels = choose_levels(errors)
+    judge = Judge({metric: errors_of(points, metric, known) for metric in METRICS})
+    levels = judge.levels()
     for metric in METRICS:
-        print(said_of_bands(errors, metric, levels))
-    write_widths(fit_widths(errors, levels), known)
+        print(said_of_bands(judge, metric, levels))
+    write_widths(judge.widths(levels), known)
 
 
 def with_tables(profile: EngineProfile, tables: Mapping[str, Mapping[str, float]]) -> EngineProfile:

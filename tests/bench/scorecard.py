@@ -17,6 +17,8 @@ from planner.studies.capacity.scorecard.streams import StreamFigures
 RECORDED = Path(__file__).with_name("scorecard.toml")
 METRICS = ("tpot", "ttft", "throughput", "prefill")
 ROUNDING = 5e-4
+LEAST_COVERED = 0.88
+"""Of a 90 % band."""
 
 
 def main() -> int:
@@ -32,6 +34,10 @@ def main() -> int:
             print(f"{metric:11s} {name:7s} {now:7.1%}  recorded {then:7.1%}  of {figures.count:,}")
             if now > then + ROUNDING:
                 worse.append(f"{metric} {name}")
+        covered, then = figures.covered_90 or 0.0, before[metric]["covered_90"]
+        print(f"{metric:11s} in band {covered:7.1%}  recorded {then:7.1%}")
+        if covered < LEAST_COVERED:
+            worse.append(f"{metric} in its band")
         if figures.count < before[metric]["count"]:
             worse.append(f"{metric} has a figure for {figures.count:,} points, {before[metric]['count']:,} before")
     worse += _worse_streams(card.streams, before["streams"])
@@ -58,7 +64,7 @@ def _text(card: Scorecard) -> str:
     for metric in METRICS:
         figures: ErrorFigures = getattr(card, metric)
         lines += ["", f"[{metric}]", f"count = {figures.count}"]
-        lines += [f"{name} = {getattr(figures, name):.4f}" for name in ("median", "p90", "bias", "within_20")]
+        lines += [f"{name} = {getattr(figures, name):.4f}" for name in ("median", "p90", "bias", "within_20", "covered_90")]
     lines += ["", "[streams]", f"count = {card.streams.count}"]
     lines += [f"{name} = {getattr(card.streams, name):.4f}" for name in ("median_ratio", "p10", "p90", "within_25")]
     return "\n".join(lines) + "\n"

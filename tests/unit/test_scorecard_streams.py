@@ -50,9 +50,22 @@ def test_figures_of_ratios_by_hand() -> None:
 def setup(times: list[float], users: tuple[float, ...] = USERS, **changes: Any) -> Case:
     """Points of Llama 3.1 70B in fp8 on 4 H200 under vLLM, one for each time."""
     point = {
-        **{"model": "llama-3.1-70b", "gpu": "H200", "backend": "vllm", "backend_version": "0.18"},
-        **{"weights": "fp8", "kv": "bf16", "n_gpus": 4, "tp": 4, "dp": 1, "moe_ep": 1, "moe_tp": 1},
-        **{"serving": "aggregated", "isl": 1000.0, "osl": 500.0, "metric": "tpot_ms", **changes},
+        "model": "llama-3.1-70b",
+        "gpu": "H200",
+        "backend": "vllm",
+        "backend_version": "0.18",
+        "weights": "fp8",
+        "kv": "bf16",
+        "n_gpus": 4,
+        "tp": 4,
+        "dp": 1,
+        "moe_ep": 1,
+        "moe_tp": 1,
+        "serving": "aggregated",
+        "isl": 1000.0,
+        "osl": 500.0,
+        "metric": "tpot_ms",
+        **changes,
     }
     rows = [{**point, "concurrency": each, "value": time} for each, time in zip(users, times, strict=True)]
     return next(cases_of(pl.DataFrame(rows)))

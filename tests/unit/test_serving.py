@@ -8,7 +8,7 @@ import pytest
 
 from planner.catalogue.read import engine_node, engine_profile, model
 from planner.core.fleet.engine import Engine, Scale
-from planner.core.fleet.serving import Load, Served, held_streams, serve
+from planner.core.fleet.serving import Load, Served, held_streams, prefill_us, serve
 from planner.core.fleet.step import Batch, step_time
 from planner.errors import CannotServe, UsageError
 from planner.settings.engines import EngineProfile
@@ -28,11 +28,6 @@ def with_prompts(engine: Engine, **changes: Any) -> Engine:
     return replace(engine, profile=engine.profile.model_copy(update={"prompts": prompts}))
 
 
-def like_kernels(engine: Engine = LLAMA) -> Engine:
-    """An engine whose prompts take no longer alone than their kernels and overheads."""
-    return with_prompts(engine, alone=1.0, alone_layer_us=0.0, alone_experts_us=0.0)
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_user_alone_waits_for_nobody(profile: EngineProfile) -> None:
     """A token takes a step of one stream, at the mean context: all input and half of the output."""
@@ -41,10 +36,10 @@ def test_a_user_alone_waits_for_nobody(profile: EngineProfile) -> None:
     step = float(step_time(engine, Batch(streams=1, kv_tokens=2000 + 400 / 2)).us)
     assert one.tpot_us == pytest.approx(step)
     prompt = step_time(replace(engine, overlap="off"), Batch(prompt_tokens=2000, context=1000, length=2000)).us
-    assert served(like_kernels(engine), concurrency=1).prompt_us == pytest.approx(float(prompt))
+    assert one.prompt_us == pytest.approx(float(prompt))
     p = profile.prompts
-    assert one.prompt_us == pytest.approx(p.alone * float(prompt) + 32 * p.alone_layer_us)
-    assert one.ttft_us == pytest.approx(p.first_token_us + 2000 * p.token_us + float(one.prompt_us))
+    launched = 32 * p.alone_layer_us
+    assert one.ttft_us == pytest.approx(p.first_token_us + 2000 * p.token_us + p.alone * float(prompt) + launched)
 
 
 def test_others_prompts_lengthen_a_token_by_their_share_and_by_how_they_come() -> None:
@@ -122,13 +117,13 @@ def test_cached_tokens_save_the_work_of_their_prompt_but_not_their_context() -> 
     assert (np.diff(found.tokens_per_s) > 0).all()
     # one token of a prompt that is all in the cache is computed, and attends to all of it
     last = step_time(replace(LLAMA, overlap="off"), Batch(prompt_tokens=1, context=2000.5, length=2000)).us
-    assert served(like_kernels(), cached_tokens=2000).prompt_us == pytest.approx(float(last))
+    assert all_of_it == pytest.approx(float(last))
     assert served(cached_tokens=1000, concurrency=1).tpot_us == pytest.approx(float(served(concurrency=1).tpot_us))
 
 
 def test_a_prompt_longer_than_a_step_takes_several() -> None:
     """20,000 tokens at most 8,192 at a time: two full steps and one of 3,616."""
-    found = served(like_kernels(), concurrency=1, input_tokens=20_000)
+    found = served(concurrency=1, input_tokens=20_000)
     steps = [
         float(step_time(LLAMA, Batch(prompt_tokens=tokens, context=10_000, length=20_000)).us)
         for tokens in (8192, 20_000 - 2 * 8192)
@@ -143,8 +138,8 @@ def test_drafts_that_are_accepted_divide_the_time_per_token() -> None:
 
 
 def test_a_fitted_factor_of_prompts_scales_what_prompts_take() -> None:
-    slow = replace(like_kernels(), scale=Scale(prompts=2.0))
-    plain, twice, apart = served(like_kernels()), served(slow), served(prompts_apart=True)
+    slow = replace(LLAMA, scale=Scale(prompts=2.0))
+    plain, twice, apart = served(), served(slow), served(prompts_apart=True)
     assert twice.prompt_us == pytest.approx(2 * float(plain.prompt_us))
     assert twice.tpot_us - apart.tpot_us == pytest.approx(2 * float(plain.tpot_us - apart.tpot_us))
 
@@ -178,3 +173,26 @@ def test_a_model_that_does_not_fit_serves_nobody() -> None:
 def test_an_impossible_load_gives_one_line(changes: dict[str, Any], cure: str) -> None:
     with pytest.raises(UsageError, match=f"^serving: {cure}"):
         served(**changes)
+
+
+def prefill(engine: Engine = LLAMA, gpus: int = 1, **changes: Any) -> float:
+    return float(prefill_us(engine, gpus, Load(**{**BASE, "prompts_apart": True, **changes})))
+
+
+def test_a_batch_of_one_prompt_takes_what_its_first_token_waits_for_beside_the_api() -> None:
+    p = VLLM.prompts
+    first = float(served(concurrency=1).ttft_us)
+    assert prefill(concurrency=1) == pytest.approx(first - p.first_token_us - p.token_us * 2000)
+
+
+def test_prompts_of_a_batch_share_steps_as_far_as_the_engine_takes_their_tokens() -> None:
+    """Twelve prompts of 1,000 tokens: a step of 8,192 and one of 3,808, each launched once."""
+    step = step_time(
+        replace(LLAMA, overlap="off"), Batch(prompt_tokens=np.array([8192, 3808]), context=500, length=1000)
+    ).us.sum()
+    p = with_prompts(LLAMA, alone=2.0, alone_layer_us=10.0, alone_experts_us=0.0)
+    assert prefill(p, concurrency=12, input_tokens=1000) == pytest.approx(2 * step + 2 * 32 * 10)
+
+
+def test_groups_of_a_server_prefill_their_shares_of_a_batch_at_once() -> None:
+    assert prefill(gpus=4, concurrency=16) == pytest.approx(prefill(gpus=1, concurrency=4))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from planner.studies.capacity.scorecard.score import ErrorFigures, GroupErrors
     from planner.studies.capacity.scorecard.streams import StreamFigures
 
-_HEADS = ("<points of", "<metric", "points", "median", "p90", "bias", "within 20 %")
+_HEADS = ("<points of", "<metric", "points", "median", "p90", "bias", "within 20 %", "in 90 % band")
 
 
 def show_scorecard(points: Path, as_json: bool) -> None:
@@ -68,6 +68,7 @@ def _row(group: str, metric: str, figures: "ErrorFigures") -> tuple[object, ...]
             (figures.p90, ""),
             (figures.bias, "+"),
             (figures.within_20, ""),
+            (figures.covered_90, ""),
         )
     ]
     return (group, metric, f"{figures.count:,}", *shown)

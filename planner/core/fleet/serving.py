@@ -6,7 +6,7 @@ token, (n - 1) W / output tokens, a stream waits for a share (`interleave`). A f
 least time, the steps of its prompt, a share of the prompts in front and the step that runs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,7 +37,7 @@ class Served:
     """What users get, arrays of one shape.
 
     streams: that decode at once on the whole server, at most those whose KV fits and that the engine takes. tpot_us:
-    time per output token; ttft_us: time to the first token; prompt_us: the engine's time for one prompt alone;
+    time per output token; ttft_us: time to the first token; prompt_us: of the engine's time for one prompt, alone;
     tokens_per_s: output tokens of the server while users wait for a place, as at full load; prompt_share: of the time
     per output token, what prompts of others take.
     """
@@ -77,7 +77,7 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
     tpot = step + p.interleave * shared
     others = np.maximum(group - 1, 0.0)
     # of the time until a user asks again, the share in which prompts of others are computed
-    own = p.alone * alone + _launching(engine, prompts)
+    own = _before_first_token(engine, prompts, alone)
     computing = others * own
     busy = np.divide(computing, computing + outputs * step, out=np.zeros_like(own), where=computing > 0)
     waited = p.queue * others * busy * own
@@ -88,10 +88,25 @@ def serve(engine: Engine, gpus: int, load: Load) -> Served:
         streams=streams,
         tpot_us=tpot,
         ttft_us=ttft,
-        prompt_us=own,
+        prompt_us=alone,
         tokens_per_s=rate,
         prompt_share=np.divide(tpot - step, tpot, out=np.zeros_like(tpot), where=tpot > 0),
     )
+
+
+def prefill_us(engine: Engine, gpus: int, load: Load) -> Floats:
+    """Steps that compute the prompts of as many users at once and nothing else, as full as the engine takes them."""
+    users, inputs, _, cached = _arrays(load)
+    groups = gpus / (engine.tensor_parallel * engine.pipeline_parallel)
+    prompts = _prompts(engine, np.ones_like(users), np.ones_like(users), inputs, cached)
+    batch = replace(prompts, missed=prompts.missed * np.maximum(users / groups, 1.0))
+    return _before_first_token(engine, batch, _alone(engine, batch))
+
+
+def _before_first_token(engine: Engine, prompts: _Prompts, alone: Floats) -> Floats:
+    """What the own steps of prompts take until their first token, by what they take of kernels and overheads."""
+    taken: Floats = engine.profile.prompts.alone * alone + _launching(engine, prompts)
+    return taken
 
 
 def _launching(engine: Engine, prompts: _Prompts) -> Floats:

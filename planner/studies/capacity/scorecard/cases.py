@@ -8,7 +8,7 @@ import polars as pl
 
 from planner.capacity.setups import Setup, engine_of
 from planner.core.fleet.engine import Engine, on_same_kernels
-from planner.core.fleet.serving import Load, serve
+from planner.core.fleet.serving import Load, prefill_us, serve
 from planner.errors import PlannerError
 from planner.units import Floats
 
@@ -112,17 +112,15 @@ def _value(engine: Engine, gpus: int, row: dict[str, object]) -> tuple[float, fl
     metric, static = row["metric"], STATIC in str(row["serving"] or "")
     users = FULL_LOAD_USERS if row["concurrency"] is None else float(str(row["concurrency"]))
     inputs, outputs = float(str(row["isl"])), max(float(str(row["osl"] or 1)), 1.0)
-    if metric == "prefill_ms":
-        # all prompts of the batch, one after the other
-        one = serve(engine, gpus, Load(concurrency=1.0, input_tokens=inputs, output_tokens=outputs))
-        return float(one.prompt_us) * users / 1e3, 0.0
     load = Load(concurrency=users, input_tokens=inputs, output_tokens=outputs, prompts_apart=static)
+    if metric == "prefill_ms":
+        return float(prefill_us(engine, gpus, load)) / 1e3, 0.0
     served = serve(engine_for(engine, static), gpus, load)
     if metric == "tpot_ms":
         return float(served.tpot_us) / 1e3, float(served.prompt_share)
     if metric == "ttft_ms":
         return float(served.ttft_us) / 1e3, 0.0
-    whole_us = float(served.prompt_us) * users + float(served.tpot_us) * outputs
+    whole_us = float(prefill_us(engine, gpus, load)) + float(served.tpot_us) * outputs
     if metric == "e2e_ms":
         return whole_us / 1e3, 0.0
     return (users * outputs / whole_us * 1e6 if static else float(served.tokens_per_s)), 0.0

@@ -59,7 +59,8 @@ class Curve:
     def targets_ms(self) -> Floats:
         """Targets between its least and its largest time."""
         asked = np.array(TARGETS_MS)
-        return asked[(asked > self.tpot_ms[0]) & (asked < self.tpot_ms.max())]
+        inside: Floats = asked[(asked > self.tpot_ms[0]) & (asked < self.tpot_ms.max())]
+        return inside
 
 
 def stream_figures(ratios: Iterable[Floats]) -> StreamFigures:
