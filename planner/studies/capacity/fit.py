@@ -19,6 +19,7 @@ from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measured.read import read_measured
 from planner.studies.capacity.measured.serving import MeasuredPoint, MeasuredServing
+from planner.studies.capacity.same_system import check_same_system
 from planner.studies.capacity.study import EngineStudy
 from planner.units import Floats
 
@@ -108,6 +109,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         raise UsageError(f"--server-gpus is {server_gpus}; give the number of GPUs behind the endpoint, at least 1")
     engine, imbalance_at = study.decode()
     measured = [point for path in paths for point in read_measured(path)]
+    differing = check_same_system(measured, study.settings)
     asked, notes = _asked(study, measured, server_gpus)
     if not asked:
         raise PlannerError(f"{paths[0]}: tells no time that the model has: give step_ms, tpot_ms or ttft_ms")
@@ -132,7 +134,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
         points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
-        notes=(*notes, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
+        notes=(*notes, *differing, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
     )
 
 
