@@ -26,13 +26,12 @@ class Spread:
 
 
 def usual_spread(settings: EngineSettings) -> Spread:
-    """The units that are usual for the model of an engine. Raises UsageError for names that are not known."""
+    """The units that are usual for the model of an engine, in whole groups. Raises UsageError for unknown names."""
     served, node = model(settings.model), hardware(settings.hardware)
-    return Spread(
-        settings=settings,
-        prefill_gpus=served.serving.prefill_gpus,
-        decode_gpus=usual_decode_gpus(served, node),
-    )
+    group = settings.tensor_parallel * settings.pipeline_parallel
+    usual = served.serving.prefill_gpus, usual_decode_gpus(served, node)
+    prefill, decode = (-(-gpus // group) * group for gpus in usual)
+    return Spread(settings=settings, prefill_gpus=prefill, decode_gpus=decode)
 
 
 def fitting_spread(settings: EngineSettings, kv_tokens: float) -> Spread:

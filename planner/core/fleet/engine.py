@@ -229,8 +229,8 @@ class Engine:
             raise CannotServe(
                 f"{self.model.name} in {self.weights} does not fit {self.hardware.name}: {self.weights_gb:.1f} GB of "
                 f"weights and {self.reserve_gb:g} GB reserve per GPU of {self.hardware.memory_gb:g} GB; "
-                "spread it over more GPUs (tensor_parallel, pipeline_parallel; experts by a larger unit) or use a smaller "
-                "number format",
+                "spread it over more GPUs (tensor_parallel, pipeline_parallel; experts by a larger unit) or use a "
+                "smaller number format",
                 "memory",
             )
         return room
