@@ -26,8 +26,6 @@ _TIED = frozenset({"bloom", "falcon", "gemma3", "gemma4", "gpt2", "gpt_bigcode",
 """Architectures whose head shares the embedding's weights where nothing is said (transformers: their classes)."""
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "model_max_length")
 _NO_DECODER = re.compile(r"MaskedLM|Classification|QuestionAnswering|Encoder|Embedding|Diffusion")
-MOST_NAME = 100
-"""Characters of a name that is given: of a file, and of lines that repeat it."""
 _SNAPSHOT = re.compile(r"[0-9a-f]{32,64}")
 
 
@@ -152,10 +150,8 @@ def _model(
 
 
 def _named(name: str) -> str:
-    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME - 1}}}", name):
-        raise UsageError(
-            f"--name {quoted(name, MOST_NAME)}: write letters, digits, dots, underscores and hyphens, at most {MOST_NAME}"
-        )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"--name {quoted(name)}: write letters, digits, dots, underscores and hyphens")
     return name
 
 
