@@ -64,7 +64,9 @@ def _text(card: Scorecard) -> str:
     for metric in METRICS:
         figures: ErrorFigures = getattr(card, metric)
         lines += ["", f"[{metric}]", f"count = {figures.count}"]
-        lines += [f"{name} = {getattr(figures, name):.4f}" for name in ("median", "p90", "bias", "within_20", "covered_90")]
+        lines += [
+            f"{name} = {getattr(figures, name):.4f}" for name in ("median", "p90", "bias", "within_20", "covered_90")
+        ]
     lines += ["", "[streams]", f"count = {card.streams.count}"]
     lines += [f"{name} = {getattr(card.streams, name):.4f}" for name in ("median_ratio", "p10", "p90", "within_25")]
     return "\n".join(lines) + "\n"
