@@ -82,6 +82,24 @@ def time_band(engine: Engine, metric: Metric, own: OwnMeasurements | None = None
     return TimeBand(float(np.exp(-below)), float(np.exp(above)), measured)
 
 
+@dataclass(frozen=True)
+class UnitBands:
+    """The bands of what units do: of the time that a prompt is computed, and of a decode step."""
+
+    prompts: TimeBand
+    steps: TimeBand
+
+
+def unit_bands(fleet: FleetSettings) -> UnitBands:
+    """The bands of the times of a fleet's units. Raises UsageError."""
+    prefill, (decode, _) = prefill_of(fleet), decode_of(fleet)
+    gpus = [unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode)]
+    return UnitBands(
+        time_band(prefill, "prefill", own_measurements(fleet.engine, prefill, gpus[0])),
+        time_band(decode, "tpot", own_measurements(fleet.engine, decode, gpus[1])),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CapacityBand:
     """Ends of what a node of each role does, tokens/s, by the bands of its times; decode: 0 where no stream is served.
@@ -98,21 +116,18 @@ class CapacityBand:
 
 def capacity_band(fleet: FleetSettings, tpot_ms: float, modelled: Modelled) -> CapacityBand:
     """The band of modelled capacities. Raises UsageError."""
-    prefill, (decode, imbalance_at) = prefill_of(fleet), decode_of(fleet)
-    gpus = [unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode)]
-    of_prompts = time_band(prefill, "prefill", own_measurements(fleet.engine, prefill, gpus[0]))
-    of_tokens = time_band(decode, "tpot", own_measurements(fleet.engine, decode, gpus[1]))
-    rates = of_prompts.of_rate(modelled.prefill_tokens_per_s)
+    bands, (decode, imbalance_at) = unit_bands(fleet), decode_of(fleet)
+    rates = bands.prompts.of_rate(modelled.prefill_tokens_per_s)
     slow, fast = (
         served_at(decode, modelled.workload.kv_tokens, tpot_ms, imbalance_at, factor)[1]
-        for factor in (of_tokens.high, of_tokens.low)
+        for factor in (bands.steps.high, bands.steps.low)
     )
     return CapacityBand(
         prefill_low=rates.low,
         prefill_high=rates.high or rates.value,
         decode_low=slow,
         decode_high=fast,
-        times=of_tokens,
+        times=bands.steps,
     )
 
 

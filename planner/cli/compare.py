@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import basis, by_figure, ends, whole
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within
+from planner.runs.bands import basis, by_figure, ends, whole
 
 if TYPE_CHECKING:
     from planner.settings.scenario import Scenario
@@ -122,7 +122,7 @@ def _print(document: "ComparisonDocument") -> None:
     print_table(heads, [_row(policy) for policy in document.policies])
     bands = document.policies[0].bands
     if bands:
-        print_line(f"  90 % bands {basis(bands)}")
+        print_line(f"  90 % bands in parentheses, {basis(bands)}")
     _print_bound(document.bound)
     for policy in document.policies:
         print_line(f"  {policy.policy}: {_losses(policy.loses)}")

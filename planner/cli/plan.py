@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.bands import basis, by_figure, ends, whole
 from planner.cli.jobs import print_jobs
 from planner.cli.options import (
     Db,
@@ -21,6 +20,7 @@ from planner.cli.options import (
 )
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 from planner.cli.week import print_week
+from planner.runs.bands import basis, by_figure, ends, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +178,7 @@ def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, 
             f"steady {s.steady_shortfall_tokens:,}, start-up {s.start_up_shortfall_tokens:,} tokens "
             f"({percent(s.shortfall_ratio, 3)}{shortfall})",
         ),
-        *([("90 % bands", basis(bands))] if bands else []),
+        *([("90 % bands", f"in parentheses, {basis(bands)}")] if bands else []),
     ]
 
 

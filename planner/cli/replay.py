@@ -8,22 +8,22 @@ import typer
 
 from planner.cli.options import Db, Json, Sets, TraceName, WhatIf, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.runs.bands import BASIS, by_figure, ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from planner.runs.outcome import FigureBand
     from planner.studies.replay.document import (
         LatencySummary,
         LoadImbalance,
         ReplayClass,
         ReplayDocument,
         ReplayHour,
+        TimeFactor,
     )
 
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
-
-_MANY_IN_FLIGHT = 0.01
-"""Share of unfinished requests at which a warning is shown. Assumed: there the 99th percentile begins to move."""
 
 
 def replay(
@@ -42,6 +42,13 @@ def replay(
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Count requests up to this time.")] = None,
     whole: Annotated[bool, typer.Option("--all", help="Count the whole plan.")] = False,
     keep: Annotated[bool, typer.Option("--keep-requests", help="Store the outcome of every counted request.")] = False,
+    bands: Annotated[
+        bool,
+        typer.Option(
+            "--bands",
+            help="Replay units as fast, and as slow, as the 90 % bands of their times, too: three times as long.",
+        ),
+    ] = False,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
@@ -76,6 +83,7 @@ def replay(
             now=now(),
             clock=time.perf_counter,
             keep=keep,
+            bands=bands,
             progress=progress,
             planned=planned,
         )
@@ -113,6 +121,8 @@ def _print(document: "ReplayDocument") -> None:
 
 def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What was counted, who chose units, what failed."""
+    from planner.studies.replay.document import MANY_IN_FLIGHT
+
     balancers, failures = document.balancers, document.failures
     lines = [
         ("counted", f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"),
@@ -131,7 +141,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         if failed.units:
             text = f"{failed.units:,}, with {failed.requests:,} requests, which were restarted"
             lines.append((f"failed {role} units", text))
-    if document.in_flight_ratio >= _MANY_IN_FLIGHT:
+    if document.in_flight_ratio >= MANY_IN_FLIGHT:
         lines.append(
             (
                 "caution",
@@ -144,18 +154,20 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
 
 def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """Service quality, and what it cost."""
-    slo = document.slo
+    slo, band = document.slo, by_figure(document.bands)
+    ttft, tpot, both = (ends(band.get(f"slo.{name}_attainment"), percent) for name in ("ttft", "tpot", "both"))
     return [
-        ("TTFT", _latency(document.ttft_ms)),
-        ("TPOT", _latency(document.tpot_ms)),
-        ("E2E", _latency(document.e2e_ms)),
+        ("TTFT", _latency(document.ttft_ms, "ttft_ms", band)),
+        ("TPOT", _latency(document.tpot_ms, "tpot_ms", band)),
+        ("E2E", _latency(document.e2e_ms, "e2e_ms", band)),
         (
             "within target",
-            f"TTFT {percent(slo.ttft_attainment)} within {document.ttft_target_ms:,.0f} ms, "
-            f"TPOT {percent(slo.tpot_attainment)} within {document.tpot_target_ms:g} ms"
+            f"TTFT {percent(slo.ttft_attainment)}{ttft} within {document.ttft_target_ms:,.0f} ms, "
+            f"TPOT {percent(slo.tpot_attainment)}{tpot} within {document.tpot_target_ms:g} ms"
             f"{_median(document.tpot_ms.p50)}, "
-            f"both {percent(slo.both_attainment)}; {document.goodput_requests_per_s:,.1f} requests/s within both",
+            f"both {percent(slo.both_attainment)}{both}; {document.goodput_requests_per_s:,.1f} requests/s within both",
         ),
+        ("90 % bands", _band_words(document)),
         (
             "decode",
             f"{_figure(document.tokens_per_s_per_stream, 1)} tok/s per stream, {_figure(document.streams_per_gpu, 1)} "
@@ -267,10 +279,30 @@ def _ranks(uneven: "LoadImbalance") -> str:
     return f"KV {_figure(uneven.rank_kv_imbalance_mean, 3)} as replayed, {table}"
 
 
-def _latency(summary: "LatencySummary") -> str:
+def _latency(summary: "LatencySummary", metric: str, band: "Mapping[str, FigureBand]") -> str:
     if summary.mean is None:
         return "-"
-    return ", ".join(f"{name} {_figure(ms, 1)} ms" for name, ms in vars(summary).items())
+    return ", ".join(
+        f"{name} {_figure(ms, 1)} ms{ends(band.get(f'{metric}.{name}'), '{:,.1f}'.format)}"
+        for name, ms in vars(summary).items()
+    )
+
+
+def _band_words(document: "ReplayDocument") -> str:
+    """How far the times of units may be off, what that rests on, and what was replayed of it."""
+    steps, prompts = document.time_factors.decode_steps, document.time_factors.prompts
+    if steps.measured == prompts.measured:
+        words = f"decode steps {_factors(steps)} and prompts {_factors(prompts)} times as long, {BASIS[steps.measured]}"
+    else:
+        each = (("decode steps", steps), ("prompts", prompts))
+        words = ", and ".join(
+            f"{name} {_factors(times)} times as long, {BASIS[times.measured]}" for name, times in each
+        )
+    return f"{words}; {'in parentheses, what this fleet does then' if document.bands else '--bands replays both ends'}"
+
+
+def _factors(times: "TimeFactor") -> str:
+    return f"{times.low:.2f} to {times.high:.2f}"
 
 
 def _reasons(rejects: "Mapping[str, int]") -> str:

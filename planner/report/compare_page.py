@@ -9,8 +9,10 @@ import polars as pl
 
 from planner.core.demand import Grid
 from planner.core.replay.intervals.plan import IntervalPlan
+from planner.report.band_tables import band_columns
 from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.pages import write_page
+from planner.runs.bands import basis
 from planner.studies.compare.document import ComparisonDocument
 from planner.units import S_PER_DAY, iso
 
@@ -32,16 +34,17 @@ def write_compare_page(
         "start": iso(grid.start_us, zone),
         "end": iso(grid.end_us, zone),
         "minutes": grid.interval_s // 60,
+        "basis": basis(bands) if (bands := document.policies[0].bands) else "",
     }
     tables = {chart.name: chart.table for chart in drawn} | {"policies": policy_table(document)}
     return write_page("compare.html.j2", folder, drawn, tables, context)
 
 
 def policy_table(document: ComparisonDocument) -> pl.DataFrame:
-    """A row per policy: as configured, and at equal shortfall."""
+    """A row per policy: as configured, with the bands of figures where there are any, and at equal shortfall."""
     rows = []
     for row in document.policies:
-        tuned = row.at_equal_shortfall
+        tuned, band = row.at_equal_shortfall, band_columns(row.bands)
         rows.append(
             {
                 "policy": row.policy,
@@ -49,13 +52,18 @@ def policy_table(document: ComparisonDocument) -> pl.DataFrame:
                 "tuned_over_bound_%": _percent(tuned.gap_to_bound if tuned else None),
                 "tuned_utilisation_%": _percent(tuned.target_utilisation if tuned else None),
                 "cost_usd": row.cost_usd,
+                **_beside("cost_usd", band.get("cost_usd")),
                 "shortfall_%": 100 * row.shortfall_ratio,
+                **_beside("shortfall_%", band.get("shortfall_ratio")),
                 "over_bound_%": _percent(row.gap_to_bound),
                 "mean_nodes": row.mean_nodes,
+                **_beside("mean_nodes", band.get("mean_nodes")),
                 "peak_nodes": row.peak_nodes,
+                **_beside("peak_nodes", band.get("peak_nodes")),
                 "scale_actions": row.scale_actions,
                 "wasted_node_hours": row.wasted_node_hours,
                 "training_node_hours": row.training_node_hours,
+                **_beside("training_node_hours", band.get("training_node_hours")),
                 "run": row.run_id,
             }
         )
@@ -127,6 +135,11 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
     if grid.count > shown:
         description += f" The last {_DAYS_SHOWN} days are drawn; the table has every day."
     return finish_chart("nodes", "Nodes over time", description, drawn, frame)
+
+
+def _beside(column: str, band: str | None) -> dict[str, str]:
+    """A column with the band of the one before it; none where that has none."""
+    return {} if band is None else {f"{column}_band": band}
 
 
 def _percent(ratio: float | None) -> float | None:

@@ -10,12 +10,14 @@ from planner.catalogue.fields import field_paths, value_at
 from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
+from planner.report.band_tables import replay_band_table
 from planner.report.charts import charts
 from planner.report.flags import flag_table
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
 from planner.report.run_flags import run_flags
+from planner.runs.bands import basis, by_figure, ends, whole
 from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
@@ -50,6 +52,8 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
     }
     if flags.findings:
         tables["flags"] = flag_table(flags.findings, run.scenario.zone)
+    if run.replay is not None and run.replay.bands:
+        tables["replay_bands"] = replay_band_table(run.replay.bands)
     if run.jobs is not None:
         tables["training_jobs"] = job_table(run, run.jobs)
     context = {
@@ -60,7 +64,20 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
         "published": bool(published),
         "notes": (*run.record.notes, *notes),
     }
-    return write_page("page.html.j2", folder, drawn, tables, context, pictures=pictures)
+    return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)
+
+
+def _bands(run: RunView) -> dict[str, object]:
+    """What the page's template needs for the bands of the plan's figures: nothing to show where it has none."""
+    band = by_figure(run.bands)
+    need = band.get("need_nodes")
+    return {
+        "basis": basis(run.bands) if run.bands else "",
+        "keeps_up": run.replay is None or all(band.high is not None for band in run.replay.bands),
+        "needed": None if need is None else need.value,
+        "ends": lambda figure, form: ends(band.get(figure), form),
+        "whole": whole,
+    }
 
 
 def _published_nodes(run: RunView) -> dict[int, int]:

@@ -23,10 +23,15 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureBand(Estimate):
-    """The 90 % band of a figure of a plan with modelled capacities."""
+    """The 90 % band of a figure of a plan with modelled capacities, or of a replay."""
 
     figure: str
-    """The figure, by its key in the document of a plan."""
+    """The figure, by its key in the document of a plan, or its path in that of a replay: "tpot_ms.p99"."""
+
+    @property
+    def is_of_replay(self) -> bool:
+        """Whether it is of a figure of a replay."""
+        return "." in self.figure
 
 
 @dataclass(frozen=True, kw_only=True)

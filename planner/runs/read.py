@@ -15,14 +15,18 @@ from planner.settings.scenario import Scenario
 from planner.store import Session, Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayView:
-    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class."""
+    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class.
+
+    bands: 90 % bands of its figures, where both ends were replayed.
+    """
 
     summary: ReplayRecord
     percentiles: pl.DataFrame
     minutes: pl.DataFrame
     attainment: pl.DataFrame
+    bands: tuple[FigureBand, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class RunView:
         training: A row per training window: start, end, nodes, node-hours.
         replay: What a replay measured; None for a run that is a plan only.
         jobs: The training jobs; None if the scenario names none.
-        bands: 90 % bands of figures; none where capacities were observed.
+        bands: 90 % bands of the plan's figures; none where capacities were observed.
     """
 
     record: RunRecord
@@ -121,6 +125,7 @@ def read_run(session: Session, run_id: str | None = None) -> RunView:
         # every run is stored whole
         raise StoreDamaged(f"{name}: parts of it are missing, so the store is damaged; restore it from a backup")
     intervals, hours, waterfall = parts
+    bands = session.records("run_bands", FigureBand, run_id=name)
     return RunView(
         record=records[0],
         summary=summaries[0],
@@ -128,13 +133,13 @@ def read_run(session: Session, run_id: str | None = None) -> RunView:
         hours=hours,
         waterfall=waterfall,
         training=session.frame("run_training", run_id=name),
-        replay=_replay_of(session, name),
+        replay=_replay_of(session, name, tuple(band for band in bands if band.is_of_replay)),
         jobs=load_jobs(session, name),
-        bands=tuple(session.records("run_bands", FigureBand, run_id=name)),
+        bands=tuple(band for band in bands if not band.is_of_replay),
     )
 
 
-def _replay_of(session: Session, run_id: str) -> ReplayView | None:
+def _replay_of(session: Session, run_id: str, bands: tuple[FigureBand, ...]) -> ReplayView | None:
     records = session.records("replay_summary", ReplayRecord, run_id=run_id)
     if not records:
         return None
@@ -143,4 +148,5 @@ def _replay_of(session: Session, run_id: str) -> ReplayView | None:
         percentiles=session.frame("replay_percentiles", run_id=run_id),
         minutes=session.frame("replay_minutes", run_id=run_id),
         attainment=session.frame("replay_attainment", run_id=run_id),
+        bands=bands,
     )

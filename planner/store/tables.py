@@ -159,13 +159,13 @@ TABLES = (
     ),
     table(
         "run_band",
-        "the 90 % band of a figure of one run, where its capacities were modelled",
+        "the 90 % band of a figure of one run: of a plan on modelled capacities, or of a replay of both ends",
         """
         run_id | VARCHAR | - | the run
-        figure | VARCHAR | - | the figure, by its key in the document of a plan
+        figure | VARCHAR | - | the figure, by its key in the document of a plan or its path in that of a replay
         value | DOUBLE | - | the figure, in its unit
         low | DOUBLE | - | lower end of the band
-        high | DOUBLE | - | upper end; NULL where there is none, as units so slow serve nobody in time
+        high | DOUBLE | - | upper end; NULL where there is none, as units so slow do not keep up
         measured | BOOLEAN | - | whether the model was calibrated by own measurements
         """,
     ),

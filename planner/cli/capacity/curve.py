@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.cli.bands import BASIS
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import number, print_json, print_line, print_table
 from planner.errors import ServingObstacle, UsageError
+from planner.runs.bands import BASIS
 
 if TYPE_CHECKING:
     from planner.capacity.documents import CapacityCurve, EpRow

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from planner.cli.bands import BASIS, ends, whole
 from planner.cli.capacity.heading import conditions, heading, print_notes
 from planner.cli.output import print_json, print_line, usd
+from planner.runs.bands import BASIS, ends, whole
 
 if TYPE_CHECKING:
     from planner.capacity.documents import CapacityOverview

@@ -9,7 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from planner.documents import Document, Time
+from planner.runs.outcome import FigureBand
 from planner.settings.replay import BalancerName, QueueMode
+
+MANY_IN_FLIGHT = 0.01
+"""Share of unfinished requests at which latencies are those of the faster ones. Assumed: there the 99th percentile
+begins to move."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +207,25 @@ class LoadImbalance(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeFactor(Document):
+    """Factors on a modelled time, between which nine in ten measured times of set-ups lie that it was not fitted to."""
+
+    low: float
+    high: float
+    measured: bool
+    """Whether the model was calibrated by measurements of this very set-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeFactors(Document):
+    """90 % bands of the times that units take, which are modelled also where a plan's capacities are observed."""
+
+    prompts: TimeFactor
+    """Of computing prompts."""
+    decode_steps: TimeFactor
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplaySetup(Document):
     """What was replayed, and how."""
 
@@ -263,6 +287,10 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     kv_peak_ratio: float
     """Largest share of a decode unit's KV memory in use while requests were counted."""
     imbalance: LoadImbalance
+    time_factors: TimeFactors
+    bands: tuple[FigureBand, ...]
+    """90 % bands of latencies and attainments, from replays of units that are as fast, and as slow, as time_factors
+    allow; none unless asked for with --bands. A latency has no upper end where units so slow do not keep up."""
     drain_s: tuple[float, ...]
     """Seconds that each departing decode unit took to drain."""
     prefill_drain_s: tuple[float, ...]

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from planner.capacity.bands import UnitBands, unit_bands
 from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
 from planner.core.fleet.deployment import Units
 from planner.core.replay.intervals.lifetimes import ROLES
 from planner.core.replay.requests.model import Requests, Span
-from planner.core.replay.requests.resample import resample
-from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
 from planner.planning.capacity import mean_kv_tokens
@@ -23,18 +22,17 @@ from planner.runs.read import RunView, load_run
 from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import StageResults
+from planner.studies.replay.bands import ReplayEnds, replay_ends
 from planner.studies.replay.changed import changed_minutes, resampling_note
 from planner.studies.replay.requests import (
     class_names,
     concatenate,
     count_rows,
     ensure_whole_trace,
-    keep_chunks,
-    needs_blocks,
-    requests_of,
 )
 from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
-from planner.studies.replay.stages import compile_kernels, run_stages
+from planner.studies.replay.simulate import Simulation
+from planner.studies.replay.stages import compile_kernels
 from planner.trace.stored import TraceInfo
 from planner.units import Clock, Progress
 
@@ -55,16 +53,20 @@ class Replayed:
         classes: Names of the classes of requests by number.
         requests: All requests that were simulated, where they are kept; times are microseconds from the origin.
         notes: What is taken of a stored trace, and how its requests are changed.
+        unit_bands: 90 % bands of the times that units took.
+        ends: The same replay at both ends of these; None unless asked for.
     """
 
     outcome: PlanOutcome
     trace: TraceInfo
     results: StageResults
+    unit_bands: UnitBands
     simulated: int
     wall_s: float
     classes: Mapping[int, str]
     requests: Requests | None
     notes: tuple[str, ...] = ()
+    ends: ReplayEnds | None = None
 
 
 def replay(
@@ -77,6 +79,7 @@ def replay(
     now: datetime,
     clock: Clock,
     keep: bool = False,
+    bands: bool = False,
     spares: Units = NO_SPARES,
     progress: Progress | None = None,
     planned: RunView | None = None,
@@ -96,6 +99,8 @@ def replay(
         now: The current time, with an offset; a drawn trace is stored with it.
         clock: Gives seconds, as `time.perf_counter` does, for the time that the simulation takes.
         keep: Whether the outcome of every request is kept, about 100 bytes each.
+        bands: Whether units as fast, and as slow, as the 90 % bands of their times are replayed too, which takes
+            three times as long.
         spares: Units of each role beyond the plan's, serving all the time.
         progress: Called with the number of requests done and the total.
         planned: A stored run of the scenario; the plan must be identical to it.
@@ -123,37 +128,37 @@ def replay(
         changed = changed_minutes(session, outcome, trace, window, rules)
         total = rows.row_count if changed is None else int(changed.targets.sum())
         span = _span_of(scenario, window, len(classes))
-        kept_rows = _rows_to_keep(total) if keep else 0
-        prefill = PrefillStage(service, lives["prefill"], rules, span, keep=kept_rows)
-        ranks = scenario.fleet.decode.nodes * scenario.fleet.gpus_per_node if scenario.replay.ranks == "exact" else 1
-        decode = DecodeStage(service, lives["decode"], rules, span, keep=kept_rows, ranks=ranks)
+        kept = _list_of(total) if keep else None
+        simulation = Simulation(
+            session=session,
+            scenario=scenario,
+            trace=trace,
+            window=window,
+            rules=rules,
+            span=span,
+            lives=lives,
+            changed=changed,
+            total=total,
+        )
         compile_kernels(service, rules)
-        kept: list[Requests] = []
-        batches = requests_of(session, trace, window, blocks=needs_blocks(rules, trace))
-        batches = batches if changed is None else resample(batches, changed, window.origin_us, scenario.trace.seed)
         begin = clock()
-        run_stages(keep_chunks(batches, kept) if keep else batches, prefill, decode, total, progress)
+        results = simulation.run(service, progress, kept)
         wall_s = clock() - begin
+        times = unit_bands(scenario.fleet)
+        ends = replay_ends(simulation, service, times, progress) if bands else None
     taken = selection_of(scenario).settings.classes
     more = () if changed is None else (resampling_note(changed, scenario.trace.seed),)
     return Replayed(
         outcome=replace(outcome, notes=(*outcome.notes, *more)),
         trace=trace,
-        results=StageResults(
-            prefill=prefill,
-            decode=decode,
-            span=span,
-            window=window,
-            lives=lives,
-            service=service,
-            fleet=scenario.fleet,
-            zone=scenario.zone,
-        ),
+        results=results,
+        unit_bands=times,
+        ends=ends,
         simulated=total,
         notes=(*selection_notes(scenario, trace), *more),
         wall_s=wall_s,
         classes={number: name for number, name in classes.items() if taken is None or name in taken},
-        requests=concatenate(kept) if keep else None,
+        requests=None if kept is None else concatenate(kept),
     )
 
 
@@ -170,14 +175,14 @@ def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
     )
 
 
-def _rows_to_keep(total: int) -> int:
-    """The number of requests, where the outcomes of all of them fit into memory. Raises UsageError."""
+def _list_of(total: int) -> list[Requests]:
+    """An empty list for requests, where the outcomes of all of them fit into memory. Raises UsageError."""
     if total > _MOST_KEPT:
         raise UsageError(
             f"the window simulates {total:,} requests, and the outcomes of at most {_MOST_KEPT:,} can be kept; "
             "count a shorter window"
         )
-    return total
+    return []
 
 
 def plan_of(

@@ -1,6 +1,6 @@
 """Storing a replay with its plan."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import polars as pl
@@ -10,6 +10,7 @@ from planner.files import version
 from planner.runs.write import save_plan
 from planner.store import Store
 from planner.studies.replay import account
+from planner.studies.replay.bands import replay_bands
 from planner.studies.replay.document import Arrivals, LoadImbalance, ReplayDocument
 from planner.studies.replay.run import Replayed
 from planner.studies.replay.summary import summarise
@@ -41,8 +42,11 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, R
     tables = {"replay_run": _run_row(done, arrivals, imbalance), **replay_tables(results)}
     if done.requests is not None:
         tables["replay_request"] = request_rows(results, done.requests)
-    run_id = save_plan(store, done.outcome, now=now, version=version(), replay=tables)
-    return run_id, summarise(done, run_id, arrivals=arrivals, use=use, imbalance=imbalance)
+    bands = () if done.ends is None else replay_bands(results, done.ends, done.unit_bands)
+    # those of the plan stay as they are; names of figures tell them apart
+    outcome = replace(done.outcome, bands=(*done.outcome.bands, *bands))
+    run_id = save_plan(store, outcome, now=now, version=version(), replay=tables)
+    return run_id, summarise(done, run_id, arrivals=arrivals, use=use, imbalance=imbalance, bands=bands)
 
 
 def _run_row(done: Replayed, arrivals: Arrivals, imbalance: LoadImbalance) -> pl.DataFrame:

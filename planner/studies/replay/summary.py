@@ -3,8 +3,9 @@
 import numpy as np
 
 from planner.planning.notes import SAMPLED
-from planner.runs.outcome import PlanOutcome
+from planner.runs.outcome import FigureBand, PlanOutcome
 from planner.studies.replay import account
+from planner.studies.replay.bands import band_notes, time_factors
 from planner.studies.replay.document import (
     Arrivals,
     Balancers,
@@ -21,9 +22,15 @@ from planner.units import US_PER_HOUR, US_PER_S, from_us, usd
 
 
 def summarise(
-    done: Replayed, run_id: str, *, arrivals: Arrivals, use: UnitUse, imbalance: LoadImbalance
+    done: Replayed,
+    run_id: str,
+    *,
+    arrivals: Arrivals,
+    use: UnitUse,
+    imbalance: LoadImbalance,
+    bands: tuple[FigureBand, ...],
 ) -> ReplayDocument:
-    """The document of a replay that is stored as a run. arrivals, use, imbalance: of the whole window."""
+    """The document of a replay that is stored as a run. arrivals, use, imbalance, bands: of the whole window."""
     results, scenario, window = done.results, done.outcome.scenario, done.results.window
     settings, slo = scenario.replay, account.measure_attainment(results, None)
     quality = account.measure_quality(results, None)
@@ -59,6 +66,8 @@ def summarise(
         slo=slo,
         kv_peak_ratio=account.kv_peak_ratio(results),
         imbalance=imbalance,
+        time_factors=time_factors(done.unit_bands),
+        bands=bands,
         drain_s=account.drain_times_s(results, "decode"),
         prefill_drain_s=account.drain_times_s(results, "prefill"),
         missed_limits=account.missed_limits(scenario.slo, slo.both_attainment),
@@ -78,7 +87,11 @@ def _notes(
     # what is replayed is the whole trace, where the plan's is a sample of it
     sampled = done.trace.sample_weight != outcome.trace.sample_weight
     planned = [note for note in outcome.notes if not (sampled and note.startswith(SAMPLED))]
-    return tuple(dict.fromkeys((*done.notes, target_note(outcome.scenario.slo, tpot_ms), *streams, *planned)))
+    return tuple(
+        dict.fromkeys(
+            (*done.notes, target_note(outcome.scenario.slo, tpot_ms), *streams, *band_notes(done.ends), *planned)
+        )
+    )
 
 
 def _hour(done: Replayed, number: int) -> ReplayHour:

@@ -3,7 +3,7 @@
 Times are microseconds from one origin; arrays of one dataclass have one length.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -107,6 +107,10 @@ class StepTables:
         low = self.low_us[streams] + self.low_us_per_token[streams] * kv_tokens
         return float(max(low, self.high_us[streams] + self.high_us_per_token[streams] * kv_tokens))
 
+    def slower(self, factor: float) -> "StepTables":
+        """Steps that last longer by a factor."""
+        return StepTables(*(factor * column for column in vars(self).values()))
+
 
 NO_LIMIT = 1 << 62
 """More tokens than a request has."""
@@ -137,6 +141,16 @@ class Service:
     steps: StepTables
     kv_stream_tokens: float = 0.0
     longest_tokens: int = NO_LIMIT
+
+    def slower(self, prompts: float, steps: float) -> "Service":
+        """The same units on slower clocks: prompts and decode steps that last longer by factors."""
+        return replace(
+            self,
+            missed_us=prompts * self.missed_us,
+            context_us=prompts * self.context_us,
+            pass_us=prompts * self.pass_us,
+            steps=self.steps.slower(steps),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,18 +18,20 @@ def ends(band: "Estimate | None", form: Callable[[float], str]) -> str:
     """The ends of a band after its figure; nothing where it has none, or where both ends read alike."""
     if band is None:
         return ""
-    low = form(band.low)
-    if band.high is None:
-        return f" ({low} or more)"
-    high = form(band.high)
-    return "" if low == form(band.value) == high else f" ({low} to {high})"
+    alike = band.high is not None and form(band.low) == form(band.value) == form(band.high)
+    return "" if alike else f" ({span(band, form)})"
+
+
+def span(band: "Estimate", form: Callable[[float], str]) -> str:
+    """From the lower end to the upper one."""
+    return f"{form(band.low)} or more" if band.high is None else f"{form(band.low)} to {form(band.high)}"
 
 
 def basis(bands: "Sequence[FigureBand]") -> str:
     """What a plan's bands rest on."""
     open_ended = any(band.high is None for band in bands)
     slow = "; units as slow as the upper end of their times serve nobody within the target" if open_ended else ""
-    return f"in parentheses, {BASIS[bands[0].measured]}{slow}"
+    return f"{BASIS[bands[0].measured]}{slow}"
 
 
 def whole(value: float) -> str:
