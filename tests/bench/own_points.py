@@ -23,9 +23,6 @@ from planner.studies.capacity.measured.points_file import read_points_file
 from planner.studies.capacity.scorecard.cases import STATIC, Case, cases_of, engine_for
 from planner.studies.capacity.scorecard.streams import StreamFigures, stream_figures, stream_ratios
 from tests.bench.engine_fit import FOLDS, TokenFit, columns_of, left_out_engines
-from tests.bench.engine_fit import (
-    fit as fit_engines,
-)
 
 OWN = (0, 1, 2, 4, 8)
 DRAWS = 12

@@ -40,9 +40,9 @@ _STEPS = 40
 class Calibration:
     """Fitted factors and how well they are fitted.
 
-    scale: for the engine. deviations: of each unknown from its prior, in its standard deviations. model: predicted by
-    point, in the unit of the measurements. relative_errors: of them; left_out_errors: of each point when it is predicted
-    from the others, NaN where there are none.
+    scale: for the engine. deviations: of each unknown from its prior, in standard deviations. model: predicted by
+    point, in the unit of the measurements. relative_errors: of them; left_out_errors: of each point as predicted from
+    the others, NaN where there are none.
     """
 
     scale: Scale
