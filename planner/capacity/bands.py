@@ -155,16 +155,17 @@ def widths(
     """
     file = bands()
     share = np.asarray(prompt_share, np.float64)
-    if own is not None and metric in _of_own(own):
-        of_points = file.own.carried_over if own.carried_over else file.own.width
-        width: Floats = np.full(share.shape, np.interp(np.log(own.points), np.log(file.own.points), of_points))
-        return width, width
     logs: Floats = np.full(share.shape, file.wider.seldom * bool(seldom_parts(engine, file.known)))
     if metric == "tpot":
         logs += file.wider.experts * (engine.model.experts is not None)
         logs += file.wider.prompts * np.maximum(share - file.wider.prompts_from, 0.0)
     one = getattr(file, metric)
     below, above = one.below * np.exp(logs), one.above * np.exp(logs)
+    if own is not None and metric in _of_own(own):
+        of_points = file.own.carried_over if own.carried_over else file.own.width
+        width = float(np.interp(np.log(own.points), np.log(file.own.points), of_points))
+        # own points never tell less than none
+        below, above = np.minimum(below, width), np.minimum(above, width)
     return below, above
 
 

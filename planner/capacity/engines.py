@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from planner.capacity.number_formats import check_weights, format_notes
 from planner.catalogue.read import balancer_rows, calibration, engine_node, engine_profile, hardware, model, workload
 from planner.core.fleet.balancing import BalancerTable, MeasuredImbalance
 from planner.core.fleet.engine import Engine, Scale, Validity
@@ -192,8 +193,14 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
 def notes(settings: EngineSettings) -> list[str]:
     """Assumptions behind the modelled figures."""
     profile = engine_profile(settings.name)
+    formats = format_notes(hardware(settings.hardware), settings.weights, settings.kv)
     if profile.kernels == "curves":
-        return _curve_notes(settings, profile)
+        return [*formats, *_curve_notes(settings, profile)]
+    return [*formats, *_share_notes(settings)]
+
+
+def _share_notes(settings: EngineSettings) -> list[str]:
+    """What times by one share of each peak rest on."""
     share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
     served = model(settings.model).name, hardware(settings.hardware).name
     level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
@@ -239,6 +246,7 @@ def _fitting(engine: Engine, role: str) -> Engine:
 
 def _engine(settings: EngineSettings, gpus: int) -> Engine:
     served, node, profile = model(settings.model), engine_node(settings.hardware), engine_profile(settings.name)
+    check_weights(served, node, settings.weights)
     tp, stages = settings.tensor_parallel, settings.pipeline_parallel
     if gpus < 1 or gpus % (tp * stages):
         of = f"{tp} (tensor_parallel)" if stages == 1 else f"{tp} x {stages} (tensor_parallel, pipeline_parallel)"

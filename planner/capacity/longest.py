@@ -17,10 +17,24 @@ class LongestRequest:
     limit: str
 
 
-def kv_tokens_per_gpu(engine: Engine) -> float:
-    """Tokens whose KV one GPU holds. Raises CannotServe where the model does not fit."""
-    # of a long stream, so that its last half-used page does not count
-    return engine.kv_gb * GB / (float(engine.kv_bytes_per_stream(1e6)) / 1e6)
+@dataclass(frozen=True)
+class KvRoom:
+    """Room for KV of one GPU in tokens of context, of which each stream takes so many on top of its own."""
+
+    tokens: float
+    stream_tokens: float
+
+
+def kv_room_per_gpu(engine: Engine, kv_tokens: float) -> KvRoom:
+    """The room for streams of about so many tokens; never more than there is, whatever their lengths.
+
+    The state of recurrent layers, and windows that streams of that length fill, count as tokens that each stream takes.
+    Where streams grow beyond a window that all attention sees, their further tokens are counted although they take
+    nothing. Raises CannotServe where the model does not fit.
+    """
+    growing = [line for line in engine.kv_lines if line.per_token > 0]
+    line = min(growing, key=lambda each: each.per_stream + each.per_token * kv_tokens)
+    return KvRoom(engine.kv_gb * GB / line.per_token, line.per_stream / line.per_token)
 
 
 def longest_request(engine: Engine) -> LongestRequest:
@@ -28,12 +42,13 @@ def longest_request(engine: Engine) -> LongestRequest:
 
     Raises CannotServe where the model does not fit.
     """
-    held = int(kv_tokens_per_gpu(engine) * engine.tensor_parallel)
-    context, gpus = engine.model.context_tokens or NO_LIMIT, engine.tensor_parallel
+    gpus = engine.tensor_parallel * engine.pipeline_parallel
+    held = max(line.tokens_in(engine.kv_gb * GB * gpus) for line in engine.kv_lines)
+    context = engine.model.context_tokens or NO_LIMIT
     if context <= held:
         return LongestRequest(context, f"the context of {engine.model.name}")
     on = f"a {engine.hardware.name} GPU" if gpus == 1 else f"{gpus} {engine.hardware.name} GPUs that share attention"
-    return LongestRequest(held, f"the KV cache of {on}")
+    return LongestRequest(int(held), f"the KV cache of {on}")
 
 
 def longest_of(fleet: FleetSettings) -> LongestRequest | None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from planner.capacity.number_formats import check_weights
 from planner.catalogue.read import built_in, engine_node, engine_profile, model, names
 from planner.core.fleet.engine import Engine
 from planner.errors import PlannerError, UsageError
@@ -47,8 +48,7 @@ def engine_of(setup: Setup) -> tuple[Engine, int]:
     if tensor < 1 or gpus % tensor:
         raise UsageError(f"{gpus} GPUs are not a whole number of groups of TP{tensor}; correct n_gpus or tp")
     weights = setup.weights or served.weight_dtype
-    if weights not in node.dense_tflops and weights in ("fp8", "int8"):
-        raise UsageError(f"{node.name} cannot compute in {weights}; use a format that it has")
+    check_weights(served, node, weights)
     parallel, split = _experts(setup, served, profile, gpus, tensor)
     try:
         engine = Engine(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner.capacity.engines import decode_of, prefill_of
-from planner.capacity.longest import kv_tokens_per_gpu, longest_request
+from planner.capacity.longest import kv_room_per_gpu, longest_request
 from planner.core.fleet.decode import step_lines
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.operating import ImbalanceAt
@@ -29,6 +29,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     prefill_gpus, decode_gpus = (unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode))
     none, one = (float(us_per_missed_token(prefill, context)) for context in (0.0, 1.0))
     bytes_each = kv_bytes_per_token(decode.model, decode.kv)
+    room = kv_room_per_gpu(decode, kv_tokens)
     steps = _step_tables(decode, imbalance_at, decode_gpus, kv_tokens, even_kv=replay.ranks == "exact")
     return Service(
         # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
@@ -41,7 +42,8 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
         pass_tokens=replay.pass_tokens_per_gpu * prefill_gpus,
         chunk_tokens=replay.chunk_tokens,
         kv_us_per_token=bytes_each / (decode.hardware.nic_gb_s * GB) * US_PER_S / decode.tensor_parallel,
-        kv_capacity_tokens=kv_tokens_per_gpu(decode) * decode_gpus,
+        kv_capacity_tokens=room.tokens * decode_gpus,
+        kv_stream_tokens=room.stream_tokens,
         most_streams=len(steps.low_us) - 1,
         steps=steps,
         longest_tokens=longest_request(decode).tokens,

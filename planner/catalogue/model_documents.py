@@ -1,9 +1,9 @@
 """Models as documents: what their dimensions come to."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from planner.core.fleet.shapes import (
-    Parts,
+    ModelParts,
     active_parameters,
     kv_bytes_per_token,
     parts,
@@ -31,37 +31,6 @@ class ModelEntry(Document):
     """Number format that the weights are published in."""
     context_tokens: int | None
     """Longest request that it takes; null: no limit is known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelParts(Document):
-    """Weights of a model by part, over all its layers."""
-
-    attention: int
-    """Of layers that see the whole context."""
-    window: int
-    """Of layers that see a window."""
-    recurrent: int
-    """Of linear attention and state spaces."""
-    indexer: int
-    """Of sparse attention."""
-    dense: int
-    """Feed-forwards of dense layers."""
-    shared: int
-    """Shared experts."""
-    routed: int
-    """Routed experts."""
-    latent: int
-    """Projections before and after routed experts that take smaller tokens."""
-    router: int
-    embedding: int
-    """0 where the head shares its weights."""
-    head: int
-
-    @classmethod
-    def of(cls, whole: Parts) -> "ModelParts":
-        """From the parts of a model."""
-        return cls(**asdict(whole))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +82,7 @@ def describe_model(model: Model) -> ModelDescription:
     return ModelDescription(
         parameters=total_parameters(model),
         active_parameters=active_parameters(model),
-        parts=ModelParts.of(parts(model)),
+        parts=parts(model),
         weights_gb=weight_bytes(model, model.weight_dtype) / 1e9,
         kv_bytes_per_token=kv_bytes_per_token(model, "bf16"),
         window_bytes=windows * window_bytes_per_token_and_layer(model, "bf16"),

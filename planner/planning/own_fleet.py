@@ -1,7 +1,7 @@
 """A scenario of one's own from what its owner knows: model, nodes, clock, prices. What is not known is said."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ from planner.catalogue.scenarios import from_template, override_values
 from planner.errors import PlannerError, UsageError
 from planner.planning.capacity import modelled_workload
 from planner.settings.fleet import FleetSettings
+from planner.settings.hardware import Hardware
 from planner.settings.models import Model
 from planner.settings.scenario import Scenario
 from planner.settings.sheets import GpuRate, GpuRates, PriceSheet, TokenPrices
@@ -66,12 +67,15 @@ class _Units:
     decode: int
     redundant_experts: int
     source: str
+    split: Values = field(default_factory=dict)
+    """How they share the model out, where not as usual."""
 
     def values(self) -> Values:
         return {
             "fleet.prefill.nodes": self.prefill,
             "fleet.decode.nodes": self.decode,
             "fleet.engine.redundant_experts": self.redundant_experts,
+            **self.split,
         }
 
 
@@ -205,7 +209,10 @@ def _units_that_fit(given: OwnFleet, values: Values) -> _Units:
     why = _misfit(usual, values)
     if prefill + decode <= given.nodes and why is None:
         return usual
-    for units in _smaller(served, given.nodes // 2):
+    own = override_values(given.sets)
+    for units in _smaller(served, node, given.nodes // 2):
+        if own.keys() & units.split.keys():
+            continue
         misfit = _misfit(units, values)
         if misfit is None:
             return units
@@ -216,16 +223,28 @@ def _units_that_fit(given: OwnFleet, values: Values) -> _Units:
     )
 
 
-def _smaller(served: Model, most_nodes: int) -> Iterator[_Units]:
-    """Units of the same nodes in both roles, the smallest first, with as many redundant experts as usual or none."""
+def _smaller(served: Model, node: Hardware, most_nodes: int) -> Iterator[_Units]:
+    """Units of the same nodes in both roles, the smallest first, with as many redundant experts as usual or none.
+
+    Each shares the model out as usual, or else over all GPUs: attention over those of a node, and the layers of a dense
+    model over nodes.
+    """
+    tensor = served.serving.tensor_parallel
+    while 2 * tensor <= node.gpus_per_node:
+        tensor *= 2
     for nodes in range(1, most_nodes + 1):
-        for redundant in dict.fromkeys((served.serving.redundant_experts, 0)):
-            yield _Units(
-                prefill=nodes,
-                decode=nodes,
-                redundant_experts=redundant,
-                source=f"computed: the fewest nodes whose memory holds {served.name}",
-            )
+        whole: Values = {"fleet.engine.tensor_parallel": tensor}
+        if served.experts is None and nodes > 1:
+            whole["fleet.engine.pipeline_parallel"] = nodes
+        for split in ({}, whole):
+            for redundant in dict.fromkeys((served.serving.redundant_experts, 0)):
+                yield _Units(
+                    prefill=nodes,
+                    decode=nodes,
+                    redundant_experts=redundant,
+                    source=f"computed: the fewest nodes whose memory holds {served.name}",
+                    split=split,
+                )
 
 
 def _misfit(units: _Units, values: Values) -> str | None:

@@ -109,6 +109,9 @@ class Recurrent(Closed):
     """Number format of the state."""
     convolution_values: Count = 0
     """Values of one stream in one layer that its convolution looks back on, kept in bf16."""
+    heads: PositiveCount | None = None
+    """Heads that GPUs share out among them, of keys where these are fewer than of values; left out: any number of GPUs
+    is taken to share them."""
 
 
 class TokenSelection(Closed):

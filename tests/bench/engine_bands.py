@@ -20,7 +20,7 @@ from planner.studies.capacity.scorecard.cases import Case, cases_of, predicted
 
 COVERED = 0.91
 """Share of points that bands are to cover when their source groups are left out, of the engines and of the widths."""
-LEVELS = tuple(0.88 + 0.01 * step for step in range(12))
+LEVELS = tuple(0.88 + 0.01 * step for step in range(10))
 """Shares of the errors at hand that widths may be fitted to hold: more than are to be covered, since sources differ."""
 FEW_POINTS, FEW_SOURCES = 50, 3
 """Fewer measured times per output token, or source groups, make a part of a set-up a seldom one."""

@@ -364,22 +364,10 @@ def main() -> None:
 
 def bands(frame: pl.DataFrame, tokens: TokenFit, first: Columns) -> None:
     """Fit the 90 % bands to engines that are fitted without a fold, say how they do, and write their file."""
-    names = tokens.columns.group.tolist()
-    fold_of = dict(zip(names, folds_of(tokens.columns.group).tolist(), strict=True))
+    fold_of, fitted = left_out_engines(tokens, first)
     others = sorted(set(frame["source_group"].to_list()) - set(fold_of))
     # groups without a time per output token bear on no fit of it
     fold_of |= {name: number % FOLDS for number, name in enumerate(others)}
-
-    def fitted(fold: int) -> dict[str, EngineProfile]:
-        kept, kept_first = (
-            np.array([fold_of[name] != fold for name in columns.group]) for columns in (tokens.columns, first)
-        )
-        x = fit(tokens, tokens.unknowns, tokens.columns.measured_us, kept, **TOKEN_FIT)
-        firsts = FirstTokenFit(first, x)
-        z = fit(firsts, firsts.unknowns, first.measured_us, kept_first, **FIRST_FIT)
-        tables = profiles(valued(tokens.unknowns, x), valued(firsts.unknowns, z))
-        return {name: with_tables(engine_profile(name), own) for name, own in tables.items()}
-
     points = left_out_points(frame, fold_of, fitted)
     known = known_parts(points)
     judge = Judge({metric: errors_of(points, metric, known) for metric in METRICS})
@@ -387,6 +375,24 @@ def bands(frame: pl.DataFrame, tokens: TokenFit, first: Columns) -> None:
     for metric in METRICS:
         print(said_of_bands(judge, metric, levels))
     write_widths(judge.widths(levels), known)
+
+
+def left_out_engines(
+    tokens: TokenFit, first: Columns
+) -> tuple[dict[str, int], Callable[[int], dict[str, EngineProfile]]]:
+    """The fold of each source group that has times per output token; and what fits the engines without a fold."""
+    folds = folds_of(tokens.columns.group)
+    fold_of = dict(zip(tokens.columns.group.tolist(), folds.tolist(), strict=True))
+    of_first = np.array([fold_of.get(name, -1) for name in first.group])
+
+    def fitted(fold: int) -> dict[str, EngineProfile]:
+        x = fit(tokens, tokens.unknowns, tokens.columns.measured_us, folds != fold, **TOKEN_FIT)
+        firsts = FirstTokenFit(first, x)
+        z = fit(firsts, firsts.unknowns, first.measured_us, of_first != fold, **FIRST_FIT)
+        tables = profiles(valued(tokens.unknowns, x), valued(firsts.unknowns, z))
+        return {name: with_tables(engine_profile(name), own) for name, own in tables.items()}
+
+    return fold_of, fitted
 
 
 def with_tables(profile: EngineProfile, tables: Mapping[str, Mapping[str, float]]) -> EngineProfile:

@@ -19,24 +19,10 @@ import polars as pl
 from planner.core.fleet.calibration import fit
 from planner.core.fleet.engine import Engine, Scale, on_same_kernels
 from planner.core.fleet.serving import Load, serve
-from planner.settings.engines import EngineProfile
 from planner.studies.capacity.measured.points_file import read_points_file
 from planner.studies.capacity.scorecard.cases import STATIC, Case, cases_of, engine_for
 from planner.studies.capacity.scorecard.streams import StreamFigures, stream_figures, stream_ratios
-from tests.bench.engine_fit import (
-    ENGINES,
-    FIRST_FIT,
-    FOLDS,
-    TOKEN_FIT,
-    FirstTokenFit,
-    TokenFit,
-    columns_of,
-    folds_of,
-    profiles,
-)
-from tests.bench.engine_fit import (
-    fit as fit_engines,
-)
+from tests.bench.engine_fit import FOLDS, TokenFit, columns_of, left_out_engines
 
 OWN = (0, 1, 2, 4, 8)
 DRAWS = 12
@@ -45,43 +31,16 @@ LEAST_POINTS = 6
 """Of a set-up, so that enough are left to predict."""
 LEAST_LEFT = 2
 
-Profiles = dict[str, dict[str, dict[str, float]]]
-
-
-def left_out_profiles(frame: pl.DataFrame) -> tuple[dict[str, int], list[Profiles]]:
-    """The fold of each source group that has times per output token; and what is fitted without each fold."""
-    columns, first = columns_of(frame, "tpot_ms"), columns_of(frame, "ttft_ms")
-    tokens, folds = TokenFit(columns), folds_of(columns.group)
-    fold = dict(zip(columns.group, map(int, folds), strict=True))
-    firsts_fold = np.array([fold.get(group, -1) for group in first.group])
-    fitted = []
-    for out in range(FOLDS):
-        x = fit_engines(tokens, tokens.unknowns, columns.measured_us, folds != out, **TOKEN_FIT)
-        firsts = FirstTokenFit(first, x)
-        z = fit_engines(firsts, firsts.unknowns, first.measured_us, firsts_fold != out, **FIRST_FIT)
-        named = (
-            dict(zip((each.name for each in asked), map(float, values), strict=True))
-            for asked, values in ((tokens.unknowns, x), (firsts.unknowns, z))
-        )
-        fitted.append(profiles(*named))
-    return fold, fitted
-
 
 def left_out_cases(frame: pl.DataFrame) -> Iterator[Case]:
     """Set-ups, with engines that know nothing of their source groups; those that can be expressed."""
-    fold, fitted = left_out_profiles(frame)
-    for number, tables in enumerate(fitted):
-        own = frame.filter(pl.col("source_group").is_in([group for group, each in fold.items() if each == number]))
+    fold_of, fitted = left_out_engines(TokenFit(columns_of(frame, "tpot_ms")), columns_of(frame, "ttft_ms"))
+    for number in range(FOLDS):
+        profiles = fitted(number)
+        own = frame.filter(pl.col("source_group").is_in([group for group, each in fold_of.items() if each == number]))
         for case in cases_of(own):
-            if case.engine is not None and case.engine.profile.name in ENGINES:
-                profile = _with(case.engine.profile, tables[case.engine.profile.name])
-                yield replace(case, engine=replace(case.engine, profile=profile))
-
-
-def _with(profile: EngineProfile, tables: dict[str, dict[str, float]]) -> EngineProfile:
-    return profile.model_copy(
-        update={name: getattr(profile, name).model_copy(update=values) for name, values in tables.items()}
-    )
+            if case.engine is not None and case.engine.profile.name in profiles:
+                yield replace(case, engine=replace(case.engine, profile=profiles[case.engine.profile.name]))
 
 
 @dataclass(frozen=True, kw_only=True)

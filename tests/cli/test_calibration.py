@@ -1,6 +1,7 @@
 """Fitting an engine to measured times: what was put in comes out, one point helps, and nonsense is refused."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,6 +224,73 @@ def test_files_that_cannot_be_fitted_give_one_line(cli: Cli, tmp_path: Path) -> 
         assert result.err.count("\n") == 1
     unwritable = cli("capacity", "fit", str(measured(tmp_path)), "--out", str(tmp_path / "no" / "own.toml"))
     assert "cannot be written" in unwritable.err
+
+
+RUN = {"isl": 1000, "osl": 200, "concurrency": 8, "tpot_ms": 9.0}
+ON_H200 = (
+    "--node",
+    "h200",
+    "--model",
+    "llama-3.1-70b",
+    "--weights",
+    "fp8",
+    "--set",
+    "tensor_parallel=4",
+    "--gpus",
+    "4",
+)
+
+
+@pytest.mark.parametrize(
+    ("points", "line"),
+    [
+        ([{**RUN, "tpot_ms": 9000}], "calibration: measured times are 6[0-9]{2} times those of the model; check their"),
+        (
+            [RUN, RUN, {**RUN, "tpot_ms": 9000}],
+            r"odd.json, entry 3: tpot_ms is 9000, which is .* check its unit \(ms\)",
+        ),
+        ([{**RUN, "concurrency": None}], "odd.json, entry 1: tells no concurrency, and is left out; give concurrency"),
+        ([{"streams": 8, "kv_tokens": 1e9, "step_ms": 9}], "odd.json, entry 1: decode step: kv_tokens must be above 0"),
+        ([{"streams": 1e9, "kv_tokens": 100, "step_ms": 9}], "odd.json, entry 1: decode step: streams must be above 0"),
+    ],
+)
+def test_the_point_that_cannot_be_fitted_is_named_and_nothing_is_written(
+    cli: Cli, tmp_path: Path, points: list[dict[str, object]], line: str
+) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps(points))
+    result = cli("capacity", "fit", str(tmp_path / "odd.json"), *ON_H200, "--out", str(tmp_path / "own.toml"))
+    assert result.code in (1, 2)
+    assert result.err.count("\n") == 1
+    assert re.search(line, result.err), result.err
+    assert not (tmp_path / "own.toml").exists()
+
+
+def test_steps_with_prompts_in_them_are_told_from_steps_alone(cli: Cli, tmp_path: Path) -> None:
+    """Three mixes of one server: fitted within 4 % as servings, not as steps, and the fit says why."""
+    mixes = [(1024, 1024), (1024, 8192), (8192, 1024)]
+    told = [
+        {"isl": inputs, "osl": outputs, "concurrency": users, "tpot_ms": float(served) / 1e3}
+        for inputs, outputs in mixes
+        for users in (4, 16, 64)
+        for served in [serve(SERVER, 4, Load(concurrency=users, input_tokens=inputs, output_tokens=outputs)).tpot_us]
+    ]
+    as_steps = [
+        {
+            "streams": each["concurrency"] / 4,
+            "kv_tokens": each["isl"] + each["osl"] / 2,
+            "step_ms": each["tpot_ms"],
+        }
+        for each in told
+    ]
+    found = []
+    for points in (told, as_steps):
+        (tmp_path / "run.json").write_text(json.dumps(points))
+        found.append(cli("capacity", "fit", str(tmp_path / "run.json"), *ON_H200, "--json").json)
+    assert found[0]["rms"] < 0.04 < 0.1 < found[1]["rms"]
+    said = [note for note in found[1]["notes"] if note.startswith("steps differ from the fit by more than")]
+    assert len(said) == 1
+    assert "give isl, osl, concurrency and tpot_ms" in said[0]
+    assert not [note for note in found[0]["notes"] if note.startswith("steps differ")]
 
 
 def test_a_median_that_stands_in_for_a_mean_is_said_beside_the_fit(cli: Cli, tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def test_curves_are_printed_and_drawn(cli: Cli, tmp_path: Path, what: str) -> No
         (("--weights", "int3"), "fleet.engine.weights"),
         (("--gpus", "100"), "EP100 does not divide"),
         (("--gpus", "8"), "does not fit H800"),
-        (("--gpus", "0"), "is not a whole number of groups"),
+        (("--gpus", "0"), "--gpus is 0; give the GPUs of a decode unit, from 1 to 1,000,000"),
+        (("--gpus", "143", "--set", "tensor_parallel=2"), "is not a whole number of groups"),
         (("--kv-tokens", "-5"), "kv_tokens must be above 0"),
         (("--tpot-ms", "5"), "no batch of deepseek-r1 on H800 meets 5 ms"),
         (("--tpot-ms", "0"), "above 0 ms"),
@@ -287,7 +288,10 @@ def test_a_small_batch_does_not_overlap(cli: Cli) -> None:
 
 
 def test_prefill_has_to_fit_too(cli: Cli) -> None:
-    assert "prefill unit: deepseek-r1 in bf16 does not fit" in cli("capacity", "--weights", "bf16").err
+    """Unless it is set, a unit of 32 GPUs is then as large as one of decode."""
+    told = "--set", "redundant_experts=32"
+    assert "prefill unit: deepseek-r1 in bf16 does not fit" in cli("capacity", "--weights", "bf16", *told).err
+    assert cli("capacity", "--weights", "bf16", "--json").json["prefill"]["gpus"] == 144
 
 
 def test_a_pool_smaller_than_a_unit_serves_nothing(cli: Cli, tmp_path: Path) -> None:

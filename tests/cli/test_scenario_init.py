@@ -234,3 +234,22 @@ def test_other_prices_without_a_sheet_are_refused(cli: Cli) -> None:
     write(cli)
     result = cli("scenario", "validate", "own.toml", "--set", "economics.other_share=0.2")
     assert "other_share is 0.2 and other_price_sheet is left out" in result.out
+
+
+@pytest.mark.parametrize(
+    ("model", "node", "nodes", "split"),
+    [
+        ("llama-3.1-405b", "h100", 2, {"tensor_parallel": 8, "pipeline_parallel": 2}),
+        ("qwen3-32b", "rtx-4090", 1, {"tensor_parallel": 8, "pipeline_parallel": 1}),
+        ("llama-3.1-70b", "h100", 1, {"tensor_parallel": 8, "pipeline_parallel": 1}),
+    ],
+)
+def test_a_model_that_does_not_fit_as_usual_is_shared_out_further(
+    cli: Cli, model: str, node: str, nodes: int, split: dict[str, int]
+) -> None:
+    """102 GB of a GPU's weights on 8 GPUs of 80 GB take two nodes; 33 GB on two GPUs of 24 GB take eight of a node."""
+    fleet = ("--nodes", "8", "--gpu-usd-per-hour", "3", "--usd-per-million", "1,1,1", "--timezone", "UTC")
+    assert cli("scenario", "init", "--out", "own.toml", "--model", model, "--node", node, *fleet).code == 0
+    found = load_scenario("own.toml").scenario.fleet
+    assert (found.prefill.nodes, found.decode.nodes) == (nodes, nodes)
+    assert {name: getattr(found.engine, name) for name in split} == split

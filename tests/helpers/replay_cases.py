@@ -39,6 +39,7 @@ def services(draw: st.DrawFn) -> Service:
         chunk_tokens=draw(st.integers(1, 60)),
         kv_us_per_token=draw(st.integers(0, 8)) / 4,
         kv_capacity_tokens=float(draw(st.integers(3, 40) | st.integers(40, 400))),
+        kv_stream_tokens=float(draw(st.sampled_from((0, 0, 1, 10)))),
         most_streams=most_streams,
         steps=draw(step_tables(most_streams)),
     )

@@ -285,7 +285,8 @@ class DecodeUnit:
     def admit(self, now: float, service: Service) -> None:
         while self.fifo and self.fifo[0].ready <= now:
             tokens = sum(stream.context for stream in self.active) + self.fifo[0].context
-            full = len(self.active) >= service.most_streams or tokens > service.kv_capacity_tokens
+            taken = tokens + (len(self.active) + 1) * service.kv_stream_tokens
+            full = len(self.active) >= service.most_streams or taken > service.kv_capacity_tokens
             if self.active and full:
                 break
             stream = self.fifo.pop(0)

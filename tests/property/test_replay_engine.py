@@ -190,7 +190,7 @@ def test_tallies_by_minute_are_what_is_there_times_how_long(case: Case, data: st
     most = np.zeros(len(decode.minutes))
     for each in steps:
         minute = min(int(each.at // MINUTE_US), len(most) - 1)
-        most[minute] = max(most[minute], each.tokens)
+        most[minute] = max(most[minute], each.tokens + each.number * case[0].kv_stream_tokens)
     for name in ("prefill busy_us", "prefill work_us", "decode busy_us", "decode stream_us", "decode kv_token_us"):
         role, field = name.split()
         tally = (prefill if role == "prefill" else decode).minutes[field]

@@ -208,6 +208,13 @@ def test_a_request_waits_for_room_in_the_cache() -> None:
     assert finishes(replay((0, 20, 20, 4), (0, 9, 9, 3), service=service)) == [40.0, 60.0]
 
 
+def test_what_each_stream_takes_beside_its_tokens_fills_the_cache_too() -> None:
+    """As above with 30 tokens of room, but for 3 more of each of two streams."""
+    service = replace(PLAIN, kv_capacity_tokens=36.0, kv_stream_tokens=3.0)
+    assert finishes(replay((0, 20, 20, 4), (0, 8, 8, 3), service=service)) == [50.0, 60.0]
+    assert finishes(replay((0, 20, 20, 4), (0, 9, 9, 3), service=service)) == [40.0, 60.0]
+
+
 def test_nobody_overtakes_who_waits_for_room() -> None:
     service = replace(PLAIN, kv_capacity_tokens=30.0)
     assert finishes(replay((0, 20, 20, 4), (0, 20, 20, 2), (0, 1, 1, 2), service=service)) == [40.0, 60.0, 60.0]

@@ -75,7 +75,8 @@ def test_own_points_narrow_the_bands_of_what_they_measure() -> None:
     one, many = OwnMeasurements(FILE.own.points[0]), OwnMeasurements(10 * FILE.own.points[-1])
     assert width(engine(node="a800"), own=one) == FILE.own.width[0]
     assert width(engine(), own=many) == FILE.own.width[-1], "no narrower than by the most points that were tried"
-    assert width(engine(), own=replace(one, carried_over=True)) == FILE.own.carried_over[0]
+    assert width(engine(node="a800"), own=replace(one, carried_over=True)) == FILE.own.carried_over[0]
+    assert width(engine(), own=replace(one, carried_over=True)) == FILE.tpot.above, "no wider than without any"
     assert width(engine(), "ttft", own=one) == FILE.ttft.above, "times per output token say little of first tokens"
     assert list(FILE.own.width) == sorted(FILE.own.width, reverse=True)
     assert time_band(engine(), "tpot", one).measured

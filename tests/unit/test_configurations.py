@@ -143,6 +143,7 @@ def test_a_hybrid_of_gated_attention_and_a_gated_delta_rule() -> None:
         state_values=4 * 8 * 8,
         state_dtype="fp32",
         convolution_values=64 * 3,
+        heads=2,
     )
     assert model.experts is not None
     assert (model.experts.shared, model.experts.shared_width) == (1, 48)
@@ -164,6 +165,7 @@ def test_a_hybrid_of_latent_attention_and_kimi_delta_attention() -> None:
         state_values=4 * 8 * 8,
         state_dtype="fp32",
         convolution_values=3 * 32 * 3,
+        heads=4,
     )
     later = within(KIMI_LINEAR, attn_res_block_size=12, mla_use_output_gate=True)
     assert "attn_res_block_size is not modelled; mla_use_output_gate is not modelled" in refusal(later)
@@ -180,6 +182,7 @@ def test_blocks_of_nemotron_have_one_part_each() -> None:
         state_values=64 * 8,
         state_dtype="fp32",
         convolution_values=96 * 3,
+        heads=4,
     )
     assert not model.gated
     whole = parts(model)

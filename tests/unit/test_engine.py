@@ -18,9 +18,18 @@ from planner.core.fleet.shapes import (
 from planner.errors import CannotServe, UsageError
 from planner.settings.hardware import Hardware
 from planner.settings.models import GroupedAttention
+from tests.helpers.models import model_of
 
 R1, H800 = model("deepseek-r1"), hardware("h800")
 DEEPSEEK = engine_profile("deepseek-ep")
+SLIDING: dict[str, Any] = {"layers": 2, "tokens": 64, "head_dim": 16}
+STATE_SPACE: dict[str, Any] = {
+    "kind": "mamba2",
+    "layers": 1,
+    "weights": 1000,
+    "state_values": 1000,
+    "state_dtype": "fp32",
+}
 EP144 = Engine(model=R1, hardware=H800, weights="fp8", profile=DEEPSEEK, expert_parallel=144, redundant_experts=32)
 
 
@@ -145,3 +154,40 @@ def test_assumed_kernel_speeds_are_the_share_of_the_peak_that_was_measured_on_h8
         }
         for field, (peak, part) in share.items():
             assert getattr(found.kernels, field) == pytest.approx(peaks[peak] * part, rel=1e-3), (name, field)
+
+
+@pytest.mark.parametrize(
+    ("served", "tensor_parallel", "message"),
+    [
+        ({"attention": {"kind": "grouped", "heads": 24, "kv_heads": 6, "head_dim": 16}}, 4, "TP4 neither divides 6 h"),
+        ({"attention": {"kind": "grouped", "heads": 24, "kv_heads": 6, "head_dim": 16}}, 8, "TP8 neither divides 6 h"),
+        ({"window": {**SLIDING, "heads": 6, "kv_heads": 2}}, 4, "TP4 does not divide 6 heads of layers with a window"),
+        ({"window": {**SLIDING, "heads": 24, "kv_heads": 3}}, 4, "TP4 neither divides 3 heads of keys and values of l"),
+        ({"recurrent": {**STATE_SPACE, "heads": 12}}, 8, "TP8 does not divide 12 heads of recurrent layers"),
+    ],
+)
+def test_heads_of_every_kind_of_layer_are_shared_out_evenly(
+    served: dict[str, Any], tensor_parallel: int, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        Engine(
+            model=model_of(**served),
+            hardware=hardware("h100"),
+            weights="bf16",
+            profile=DEEPSEEK,
+            tensor_parallel=tensor_parallel,
+        )
+
+
+@pytest.mark.parametrize(
+    "served",
+    [
+        {"attention": {"kind": "grouped", "heads": 8, "kv_heads": 2, "head_dim": 16}},
+        {"window": {**SLIDING, "heads": 8, "kv_heads": 1}},
+        {"recurrent": {**STATE_SPACE, "heads": 16}},
+        {"recurrent": STATE_SPACE},
+    ],
+)
+def test_fewer_heads_of_keys_and_values_than_gpus_are_held_by_several(served: dict[str, Any]) -> None:
+    """A state space that does not tell its heads is taken to be shared out by any number of GPUs."""
+    Engine(model=model_of(**served), hardware=hardware("h100"), weights="bf16", profile=DEEPSEEK, tensor_parallel=8)

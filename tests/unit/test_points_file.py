@@ -183,6 +183,18 @@ def test_one_figure_far_from_the_others_is_no_wrong_unit() -> None:
     assert read_points_file(written(text(*points))).frame.height == 4
 
 
+@pytest.mark.parametrize(("metric", "value"), [("tpot_ms", "0.02"), ("tpot_ms", "90000"), ("ttft_ms", "0.3")])
+def test_a_figure_that_cannot_be_is_in_another_unit_though_the_others_are_not(metric: str, value: str) -> None:
+    """20 ms in seconds, 90 ms in microseconds, 300 ms in seconds; what is known to be wrong is not looked at."""
+    points = [row(id=f"p{number}", metric=metric, value="40") for number in range(3)]
+    odd = row(id="odd", metric=metric, value=value)
+    message = refusal(text(*points, odd))
+    assert message.endswith(
+        f'line 5, column "value": "{value}" cannot be a {metric}; give milliseconds, or mark the point as suspect'
+    )
+    assert read_points_file(written(text(*points, odd | {"suspect": "1"}))).frame.height == 4
+
+
 def test_gpus_that_are_not_tp_times_dp_are_a_note() -> None:
     odd = row(id="a2", n_gpus="16")
     (note,) = read_points_file(written(text(POINT, odd, odd | {"id": "a3"}))).notes

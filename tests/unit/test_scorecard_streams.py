@@ -1,5 +1,6 @@
 """Streams within a target, model over measured: small curves by hand, and set-ups that the model itself measured."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import polars as pl
 import pytest
 
 from planner.core.fleet.serving import Load, serve
+from planner.studies.capacity.measured.points_table import COLUMNS
 from planner.studies.capacity.scorecard.cases import Case, cases_of
 from planner.studies.capacity.scorecard.streams import Curve, stream_figures, stream_ratios, streams_within
+from tests.conftest import Cli
 
 USERS = (1.0, 4.0, 16.0, 64.0)
 
@@ -124,3 +127,20 @@ def test_the_same_condition_measured_twice_is_one_point() -> None:
     """10 and 40 ms for 4 users count as 20 ms."""
     twice = setup([5.0, 10.0, 40.0, 45.0], (1.0, 4.0, 4.0, 64.0))
     assert ratios(twice) == pytest.approx(ratios(setup([5.0, 20.0, 45.0], (1.0, 4.0, 64.0))))
+
+
+def test_the_scorecard_tells_of_streams_where_there_are_any(cli: Cli, tmp_path: Path) -> None:
+    """The model itself measured, from 12 to 54 ms: targets of 20, 30 and 50 ms."""
+    told = setup(modelled(MANY), MANY).rows.with_row_index("id").with_columns(suspect=0)
+    missing = [pl.lit(None).alias(name) for name in COLUMNS if name not in told.columns]
+    points, few = tmp_path / "points.csv", tmp_path / "few.csv"
+    table = told.with_columns(missing).select(COLUMNS)
+    table.write_csv(points)
+    table.head(2).write_csv(few)
+    asked = ("capacity", "--check", "--points")
+    card = cli(*asked, str(points), "--json").json["streams"]
+    assert (card["count"], card["within_25"]) == (3, 1.0)
+    assert card["median_ratio"] == pytest.approx(1, rel=0.01)
+    assert "median 1.00, p10 to p90 1.00 to 1.00, within a quarter 100.0% of 3" in cli(*asked, str(points)).out
+    assert cli(*asked, str(few), "--json").json["streams"]["count"] == 0
+    assert "streams within" not in cli(*asked, str(few)).out

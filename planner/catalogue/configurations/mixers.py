@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Literal
 
 from planner.catalogue.configurations.tree import Configuration
@@ -218,6 +219,7 @@ def gated_delta(c: Configuration, layers: int) -> Recurrent:
         state_values=heads * key * value,
         state_dtype=_state_dtype(c, "mamba_ssm_dtype"),
         convolution_values=mixed * (kernel - 1),
+        heads=gcd(key_heads, heads),
     )
 
 
@@ -234,6 +236,7 @@ def mamba_2(c: Configuration, layers: int) -> Recurrent:
         state_values=inner * states,
         state_dtype=_state_dtype(c, "mamba_ssm_cache_dtype"),
         convolution_values=mixed * (kernel - 1),
+        heads=heads,
     )
 
 
@@ -252,6 +255,7 @@ def kimi_delta(c: Configuration, table: Configuration, layers: int) -> Recurrent
         state_values=inner * dim,
         state_dtype="fp32",
         convolution_values=3 * inner * (kernel - 1),
+        heads=heads,
     )
 
 

@@ -29,7 +29,11 @@ def usual_serving(model: Model) -> Serving:
     if model.experts is None:
         # nothing but tensor parallelism splits its weights, and that stays inside a node
         gpus = min(gpus, NODE_GPUS)
-    heads = gcd(model.attention.heads, model.window.heads if model.window else 0)
+    heads = gcd(
+        model.attention.heads,
+        model.window.heads if model.window else 0,
+        (model.recurrent.heads or 0) if model.recurrent else 0,
+    )
     return Serving(
         source=RULE,
         prefill_gpus=gpus,

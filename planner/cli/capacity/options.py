@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TARGET = within("give a finite number above 0 ms", 1e-6, 1e6)
 _KV_TOKENS = within("kv_tokens must be above 0", 1, 1e8)
 _HIT = within("a hit ratio is at least 0 and below 1", 0, 0.9999)
+MOST_GPUS = 1_000_000
+"""Of a unit. Assumed: several times the largest site of 2026."""
 
 Node = Annotated[str, typer.Option("--node", metavar="NODE", help="Kind of node: a built-in name or a TOML file.")]
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Model: a built-in name or a TOML file.")]
@@ -70,6 +72,8 @@ def study_of(
     from planner.planning.capacity import trace_workload
     from planner.studies.capacity.study import make_study
 
+    if gpus is not None and not 1 <= gpus <= MOST_GPUS:
+        raise UsageError(f"--gpus is {gpus}; give the GPUs of a decode unit, from 1 to {MOST_GPUS:,}")
     given = {"name": engine, "weights": weights, "kv": kv}
     overrides = [*(sets or []), *(f"{name}={value}" for name, value in given.items() if value is not None)]
     workload = None if trace is None else trace_workload(store_at(db), trace)

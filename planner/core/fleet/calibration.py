@@ -40,15 +40,13 @@ _STEPS = 40
 class Calibration:
     """Fitted factors and how well they are fitted.
 
-    scale: for the engine. deviations: of each unknown from its prior, in its standard deviations. uncertainty: standard
-    deviation of the logarithm of a predicted time, from the unknowns alone, by point. model: predicted by point, in the
-    unit of the measurements. relative_errors: of them; left_out_errors: of each point when it is predicted from the
-    others, NaN where there are none.
+    scale: for the engine. deviations: of each unknown from its prior, in standard deviations. model: predicted by
+    point, in the unit of the measurements. relative_errors: of them; left_out_errors: of each point as predicted from
+    the others, NaN where there are none.
     """
 
     scale: Scale
     deviations: dict[str, float]
-    uncertainty: Floats
     model: Floats
     relative_errors: Floats
     left_out_errors: Floats
@@ -85,20 +83,19 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
             "unit (ms), the model, the GPU and the number of GPUs"
         )
     everything = np.ones(len(values), bool)
-    x, spread = _solve(logs, np.log(values), everything, np.zeros(len(PRIORS)))
+    x = _solve(logs, np.log(values), everything, np.zeros(len(PRIORS)))
     model = np.exp(logs(x))
     left_out = np.full(len(values), np.nan)
     if len(values) > 1:
         for out in range(len(values)):
             kept = everything.copy()
             kept[out] = False
-            others, _ = _solve(logs, np.log(values), kept, x)
+            others = _solve(logs, np.log(values), kept, x)
             left_out[out] = np.exp(logs(others))[out] / values[out] - 1
     widths = np.array(list(PRIORS.values()))
     return Calibration(
         scale=_scale(x),
         deviations=dict(zip(PRIORS, map(float, x / widths), strict=True)),
-        uncertainty=spread,
         model=model,
         relative_errors=model / values - 1,
         left_out_errors=left_out,
@@ -119,10 +116,8 @@ def _scale(x: Floats) -> Scale:
     )
 
 
-def _solve(
-    logs: Callable[[Floats], Floats], measured: Floats, kept: np.ndarray, start: Floats
-) -> tuple[Floats, Floats]:
-    """Most likely logarithms of factors, and the spread of each point's prediction. Gauss-Newton, outliers damped."""
+def _solve(logs: Callable[[Floats], Floats], measured: Floats, kept: np.ndarray, start: Floats) -> Floats:
+    """Most likely logarithms of factors. Gauss-Newton, outliers damped."""
     widths = np.array(list(PRIORS.values()))
     x = start
     for _ in range(_STEPS):
@@ -136,8 +131,7 @@ def _solve(
         x = x + np.clip(change, -0.5, 0.5)
         if np.abs(change).max() < 1e-4:
             break
-    spread: Floats = np.sqrt(np.einsum("ij,jk,ik->i", slopes, np.linalg.inv(normal), slopes))
-    return x, spread
+    return x
 
 
 def _rms(errors: Floats) -> float:

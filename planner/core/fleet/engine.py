@@ -19,6 +19,7 @@ from planner.core.fleet.shapes import (
     parts,
     shared_weights,
     state_bytes_per_stream,
+    window_shape,
 )
 from planner.core.fleet.speeds import Speeds, speeds_of
 from planner.documents import Document
@@ -58,6 +59,21 @@ class Validity(Document):
     most_kv_tokens: float = 131_072.0
     least_streams: float = 0.0
     least_kv_tokens: float = 0.0
+
+
+@dataclass(frozen=True)
+class KvLine:
+    """KV cache of a stream as a line over its tokens of context, bytes."""
+
+    per_stream: float
+    per_token: float
+
+    def tokens_in(self, room: float) -> float:
+        """Tokens of the one stream that fills a room of so many bytes; infinite where it never does."""
+        left = room - self.per_stream
+        if self.per_token == 0:
+            return np.inf if left >= 0 else 0.0
+        return max(left / self.per_token, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +133,35 @@ class Engine:
                 f"expert_tensor {self.expert_tensor} does not divide the width {experts.width} of an expert; use a "
                 "divisor of it"
             )
-        heads, near = attention_shape(self.model).heads, self.hardware.nvlink_gpus
-        if heads % tp or (near % tp and tp % near):
-            problems.append(
-                f"TP{tp} does not divide {heads} heads and {near} linked GPUs; use a divisor of both, or whole nodes"
-            )
+        problems += self._tensor_problems()
         if self.pipeline_parallel > self.model.layers:
             problems.append(f"{self.pipeline_parallel} pipeline stages for {self.model.layers} layers; use fewer")
+        return problems
+
+    def _tensor_problems(self) -> list[str]:
+        """Why heads, or linked GPUs, cannot be shared out over a tensor-parallel group."""
+        model, tp, near = self.model, self.tensor_parallel, self.hardware.nvlink_gpus
+        full, window, recurrent = attention_shape(model), window_shape(model), model.recurrent
+        problems = []
+        if full.heads % tp or (near % tp and tp % near):
+            problems.append(
+                f"TP{tp} does not divide {full.heads} heads and {near} linked GPUs; use a divisor of both, or whole "
+                "nodes"
+            )
+        others = {
+            "heads of layers with a window": window.heads if window else 0,
+            "heads of recurrent layers": (recurrent.heads or 0) if recurrent else 0,
+        }
+        problems += [
+            f"TP{tp} does not divide {heads} {kind}; use a divisor" for kind, heads in others.items() if heads % tp
+        ]
+        # heads of keys and values are split, or each is held by as many GPUs
+        for kind, shape in (("", full), (" of layers with a window", window)):
+            if shape and shape.kv_heads % tp and tp % shape.kv_heads:
+                problems.append(
+                    f"TP{tp} neither divides {shape.kv_heads} heads of keys and values{kind} nor is a multiple of "
+                    "them; use one that does"
+                )
         return problems
 
     def _number_problems(self) -> list[str]:
@@ -191,7 +229,8 @@ class Engine:
             raise CannotServe(
                 f"{self.model.name} in {self.weights} does not fit {self.hardware.name}: {self.weights_gb:.1f} GB of "
                 f"weights and {self.reserve_gb:g} GB reserve per GPU of {self.hardware.memory_gb:g} GB; "
-                "spread it over more GPUs (expert_parallel, tensor_parallel) or use a smaller number format",
+                "spread it over more GPUs (tensor_parallel, pipeline_parallel; experts by a larger unit) or use a "
+                "smaller number format",
                 "memory",
             )
         return room
@@ -206,6 +245,20 @@ class Engine:
             self.model, self.kv, kv_tokens, block=self.block_tokens, tensor_parallel=self.tensor_parallel
         )
         return held + state_bytes_per_stream(self.model)
+
+    @property
+    def kv_lines(self) -> tuple[KvLine, ...]:
+        """Lines of which the lower one is what a stream takes with whole pages: of streams up to a window, and beyond.
+
+        The first line is the steeper one. Each holds at least what streams take, however long they are.
+        """
+        whole = replace(self, block_tokens=1)
+        edge = float(self.model.window.tokens) if self.model.window else 1.0
+        none, one, two = (float(whole.kv_bytes_per_stream(times * edge)) for times in (0.0, 1.0, 2.0))
+        lines = [KvLine(none, (one - none) / edge)]
+        if self.model.window:
+            lines.append(KvLine(2 * one - two, (two - one) / edge))
+        return tuple(lines)
 
     def batch_cap(self, kv_tokens: ArrayLike) -> Floats:
         """Most streams per GPU whose KV fits, whole numbers. Raises CannotServe where the model does not fit."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from planner.documents import Document
 from planner.settings.closed import CacheDtype, WeightDtype
 from planner.settings.models import GroupedAttention, LatentAttention, Model, Window
 from planner.units import Floats
@@ -52,25 +53,28 @@ class AttentionShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Weights of a model by part, over all its layers; copies that an engine makes are left out.
-
-    attention: of layers that see the whole context. window, recurrent: of the other layers that mix tokens.
-    indexer: of sparse attention. dense: feed-forwards of dense layers. shared, routed: all experts of a kind.
-    latent: projections that make tokens smaller for routed experts. router: of all sparse layers. embedding: 0 where
-    the head shares its weights.
-    """
+class ModelParts(Document):
+    """Weights of a model by part, over all its layers; copies that an engine makes are left out."""
 
     attention: int
+    """Of layers that see the whole context."""
     window: int
+    """Of layers that see a window."""
     recurrent: int
+    """Of linear attention and state spaces."""
     indexer: int
+    """Of sparse attention."""
     dense: int
+    """Feed-forwards of dense layers."""
     shared: int
+    """Shared experts."""
     routed: int
+    """Routed experts."""
     latent: int
+    """Projections before and after routed experts that take smaller tokens."""
     router: int
     embedding: int
+    """0 where the head shares its weights."""
     head: int
 
     @property
@@ -260,11 +264,11 @@ def _matrices(model: Model) -> int:
     return 3 if model.gated else 2
 
 
-def parts(model: Model) -> Parts:
+def parts(model: Model) -> ModelParts:
     """A model's weights by part."""
     full, window, sparse, e = attention_shape(model), window_shape(model), model.expert_layers, model.experts
     table = model.vocabulary * model.hidden
-    return Parts(
+    return ModelParts(
         attention=model.full_attention_layers * (full.before + full.after),
         window=model.window.layers * (window.before + window.after) if model.window and window else 0,
         recurrent=model.recurrent.layers * model.recurrent.weights if model.recurrent else 0,

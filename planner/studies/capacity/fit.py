@@ -9,7 +9,7 @@ import numpy as np
 from planner.capacity.bands import OwnMeasurements, time_band
 from planner.capacity.engines import FittedEngine, fitted_to
 from planner.catalogue.toml import toml_value
-from planner.core.fleet.calibration import LIMIT, Calibration, fit
+from planner.core.fleet.calibration import LIMIT, MOST_APART, NOISE, Calibration, fit
 from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
@@ -20,11 +20,17 @@ from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measured.read import read_measured
 from planner.studies.capacity.measured.serving import MeasuredPoint, MeasuredServing
+from planner.studies.capacity.same_system import check_same_system
 from planner.studies.capacity.study import EngineStudy
 from planner.units import Floats
 
 _SOURCE_LENGTH = 200
 """Characters of the names of points that a calibration file repeats."""
+
+PROMPTS_INSIDE = (
+    "steps differ from the fit by more than measurements do: on a server that reads prompts in the same steps, these "
+    "last longer by how many come; give isl, osl, concurrency and tpot_ms in place of streams, kv_tokens and step_ms"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,13 @@ class _Asked:
     gpus: int
 
     def predict(self, engine: Engine, imbalance_at: ImbalanceAt) -> float:
+        """What an engine gives, ms. Raises UsageError that names the point."""
+        try:
+            return self._predict(engine, imbalance_at)
+        except UsageError as error:
+            raise UsageError(f"{self.point.source}: {error}") from error
+
+    def _predict(self, engine: Engine, imbalance_at: ImbalanceAt) -> float:
         point = self.point
         if isinstance(point, MeasuredPoint):
             imbalance = imbalance_at(np.asarray(point.streams))
@@ -113,14 +126,17 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         raise UsageError(f"--server-gpus is {server_gpus}; give the number of GPUs behind the endpoint, at least 1")
     engine, imbalance_at = study.decode()
     measured = [point for path in paths for point in read_measured(path)]
+    differing = check_same_system(measured, study.settings)
     asked, notes = _asked(study, measured, server_gpus)
     if not asked:
-        raise PlannerError(f"{paths[0]}: tells no time that the model has: give step_ms, tpot_ms or ttft_ms")
+        why = notes[0] if notes else f"{paths[0]}: tells no time that the model has"
+        raise PlannerError(f"{why}; give concurrency, and step_ms, tpot_ms or ttft_ms")
 
     def predict(engine: Engine) -> Floats:
         return np.array([each.predict(engine, imbalance_at) for each in asked])
 
     fitted = fit(engine, predict, np.array([each.measured_ms for each in asked]))
+    _check_each(asked, fitted)
     unusual = [
         f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for "
         "a setting that differs, or for points that were not measured alike"
@@ -129,6 +145,8 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
     ]
     tokens = sum(each.metric != "ttft_ms" for each in asked)
     band = time_band(engine, "tpot", OwnMeasurements(tokens) if tokens else None)
+    if fitted.rms > NOISE and all(isinstance(each.point, MeasuredPoint) for each in asked):
+        unusual.append(PROMPTS_INSIDE)
     return EngineFit(
         **vars(fitted_to(engine, study.decode_gpus)),
         node=engine.hardware.name,
@@ -141,7 +159,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         tpot_low=band.low,
         tpot_high=band.high,
         points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
-        notes=(*notes, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
+        notes=(*notes, *differing, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
     )
 
 
@@ -190,6 +208,17 @@ def _asked(
             # beyond a user per GPU, waiting in the benchmark's own queue outweighs what the engine takes
             asked.append(_Asked(point, "ttft_ms", point.ttft_ms, gpus))
     return asked, notes
+
+
+def _check_each(asked: Sequence[_Asked], fitted: Calibration) -> None:
+    """Raises PlannerError for a time that is of another unit than the others."""
+    for each, model_ms in zip(asked, fitted.model, strict=True):
+        apart = each.measured_ms / float(model_ms)
+        if not 1 / MOST_APART < apart < MOST_APART:
+            raise PlannerError(
+                f"{each.point.source}: {each.metric} is {each.measured_ms:g}, which is {apart:.3g} times what all "
+                "points together give; check its unit (ms), or leave it out"
+            )
 
 
 def _users(point: MeasuredServing) -> float:

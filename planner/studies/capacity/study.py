@@ -13,9 +13,9 @@ from planner.capacity.engines import (
     missed_rate,
     notes,
     prefill_engine,
-    usual_decode_gpus,
     usual_settings,
 )
+from planner.capacity.spread import SPREADING, fitting_spread, usual_spread
 from planner.catalogue.read import DEFAULT_SCENARIO, engine_profile, hardware, model
 from planner.catalogue.scenarios import load_scenario
 from planner.catalogue.toml import toml_value
@@ -107,8 +107,8 @@ def make_study(
     """
     base = load_scenario().scenario
     usual = usual_settings(base.fleet.engine, model_name, node)
-    spread = {name: getattr(usual, name) for name in usual.model_fields_set}
-    sets = [f"{name}={toml_value(value)}" for name, value in spread.items() if value is not None]
+    fields = {name: getattr(usual, name) for name in usual.model_fields_set}
+    sets = [f"{name}={toml_value(value)}" for name, value in fields.items() if value is not None]
     settings = engine_settings([*sets, *overrides])
     load = workload or Workload.named(DEFAULT_SCENARIO)
     load = replace(
@@ -116,14 +116,17 @@ def make_study(
         kv_tokens=load.kv_tokens if kv_tokens is None else kv_tokens,
         hit_ratio=load.hit_ratio if hit_ratio is None else hit_ratio,
     )
-    served = model(settings.model)
+    told = decode_gpus is not None or any(item.partition("=")[0].strip() in SPREADING for item in overrides)
+    spread = usual_spread(settings) if told else fitting_spread(settings, load.kv_tokens)
+    settings = spread.settings
+    published = () if workload is not None else _published_load(base.fleet.engine, settings, kv_tokens, hit_ratio, load)
     return EngineStudy(
         settings=settings,
-        prefill_gpus=served.serving.prefill_gpus,
-        decode_gpus=usual_decode_gpus(served, hardware(settings.hardware)) if decode_gpus is None else decode_gpus,
+        prefill_gpus=spread.prefill_gpus,
+        decode_gpus=spread.decode_gpus if decode_gpus is None else decode_gpus,
         workload=load,
         target_ms=base.slo.tpot_ms if target_ms is None else target_ms,
-        notes=() if workload is not None else _published_load(base.fleet.engine, settings, kv_tokens, hit_ratio, load),
+        notes=published if spread.note is None else (*published, spread.note),
     )
 
 

@@ -167,12 +167,13 @@ def measure_use(results: StageResults, hour: int | None) -> UnitUse:
     p, d = results.prefill.minutes[minutes], results.decode.minutes[minutes]
     fleet, time_us = results.fleet, results.span.minutes_us[minutes].sum()
     streams, tokens = float(d["stream_us"].sum()), float(d["tokens"].sum())
+    held = d["kv_token_us"].sum() + streams * results.service.kv_stream_tokens
     decoding, reading = (float(results.held_us(role)[minutes].sum()) for role in ("decode", "prefill"))
     return UnitUse(
         prefill_queue_requests=ratio(results.prefill.queue_us[minutes].sum(), time_us),
         decode_queue_requests=ratio(results.decode.queue_us[minutes].sum(), time_us),
         streams_per_gpu=ratio(streams, decoding * fleet.decode.nodes * fleet.gpus_per_node),
-        kv_occupancy=ratio(d["kv_token_us"].sum(), decoding * results.service.kv_capacity_tokens),
+        kv_occupancy=ratio(held, decoding * results.service.kv_capacity_tokens),
         prefill_busy=ratio(p["busy_us"].sum(), reading),
         prefill_utilisation=ratio(p["work_us"].sum(), reading),
         decode_busy=ratio(d["busy_us"].sum(), decoding),

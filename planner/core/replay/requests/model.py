@@ -124,7 +124,8 @@ class Service:
     several such pieces takes pass_us + max(longest, sum / (prefill_ranks * prefill_share)). chunk_tokens: of one
     prompt in a pass at most, the rest in the next; pass_tokens: of all in a pass at most, unless the first piece has
     more. kv_us_per_token: time to send a token's KV. kv_capacity_tokens, most_streams: of a decode unit.
-    longest_tokens: of a request, input and output; longer ones are rejected.
+    kv_stream_tokens: of its KV that a stream takes beside its own. longest_tokens: of a request, input and output;
+    longer ones are rejected.
     """
 
     prefill_ranks: int
@@ -138,6 +139,7 @@ class Service:
     kv_capacity_tokens: float
     most_streams: int
     steps: StepTables
+    kv_stream_tokens: float = 0.0
     longest_tokens: int = NO_LIMIT
 
     def slower(self, prompts: float, steps: float) -> "Service":

@@ -365,6 +365,7 @@ class DecodeStage(_Stage):
             most_streams=service.most_streams,
             kv_us_per_token=service.kv_us_per_token,
             kv_capacity_tokens=service.kv_capacity_tokens,
+            kv_stream_tokens=service.kv_stream_tokens,
             tpot_us=span.tpot_us,
         )
         kept = np.zeros(keep, layout.DECODE_KEPT)

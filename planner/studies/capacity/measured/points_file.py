@@ -19,6 +19,7 @@ from planner.studies.capacity.measured.points_table import (
     FILLED,
     FLAG,
     NUMBERS,
+    POSSIBLE_MS,
     UNITS,
     WORDS,
     PointsTable,
@@ -57,6 +58,10 @@ def read_points_file(path: Path) -> PointsTable:
     checks.unique("id")
     frame = checks.text.with_columns(numbers).select(names)
     _check_units(path, frame)
+    for metric, (low, high) in POSSIBLE_MS.items():
+        value, kept = pl.col(_number("value")), pl.col(_number(FLAG)).fill_null(0) == 0
+        wrong = (pl.col("metric") == metric) & kept & ~value.is_between(low, high)
+        checks.refuse("value", wrong, f"cannot be a {metric}", "give milliseconds, or mark the point as suspect")
     return PointsTable(frame=frame, source=str(path), notes=_notes(checks, frame))
 
 

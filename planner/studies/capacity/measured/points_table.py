@@ -27,6 +27,14 @@ UNITS: dict[str, tuple[float, float]] = {
 }
 """By metric: between which the median of a file lies. Outside, the figures are in another unit: seconds or microseconds
 for milliseconds, tokens per millisecond for tokens per second."""
+POSSIBLE_MS: dict[str, tuple[float, float]] = {
+    "tpot_ms": (0.1, 60_000.0),
+    "ttft_ms": (0.5, 3_600_000.0),
+    "prefill_ms": (0.5, 3_600_000.0),
+    "e2e_ms": (0.5, 86_400_000.0),
+}
+"""By metric: between which every figure lies. Outside, one is in another unit though the others are not: no GPU reads
+its memory in 0.1 ms, and nobody waits an hour for a token."""
 METRICS = tuple(UNITS)
 WORDS: dict[str, tuple[str, ...]] = {
     "metric": METRICS,

@@ -97,8 +97,8 @@ them with output, sum of TTFT, within target. Tokens of those that arrived: foun
 PREFILL_KEPT = _fields("first_us", "status unit")
 
 DECODE_STATE = _fields(
-    "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens from_us to_us end_us "
-    "ttft_us tpot_us sample_every_us",
+    "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens kv_stream_tokens "
+    "from_us to_us end_us ttft_us tpot_us sample_every_us",
     "candidates open last_unit unassigned_head unassigned_tail next_event used moved samples "
     "balancer rank_balancer exact seed most_streams "
     "lost lost_at lost_rows "

@@ -147,7 +147,7 @@ def _advance(state: Record, place: int, until_us: float) -> None:
             continue
         lasts = _step_us(state, slot, streams, tokens)
         now += lasts
-        tally.kv_tokens_most = max(tally.kv_tokens_most, tokens)
+        tally.kv_tokens_most = max(tally.kv_tokens_most, tokens + streams * state.kv_stream_tokens)
         if now > minute_end(state, minute):
             count_step(state, unit.clock_us, now, streams, tokens, 1.0)
             continue
@@ -179,7 +179,8 @@ def _admit(state: Record, unit: Record) -> None:
     while place != NIL:
         request = pool[place]
         context = np.int64(request.context)
-        full = streams >= state.most_streams or tokens + context > state.kv_capacity_tokens
+        taken = tokens + context + (streams + 1) * state.kv_stream_tokens
+        full = streams >= state.most_streams or taken > state.kv_capacity_tokens
         if request.ready_us > now or (full and streams > 0):
             break
         following = np.int64(request.following)
