@@ -117,6 +117,19 @@ def test_where_units_so_slow_do_not_keep_up_latencies_have_no_upper_end(
     assert "units so slow do not keep up" in Path("r/index.html").read_text()
 
 
+def test_where_queues_grow_at_the_slow_end_a_note_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    # prompts take 17 % of the GPUs: seven times as long, they take more than there are
+    overloaded = UnitBands(TimeBand(0.8, 7.0, measured=False), TimeBand(0.8, 1.2, measured=False))
+    monkeypatch.setattr("planner.studies.replay.run.unit_bands", lambda _fleet: overloaded)
+    found = cli(*ASKED, "--bands", "--json").json
+    (note,) = [note for note in found["notes"] if note.startswith("bands: ")]
+    assert "does not keep up with the requests: queues grow by" in note
+    bands = bands_of(found)
+    # minutes, of a queue that began with the simulation
+    assert bands["ttft_ms.p50"]["value"] < 1000 < 60_000 < bands["ttft_ms.p50"]["high"]
+    assert not [note for note in cli(*ASKED, "--json").json["notes"] if note.startswith("bands: ")]
+
+
 def test_a_plan_on_modelled_capacity_is_replayed_with_the_units_that_it_has(cli: Cli) -> None:
     asked = (*ASKED, "--set", "fleet.capacity=modelled")
     plan = bands_of(cli("plan", *SETS, "--set", "fleet.capacity=modelled", "--json").json)

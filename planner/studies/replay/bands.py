@@ -21,10 +21,15 @@ QUANTILES = ("p50", "p90", "p99")
 
 @dataclass(frozen=True)
 class EndFigures:
-    """What a replay with units at one end of their bands measured. in_flight: share of requests that did not finish."""
+    """What a replay with units at one end of their bands measured.
+
+    Shares of the requests that arrived: in_flight, those that had not finished when the simulation ended; waiting, those
+    by which queues grew over the window.
+    """
 
     figures: Mapping[str, float | None]
     in_flight: float
+    waiting: float
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,13 @@ def replay_bands(results: StageResults, ends: ReplayEnds, bands: UnitBands) -> t
 
 def band_notes(ends: ReplayEnds | None) -> list[str]:
     """What the reader of the bands should know."""
-    if ends is None or ends.slow.in_flight < MANY_IN_FLIGHT:
+    if ends is None or max(ends.slow.in_flight, ends.slow.waiting) < MANY_IN_FLIGHT:
         return []
-    return [
-        f"bands: where units are as slow as their band allows, {ends.slow.in_flight:.1%} of requests had not finished "
-        "when the simulation ended, so that latencies have no upper end: the fleet does not keep up with the window"
-    ]
+    keeps = "bands: where units are as slow as their band allows, the fleet does not keep up with the requests"
+    if ends.slow.in_flight >= MANY_IN_FLIGHT:
+        late = f"{ends.slow.in_flight:.1%} of them had not finished when the simulation ended"
+        return [f"{keeps}: {late}, so that latencies have no upper end"]
+    return [f"{keeps}: queues grow by {ends.slow.waiting:.1%} of them in the window, and latencies with its length"]
 
 
 def time_factors(bands: UnitBands) -> TimeFactors:
@@ -92,8 +98,10 @@ def _factor(band: TimeBand) -> TimeFactor:
 
 
 def _at(results: StageResults) -> EndFigures:
-    counts = account.count_arrivals(results)
-    return EndFigures(_figures(results), counts.in_flight / counts.arrived if counts.arrived else 0.0)
+    counts, minutes = account.count_arrivals(results), results.minutes(None)
+    queues = (results.prefill.queue_us + results.decode.queue_us)[minutes] / results.span.minutes_us[minutes]
+    arrived = max(counts.arrived, 1)
+    return EndFigures(_figures(results), counts.in_flight / arrived, float(queues[-1] - queues[0]) / arrived)
 
 
 def _figures(results: StageResults) -> dict[str, float | None]:
