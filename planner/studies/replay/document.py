@@ -13,8 +13,8 @@ from planner.runs.outcome import FigureBand
 from planner.settings.replay import BalancerName, QueueMode
 
 MANY_IN_FLIGHT = 0.01
-"""Share of unfinished requests at which latencies are those of the faster ones, and of those that queues grow by at which
-a fleet does not keep up. Assumed: there the 99th percentile begins to move."""
+"""Share of unfinished requests at which latencies are those of the faster ones, and of those that queues grow by at
+which a fleet does not keep up. Assumed: there the 99th percentile begins to move."""
 
 
 @dataclass(frozen=True, kw_only=True)
