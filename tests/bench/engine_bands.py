@@ -28,6 +28,8 @@ PROMPTS_FROM = 0.3
 LEAST_OF_GROUP = 0.8
 METRICS = {"tpot": "tpot_ms", "ttft": "ttft_ms", "throughput": "tokens_per_s", "prefill": "prefill_ms"}
 FILE = Path(planner.__file__).parent / "catalogue/data/bands.toml"
+MOST_TIMES = 8.0
+"""Errors beyond so many times the model are taken to be misreported: widths do not follow them. They are judged."""
 MOST_USERS = 8.0
 """Of times to the first token: beyond, they are waiting in a queue that a benchmark made."""
 
@@ -165,7 +167,8 @@ class Judge:
         wider = self.wider(out, levels["tpot"])
         metrics = {}
         for name in names:
-            kept = self.errors[name].only(self.errors[name].fold != out)
+            each = self.errors[name]
+            kept = each.only((each.fold != out) & (np.abs(each.log) < np.log(MOST_TIMES)))
             scaled, level = kept.log / kept.wider(wider), levels[name]
             low, high = (_quantile(scaled, kept.weight, share) for share in ((1 - level) / 2, (1 + level) / 2))
             metrics[name] = MetricWidths(below=round(max(-low, 0.01), 3), above=round(max(high, 0.01), 3))

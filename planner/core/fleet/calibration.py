@@ -62,11 +62,14 @@ class Calibration:
         return None if np.isnan(self.left_out_errors).any() else _rms(self.left_out_errors)
 
 
-def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -> Calibration:
+def fit(
+    engine: Engine, predict: Callable[[Engine], Floats], measured: Floats, *, leave_out: bool = True
+) -> Calibration:
     """The factors that are most likely by the points and the priors.
 
-    predict: what an engine gives for all points, as `measured` has it, both above 0 and of one shape. Raises UsageError
-    for measurements that are not positive numbers, and for those that no factor explains.
+    predict: what an engine gives for all points, as `measured` has it, both above 0 and of one shape. leave_out:
+    whether each point is predicted from the others too. Raises UsageError for measurements that are not positive
+    numbers, and for those that no factor explains.
     """
     values = np.asarray(measured, np.float64)
     if values.ndim != 1 or not len(values) or not (np.isfinite(values).all() and (values > 0).all()):
@@ -86,7 +89,7 @@ def fit(engine: Engine, predict: Callable[[Engine], Floats], measured: Floats) -
     x = _solve(logs, np.log(values), everything, np.zeros(len(PRIORS)))
     model = np.exp(logs(x))
     left_out = np.full(len(values), np.nan)
-    if len(values) > 1:
+    if leave_out and len(values) > 1:
         for out in range(len(values)):
             kept = everything.copy()
             kept[out] = False

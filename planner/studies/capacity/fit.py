@@ -1,7 +1,7 @@
 """Fitting an engine to files of measured steps and servings, and saving the fit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ from planner.capacity.bands import OwnMeasurements, time_band
 from planner.capacity.engines import FittedEngine, fitted_to
 from planner.catalogue.toml import toml_value
 from planner.core.fleet.calibration import LIMIT, MOST_APART, NOISE, Calibration, fit
-from planner.core.fleet.decode import step_us
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.serving import Load, serve
@@ -20,6 +19,7 @@ from planner.files import atomic_write
 from planner.settings.measurements import CalibrationFile
 from planner.studies.capacity.measured.read import read_measured
 from planner.studies.capacity.measured.serving import MeasuredPoint, MeasuredServing
+from planner.studies.capacity.mixes import mixed_step_ms, prompt_shares
 from planner.studies.capacity.same_system import check_same_system
 from planner.studies.capacity.study import EngineStudy
 from planner.units import Floats
@@ -27,9 +27,14 @@ from planner.units import Floats
 _SOURCE_LENGTH = 200
 """Characters of the names of points that a calibration file repeats."""
 
+CURE = "give isl, osl, concurrency and tpot_ms in place of streams, kv_tokens and step_ms"
 PROMPTS_INSIDE = (
     "steps differ from the fit by more than measurements do: on a server that reads prompts in the same steps, these "
-    "last longer by how many come; give isl, osl, concurrency and tpot_ms in place of streams, kv_tokens and step_ms"
+    f"last longer by how many come; {CURE}"
+)
+INFERRED = (
+    "steps grow with streams as they do where prompts are read in them, so the part of a context that is prompt was "
+    "inferred"
 )
 
 
@@ -83,12 +88,13 @@ class EngineFit(FittedEngine):
 
 @dataclass(frozen=True)
 class _Asked:
-    """A measured time, and how the model answers it."""
+    """A measured time, and how the model answers it. prompt_share: of a step's context, inferred from all steps."""
 
     point: MeasuredPoint | MeasuredServing
     metric: str
     measured_ms: float
     gpus: int
+    prompt_share: float = 0.0
 
     def predict(self, engine: Engine, imbalance_at: ImbalanceAt) -> float:
         """What an engine gives, ms. Raises UsageError that names the point."""
@@ -100,8 +106,10 @@ class _Asked:
     def _predict(self, engine: Engine, imbalance_at: ImbalanceAt) -> float:
         point = self.point
         if isinstance(point, MeasuredPoint):
-            imbalance = imbalance_at(np.asarray(point.streams))
-            return float(step_us(engine, point.streams, point.kv_tokens, imbalance=imbalance)) / 1e3
+            streams, kv_tokens, share = (
+                np.array([each]) for each in (point.streams, point.kv_tokens, self.prompt_share)
+            )
+            return float(mixed_step_ms(engine, self.gpus, imbalance_at, streams, kv_tokens, share)[0])
         served = serve(
             engine,
             self.gpus,
@@ -132,11 +140,12 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         why = notes[0] if notes else f"{paths[0]}: tells no time that the model has"
         raise PlannerError(f"{why}; give concurrency, and step_ms, tpot_ms or ttft_ms")
 
-    def predict(engine: Engine) -> Floats:
-        return np.array([each.predict(engine, imbalance_at) for each in asked])
-
-    fitted = fit(engine, predict, np.array([each.measured_ms for each in asked]))
+    fitted = _fit(engine, imbalance_at, asked)
     _check_each(asked, fitted)
+    if fitted.rms > NOISE and all(isinstance(each.point, MeasuredPoint) for each in asked):
+        asked, inferred = _with_prompts(engine, imbalance_at, asked)
+        notes += inferred
+        fitted = _fit(engine, imbalance_at, asked)
     unusual = [
         f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for "
         "a setting that differs, or for points that were not measured alike"
@@ -145,8 +154,6 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
     ]
     tokens = sum(each.metric != "ttft_ms" for each in asked)
     band = time_band(engine, "tpot", OwnMeasurements(tokens) if tokens else None)
-    if fitted.rms > NOISE and all(isinstance(each.point, MeasuredPoint) for each in asked):
-        unusual.append(PROMPTS_INSIDE)
     return EngineFit(
         **vars(fitted_to(engine, study.decode_gpus)),
         node=engine.hardware.name,
@@ -161,6 +168,43 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
         notes=(*notes, *differing, *unusual, *dict.fromkeys(note for point in measured for note in point.notes)),
     )
+
+
+def _fit(engine: Engine, imbalance_at: ImbalanceAt, asked: Sequence[_Asked]) -> Calibration:
+    steps = [each.point for each in asked if isinstance(each.point, MeasuredPoint)]
+    streams, kv_tokens = (np.array([getattr(step, name) for step in steps]) for name in ("streams", "kv_tokens"))
+    shares = np.array([each.prompt_share for each in asked])
+
+    def predict(engine: Engine) -> Floats:
+        if len(steps) == len(asked):
+            # all at once
+            return mixed_step_ms(engine, asked[0].gpus, imbalance_at, streams, kv_tokens, shares)
+        return np.array([each.predict(engine, imbalance_at) for each in asked])
+
+    for each in asked:
+        # what the model cannot say is told by its point
+        each.predict(engine, imbalance_at)
+    return fit(engine, predict, np.array([each.measured_ms for each in asked]))
+
+
+def _with_prompts(engine: Engine, imbalance_at: ImbalanceAt, asked: Sequence[_Asked]) -> tuple[list[_Asked], list[str]]:
+    """Measured steps with the share of prompts in their contexts, where steps tell of any; and what was inferred."""
+    steps = [each.point for each in asked if isinstance(each.point, MeasuredPoint)]
+    kv_tokens = np.array([step.kv_tokens for step in steps])
+    shares = prompt_shares(
+        engine,
+        asked[0].gpus,
+        imbalance_at,
+        np.array([step.streams for step in steps]),
+        kv_tokens,
+        np.array([each.measured_ms for each in asked]),
+    )
+    if not shares.any():
+        return list(asked), [PROMPTS_INSIDE]
+    found = {float(context): float(share) for context, share in zip(kv_tokens, shares, strict=True) if share}
+    words = ", ".join(f"{share:.1%} of {context:,.0f} tokens" for context, share in sorted(found.items()))
+    mixed = [replace(each, prompt_share=float(share)) for each, share in zip(asked, shares, strict=True)]
+    return mixed, [f"{INFERRED}: {words}; {CURE}"]
 
 
 def write_calibration(fitted: EngineFit, path: Path) -> None:

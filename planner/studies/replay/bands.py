@@ -23,8 +23,8 @@ QUANTILES = ("p50", "p90", "p99")
 class EndFigures:
     """What a replay with units at one end of their bands measured.
 
-    Shares of the requests that arrived: in_flight, of those that had not finished when the simulation ended; waiting,
-    of those by which queues grew over the window.
+    Shares of the requests that arrived: in_flight, those that had not finished when the simulation ended; waiting,
+    those by which queues grew over the window.
     """
 
     figures: Mapping[str, float | None]

@@ -13,7 +13,7 @@ from planner.runs.outcome import FigureBand
 from planner.settings.replay import BalancerName, QueueMode
 
 MANY_IN_FLIGHT = 0.01
-"""Share of requests that have not finished at which latencies are those of the faster ones, and by which queues grow at
+"""Share of unfinished requests at which latencies are those of the faster ones, and of those that queues grow by at
 which a fleet does not keep up. Assumed: there the 99th percentile begins to move."""
 
 
