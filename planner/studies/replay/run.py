@@ -127,7 +127,6 @@ def replay(
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
         changed = changed_minutes(session, outcome, trace, window, rules)
         total = rows.row_count if changed is None else int(changed.targets.sum())
-        span = _span_of(scenario, window, len(classes))
         kept = _list_of(total) if keep else None
         simulation = Simulation(
             session=session,
@@ -135,7 +134,7 @@ def replay(
             trace=trace,
             window=window,
             rules=rules,
-            span=span,
+            span=_span_of(scenario, window, len(classes)),
             lives=lives,
             changed=changed,
             total=total,
