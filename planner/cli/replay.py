@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
 
 
+_Bands = Annotated[
+    bool,
+    typer.Option(
+        "--bands",
+        help="Replay units as fast, and as slow, as the 90 % bands of their times, too: three times as long.",
+    ),
+]
+
+
 def replay(
     scenario: Annotated[
         str | None,
@@ -42,13 +51,7 @@ def replay(
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Count requests up to this time.")] = None,
     whole: Annotated[bool, typer.Option("--all", help="Count the whole plan.")] = False,
     keep: Annotated[bool, typer.Option("--keep-requests", help="Store the outcome of every counted request.")] = False,
-    bands: Annotated[
-        bool,
-        typer.Option(
-            "--bands",
-            help="Replay units as fast, and as slow, as the 90 % bands of their times, too: three times as long.",
-        ),
-    ] = False,
+    bands: _Bands = False,
     what_if: WhatIf = None,
     sets: Sets = None,
     db: Db = None,
