@@ -32,6 +32,15 @@ _Bands = Annotated[
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
 
 
+_Bands = Annotated[
+    bool,
+    typer.Option(
+        "--bands",
+        help="Replay units as fast, and as slow, as the 90 % bands of their times, too: three times as long.",
+    ),
+]
+
+
 def replay(
     scenario: Annotated[
         str | None,

@@ -286,11 +286,20 @@ def test_steps_with_prompts_in_them_are_told_from_steps_alone(cli: Cli, tmp_path
     for points in (told, as_steps):
         (tmp_path / "run.json").write_text(json.dumps(points))
         found.append(cli("capacity", "fit", str(tmp_path / "run.json"), *ON_H200, "--json").json)
-    assert found[0]["rms"] < 0.04 < 0.1 < found[1]["rms"]
-    said = [note for note in found[1]["notes"] if note.startswith("steps differ from the fit by more than")]
-    assert len(said) == 1
-    assert "give isl, osl, concurrency and tpot_ms" in said[0]
-    assert not [note for note in found[0]["notes"] if note.startswith("steps differ")]
+    assert [each["rms"] < 0.04 for each in found] == [True, True]
+    (said,) = [note for note in found[1]["notes"] if note.startswith("steps grow with streams")]
+    # 1,024 of 1,536 tokens, 1,024 of 5,120 and 8,192 of 8,704 were prompt
+    assert "inferred: 67.0% of 1,536 tokens, 20.0% of 5,120 tokens, 94.0% of 8,704 tokens; give isl, osl" in said
+    assert not [note for note in found[0]["notes"] if note.startswith("steps")]
+
+
+def test_steps_that_differ_and_tell_of_no_prompts_are_said_to(cli: Cli, tmp_path: Path) -> None:
+    """A step of every context tells nothing of how steps grow with streams."""
+    path = tmp_path / "steps.csv"
+    path.write_text("streams,kv_tokens,step_ms\n1,1000,12\n2,2000,7\n4,3000,19\n8,4000,11\n")
+    notes = cli("capacity", "fit", str(path), *ON_H200, "--json").json["notes"]
+    (said,) = [note for note in notes if note.startswith("steps differ from the fit by more than")]
+    assert "give isl, osl, concurrency and tpot_ms" in said
 
 
 def test_a_median_that_stands_in_for_a_mean_is_said_beside_the_fit(cli: Cli, tmp_path: Path) -> None:

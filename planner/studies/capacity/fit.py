@@ -86,7 +86,7 @@ class EngineFit(FittedEngine):
     """What the reader should know of the fit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Asked:
     """A measured time, and how the model answers it. prompt_share: of a step's context, inferred from all steps."""
 
@@ -237,7 +237,7 @@ def _asked(
     notes: list[str] = []
     for point in measured:
         if isinstance(point, MeasuredPoint):
-            asked.append(_Asked(point, "step_ms", point.step_ms, study.decode_gpus))
+            asked.append(_Asked(point=point, metric="step_ms", measured_ms=point.step_ms, gpus=study.decode_gpus))
             continue
         gpus = _gpus(point, study, server_gpus)
         step_ms = point.step_ms if point.speculates else point.tpot_ms
@@ -245,12 +245,12 @@ def _asked(
             notes.append(f"{point.source}: tells no concurrency, and is left out")
             continue
         if step_ms is not None:
-            asked.append(_Asked(point, "tpot_ms", step_ms, gpus))
+            asked.append(_Asked(point=point, metric="tpot_ms", measured_ms=step_ms, gpus=gpus))
         elif point.speculates:
             notes.append(f"{point.source}: drafts tokens, and does not tell how many were accepted: left out")
         if point.ttft_ms is not None and _users(point) <= gpus:
             # beyond a user per GPU, waiting in the benchmark's own queue outweighs what the engine takes
-            asked.append(_Asked(point, "ttft_ms", point.ttft_ms, gpus))
+            asked.append(_Asked(point=point, metric="ttft_ms", measured_ms=point.ttft_ms, gpus=gpus))
     return asked, notes
 
 

@@ -145,7 +145,6 @@ def replay(
         wall_s = clock() - begin
         times = unit_bands(scenario.fleet)
         ends = replay_ends(simulation, service, times, progress) if bands else None
-    taken = selection_of(scenario).settings.classes
     more = () if changed is None else (resampling_note(changed, scenario.trace.seed),)
     return Replayed(
         outcome=replace(outcome, notes=(*outcome.notes, *more)),
@@ -156,9 +155,15 @@ def replay(
         simulated=total,
         notes=(*selection_notes(scenario, trace), *more),
         wall_s=wall_s,
-        classes={number: name for number, name in classes.items() if taken is None or name in taken},
+        classes=_taken(classes, scenario),
         requests=None if kept is None else concatenate(kept),
     )
+
+
+def _taken(classes: Mapping[int, str], scenario: Scenario) -> dict[int, str]:
+    """The classes of a trace that a scenario takes."""
+    taken = selection_of(scenario).settings.classes
+    return {number: name for number, name in classes.items() if taken is None or name in taken}
 
 
 def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
