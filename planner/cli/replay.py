@@ -23,12 +23,6 @@ if TYPE_CHECKING:
         TimeFactor,
     )
 
-_Bands = Annotated[
-    bool,
-    typer.Option(
-        "--bands", help="Replay units as fast, and as slow, as the 90 % bands of their times, too: three times as long."
-    ),
-]
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
 
 
