@@ -7,8 +7,7 @@ from datetime import datetime
 
 from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
-from planner.core.fleet.deployment import Units
-from planner.core.replay.intervals.lifetimes import ROLES
+from planner.core.fleet.deployment import ROLES, Units
 from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.resample import resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
