@@ -1,11 +1,13 @@
 """Deployment units: how nodes form prefill and decode units, how these scale in steps, and their capacity. Pure."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 from planner.core.fleet.sharing import Want, shared
+from planner.settings.closed import MOST_NODES
 from planner.settings.fleet import FleetSettings, UnitCounts
 
 ROLES = ("prefill", "decode")
@@ -21,6 +23,27 @@ class Units:
     def only(self, role: str) -> "Units":
         """The units of one role, and none of the other."""
         return Units(self.prefill, 0) if role == "prefill" else Units(0, self.decode)
+
+
+class Ladder(Sequence[Units]):
+    """Base units plus 0, 1, 2 ... steps, worked out as they are asked for."""
+
+    def __init__(self, base: Units, step: Units, steps: int) -> None:
+        self._base, self._step, self._counts = base, step, range(steps + 1)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @overload
+    def __getitem__(self, index: int) -> Units: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Units]: ...
+
+    def __getitem__(self, index: int | slice) -> Units | list[Units]:
+        if isinstance(index, slice):
+            return [self[count] for count in self._counts[index]]
+        count, base, step = self._counts[index], self._base, self._step
+        return Units(base.prefill + count * step.prefill, base.decode + count * step.decode)
 
 
 @dataclass(frozen=True)
@@ -67,19 +90,22 @@ class Deployment:
         return able_input >= input_tokens and able_output >= output_tokens
 
     @cached_property
-    def ladder(self) -> tuple[Units, ...]:
-        """Base units plus 0, 1, 2 ... whole scaling steps, as far as the fleet's nodes reach."""
-        base, step = self._base, self._step
-        spare = self.settings.nodes - self.nodes(_units(self.settings.base))
-        steps = spare // self.step_nodes if self.step_nodes else 0
-        return tuple(
-            Units(base.prefill + count * step.prefill, base.decode + count * step.decode) for count in range(steps + 1)
-        )
+    def ladder(self) -> Sequence[Units]:
+        """Base units plus 0, 1, 2 ... whole scaling steps, as far as the fleet's nodes reach.
+
+        Of one role: as far as the nodes of any fleet reach, because how much it wants decides what it gets (`shared`).
+        """
+        base, step = _units(self.settings.base), _units(self.settings.step)
+        if self.role:
+            steps = MOST_NODES // self.step_nodes if self.step_nodes else 0
+            return Ladder(base.only(self.role), step.only(self.role), steps)
+        return tuple(Ladder(base, step, (self.settings.nodes - self.nodes(base)) // self.step_nodes))
 
     @property
     def step_nodes(self) -> int:
         """Nodes of one scaling step; 0 for a role that does not scale."""
-        return self.nodes(self._step)
+        step = _units(self.settings.step)
+        return self.nodes(step.only(self.role) if self.role else step)
 
     @cached_property
     def full(self) -> Units:
@@ -132,8 +158,8 @@ class Deployment:
         """Whether the fleet can scale to at least so many units of each role."""
         if not self.apart:
             return _holds(self.full, units)
-        most = Units(*(getattr(self.roles[role].ladder[-1], role) for role in ROLES))
-        return _holds(most, units) and self.nodes(units) <= self.settings.nodes
+        within = self.nodes(units) <= self.settings.nodes
+        return within and all(_holds(self.roles[role].ladder[-1], units.only(role)) for role in ROLES)
 
     def step_within(self, units: Units) -> int:
         """The most whole steps above the base within the units; 0 where there is none."""
@@ -170,17 +196,6 @@ class Deployment:
             for role in ROLES
         )
         return Units(*shared((prefill, decode), nodes))
-
-    @property
-    def _base(self) -> Units:
-        return self._own(_units(self.settings.base))
-
-    @property
-    def _step(self) -> Units:
-        return self._own(_units(self.settings.step))
-
-    def _own(self, units: Units) -> Units:
-        return units.only(self.role) if self.role else units
 
 
 def _units(counts: UnitCounts) -> Units:

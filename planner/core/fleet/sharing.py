@@ -1,5 +1,6 @@
 """Nodes shared by two roles that together want more than there are. Pure."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ class Want:
         """The share of what is wanted that is given with so many steps."""
         return Fraction(self.least + steps * self.step, self.units)
 
-    def steps_at(self, share: Fraction) -> int:
-        """The most whole steps that give at most a share of what is wanted."""
-        return min(max((share * self.units - self.least) // self.step, 0), self.steps) if self.step else 0
+    def steps_for(self, share: Fraction) -> int:
+        """The fewest steps that give at least a share of what is wanted, or all."""
+        return min(max(math.ceil((share * self.units - self.least) / self.step), 0), self.steps) if self.step else 0
 
     def nodes(self, steps: int) -> int:
         """Nodes of the least units and of so many steps."""
@@ -39,14 +40,14 @@ class Want:
 def shared(wants: tuple[Want, Want], nodes: int) -> tuple[int, int]:
     """Units for each role within the nodes; the least units where not even these fit.
 
-    Both get the same share of what they want: the largest that fits in whole steps. Nodes that are left go step by step
-    to the role with the smaller share as long as its step fits, the first of equals.
+    Each gets at least a share of what it wants, which is as large as whole steps allow. Nodes that are left go step by
+    step to the role with the smaller share, as long as its step fits, the first of equals; then to the other.
     """
 
     def fits(share: Fraction) -> bool:
-        return sum(want.nodes(want.steps_at(share)) for want in wants) <= nodes
+        return sum(want.nodes(want.steps_for(share)) for want in wants) <= nodes
 
-    steps = [want.steps_at(max(_largest(each, fits) for each in wants)) for want in wants]
+    steps = [want.steps_for(max(_largest(each, fits) for each in wants)) for want in wants]
     while True:
         left = nodes - sum(want.nodes(count) for want, count in zip(wants, steps, strict=True))
         open_roles = [
