@@ -108,8 +108,8 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
         scenario = from_template(
             values, sources | dict.fromkeys(steps, "assumed: the smallest step that a role can take")
         )
-        step = scenario.fleet.step
-        choices.append(f"prefill and decode scale apart, {step.prefill} and {step.decode} units at a time")
+        each = scenario.fleet.step
+        choices.append(f"prefill and decode scale apart, {each.prefill} and {each.decode} units at a time")
     elif given.trace is not None and session is not None:
         trace = stored.by_name(session, given.trace)
         step, source = _step(session, scenario, trace)

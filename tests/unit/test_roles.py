@@ -6,7 +6,7 @@ and carries 600 output tokens; base and steps are a unit of each.
 
 from datetime import datetime
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -227,6 +227,17 @@ def test_no_policy_asks_for_more_nodes_than_the_fleet_has(
         assert deployment.nodes(units) <= 12
         assert units.prefill >= floor.prefill
         assert units.decode >= floor.decode
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(PAIRS)
+def test_sharing_takes_no_unit_away_before_its_minimum_time(name: str, demand: list[tuple[float, float]]) -> None:
+    own = (f"policy.name={name}", "policy.night_bundle=false", *APART, "policy.min_up_s=120", "policy.min_down_s=120")
+    held = decided(demand, *own)
+    for role in (0, 1):
+        changes = [after[role] - before[role] for before, after in pairwise(held)]
+        # an interval is a minute: after one in which some joined none leave, and after one in which some left none join
+        assert all(before * after >= 0 for before, after in pairwise(changes))
 
 
 @pytest.mark.parametrize("name", NAMES)
