@@ -263,6 +263,17 @@ def test_no_role_holds_more_than_the_bundle_where_the_fleet_is_not_short(demand:
 # fleets and what is said of them
 
 
+def test_the_full_fleet_is_whole_steps_of_both_and_single_ones_in_the_nodes_that_are_left() -> None:
+    def full(*overrides: str) -> Units:
+        return Deployment(small_scenario("fleet.scaling=independent", *overrides).fleet).full
+
+    assert full() == Units(4, 4)
+    # 14 nodes: beside four units of each there is room for a decode unit or two prefill units
+    assert full("fleet.nodes=14") == Units(6, 4)
+    # both steps together do not fit beside the base, a single one does
+    assert full("fleet.step.prefill=6", "fleet.step.decode=4") == Units(7, 1)
+
+
 def test_units_that_would_be_enough_are_each_roles_own() -> None:
     apart_, bundled = (Deployment(small_scenario(f"fleet.scaling={way}").fleet) for way in ("independent", "bundled"))
     assert apart_.enough(2400, 500, 60) == Units(4, 1)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import overload
 
@@ -70,6 +70,8 @@ class Deployment:
     @cached_property
     def bundle(self) -> "Deployment":
         """The same nodes for both roles, which scale together."""
+        if self.role is None and not self.apart:
+            return self
         return Deployment(self.settings.model_copy(update={"scaling": "bundled"}))
 
     def nodes(self, units: Units) -> int:
@@ -109,8 +111,16 @@ class Deployment:
 
     @cached_property
     def full(self) -> Units:
-        """The full fleet: the most units that whole steps of both roles reach; of one role, its part of them."""
-        return self.bundle.full.only(self.role) if self.role else self.ladder[-1]
+        """The full fleet: the most units that whole steps of both roles reach; of one role, its part of them.
+
+        Where roles scale apart, nodes that are left go to single steps.
+        """
+        if self.role:
+            return Deployment(self.settings).full.only(self.role)
+        if not self.apart:
+            return self.ladder[-1]
+        steps = Ladder(_units(self.settings.base), _units(self.settings.step), self.settings.nodes)
+        return self.shared(steps[-1], self.ladder[-1], self.settings.nodes)
 
     def floor(self, nodes: int) -> Units:
         """The least units that inference keeps: base units plus the fewest whole steps of at least that many nodes.
@@ -148,7 +158,7 @@ class Deployment:
         decode = _least(lambda count: self.capacity(Units(0, count), seconds)[1] >= output_tokens)
         steps = Units(_steps(prefill - base.prefill, step.prefill), _steps(decode - base.decode, step.decode))
         if not self.apart:
-            steps = Units(*[max(steps.prefill, steps.decode)] * 2)
+            steps = Units(max(astuple(steps)), max(astuple(steps)))
         return Units(
             max(prefill, base.prefill + steps.prefill * step.prefill),
             max(decode, base.decode + steps.decode * step.decode),
