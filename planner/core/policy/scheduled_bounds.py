@@ -81,6 +81,9 @@ class ScheduledBounds:
 
     def decide(self, tick: Tick) -> Units:
         wanted, least = self.inner.decide(tick), self.deployment.ladder[0]
+        fleet = self.deployment.settings.nodes
+        # what no fleet of this size has is not cut in silence: the replay says so
+        sharing = self.deployment.apart and self.deployment.nodes(wanted) <= fleet
         held = [self._minutes_in(rule, tick) for rule in self.rules]
         minutes = tick.interval_s // 60
         for rule, inside in zip(self.rules, held, strict=True):
@@ -89,9 +92,7 @@ class ScheduledBounds:
         for rule, inside in zip(self.rules, held, strict=True):
             if inside:
                 wanted, least = _raised(wanted, rule.floor), _raised(least, rule.floor)
-        return (
-            self.deployment.shared(wanted, least, self.deployment.settings.nodes) if self.deployment.apart else wanted
-        )
+        return self.deployment.shared(wanted, least, fleet) if sharing else wanted
 
     def _under(self, wanted: Units, ceiling: Units | int) -> Units:
         if isinstance(ceiling, int):
