@@ -11,7 +11,7 @@ from planner.cli.output import percent, print_json, print_line, print_table, pro
 from planner.cli.ranges import MOST_WAIT_S, within
 
 if TYPE_CHECKING:
-    from planner.studies.bound.document import BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
+    from planner.studies.bound.document import BestSchedule, BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
 
 
 _START_COST = within("give a number of dollars", 0, 1e9)
@@ -115,6 +115,8 @@ def _print(document: "BoundDocument") -> None:
     for objective in document.objectives:
         if objective.schedule:
             print_line(f"  least {objective.objective}: {_account(objective.schedule)}")
+    if document.schedule:
+        print_line(f"  ratio: {_ratio(document.schedule)}")
     beyond = "" if policy.within_allowance else ", over the allowance: the bound does not apply to it"
     print_line(f"  {policy.policy}: {_account(policy)}{beyond}")
     for note in document.notes:
@@ -155,6 +157,15 @@ def _print_timetable(document: "BoundDocument", save: Path) -> None:
     if schedule.drain != timetable.drain:
         print_line(f"  {save}: the best schedule that drains before boundaries: {_account(timetable)}")
     print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
+
+
+def _ratio(schedule: "BestSchedule") -> str:
+    """The units of each role that the demand takes."""
+    prefill, decode = schedule.prefill_units, schedule.decode_units
+    return (
+        f"{schedule.decode_per_prefill:.2f} decode units for each prefill unit; prefill {prefill.least} to "
+        f"{prefill.most}, mean {prefill.mean:,.2f}, decode {decode.least} to {decode.most}, mean {decode.mean:,.2f}"
+    )
 
 
 def _account(figures: "ReplayedFigures") -> str:

@@ -13,6 +13,7 @@ from planner.settings.scenario import Scenario
 
 _OF_POLICY: dict[str, tuple[str, ...]] = {
     "day_window": ("night-training",),
+    "night_bundle": ("night-training",),
     "target_utilisation": ("night-training", "reactive", "predictive"),
     "fixed_prefill_units": ("fixed",),
     "fixed_decode_units": ("fixed",),
@@ -82,6 +83,7 @@ _CONDITIONS: tuple[Condition, ...] = (
         lambda s: s.trace.name is not None or s.trace.days > 1,
         "over more days than one",
     ),
+    (("policy.night_bundle",), lambda s: s.fleet.scaling == "independent", "with fleet.scaling=independent"),
     (("replay.window_ms",), lambda s: s.replay.queue_mode == "window", "with replay.queue_mode=window"),
     (("replay.depth_rules",), lambda s: s.replay.queue_mode == "depth", "with replay.queue_mode=depth"),
     (("replay.retry_after_s",), lambda s: s.replay.retries > 0, "with replay.retries"),

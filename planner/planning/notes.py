@@ -7,10 +7,9 @@ from planner.catalogue.read import built_in, hardware
 from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid, grid_over
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import ROLES, Deployment, Units
 from planner.core.forecast import AUTO
-from planner.core.policy import Policy, Sight
-from planner.core.replay.intervals.lifetimes import ROLES
+from planner.core.policy import Policy, Sight, keeps_bundle
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan
 from planner.planning.foresight import Visible
@@ -135,6 +134,11 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     """Assumptions behind a plan. rates: name of the sheet of GPU rates."""
     deployment = Deployment(scenario.fleet)
     notes = [*_claim_notes(scenario), *policy.notes]
+    if deployment.apart and keeps_bundle(scenario.policy):
+        notes.append(
+            "night-training scales prefill and decode in whole scaling steps, though fleet.scaling is independent: set "
+            "policy.night_bundle=false to scale them apart"
+        )
     if plan.floored:
         nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))
         notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
@@ -158,7 +162,7 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
                 "sheet in economics.gpu_rates"
             )
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
-    if beyond:
+    if beyond and not deployment.apart:
         few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
         notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
@@ -179,12 +183,12 @@ def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> l
         return []
     deployment, owned = Deployment(scenario.fleet), scenario.fleet.nodes
     units = deployment.enough(*demand.busiest, demand.grid.interval_s)
-    needed, full = deployment.nodes(units), deployment.full
+    needed = deployment.nodes(units)
     head = (
         f"{needed} nodes would carry the busiest interval at full use, as {units.prefill} prefill and {units.decode} "
         f"decode units; the fleet has {owned}"
     )
-    if units.prefill > full.prefill or units.decode > full.decode:
+    if not deployment.reaches(units):
         return [f"{head}: {_growth(scenario.fleet, units, needed)}"]
     if (plan.steady_shortfall_input_tokens + plan.steady_shortfall_output_tokens).any():
         return [f"{head}, so that it is enough: the policy holds fewer in intervals that are short"]

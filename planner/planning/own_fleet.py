@@ -107,7 +107,14 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
             f"weights in {served.weight_dtype}, as the model is published; if you serve it in another format, change "
             "fleet.engine.weights"
         )
-    if given.trace is not None and session is not None:
+    if scenario.fleet.scaling == "independent":
+        steps = [path for path in ("fleet.step.prefill", "fleet.step.decode") if path not in own]
+        scenario = from_template(
+            values, sources | dict.fromkeys(steps, "assumed: the smallest step that a role can take")
+        )
+        each = scenario.fleet.step
+        choices.append(f"prefill and decode scale apart, {each.prefill} and {each.decode} units at a time")
+    elif given.trace is not None and session is not None:
         trace = stored.by_name(session, given.trace)
         step, source = _step(session, scenario, trace)
         values |= {path: count for path, count in step.items() if path not in own}
@@ -117,7 +124,7 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
             f"scaling steps of {scenario.fleet.step.prefill} prefill and {scenario.fleet.step.decode} decode units "
             f"({source})"
         )
-    else:
+    if given.trace is None:
         choices.append("no trace is named: give --trace NAME to plan one")
     choices.append(f"capacities are modelled for {served.name} on {node.name}: nothing was observed")
     return Written(scenario=scenario, paths=tuple(values), choices=tuple(choices))

@@ -150,7 +150,9 @@ class FleetSettings(Closed):
     base: UnitCounts
     """The fewest units that a fleet serves with."""
     step: UnitCounts
-    """Units that scale together: one scaling step."""
+    """Units that scale together: one scaling step. Where roles scale apart, each role's own; 0: that role does not."""
+    scaling: Literal["bundled", "independent"] = "bundled"
+    """How roles scale: bundled, both in whole scaling steps; independent, each in steps of its own, by its demand."""
     start_up_s: DayOfSeconds
     """Seconds from joining inference until a unit serves, at most a day: loading weights, warm-up."""
     drain_deadline_s: DayOfSeconds
@@ -178,7 +180,8 @@ class FleetSettings(Closed):
                 )
         if self.step.prefill + self.step.decode < 1:
             raise ValueError("step has no unit; set step.prefill or step.decode to at least 1")
-        step = self.step.prefill * self.prefill.nodes + self.step.decode * self.decode.nodes
+        steps = (self.step.prefill * self.prefill.nodes, self.step.decode * self.decode.nodes)
+        step = sum(steps) if self.scaling == "bundled" else max(steps)
         if step > self.nodes:
             raise ValueError(
                 f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "

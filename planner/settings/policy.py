@@ -49,9 +49,10 @@ class NodeBounds(Closed):
     window: str = "00:00-24:00"
     """Local time, HH:MM-HH:MM; over midnight it belongs to the day on which it begins."""
     floor_nodes: NodeCount = 0
-    """Minimum nodes; rounded up to whole scaling steps."""
+    """Minimum nodes; rounded up to whole scaling steps, of which each role keeps its own units."""
     ceiling_nodes: PositiveNodeCount | None = None
-    """Maximum nodes; rounded down to whole scaling steps. Left out: no limit."""
+    """Maximum nodes; rounded down to whole scaling steps, or with independent roles shared by what they want. Left
+    out: no limit."""
 
     @field_validator("days")
     @classmethod
@@ -102,8 +103,11 @@ class PolicySettings(Closed):
     """Share of the capacity that a policy plans to use."""
     day_window: str
     """Local time, HH:MM-HH:MM, in which night-training keeps the full fleet."""
+    night_bundle: bool = True
+    """Whether night-training scales both roles in whole scaling steps even where fleet.scaling is independent."""
     floor_nodes: NodeCount
-    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps."""
+    """Nodes that inference keeps at all times; rounded up to the base units plus whole scaling steps, of which each
+    role keeps its own units."""
     fixed_prefill_units: PositiveNodeCount | None = None
     """Prefill units of the fixed policy; left out: the full fleet's."""
     fixed_decode_units: PositiveNodeCount | None = None
@@ -118,9 +122,11 @@ class PolicySettings(Closed):
     down_cooldown_s: WeekOfSeconds = 300
     """Seconds, at most a week, within which reactive gives up no units after any change."""
     most_steps_up: PositiveNodeCount | None = None
-    """Maximum scaling steps that reactive adds in an interval; left out: no limit."""
+    """Maximum scaling steps, of each role where they scale apart, that reactive adds in an interval; left out: no
+    limit."""
     most_steps_down: PositiveNodeCount | None = None
-    """Maximum scaling steps that reactive gives up in an interval; left out: no limit."""
+    """Maximum scaling steps, of each role where they scale apart, that reactive gives up in an interval; left out: no
+    limit."""
     lead_s: WeekOfSeconds = 0
     """Seconds ahead, at most a week, for which predictive covers the demand, on top of the start-up of a unit."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.9
@@ -136,7 +142,8 @@ class PolicySettings(Closed):
     min_down_s: WeekOfSeconds = 0
     """With any policy: seconds, at most a week, within which no units join after others of their role have left."""
     ramp_nodes: PositiveNodeCount | None = None
-    """With any policy: maximum nodes that join or leave at once, in whole scaling steps; left out: no limit."""
+    """With any policy: maximum nodes, of each role where they scale apart, that join or leave at once, in whole scaling
+    steps; left out: no limit."""
     spare_prefill_units: NodeCount = 0
     """With any policy: spare prefill units, so that as many may fail."""
     spare_decode_units: NodeCount = 0

@@ -70,6 +70,20 @@ def test_every_planning_command_takes_every_policy(cli: Cli, drawn: Path, comman
     assert done.json
 
 
+@pytest.mark.parametrize("policy", [name for name in SETTINGS if "timetable" not in name])
+def test_every_policy_plans_where_each_role_scales_by_its_own_demand(cli: Cli, drawn: Path, policy: str) -> None:
+    apart = ("fleet.scaling=independent", "policy.night_bundle=false")
+    done = cli("plan", *sets(*apart, *SETTINGS[policy]), "--db", str(drawn), "--json")
+    assert done.code in (0, 3), done.err
+    assert done.json["peak_nodes"] <= 32
+
+
+def test_a_timetable_of_nodes_is_refused_where_roles_scale_apart(cli: Cli, drawn: Path) -> None:
+    done = cli("plan", *sets("fleet.scaling=independent", "policy.name=timetable"), "--db", str(drawn))
+    assert done.code == 2
+    assert "nodes do not say how many units each role has; give prefill_units and decode_units" in done.err
+
+
 @pytest.mark.parametrize("inside", INSIDE)
 def test_comparisons_take_every_policy(cli: Cli, drawn: Path, inside: str) -> None:
     asked = ("--policies", f"{inside},scheduled-bounds", "--time-limit", "0")

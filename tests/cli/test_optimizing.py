@@ -78,6 +78,22 @@ def test_both_objectives_are_shown_with_the_policy_beside_them(cli: Cli, minutes
         assert words in text.out
 
 
+def test_the_best_schedule_has_the_ratio_of_units_that_the_demand_takes(cli: Cli, tmp_path: Path) -> None:
+    # a decode unit at all times; a prefill unit, and two in the second minute
+    log = minute_log(tmp_path / "log.csv", [(600, 500), (700, 500), (100, 500)])
+    assert cli("trace", "import", str(log), "--format", "csv", "--name", "log").code == 0
+    fields = (*SMALL, "trace.name=log", "fleet.start_up_s=0", "fleet.drain_deadline_s=0", "slo.max_shortfall_ratio=0")
+    words = ("optimize", "--objective", "node-hours", *(word for field in fields for word in ("--set", field)))
+    schedule = cli(*words, "--json").json["schedule"]
+    assert schedule["prefill_units"] == {"least": 1, "mean": pytest.approx(4 / 3), "most": 2}
+    assert schedule["decode_units"] == {"least": 1, "mean": 1.0, "most": 1}
+    assert schedule["decode_per_prefill"] == pytest.approx(3 / 4)
+    assert (
+        "  ratio: 0.75 decode units for each prefill unit; prefill 1 to 2, mean 1.33, decode 1 to 1, mean 1.00\n"
+        in cli(*words).out
+    )
+
+
 def test_a_demand_that_no_schedule_carries_exits_3_and_says_what_is_missing(cli: Cli, minutes: list[str]) -> None:
     done = cli("optimize", *minutes, "--set", "fleet.nodes=4", "--json", "--save", "best.csv")
     assert done.code == 3

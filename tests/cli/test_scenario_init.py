@@ -113,6 +113,16 @@ def test_a_trace_is_named_and_decides_how_units_scale(cli: Cli) -> None:
     assert "scaling steps of" in out
 
 
+def test_roles_that_scale_apart_take_a_unit_at_a_time(cli: Cli) -> None:
+    minute_log(Path("log.csv"), [(100_000, 1_000)] * 60)
+    cli("trace", "import", "log.csv", "--name", "hour")
+    out = write(cli, "--trace", "hour", "--set", "fleet.scaling=independent")
+    scenario = load_scenario("own.toml").scenario
+    assert (scenario.fleet.step.prefill, scenario.fleet.step.decode) == (1, 1)
+    assert scenario.provenance["fleet.step.prefill"] == "assumed: the smallest step that a role can take"
+    assert "prefill and decode scale apart, 1 and 1 units at a time" in out
+
+
 def test_a_plan_and_its_report_say_nothing_of_another_fleet(cli: Cli) -> None:
     minute_log(Path("log.csv"), [(100_000, 4_000)] * 60)
     cli("trace", "import", "log.csv", "--name", "hour")

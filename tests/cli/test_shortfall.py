@@ -57,6 +57,34 @@ def test_a_short_plan_says_the_fleet_that_would_carry_the_demand_and_that_fleet_
     assert cli("plan", *given, "--set", "fleet.nodes=21").json["steady_shortfall_tokens"] == 4700 - 7 * 600
 
 
+def test_roles_that_scale_apart_need_their_own_units_only(cli: Cli) -> None:
+    # eleven prefill units of a node and a decode unit of two
+    apart = ("fleet.scaling=independent", "policy.name=predictive", "fleet.start_up_s=0", "fleet.drain_deadline_s=0")
+    short = planned(cli, [(600, 600), (6600, 600)], *apart).json
+    assert short["need_nodes"] == 13
+    assert short["notes"][0] == (
+        "13 nodes would carry the busiest interval at full use, as 11 prefill and 1 decode units; the fleet has 12: "
+        "set fleet.nodes=13 to carry it"
+    )
+    given = [word for item in (*apart, "fleet.nodes=13") for word in ("--set", item)]
+    assert cli("plan", "--trace", "log", *SETS, *given, "--json").json["shortfall_tokens"] == 0
+
+
+def test_a_bundle_that_night_training_keeps_is_short_where_its_nodes_are_enough_and_says_how_to_end_it(
+    cli: Cli,
+) -> None:
+    # at most four units of each role scale together; seven prefill units and a decode unit take nine nodes
+    kept = ("fleet.scaling=independent", "fleet.start_up_s=0", "fleet.drain_deadline_s=0")
+    notes = planned(cli, [(600, 600), (4200, 600)], *kept).json["notes"]
+    assert notes[0] == (
+        "9 nodes would carry the busiest interval at full use, as 7 prefill and 1 decode units; the fleet has 12, so "
+        "that it is enough: the policy holds fewer in intervals that are short"
+    )
+    assert any(note.endswith("set policy.night_bundle=false to scale them apart") for note in notes)
+    given = [word for item in (*kept, "policy.night_bundle=false") for word in ("--set", item)]
+    assert cli("plan", "--trace", "log", *SETS, *given, "--json").json["shortfall_tokens"] == 0
+
+
 def test_a_fleet_that_is_large_enough_is_not_blamed(cli: Cli) -> None:
     held = ("policy.name=fixed", "policy.fixed_prefill_units=2", "policy.fixed_decode_units=2")
     plan = planned(cli, [(600, 600), (2300, 600)], *held).json

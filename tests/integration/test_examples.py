@@ -37,6 +37,22 @@ def test_a_scenario_is_valid_and_its_plan_holds_its_limits(name: str, folder: Pa
     assert plan["revenue_usd"] > plan["cost_usd"] > 0
 
 
+def test_roles_that_scale_apart_are_at_most_a_third_as_far_above_the_bound_as_their_bundle(
+    folder: Path, cli: Cli
+) -> None:
+    def above_the_bound(scaling: str) -> dict[str, float]:
+        asked = ("--policies", "reactive,predictive", "--time-limit", "1", "--set", f"fleet.scaling={scaling}")
+        done = cli("compare", str(folder / "llama-70b-h100-apart.toml"), *asked, "--json")
+        assert done.code == 0, done.err
+        return {row["policy"]: row["gap_to_bound"] for row in done.json["policies"]}
+
+    apart, bundled = above_the_bound("independent"), above_the_bound("bundled")
+    for policy, gap in apart.items():
+        assert gap <= bundled[policy] / 3, policy
+    # as docs/how-to/choose-a-policy.md says
+    assert (apart["reactive"], bundled["reactive"]) == (pytest.approx(0.36, abs=0.02), pytest.approx(1.18, abs=0.02))
+
+
 def test_the_sheets_and_scenarios_are_all_the_files_that_the_list_names(folder: Path) -> None:
     named = (folder / "README.md").read_text()
     for path in folder.iterdir():

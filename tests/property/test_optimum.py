@@ -20,7 +20,9 @@ from planner.core.optimum import Objective, Optimum, Problem, optimise
 from planner.core.optimum.program import Program, phases
 from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
 from planner.core.optimum.solver import relaxation
+from planner.core.policy import Seen
 from tests.conftest import small_scenario
+from tests.helpers.policies import policy_for, targets_of
 
 INTERVAL_S = 60
 
@@ -191,6 +193,42 @@ def test_longer_plans_agree_with_the_dynamic_program() -> None:
         if math.isfinite(least):
             assert optimum.timetable is not None
             assert optimum.timetable.value == pytest.approx(least, abs=1e-9), case
+
+
+APART = ("fleet.scaling=independent", "policy.night_bundle=false")
+
+
+def test_no_schedule_of_each_roles_own_steps_is_under_the_bound() -> None:
+    rng = random.Random(7)
+    for case in range(30):
+        found = random_problem(rng, exact=True)
+        steps = (f"fleet.step.prefill={rng.randint(0, 2)}", "fleet.step.decode=1", f"fleet.nodes={found.nodes}")
+        apart = Deployment(small_scenario(*APART, *steps).fleet)
+        ladders = (apart.roles[role].ladder[: found.nodes] for role in ("prefill", "decode"))
+        every = [Units(one.prefill, other.decode) for one, other in itertools.product(*ladders)]
+        reached = [units for units in every if apart.nodes(units) <= found.nodes]
+        least = math.inf
+        for targets in itertools.product(reached, repeat=found.count):
+            for ahead in (True, False):
+                plan = found.replay(targets, ahead=ahead)
+                if int(plan.shortfall_tokens.sum()) <= found.allowed_tokens:
+                    least = min(least, found.in_units(found.value(plan, "node-hours"), "node-hours"))
+        optimum = best(found)
+        assert optimum.bound is None or optimum.bound <= least + 1e-6, case
+
+
+@pytest.mark.parametrize("name", ["reactive", "predictive", "slo", "night-training", "oracle"])
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 2400)), min_size=2, max_size=6))
+def test_every_policy_whose_roles_scale_apart_is_above_the_bound(name: str, asked: list[tuple[int, int]]) -> None:
+    chosen = (f"policy.name={name}", *APART)
+    found = problem(asked, *chosen, allowance=0.25)
+    policy = policy_for(small_scenario(*chosen), [Seen(*pair) for pair in asked])
+    plan = found.replay(targets_of(asked, *chosen), ahead=policy.ahead)
+    assume(int(plan.shortfall_tokens.sum()) <= found.allowed_tokens)
+    bound = best(found).bound
+    assert bound is not None
+    assert bound <= found.in_units(found.value(plan, "node-hours"), "node-hours") + 1e-9
 
 
 def test_a_minute_by_hand() -> None:

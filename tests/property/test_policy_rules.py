@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import ROLES, Deployment, Units
 from planner.core.policy import Policy, Seen, Sight, Tick, decide_all
 from planner.core.policy.around import MinimumTimes, Ramp, SpareUnits, Survivors
-from planner.core.replay.intervals.lifetimes import ROLES, Timing, unit_lives
+from planner.core.replay.intervals.lifetimes import Timing, unit_lives
 from planner.errors import UsageError
 from tests.conftest import small_scenario
 from tests.helpers.policies import MIDNIGHT, policy_for, steps

@@ -2,12 +2,13 @@
 
 Each rule is a policy with a policy inside. `around` applies them from the inside out: survivors, minimum times, ramp,
 spare units. To all but the last, keeping the current units is always allowed, so on whole scaling steps their
-order does not matter. Spare units are on top of everything and count for none of the other rules.
+order does not matter. Spare units are on top of everything and count for none of the other rules. Where each role
+scales by its own demand, one that keeps units may leave no room for what the other adds: then that waits (`Fitted`).
 """
 
 from dataclasses import dataclass, replace
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import ROLES, Deployment, Units
 from planner.core.policy.base import PastTargets, Policy, Sight, Tick, changes_within, largest
 from planner.errors import UsageError
 from planner.settings.policy import PolicySettings
@@ -79,15 +80,20 @@ class Ramp(Around):
 
     @classmethod
     def of(cls, inner: Policy, nodes: int, deployment: Deployment) -> "Ramp":
-        """A ramp in nodes, as whole scaling steps; a role that no step holds keeps its units. Raises UsageError."""
-        steps = nodes // deployment.step_nodes
-        if not steps:
-            raise UsageError(
-                f"policy.ramp_nodes is {nodes} and a scaling step has {deployment.step_nodes} nodes, so nothing could "
-                "ever change; raise it to at least a step, or leave it out"
+        """A ramp in nodes, as whole scaling steps, of each role where they scale apart; a role that no step holds keeps
+        its units. Raises UsageError."""
+        step, most = deployment.settings.step, []
+        for role in ROLES:
+            scaled, what = (
+                (deployment.roles[role], f"{role} step") if deployment.apart else (deployment, "scaling step")
             )
-        step = deployment.settings.step
-        return cls(inner, Units(steps * step.prefill, steps * step.decode))
+            if scaled.step_nodes > nodes:
+                raise UsageError(
+                    f"policy.ramp_nodes is {nodes} and a {what} has {scaled.step_nodes} nodes, so nothing could "
+                    "ever change; raise it to at least a step, or leave it out"
+                )
+            most.append(nodes // scaled.step_nodes * getattr(step, role) if scaled.step_nodes else 0)
+        return cls(inner, Units(*most))
 
     def decide(self, tick: Tick) -> Units:
         wanted = self.inner.decide(tick)
@@ -131,10 +137,24 @@ class Survivors(Around):
         load, usable_s = largest(demands), tick.interval_s * self.utilisation
         if self.deployment.covers(wanted, load.input_tokens, load.output_tokens, usable_s):
             return wanted
-        needed = self.deployment.fewest_covering(load.input_tokens, load.output_tokens, usable_s)
+        fewest = self.deployment.fewest_of_each if self.deployment.apart else self.deployment.fewest_covering
+        needed = fewest(load.input_tokens, load.output_tokens, usable_s)
         return Units(
             max(wanted.prefill, min(held.prefill, needed.prefill)), max(wanted.decode, min(held.decode, needed.decode))
         )
+
+
+@dataclass(frozen=True)
+class Fitted(Around):
+    """Both roles within the nodes: units that are held and still wanted stay, and what joins shares what is left."""
+
+    deployment: Deployment
+
+    def decide(self, tick: Tick) -> Units:
+        wanted = self.inner.decide(tick)
+        if not tick.past:
+            return wanted
+        return self.deployment.shared(wanted, tick.past[-1], self.deployment.settings.nodes)
 
 
 @dataclass(frozen=True)
@@ -163,12 +183,15 @@ def without_spare(settings: PolicySettings, deployment: Deployment) -> Deploymen
 
 def around(policy: Policy, settings: PolicySettings, deployment: Deployment) -> Policy:
     """The policy with the rules that the settings ask for. deployment: without spare units. Raises UsageError."""
+    plain = policy
     if settings.survivor_utilisation is not None:
         policy = Survivors(policy, deployment, settings.survivor_utilisation)
     if settings.min_up_s or settings.min_down_s:
         policy = MinimumTimes(policy, settings.min_up_s, settings.min_down_s)
     if settings.ramp_nodes is not None:
         policy = Ramp.of(policy, settings.ramp_nodes, deployment)
+    if deployment.apart and policy is not plain:
+        policy = Fitted(policy, deployment)
     spare = _spare(settings)
     return SpareUnits(policy, spare) if deployment.nodes(spare) else policy
 

@@ -20,6 +20,10 @@ class Seen:
     input_tokens: float
     output_tokens: float
 
+    def only(self, role: str) -> "Seen":
+        """The demand of one role, and none of the other."""
+        return Seen(self.input_tokens, 0.0) if role == "prefill" else Seen(0.0, self.output_tokens)
+
 
 class Sight(IntEnum):
     """What a policy looks at, from nothing to everything."""
@@ -37,10 +41,10 @@ NONE = Units(0, 0)
 
 
 class PastTargets(Sequence[Units]):
-    """The first targets of a growing list, less some units of each role; a view, not a copy."""
+    """The first targets of a growing list, less some units of each role, or those of one role; a view, not a copy."""
 
-    def __init__(self, targets: Sequence[Units], length: int, less: Units = NONE) -> None:
-        self._targets, self._length, self._less = targets, length, less
+    def __init__(self, targets: Sequence[Units], length: int, less: Units = NONE, role: str | None = None) -> None:
+        self._targets, self._length, self._less, self._role = targets, length, less, role
 
     def __len__(self) -> int:
         return self._length
@@ -54,7 +58,8 @@ class PastTargets(Sequence[Units]):
         if isinstance(index, slice):
             return [self[place] for place in range(self._length)[index]]
         held, less = self._targets[range(self._length)[index]], self._less
-        return Units(held.prefill - less.prefill, held.decode - less.decode)
+        own = Units(held.prefill - less.prefill, held.decode - less.decode)
+        return own.only(self._role) if self._role else own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from planner.settings.policy import PolicySettings
 def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tuple[str, ...]]:
     """The floor as scaling steps above the base, and a note where it is not the nodes that were asked for."""
     floor_step = deployment.step_of_nodes(settings.floor_nodes)
-    floor = deployment.nodes(deployment.ladder[floor_step])
+    floor = deployment.nodes(deployment.bundle.floor(settings.floor_nodes))
     if settings.floor_nodes in (0, floor):
         return floor_step, ()
     turned = "rounded up" if floor > settings.floor_nodes else "cut"

@@ -12,23 +12,25 @@ from planner.settings.policy import WEEKDAYS, NodeBounds, PolicySettings, parse_
 
 @dataclass(frozen=True)
 class Rule:
-    """A bound in units: at least the floor in every interval that the window touches, at most the ceiling in those
-    that lie inside it."""
+    """A bound: at least the floor in every interval that the window touches, at most the ceiling in those that lie
+    inside it. ceiling: in whole scaling steps; where each role scales apart, its nodes hold both."""
 
     weekdays: frozenset[int]
     window: DayWindow
     floor: Units
-    ceiling: Units | None
+    ceiling: Units | int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledBounds:
     """Keeps what the inner policy wants between the bounds of the time; a floor takes precedence over a ceiling.
 
-    Where several bounds apply, the highest floor and the lowest ceiling count. holidays: weekday by date.
+    Where several bounds apply, the highest floor and the lowest ceiling count. Roles that scale apart share the nodes
+    of the ceiling, and those of the fleet beside the floor, by what they want. holidays: weekday by date.
     """
 
     inner: Policy
+    deployment: Deployment
     rules: tuple[Rule, ...]
     holidays: tuple[tuple[date, int], ...]
     notes: tuple[str, ...]
@@ -53,12 +55,13 @@ class ScheduledBounds:
                 ("floor", bound.floor_nodes, rule.floor),
                 ("ceiling", bound.ceiling_nodes, rule.ceiling),
             ):
-                if asked and units is not None and (nodes := deployment.nodes(units)) != asked:
+                if asked and isinstance(units, Units) and (nodes := deployment.nodes(units)) != asked:
                     notes.append(
                         f"{what} of {asked} nodes, {bound.days} {bound.window}, is {nodes} in whole scaling steps"
                     )
         return cls(
             inner=inner,
+            deployment=deployment,
             rules=tuple(rules),
             holidays=tuple((holiday.day, WEEKDAYS.index(holiday.follows)) for holiday in settings.holidays),
             notes=tuple(notes),
@@ -77,16 +80,24 @@ class ScheduledBounds:
         return self.inner.lead_s
 
     def decide(self, tick: Tick) -> Units:
-        wanted = self.inner.decide(tick)
+        wanted, least = self.inner.decide(tick), self.deployment.ladder[0]
+        fleet = self.deployment.settings.nodes
+        # what no fleet of this size has is not cut in silence: the replay says so
+        sharing = self.deployment.apart and self.deployment.nodes(wanted) <= fleet
         held = [self._minutes_in(rule, tick) for rule in self.rules]
         minutes = tick.interval_s // 60
         for rule, inside in zip(self.rules, held, strict=True):
-            if rule.ceiling is not None and inside == minutes:
-                wanted = Units(min(wanted.prefill, rule.ceiling.prefill), min(wanted.decode, rule.ceiling.decode))
+            if inside == minutes and rule.ceiling is not None:
+                wanted = self._under(wanted, rule.ceiling)
         for rule, inside in zip(self.rules, held, strict=True):
             if inside:
-                wanted = Units(max(wanted.prefill, rule.floor.prefill), max(wanted.decode, rule.floor.decode))
-        return wanted
+                wanted, least = _raised(wanted, rule.floor), _raised(least, rule.floor)
+        return self.deployment.shared(wanted, least, fleet) if sharing else wanted
+
+    def _under(self, wanted: Units, ceiling: Units | int) -> Units:
+        if isinstance(ceiling, int):
+            return self.deployment.shared(wanted, self.deployment.ladder[0], ceiling)
+        return Units(min(wanted.prefill, ceiling.prefill), min(wanted.decode, ceiling.decode))
 
     def _minutes_in(self, rule: Rule, tick: Tick) -> int:
         """Minutes of the interval in which a rule applies."""
@@ -104,10 +115,14 @@ class ScheduledBounds:
         return dict(self.holidays).get(day, day.weekday())
 
 
+def _raised(units: Units, floor: Units) -> Units:
+    return Units(max(units.prefill, floor.prefill), max(units.decode, floor.decode))
+
+
 def _rule(bound: NodeBounds, deployment: Deployment) -> Rule:
     """Floors rounded up, ceilings down, both to whole steps between the base and the full fleet."""
-    ceiling = None
-    if bound.ceiling_nodes is not None:
+    ceiling: Units | int | None = bound.ceiling_nodes if deployment.apart else None
+    if bound.ceiling_nodes is not None and not deployment.apart:
         within = [units for units in deployment.ladder if deployment.nodes(units) <= bound.ceiling_nodes]
         ceiling = within[-1] if within else deployment.ladder[0]
     return Rule(parse_days(bound.days), parse_day_window(bound.window), deployment.floor(bound.floor_nodes), ceiling)

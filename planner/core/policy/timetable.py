@@ -47,6 +47,11 @@ class Timetable:
         units = []
         for moment, held in ordered:
             if isinstance(held, int):
+                if deployment.apart:
+                    raise UsageError(
+                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, and with fleet.scaling="
+                        "independent nodes do not say how many units each role has; give prefill_units and decode_units"
+                    )
                 if held not in by_nodes:
                     raise UsageError(
                         f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, but whole scaling steps in "

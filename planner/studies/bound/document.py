@@ -8,7 +8,7 @@ from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.planning.selection import selection_notes
 from planner.studies.bound.run import ScenarioBound
-from planner.units import S_PER_HOUR
+from planner.units import S_PER_HOUR, Ints
 
 COST_NOTE = (
     "cost is net of useful training, a node-hour of which is worth economics.training_rate_ratio times its price; "
@@ -49,9 +49,23 @@ class ReplayedFigures(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitsHeld(Document):
+    """Units of a role that a schedule holds."""
+
+    least: int
+    mean: float
+    """Mean over the intervals."""
+    most: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BestSchedule(ReplayedFigures):
     """A schedule that the replay has run, within the allowance."""
 
+    prefill_units: UnitsHeld
+    decode_units: UnitsHeld
+    decode_per_prefill: float
+    """Decode units for each prefill unit, of the means: the ratio in which the demand takes units."""
     drain: Literal["before the boundary", "after it"]
     """When departing units begin to drain."""
 
@@ -162,7 +176,18 @@ def _schedule(problem: Problem, schedule: FeasibleSchedule | None) -> BestSchedu
     if schedule is None:
         return None
     drain: Literal["before the boundary", "after it"] = "before the boundary" if schedule.ahead else "after it"
-    return BestSchedule(**vars(_figures(problem, schedule.plan)), drain=drain)
+    prefill, decode = _held(schedule.plan.prefill_units), _held(schedule.plan.decode_units)
+    return BestSchedule(
+        **vars(_figures(problem, schedule.plan)),
+        prefill_units=prefill,
+        decode_units=decode,
+        decode_per_prefill=decode.mean / prefill.mean,
+        drain=drain,
+    )
+
+
+def _held(units: Ints) -> UnitsHeld:
+    return UnitsHeld(least=int(units.min()), mean=float(units.mean()), most=int(units.max()))
 
 
 def _policy(bound: ScenarioBound) -> BoundedPolicy:

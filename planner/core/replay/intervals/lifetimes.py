@@ -7,10 +7,8 @@ the start of the plan.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import ROLES, Deployment, Units
 from planner.errors import RunError
-
-ROLES = ("prefill", "decode")
 
 
 @dataclass(frozen=True, kw_only=True)

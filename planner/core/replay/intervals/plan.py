@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand, Grid
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import ROLES, Deployment, Units
 from planner.core.replay.intervals.lending import LentWindow, lend, steps_of
-from planner.core.replay.intervals.lifetimes import ROLES, Life, Timing, unit_lives
+from planner.core.replay.intervals.lifetimes import Life, Timing, unit_lives
 from planner.settings.training import TrainingSettings
 from planner.units import Ints
 
