@@ -48,37 +48,47 @@ class TimeBand(Document):
         return Estimate(value=value, low=value / self.high, high=value / self.low, measured=self.measured)
 
 
-@dataclass(frozen=True)
+NORMAL_90 = 1.645
+"""Standard deviations of a normal distribution that nine in ten do not exceed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OwnMeasurements:
     """Points of a set-up that its calibration was fitted to. carried_over: to another parallelism than theirs.
 
-    published: they are published ones and not the user's. prompts: the times of prompts were fitted too.
+    published: they are published ones and not the user's. prompts: the times of prompts were fitted too. left_out_rms:
+    of the errors of points left out, where there are several.
     """
 
     points: int
     carried_over: bool = False
     published: bool = False
     prompts: bool = False
+    left_out_rms: float | None = None
 
 
 def own_measurements(settings: EngineSettings, engine: Engine, gpus: int) -> OwnMeasurements | None:
     """What an engine on so many GPUs was calibrated by; None where it is estimated. Raises UsageError."""
     if settings.calibration is not None:
         file = calibration(Path(str(settings.calibration)))
-        points = file.points - file.first_tokens
-        # first tokens alone say little of times per output token
-        return OwnMeasurements(points, carried_over=bool(carried_over(settings, engine, gpus))) if points else None
+        points = file.points if file.conditions is None else file.conditions
+        if not points:
+            # first tokens alone say little of times per output token
+            return None
+        apart = bool(carried_over(settings, engine, gpus))
+        return OwnMeasurements(points=points, carried_over=apart, left_out_rms=file.left_out_rms)
     served = engine.model.name, engine.hardware.name
     if served not in FITTED_ON or engine.profile.kernels == "curves":
         return None
     # the level of prefill was observed on the first of them only
-    return OwnMeasurements(len(decode_points()), published=True, prompts=served == FITTED_ON[0])
+    return OwnMeasurements(points=len(decode_points()), published=True, prompts=served == FITTED_ON[0])
 
 
 def time_band(engine: Engine, metric: Metric, own: OwnMeasurements | None = None) -> TimeBand:
     """The band of a time of an engine, of its units or of one prompt alone."""
     below, above = widths(engine, metric, own)
-    measured = own is not None and not own.published and metric in _of_own(own)
+    here = own is not None and not own.published and not own.carried_over
+    measured = here and own is not None and metric in _of_own(own)
     return TimeBand(float(np.exp(-below)), float(np.exp(above)), measured)
 
 
@@ -104,7 +114,7 @@ def unit_bands(fleet: FleetSettings) -> UnitBands:
 class CapacityBand:
     """Ends of what a node of each role does, tokens/s, by the bands of its times; decode: 0 where no stream is served.
 
-    times: of a decode unit, as factors.
+    times: of a decode unit, as factors. measured: whether both roles were.
     """
 
     prefill_low: float
@@ -112,6 +122,7 @@ class CapacityBand:
     decode_low: float
     decode_high: float
     times: TimeBand
+    measured: bool
 
 
 def capacity_band(fleet: FleetSettings, tpot_ms: float, modelled: Modelled) -> CapacityBand:
@@ -124,10 +135,11 @@ def capacity_band(fleet: FleetSettings, tpot_ms: float, modelled: Modelled) -> C
     )
     return CapacityBand(
         prefill_low=rates.low,
-        prefill_high=rates.high or rates.value,
+        prefill_high=modelled.prefill_tokens_per_s / bands.prompts.low,
         decode_low=slow,
         decode_high=fast,
         times=bands.steps,
+        measured=bands.steps.measured and bands.prompts.measured,
     )
 
 
@@ -164,8 +176,9 @@ def widths(
     if own is not None and metric in _of_own(own):
         of_points = file.own.carried_over if own.carried_over else file.own.width
         width = float(np.interp(np.log(own.points), np.log(file.own.points), of_points))
-        # own points never tell less than none
-        below, above = np.minimum(below, width), np.minimum(above, width)
+        # own points never tell less than none, and no more than they agree with each other
+        spread = NORMAL_90 * np.log1p(own.left_out_rms or 0.0)
+        below, above = (np.maximum(np.minimum(each, width), spread) for each in (below, above))
     return below, above
 
 

@@ -110,6 +110,8 @@ class FittedEngine(Document):
     """Of the decode unit."""
     tensor_parallel: int
     """GPUs that share attention and dense layers."""
+    pipeline_parallel: int
+    """Groups of GPUs that hold layers one after the other."""
     redundant_experts: int
     """Further copies of routed experts in the unit."""
 
@@ -385,11 +387,12 @@ def fitted_to(engine: Engine, gpus: int) -> FittedEngine:
         kv=engine.kv,
         gpus=gpus,
         tensor_parallel=engine.tensor_parallel,
+        pipeline_parallel=engine.pipeline_parallel,
         redundant_experts=engine.redundant_experts,
     )
 
 
-CARRIED = ("kv", "gpus", "tensor_parallel", "redundant_experts")
+CARRIED = ("kv", "gpus", "tensor_parallel", "pipeline_parallel", "redundant_experts")
 """What may differ from what was measured: factors of times carry over, and a note says so."""
 
 

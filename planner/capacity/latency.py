@@ -12,7 +12,7 @@ from planner.core.fleet.operating import operating_point
 from planner.core.fleet.waiting import PrefillUnit, Prompts, largest_rate, ttft
 from planner.core.policy import Seen
 from planner.core.replay.requests.model import Service
-from planner.errors import UsageError
+from planner.errors import CannotServe
 from planner.settings.scenario import Scenario
 
 TTFT_SHARE = 0.99
@@ -76,7 +76,7 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
 
     The time per token is that of a step with the streams that Little's law gives for the rate, and their KV, which
     has to fit; it grows with the rate, so the most is the operating point. kv_tokens: mean KV length of an output
-    token. Raises UsageError if not even an idle unit meets a target.
+    token. Raises CannotServe if not even an idle unit meets a target.
     """
     fleet, slo = scenario.fleet, scenario.slo
     # a fleet never has fewer than its base units
@@ -86,10 +86,11 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
     prompts_per_s = largest_rate(unit, prompts, target_us, TTFT_SHARE)
     if not prompts_per_s:
         alone = ttft(unit, prompts, 1e-3 / unit.load(prompts, 1.0), 20 * target_us).quantile_us(TTFT_SHARE)
-        raise UsageError(
+        raise CannotServe(
             f"slo.ttft_ms is {slo.ttft_ms:g}, but an idle prefill unit is modelled to take "
             f"{'far longer' if alone == np.inf else f'{alone / 1e3:,.0f} ms'} for one prompt in a hundred; "
-            "raise it, or choose a policy other than slo"
+            "raise it, or choose a policy other than slo",
+            "target",
         )
     decode, imbalance_at = decode_of(fleet)
     point = operating_point(decode, kv_tokens, slo.tpot_ms, imbalance_at)
@@ -101,7 +102,7 @@ def limits_on_slower_clock(
 ) -> LatencyLimits:
     """The limits where all times of prefill and of decode units are longer by factors: a slower clock, no more.
 
-    Raises UsageError as latency_limits does.
+    Raises CannotServe as latency_limits does.
     """
     slo = scenario.slo.model_copy(
         update={"ttft_ms": scenario.slo.ttft_ms / prefill, "tpot_ms": scenario.slo.tpot_ms / decode}

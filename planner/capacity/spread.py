@@ -9,8 +9,8 @@ from planner.catalogue.read import engine_profile, hardware, model
 from planner.errors import UsageError
 from planner.settings.fleet import EngineSettings
 
-SPREADING = ("tensor_parallel", "pipeline_parallel", "expert_tensor", "redundant_experts", "calibration")
-"""Settings that say how an engine is spread, or belong to one that was."""
+SPREADING = ("tensor_parallel", "pipeline_parallel", "expert_tensor", "redundant_experts")
+"""Settings that say how an engine is spread."""
 MOST_GPUS = 1024
 """Of a unit that is tried."""
 

@@ -12,7 +12,7 @@ from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import us_per_missed_token
 from planner.core.fleet.shapes import kv_bytes_per_token
-from planner.core.fleet.step import pass_overheads_us
+from planner.core.fleet.step import launching_us, pass_overheads_us
 from planner.core.replay.intervals.lifetimes import Life
 from planner.core.replay.requests.model import Lives, Service, StepTables
 from planner.settings.fleet import FleetSettings
@@ -38,7 +38,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
         prefill_share=fleet.engine.prefill_balance,
         missed_us=none,
         context_us=one - none,
-        pass_us=pass_overheads_us(prefill),
+        pass_us=pass_overheads_us(prefill) * prefill.profile.prompts.alone + launching_us(prefill),
         pass_tokens=replay.pass_tokens_per_gpu * prefill_gpus,
         chunk_tokens=replay.chunk_tokens,
         kv_us_per_token=bytes_each / (decode.hardware.nic_gb_s * GB) * US_PER_S / decode.tensor_parallel,

@@ -120,7 +120,7 @@ def _print(document: "ComparisonDocument") -> None:
         *(["TTFT in time"] if replayed else []),
     )
     print_table(heads, [_row(policy) for policy in document.policies])
-    bands = document.policies[0].bands
+    bands = [band for policy in document.policies for band in policy.bands]
     if bands:
         print_line(f"  90 % bands in parentheses, {basis(bands)}")
     _print_bound(document.bound)

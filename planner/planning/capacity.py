@@ -9,7 +9,7 @@ from planner.capacity.longest import LongestRequest, longest_of
 from planner.core.fleet.waiting import Prompts
 from planner.core.policy import policies_in
 from planner.core.replay.requests.model import NO_LIMIT
-from planner.errors import UsageError
+from planner.errors import CannotServe
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -124,7 +124,7 @@ class End:
 class Ends:
     """Both ends of the 90 % band of modelled capacities. slow: None where units as slow serve nobody in time.
 
-    measured: whether the times were calibrated by the user's own measurements.
+    measured: whether the times of both roles were calibrated by the user's own measurements.
     """
 
     fast: End
@@ -145,16 +145,15 @@ def modelled_ends(session: Session, scenario: Scenario, trace: TraceInfo, modell
             return End(own, None)
         try:
             return End(own, limits_on_slower_clock(scenario, *_asked(session, scenario, trace), *factors))
-        except UsageError:
-            # no unit as slow meets a target
+        except CannotServe:
             return None
 
     value = modelled.prefill_tokens_per_s
     fast = end(band.prefill_high, band.decode_high, (value / band.prefill_high, band.times.low))
     if fast is None:
-        raise UsageError("no unit meets a latency target; raise slo.ttft_ms or slo.tpot_ms")
+        raise CannotServe("no unit meets a latency target; raise slo.ttft_ms or slo.tpot_ms", "target")
     slow = end(band.prefill_low, band.decode_low, (value / band.prefill_low, band.times.high))
-    return Ends(fast, slow, band.times.measured)
+    return Ends(fast, slow, band.measured)
 
 
 def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:

@@ -133,12 +133,12 @@ def _resolve_modelled(
 ) -> Prepared:
     """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
     caution = observed_notes(session, scenario, trace, replayed=replayed)
-    ends = None
+    modelled = None
     if scenario.fleet.capacity == "modelled":
         modelled = modelled_capacity(session, scenario, trace)
         scenario = with_capacity(scenario, modelled)
-        ends = modelled_ends(session, scenario, trace, modelled)
     limits = policy_limits(session, scenario, trace)
+    ends = None if modelled is None else modelled_ends(session, scenario, trace, modelled)
     return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, ends=ends)
 
 

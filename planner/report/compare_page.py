@@ -34,7 +34,7 @@ def write_compare_page(
         "start": iso(grid.start_us, zone),
         "end": iso(grid.end_us, zone),
         "minutes": grid.interval_s // 60,
-        "basis": basis(bands) if (bands := document.policies[0].bands) else "",
+        "basis": basis(bands) if (bands := [band for policy in document.policies for band in policy.bands]) else "",
     }
     tables = {chart.name: chart.table for chart in drawn} | {"policies": policy_table(document)}
     return write_page("compare.html.j2", folder, drawn, tables, context)

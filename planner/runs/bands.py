@@ -30,7 +30,11 @@ def span(band: "Estimate", form: Callable[[float], str]) -> str:
 def basis(bands: "Sequence[FigureBand]") -> str:
     """What a plan's bands rest on."""
     open_ended = any(band.high is None for band in bands)
-    slow = "; units as slow as the upper end of their times serve nobody within the target" if open_ended else ""
+    slow = (
+        "; where there is no upper end, units as slow as their band allows do not meet the targets"
+        if open_ended
+        else ""
+    )
     return f"{BASIS[bands[0].measured]}{slow}"
 
 

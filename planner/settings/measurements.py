@@ -141,12 +141,14 @@ class CalibrationFile(Closed):
     """GPUs of the measured unit."""
     tensor_parallel: PositiveCount
     """GPUs that shared attention and dense layers."""
+    pipeline_parallel: PositiveCount = 1
+    """Groups of GPUs that held layers one after the other."""
     redundant_experts: Count
     """Redundant copies of routed experts in the unit."""
     points: PositiveCount
     """Measurements that were fitted."""
-    first_tokens: Count = 0
-    """How many of them are times to the first token."""
+    conditions: Count | None = None
+    """Different conditions with a time per output token among them; left out: all."""
     source: str
     """Where they come from, "kind: source"."""
     rms: float = Field(ge=0, le=1e12, allow_inf_nan=False)

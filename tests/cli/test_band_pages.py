@@ -45,7 +45,7 @@ def test_where_there_is_no_upper_end_the_page_says_why(cli: Cli) -> None:
     cli("report", "--out", "r")
     page = Path("r/index.html").read_text()
     assert " or more) at the peak" in page
-    assert "units as slow as the upper end of their times serve nobody within the target.</p>" in page
+    assert "units as slow as their band allows do not meet the targets.</p>" in page
 
 
 def test_the_page_of_a_comparison_has_a_column_of_bands_beside_each_figure(cli: Cli) -> None:

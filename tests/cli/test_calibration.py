@@ -293,6 +293,32 @@ def test_steps_with_prompts_in_them_are_told_from_steps_alone(cli: Cli, tmp_path
     assert not [note for note in found[0]["notes"] if note.startswith("steps")]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_is_not_taken_for_prompts(cli: Cli, tmp_path: Path, seed: int) -> None:
+    """Steps of decode alone that differ by a quarter, five batches of each of three contexts."""
+    noise = np.random.default_rng(seed).lognormal(0, 0.25, 15)
+    streams, contexts = np.tile([1, 2, 4, 8, 16], 3), np.repeat([1500, 5000, 9000], 5)
+    steps = (6 + 0.4 * streams + streams * contexts / 20_000) * noise
+    path = tmp_path / "steps.csv"
+    rows = [f"{n},{kv},{ms}" for n, kv, ms in zip(streams, contexts, steps, strict=True)]
+    path.write_text("streams,kv_tokens,step_ms\n" + "\n".join(rows) + "\n")
+    fitted = cli("capacity", "fit", str(path), *ON_H200, "--json").json
+    assert not any("inferred" in note for note in fitted["notes"])
+    assert any(note.startswith("steps differ from the fit") for note in fitted["notes"])
+    # the band is at least as wide as its own points are apart
+    assert np.log(fitted["tpot_high"]) >= 1.6 * np.log1p(fitted["left_out_rms"])
+
+
+def test_the_same_condition_measured_again_counts_once(cli: Cli, tmp_path: Path) -> None:
+    found = []
+    for copies in (1, 8):
+        path = tmp_path / f"{copies}.csv"
+        path.write_text("streams,kv_tokens,step_ms\n" + copies * "8,2000,12\n")
+        found.append(cli("capacity", "fit", str(path), *ON_H200, "--json").json)
+    assert [(len(each["points"]), each["conditions"]) for each in found] == [(1, 1), (8, 1)]
+    assert found[0]["tpot_high"] == found[1]["tpot_high"]
+
+
 def test_steps_that_differ_and_tell_of_no_prompts_are_said_to(cli: Cli, tmp_path: Path) -> None:
     """A step of every context tells nothing of how steps grow with streams."""
     path = tmp_path / "steps.csv"

@@ -72,7 +72,7 @@ def test_experts_and_many_prompts_in_a_step_widen_a_band_of_times_per_output_tok
 
 
 def test_own_points_narrow_the_bands_of_what_they_measure() -> None:
-    one, many = OwnMeasurements(FILE.own.points[0]), OwnMeasurements(10 * FILE.own.points[-1])
+    one, many = OwnMeasurements(points=FILE.own.points[0]), OwnMeasurements(points=10 * FILE.own.points[-1])
     assert width(engine(node="a800"), own=one) == FILE.own.width[0]
     assert width(engine(), own=many) == FILE.own.width[-1], "no narrower than by the most points that were tried"
     assert width(engine(node="a800"), own=replace(one, carried_over=True)) == FILE.own.carried_over[0]
@@ -86,7 +86,7 @@ def test_own_points_narrow_the_bands_of_what_they_measure() -> None:
 def test_a_published_day_counts_as_own_points_that_are_not_the_users() -> None:
     own = load_scenario().scenario.fleet.engine
     found = own_measurements(own, decode_engine(own, 144), 144)
-    assert found == OwnMeasurements(5, published=True, prompts=True)
+    assert found == OwnMeasurements(points=5, published=True, prompts=True)
     assert not time_band(decode_engine(own, 144), "tpot", found).measured
     assert own_measurements(asked(), engine(), 8) is None
 

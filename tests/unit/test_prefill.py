@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalogue.read import engine_profile, hardware, model
+from planner.catalogue.read import engine_node, engine_profile, hardware, model
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node, us_per_missed_token
+from planner.core.fleet.serving import Load, prefill_us
 from planner.errors import UsageError
+from planner.settings.closed import WeightDtype
 from planner.studies.capacity.check import check_model, prefill_factor
 
 DEEPSEEK = engine_profile("deepseek-ep")
@@ -97,3 +99,26 @@ def test_bad_input_gives_one_line(call: object, cure: str) -> None:
     assert callable(call)
     with pytest.raises(UsageError, match=cure):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "node", "weights", "tensor"),
+    [("llama-3.1-70b", "h100", "fp8", 8), ("gpt-oss-120b", "b200", "fp4", 1), ("qwen3-30b-a3b", "h100", "fp8", 2)],
+)
+def test_a_unit_in_full_passes_computes_as_fast_as_prompts_that_fill_them_alone(
+    name: str, node: str, weights: WeightDtype, tensor: int
+) -> None:
+    profile = engine_profile("vllm")
+    experts = model(name).experts is not None
+    engine = Engine(
+        model=model(name),
+        hardware=engine_node(node),
+        weights=weights,
+        profile=profile,
+        tensor_parallel=tensor,
+        expert_tensor=tensor if experts else 1,
+    )
+    tokens = float(profile.limits.max_batched_tokens)
+    alone = prefill_us(engine, tensor, Load(concurrency=1.0, input_tokens=tokens, output_tokens=1.0))
+    rate = missed_tokens_per_s_per_node(engine, tokens / 2, balance=1.0)
+    assert rate == pytest.approx(engine.hardware.gpus_per_node / tensor * tokens / float(alone) * 1e6, rel=1e-6)

@@ -51,5 +51,8 @@ def _print(overview: "CapacityOverview") -> None:
         f"{request.nodes_per_qps:.3f} nodes, {request.w_per_qps:,.0f} W and {usd(request.usd_per_qps_day)} a "
         f"day per request/s; {request.usd_per_request * 1000:.4f} USD per thousand"
     )
-    print_line(f"  bands    90 %, in parentheses, {BASIS[overview.tpot_ms.measured]}")
+    bases = {"decode": overview.tpot_ms.measured, "prefill": overview.input_tokens_per_s_per_node.measured}
+    same = len(set(bases.values())) == 1
+    words = (BASIS[bases["decode"]],) if same else (f"{role} {BASIS[measured]}" for role, measured in bases.items())
+    print_line(f"  bands    90 %, in parentheses, {'; '.join(words)}")
     print_notes(overview.notes)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine, on_same_kernels
-from planner.core.fleet.step import Batch, step_time
+from planner.core.fleet.step import Batch, launching_us, step_time
 from planner.errors import UsageError
 from planner.units import Floats
 
@@ -79,7 +79,8 @@ def fixed_us_per_token(engine: Engine, context: ArrayLike) -> Floats:
     if engine.profile.kernels == "shares":
         return np.zeros_like(attended)
     half, full = _passes(engine, attended)
-    fixed: Floats = np.maximum(2 * half - full, 0.0) / _pass_tokens(engine) * engine.scale.prompts
+    own = np.maximum(2 * half - full, 0.0) * engine.scale.prompts * engine.profile.prompts.alone
+    fixed: Floats = (own + launching_us(engine)) / _pass_tokens(engine)
     return fixed
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.core.fleet.engine import Engine, on_same_kernels
-from planner.core.fleet.step import Batch, step_time
+from planner.core.fleet.step import Batch, launching_us, step_time
 from planner.errors import UsageError
 from planner.units import Floats
 
@@ -111,11 +111,8 @@ def _before_first_token(engine: Engine, prompts: _Prompts, alone: Floats) -> Flo
 
 def _launching(engine: Engine, prompts: _Prompts) -> Floats:
     """What a prompt's own steps take on top before its first token: kernels launched one by one."""
-    p, model = engine.profile.prompts, engine.model
-    passes = np.ceil(prompts.missed / engine.profile.limits.max_batched_tokens)
-    layers = (model.mixer_layers + model.feed_forward_layers) / 2
-    taken: Floats = passes * (layers * p.alone_layer_us + model.expert_layers * p.alone_experts_us)
-    return taken
+    passes: Floats = np.ceil(prompts.missed / engine.profile.limits.max_batched_tokens)
+    return passes * launching_us(engine)
 
 
 def held_streams(engine: Engine, gpus: int, users: ArrayLike, kv_tokens: ArrayLike) -> Floats:

@@ -161,6 +161,13 @@ def pass_overheads_us(engine: Engine) -> float:
     return float(_all_layers_us(engine, np.zeros(()), np.ones((), np.bool_))) * engine.scale.overheads
 
 
+def launching_us(engine: Engine) -> float:
+    """What a pass of prompts alone takes for kernels that are launched one by one, microseconds; fitted."""
+    model, prompts = engine.model, engine.profile.prompts
+    layers = (model.mixer_layers + model.feed_forward_layers) / 2
+    return layers * prompts.alone_layer_us + model.expert_layers * prompts.alone_experts_us
+
+
 def _all_layers_us(engine: Engine, rows: Floats, with_prompts: np.ndarray) -> Floats:
     """What all layers take beside their kernels for so many rows of a micro-batch, microseconds."""
     model, o = engine.model, engine.profile.overheads

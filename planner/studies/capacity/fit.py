@@ -77,6 +77,8 @@ class EngineFit(FittedEngine):
     """Root mean square of the relative errors."""
     left_out_rms: float | None
     """Root mean square of the errors of points left out; null for one point."""
+    conditions: int
+    """Different conditions with a time per output token among the points."""
     tpot_low: float
     """Lower end of the 90 % band of a time per output token, over the fitted one."""
     tpot_high: float
@@ -143,17 +145,17 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
     fitted = _fit(engine, imbalance_at, asked)
     _check_each(asked, fitted)
     if fitted.rms > NOISE and all(isinstance(each.point, MeasuredPoint) for each in asked):
-        asked, inferred = _with_prompts(engine, imbalance_at, asked)
-        notes += inferred
-        fitted = _fit(engine, imbalance_at, asked)
+        asked, fitted, said = _with_prompts(engine, imbalance_at, asked, fitted)
+        notes += said
     unusual = [
         f"the factor of {name} lies {abs(away):.1f} standard deviations from what set-ups were seen to have: look for "
         "a setting that differs, or for points that were not measured alike"
         for name, away in fitted.deviations.items()
         if abs(away) > LIMIT
     ]
-    tokens = sum(each.metric != "ttft_ms" for each in asked)
-    band = time_band(engine, "tpot", OwnMeasurements(tokens) if tokens else None)
+    conditions = _conditions(asked)
+    own = OwnMeasurements(points=conditions, left_out_rms=fitted.left_out_rms) if conditions else None
+    band = time_band(engine, "tpot", own)
     return EngineFit(
         **vars(fitted_to(engine, study.decode_gpus)),
         node=engine.hardware.name,
@@ -163,6 +165,7 @@ def fit_files(study: EngineStudy, paths: Sequence[Path], server_gpus: int | None
         overheads=fitted.scale.overheads,
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,
+        conditions=conditions,
         tpot_low=band.low,
         tpot_high=band.high,
         points=tuple(_point(each, fitted, number) for number, each in enumerate(asked)),
@@ -187,8 +190,13 @@ def _fit(engine: Engine, imbalance_at: ImbalanceAt, asked: Sequence[_Asked]) -> 
     return fit(engine, predict, np.array([each.measured_ms for each in asked]))
 
 
-def _with_prompts(engine: Engine, imbalance_at: ImbalanceAt, asked: Sequence[_Asked]) -> tuple[list[_Asked], list[str]]:
-    """Measured steps with the share of prompts in their contexts, where steps tell of any; and what was inferred."""
+def _with_prompts(
+    engine: Engine, imbalance_at: ImbalanceAt, asked: list[_Asked], plain: Calibration
+) -> tuple[list[_Asked], Calibration, list[str]]:
+    """Measured steps with the share of prompts in their contexts, their fit, and what was inferred.
+
+    plain: the fit without. Shares that do not halve the errors of points left out are taken for noise.
+    """
     steps = [each.point for each in asked if isinstance(each.point, MeasuredPoint)]
     kv_tokens = np.array([step.kv_tokens for step in steps])
     shares = prompt_shares(
@@ -199,12 +207,25 @@ def _with_prompts(engine: Engine, imbalance_at: ImbalanceAt, asked: Sequence[_As
         kv_tokens,
         np.array([each.measured_ms for each in asked]),
     )
-    if not shares.any():
-        return list(asked), [PROMPTS_INSIDE]
+    mixed = [replace(each, prompt_share=float(share)) for each, share in zip(asked, shares, strict=True)]
+    fitted = _fit(engine, imbalance_at, mixed) if shares.any() else plain
+    if not shares.any() or (fitted.left_out_rms or 0) > (plain.left_out_rms or 0) / 2:
+        return asked, plain, [PROMPTS_INSIDE]
     found = {float(context): float(share) for context, share in zip(kv_tokens, shares, strict=True) if share}
     words = ", ".join(f"{share:.1%} of {context:,.0f} tokens" for context, share in sorted(found.items()))
-    mixed = [replace(each, prompt_share=float(share)) for each, share in zip(asked, shares, strict=True)]
-    return mixed, [f"{INFERRED}: {words}; {CURE}"]
+    return mixed, fitted, [f"{INFERRED}: {words}; {CURE}"]
+
+
+def _conditions(asked: Sequence[_Asked]) -> int:
+    """Different conditions with a time per output token: the same one measured again tells no more."""
+    told = (_point_key(each.point) for each in asked if each.metric != "ttft_ms")
+    return len(set(told))
+
+
+def _point_key(point: MeasuredPoint | MeasuredServing) -> tuple[float, ...]:
+    if isinstance(point, MeasuredPoint):
+        return point.streams, point.kv_tokens
+    return _users(point), point.input_tokens, point.output_tokens
 
 
 def write_calibration(fitted: EngineFit, path: Path) -> None:
@@ -212,7 +233,7 @@ def write_calibration(fitted: EngineFit, path: Path) -> None:
     file = CalibrationFile(
         **{each.name: getattr(fitted, each.name) for each in fields(FittedEngine)},
         points=len(fitted.points),
-        first_tokens=sum(point.metric == "ttft_ms" for point in fitted.points),
+        conditions=fitted.conditions,
         source="fitted: to " + ", ".join(sorted({point.source for point in fitted.points}))[:_SOURCE_LENGTH],
         rms=fitted.rms,
         left_out_rms=fitted.left_out_rms,

@@ -28,8 +28,11 @@ def check_same_system(measured: Sequence[MeasuredPoint | MeasuredServing], setti
 
 
 def _check(point: MeasuredServing, settings: EngineSettings) -> None:
+    fitted_model = model(settings.model).name
+    # a model of one's own may be a built-in one by its publisher's name
+    of = _known_model(point.model) if built_in("models", settings.model) else None
     told = (
-        ("of", _known_model(point.model), model(settings.model).name, "--model {}"),
+        ("of", of, fitted_model, "--model {}"),
         ("on", _known_gpu(point.gpu), hardware(settings.hardware).name, "--node {}"),
         ("with weights in", _known_format(point.weights), settings.weights, "--weights {}"),
         ("with tensor parallelism", point.tensor_parallel, settings.tensor_parallel, "--set tensor_parallel={}"),
@@ -47,6 +50,8 @@ def _notes(point: MeasuredServing, settings: EngineSettings) -> list[str]:
         notes.append(f"{point.source}: tells of the model {point.model}, and is fitted as {model(settings.model).name}")
     if point.gpu and _known_gpu(point.gpu) is None and point.gpu != hardware(settings.hardware).name:
         notes.append(f"{point.source}: tells of {point.gpu}, and is fitted as {hardware(settings.hardware).name}")
+    if point.weights and _known_format(point.weights) is None:
+        notes.append(f"{point.source}: tells of weights in {point.weights}, and is fitted as {settings.weights}")
     served_by, fitted = _known_engine(point), engine_profile(settings.name).name
     if served_by not in (None, fitted):
         notes.append(f"{point.source}: was served by {served_by}, and is fitted as {fitted}; --engine names another")
