@@ -12,7 +12,7 @@ from planner.settings.fleet import EngineSettings
 SPREADING = ("tensor_parallel", "pipeline_parallel", "expert_tensor", "redundant_experts")
 """Settings that say how an engine is spread."""
 MOST_GPUS = 1024
-"""Of a unit that is tried."""
+"""Of a unit that is tried. Assumed: some times the largest that is served."""
 
 
 @dataclass(frozen=True, kw_only=True)

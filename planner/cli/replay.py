@@ -13,6 +13,7 @@ from planner.runs.bands import BASIS, by_figure, ends
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from planner.capacity.bands import TimeBand
     from planner.runs.outcome import FigureBand
     from planner.studies.replay.document import (
         LatencySummary,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         ReplayClass,
         ReplayDocument,
         ReplayHour,
-        TimeFactor,
     )
 
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
@@ -304,7 +304,7 @@ def _band_words(document: "ReplayDocument") -> str:
     return f"{words}; {'in parentheses, what this fleet does then' if document.bands else '--bands replays both ends'}"
 
 
-def _factors(times: "TimeFactor") -> str:
+def _factors(times: "TimeBand") -> str:
     return f"{times.low:.2f} to {times.high:.2f}"
 
 

@@ -5,7 +5,7 @@ all these errors, and judged likewise: on each fold with widths fitted to the ot
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from planner.capacity.bands import model_kind
 from planner.settings.bands import MetricWidths
 from planner.settings.engines import EngineProfile
 from planner.studies.capacity.scorecard.cases import Case, cases_of, predicted
+from planner.studies.capacity.scorecard.score import LOW_CONCURRENCY
+from planner.studies.capacity.scorecard.score import METRICS as BANDED
 
 COVERED = 0.91
 """Share of points that bands are to cover when their source groups are left out, of the engines and of the widths."""
@@ -26,12 +28,11 @@ FEW_POINTS, FEW_SOURCES = 50, 3
 """Fewer measured times per output token, or source groups, make a part of a set-up a seldom one."""
 PROMPTS_FROM = 0.3
 LEAST_OF_GROUP = 0.8
-METRICS = {"tpot": "tpot_ms", "ttft": "ttft_ms", "throughput": "tokens_per_s", "prefill": "prefill_ms"}
+METRICS = {metric: name for name, metric in BANDED.items()}
+"""Names in files of points by metric."""
 FILE = Path(planner.__file__).parent / "catalogue/data/bands.toml"
 MOST_TIMES = 8.0
 """Errors beyond so many times the model are taken to be misreported: widths do not follow them. They are judged."""
-MOST_USERS = 8.0
-"""Of times to the first token: beyond, they are waiting in a queue that a benchmark made."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def errors_of(points: pl.DataFrame, metric: str, known: dict[str, list[str]]) ->
     """The errors of a metric, as times."""
     rows = points.filter(pl.col("metric") == METRICS[metric])
     if metric == "ttft":
-        rows = rows.filter(pl.col("concurrency") <= MOST_USERS)
+        rows = rows.filter(pl.col("concurrency") <= LOW_CONCURRENCY)
     columns = {"gpus": "node", "weights": "format", "engines": "profile", "models": "kind"}
     seldom = np.zeros(len(rows), bool)
     for name, column in columns.items():
@@ -249,7 +250,6 @@ def said_of_bands(judge: Judge, metric: str, levels: dict[str, float]) -> str:
 
 def write_widths(widths: Widths, known: dict[str, list[str]]) -> None:
     """Put fitted widths and what is known into the file of bands, and leave everything else as it is."""
-    path = FILE
     tables: dict[str, dict[str, str]] = {
         name: {"below": f"{one.below:.3f}", "above": f"{one.above:.3f}"} for name, one in widths.metrics.items()
     }
@@ -257,6 +257,11 @@ def write_widths(widths: Widths, known: dict[str, list[str]]) -> None:
     tables["wider"] = {name: f"{value:.2f}" for name, value in zip(names, widths.wider, strict=True)}
     tables["wider"]["prompts_from"] = f"{PROMPTS_FROM:g}"
     tables["known"] = {name: json.dumps(words) for name, words in known.items()}
+    rewrite(FILE, tables)
+
+
+def rewrite(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Put fitted values into the tables of a file, and leave everything else as it is."""
     table, lines = "", []
     for line in path.read_text().splitlines():
         if line.startswith("["):

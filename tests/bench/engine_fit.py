@@ -25,6 +25,7 @@ from tests.bench.engine_bands import (
     errors_of,
     known_parts,
     left_out_points,
+    rewrite,
     said_of_bands,
     write_widths,
 )
@@ -331,17 +332,6 @@ def profiles(x: dict[str, float], z: dict[str, float]) -> dict[str, dict[str, di
             },
         }
     return written
-
-
-def rewrite(path: Path, tables: dict[str, dict[str, float]]) -> None:
-    """Put fitted values into an engine's file, and leave everything else as it is."""
-    table, lines = "", []
-    for line in path.read_text().splitlines():
-        if line.startswith("["):
-            table = line.strip("[]")
-        name = line.partition(" = ")[0]
-        lines.append(f"{name} = {tables[table][name]}" if name in tables.get(table, {}) else line)
-    path.write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from planner.units import Floats
 SHARES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.67, 0.8, 0.9, 0.94, 0.97, 0.985)
 """Of the prompt in a context, finer where it leaves few output tokens; the last leaves one in 34 of a request."""
 LEAST_BATCHES = 3
-"""Of a context: with fewer, a share would explain whatever was measured."""
+"""Of a context. Assumed: with fewer, a share would explain whatever was measured."""
 _ROUNDS = 6
 
 

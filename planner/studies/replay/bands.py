@@ -6,12 +6,12 @@ Both ends take all errors to go the same way: prompts and decode steps of one se
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from planner.capacity.bands import TimeBand, UnitBands
+from planner.capacity.bands import UnitBands
 from planner.core.replay.requests.model import Service
 from planner.runs.outcome import FigureBand
 from planner.studies.replay import account
 from planner.studies.replay.account import StageResults
-from planner.studies.replay.document import MANY_IN_FLIGHT, LatencySummary, SloAttainment, TimeFactor, TimeFactors
+from planner.studies.replay.document import MANY_IN_FLIGHT, LatencySummary, SloAttainment, TimeFactors
 from planner.studies.replay.simulate import Simulation
 from planner.units import Progress
 
@@ -90,11 +90,7 @@ def band_notes(ends: ReplayEnds | None) -> list[str]:
 
 def time_factors(bands: UnitBands) -> TimeFactors:
     """The bands of the times of units, as a document."""
-    return TimeFactors(prompts=_factor(bands.prompts), decode_steps=_factor(bands.steps))
-
-
-def _factor(band: TimeBand) -> TimeFactor:
-    return TimeFactor(low=band.low, high=band.high, measured=band.measured)
+    return TimeFactors(prompts=bands.prompts, decode_steps=bands.steps)
 
 
 def _at(results: StageResults) -> EndFigures:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from planner.capacity.bands import TimeBand
 from planner.documents import Document, Time
 from planner.runs.outcome import FigureBand
 from planner.settings.replay import BalancerName, QueueMode
@@ -207,22 +208,12 @@ class LoadImbalance(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeFactor(Document):
-    """Factors on a modelled time, between which nine in ten measured times of set-ups lie that it was not fitted to."""
-
-    low: float
-    high: float
-    measured: bool
-    """Whether the model was calibrated by measurements of this very set-up."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TimeFactors(Document):
     """90 % bands of the times that units take, which are modelled also where a plan's capacities are observed."""
 
-    prompts: TimeFactor
+    prompts: TimeBand
     """Of computing prompts."""
-    decode_steps: TimeFactor
+    decode_steps: TimeBand
 
 
 @dataclass(frozen=True, kw_only=True)
