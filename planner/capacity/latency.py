@@ -7,8 +7,8 @@ import numpy as np
 
 from planner.capacity.engines import decode_of
 from planner.capacity.units import service_of
-from planner.core.fleet.deployment import Units
 from planner.core.fleet.operating import operating_point
+from planner.core.fleet.units import Units
 from planner.core.fleet.waiting import PrefillUnit, Prompts, largest_rate, ttft
 from planner.core.policy import Seen
 from planner.core.replay.requests.model import Service

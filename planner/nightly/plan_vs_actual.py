@@ -8,7 +8,8 @@ import polars as pl
 from planner.core.demand import Demand
 from planner.core.economics.ledger import costs, list_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.planning.decide import decide
 from planner.planning.prepare import Prices, resolve

@@ -7,7 +7,8 @@ from planner.catalogue.read import built_in, hardware
 from planner.catalogue.scenarios import load_scenario
 from planner.claims import judge_claim
 from planner.core.demand import Demand, Grid, grid_over
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import ROLES, Units
 from planner.core.forecast import AUTO
 from planner.core.policy import Policy, Sight, keeps_bundle
 from planner.core.replay.intervals.plan import IntervalPlan

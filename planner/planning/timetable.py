@@ -1,6 +1,6 @@
 """The timetable that a scenario's policy follows, if it follows one."""
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.policy import Entry, policies_in
 from planner.settings.scenario import Scenario
 from planner.trace.timetables import load_timetable

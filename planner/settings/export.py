@@ -24,6 +24,8 @@ class ExportSettings(Closed):
     """Workload whose replicas are prefill units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
     decode_workload: str
     """Workload whose replicas are decode units: its name in Kubernetes or ECS, or the EC2 Auto Scaling group."""
+    aggregated_workload: str = "inference"
+    """Workload whose replicas are units that do both, where serving is aggregated: its name, as above."""
     workload_kind: Literal["Deployment", "StatefulSet", "LeaderWorkerSet"]
     """Kind of the workloads in Kubernetes; a unit of several nodes is one replica of a LeaderWorkerSet."""
     cronjob_action: Literal["scale", "hpa"]
@@ -45,7 +47,7 @@ class ExportSettings(Closed):
     kueue_quota: str
     """Place of that resource in the ClusterQueue, as a JSON pointer; jobs check the names there first."""
 
-    @field_validator("namespace", "prefill_workload", "decode_workload")
+    @field_validator("namespace", "prefill_workload", "decode_workload", "aggregated_workload")
     @classmethod
     def _label(cls, name: str) -> str:
         if not _LABEL.fullmatch(name):

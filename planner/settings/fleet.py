@@ -1,8 +1,9 @@
 """The settings of the fleet: its nodes, the units they form, and the engine that serves on them."""
 
-from typing import Annotated, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from planner.settings.closed import (
     CacheDtype,
@@ -35,13 +36,57 @@ class UnitSettings(Closed):
         return self.tokens_per_s_per_node
 
 
+Rate = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+
+
+class AggregatedUnit(Closed):
+    """A unit that reads prompts and decodes on the same GPUs: a part of a node, a node, or several."""
+
+    gpus: PositiveNodeCount | None = None
+    """GPUs of one unit, all of which share attention: a part of a node, or whole nodes. Left out: unit.nodes has it."""
+    nodes: PositiveNodeCount | None = None
+    """Nodes of one unit, of which engine.tensor_parallel GPUs each share attention. Left out: unit.gpus says it."""
+    tokens_per_s: tuple[tuple[Rate, Rate], ...] | None = None
+    """Input (cache hits included) and output tokens a second that one unit carries at once: pairs for several mixes,
+    from the least input to the most. Left out: unknown, so that they have to be modelled (fleet.capacity)."""
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if (self.gpus is None) == (self.nodes is None):
+            raise ValueError("a unit has a size in GPUs or in nodes; give one of unit.gpus and unit.nodes")
+        return self
+
+    @field_validator("tokens_per_s")
+    @classmethod
+    def _ordered(cls, pairs: tuple[tuple[float, float], ...] | None) -> tuple[tuple[float, float], ...] | None:
+        if pairs is not None:
+            check_pairs(pairs)
+        return pairs
+
+
+def check_pairs(pairs: tuple[tuple[float, float], ...]) -> None:
+    """Raises ValueError where pairs of rates are not those of a frontier: more of one kind for less of the other."""
+    if not pairs:
+        raise ValueError("has no pair; give input and output tokens a second for at least one mix")
+    ascend = all(one[0] < other[0] and one[1] > other[1] for one, other in pairwise(pairs))
+    if not ascend:
+        raise ValueError(
+            "pairs must have more input and less output from one to the next; sort them, and leave out those that "
+            "another exceeds in both"
+        )
+    if pairs[-1][0] <= 0 or pairs[0][1] <= 0:
+        raise ValueError("no pair has input, or none has output; a unit does both, so give a pair of it at work")
+
+
 class UnitCounts(Closed):
     """A number of units of each role."""
 
-    prefill: NodeCount
+    prefill: NodeCount = 0
     """Prefill units."""
-    decode: NodeCount
+    decode: NodeCount = 0
     """Decode units."""
+    aggregated: NodeCount = 1
+    """Units that do both, where serving is aggregated."""
 
 
 class EngineSettings(Closed):
@@ -143,10 +188,15 @@ class FleetSettings(Closed):
     """GPUs of one node, for prices per GPU-hour."""
     capacity: Literal["observed", "modelled"]
     """Where unit capacities come from: observed, the throughput in the fields below; modelled, from the hardware up."""
+    serving: Literal["disaggregated", "aggregated"] = "disaggregated"
+    """Where prompts are read: disaggregated, on units of their own (prefill, decode); aggregated, on the units that
+    decode (unit)."""
+    unit: AggregatedUnit | None = None
+    """The unit that does both, where serving is aggregated."""
     prefill: UnitSettings
-    """The prefill unit."""
+    """The prefill unit, where serving is disaggregated."""
     decode: UnitSettings
-    """The decode unit."""
+    """The decode unit, where serving is disaggregated."""
     base: UnitCounts
     """The fewest units that a fleet serves with."""
     step: UnitCounts
@@ -162,8 +212,77 @@ class FleetSettings(Closed):
     observed: ObservedSettings | None = None
     """What observed capacities were observed on. Left out: not told, and nothing is compared with it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_roles(cls, given: Any) -> Any:
+        """What has no meaning where units do both may be left out."""
+        if not (isinstance(given, dict) and given.get("serving") == "aggregated"):
+            return given
+        return {"prefill": {"nodes": 1}, "decode": {"nodes": 1}, "base": {}, "step": {}, **given}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.serving == "aggregated":
+            self._check_aggregated()
+        else:
+            self._check_roles()
+        return self
+
+    @property
+    def aggregated(self) -> AggregatedUnit:
+        """The unit that does both, where serving is aggregated."""
+        assert self.unit is not None, "aggregated serving has a unit"
+        return self.unit
+
+    @property
+    def unit_gpus(self) -> int:
+        """GPUs of a unit that does both."""
+        unit = self.aggregated
+        return unit.gpus or (unit.nodes or 1) * self.gpus_per_node
+
+    @property
+    def units_per_node(self) -> int:
+        """Units that do both in a node: 1 where one has a whole node or several."""
+        return max(self.gpus_per_node // self.unit_gpus, 1)
+
+    @property
+    def unit_nodes(self) -> int:
+        """Nodes that a unit that does both has, or has a part of."""
+        return max(self.unit_gpus // self.gpus_per_node, 1)
+
+    def _check_aggregated(self) -> None:
+        if self.unit is None:
+            raise ValueError("serving is aggregated and unit is left out; set unit.gpus or unit.nodes")
+        gpus, per_node = self.unit_gpus, self.gpus_per_node
+        if gpus > per_node and gpus % per_node:
+            raise ValueError(
+                f"a unit of {gpus} GPUs is neither a part of a node of {per_node} nor whole nodes; set unit.gpus to a "
+                f"multiple of {per_node}, or to at most {per_node}"
+            )
+        if self.scaling == "independent":
+            raise ValueError(
+                "scaling is independent, and units that do both have no roles that could scale apart; leave scaling "
+                "out, or set serving=disaggregated"
+            )
+        if self.capacity == "observed" and self.unit.tokens_per_s is None:
+            raise ValueError(
+                "capacity is observed and unit.tokens_per_s is left out; give what a unit was observed to carry, or "
+                "set fleet.capacity=modelled"
+            )
+        if self.base.aggregated < 1:
+            raise ValueError("base has no unit; set base.aggregated to at least 1")
+        if self.step.aggregated < 1:
+            raise ValueError("step has no unit; set step.aggregated to at least 1")
+        most = self.nodes // self.unit_nodes * self.units_per_node
+        for name in ("base", "step"):
+            count = getattr(self, name).aggregated
+            if count > most:
+                raise ValueError(
+                    f"{name}.aggregated is {count}, and {self.nodes} nodes hold {most} units; raise nodes, or lower "
+                    f"{name}.aggregated"
+                )
+
+    def _check_roles(self) -> None:
         base = self.base.prefill * self.prefill.nodes + self.base.decode * self.decode.nodes
         if self.base.prefill < 1 or self.base.decode < 1:
             raise ValueError("base needs at least one prefill and one decode unit; raise base.prefill or base.decode")
@@ -187,4 +306,3 @@ class FleetSettings(Closed):
                 f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "
                 "or step.decode"
             )
-        return self

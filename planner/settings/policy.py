@@ -112,9 +112,11 @@ class PolicySettings(Closed):
     """Prefill units of the fixed policy; left out: the full fleet's."""
     fixed_decode_units: PositiveNodeCount | None = None
     """Decode units of the fixed policy; left out: the full fleet's."""
+    fixed_aggregated_units: PositiveNodeCount | None = None
+    """Units of the fixed policy, where they do both; left out: the full fleet's."""
     timetable: str | None = None
     """Schedule of the timetable policy: a built-in name, or a CSV with interval_start and inference_nodes,
-    or prefill_units and decode_units."""
+    or prefill_units and decode_units, or aggregated_units."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Reactive gives up units only while use stays this share below the target utilisation: its hysteresis."""
     up_cooldown_s: WeekOfSeconds = 0
@@ -148,6 +150,8 @@ class PolicySettings(Closed):
     """With any policy: spare prefill units, so that as many may fail."""
     spare_decode_units: NodeCount = 0
     """With any policy: spare decode units, so that as many may fail."""
+    spare_aggregated_units: NodeCount = 0
+    """With any policy: spare units that do both, so that as many may fail."""
     survivor_utilisation: Annotated[Share, Field(gt=0)] | None = None
     """With any policy: maximum use of the units that stay when others leave, under the observed and the visible
     demand; left out: not checked."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.settings.scenario import Scenario
 from tests.conftest import SMALL, Cli, Result, minute_log, small_scenario
 

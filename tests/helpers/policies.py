@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy import (
     POLICIES,
     KnownDemand,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.replay.intervals.lending import lend
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.errors import RunError

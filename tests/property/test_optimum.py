@@ -15,7 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.optimum import Objective, Optimum, Problem, optimise
 from planner.core.optimum.program import Program, phases
 from planner.core.optimum.schedules import keeps_times, repair, starting_schedules

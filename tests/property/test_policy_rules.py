@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import ROLES, Units
 from planner.core.policy import Policy, Seen, Sight, Tick, decide_all
 from planner.core.policy.around import MinimumTimes, Ramp, SpareUnits, Survivors
 from planner.core.replay.intervals.lifetimes import Timing, unit_lives

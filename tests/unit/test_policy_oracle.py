@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy import KnownDemand, PolicyInputs, Seen, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.scenario import Scenario

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.sharing import Want, shared
+from planner.core.fleet.units import Units
 from planner.core.policy import Timetable
 from planner.errors import ScenarioError, UsageError
 from tests.conftest import small_scenario

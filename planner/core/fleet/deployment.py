@@ -1,28 +1,24 @@
 """Deployment units: how nodes form prefill and decode units, how these scale in steps, and their capacity. Pure."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from planner.core.fleet.region import CapacityRegion
 from planner.core.fleet.sharing import Want, shared
+from planner.core.fleet.units import AGGREGATED, ROLES, Units
 from planner.settings.closed import MOST_NODES
 from planner.settings.fleet import FleetSettings, UnitCounts
+from planner.units import Floats
 
-ROLES = ("prefill", "decode")
-
-
-@dataclass(frozen=True, order=True)
-class Units:
-    """A number of units of each role."""
-
-    prefill: int
-    decode: int
-
-    def only(self, role: str) -> "Units":
-        """The units of one role, and none of the other."""
-        return Units(self.prefill, 0) if role == "prefill" else Units(0, self.decode)
+ROUNDING = 1e-12
+"""Part of a unit that is not a further one: some times what rounding adds to whole numbers of units. Computed."""
 
 
 class Ladder(Sequence[Units]):
@@ -42,8 +38,7 @@ class Ladder(Sequence[Units]):
     def __getitem__(self, index: int | slice) -> Units | list[Units]:
         if isinstance(index, slice):
             return [self[count] for count in self._counts[index]]
-        count, base, step = self._counts[index], self._base, self._step
-        return Units(base.prefill + count * step.prefill, base.decode + count * step.decode)
+        return self._base + self._step * self._counts[index]
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,16 @@ class Deployment:
 
     settings: FleetSettings
     role: str | None = None
+
+    @property
+    def aggregated(self) -> bool:
+        """Whether units read prompts and decode on the same GPUs."""
+        return self.settings.serving == "aggregated"
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """The roles that units have."""
+        return (AGGREGATED,) if self.aggregated else ROLES
 
     @property
     def apart(self) -> bool:
@@ -74,20 +79,45 @@ class Deployment:
             return self
         return Deployment(self.settings.model_copy(update={"scaling": "bundled"}))
 
+    def unit_nodes(self, role: str) -> int:
+        """Nodes of one unit of a role; 1 where several share a node."""
+        return self.settings.unit_nodes if role == AGGREGATED else int(getattr(self.settings, role).nodes)
+
+    @property
+    def units_per_node(self) -> int:
+        """Units that share a node: 1 where each has whole nodes."""
+        return self.settings.units_per_node if self.aggregated else 1
+
+    @cached_property
+    def region(self) -> CapacityRegion:
+        """What one unit that does both carries, tokens a second."""
+        pairs = self.settings.aggregated.tokens_per_s
+        assert pairs is not None, "capacities are modelled before they are used"
+        return CapacityRegion(pairs)
+
     def nodes(self, units: Units) -> int:
-        """Nodes that units occupy."""
+        """Nodes that units occupy, whole ones: units that are smaller are packed."""
+        if self.aggregated:
+            return -(-units.aggregated // self.units_per_node) * self.settings.unit_nodes
         return units.prefill * self.settings.prefill.nodes + units.decode * self.settings.decode.nodes
 
     def capacity(self, units: Units, seconds: float) -> tuple[float, float]:
-        """Input tokens (cache hits included) and output tokens that units carry in a time."""
+        """Input tokens (cache hits included) and output tokens that units of two roles carry in a time."""
         prefill, decode = self.settings.prefill, self.settings.decode
         return (
             units.prefill * prefill.nodes * prefill.node_tokens_per_s * seconds,
             units.decode * decode.nodes * decode.node_tokens_per_s * seconds,
         )
 
+    def units_needed(self, input_tokens: ArrayLike, output_tokens: ArrayLike, seconds: float) -> Floats:
+        """Units that do both, in parts of one, that carry tokens in a time; arguments broadcast."""
+        needed: Floats = self.region.units(input_tokens, output_tokens, seconds) * (1 - ROUNDING)
+        return needed
+
     def covers(self, units: Units, input_tokens: float, output_tokens: float, seconds: float) -> bool:
         """Whether units carry that many tokens of both kinds in a time."""
+        if self.aggregated:
+            return units.aggregated >= float(self.units_needed(input_tokens, output_tokens, seconds))
         able_input, able_output = self.capacity(units, seconds)
         return able_input >= input_tokens and able_output >= output_tokens
 
@@ -97,17 +127,42 @@ class Deployment:
 
         Of one role: as far as the nodes of any fleet reach, because how much it wants decides what it gets (`shared`).
         """
-        base, step = _units(self.settings.base), _units(self.settings.step)
+        base, step = self.least, self.step
         if self.role:
             steps = MOST_NODES // self.step_nodes if self.step_nodes else 0
             return Ladder(base.only(self.role), step.only(self.role), steps)
+        if self.aggregated:
+            return tuple(Ladder(base, step, (self.most - base.aggregated) // step.aggregated))
         return tuple(Ladder(base, step, (self.settings.nodes - self.nodes(base)) // self.step_nodes))
 
     @property
+    def most(self) -> int:
+        """Units that do both that the fleet's nodes hold."""
+        return self.settings.nodes // self.settings.unit_nodes * self.units_per_node
+
+    @cached_property
+    def least(self) -> Units:
+        """The base units."""
+        return self._counted(self.settings.base)
+
+    @cached_property
+    def step(self) -> Units:
+        """The units of one scaling step."""
+        return self._counted(self.settings.step)
+
+    def _counted(self, counts: UnitCounts) -> Units:
+        return Units.by_role(lambda role: int(getattr(counts, role)), self.role_names)
+
+    @property
     def step_nodes(self) -> int:
-        """Nodes of one scaling step; 0 for a role that does not scale."""
-        step = _units(self.settings.step)
-        return self.nodes(step.only(self.role) if self.role else step)
+        """Nodes of one scaling step, in which it may be a part only; 0 for a role that does not scale."""
+        return self.nodes(self.step.only(self.role) if self.role else self.step)
+
+    def steps_in(self, nodes: int) -> int:
+        """Whole scaling steps that fit in so many nodes, for a role that scales."""
+        if self.aggregated:
+            return nodes // self.settings.unit_nodes * self.units_per_node // self.step.aggregated
+        return nodes // self.step_nodes
 
     @cached_property
     def full(self) -> Units:
@@ -119,7 +174,7 @@ class Deployment:
             return Deployment(self.settings).full.only(self.role)
         if not self.apart:
             return self.ladder[-1]
-        steps = Ladder(_units(self.settings.base), _units(self.settings.step), self.settings.nodes)
+        steps = Ladder(self.least, self.step, self.settings.nodes)
         return self.shared(steps[-1], self.ladder[-1], self.settings.nodes)
 
     def floor(self, nodes: int) -> Units:
@@ -148,33 +203,37 @@ class Deployment:
         decode = self.roles["decode"].fewest_covering(0.0, output_tokens, seconds)
         return Units(prefill.prefill, decode.decode)
 
-    def enough(self, input_tokens: float, output_tokens: float, seconds: float) -> Units:
-        """The fewest units that carry the tokens in a time at full use, however many nodes the fleet has.
+    def enough(self, input_tokens: ArrayLike, output_tokens: ArrayLike, seconds: float) -> Units:
+        """The fewest units that carry the tokens of each of some times at full use, however many nodes the fleet has.
 
         Base units and whole scaling steps; a role that is short and that no step holds has units of its own.
         """
-        base, step = _units(self.settings.base), _units(self.settings.step)
-        prefill = _least(lambda count: self.capacity(Units(count, 0), seconds)[0] >= input_tokens)
-        decode = _least(lambda count: self.capacity(Units(0, count), seconds)[1] >= output_tokens)
-        steps = Units(_steps(prefill - base.prefill, step.prefill), _steps(decode - base.decode, step.decode))
+        base, step = self.least, self.step
+        if self.aggregated:
+            needed = math.ceil(np.max(self.units_needed(input_tokens, output_tokens, seconds)))
+            return base + step * _steps(needed - base.aggregated, step.aggregated)
+        most_input, most_output = float(np.max(input_tokens)), float(np.max(output_tokens))
+        prefill = _least(lambda count: self.capacity(Units(count, 0), seconds)[0] >= most_input)
+        decode = _least(lambda count: self.capacity(Units(0, count), seconds)[1] >= most_output)
+        steps = (_steps(prefill - base.prefill, step.prefill), _steps(decode - base.decode, step.decode))
         if not self.apart:
-            steps = Units(max(astuple(steps)), max(astuple(steps)))
+            steps = (max(steps), max(steps))
         return Units(
-            max(prefill, base.prefill + steps.prefill * step.prefill),
-            max(decode, base.decode + steps.decode * step.decode),
+            max(prefill, base.prefill + steps[0] * step.prefill),
+            max(decode, base.decode + steps[1] * step.decode),
         )
 
     def reaches(self, units: Units) -> bool:
         """Whether the fleet can scale to at least so many units of each role."""
         if not self.apart:
-            return _holds(self.full, units)
+            return self.full.holds(units)
         within = self.nodes(units) <= self.settings.nodes
-        return within and all(_holds(self.roles[role].ladder[-1], units.only(role)) for role in ROLES)
+        return within and all(self.roles[role].ladder[-1].holds(units.only(role)) for role in ROLES)
 
     def step_within(self, units: Units) -> int:
         """The most whole steps above the base within the units; 0 where there is none."""
         return max(
-            bisect_right(range(len(self.ladder)), False, key=lambda step: not _holds(units, self.ladder[step])) - 1, 0
+            bisect_right(range(len(self.ladder)), False, key=lambda step: not units.holds(self.ladder[step])) - 1, 0
         )
 
     def step_of_nodes(self, nodes: int) -> int:
@@ -184,6 +243,10 @@ class Deployment:
         """
         if self.role:
             return min(self.bundle.step_of_nodes(nodes), len(self.ladder) - 1)
+        if self.aggregated:
+            # a node that is held is paid whole, so a floor of nodes is one of all their units
+            filling = -(-nodes // self.settings.unit_nodes) * self.units_per_node
+            return min(_steps(filling - self.least.aggregated, self.step.aggregated), len(self.ladder) - 1)
         for count, units in enumerate(self.ladder):
             if self.nodes(units) >= nodes:
                 return count
@@ -206,14 +269,6 @@ class Deployment:
             for role in ROLES
         )
         return Units(*shared((prefill, decode), nodes))
-
-
-def _units(counts: UnitCounts) -> Units:
-    return Units(counts.prefill, counts.decode)
-
-
-def _holds(units: Units, others: Units) -> bool:
-    return units.prefill >= others.prefill and units.decode >= others.decode
 
 
 def _least(enough: Callable[[int], bool]) -> int:

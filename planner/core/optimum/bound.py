@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.optimum.documents import Status
 from planner.core.optimum.problem import Objective, Problem
 from planner.core.optimum.program import Program

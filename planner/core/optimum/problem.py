@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from planner.core.demand import Demand
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.fleet import UnitSettings
 from planner.settings.training import TrainingSettings

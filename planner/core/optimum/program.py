@@ -43,7 +43,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.optimum.problem import Objective, Problem, ProblemRole
 
 Terms = Mapping[int, float]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.optimum.documents import ClassBoundDocument, ProofDocument, Status
 from planner.core.optimum.problem import Objective
 from planner.core.replay.intervals.plan import IntervalPlan

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.optimum.problem import Problem
 
 Missing = np.ndarray[tuple[int, int], np.dtype[np.int64]]

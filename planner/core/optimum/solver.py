@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 from planner.core.optimum.program import Program
 
 TOLERANCE = 1e-7

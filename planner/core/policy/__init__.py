@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.around import around, without_spare
 from planner.core.policy.base import PastTargets, Policy, Seen, Sight, Tick, decide_all, lead_intervals
 from planner.core.policy.fixed import Fixed

@@ -8,7 +8,8 @@ scales by its own demand, one that keeps units may leave no room for what the ot
 
 from dataclasses import dataclass, replace
 
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.policy.base import PastTargets, Policy, Sight, Tick, changes_within, largest
 from planner.errors import UsageError
 from planner.settings.policy import PolicySettings
@@ -62,14 +63,14 @@ class MinimumTimes(Around):
         left = list(changes_within(tick, self.down_s))
 
         def kept(role: str) -> int:
-            want, have = getattr(wanted, role), getattr(held, role)
-            if want < have and any(getattr(after, role) > getattr(before, role) for before, after in joined):
-                return int(have)
-            if want > have and any(getattr(after, role) < getattr(before, role) for before, after in left):
-                return int(have)
-            return int(want)
+            want, have = wanted.of(role), held.of(role)
+            if want < have and any(after.of(role) > before.of(role) for before, after in joined):
+                return have
+            if want > have and any(after.of(role) < before.of(role) for before, after in left):
+                return have
+            return want
 
-        return Units(kept("prefill"), kept("decode"))
+        return Units.by_role(kept, EVERY_ROLE)
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Ramp(Around):
     def of(cls, inner: Policy, nodes: int, deployment: Deployment) -> "Ramp":
         """A ramp in nodes, as whole scaling steps, of each role where they scale apart; a role that no step holds keeps
         its units. Raises UsageError."""
-        step, most = deployment.settings.step, []
-        for role in ROLES:
+        most = {}
+        for role in deployment.role_names:
             scaled, what = (
                 (deployment.roles[role], f"{role} step") if deployment.apart else (deployment, "scaling step")
             )
@@ -92,18 +93,15 @@ class Ramp(Around):
                     f"policy.ramp_nodes is {nodes} and a {what} has {scaled.step_nodes} nodes, so nothing could "
                     "ever change; raise it to at least a step, or leave it out"
                 )
-            most.append(nodes // scaled.step_nodes * getattr(step, role) if scaled.step_nodes else 0)
-        return cls(inner, Units(*most))
+            most[role] = scaled.steps_in(nodes) * deployment.step.of(role) if scaled.step_nodes else 0
+        return cls(inner, Units(**most))
 
     def decide(self, tick: Tick) -> Units:
         wanted = self.inner.decide(tick)
         if not tick.past:
             return wanted
         held, most = tick.past[-1], self.most
-        return Units(
-            min(max(wanted.prefill, held.prefill - most.prefill), held.prefill + most.prefill),
-            min(max(wanted.decode, held.decode - most.decode), held.decode + most.decode),
-        )
+        return wanted.at_least(held - most).at_most(held + most)
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,14 @@ class Survivors(Around):
             return wanted
         held = tick.past[-1]
         demands = [*([] if tick.observed is None else [tick.observed]), *tick.coming]
-        if (wanted.prefill >= held.prefill and wanted.decode >= held.decode) or not demands:
+        if wanted.holds(held) or not demands:
             return wanted
         load, usable_s = largest(demands), tick.interval_s * self.utilisation
         if self.deployment.covers(wanted, load.input_tokens, load.output_tokens, usable_s):
             return wanted
         fewest = self.deployment.fewest_of_each if self.deployment.apart else self.deployment.fewest_covering
         needed = fewest(load.input_tokens, load.output_tokens, usable_s)
-        return Units(
-            max(wanted.prefill, min(held.prefill, needed.prefill)), max(wanted.decode, min(held.decode, needed.decode))
-        )
+        return wanted.at_least(held.at_most(needed))
 
 
 @dataclass(frozen=True)
@@ -166,17 +162,18 @@ class SpareUnits(Around):
     def decide(self, tick: Tick) -> Units:
         spare = self.spare
         wanted = self.inner.decide(replace(tick, past=PastTargets(tick.past, len(tick.past), less=spare)))
-        return Units(wanted.prefill + spare.prefill, wanted.decode + spare.decode)
+        return wanted + spare
 
 
 def without_spare(settings: PolicySettings, deployment: Deployment) -> Deployment:
     """What a policy may scale in: the fleet without the nodes of spare units. Raises UsageError where none are left."""
-    spare = deployment.nodes(_spare(settings))
+    spare = deployment.nodes(_spare(settings, deployment.role_names))
     left = deployment.settings.nodes - spare
     if left < deployment.nodes(deployment.ladder[0]):
+        names = " or ".join(f"policy.spare_{role}_units" for role in deployment.role_names)
         raise UsageError(
             f"spare units take {spare} of {deployment.settings.nodes} nodes and the base units need "
-            f"{deployment.nodes(deployment.ladder[0])}; lower policy.spare_prefill_units or policy.spare_decode_units"
+            f"{deployment.nodes(deployment.ladder[0])}; lower {names}"
         )
     return Deployment(deployment.settings.model_copy(update={"nodes": left})) if spare else deployment
 
@@ -192,9 +189,9 @@ def around(policy: Policy, settings: PolicySettings, deployment: Deployment) -> 
         policy = Ramp.of(policy, settings.ramp_nodes, deployment)
     if deployment.apart and policy is not plain:
         policy = Fitted(policy, deployment)
-    spare = _spare(settings)
+    spare = _spare(settings, deployment.role_names)
     return SpareUnits(policy, spare) if deployment.nodes(spare) else policy
 
 
-def _spare(settings: PolicySettings) -> Units:
-    return Units(settings.spare_prefill_units, settings.spare_decode_units)
+def _spare(settings: PolicySettings, roles: tuple[str, ...]) -> Units:
+    return Units.by_role(lambda role: int(getattr(settings, f"spare_{role}_units")), roles)

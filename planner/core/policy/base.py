@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Protocol, overload
 
-from planner.core.fleet.deployment import Units
+from planner.core.fleet.units import Units
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sight(IntEnum):
     """The trace's own demand, whatever the demand source."""
 
 
-NONE = Units(0, 0)
+NONE = Units()
 
 
 class PastTargets(Sequence[Units]):
@@ -57,8 +57,7 @@ class PastTargets(Sequence[Units]):
     def __getitem__(self, index: int | slice) -> Units | list[Units]:
         if isinstance(index, slice):
             return [self[place] for place in range(self._length)[index]]
-        held, less = self._targets[range(self._length)[index]], self._less
-        own = Units(held.prefill - less.prefill, held.decode - less.decode)
+        own = self._targets[range(self._length)[index]] - self._less
         return own.only(self._role) if self._role else own
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Sight, Tick
 from planner.settings.policy import PolicySettings
 
@@ -21,9 +22,11 @@ class Fixed:
     @classmethod
     def of(cls, settings: PolicySettings, deployment: Deployment) -> "Fixed":
         full = deployment.full
-        return cls(
-            units=Units(settings.fixed_prefill_units or full.prefill, settings.fixed_decode_units or full.decode)
-        )
+
+        def fixed(role: str) -> int:
+            return int(getattr(settings, f"fixed_{role}_units") or full.of(role))
+
+        return cls(units=Units.by_role(fixed, deployment.role_names))
 
     def decide(self, tick: Tick) -> Units:  # noqa: ARG002  the interface gives every policy the tick
         return self.units

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Seen, Sight, Tick
 from planner.settings.fleet import UnitSettings
 from planner.settings.policy import PolicySettings

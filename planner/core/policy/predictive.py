@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Sight, Tick, largest
 from planner.core.policy.common import floor_of, known_early
 from planner.settings.policy import PolicySettings

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Sight, Tick, changes_within
 from planner.core.policy.common import floor_of
 from planner.settings.policy import PolicySettings
@@ -75,4 +76,4 @@ class Reactive:
 
 def adds_units(before: Units, after: Units) -> bool:
     """Whether units of any role were added."""
-    return after.prefill > before.prefill or after.decode > before.decode
+    return not before.holds(after)

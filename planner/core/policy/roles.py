@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import ROLES, Units
 from planner.core.policy.base import PastTargets, Policy, Sight, Tick
 
 NOTE = "prefill and decode scale apart, each by its own demand (fleet.scaling)"

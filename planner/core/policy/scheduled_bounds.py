@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Policy, Sight, Tick
 from planner.errors import UsageError
 from planner.settings.closed import DayWindow, parse_day_window
@@ -91,13 +92,13 @@ class ScheduledBounds:
                 wanted = self._under(wanted, rule.ceiling)
         for rule, inside in zip(self.rules, held, strict=True):
             if inside:
-                wanted, least = _raised(wanted, rule.floor), _raised(least, rule.floor)
+                wanted, least = wanted.at_least(rule.floor), least.at_least(rule.floor)
         return self.deployment.shared(wanted, least, fleet) if sharing else wanted
 
     def _under(self, wanted: Units, ceiling: Units | int) -> Units:
         if isinstance(ceiling, int):
             return self.deployment.shared(wanted, self.deployment.ladder[0], ceiling)
-        return Units(min(wanted.prefill, ceiling.prefill), min(wanted.decode, ceiling.decode))
+        return wanted.at_most(ceiling)
 
     def _minutes_in(self, rule: Rule, tick: Tick) -> int:
         """Minutes of the interval in which a rule applies."""
@@ -113,10 +114,6 @@ class ScheduledBounds:
 
     def _weekday(self, day: date) -> int:
         return dict(self.holidays).get(day, day.weekday())
-
-
-def _raised(units: Units, floor: Units) -> Units:
-    return Units(max(units.prefill, floor.prefill), max(units.decode, floor.decode))
 
 
 def _rule(bound: NodeBounds, deployment: Deployment) -> Rule:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.policy.base import Sight, Tick
 from planner.errors import UsageError
 
@@ -43,6 +44,7 @@ class Timetable:
         for (moment, _), (following, _) in pairwise(ordered):
             if moment == following:
                 raise UsageError(f"the timetable has two rows for {moment:%Y-%m-%d %H:%M}; remove one")
+        # of units that share nodes, as many as fill these
         by_nodes = {deployment.nodes(units): units for units in deployment.ladder}
         units = []
         for moment, held in ordered:

@@ -8,7 +8,8 @@ from typing import get_args
 from planner.catalogue.read import scenario_gpu_rate
 from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.core.optimum import Objective, Optimum, Problem, optimise
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare

@@ -3,7 +3,7 @@
 import numpy as np
 
 from planner.capacity.units import lives_of
-from planner.core.fleet.deployment import ROLES, Units
+from planner.core.fleet.units import ROLES, Units
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow

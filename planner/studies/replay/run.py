@@ -8,7 +8,7 @@ from datetime import datetime
 from planner.capacity.bands import UnitBands, unit_bands
 from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
-from planner.core.fleet.deployment import ROLES, Units
+from planner.core.fleet.units import ROLES, Units
 from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError

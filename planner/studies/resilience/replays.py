@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
-from planner.core.fleet.deployment import ROLES, Units
+from planner.core.fleet.units import ROLES, Units
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, covered
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.runs.outcome import PlanOutcome

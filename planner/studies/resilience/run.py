@@ -7,7 +7,7 @@ import numpy as np
 
 from planner.catalogue.read import scenario_gpu_rate
 from planner.core.economics.prices import node_hour_micros
-from planner.core.fleet.deployment import ROLES, Units
+from planner.core.fleet.units import ROLES, Units
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, fewest_spares
 from planner.core.replay.requests.window import counted_window
 from planner.errors import UsageError

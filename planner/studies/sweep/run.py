@@ -6,7 +6,8 @@ from datetime import datetime
 
 from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
-from planner.core.fleet.deployment import Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import Units
 from planner.errors import UsageError
 from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
 from planner.planning.check import require

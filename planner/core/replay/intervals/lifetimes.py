@@ -4,10 +4,11 @@ The newest units leave first, so a unit that is still loading is the first to go
 the start of the plan.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import ROLES, Units
 from planner.errors import RunError
 
 
@@ -16,16 +17,24 @@ class Life:
     """Units of one role that come and go together.
 
     They load in [joined_s, ready_s), serve in [ready_s, drain_s), drain in [drain_s, left_s). left_s is the end of
-    the plan for those that stay.
+    the plan for those that stay. place: of units that do both, the first of their places side by side, several of which
+    may be on a node (`packing`); nodes: of the other roles.
     """
 
     role: str
     units: int
-    nodes: int
+    nodes: int = 0
+    place: int = 0
     joined_s: int
     ready_s: int
     drain_s: int
     left_s: int
+
+    def until(self, end_s: int) -> "Life":
+        """The part of a life before the end of the plan."""
+        if self.left_s <= end_s:
+            return self
+        return replace(self, ready_s=min(self.ready_s, end_s), drain_s=min(self.drain_s, end_s), left_s=end_s)
 
 
 @dataclass
@@ -52,48 +61,68 @@ def unit_lives(targets: Sequence[Units], deployment: Deployment, timing: Timing)
     targets: one per interval. Units that join while leaving ones still hold the nodes they need wait for these.
     Raises RunError for a target beyond the fleet.
     """
-    budget = deployment.settings.nodes
-    for index, target in enumerate(targets):
-        if deployment.nodes(target) > budget:
-            raise RunError(
-                f"interval {index + 1} asks for {deployment.nodes(target)} nodes "
-                f"({target.prefill} prefill, {target.decode} decode units) and the fleet has {budget}; "
-                "ask for fewer units, or raise fleet.nodes"
-            )
     end_s = len(targets) * timing.interval_s
-    open_units = {role: [_Open(getattr(targets[0], role), -timing.start_up_s)] for role in ROLES}
+    open_units = {role: [_Open(targets[0].of(role), -timing.start_up_s)] for role in ROLES}
     lives: list[Life] = []
     for index in range(1, len(targets)):
         at_s = index * timing.interval_s
-        changes = {role: getattr(targets[index], role) - getattr(targets[index - 1], role) for role in ROLES}
+        changes = {role: targets[index].of(role) - targets[index - 1].of(role) for role in ROLES}
         for role in ROLES:
             if changes[role] < 0:
-                lives += _leave(open_units[role], -changes[role], at_s, _size(deployment, role), role, timing)
+                for units, joined_s in _newest(open_units[role], -changes[role]):
+                    left = leaving(_units(role, units, deployment), joined_s, at_s, timing)
+                    lives += [] if left is None else [left]
         for role in ROLES:
             if changes[role] > 0:
                 open_units[role] += _join(lives, open_units, deployment, role, changes[role], at_s)
     for role in ROLES:
         for there in open_units[role]:
             if there.units and there.joined_s < end_s:
-                ready_s = min(there.joined_s + timing.start_up_s, end_s)
-                nodes = there.units * _size(deployment, role)
-                lives.append(
-                    Life(
-                        role=role,
-                        units=there.units,
-                        nodes=nodes,
-                        joined_s=max(there.joined_s, 0),
-                        ready_s=max(ready_s, 0),
-                        drain_s=end_s,
-                        left_s=end_s,
-                    )
-                )
-    return [_cut(life, end_s) for life in lives]
+                lives.append(staying(_units(role, there.units, deployment), there.joined_s, timing, end_s))
+    return [life.until(end_s) for life in lives]
 
 
-def _leave(there: list[_Open], count: int, at_s: int, size: int, role: str, timing: Timing) -> list[Life]:
-    """End the newest units' lives at a boundary, or from it on."""
-    lives = []
+def check_fits(targets: Sequence[Units], deployment: Deployment) -> None:
+    """Raises RunError for a target beyond the fleet."""
+    budget = deployment.settings.nodes
+    for index, target in enumerate(targets):
+        if deployment.nodes(target) > budget:
+            held = " and ".join(f"{target.of(role)} {role}" for role in deployment.role_names)
+            raise RunError(
+                f"interval {index + 1} asks for {deployment.nodes(target)} nodes "
+                f"({held} units) and the fleet has {budget}; "
+                "ask for fewer units, or raise fleet.nodes"
+            )
+
+
+def staying(units: Life, joined_s: int, timing: Timing, end_s: int) -> Life:
+    """The life of units that stay to the end of the plan. units: which, whatever their times."""
+    ready_s = min(joined_s + timing.start_up_s, end_s)
+    return replace(units, joined_s=max(joined_s, 0), ready_s=max(ready_s, 0), drain_s=end_s, left_s=end_s)
+
+
+def leaving(units: Life, joined_s: int, at_s: int, timing: Timing) -> Life | None:
+    """The life of units that are to leave at a boundary; None where they still wait for nodes and never join."""
+    ready_s = joined_s + timing.start_up_s
+    if at_s <= joined_s:
+        return None
+    if at_s <= ready_s:
+        drain_s = left_s = ready_s = at_s
+    elif timing.ahead:
+        drain_s, left_s = max(at_s - timing.drain_s, ready_s), at_s
+    else:
+        drain_s, left_s = at_s, at_s + timing.drain_s
+    return replace(units, joined_s=max(joined_s, 0), ready_s=max(ready_s, 0), drain_s=max(drain_s, 0), left_s=left_s)
+
+
+def _units(role: str, units: int, deployment: Deployment) -> Life:
+    """Units without times."""
+    nodes = units * deployment.unit_nodes(role)
+    return Life(role=role, units=units, nodes=nodes, joined_s=0, ready_s=0, drain_s=0, left_s=0)
+
+
+def _newest(there: list[_Open], count: int) -> Iterator[tuple[int, int]]:
+    """Take the newest units away, as (units, joined_s)."""
     while count:
         newest = there[-1]
         units = min(count, newest.units)
@@ -101,35 +130,15 @@ def _leave(there: list[_Open], count: int, at_s: int, size: int, role: str, timi
         count -= units
         if newest.units == 0 and len(there) > 1:
             there.pop()
-        ready_s = newest.joined_s + timing.start_up_s
-        if at_s <= newest.joined_s:
-            continue  # still waiting for nodes: it never joined
-        if at_s <= ready_s:
-            drain_s = left_s = ready_s = at_s
-        elif timing.ahead:
-            drain_s, left_s = max(at_s - timing.drain_s, ready_s), at_s
-        else:
-            drain_s, left_s = at_s, at_s + timing.drain_s
-        lives.append(
-            Life(
-                role=role,
-                units=units,
-                nodes=units * size,
-                joined_s=max(newest.joined_s, 0),
-                ready_s=max(ready_s, 0),
-                drain_s=max(drain_s, 0),
-                left_s=left_s,
-            )
-        )
-    return lives
+        yield units, newest.joined_s
 
 
 def _join(
     lives: list[Life], open_units: dict[str, list[_Open]], deployment: Deployment, role: str, count: int, at_s: int
 ) -> list[_Open]:
     """Units that join from at_s on, each as soon as leaving units have made room for it."""
-    size = _size(deployment, role)
-    held = sum(there.units * _size(deployment, name) for name, group in open_units.items() for there in group)
+    size = deployment.unit_nodes(role)
+    held = sum(there.units * deployment.unit_nodes(name) for name, group in open_units.items() for there in group)
     leaving = sorted((life.left_s, life.nodes) for life in lives if life.left_s > at_s)
     room = deployment.settings.nodes - held - sum(nodes for _, nodes in leaving)
     joined = []
@@ -142,22 +151,3 @@ def _join(
             count -= fit
     assert count == 0, "targets fit the fleet, so all units find room once the others have left"
     return joined
-
-
-def _size(deployment: Deployment, role: str) -> int:
-    return deployment.settings.prefill.nodes if role == "prefill" else deployment.settings.decode.nodes
-
-
-def _cut(life: Life, end_s: int) -> Life:
-    """The part of a life before the end of the plan."""
-    if life.left_s <= end_s:
-        return life
-    return Life(
-        role=life.role,
-        units=life.units,
-        nodes=life.nodes,
-        joined_s=life.joined_s,
-        ready_s=min(life.ready_s, end_s),
-        drain_s=min(life.drain_s, end_s),
-        left_s=end_s,
-    )

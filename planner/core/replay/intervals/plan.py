@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.demand import Demand, Grid
-from planner.core.fleet.deployment import ROLES, Deployment, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE, Units
+from planner.core.replay.intervals.carried import carried_by_service, carried_by_targets, spread
 from planner.core.replay.intervals.lending import LentWindow, lend, steps_of
-from planner.core.replay.intervals.lifetimes import Life, Timing, unit_lives
+from planner.core.replay.intervals.lifetimes import Life, Timing, check_fits, unit_lives
+from planner.core.replay.intervals.packing import NODE_STATES, NodeSpan, node_spans, own_nodes, packed_lives
 from planner.settings.training import TrainingSettings
 from planner.units import Ints
 
@@ -27,6 +30,7 @@ class IntervalPlan:
     grid: Grid
     prefill_units: Ints
     decode_units: Ints
+    aggregated_units: Ints
     inference_nodes: Ints
     training_nodes: Ints
     serving_node_s: Ints
@@ -50,8 +54,8 @@ class IntervalPlan:
     @property
     def units(self) -> list[Units]:
         """Units that serve, start or drain in every interval: its target, raised to the floor."""
-        pairs = zip(self.prefill_units.tolist(), self.decode_units.tolist(), strict=True)
-        return [Units(prefill, decode) for prefill, decode in pairs]
+        columns = (self.prefill_units, self.decode_units, self.aggregated_units)
+        return [Units(*held) for held in zip(*(column.tolist() for column in columns), strict=True)]
 
     @property
     def inference_node_s(self) -> Ints:
@@ -93,37 +97,28 @@ def replay_intervals(
     ahead: whether targets were known before their interval began. floor: the least units of each role; targets
     below are raised. Raises RunError for a target beyond the fleet.
     """
-    raised = [Units(max(target.prefill, floor.prefill), max(target.decode, floor.decode)) for target in targets]
+    raised = [target.at_least(floor) for target in targets]
     floored, targets = sum(held != target for held, target in zip(raised, targets, strict=True)), raised
     grid, fleet = demand.grid, deployment.settings
     timing = Timing(grid.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead)
-    lives = unit_lives(targets, deployment, timing)
-    states = _node_seconds(lives, grid)
+    lives, spans = _lives(targets, deployment, timing)
+    starting, serving, draining = (_node_seconds(spans, state, grid) for state in NODE_STATES)
     held = steps_of(
-        [(life.joined_s, life.nodes) for life in lives] + [(life.left_s, -life.nodes) for life in lives],
+        [(span.start_s, span.nodes) for span in spans] + [(span.end_s, -span.nodes) for span in spans],
         0,
         grid.length_s,
     )
     windows = lend([(start, end, fleet.nodes - nodes) for start, end, nodes in held], training)
     restoring, useful, lent = _lent(windows, grid)
-    starting, serving, draining = (
-        states["prefill", state] + states["decode", state] for state in ("starting", "serving", "draining")
-    )
     idle = fleet.nodes * grid.interval_s - starting - serving - draining - restoring - useful
-    prefill_units = np.array([target.prefill for target in targets], np.int64)
-    decode_units = np.array([target.decode for target in targets], np.int64)
-    carried = (
-        _tokens(prefill_units * fleet.prefill.nodes * grid.interval_s, fleet.prefill.node_tokens_per_s),
-        _tokens(decode_units * fleet.decode.nodes * grid.interval_s, fleet.decode.node_tokens_per_s),
-        _tokens(states["prefill", "serving"], fleet.prefill.node_tokens_per_s),
-        _tokens(states["decode", "serving"], fleet.decode.node_tokens_per_s),
-    )
-    steady_input = np.maximum(demand.input_tokens - carried[0], 0)
-    steady_output = np.maximum(demand.output_tokens - carried[1], 0)
+    held_units = {f"{role}_units": np.array([target.of(role) for target in targets], np.int64) for role in EVERY_ROLE}
+    able = carried_by_targets(targets, deployment, demand)
+    serves = carried_by_service(lives, deployment, demand)
+    steady_input = np.maximum(demand.input_tokens - able.input_tokens, 0)
+    steady_output = np.maximum(demand.output_tokens - able.output_tokens, 0)
     return IntervalPlan(
         grid=grid,
-        prefill_units=prefill_units,
-        decode_units=decode_units,
+        **held_units,
         inference_nodes=_most(held, grid),
         training_nodes=lent,
         serving_node_s=serving,
@@ -132,56 +127,47 @@ def replay_intervals(
         training_node_s=useful,
         restoring_node_s=restoring,
         idle_node_s=idle,
-        prefill_capacity_tokens=carried[0],
-        decode_capacity_tokens=carried[1],
-        prefill_serving_tokens=carried[2],
-        decode_serving_tokens=carried[3],
+        prefill_capacity_tokens=able.input_tokens,
+        decode_capacity_tokens=able.output_tokens,
+        prefill_serving_tokens=serves.input_tokens,
+        decode_serving_tokens=serves.output_tokens,
         steady_shortfall_input_tokens=steady_input,
         steady_shortfall_output_tokens=steady_output,
-        start_up_shortfall_input_tokens=np.maximum(demand.input_tokens - carried[2] - steady_input, 0),
-        start_up_shortfall_output_tokens=np.maximum(demand.output_tokens - carried[3] - steady_output, 0),
+        start_up_shortfall_input_tokens=np.maximum(demand.input_tokens - serves.input_tokens - steady_input, 0),
+        start_up_shortfall_output_tokens=np.maximum(demand.output_tokens - serves.output_tokens - steady_output, 0),
         floored=floored,
         lives=tuple(lives),
         windows=tuple(windows),
     )
 
 
-def _node_seconds(lives: Sequence[Life], grid: Grid) -> dict[tuple[str, str], Ints]:
-    """Node-seconds per interval, by (role, state)."""
-    states = {
-        (role, state): np.zeros(grid.count, np.int64) for role in ROLES for state in ("starting", "serving", "draining")
-    }
-    for life in lives:
-        _spread(states[life.role, "starting"], life.joined_s, life.ready_s, life.nodes, grid.interval_s)
-        _spread(states[life.role, "serving"], life.ready_s, life.drain_s, life.nodes, grid.interval_s)
-        _spread(states[life.role, "draining"], life.drain_s, life.left_s, life.nodes, grid.interval_s)
-    return states
+def _lives(targets: Sequence[Units], deployment: Deployment, timing: Timing) -> tuple[list[Life], list[NodeSpan]]:
+    """The lives of units, and what the nodes do that they are on. Raises RunError for a target beyond the fleet."""
+    check_fits(targets, deployment)
+    if deployment.aggregated:
+        lives = packed_lives([target.aggregated for target in targets], timing, deployment.most)
+        return lives, node_spans(lives, deployment.units_per_node, deployment.settings.unit_nodes)
+    lives = unit_lives(targets, deployment, timing)
+    return lives, [span for life in lives for span in own_nodes(life, life.nodes)]
+
+
+def _node_seconds(spans: Sequence[NodeSpan], state: str, grid: Grid) -> Ints:
+    """Node-seconds in a state per interval."""
+    seconds = np.zeros(grid.count, np.int64)
+    for span in spans:
+        if span.state == state:
+            spread(seconds, span.start_s, span.end_s, span.nodes, grid.interval_s)
+    return seconds
 
 
 def _lent(windows: Sequence[LentWindow], grid: Grid) -> tuple[Ints, Ints, Ints]:
     """Node-seconds restoring and training per interval, and the nodes lent throughout it."""
     restoring, useful, lent = (np.zeros(grid.count, np.int64) for _ in range(3))
     for window in windows:
-        _spread(restoring, window.start_s, window.useful_s, window.nodes, grid.interval_s)
-        _spread(useful, window.useful_s, window.end_s, window.nodes, grid.interval_s)
+        spread(restoring, window.start_s, window.useful_s, window.nodes, grid.interval_s)
+        spread(useful, window.useful_s, window.end_s, window.nodes, grid.interval_s)
         lent[-(-window.start_s // grid.interval_s) : window.end_s // grid.interval_s] += window.nodes
     return restoring, useful, lent
-
-
-def _tokens(node_s: Ints, tokens_per_s: float) -> Ints:
-    """Whole tokens that node-seconds carry."""
-    whole: Ints = np.floor(node_s * tokens_per_s).astype(np.int64)
-    return whole
-
-
-def _spread(into: Ints, start_s: int, end_s: int, nodes: int, interval_s: int) -> None:
-    """Add the node-seconds of [start_s, end_s) to the intervals they fall in."""
-    if end_s <= start_s:
-        return
-    first, last = start_s // interval_s, (end_s - 1) // interval_s
-    into[first : last + 1] += nodes * interval_s
-    into[first] -= nodes * (start_s - first * interval_s)
-    into[last] -= nodes * ((last + 1) * interval_s - end_s)
 
 
 def _most(steps: Sequence[tuple[int, int, int]], grid: Grid) -> Ints:
