@@ -53,11 +53,6 @@ class Demand:
     cached_input_tokens: Ints
     output_tokens: Ints
 
-    @property
-    def busiest(self) -> tuple[int, int]:
-        """The most input tokens and the most output tokens of an interval, which may be two intervals."""
-        return int(self.input_tokens.max()), int(self.output_tokens.max())
-
 
 def grid_over(start_us: int, end_us: int, interval_s: int, zone: tzinfo) -> Grid:
     """The grid that covers [start_us, end_us); marks count from the full local hour at or before the start."""

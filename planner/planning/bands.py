@@ -47,7 +47,9 @@ def _figures(prepared: Prepared, decided: Decided) -> dict[str, float]:
     node_s = int(plan.inference_node_s.sum())
     costs = costs_of(prepared.scenario, plan, prepared.prices.gpu.usd_per_gpu_hour)
     return {
-        "need_nodes": deployment.nodes(deployment.enough(*demand.busiest, demand.grid.interval_s)),
+        "need_nodes": deployment.nodes(
+            deployment.enough(demand.input_tokens, demand.output_tokens, demand.grid.interval_s)
+        ),
         "peak_nodes": int(plan.inference_nodes.max()),
         "mean_nodes": node_s / plan.grid.length_s,
         "node_hours": node_s / S_PER_HOUR,

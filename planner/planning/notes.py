@@ -183,11 +183,11 @@ def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> l
     if not plan.shortfall_tokens.any():
         return []
     deployment, owned = Deployment(scenario.fleet), scenario.fleet.nodes
-    units = deployment.enough(*demand.busiest, demand.grid.interval_s)
+    units = deployment.enough(demand.input_tokens, demand.output_tokens, demand.grid.interval_s)
     needed = deployment.nodes(units)
     head = (
-        f"{needed} nodes would carry the busiest interval at full use, as {units.prefill} prefill and {units.decode} "
-        f"decode units; the fleet has {owned}"
+        f"{needed} nodes would carry the busiest interval at full use, as {described(units, deployment)}; "
+        f"the fleet has {owned}"
     )
     if not deployment.reaches(units):
         return [f"{head}: {_growth(scenario.fleet, units, needed)}"]
@@ -196,10 +196,17 @@ def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> l
     return [f"{head}, so that it is enough: tokens are short only while units start or drain"]
 
 
+def described(units: Units, deployment: Deployment) -> str:
+    """Units by their roles, in words."""
+    if deployment.aggregated:
+        return "1 unit" if units.aggregated == 1 else f"{units.aggregated} units"
+    return f"{units.prefill} prefill and {units.decode} decode units"
+
+
 def _growth(fleet: FleetSettings, units: Units, nodes: int) -> str:
     """How to set a fleet that has these units as base units and whole steps."""
     sets = [f"fleet.nodes={nodes}"] if nodes > fleet.nodes else []
-    for role in ROLES:
+    for role in ROLES if fleet.serving == "disaggregated" else ():
         if not getattr(fleet.step, role) and getattr(units, role) > getattr(fleet.base, role):
             sets.append(f"fleet.base.{role}={getattr(units, role)}")
     return f"set {' and '.join(sets)} to carry it"

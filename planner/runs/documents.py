@@ -160,8 +160,8 @@ def plan_week(run: RunView) -> list[PlanWeekHour]:
 
 def _need_nodes(run: RunView) -> int:
     deployment = Deployment(run.scenario.fleet)
-    most_input, most_output = run.intervals.select("input_tokens", "output_tokens").max().row(0)
-    return deployment.nodes(deployment.enough(most_input, most_output, run.summary.interval_s))
+    inputs, outputs = (run.intervals[name].to_numpy() for name in ("input_tokens", "output_tokens"))
+    return deployment.nodes(deployment.enough(inputs, outputs, run.summary.interval_s))
 
 
 def _training_windows(windows: pl.DataFrame, zone: tzinfo) -> list[TrainingWindowDocument]:

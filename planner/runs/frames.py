@@ -11,6 +11,7 @@ from planner.units import US_PER_S, Ints
 _PLAN_COLUMNS = (
     "prefill_units",
     "decode_units",
+    "aggregated_units",
     "inference_nodes",
     "training_nodes",
     "serving_node_s",
