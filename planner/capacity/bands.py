@@ -103,7 +103,7 @@ class UnitBands:
 def unit_bands(fleet: FleetSettings) -> UnitBands:
     """The bands of the times of a fleet's units. Raises UsageError."""
     prefill, (decode, _) = prefill_of(fleet), decode_of(fleet)
-    gpus = [unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode)]
+    gpus = [fleet.gpus_of(role) for role in ("prefill", "decode")]
     return UnitBands(
         time_band(prefill, "prefill", own_measurements(fleet.engine, prefill, gpus[0])),
         time_band(decode, "tpot", own_measurements(fleet.engine, decode, gpus[1])),

@@ -174,13 +174,39 @@ def decode_engine(settings: EngineSettings, gpus: int) -> Engine:
     return engine if settings.calibration is None else _with_calibration(engine, settings, gpus)
 
 
+def aggregated_settings(fleet: FleetSettings) -> EngineSettings:
+    """The engine's settings on units that do both: all GPUs of one that is given in GPUs share attention."""
+    gpus, stages = fleet.aggregated.gpus, fleet.engine.pipeline_parallel
+    if gpus is None:
+        return fleet.engine
+    if gpus % stages:
+        raise UsageError(
+            f"fleet.unit.gpus is {gpus}, which is not a whole number of {stages} stages "
+            "(fleet.engine.pipeline_parallel); use a multiple of it"
+        )
+    return fleet.engine.model_copy(update={"tensor_parallel": gpus // stages})
+
+
+def aggregated_of(fleet: FleetSettings) -> tuple[Engine, ImbalanceAt]:
+    """The engine of a fleet's unit that does both, and how far out of balance its ranks are. Raises UsageError."""
+    settings, gpus = aggregated_settings(fleet), fleet.unit_gpus
+    engine = _fitting(_engine(settings, gpus), "aggregated")
+    if settings.calibration is not None:
+        engine = _with_calibration(engine, settings, gpus)
+    return balanced_engine(settings, engine)
+
+
 def prefill_of(fleet: FleetSettings) -> Engine:
-    """The engine of a fleet's prefill unit. Raises UsageError."""
+    """The engine of the unit of a fleet that reads prompts. Raises UsageError."""
+    if fleet.serving == "aggregated":
+        return aggregated_of(fleet)[0]
     return prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
 
 
 def decode_of(fleet: FleetSettings) -> tuple[Engine, ImbalanceAt]:
-    """The engine of a fleet's decode unit, and how far out of balance its ranks are. Raises UsageError."""
+    """The engine of the unit of a fleet that decodes, and how far out of balance its ranks are. Raises UsageError."""
+    if fleet.serving == "aggregated":
+        return aggregated_of(fleet)
     return balanced_engine(fleet.engine, decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node))
 
 

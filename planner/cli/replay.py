@@ -8,6 +8,7 @@ import typer
 
 from planner.cli.options import Db, Json, Sets, TraceName, WhatIf, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.core.fleet.units import AGGREGATED
 from planner.runs.bands import BASIS, by_figure, ends
 
 if TYPE_CHECKING:
@@ -126,7 +127,6 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What was counted, who chose units, what failed."""
     from planner.studies.replay.document import MANY_IN_FLIGHT
 
-    balancers, failures = document.balancers, document.failures
     lines = [
         ("counted", f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"),
         (
@@ -136,14 +136,14 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ),
         (
             "balancers",
-            f"prefill {balancers.prefill}, decode {balancers.decode}; queues {document.queue_mode}; "
-            f"hits {_HITS[document.hits]}",
+            f"{_balancers(document)}; hits {_HITS[document.hits]}",
         ),
     ]
-    for role, failed in (("prefill", failures.prefill), ("decode", failures.decode)):
+    for name, failed in vars(document.failures).items():
+        role = "" if name == AGGREGATED else f"{name} "
         if failed.units:
             text = f"{failed.units:,}, with {failed.requests:,} requests, which were restarted"
-            lines.append((f"failed {role} units", text))
+            lines.append((f"failed {role}units", text))
     if document.in_flight_ratio >= MANY_IN_FLIGHT:
         lines.append(
             (
@@ -186,30 +186,43 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
 
 def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What units did, and how even their loads were."""
-    uneven = document.imbalance
+    return [
+        *_prompt_lines(document),
+        ("drained", _drained(document)),
+        ("prefix cache", f"{percent(document.hit_ratio)} of input tokens found"),
+        ("peak KV", percent(document.kv_peak_ratio)),
+        ("load imbalance", _uneven(document)),
+        ("speed", f"{document.simulated_requests:,} requests in {document.wall_s:.1f} s"),
+    ]
+
+
+def _prompt_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
+    """How prompts were read, and what waited."""
+    rate, waiting = _figure(document.missed_tokens_per_s_per_prefill_node), document.prefill_queue_requests
+    if document.serving == AGGREGATED:
+        return [
+            ("prompts", f"{rate} missed tok/s per node, {percent(document.prefill_utilisation)} of the time of units"),
+            ("waiting", f"{_figure(waiting, 1)} requests on average"),
+        ]
     return [
         (
             "prefill",
-            f"{_figure(document.missed_tokens_per_s_per_prefill_node)} missed tok/s per node; in passes "
+            f"{rate} missed tok/s per node; in passes "
             f"{percent(document.prefill_busy)} of the time, {percent(document.prefill_utilisation)} of GPU time used",
         ),
         (
             "waiting",
-            f"{_figure(document.prefill_queue_requests, 1)} requests for prefill and "
+            f"{_figure(waiting, 1)} requests for prefill and "
             f"{_figure(document.decode_queue_requests, 1)} for decode on average",
         ),
-        ("drained", _drained(document)),
-        ("prefix cache", f"{percent(document.hit_ratio)} of input tokens found"),
-        ("peak KV", percent(document.kv_peak_ratio)),
-        (
-            "load imbalance",
-            f"largest over mean: decode KV {_figure(uneven.kv_imbalance_mean, 3)}, streams "
-            f"{_figure(uneven.stream_imbalance_mean, 3)}, "
-            f"prefill tokens {_figure(uneven.prefill_token_imbalance_mean, 3)}; "
-            f"ranks {document.ranks}: {_ranks(uneven)}",
-        ),
-        ("speed", f"{document.simulated_requests:,} requests in {document.wall_s:.1f} s"),
     ]
+
+
+def _balancers(document: "ReplayDocument") -> str:
+    if document.serving == AGGREGATED:
+        return document.balancers.prefill
+    balancers = document.balancers
+    return f"prefill {balancers.prefill}, decode {balancers.decode}; queues {document.queue_mode}"
 
 
 def _print_hours(hours: "Sequence[ReplayHour]") -> None:
@@ -266,12 +279,25 @@ def _print_classes(classes: "Sequence[ReplayClass]") -> None:
 
 def _drained(document: "ReplayDocument") -> str:
     """How long departing units took to drain, and what became of their streams."""
+    decode = "" if document.serving == AGGREGATED else "decode "
     drains = [
-        f"{len(drain_s)} {role} units, empty after {max(drain_s):,.1f} s at most"
-        for role, drain_s in (("prefill", document.prefill_drain_s), ("decode", document.drain_s))
+        f"{len(drain_s)} {role}units, empty after {max(drain_s):,.1f} s at most"
+        for role, drain_s in (("prefill ", document.prefill_drain_s), (decode, document.drain_s))
         if drain_s
     ]
     return "; ".join([*drains, f"{document.moved:,} streams moved to other units"]) if drains else "no units"
+
+
+def _uneven(document: "ReplayDocument") -> str:
+    uneven = document.imbalance
+    kv, streams = _figure(uneven.kv_imbalance_mean, 3), _figure(uneven.stream_imbalance_mean, 3)
+    tokens = _figure(uneven.prefill_token_imbalance_mean, 3)
+    if document.serving == AGGREGATED:
+        return f"largest over mean: KV {kv}, streams {streams}, prompt tokens {tokens}"
+    return (
+        f"largest over mean: decode KV {kv}, streams {streams}, prefill tokens {tokens}; "
+        f"ranks {document.ranks}: {_ranks(uneven)}"
+    )
 
 
 def _ranks(uneven: "LoadImbalance") -> str:

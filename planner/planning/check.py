@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from planner.capacity.engines import decode_engine, prefill_engine
+from planner.capacity.engines import decode_of, prefill_of
 from planner.catalogue.read import hardware, job_list, model, price_sheet, scenario_gpu_rate
 from planner.core.fleet.deployment import Deployment
 from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
@@ -92,5 +92,4 @@ def _engines(scenario: Scenario) -> None:
     fleet = scenario.fleet
     model(fleet.engine.model), hardware(fleet.engine.hardware)
     if fleet.capacity == "modelled" or "slo" in policies_in(scenario.policy):
-        prefill_engine(fleet.engine, fleet.prefill.nodes * fleet.gpus_per_node)
-        decode_engine(fleet.engine, fleet.decode.nodes * fleet.gpus_per_node)
+        prefill_of(fleet), decode_of(fleet)

@@ -240,6 +240,10 @@ class FleetSettings(Closed):
         unit = self.aggregated
         return unit.gpus or (unit.nodes or 1) * self.gpus_per_node
 
+    def gpus_of(self, role: str) -> int:
+        """GPUs of the unit that reads prompts (prefill), or that decodes (decode)."""
+        return self.unit_gpus if self.serving == "aggregated" else getattr(self, role).nodes * self.gpus_per_node
+
     @property
     def units_per_node(self) -> int:
         """Units that do both in a node: 1 where one has a whole node or several."""

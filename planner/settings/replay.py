@@ -10,15 +10,25 @@ BalancerName = Literal[
     "random", "round-robin", "join-shortest-queue", "power-of-two", "least-kv", "two-key", "prefix-aware"
 ]
 QueueMode = Literal["at-once", "window", "depth"]
+StepOrder = Literal["decode-first", "prefill-first"]
 
 
 class ReplaySettings(Closed):
     """How every request is replayed: balancers, queues, and what is simulated around the counted window."""
 
     prefill_balancer: BalancerName
-    """Balancer that sends requests to prefill units."""
+    """Balancer that sends requests to prefill units, or to units that do both."""
     decode_balancer: BalancerName
     """Balancer that sends requests to decode units; they keep no prefixes, so not prefix-aware."""
+    max_batched_tokens: PositiveCount | None = None
+    """Tokens of one step of a unit that does both, of each group of its GPUs that share attention: streams and chunks
+    of prompts. Left out: as the engine has them unless told."""
+    max_sequences: PositiveCount | None = None
+    """Requests that each group of GPUs of a unit that does both has begun at a time. Left out: as many as the capacity
+    counts on where that is modelled, so that slo.tpot_ms holds; else as the engine has them unless told."""
+    order: StepOrder | None = None
+    """What a unit that does both computes first: decode-first, all streams and then chunks of prompts in each step;
+    prefill-first, steps of prompts alone as long as any waits and fits. Left out: as the engine does."""
     ranks: Literal["measured", "exact"]
     """Whether the GPUs of a decode unit are modelled by the measured imbalance, or simulated one by one."""
     queue_mode: QueueMode

@@ -9,11 +9,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.core.fleet.units import AGGREGATED, EVERY_ROLE
+from planner.core.replay.iterations.model import Replica
 from planner.core.replay.requests.kernels.layout import Records
 from planner.core.replay.requests.latency import E2E, TPOT, attained, quantiles_ms
 from planner.core.replay.requests.missed import Missed, missed
 from planner.core.replay.requests.model import Lives, Service, Span
-from planner.core.replay.requests.stages import DecodeStage, PrefillStage
+from planner.core.replay.requests.tallies import PromptTallies, StreamTallies, Tallies
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.economics import SloSettings
 from planner.settings.fleet import FleetSettings
@@ -43,14 +45,17 @@ _EVERY = slice(None)
 
 @dataclass(frozen=True, kw_only=True)
 class StageResults:
-    """Both stages at the end of a replay, and their inputs. window: of the span, UTC. lives: by role."""
+    """What prompts and streams had at the end of a replay, and its inputs.
 
-    prefill: PrefillStage
-    decode: DecodeStage
+    window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both.
+    """
+
+    prefill: PromptTallies
+    decode: StreamTallies
     span: Span
     window: ReplayWindow
     lives: Mapping[str, Lives]
-    service: Service
+    service: Service | Replica
     fleet: FleetSettings
     zone: tzinfo
 
@@ -76,10 +81,21 @@ class StageResults:
         whole_s = (self.span.to_us - self.span.from_us) / 1e6
         return whole_s if hour is None else min(3600.0, whole_s - 3600 * hour)
 
-    def held_us(self, role: str) -> Floats:
-        """Unit-microseconds that units of a role were held, by minute."""
-        stage = self.prefill if role == "prefill" else self.decode
-        return held_us(self.lives[role], stage.units["drain_took_us"], self.span)
+    def stage(self, role: str) -> Tallies:
+        """What units of a role leave; of those that do both, what their streams do."""
+        return self.prefill if role == "prefill" else self.decode
+
+    def role(self, stage: str) -> str:
+        """The role of the units that read prompts (prefill), or that decode (decode)."""
+        return stage if stage in self.lives else AGGREGATED
+
+    def held_us(self, stage: str) -> Floats:
+        """Unit-microseconds that units were held that read prompts (prefill), or that decode (decode), by minute."""
+        return held_us(self.lives[self.role(stage)], self.stage(stage).units["drain_took_us"], self.span)
+
+    def nodes_of(self, stage: str) -> float:
+        """Nodes, or the part of one, of such a unit."""
+        return self.fleet.gpus_of(stage) / self.fleet.gpus_per_node
 
     def tallies(self, hour: int | None, classes: slice) -> tuple[Records, Records]:
         """Tallies of prefill and decode of an hour or of the whole window, and of some classes."""
@@ -172,13 +188,13 @@ def measure_use(results: StageResults, hour: int | None) -> UnitUse:
     return UnitUse(
         prefill_queue_requests=ratio(results.prefill.queue_us[minutes].sum(), time_us),
         decode_queue_requests=ratio(results.decode.queue_us[minutes].sum(), time_us),
-        streams_per_gpu=ratio(streams, decoding * fleet.decode.nodes * fleet.gpus_per_node),
+        streams_per_gpu=ratio(streams, decoding * fleet.gpus_of("decode")),
         kv_occupancy=ratio(held, decoding * results.service.kv_capacity_tokens),
         prefill_busy=ratio(p["busy_us"].sum(), reading),
         prefill_utilisation=ratio(p["work_us"].sum(), reading),
         decode_busy=ratio(d["busy_us"].sum(), decoding),
-        missed_tokens_per_s_per_prefill_node=ratio(p["tokens"].sum() * 1e6, reading * fleet.prefill.nodes),
-        tokens_per_s_per_decode_node=ratio(tokens * 1e6, decoding * fleet.decode.nodes),
+        missed_tokens_per_s_per_prefill_node=ratio(p["tokens"].sum() * 1e6, reading * results.nodes_of("prefill")),
+        tokens_per_s_per_decode_node=ratio(tokens * 1e6, decoding * results.nodes_of("decode")),
         tokens_per_s_per_stream=ratio(tokens * 1e6, streams),
     )
 
@@ -252,7 +268,7 @@ def drain_times_s(results: StageResults, role: str) -> tuple[float, ...]:
 
     Those that took no more before the simulated time are no part of it.
     """
-    stage, lives = results.prefill if role == "prefill" else results.decode, results.lives[role]
+    stage, lives = results.stage(role), results.lives[role]
     there = (lives.serve_us <= results.span.end_us) & (lives.drain_us > 0)
     took_us = stage.drain_us[there]
     return tuple((took_us[~np.isnan(took_us)] / 1e6).tolist())
@@ -260,7 +276,8 @@ def drain_times_s(results: StageResults, role: str) -> tuple[float, ...]:
 
 def count_failures(results: StageResults) -> FailuresByRole:
     """Units that failed until the end, and the requests in them then, which were restarted."""
-    return FailuresByRole(prefill=_failed(results, "prefill"), decode=_failed(results, "decode"))
+    none = FailureCounts(units=0, requests=0)
+    return FailuresByRole(**{role: _failed(results, role) if role in results.lives else none for role in EVERY_ROLE})
 
 
 def ratio(amount: float, over: float) -> float | None:
@@ -269,7 +286,7 @@ def ratio(amount: float, over: float) -> float | None:
 
 
 def _failed(results: StageResults, role: str) -> FailureCounts:
-    stage = results.prefill if role == "prefill" else results.decode
+    stage = results.stage(role)
     return FailureCounts(
         units=int(np.count_nonzero(results.lives[role].fail_us <= results.span.end_us)),
         requests=int(stage.units["lost"].sum()),

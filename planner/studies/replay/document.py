@@ -176,6 +176,7 @@ class FailuresByRole(Document):
 
     prefill: FailureCounts
     decode: FailureCounts
+    aggregated: FailureCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +226,8 @@ class ReplaySetup(Document):
     trace: str
     """The trace that was replayed: at full scale, where the plan's is a sample drawn from a profile."""
     policy: str
+    serving: Literal["disaggregated", "aggregated"]
+    """Whether prompts are read on units of their own, or on those that decode (fleet.serving)."""
     capacity: Literal["observed", "modelled"]
     """Where the capacities of the plan come from (fleet.capacity)."""
     window_start: Time
@@ -283,9 +286,9 @@ class ReplayDocument(DeliveryCost, UnitUse, ServiceQuality, ReplayTotals, Replay
     """90 % bands of latencies and attainments, from replays of units that are as fast, and as slow, as time_factors
     allow; none unless asked for with --bands. A latency has no upper end where units so slow do not keep up."""
     drain_s: tuple[float, ...]
-    """Seconds that each departing decode unit took to drain."""
+    """Seconds that each departing unit that decodes took to drain."""
     prefill_drain_s: tuple[float, ...]
-    """Seconds that each departing prefill unit took to drain."""
+    """The same of prefill units; none where units do both."""
     notes: tuple[str, ...]
     """What is taken of a stored trace and how its requests are changed; what the targets mean, how streams stand to
     what was observed of them, and the notes of the plan."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from planner.capacity.bands import UnitBands, unit_bands
 from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
-from planner.core.fleet.units import ROLES, Units
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
@@ -120,7 +121,7 @@ def replay(
     window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     service = service_of(scenario.fleet, scenario.replay, kv_tokens)
-    lives = {role: window_lives(outcome, role, window, spares) for role in ROLES}
+    lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
@@ -217,7 +218,7 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
 
 def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
     """Raises RunError if the plan differs from the stored one."""
-    columns = ("prefill_units", "decode_units", "inference_nodes")
+    columns = (*(f"{role}_units" for role in EVERY_ROLE), "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
         raise RunError(
             f"{planned.record.run_id} was planned by planner {planned.record.planner_version}, and this version "

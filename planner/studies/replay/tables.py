@@ -131,8 +131,8 @@ def _minute_rows(results: StageResults) -> pl.DataFrame:
 def _unit_rows(results: StageResults) -> pl.DataFrame:
     """Units of both roles that took work in the simulated time."""
     end_us, parts = results.span.end_us, []
-    for role, stage in (("prefill", results.prefill), ("decode", results.decode)):
-        lives, own = results.lives[role], stage.units
+    for role in results.lives:
+        stage, lives = results.stage(role), results.lives[role]
         drained = lives.drain_us <= end_us
         frame = pl.DataFrame(
             {
@@ -143,7 +143,7 @@ def _unit_rows(results: StageResults) -> pl.DataFrame:
                 ),
                 "drains_from": _moments(results, np.where(drained, lives.drain_us, np.nan)),
                 "drain_s": pl.Series(stage.drain_us / 1e6, nan_to_null=True),
-                "moved": own["moved"].astype(np.int64) if role == "decode" else np.zeros(len(lives), np.int64),
+                "moved": np.zeros(len(lives), np.int64) if role == "prefill" else stage.units["moved"].astype(np.int64),
             }
         )
         parts.append(frame.filter(pl.col("serves_from").is_not_null()))

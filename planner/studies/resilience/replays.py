@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
-from planner.core.fleet.units import ROLES, Units
+from planner.core.fleet.units import EVERY_ROLE, ROLES, Units
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, covered
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.runs.outcome import PlanOutcome
@@ -142,8 +142,7 @@ def _check(spares: Units, draws: Sequence[DrawReplay]) -> ReplayCheck:
         both_attainment=_mean(both),
         worst_both_attainment=min(both, default=None),
         failures=FailuresByRole(
-            prefill=_sum([draw.failures.prefill for draw in draws]),
-            decode=_sum([draw.failures.decode for draw in draws]),
+            **{role: _sum([getattr(draw.failures, role) for draw in draws]) for role in EVERY_ROLE}
         ),
         seeds=tuple(draws),
     )

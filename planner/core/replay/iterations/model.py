@@ -57,6 +57,16 @@ class Replica:
     first_us_per_token: float = 0.0
     longest_tokens: int = NO_LIMIT
 
+    @property
+    def kv_capacity_tokens(self) -> float:
+        """Tokens of KV that its memory holds."""
+        return float(self.kv_blocks * self.block_tokens)
+
+    @property
+    def kv_stream_tokens(self) -> float:
+        """Of these, what a request takes beside its own."""
+        return float(self.stream_blocks * self.block_tokens)
+
     def __post_init__(self) -> None:
         rows, knots = self.prompts.us.shape
         if len(self.steps.low_us) != self.max_sequences + 1 or rows != self.max_sequences + 1:
