@@ -1,6 +1,6 @@
 """A small fleet of units that do both, to compute by hand.
 
-Four nodes of two GPUs, and a unit on each GPU. A unit carries 10 output tokens a second alone, 5 beside 20 input tokens,
+Four nodes of two GPUs, a unit on each GPU. A unit carries 10 output tokens a second alone, 5 beside 20 input tokens,
 and 30 input tokens alone: in a minute, units are i/2400 + o/600 up to four times as many input tokens as output
 tokens, and (i + 2 o)/1800 beyond.
 """
