@@ -39,7 +39,7 @@ class UnitSettings(Closed):
 Rate = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 
-class AggregatedUnit(Closed):
+class AggregatedUnitSettings(Closed):
     """A unit that reads prompts and decodes on the same GPUs: a part of a node, a node, or several."""
 
     gpus: PositiveNodeCount | None = None
@@ -191,7 +191,7 @@ class FleetSettings(Closed):
     serving: Literal["disaggregated", "aggregated"] = "disaggregated"
     """Where prompts are read: disaggregated, on units of their own (prefill, decode); aggregated, on the units that
     decode (unit)."""
-    unit: AggregatedUnit | None = None
+    unit: AggregatedUnitSettings | None = None
     """The unit that does both, where serving is aggregated."""
     prefill: UnitSettings
     """The prefill unit, where serving is disaggregated."""
@@ -229,7 +229,7 @@ class FleetSettings(Closed):
         return self
 
     @property
-    def aggregated(self) -> AggregatedUnit:
+    def aggregated(self) -> AggregatedUnitSettings:
         """The unit that does both, where serving is aggregated."""
         assert self.unit is not None, "aggregated serving has a unit"
         return self.unit
