@@ -269,7 +269,7 @@ class Iterations:
 
     def ended(self, request: Asked, now: float) -> None:
         for seq in self.followers[request.seq]:
-            heappush(self.coming, (now + self.think[seq], seq))
+            heappush(self.coming, (now + float(self.think[seq]), seq))
 
     def blocks(self, tokens: int) -> int:
         return -(-tokens // self.replica.block_tokens)

@@ -271,7 +271,8 @@ def _fleet_event(state: Record) -> None:
         turn_back(state, unit, role.place, at)
         unit.leaves_us = loads_of(state)[NEXT_US, role.place]
     elif unit.running > 0 and event.kind == FAIL:
-        entry = take_all(state, event.unit, stop(state, event.unit, at), at)
+        stop(state, event.unit, at)
+        entry = take_all(state, event.unit, at)
         _count_lost(state, role, unit, entry)
         _send_all(state, entry, at, 0)
 
@@ -326,7 +327,7 @@ def _hand_over(state: Record, number: int, at: float) -> None:
     unit, role, pool = work_of(state)[number], units_of(state)[number], pool_of(state)
     settle(state, unit, number)
     leave(state, unit, number, at)
-    head = take_all(state, number, unit.steps, at)
+    head = take_all(state, number, at)
     role.drain_took_us = at - role.drains_us
     entry = head
     while entry != NIL:

@@ -80,14 +80,15 @@ def settle(state: Record, unit: Record, number: int) -> None:
 
 
 @njit
-def stop(state: Record, number: int, at: float) -> int:
-    """Tally what a unit did until now, with its step in progress in part; its steps of rows that have ended."""
+def stop(state: Record, number: int, at: float) -> None:
+    """Tally what a unit did until now, with its step in progress in part: the rest of that does not happen."""
     unit, ends = work_of(state)[number], ends_of(state, number)
     if unit.mixed and ends[0] > at:
         count_time(
             state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share
         )
-        return unit.steps - unit.moves
+        unit.steps -= unit.moves
+        return
     run, ended = unit.run, 0
     while ended < run and ends[ended + 1] <= at:
         ended += 1
@@ -96,7 +97,6 @@ def stop(state: Record, number: int, at: float) -> int:
     if ended < run:
         used = unit.used + phases_of(state, number)[phase_of(state, unit.steps)]
         count_time(state, ends[ended], at, unit.rows, unit.kv, used, False, 0.0)
-    return unit.steps
 
 
 @njit
@@ -359,8 +359,8 @@ def _go_ahead(state: Record, unit: Record, number: int, most: int) -> None:
 
 
 @njit
-def take_all(state: Record, number: int, steps: int, at: float) -> int:
-    """Take all requests out of a unit after so many steps of its rows, and give their list: those begun, then the line.
+def take_all(state: Record, number: int, at: float) -> int:
+    """Take all requests out of a unit whose steps ended or stopped, and give their list: those begun, then the line.
 
     What it computed of them is lost; what it told is not.
     """
@@ -374,7 +374,7 @@ def take_all(state: Record, number: int, steps: int, at: float) -> int:
             ring[slot] = NIL
             bits[slot >> 6] &= ~(np.uint64(1) << np.uint64(slot & 63))
             if request.read_us <= at:
-                request.had = request.output_tokens - (request.departs - steps)
+                request.had = request.output_tokens - (request.departs - unit.steps)
         count_queued(state, at, 1)
         last, entry = entry, np.int64(request.after)
         request.following = entry
