@@ -17,7 +17,7 @@ from planner.core.replay.intervals.lifetimes import Life
 from planner.core.replay.requests.model import Lives, Service, StepTables
 from planner.settings.fleet import FleetSettings
 from planner.settings.replay import ReplaySettings
-from planner.units import US_PER_S, Floats
+from planner.units import US_PER_S, Floats, Ints
 
 
 def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -> Service:
@@ -105,10 +105,20 @@ def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s
         if life.drain_s >= end_s
         else (life.ready_s, life.drain_s, life.drain_s + drain_deadline_s)
         for life in lives
-        if life.role == role and life.drain_s > life.ready_s
+        if life.role == role and serves(life)
         for _ in range(life.units)
     ]
     serve, drain, gone = (np.array(column, np.float64) for column in zip(*rows, strict=True))
     serve = np.where(serve <= 0, -np.inf, serve)
     times = [(column - origin_s) * US_PER_S for column in (serve, drain, gone)]
     return Lives(np.maximum(times[0], 0.0), np.maximum(times[1], 0.0), np.maximum(times[2], 0.0))
+
+
+def places_of(lives: Sequence[Life]) -> Ints:
+    """The places of the units that `lives_of` has, in its order, of units that do both."""
+    return np.array([life.place + unit for life in lives if serves(life) for unit in range(life.units)], np.int64)
+
+
+def serves(life: Life) -> bool:
+    """Whether units ever serve: those that are to leave while they start do not."""
+    return life.drain_s > life.ready_s

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from planner.capacity.units import lives_of
-from planner.core.fleet.units import ROLES, Units
+from planner.capacity.units import lives_of, places_of
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
@@ -12,7 +13,7 @@ from planner.runs.outcome import PlanOutcome
 from planner.settings.replay import ReplaySettings
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_DAY, US_PER_S
+from planner.units import S_PER_DAY, US_PER_S, Ints
 
 NO_SPARES = Units(0, 0)
 
@@ -47,8 +48,11 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
 
 
 def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
-    """How units of a role fail: as often as all their nodes together, each time until repaired and started up."""
-    nodes = scenario.fleet.prefill.nodes if role == "prefill" else scenario.fleet.decode.nodes
+    """How units of a role fail: as often as all their nodes together, each time until repaired and started up.
+
+    Units that share a node fail with it, all at once.
+    """
+    nodes = Deployment(scenario.fleet).unit_nodes(role)
     per_day = (scenario.failures.per_node_per_day or 0.0) * nodes
     down_s = scenario.failures.repair_s + scenario.fleet.start_up_s
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
@@ -59,10 +63,22 @@ def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: 
     scenario = outcome.scenario
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
     planned = lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
+    lives = with_spares(planned, spares.of(role))
     return with_failures(
-        with_spares(planned, getattr(spares, role)),
+        lives,
         unit_failures(scenario, role),
         seed=scenario.failures.seed,
-        role=ROLES.index(role),
+        role=EVERY_ROLE.index(role),
         end_us=window.span_us[2],
+        nodes=_nodes_of(outcome, len(lives)),
     )
+
+
+def _nodes_of(outcome: PlanOutcome, units: int) -> Ints | None:
+    """The nodes of the units of a plan, and of spare ones after them, where several share one; None elsewhere."""
+    per_node = Deployment(outcome.scenario.fleet).units_per_node
+    if per_node == 1:
+        return None
+    places = places_of(outcome.plan.lives)
+    spare = places.max(initial=-1) + 1 + np.arange(units - len(places))
+    return np.concatenate([places, spare]) // per_node

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from planner.capacity.bands import UnitBands, unit_bands
-from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
-from planner.planning.capacity import mean_kv_tokens
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
 from planner.planning.selection import reading, selection_notes, selection_of
@@ -31,6 +29,7 @@ from planner.studies.replay.requests import (
     ensure_whole_trace,
 )
 from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
+from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
 from planner.trace.stored import TraceInfo
@@ -114,16 +113,16 @@ def replay(
         RunError: The plan differs from `planned`, or needs more nodes than the fleet has.
         TraceError: The trace is not in the store.
     """
-    outcome, kv_tokens = plan_of(store, scenario, now=now, progress=progress)
+    outcome = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
     window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
-    service = service_of(scenario.fleet, scenario.replay, kv_tokens)
     lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
+        service = service_for(session, scenario, outcome.trace)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
         changed = changed_minutes(session, outcome, trace, window, rules)
         total = rows.row_count if changed is None else int(changed.targets.sum())
@@ -189,14 +188,9 @@ def _list_of(total: int) -> list[Requests]:
     return []
 
 
-def plan_of(
-    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
-) -> tuple[PlanOutcome, float]:
-    """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
-    with reading(store, scenario, prepared.trace) as session:
-        kv_tokens = mean_kv_tokens(session, scenario, prepared.trace)
-    return plan(prepared), kv_tokens
+def plan_of(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> PlanOutcome:
+    """The plan of a scenario, not stored. Raises UsageError."""
+    return plan(prepare(store, scenario, now=now, progress=progress, replayed=True))
 
 
 def is_run(name: str) -> bool:

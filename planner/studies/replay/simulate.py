@@ -1,17 +1,21 @@
 """Simulating the requests of a window through units, once or several times."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from planner.core.fleet.units import AGGREGATED
+from planner.core.replay.iterations.model import Replica
+from planner.core.replay.iterations.stage import IterationStage
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
+from planner.core.replay.requests.tallies import PromptTallies, StreamTallies
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.studies.replay.account import StageResults
 from planner.studies.replay.requests import keep_chunks, needs_blocks, requests_of
-from planner.studies.replay.stages import run_stages
+from planner.studies.replay.stages import run_iterations, run_stages
 from planner.trace.stored import TraceInfo
 from planner.units import Progress
 
@@ -33,19 +37,17 @@ class Simulation:
     changed: MinuteTargets | None
     total: int
 
-    def run(self, service: Service, progress: Progress | None, kept: list[Requests] | None = None) -> StageResults:
+    def run(
+        self, service: Service | Replica, progress: Progress | None, kept: list[Requests] | None = None
+    ) -> StageResults:
         """Every request through units that serve so. kept: takes the requests, and each one's outcome is kept."""
-        fleet, settings = self.scenario.fleet, self.scenario.replay
-        rows = 0 if kept is None else self.total
-        ranks = fleet.decode.nodes * fleet.gpus_per_node if settings.ranks == "exact" else 1
-        prefill = PrefillStage(service, self.lives["prefill"], self.rules, self.span, keep=rows)
-        decode = DecodeStage(service, self.lives["decode"], self.rules, self.span, keep=rows, ranks=ranks)
         batches = requests_of(self.session, self.trace, self.window, blocks=needs_blocks(self.rules, self.trace))
         if self.changed is not None:
             batches = resample(batches, self.changed, self.window.origin_us, self.scenario.trace.seed)
         if kept is not None:
             batches = keep_chunks(batches, kept)
-        run_stages(batches, prefill, decode, self.total, progress)
+        rows = 0 if kept is None else self.total
+        prefill, decode = self._through(service, batches, rows, progress)
         return StageResults(
             prefill=prefill,
             decode=decode,
@@ -53,6 +55,21 @@ class Simulation:
             window=self.window,
             lives=self.lives,
             service=service,
-            fleet=fleet,
+            fleet=self.scenario.fleet,
             zone=self.scenario.zone,
         )
+
+    def _through(
+        self, service: Service | Replica, batches: Iterator[Requests], rows: int, progress: Progress | None
+    ) -> tuple[PromptTallies, StreamTallies]:
+        """Simulate to the end. rows: requests whose outcome is kept."""
+        fleet, settings = self.scenario.fleet, self.scenario.replay
+        if isinstance(service, Replica):
+            both = IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
+            run_iterations(batches, both, self.total, progress)
+            return both.prompts, both.streams
+        ranks = fleet.decode.nodes * fleet.gpus_per_node if settings.ranks == "exact" else 1
+        prefill = PrefillStage(service, self.lives["prefill"], self.rules, self.span, keep=rows)
+        decode = DecodeStage(service, self.lives["decode"], self.rules, self.span, keep=rows, ranks=ranks)
+        run_stages(batches, prefill, decode, self.total, progress)
+        return prefill, decode

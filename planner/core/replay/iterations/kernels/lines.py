@@ -25,8 +25,8 @@ from planner.core.replay.requests.kernels.layout import (
     NEXT_US,
     NIL,
     Record,
-    ints,
     floats,
+    ints,
     loads_of,
     numbers_of,
 )
