@@ -9,12 +9,15 @@ from planner.core.replay.requests.failures import UnitFailures, with_failures, w
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
+from planner.planning.selection import selection_of
 from planner.runs.outcome import PlanOutcome
 from planner.settings.replay import ReplaySettings
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
 from planner.units import S_PER_DAY, US_PER_S, Ints
 
+MOST_KEPT = 20_000_000
+"""Requests that fit into memory with their outcomes and some room: about 100 bytes each."""
 NO_SPARES = Units(0, 0)
 
 
@@ -45,6 +48,38 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
         retry_after_us=settings.retry_after_s * US_PER_S,
         block_tokens=(trace.block_tokens or 0) if settings.hits == "routed" else 0,
     )
+
+
+def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
+    """Raises UsageError for settings that the units of a fleet, or the requests of a trace, give no meaning.
+
+    sessions: whether requests of the trace belong to any. requests: that are simulated.
+    """
+    settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
+    if aggregated and settings.ranks == "exact":
+        raise UsageError(
+            "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one; set "
+            "replay.ranks=measured"
+        )
+    if settings.sessions == "open":
+        return
+    if not aggregated:
+        raise UsageError(
+            "replay.sessions is closed, which is replayed on units that read prompts and decode; set "
+            "fleet.serving=aggregated, or replay.sessions=open"
+        )
+    if not sessions:
+        raise UsageError(f"replay.sessions is closed, but trace {trace.name} has no sessions; set replay.sessions=open")
+    if selection_of(scenario).change.active:
+        raise UsageError(
+            f"replay.sessions is closed, and the demand of trace {trace.name} is changed, so that turns would be "
+            "repeated or left out; set replay.sessions=open, or leave the trace as it is"
+        )
+    if requests > MOST_KEPT:
+        raise UsageError(
+            f"replay.sessions is closed and the window simulates {requests:,} requests, of which at most {MOST_KEPT:,} "
+            "can be held at once; count a shorter window"
+        )
 
 
 def unit_failures(scenario: Scenario, role: str) -> UnitFailures:

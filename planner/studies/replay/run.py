@@ -28,15 +28,12 @@ from planner.studies.replay.requests import (
     count_rows,
     ensure_whole_trace,
 )
-from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
+from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, queue_rules, window_lives
 from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
 from planner.trace.stored import TraceInfo
 from planner.units import Clock, Progress
-
-_MOST_KEPT = 20_000_000
-"""Requests whose outcomes fit into memory with some room: about 100 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +119,7 @@ def replay(
     lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
+        check_replayed(scenario, trace, sessions=rows.session_rows > 0, requests=rows.row_count)
         service = service_for(session, scenario, outcome.trace)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
         changed = changed_minutes(session, outcome, trace, window, rules)
@@ -180,9 +178,9 @@ def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
 
 def _list_of(total: int) -> list[Requests]:
     """An empty list for requests, where the outcomes of all of them fit into memory. Raises UsageError."""
-    if total > _MOST_KEPT:
+    if total > MOST_KEPT:
         raise UsageError(
-            f"the window simulates {total:,} requests, and the outcomes of at most {_MOST_KEPT:,} can be kept; "
+            f"the window simulates {total:,} requests, and the outcomes of at most {MOST_KEPT:,} can be kept; "
             "count a shorter window"
         )
     return []
