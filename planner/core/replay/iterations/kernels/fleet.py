@@ -21,7 +21,10 @@ from planner.core.replay.iterations.kernels.lines import (
     HERE,
     call_followers,
     dispatch,
+    first_of,
+    group_of,
     join,
+    least_group,
     pop_comer,
     regroup,
     send_anew,
@@ -31,7 +34,7 @@ from planner.core.replay.iterations.kernels.lines import (
 from planner.core.replay.iterations.kernels.tally import count_first
 from planner.core.replay.iterations.kernels.unit import boundary, leave, settle, stop, take_all
 from planner.core.replay.requests.kernels.affinity import choose_by_blocks, units_of
-from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, argmin, close_unit
+from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, close_unit
 from planner.core.replay.requests.kernels.layout import (
     ASSIGN,
     COUNT,
@@ -160,17 +163,17 @@ def advance(states: Records, until_us: float) -> None:
 @njit
 def _happen(state: Record, until_us: float) -> bool:
     """Let the next that happens by itself happen, where that is not after a time; whether there was anything."""
-    groups, soonest = groups_of(state)[0], np.inf
-    group = argmin(groups)
-    soonest = groups[group]
-    fleet = np.inf
+    groups, soonest, fleet, group = groups_of(state)[0], np.inf, np.inf, 0
+    if groups.shape[0] > 0:
+        group = least_group(groups)
+        soonest = groups[group : group + 1].view(np.float64)[0]
     if state.next_event < state.events_rows:
         fleet = events_of(state)[state.next_event].at_us
     again = pool_of(state)[state.retry_head].tried_us if state.retry_head != NIL else np.inf
     if min(soonest, fleet, again) > until_us:
         return False
     if soonest <= min(fleet, again):
-        place = group * GROUP + argmin(loads_of(state)[NEXT_US, group * GROUP : group * GROUP + GROUP])
+        place = group * GROUP + first_of(group_of(state, NEXT_US, group), groups[group])
         number = numbers_of(state)[place]
         if work_of(state)[number].leaves_us == np.inf:
             boundary(state, number, soonest)

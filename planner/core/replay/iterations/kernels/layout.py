@@ -121,10 +121,9 @@ def phases_of(state: Record, number: int) -> NDArray[np.int32]:
 
 
 @njit
-def groups_of(state: Record) -> Floats:
-    """The least time and the least count of every group of places of the table of units: (2, groups, padded)."""
-    groups = (state.units_rows + GROUP - 1) // GROUP
-    return carray(at_address(state.groups_at), (2, (groups + GROUP - 1) // GROUP * GROUP), np.float64)
+def groups_of(state: Record) -> Ints:
+    """The least time and the least count of every group of places of the table of units, as bits: (2, groups)."""
+    return carray(at_address(state.groups_at), (2, (state.units_rows + GROUP - 1) // GROUP), np.int64)
 
 
 @njit
