@@ -1,7 +1,7 @@
 """Requests that arrive, and units that come, drain, fail and go, in order of time. Compiled; importing imports numba.
 
-At one moment steps end and begin first, then what happens to the fleet, then those come that were rejected, then
-others. What lasts from chunk to chunk is in the stage's state and arrays (`kernels.layout`).
+At one moment steps end and begin first, then units past their deadline hand over, then the fleet changes, then those
+come that were rejected, then others. What lasts from chunk to chunk is in the stage's state and arrays (`kernels.layout`).
 """
 
 import numpy as np
@@ -175,15 +175,27 @@ def _happen(state: Record, until_us: float) -> bool:
     if soonest <= min(fleet, again):
         place = group * GROUP + first_of(group_of(state, NEXT_US, group), groups[group])
         number = numbers_of(state)[place]
-        if work_of(state)[number].leaves_us == np.inf:
-            boundary(state, number, soonest)
-        else:
+        if work_of(state)[number].leaves_us < np.inf:
+            number = _before_leavers(state, number, soonest)
+        if work_of(state)[number].leaves_us < np.inf:
             _hand_over(state, number, soonest)
+        else:
+            boundary(state, number, soonest)
     elif fleet <= again:
         _fleet_event(state)
     else:
         _retry(state)
     return True
+
+
+@njit
+def _before_leavers(state: Record, number: int, at: float) -> int:
+    """The unit that is next at a moment at which one hands over: others first, so that they see what they get then."""
+    next_us, numbers, units = loads_of(state)[NEXT_US], numbers_of(state), work_of(state)
+    for place in range(state.open):
+        if next_us[place] == at and units[numbers[place]].leaves_us == np.inf:
+            return numbers[place]
+    return number
 
 
 @njit
