@@ -126,6 +126,12 @@ def iteration_cases(draw: st.DrawFn) -> IterationCase:
     )
 
 
+@st.composite
+def cuts(draw: st.DrawFn, rows: int) -> list[int]:
+    """Where a trace is cut into chunks, some of them empty."""
+    return sorted(draw(st.lists(st.integers(0, rows), max_size=5)))
+
+
 def until(end_us: float, classes: int = 3) -> Span:
     return Span(from_us=0.0, to_us=end_us + 1.0, end_us=end_us, classes=classes)
 

@@ -6,15 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.iteration_cases import IterationCase, compare, iteration_cases, run_reference
+from tests.helpers.iteration_cases import IterationCase, compare, cuts, iteration_cases, run_reference
 
 HUNDRED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@st.composite
-def cuts(draw: st.DrawFn, rows: int) -> list[int]:
-    """Where a trace is cut into chunks, some of them empty."""
-    return sorted(draw(st.lists(st.integers(0, rows), max_size=5)))
 
 
 @pytest.mark.parametrize("quarter", range(4))
@@ -44,5 +38,5 @@ def test_the_random_cases_reach_what_is_to_be_compared() -> None:
         seen[case.rules.prefill_balancer] += 1
 
     collect()
-    assert len(seen) == 21
+    assert len(seen) == 22
     assert min(seen.values()) >= 5, seen

@@ -124,7 +124,7 @@ class IterationStage(Stage):
             work=work,
             events=events,
             affinity=np.full((2, first.affinities), NIL, np.int64),
-            groups=np.full((2, (groups + layout.GROUP - 1) // layout.GROUP * layout.GROUP), np.inf),
+            groups=np.full((2, groups), np.inf).view(np.int64),
             rings=np.full((count, RING), NIL, np.int32),
             bits=np.zeros((count, layout.WORDS), np.uint64),
             ends=np.zeros((count, layout.ENDS)),

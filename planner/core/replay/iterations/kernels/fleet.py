@@ -1,7 +1,7 @@
 """Requests that arrive, and units that come, drain, fail and go, in order of time. Compiled; importing imports numba.
 
-At one moment steps end and begin first, then what happens to the fleet, then those come that were rejected, then
-others. What lasts from chunk to chunk is in the stage's state and arrays (`kernels.layout`).
+At one moment steps end and begin first, then units past their deadline hand over, then the fleet changes, then those
+come that were rejected, then others. What lasts from chunk to chunk is in the stage's state and arrays (`kernels.layout`).
 """
 
 import numpy as np
@@ -21,7 +21,10 @@ from planner.core.replay.iterations.kernels.lines import (
     HERE,
     call_followers,
     dispatch,
+    first_of,
+    group_of,
     join,
+    least_group,
     pop_comer,
     regroup,
     send_anew,
@@ -31,7 +34,7 @@ from planner.core.replay.iterations.kernels.lines import (
 from planner.core.replay.iterations.kernels.tally import count_first
 from planner.core.replay.iterations.kernels.unit import boundary, leave, settle, stop, take_all
 from planner.core.replay.requests.kernels.affinity import choose_by_blocks, units_of
-from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, argmin, close_unit
+from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, close_unit
 from planner.core.replay.requests.kernels.layout import (
     ASSIGN,
     COUNT,
@@ -160,27 +163,39 @@ def advance(states: Records, until_us: float) -> None:
 @njit
 def _happen(state: Record, until_us: float) -> bool:
     """Let the next that happens by itself happen, where that is not after a time; whether there was anything."""
-    groups, soonest = groups_of(state)[0], np.inf
-    group = argmin(groups)
-    soonest = groups[group]
-    fleet = np.inf
+    groups, soonest, fleet, group = groups_of(state)[0], np.inf, np.inf, 0
+    if groups.shape[0] > 0:
+        group = least_group(groups)
+        soonest = groups[group : group + 1].view(np.float64)[0]
     if state.next_event < state.events_rows:
         fleet = events_of(state)[state.next_event].at_us
     again = pool_of(state)[state.retry_head].tried_us if state.retry_head != NIL else np.inf
     if min(soonest, fleet, again) > until_us:
         return False
     if soonest <= min(fleet, again):
-        place = group * GROUP + argmin(loads_of(state)[NEXT_US, group * GROUP : group * GROUP + GROUP])
+        place = group * GROUP + first_of(group_of(state, NEXT_US, group), groups[group])
         number = numbers_of(state)[place]
-        if work_of(state)[number].leaves_us == np.inf:
-            boundary(state, number, soonest)
-        else:
+        if work_of(state)[number].leaves_us < np.inf:
+            number = _before_leavers(state, number, soonest)
+        if work_of(state)[number].leaves_us < np.inf:
             _hand_over(state, number, soonest)
+        else:
+            boundary(state, number, soonest)
     elif fleet <= again:
         _fleet_event(state)
     else:
         _retry(state)
     return True
+
+
+@njit
+def _before_leavers(state: Record, number: int, at: float) -> int:
+    """The unit that is next at a moment at which one hands over: others first, so that they see what they get then."""
+    next_us, numbers, units = loads_of(state)[NEXT_US], numbers_of(state), work_of(state)
+    for place in range(state.open):
+        if next_us[place] == at and units[numbers[place]].leaves_us == np.inf:
+            return numbers[place]
+    return number
 
 
 @njit

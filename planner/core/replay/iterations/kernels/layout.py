@@ -4,6 +4,8 @@ What has the same meaning as in `planner.core.replay.requests.kernels.layout` ha
 of both replays choose units and count what waits by the same code.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,10 +121,9 @@ def phases_of(state: Record, number: int) -> NDArray[np.int32]:
 
 
 @njit
-def groups_of(state: Record) -> Floats:
-    """The least time and the least count of every group of places of the table of units: (2, groups, padded)."""
-    groups = (state.units_rows + GROUP - 1) // GROUP
-    return carray(at_address(state.groups_at), (2, (groups + GROUP - 1) // GROUP * GROUP), np.float64)
+def groups_of(state: Record) -> Ints:
+    """The least time and the least count of every group of places of the table of units, as bits: (2, groups)."""
+    return carray(at_address(state.groups_at), (2, (state.units_rows + GROUP - 1) // GROUP), np.int64)
 
 
 @njit
@@ -147,3 +148,5 @@ def heap_of(state: Record) -> tuple[Floats, Ints]:
         carray(at_address(state.comer_us_at), (rows,), np.float64),
         carray(at_address(state.comers_at), (rows,), np.int64),
     )
+
+

@@ -16,7 +16,6 @@ from planner.core.replay.requests.kernels.choice import (
     PREFIX_AWARE,
     SHORTEST_QUEUE,
     add_load,
-    argmin,
     choose_unit,
 )
 from planner.core.replay.requests.kernels.layout import (
@@ -25,13 +24,17 @@ from planner.core.replay.requests.kernels.layout import (
     NEXT_US,
     NIL,
     Record,
+    at_address,
+    carray,
     floats,
     ints,
     loads_of,
     numbers_of,
+    padded,
 )
 from planner.core.replay.requests.kernels.tally import count_queued, hour_of
 from planner.jit import njit
+from planner.units import Ints
 
 ROLE = 0
 HERE, ELSEWHERE = 1, 2
@@ -41,33 +44,51 @@ HERE, ELSEWHERE = 1, 2
 @njit
 def set_next(state: Record, place: int, at: float) -> None:
     """When the unit at a place of the table ends what it goes ahead with, or begins; inf: not by itself."""
-    loads = loads_of(state)
-    loads[NEXT_US, place] = at
-    _least(state, 0, NEXT_US, place // GROUP)
+    loads_of(state)[NEXT_US, place] = at
+    _regroup_one(state, 0, NEXT_US, place // GROUP)
 
 
 @njit
-def _least(state: Record, row: int, load: int, group: int) -> None:
-    values = loads_of(state)[load, group * GROUP : group * GROUP + GROUP]
+def group_of(state: Record, load: int, group: int) -> Ints:
+    """Loads of a group of places as bits, which are ordered as these: none is negative."""
+    row = load * padded(state.units_rows) + group * GROUP
+    return carray(at_address(state.loads_at + row * 8), (GROUP,), np.int64)
+
+
+@njit
+def _regroup_one(state: Record, row: int, load: int, group: int) -> None:
+    values = group_of(state, load, group)
     least = values[0]
-    for value in values:
-        least = min(least, value)
+    for place in range(GROUP):
+        least = min(least, values[place])
     groups_of(state)[row, group] = least
+
+
+@njit
+def first_of(values: Ints, least: int) -> int:
+    """The first place at which a group has its least load."""
+    first = np.int64(GROUP)
+    for place in range(GROUP):
+        first = min(first, place if values[place] == least else np.int64(GROUP))
+    return first
 
 
 @njit
 def regroup(state: Record) -> None:
     """Find the least of every group anew, after the table of units has changed."""
     for group in range((state.units_rows + GROUP - 1) // GROUP):
-        _least(state, 0, NEXT_US, group)
-        _least(state, 1, COUNT, group)
+        _regroup_one(state, 0, NEXT_US, group)
+        _regroup_one(state, 1, COUNT, group)
 
 
 @njit
-def least_place(state: Record, row: int, load: int) -> int:
-    """The first place of the table with the least time or count."""
-    group = argmin(groups_of(state)[row])
-    return group * GROUP + argmin(loads_of(state)[load, group * GROUP : group * GROUP + GROUP])
+def least_group(values: Ints) -> int:
+    """The first group with the least of all."""
+    least, group = values[0], 0
+    for other in range(1, values.shape[0]):
+        if values[other] < least:
+            least, group = values[other], other
+    return group
 
 
 @njit
@@ -75,7 +96,7 @@ def add_work(state: Record, place: int, count: float, tokens: float) -> None:
     """Add to what a unit that takes work holds: requests, and prompt tokens not yet computed."""
     add_load(state, place, count, count, tokens)
     if count != 0:
-        _least(state, 1, COUNT, place // GROUP)
+        _regroup_one(state, 1, COUNT, place // GROUP)
 
 
 @njit
@@ -83,7 +104,9 @@ def dispatch(state: Record, entry: int, at: float, limit: int) -> None:
     """Let the balancer send a request to a unit; see join."""
     request = pool_of(state)[entry]
     if state.balancer == SHORTEST_QUEUE and state.candidates > 0:
-        chosen = least_place(state, 1, COUNT)
+        counts = groups_of(state)[1]
+        group = least_group(counts)
+        chosen = group * GROUP + first_of(group_of(state, COUNT, group), counts[group])
     elif state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
         chosen = choose_by_session(state, request)
     else:
