@@ -211,11 +211,12 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
     assert relaxed is not None, "with unlimited shortfall every schedule is a solution"
     missing = program.short_tokens(relaxed[1])
     worst = max(range(problem.count), key=lambda t: sum(missing[t]))
-    role = max((0, 1), key=lambda number: missing[worst][number])
-    name, kind = (("prefill", "input"), ("decode", "output"))[role]
+    role = max(range(len(problem.roles)), key=lambda number: missing[worst][number])
+    lacking = {"prefill": "prefill units lack {:,.0f} input tokens", "decode": "decode units lack {:,.0f} output tokens"}
+    lack = lacking.get(problem.roles[role].name, "units lack {:,.0f} tokens").format(missing[worst][role])
     ratio = max(relaxed[0], 0.0) * program.token_unit / problem.tokens
-    fewest = sum(units.covering(problem.interval_s) * units.nodes for units in problem.roles)
-    where = f"most at {moment(worst)}, where {name} units lack {missing[worst][role]:,.0f} {kind} tokens"
+    fewest = sum(each.covering(problem.interval_s) * each.nodes for each in problem.roles)
+    where = f"most at {moment(worst)}, where {lack}"
     if ratio <= problem.max_shortfall_ratio:  # fractions of units would do
         ratio, where = problem.max_shortfall_ratio, f"the busiest interval at {moment(int(np.argmax(fewest)))}"
     return (
