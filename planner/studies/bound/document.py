@@ -64,8 +64,11 @@ class BestSchedule(ReplayedFigures):
 
     prefill_units: UnitsHeld
     decode_units: UnitsHeld
-    decode_per_prefill: float
-    """Decode units for each prefill unit, of the means: the ratio in which the demand takes units."""
+    aggregated_units: UnitsHeld
+    """Units that do both; 0 where serving is disaggregated, as those of the other roles are where it is aggregated."""
+    decode_per_prefill: float | None
+    """Decode units for each prefill unit, of the means: the ratio in which the demand takes units; null where units do
+    both."""
     drain: Literal["before the boundary", "after it"]
     """When departing units begin to drain."""
 
@@ -181,7 +184,8 @@ def _schedule(problem: Problem, schedule: FeasibleSchedule | None) -> BestSchedu
         **vars(_figures(problem, schedule.plan)),
         prefill_units=prefill,
         decode_units=decode,
-        decode_per_prefill=decode.mean / prefill.mean,
+        aggregated_units=_held(schedule.plan.aggregated_units),
+        decode_per_prefill=None if problem.deployment.aggregated else decode.mean / prefill.mean,
         drain=drain,
     )
 
