@@ -164,7 +164,18 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(*bound.caution, COST_NOTE, *selection_notes(bound.scenario, bound.policy.trace)),
+        notes=(*bound.caution, COST_NOTE, *_shared_notes(problem), *selection_notes(bound.scenario, bound.policy.trace)),
+    )
+
+
+def _shared_notes(problem: Problem) -> tuple[str, ...]:
+    """What limits on schedules mean where several units share a node."""
+    units = problem.deployment.units_per_node
+    if units == 1 or not (problem.min_up_s or problem.min_down_s or problem.start_usd):
+        return ()
+    return (
+        f"{units} units share a node: minimum times are of nodes, whose units come and go together, and the bound charges "
+        "a node that starts for one unit at least; schedules and policies are charged for each",
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from planner.core.demand import Demand
 from planner.core.forecast import forecaster
 from planner.core.optimum import Optimum, gap
-from planner.core.policy import POLICIES
+from planner.core.policy import POLICIES, policies_in
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
 from planner.planning.capacity import with_modelled_capacity
@@ -19,6 +19,7 @@ from planner.planning.selection import reading, selected_demand
 from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Store
+from planner.studies.aggregated import unmodelled_latency
 from planner.studies.bound.run import TIME_LIMIT_S, bounds_of
 from planner.studies.compare.figures import PolicyFigures, compute_figures
 from planner.studies.compare.tune import TunedPolicy, tune
@@ -151,11 +152,17 @@ def compare(
     )
 
 
+def _unmodelled(scenario: Scenario) -> list[str]:
+    """What a policy needs that is not modelled."""
+    why = unmodelled_latency(scenario) if "slo" in policies_in(scenario.policy) else None
+    return [why] if why else []
+
+
 def _variants(scenario: Scenario, demand: Demand, names: Sequence[str]) -> tuple[dict[str, Scenario], tuple[str, ...]]:
     """Scenarios by policy, and why usual ones are left out. Raises UsageError for a named one that cannot be had."""
     wanted, left_out = (tuple(names), ()) if names else default_policies(scenario, demand)
     variants = {name: variant(scenario, name) for name in wanted}
-    problems = {name: check(own) for name, own in variants.items()}
+    problems = {name: check(own) + _unmodelled(own) for name, own in variants.items()}
     common = check(scenario)
     if names or common:
         every = [problem for each in (common, *problems.values()) for problem in each]

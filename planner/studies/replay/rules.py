@@ -3,6 +3,7 @@
 import numpy as np
 
 from planner.capacity.units import lives_of
+from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import ROLES, Units
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
@@ -47,8 +48,11 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
 
 
 def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
-    """How units of a role fail: as often as all their nodes together, each time until repaired and started up."""
-    nodes = scenario.fleet.prefill.nodes if role == "prefill" else scenario.fleet.decode.nodes
+    """How units of a role fail: as often as all their nodes together, each time until repaired and started up.
+
+    Units that share a node fail with it, all at once.
+    """
+    nodes = Deployment(scenario.fleet).unit_nodes(role)
     per_day = (scenario.failures.per_node_per_day or 0.0) * nodes
     down_s = scenario.failures.repair_s + scenario.fleet.start_up_s
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))

@@ -20,6 +20,7 @@ from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView, load_run
 from planner.settings.scenario import Scenario
 from planner.store import Store
+from planner.studies.aggregated import require_replayable
 from planner.studies.replay.account import StageResults
 from planner.studies.replay.bands import ReplayEnds, replay_ends
 from planner.studies.replay.changed import changed_minutes, resampling_note
@@ -113,6 +114,7 @@ def replay(
         RunError: The plan differs from `planned`, or needs more nodes than the fleet has.
         TraceError: The trace is not in the store.
     """
+    require_replayable(scenario)
     outcome, kv_tokens = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)

@@ -20,7 +20,8 @@ from planner.trace.synthetic.profile import Profile
 CACHE_HIT = "cache_hit_ratio"
 GPU_PRICE = "gpu_usd_per_hour"
 NODES_DOWN = "nodes_down_ratio"
-OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN)
+UNIT_CAPACITY = "unit_capacity_factor"
+OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY)
 """Parameters that are not scenario fields."""
 
 LEVEL, NOISE, GROWTH = "trace.demand_factor", "trace.noise", "trace.growth_per_day"

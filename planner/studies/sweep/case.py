@@ -13,6 +13,7 @@ import numpy as np
 from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
+from planner.core.fleet.deployment import Deployment
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
@@ -20,7 +21,7 @@ from planner.planning.decide import decide
 from planner.planning.price import costs_of, revenue_of
 from planner.settings.fleet import FleetSettings
 from planner.settings.trace import TraceSettings
-from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase, Value
+from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY, SweepBase, Value
 from planner.trace.synthetic.cells import cells_of, demand_of
 from planner.units import S_PER_HOUR, usd
 
@@ -149,6 +150,7 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
     demand = with_hits(demand_at(base, scenario.trace), base.hit_ratio, _number(case, CACHE_HIT, base.hit_ratio))
     prefill, decode = capacity_factors(base, scenario.fleet, case)
     scenario = scenario.model_copy(update={"fleet": scale_capacity(scenario.fleet, prefill, decode)})
+    # units that do both have no limits: their latencies are not modelled
     limits = base.limits and LatencyLimits(
         base.limits.input_tokens_per_s * prefill, base.limits.output_tokens_per_s * decode
     )
@@ -195,7 +197,7 @@ def with_hits(demand: Demand, before: float, after: float) -> Demand:
 
 
 def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> tuple[float, float]:
-    """Capacity of prefill and decode units over that at the base.
+    """Capacity of prefill and decode units over that at the base; of units that do both, in input and in output.
 
     Only missed tokens take prefill's time, at a constant rate of them. A unit serves while all of its nodes are up,
     nodes fail independently and are not replaced: the share of time is (1 - down) ** nodes.
@@ -203,11 +205,18 @@ def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> 
     up = 1 - _number(case, NODES_DOWN, 0.0)
     hits = _number(case, CACHE_HIT, base.hit_ratio)
     more = 1.0 if hits == base.hit_ratio else (1 - base.hit_ratio) / (1 - hits)
+    if fleet.serving == "aggregated":
+        served = _number(case, UNIT_CAPACITY, 1.0) * up**fleet.unit_nodes
+        return more * served, served
     return more * up**fleet.prefill.nodes, up**fleet.decode.nodes
 
 
 def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> FleetSettings:
-    """The fleet with the capacities of its nodes multiplied by a factor for each role."""
+    """The fleet with the capacities of its nodes multiplied by a factor for each role, or kind of token."""
+    if fleet.serving == "aggregated":
+        pairs = Deployment(fleet).region.pairs
+        scaled = tuple((prefill * inputs, decode * outputs) for inputs, outputs in pairs)
+        return fleet.model_copy(update={"unit": fleet.aggregated.model_copy(update={"tokens_per_s": scaled})})
     roles = {
         role: unit.model_copy(update={"tokens_per_s_per_node": unit.node_tokens_per_s * factor})
         for role, unit, factor in (("prefill", fleet.prefill, prefill), ("decode", fleet.decode, decode))

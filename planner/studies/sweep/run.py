@@ -26,6 +26,7 @@ from planner.planning.selection import (
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.store import Session, Store
+from planner.studies.aggregated import require_latency, unmodelled_latency
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import CaseOutcome, Role
 from planner.studies.sweep.design import design
@@ -88,6 +89,8 @@ def sweep(
     names = tuple(dict.fromkeys(policies)) or (scenario.policy.name,)
     ranges = read_ranges(scenario, vary)
     require(*(_with_policy(scenario, name) for name in names))
+    for name in names:
+        require_latency(_with_policy(scenario, name))
     trace = ensure_trace(store, scenario, now=now, progress=drawing)
     base, notes = base_of(store, scenario, trace, names)
     parameters, further = place_ranges(base, ranges)
@@ -185,6 +188,9 @@ def _limits(
     session: Session, scenario: Scenario, trace: TraceInfo, policies: Sequence[str]
 ) -> tuple[LatencyLimits | None, list[str]]:
     """What units do within the latency targets, or why that is not known. Raises UsageError for a policy that asks."""
+    why = unmodelled_latency(scenario)
+    if why:
+        return None, [f"latency_met_ratio is left out: {why.partition(';')[0]}"]
     for name in policies:
         limits = policy_limits(session, _with_policy(scenario, name), trace)
         if limits is not None:

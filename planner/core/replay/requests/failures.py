@@ -43,6 +43,31 @@ class RoleAvailability:
         """Share of the time in which at least the needed units serve, of the planned and some spare ones."""
         return chance_of(self.planned + spares, self.needed, self.availability)
 
+    def spare_nodes(self, spares: int) -> int:
+        """Nodes of some spare units."""
+        return spares * self.nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedAvailability(RoleAvailability):
+    """Units that share nodes, and fail with them: the share of the time is that of a node, nodes those of one."""
+
+    units_per_node: int
+
+    def attainment(self, spares: int) -> float:
+        """The same: full nodes each carry as many units as share one, the last perhaps fewer."""
+        full, rest = divmod(self.planned + spares, self.units_per_node)
+
+        def enough(needed: int) -> float:
+            return chance_of(full, -(-needed // self.units_per_node), self.availability)
+
+        return self.availability * enough(self.needed - rest) + (1 - self.availability) * enough(self.needed)
+
+    def spare_nodes(self, spares: int) -> int:
+        """Nodes beyond those that the planned units hold, whose free places come first."""
+        held = -(-self.planned // self.units_per_node)
+        return (-(-(self.planned + spares) // self.units_per_node) - held) * self.nodes
+
 
 def with_failures(lives: Lives, failures: UnitFailures, *, seed: int, role: int, end_us: float) -> Lives:
     """The lives of units that fail and serve again until end_us; every later life is a unit of its own, at the end.
@@ -126,6 +151,17 @@ def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: f
             "lower the target, failures.repair_s or failures.per_node_per_day"
         )
     return best[2], best[3]
+
+
+def fewest_spares_of(role: RoleAvailability, target: float) -> int:
+    """The fewest spare units of the only role that attain a target. Raises UsageError where MOST_SPARES do not."""
+    spares = _spares(role, target)
+    if spares is None:
+        raise UsageError(
+            f"{MOST_SPARES} spare units do not attain {target:g} (units {role.availability:.2%} available); "
+            "lower the target, failures.repair_s or failures.per_node_per_day"
+        )
+    return spares
 
 
 def _spares(role: RoleAvailability, target: float) -> int | None:
