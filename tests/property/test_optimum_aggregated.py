@@ -1,4 +1,4 @@
-"""The bound on units that do both: no schedule of single units, packed on nodes as the replay packs them, is under it."""
+"""The bound on units that do both: no schedule of single units, packed as the replay packs them, is under it."""
 
 import itertools
 import math

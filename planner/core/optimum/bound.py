@@ -212,11 +212,12 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
     missing = program.short_tokens(relaxed[1])
     worst = max(range(problem.count), key=lambda t: sum(missing[t]))
     role = max(range(len(problem.roles)), key=lambda number: missing[worst][number])
-    lacking = {"prefill": "prefill units lack {:,.0f} input tokens", "decode": "decode units lack {:,.0f} output tokens"}
-    lack = lacking.get(problem.roles[role].name, "units lack {:,.0f} tokens").format(missing[worst][role])
+    units, kind = {"prefill": ("prefill units", "input "), "decode": ("decode units", "output ")}.get(
+        problem.roles[role].name, ("units", "")
+    )
     ratio = max(relaxed[0], 0.0) * program.token_unit / problem.tokens
     fewest = sum(each.covering(problem.interval_s) * each.nodes for each in problem.roles)
-    where = f"most at {moment(worst)}, where {lack}"
+    where = f"most at {moment(worst)}, where {units} lack {missing[worst][role]:,.0f} {kind}tokens"
     if ratio <= problem.max_shortfall_ratio:  # fractions of units would do
         ratio, where = problem.max_shortfall_ratio, f"the busiest interval at {moment(int(np.argmax(fewest)))}"
     return (

@@ -29,13 +29,13 @@ serves before it leaves and so drains, but where both times fill an interval: th
 before (`unserved`). Elsewhere waiting is given to every unit that joins, and units that never serve are struck out.
 
 **Units that share nodes.** Units take the lowest free place and leave the highest first. Where none drains for longer
-than an interval they are always side by side from the first place on, so the one in the lowest place of a node is there
-whenever another on it is: it alone decides how long the node is held. Were all places of the node held as long as it is,
-no node would be held longer, and in each place a unit would serve from at least as early to at least as late. So with
-a schedule of single units goes one of whole nodes that holds the same nodes, serves as much or more, and keeps the floor.
+than an interval they stand side by side from the first place on, so the one in the lowest place of a node is there
+whenever another on it is: it alone decides how long the node is held. Were all places of the node held as long, no node
+would be held longer, and in each place a unit would serve from as early or earlier to as late or later. So with every
+schedule of single units goes one of whole nodes that holds the same nodes, serves as much or more, and keeps the floor.
 In longer drains (late) units may join beside leaving ones. Then a unit waits only while every place is taken, so that
-never fewer nodes are held than the target's units need: these are charged, without drains or starts; and no order of
-leaving lets more units serve than were held throughout the time of loading. A node that starts is charged for the start
+never fewer nodes are held than the target's units need: these are charged, without drains or starts; and in no order of
+leaving do more units serve than were held throughout the time of loading. A node that starts is charged for the start
 of one unit at least.
 
 **What falls short of units that do both.** A share of an interval's work, and so the same share of its tokens of both

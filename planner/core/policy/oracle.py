@@ -46,7 +46,8 @@ class Oracle:
         What the fleet cannot carry is left out. Where both roles together want more nodes than there are, each gets
         its units of the full fleet at most.
         """
-        fewest = "nodes" if deployment.units_per_node > 1 else "units" if deployment.aggregated else "units of each role"
+        fewest = "units" if deployment.aggregated else "units of each role"
+        fewest = "nodes" if deployment.units_per_node > 1 else fewest
         notes = (
             "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and uses the "
             f"fewest {fewest} that carry it, not only whole scaling steps",

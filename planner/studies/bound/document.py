@@ -164,7 +164,12 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(*bound.caution, COST_NOTE, *_shared_notes(problem), *selection_notes(bound.scenario, bound.policy.trace)),
+        notes=(
+            *bound.caution,
+            COST_NOTE,
+            *_shared_notes(problem),
+            *selection_notes(bound.scenario, bound.policy.trace),
+        ),
     )
 
 
@@ -174,8 +179,8 @@ def _shared_notes(problem: Problem) -> tuple[str, ...]:
     if units == 1 or not (problem.min_up_s or problem.min_down_s or problem.start_usd):
         return ()
     return (
-        f"{units} units share a node: minimum times are of nodes, whose units come and go together, and the bound charges "
-        "a node that starts for one unit at least; schedules and policies are charged for each",
+        f"{units} units share a node: minimum times are of nodes, whose units come and go together, and the bound "
+        "charges a node that starts for one unit at least; schedules and policies are charged for each",
     )
 
 

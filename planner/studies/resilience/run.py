@@ -6,8 +6,8 @@ from math import inf, prod
 import numpy as np
 
 from planner.catalogue.read import scenario_gpu_rate
-from planner.core.economics.prices import node_hour_micros
 from planner.core.demand import Demand
+from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import AGGREGATED, EVERY_ROLE, ROLES, Units
 from planner.core.replay.intervals.plan import IntervalPlan
