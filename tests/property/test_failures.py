@@ -15,7 +15,9 @@ from planner.core.replay.requests.failures import (
     UnitFailures,
     chance_of,
     covered,
+    PackedAvailability,
     fewest_spares,
+    fewest_spares_of,
     with_failures,
     with_spares,
 )
@@ -359,6 +361,31 @@ def test_the_spares_are_those_of_all_that_attain_the_target_with_the_fewest_node
         if nodes(spares) < most:
             assert prefill.attainment(spares[0]) * decode.attainment(spares[1]) < target
     assert prefill.attainment(found[0]) * decode.attainment(found[1]) >= target * (1 - 1e-12)
+
+
+@given(st.integers(1, 4), st.integers(0, 9), st.integers(1, 9), st.floats(0.6, 0.999))
+def test_units_of_a_node_that_fails_are_all_gone(shared: int, planned: int, needed: int, up: float) -> None:
+    role = PackedAvailability(needed=needed, planned=planned, nodes=1, availability=up, units_per_node=shared)
+    for spares in range(3):
+        on_nodes = [min(shared, planned + spares - first) for first in range(0, planned + spares, shared)]
+        chance = sum(
+            up ** sum(case) * (1 - up) ** (len(case) - sum(case))
+            for case in product((True, False), repeat=len(on_nodes))
+            if sum(units for units, there in zip(on_nodes, case, strict=True) if there) >= needed
+        )
+        assert role.attainment(spares) == pytest.approx(chance, abs=1e-12)
+        assert role.spare_nodes(spares) == len(on_nodes) - -(-planned // shared)
+
+
+def test_spares_that_fill_a_node_take_none_and_bring_little() -> None:
+    # five units on nodes of two, and four are needed: a full node that fails leaves three, until a third one is full
+    role = PackedAvailability(needed=4, planned=5, nodes=1, availability=0.9, units_per_node=2)
+    assert role.attainment(0) == pytest.approx(0.9**2)
+    assert role.attainment(1) == pytest.approx(0.9**3 + 3 * 0.9**2 * 0.1)
+    assert [role.spare_nodes(spares) for spares in (0, 1, 2, 3)] == [0, 0, 1, 1]
+    assert fewest_spares_of(role, 0.97) == 1
+    with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99 \(units 0.01% available\)"):
+        fewest_spares_of(replace(role, availability=0.0001), 0.99)
 
 
 def test_a_target_out_of_reach_is_told() -> None:

@@ -50,7 +50,9 @@ def optimise(
     classes = [_relaxed(problem, objective, clock, ahead=ahead) for ahead in _classes(problem)]
     if all(math.isinf(each.lp_bound) for each in classes):
         return _infeasible(problem, objective, classes, moment)
-    candidates = (*starts, *starting_schedules(problem))
+    # filled ones first, as of equal ones the first is taken: what nodes that are paid carry is not left lying
+    filled = [problem.filled(targets) for targets in starts] if problem.deployment.units_per_node > 1 else []
+    candidates = (*filled, *starts, *starting_schedules(problem))
     schedules = [_schedule(problem, objective, targets, ahead=True) for targets in candidates]
     for number, each in enumerate(classes):
         if each.finished:

@@ -157,6 +157,10 @@ class Problem:
             outputs=demand.output_tokens,
         )
 
+    def filled(self, targets: Sequence[Units]) -> list[Units]:
+        """A schedule with all places used of the nodes that it holds."""
+        return [sum((role.of_blocks(role.blocks(units)) for role in self.roles), Units()) for units in targets]
+
     def unserved(self, plan: IntervalPlan) -> Ints:
         """Tokens of a replayed plan that fall short, by role and interval."""
         if self.deployment.aggregated:

@@ -162,7 +162,7 @@ def _variants(scenario: Scenario, demand: Demand, names: Sequence[str]) -> tuple
     """Scenarios by policy, and why usual ones are left out. Raises UsageError for a named one that cannot be had."""
     wanted, left_out = (tuple(names), ()) if names else default_policies(scenario, demand)
     variants = {name: variant(scenario, name) for name in wanted}
-    problems = {name: check(own) + _unmodelled(own) for name, own in variants.items()}
+    problems = {name: _unmodelled(own) or check(own) for name, own in variants.items()}
     common = check(scenario)
     if names or common:
         every = [problem for each in (common, *problems.values()) for problem in each]

@@ -88,9 +88,9 @@ def sweep(
         raise UsageError(f"--seed is {seed}; give 0 or more")
     names = tuple(dict.fromkeys(policies)) or (scenario.policy.name,)
     ranges = read_ranges(scenario, vary)
-    require(*(_with_policy(scenario, name) for name in names))
     for name in names:
         require_latency(_with_policy(scenario, name))
+    require(*(_with_policy(scenario, name) for name in names))
     trace = ensure_trace(store, scenario, now=now, progress=drawing)
     base, notes = base_of(store, scenario, trace, names)
     parameters, further = place_ranges(base, ranges)
