@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.replay.requests.failures import (
+    PackedAvailability,
     RoleAvailability,
     UnitFailures,
     chance_of,
     covered,
-    PackedAvailability,
     fewest_spares,
     fewest_spares_of,
     with_failures,
