@@ -201,17 +201,15 @@ def modelled_ends(session: Session, scenario: Scenario, trace: TraceInfo, modell
 
 def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Limits | None:
     """What units do within the latency targets, if the policy needs it; None otherwise. Raises UsageError."""
-    if "slo" not in policies_in(scenario.policy):
-        return None
+    return modelled_limits(session, scenario, trace) if "slo" in policies_in(scenario.policy) else None
+
+
+def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Limits:
+    """What units do within the latency targets, modelled. Raises UsageError."""
     if scenario.fleet.serving == "disaggregated":
-        return modelled_limits(session, scenario, trace)
+        return latency_limits(scenario, *_asked(session, scenario, trace))
     workload = modelled_workload(session, trace, scenario.fleet)
     return unit_limits(scenario, _unit(scenario, workload), workload)
-
-
-def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits:
-    """What units of two roles do within the latency targets, modelled. Raises UsageError."""
-    return latency_limits(scenario, *_asked(session, scenario, trace))
 
 
 def _asked(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[float, Prompts]:

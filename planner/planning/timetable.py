@@ -11,7 +11,7 @@ def read_timetable(scenario: Scenario) -> tuple[tuple[Entry, ...], tuple[str, ..
     if "timetable" not in policies_in(scenario.policy):
         return (), ()
     entries: list[Entry] = [
-        (moment, held if isinstance(held, int) else Units(*held))
+        (moment, held if isinstance(held, int) else Units(**held))
         for moment, held in load_timetable(scenario.policy.timetable, scenario.zone)
     ]
     late = [at for at, _ in entries if (at.hour * 3600 + at.minute * 60 + at.second) % scenario.interval_s]

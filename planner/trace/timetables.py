@@ -16,15 +16,15 @@ from planner.trace.synthetic.profile import load_profile, profile_names
 _MOST_SHOWN = 200
 """Characters of a problem in a line of a message."""
 
-Row = tuple[datetime, int | tuple[int, int]]
-"""Local time without zone; nodes, or prefill and decode units."""
+Row = tuple[datetime, int | dict[str, int]]
+"""Local time without zone; nodes, or units by role."""
 
 
 def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
     """The rows of a timetable: a profile's published node timeline by name, or a CSV. Raises UsageError.
 
     CSV columns: interval_start (ISO-8601; with an offset it is turned into the zone), and either inference_nodes
-    or prefill_units and decode_units.
+    or prefill_units and decode_units, or aggregated_units.
     """
     if name is None:
         raise UsageError("policy.timetable: is empty; give a built-in name or the path of a CSV file")
@@ -54,11 +54,13 @@ def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
             moment = within_era(moment).astimezone(zone).replace(tzinfo=None)
         if "inference_nodes" in row:
             return moment, _count(row["inference_nodes"])
-        return moment, (_count(row["prefill_units"]), _count(row["decode_units"]))
+        if "aggregated_units" in row:
+            return moment, {"aggregated": _count(row["aggregated_units"])}
+        return moment, {"prefill": _count(row["prefill_units"]), "decode": _count(row["decode_units"])}
     except KeyError as error:
         raise UsageError(
             f"{path}: has no column {error}; it needs interval_start, "
-            "and inference_nodes or prefill_units and decode_units"
+            "and inference_nodes, or prefill_units and decode_units, or aggregated_units of units that do both"
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(

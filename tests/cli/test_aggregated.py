@@ -135,13 +135,17 @@ def test_orders_of_steps(cli: Cli, fleet: str, order: str) -> None:
 
 def test_fewer_sequences_and_tokens_of_a_step_make_requests_wait(cli: Cli, fleet: str) -> None:
     free = cli("replay", fleet, "--json").json
-    one = cli("replay", fleet, "--set", "replay.max_sequences=1", "--set", "replay.max_batched_tokens=64", "--json").json
+    one = cli(
+        "replay", fleet, "--set", "replay.max_sequences=1", "--set", "replay.max_batched_tokens=64", "--json"
+    ).json
     assert one["ttft_ms"]["p99"] > free["ttft_ms"]["p99"]
     assert one["streams_per_gpu"] <= 0.5
 
 
 def test_failures_take_all_units_of_a_node_and_requests_are_read_again(cli: Cli, fleet: str) -> None:
-    found = cli("replay", fleet, "--set", "failures.per_node_per_day=40", "--set", "failures.repair_s=60", "--json").json
+    found = cli(
+        "replay", fleet, "--set", "failures.per_node_per_day=40", "--set", "failures.repair_s=60", "--json"
+    ).json
     failed = found["failures"]
     assert failed["prefill"] == failed["decode"] == {"units": 0, "requests": 0}
     assert failed["aggregated"]["units"] > 0
@@ -172,7 +176,10 @@ def test_closed_sessions_shift_what_follows_late_answers(cli: Cli, fleet: str) -
 @pytest.mark.parametrize(
     ("sets", "told"),
     [
-        (("replay.ranks=exact",), "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one"),
+        (
+            ("replay.ranks=exact",),
+            "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one",
+        ),
         (("replay.prefill_balancer=least-kv",), "use two-key"),
         (("replay.queue_mode=window",), "queue mode window has no meaning"),
         (("replay.sessions=closed", "trace.demand_factor=2"), "turns would be repeated or left out"),

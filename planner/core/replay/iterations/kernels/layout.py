@@ -4,8 +4,6 @@ What has the same meaning as in `planner.core.replay.requests.kernels.layout` ha
 of both replays choose units and count what waits by the same code.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -148,5 +146,3 @@ def heap_of(state: Record) -> tuple[Floats, Ints]:
         carray(at_address(state.comer_us_at), (rows,), np.float64),
         carray(at_address(state.comers_at), (rows,), np.int64),
     )
-
-
