@@ -58,7 +58,8 @@ class Timetable:
                     raise UsageError(
                         f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, but whole scaling steps in "
                         f"{deployment.settings.nodes} nodes give "
-                        f"{', '.join(map(str, by_nodes))}; correct it, or give prefill_units and decode_units"
+                        f"{', '.join(map(str, by_nodes))}; correct it, or give "
+                        f"{' and '.join(f'{role}_units' for role in deployment.role_names)}"
                     )
                 held = by_nodes[held]
             units.append(held)
