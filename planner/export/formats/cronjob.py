@@ -20,14 +20,14 @@ def cronjob(schedule: ExportSchedule) -> Export:
     jobs = [job for role, each in zip(schedule.roles, found, strict=True) for job in _jobs(schedule, owner, role, each)]
     names = [role.workload for role in schedule.roles]
     notes = (*week_note(schedule), *(note for each in found for note in each.notes))
+    allowed = "this workload" if len(names) == 1 else "these two workloads"
     comments = [
         schedule.title,
         *(units_line(role) for role in schedule.roles),
         *drain_notes(schedule),
         *notes,
         prune_note(owner),
-        f"The Role below lets the jobs change {'this workload' if len(names) == 1 else 'these two workloads'} and nothing "
-        "else.",
+        f"The Role below lets the jobs change {allowed} and nothing else.",
     ]
     text = to_yaml(comments, [*rights(schedule, owner, _rules(schedule), names), *jobs])
     return Export(text, f"{len(jobs)} CronJobs and their Role", notes, tuple(each.against_plan for each in found))
