@@ -16,7 +16,7 @@ from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.flags import flag_marks, flag_words, shown_flags
 from planner.report.run_flags import NO_FLAGS, RunFlags
 from planner.runs.local_time import local_times
-from planner.runs.packing import units_told
+from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.units import US_PER_S, from_us
 
@@ -41,8 +41,8 @@ def charts(run: RunView, published_nodes: Mapping[int, int], flags: RunFlags = N
 
 def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     """Inference nodes over time, with the published ones, and nodes in training as an area."""
-    both = _units_do_both(run)
-    columns = ("interval_start", *(("aggregated_units",) if both else ()), "inference_nodes", "training_nodes")
+    units = held_units(run)
+    columns = ("interval_start", *(("aggregated_units",) if units else ()), "inference_nodes", "training_nodes")
     frame = run.intervals.select(columns).with_columns(
         published_nodes=pl.col("interval_start")
         .dt.epoch("us")
@@ -93,8 +93,8 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
         f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
         f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
     )
-    if both:
-        description += f" They hold units: {units_told(run)}."
+    if units:
+        description += f" Units on them: {units.text}."
     if has_published:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
         known = frame["published_nodes"].is_not_null().sum()
@@ -142,7 +142,7 @@ def economics_chart(run: RunView) -> Chart:
 def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     """Token rates demanded against those the serving nodes carry, of input and of output; flags are shaded."""
     seconds = run.record.interval_s
-    both = _units_do_both(run)
+    both = run.scenario.fleet.serving == "aggregated"
     roles = (
         ("input tokens" if both else "prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
         ("output tokens" if both else "decode, output tokens", "output_tokens", "decode_serving_tokens"),
@@ -194,10 +194,6 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     if flags.problem:
         description += f" What forecasts heed is not shown: {flags.problem}."
     return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
-
-
-def _units_do_both(run: RunView) -> bool:
-    return run.scenario.fleet.serving == "aggregated"
 
 
 def waterfall_chart(run: RunView) -> Chart:

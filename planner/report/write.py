@@ -20,7 +20,7 @@ from planner.report.run_flags import run_flags
 from planner.runs.bands import basis, by_figure, ends, whole
 from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
-from planner.runs.packing import units_told
+from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.trace.synthetic.profile import load_profile
 
@@ -63,7 +63,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
         "record": run.record,
         "missed": missed_limits(run),
         "published": bool(published),
-        "units": units_told(run),
+        "units": held_units(run),
         "notes": (*run.record.notes, *notes),
     }
     return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)
