@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.fields import field_paths, has_meaning, value_at
 from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
@@ -98,6 +98,8 @@ def _provenance(run: RunView) -> pl.DataFrame:
     scenario = run.scenario
     rows = []
     for path, meaning in field_paths().items():
+        if not has_meaning(scenario, path):
+            continue
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
     rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]
