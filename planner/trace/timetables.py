@@ -43,21 +43,9 @@ def load_timetable(name: str | None, zone: ZoneInfo, roles: tuple[str, ...]) -> 
     text = read_text(path, cure=cure, encoding="utf-8-sig", named_by="policy.timetable:")
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        rows = [_row(path, reader.line_num, row, zone, roles) for row in reader]
+        return [_row(path, reader.line_num, row, zone, roles) for row in reader]
     except csv.Error as error:
         raise UsageError(f"{path}: is not CSV ({error}); {cure}") from error
-    others = set(_unit_columns(EVERY_ROLE)) - set(_unit_columns(roles))
-    if others & set(reader.fieldnames or ()) and all(held == Units() for _, held in rows):
-        raise UsageError(
-            f"{path}: has no {' or '.join(_unit_columns(roles))} at any time; give a timetable of a fleet with the "
-            "same fleet.serving, or nodes as inference_nodes"
-        )
-    return rows
-
-
-def _unit_columns(roles: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of a timetable that say how many units each role has."""
-    return tuple(f"{role}_units" for role in roles)
 
 
 def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo, roles: tuple[str, ...]) -> Row:
@@ -67,11 +55,13 @@ def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo, roles: tupl
             moment = within_era(moment).astimezone(zone).replace(tzinfo=None)
         if "inference_nodes" in row:
             return moment, _count(row["inference_nodes"])
-        return moment, Units.by_role(lambda role: _count(row[f"{role}_units"]), roles)
+        # an export has columns of every role
+        told = [role for role in EVERY_ROLE if role in roles or f"{role}_units" in row]
+        return moment, Units.by_role(lambda role: _count(row[f"{role}_units"]), tuple(told))
     except KeyError as error:
         raise UsageError(
             f"{path}: has no column {error}; it needs interval_start, "
-            f"and inference_nodes or {' and '.join(_unit_columns(roles))}"
+            f"and inference_nodes or {' and '.join(f'{role}_units' for role in roles)}"
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(

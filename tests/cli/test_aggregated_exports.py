@@ -15,9 +15,9 @@ from planner.export.formats.json_document import ScheduleDocument
 from planner.export.run import WRITERS
 from planner.units import MICROS_PER_USD
 from tests.cli.test_export_formats import schema
-from tests.conftest import Cli
+from tests.conftest import SMALL, Cli
 from tests.helpers import export_rules as rules
-from tests.helpers.aggregated import NODES, PLANNED, UNITS, import_day, plan, sets
+from tests.helpers.aggregated_days import NODES, PLANNED, UNITS, import_day, plan, sets
 from tests.helpers.exports import aggregated
 
 _UNITS = "SELECT DISTINCT aggregated_units, inference_nodes FROM plan_interval"
@@ -166,7 +166,10 @@ def test_a_timetable_of_nodes_fills_them_with_units(cli: Cli, tmp_path: Path) ->
     ("text", "said"),
     [
         ("interval_start,prefill_units,decode_units\n2025-02-27T12:00,1,1\n", "it needs interval_start, and"),
-        ("interval_start,prefill_units,decode_units,aggregated_units\n2025-02-27T12:00,1,1,0\n", "has no aggregated_"),
+        (
+            "interval_start,prefill_units,decode_units,aggregated_units\n2025-02-27T12:00,1,1,0\n",
+            "has units of other roles than those of aggregated serving at 2025-02-27 12:00; give aggregated_units",
+        ),
         ("interval_start,inference_nodes\n2025-02-27T12:00,99\n", "correct it, or give aggregated_units"),
     ],
 )
@@ -178,3 +181,14 @@ def test_a_timetable_of_another_fleet_is_refused_in_one_line(cli: Cli, tmp_path:
     assert done.code == 2
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_fleet_of_two_roles_refuses_the_table_of_one_whose_units_do_both(cli: Cli, tmp_path: Path) -> None:
+    import_day(cli, tmp_path)
+    plan(cli)
+    table = tmp_path / "table.csv"
+    cli("export", "--to", "csv", "--out", str(table))
+    apart = [word for setting in SMALL for word in ("--set", setting)]
+    done = cli("plan", "--trace", "day", *apart, "--policy", "timetable", "--set", f"policy.timetable={table}")
+    assert done.code == 2
+    assert "has units of other roles than those of disaggregated serving" in done.err

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.conftest import Cli
-from tests.helpers.aggregated import NODES, PLANNED, import_day, plan
+from tests.helpers.aggregated_days import NODES, PLANNED, import_day, plan
 
 HELD = [-(-count // 4) for count in PLANNED]
 """Nodes, four units to each."""

@@ -8,7 +8,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.planning.idle import idle_notes
 from tests.cli.test_scenario_init import options
 from tests.conftest import Cli
-from tests.helpers.aggregated import AGGREGATED, import_day
+from tests.helpers.aggregated_days import AGGREGATED, import_day
 
 
 def write(cli: Cli, *more: str, **changed: str | None) -> str:

@@ -11,7 +11,7 @@ from planner.nightly.metrics import planned_text
 from planner.nightly.outputs import report_folder
 from planner.nightly.service import check_ledger
 from tests.helpers import export_rules as rules
-from tests.helpers.aggregated import AGGREGATED
+from tests.helpers.aggregated_days import AGGREGATED
 from tests.helpers.nights import FIRST, Service, days, night, write_jobs, write_log
 
 PLANNED = [1] * 7 + [3] * 13 + [1] * 4
