@@ -14,11 +14,10 @@ from planner.documents import schema as document_schema
 from planner.export.formats.json_document import ScheduleDocument
 from planner.export.run import WRITERS
 from planner.units import MICROS_PER_USD
-from tests.cli.test_export_formats import schema
 from tests.conftest import SMALL, Cli
 from tests.helpers import export_rules as rules
 from tests.helpers.aggregated_days import NODES, PLANNED, UNITS, import_day, plan, sets
-from tests.helpers.exports import aggregated
+from tests.helpers.exports import aggregated, schema_of
 
 _UNITS = "SELECT DISTINCT aggregated_units, inference_nodes FROM plan_interval"
 
@@ -36,7 +35,7 @@ def by_minute(values: list[int]) -> list[int]:
 def test_keda_has_one_object_whose_replicas_are_the_units(kind: str) -> None:
     made = WRITERS["keda"](aggregated(UNITS, workload_kind=kind))
     (found,) = rules.manifests(made.text)
-    jsonschema.validate(found, schema("scaled_object"))
+    jsonschema.validate(found, schema_of("scaled_object"))
     assert (found["metadata"]["name"], found["spec"]["scaleTargetRef"]["kind"]) == ("inference", kind)
     assert rules.keda(found, clock()).tolist() == by_minute(UNITS)
     assert made.summary.startswith("1 ScaledObject, ")
@@ -80,7 +79,7 @@ def test_groups_of_ec2_have_whole_nodes_and_services_of_ecs_have_units() -> None
     made = WRITERS["aws"](aggregated(UNITS))
     calls = json.loads(made.text)["calls"]
     for call in calls:
-        jsonschema.validate(call["input"], schema("batch_put_scheduled_update_group_action"))
+        jsonschema.validate(call["input"], schema_of("batch_put_scheduled_update_group_action"))
     assert rules.aws_groups(calls, "inference", clock()).tolist() == by_minute(NODES)
     (against,) = made.against_plan
     assert (against.of, against.plan_node_hours, against.minutes_that_differ) == ("aggregated", sum(NODES), 0)
@@ -89,7 +88,7 @@ def test_groups_of_ec2_have_whole_nodes_and_services_of_ecs_have_units() -> None
     # eight units become nine on the nodes that they have
     assert len(calls) == 6
     for call in calls:
-        jsonschema.validate(call["input"], schema("put_scheduled_action"))
+        jsonschema.validate(call["input"], schema_of("put_scheduled_action"))
     assert rules.aws_services(calls, "inference", clock()).tolist() == by_minute(UNITS)
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from planner.catalogue.scenarios import load_scenario
 from planner.planning.idle import idle_notes
-from tests.cli.test_scenario_init import options
 from tests.conftest import Cli
 from tests.helpers.aggregated_days import AGGREGATED, import_day
+from tests.helpers.own_fleets import options
 
 
 def write(cli: Cli, *more: str, **changed: str | None) -> str:

@@ -1,7 +1,9 @@
 """Schedules to export, made by hand."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +15,12 @@ from planner.export.formats.schedule import Charge, ExportSchedule, RoleUnits, T
 from planner.units import to_us
 
 EXPORT = load_scenario().scenario.export
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """What a target publishes of its objects or calls."""
+    found: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "schemas" / f"{name}.json").read_text())
+    return found
 
 
 def schedule(
