@@ -42,6 +42,16 @@ def test_one_request_takes_the_steps_of_its_answer_and_one_for_its_prompt() -> N
     assert alone.tpot_us == pytest.approx(1_101.5, rel=0.02)
 
 
+def test_what_99_of_100_answers_hold_follows_from_how_often_prompts_come() -> None:
+    """Of ten requests a tenth begins in a step, together in 1 - 0.99^10 = 9.56 steps of prompts for 100 of streams."""
+    often = 1 - 0.99**10
+    prompts_us = often * 500 + 10 * 10.05  # in the mean step: ten tokens of prompts
+    busy = steady(unit(prefill_first=True), ASKED, 10)
+    by_chance = 2.326 * prompts_us / often * (often / 100) ** 0.5
+    assert busy.late_us - busy.tpot_us == pytest.approx(0.9 * by_chance, rel=1e-6)
+    assert steady(unit(), replace(ASKED, prompt_tokens=0.0), 10).late_us == pytest.approx(2_015)
+
+
 @pytest.mark.parametrize("prefill_first", [False, True])
 def test_without_prompts_a_unit_takes_its_steps_of_streams(prefill_first: bool) -> None:
     """20 streams: 1,000 + 2,000 + 0.01 * 20 * 150 us."""
@@ -69,7 +79,7 @@ def test_rows_leave_room_for_prompts_in_a_step_that_is_full() -> None:
 def test_sequences_are_the_most_that_hold_a_time_per_token() -> None:
     replica, target = unit(), 4_000.0
     held = most_sequences(replica, ASKED, target)
-    assert steady(replica, ASKED, held).tpot_us <= target < steady(replica, ASKED, held + 1).tpot_us
+    assert steady(replica, ASKED, held).late_us <= target < steady(replica, ASKED, held + 1).late_us
 
 
 def test_sequences_fit_the_memory_and_the_limits() -> None:
