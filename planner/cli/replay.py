@@ -139,6 +139,8 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
             f"{_balancers(document)}; hits {_HITS[document.hits]}",
         ),
     ]
+    if document.waited_for_start:
+        lines.append(("woken", f"{document.waited_for_start:,} requests came while no unit served, and waited for one"))
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:

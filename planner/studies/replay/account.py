@@ -48,6 +48,7 @@ class StageResults:
     """What prompts and streams had at the end of a replay, and its inputs.
 
     window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both.
+    waited_for_start: requests of the window that came while a role had no unit that served.
     """
 
     prefill: PromptTallies
@@ -58,6 +59,7 @@ class StageResults:
     service: Service | Replica
     fleet: FleetSettings
     zone: tzinfo
+    waited_for_start: int
 
     @property
     def histograms(self) -> dict[str, Counts]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planner.core.replay.requests.asleep import SleepCount
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
@@ -45,7 +46,8 @@ class Simulation:
             batches = resample(batches, self.changed, self.window.origin_us, self.scenario.trace.seed)
         if kept is not None:
             batches = keep_chunks(batches, kept)
-        run_stages(batches, prefill, decode, self.total, progress)
+        sleep = SleepCount(self.lives, self.span)
+        run_stages(sleep.passing(batches), prefill, decode, self.total, progress)
         return StageResults(
             prefill=prefill,
             decode=decode,
@@ -55,4 +57,5 @@ class Simulation:
             service=service,
             fleet=fleet,
             zone=self.scenario.zone,
+            waited_for_start=sleep.requests,
         )

@@ -54,6 +54,7 @@ def summarise(
         rejected=arrivals.rejected,
         rejects=account.count_rejects(results),
         retried=arrivals.retried,
+        waited_for_start=results.waited_for_start,
         moved=results.decode.moved,
         failures=account.count_failures(results),
         simulated_requests=done.simulated,
