@@ -175,21 +175,25 @@ def sleep_notes(scenario: Scenario, plan: IntervalPlan) -> list[str]:
     notes = []
     if plan.woken:
         notes.append(
-            f"{plan.woken} intervals were woken to a scaling step: requests came while the policy held no unit for them"
+            f"{_intervals(plan.woken)} woken to a scaling step: requests came while the policy held no unit for them"
         )
     if plan.kept_awake:
         notes.append(
-            f"{plan.kept_awake} intervals without demand were kept awake at a scaling step: the service sleeps once an "
-            "interval has passed without demand"
+            f"{_intervals(plan.kept_awake)} kept awake at a scaling step without demand: the service sleeps once an "
+            "interval has passed without any"
         )
     if scenario.fleet.keeps != "nothing":
         started = [life for life in plan.lives if life.joined_s > 0]
         warm, units = sum(life.units for life in started if life.warm), sum(life.units for life in started)
         notes.append(
-            f"{warm} of {units} starts of units were warm, in {scenario.fleet.warm_start_up_s} s (fleet.keeps="
-            f"{scenario.fleet.keeps}), and {units - warm} cold, in {scenario.fleet.start_up_s} s"
+            f"starts of units: {warm} warm, in {scenario.fleet.warm_start_up_s} s (fleet.keeps={scenario.fleet.keeps})"
+            f", and {units - warm} cold, in {scenario.fleet.start_up_s} s"
         )
     return notes
+
+
+def _intervals(count: int) -> str:
+    return "1 interval was" if count == 1 else f"{count} intervals were"
 
 
 def _words(name: str) -> set[str]:
