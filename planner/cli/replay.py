@@ -140,7 +140,8 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ),
     ]
     if document.waited_for_start:
-        lines.append(("woken", f"{document.waited_for_start:,} requests came while no unit served, and waited for one"))
+        few = "1 request" if document.waited_for_start == 1 else f"{document.waited_for_start:,} requests"
+        lines.append(("woken", f"{few} came while no unit served, and waited for one to start"))
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:
