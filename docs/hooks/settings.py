@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
-from functools import reduce
-from operator import getitem
-from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from words import Schema, code, definition, is_optional, kind_of, prose
 
+from planner.catalogue.fields import value_at
 from planner.catalogue.scenarios import load_scenario
 from planner.nightly.jobs_file import JobsFile
 from planner.settings.scenario import Scenario
@@ -24,10 +23,8 @@ def scenario_fields() -> str:
     """Every field of a scenario by table: meaning, type, value and provenance in the built-in scenario."""
     scenario = load_scenario().scenario
 
-    values: Any = scenario.model_dump(mode="json")
-
     def facts(path: str) -> str:
-        value = reduce(getitem, path.split("."), values)
+        value = to_jsonable_python(value_at(scenario, path))
         shown = "left out" if value is None else code(_value(value))
         return f"Built-in scenario: {shown}, {prose(scenario.provenance.get(path, 'assumed: not stated'))}"
 

@@ -9,6 +9,11 @@ from pydantic import BaseModel
 
 from planner.settings.scenario import Scenario
 
+_OF_ROLES = tuple(
+    f"fleet.{path}" for role in ("prefill", "decode") for path in (f"{role}.", f"base.{role}", f"step.{role}")
+)
+"""How the paths of fields begin that are about units that read prompts or decode, but not both."""
+
 
 @cache
 def field_paths() -> Mapping[str, str]:
@@ -53,6 +58,11 @@ def _table(annotation: Any) -> type[BaseModel] | None:
 def _parts(annotation: Any) -> tuple[Any, ...]:
     """The types that a field may have."""
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def has_meaning(scenario: Scenario, path: str) -> bool:
+    """Whether a field says anything in a scenario: not those of units that its fleet does not have."""
+    return scenario.fleet.serving != "aggregated" or not path.startswith(_OF_ROLES)
 
 
 def number_kind(path: str) -> type[int] | type[float] | None:

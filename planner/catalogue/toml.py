@@ -6,7 +6,7 @@ from datetime import date, datetime, time
 
 from pydantic import BaseModel
 
-from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.fields import field_paths, has_meaning, value_at
 from planner.settings.scenario import Scenario
 
 _EXAMPLES = """
@@ -61,9 +61,9 @@ def to_toml(scenario: Scenario, *, comments: bool, paths: Collection[str] | None
 
 
 def _left_out(scenario: Scenario, path: str) -> bool:
-    """Whether the table of a field is left out, and not the field alone."""
+    """Whether the table of a field is left out, and not the field alone, or is about other units."""
     table = path.rpartition(".")[0]
-    return bool(table) and value_at(scenario, table) is None
+    return (bool(table) and value_at(scenario, table) is None) or not has_meaning(scenario, path)
 
 
 def toml_value(value: object) -> str:

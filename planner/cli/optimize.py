@@ -116,7 +116,7 @@ def _print(document: "BoundDocument") -> None:
         if objective.schedule:
             print_line(f"  least {objective.objective}: {_account(objective.schedule)}")
     if document.schedule:
-        print_line(f"  ratio: {_ratio(document.schedule)}")
+        print_line(f"  {_units(document.schedule)}")
     beyond = "" if policy.within_allowance else ", over the allowance: the bound does not apply to it"
     print_line(f"  {policy.policy}: {_account(policy)}{beyond}")
     for note in document.notes:
@@ -159,11 +159,13 @@ def _print_timetable(document: "BoundDocument", save: Path) -> None:
     print_line(f"  {save}: planner plan --set policy.name=timetable --set policy.timetable={save}")
 
 
-def _ratio(schedule: "BestSchedule") -> str:
-    """The units of each role that the demand takes."""
-    prefill, decode = schedule.prefill_units, schedule.decode_units
+def _units(schedule: "BestSchedule") -> str:
+    """The units of each role that the demand takes, and their ratio where there are two."""
+    prefill, decode, both = schedule.prefill_units, schedule.decode_units, schedule.aggregated_units
+    if schedule.decode_per_prefill is None:
+        return f"units: {both.least} to {both.most}, mean {both.mean:,.2f}"
     return (
-        f"{schedule.decode_per_prefill:.2f} decode units for each prefill unit; prefill {prefill.least} to "
+        f"ratio: {schedule.decode_per_prefill:.2f} decode units for each prefill unit; prefill {prefill.least} to "
         f"{prefill.most}, mean {prefill.mean:,.2f}, decode {decode.least} to {decode.most}, mean {decode.mean:,.2f}"
     )
 

@@ -16,7 +16,7 @@ def resilience(
     scenario: ScenarioName = None,
     trace: TraceName = None,
     target: Annotated[
-        float, typer.Option("--target", metavar="SHARE", help="Share of the time with enough units of both roles.")
+        float, typer.Option("--target", metavar="SHARE", help="Share of the time with enough units of every role.")
     ] = 0.999,
     replays: Annotated[bool, typer.Option("--replay", help="Replay the window with and without failures.")] = False,
     seeds: Annotated[
@@ -65,10 +65,11 @@ def _print(document: "ResilienceDocument") -> None:
     window = f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"
     print_line(f"{document.scenario}, {document.policy}, {window}")
     spares = " and ".join(f"{role.spare_units} {name} units" for name, role in document.roles.named)
+    of_both = " of both roles" if len(document.roles.named) > 1 else ""
     lines = (
         ("a node fails", f"{document.per_node_per_day:.3g} times a day ({document.rate_source})"),
         ("and is down for", f"{document.repair_s:,} s of repair, {document.start_up_s:,} s of start-up"),
-        ("target", f"enough units of both roles in {percent(document.target, 3)} of the time"),
+        ("target", f"enough units{of_both} in {percent(document.target, 3)} of the time"),
         ("without spares", percent(document.attainment_without_spares, 3)),
         (
             "with spares",

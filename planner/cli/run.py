@@ -74,7 +74,9 @@ def diff(
         print_table((f"<{part}", one, two), rows or [("no difference", "", "")])
     if difference.same_intervals:
         other, compared = difference.intervals_with_other_nodes, difference.intervals_compared
-        print_line(f"{other} of {compared} common intervals have different nodes")
+        units = difference.intervals_with_other_units
+        more = f", {units} different units" if units > other else ""
+        print_line(f"{other} of {compared} common intervals have different nodes{more}")
     else:
         print_line("intervals differ in length and are not compared")
 

@@ -1,7 +1,7 @@
 """planner scenario init|validate|show|list."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -10,6 +10,14 @@ from planner.cli.output import print_json, print_line, print_table, print_text
 
 Fleet = dict[str, str | int | float | None]
 """What is given of a fleet of one's own, by option."""
+
+
+class OwnUnits(TypedDict):
+    """What is given of its units."""
+
+    aggregated: bool
+    unit_gpus: int | None
+
 
 app = typer.Typer(help="Scenarios: what a plan depends on.", rich_markup_mode=None)
 
@@ -39,6 +47,19 @@ def init(
             help="What a million input, cached input and output tokens earn you, USD.",
         ),
     ] = None,
+    serving: Annotated[
+        str | None,
+        typer.Option(
+            "--serving",
+            metavar="S",
+            help="disaggregated: prompts are read on units of their own; aggregated: units read prompts and decode.",
+            show_default="disaggregated",
+        ),
+    ] = None,
+    unit_gpus: Annotated[
+        int | None,
+        typer.Option("--unit-gpus", metavar="N", help="aggregated: GPUs of a unit [default: as usual for the model]."),
+    ] = None,
     trace: TraceName = None,
     sets: Sets = None,
     db: Db = None,
@@ -56,11 +77,12 @@ def init(
         "--gpu-usd-per-hour": gpu_usd_per_hour,
         "--usd-per-million": usd_per_million,
     }
-    if all(value is None for value in fleet.values()) and not trace:
+    units: Fleet = {"--serving": serving, "--unit-gpus": unit_gpus}
+    if all(value is None for value in (*fleet.values(), *units.values())) and not trace:
         _write_copy(out, base, sets)
         return
     _check_whole(fleet, base)
-    _write_own(out, fleet, trace, sets, db)
+    _write_own(out, fleet | units, trace, sets, db)
 
 
 def _write_copy(out: Path, base: str | None, sets: list[str] | None) -> None:
@@ -99,6 +121,7 @@ def _write_own(out: Path, fleet: "Fleet", trace: list[str] | None, sets: list[st
         prices=read_prices(str(fleet["--usd-per-million"])),
         trace=named,
         sets=tuple(sets or ()),
+        **_units_of(fleet),
     )
     if named is None:
         written = describe_own_fleet(given, None)
@@ -116,6 +139,22 @@ def _write_own(out: Path, fleet: "Fleet", trace: list[str] | None, sets: list[st
     )
     for choice in written.choices:
         print_line(f"  {choice}")
+
+
+def _units_of(fleet: "Fleet") -> OwnUnits:
+    """Of the options, what units do and their GPUs. Raises UsageError."""
+    from planner.errors import UsageError
+
+    serving, gpus = fleet["--serving"], fleet["--unit-gpus"]
+    if serving not in (None, "disaggregated", "aggregated"):
+        raise UsageError(f'--serving "{serving}" is neither disaggregated nor aggregated; write one of them')
+    if gpus is None:
+        return {"aggregated": serving == "aggregated", "unit_gpus": None}
+    if serving != "aggregated":
+        raise UsageError("--unit-gpus is for --serving aggregated; give that too, or leave --unit-gpus out")
+    if int(gpus) < 1:
+        raise UsageError(f"--unit-gpus {gpus}: a unit has a GPU at least; write how many it has")
+    return {"aggregated": True, "unit_gpus": int(gpus)}
 
 
 def _write(out: Path, text: str, *, planned: str) -> None:

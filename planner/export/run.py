@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from planner.core.demand import Grid
+from planner.core.fleet.deployment import Deployment
 from planner.errors import PlannerError, UsageError
 from planner.export.documents import ExportDocument, ExportFormat
 from planner.export.formats.aws import aws
@@ -18,7 +19,7 @@ from planner.export.formats.focus import focus
 from planner.export.formats.json_document import json_document
 from planner.export.formats.keda import keda
 from planner.export.formats.kueue import kueue
-from planner.export.formats.schedule import Charge, Export, ExportSchedule, RoleUnits, TrainingWindow
+from planner.export.formats.schedule import Charge, Export, ExportSchedule, Role, RoleUnits, TrainingWindow
 from planner.export.formats.slurm import merge_windows, slurm
 from planner.files import atomic_write
 from planner.runs.read import RunView
@@ -124,8 +125,7 @@ def schedule_of(run: RunView, scenario: Scenario, day: date | None = None) -> Ex
         policy=run.record.policy,
         zone=scenario.zone,
         grid=grid,
-        prefill=_role(frame, "prefill", scenario.export.prefill_workload, fleet.prefill.nodes),
-        decode=_role(frame, "decode", scenario.export.decode_workload, fleet.decode.nodes),
+        roles=_roles(frame, scenario),
         training_nodes=frame["training_nodes"].cast(pl.Int64).to_numpy(),
         lent=merge_windows(tuple(window for window in windows if window.start_us < window.end_us)),
         charges=tuple(_charges(frame, grid)),
@@ -149,8 +149,19 @@ def write_text(path: Path, text: str) -> None:
         raise PlannerError(f"{path}: cannot be written: {error.strerror or error}; name another --out") from error
 
 
-def _role(frame: pl.DataFrame, name: str, workload: str, nodes: int) -> RoleUnits:
-    return RoleUnits(name, workload, nodes, frame[f"{name}_units"].cast(pl.Int64).to_numpy())
+def _roles(frame: pl.DataFrame, scenario: Scenario) -> tuple[RoleUnits, ...]:
+    deployment = Deployment(scenario.fleet)
+    roles: tuple[Role, ...] = ("aggregated",) if deployment.aggregated else ("prefill", "decode")
+    return tuple(
+        RoleUnits(
+            name=role,
+            workload=getattr(scenario.export, f"{role}_workload"),
+            nodes_per_unit=deployment.unit_nodes(role),
+            units=frame[f"{role}_units"].cast(pl.Int64).to_numpy(),
+            units_per_node=deployment.units_per_node,
+        )
+        for role in roles
+    )
 
 
 def _charges(frame: pl.DataFrame, grid: Grid) -> list[Charge]:

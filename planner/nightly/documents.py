@@ -109,6 +109,10 @@ class JobUnits(Document):
     """Prefill units."""
     decode: int
     """Decode units."""
+    aggregated: int
+    """Units that read prompts and decode."""
+    roles: tuple[str, ...]
+    """The roles that units of the plan have: prefill and decode, or aggregated."""
 
 
 @dataclass(frozen=True, kw_only=True)

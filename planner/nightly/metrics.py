@@ -36,9 +36,9 @@ def metrics_text(health: Health) -> str:
 def planned_text(planned: PlannedUnitsDocument) -> str:
     """The planned units of this moment in the text format; a job without a plan for it has no sample."""
     samples = {
-        f'{{job="{job}",role="{role}"}}': float(count)
+        f'{{job="{job}",role="{role}"}}': float(getattr(units, role))
         for job, units in sorted(planned.jobs.items())
-        for role, count in (("prefill", units.prefill), ("decode", units.decode))
+        for role in units.roles
     }
     metric = Metric("planned_units", "gauge", "Units of the plan that is in force.", samples)
     return "\n".join(metric.lines()) + "\n"

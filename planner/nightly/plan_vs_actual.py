@@ -9,7 +9,7 @@ from planner.core.demand import Demand
 from planner.core.economics.ledger import costs, list_revenue
 from planner.core.economics.prices import TokenRates, node_hour_micros
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.units import Units
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.planning.decide import decide
 from planner.planning.prepare import Prices, resolve
@@ -96,8 +96,7 @@ def _error_tokens(forecast: pl.Series, actual: Ints) -> int:
 
 def _replay_actual(run: RunView, actual: Demand, scenario: Scenario) -> IntervalPlan:
     """The plan's units under the actual load."""
-    rows = run.intervals.select("prefill_units", "decode_units").rows()
-    targets = [Units(int(prefill), int(decode)) for prefill, decode in rows]
+    targets = [Units.of_columns(row) for row in run.intervals.to_dicts()]
     deployment = Deployment(scenario.fleet)
     # what was planned was known the night before: units drain ahead of their boundary
     return replay_intervals(
@@ -113,8 +112,8 @@ def _replay_actual(run: RunView, actual: Demand, scenario: Scenario) -> Interval
 def _with_oracle(scenario: Scenario) -> Scenario:
     """The scenario with the fewest units that carry a known load; its training jobs are not placed again."""
     plain = {"name": "oracle", "floor_nodes": 0, "min_up_s": 0, "min_down_s": 0, "ramp_nodes": None}
-    spare = {"spare_prefill_units": 0, "spare_decode_units": 0, "survivor_utilisation": None}
-    policy = scenario.policy.model_copy(update={**plain, **spare})
+    spare = {f"spare_{role}_units": 0 for role in EVERY_ROLE}
+    policy = scenario.policy.model_copy(update={**plain, **spare, "survivor_utilisation": None})
     training = scenario.training.model_copy(update={"jobs": None})
     return scenario.model_copy(update={"policy": policy, "training": training})
 

@@ -1,11 +1,13 @@
 """The planned units of each job at any moment: what autoscalers may follow."""
 
+import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from planner.core.fleet.units import AGGREGATED, ROLES, Units
 from planner.nightly.dates import ONE_DAY
 from planner.nightly.documents import JobUnits, LedgerRow
 from planner.runs.figures import RunRecord
@@ -16,21 +18,21 @@ from planner.store import Session
 class PlannedUnits:
     """The units of a plan.
 
-    starts: of its intervals, in order; ends_at: of the last one. prefill, decode: units in every interval.
+    starts: of its intervals, in order; ends_at: of the last one. roles: that its units have. units: of every interval.
     """
 
     run_id: str
     starts: tuple[datetime, ...]
     ends_at: datetime
-    prefill: tuple[int, ...]
-    decode: tuple[int, ...]
+    roles: tuple[str, ...]
+    units: tuple[Units, ...]
 
     def at(self, moment: datetime) -> JobUnits | None:
         """The units at a moment; None outside the plan."""
         place = bisect_right(self.starts, moment) - 1
         if place < 0 or moment >= self.ends_at:
             return None
-        return JobUnits(run_id=self.run_id, prefill=self.prefill[place], decode=self.decode[place])
+        return JobUnits(run_id=self.run_id, roles=self.roles, **vars(self.units[place]))
 
 
 def read_planned(
@@ -67,6 +69,6 @@ def _read(session: Session, run_id: str) -> PlannedUnits | None:
         run_id=run_id,
         starts=tuple(starts),
         ends_at=starts[-1] + timedelta(seconds=records[0].interval_s),
-        prefill=tuple(frame["prefill_units"].to_list()),
-        decode=tuple(frame["decode_units"].to_list()),
+        roles=ROLES if json.loads(records[0].settings)["fleet"].get("serving") != AGGREGATED else (AGGREGATED,),
+        units=tuple(Units.of_columns(row) for row in frame.to_dicts()),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from planner.catalogue.fields import value_at
 from planner.catalogue.scenarios import is_built_in
+from planner.core.fleet.units import ROLES
 from planner.core.policy import policies_in
 from planner.settings.scenario import Scenario
 
@@ -17,6 +18,7 @@ _OF_POLICY: dict[str, tuple[str, ...]] = {
     "target_utilisation": ("night-training", "reactive", "predictive"),
     "fixed_prefill_units": ("fixed",),
     "fixed_decode_units": ("fixed",),
+    "fixed_aggregated_units": ("fixed",),
     "timetable": ("timetable",),
     "tolerance": ("reactive",),
     "up_cooldown_s": ("reactive",),
@@ -43,6 +45,21 @@ DECLARED = (
 )
 """Fields that say of demand what its numbers do not."""
 _OF_FORECASTS = ("policy.quantile", "forecast.method", "forecast.season", *DECLARED)
+
+_OF_ROLES = (
+    *(f"fleet.{role}.{name}" for role in ROLES for name in ("nodes", "tokens_per_s_per_node")),
+    *(f"fleet.{table}.{role}" for table in ("base", "step") for role in ROLES),
+    *(f"policy.{kind}_{role}_units" for kind in ("fixed", "spare") for role in ROLES),
+    *(f"export.{role}_workload" for role in ROLES),
+)
+"""Fields of units that read prompts or decode."""
+_OF_BOTH = (
+    *(f"fleet.unit.{name}" for name in ("gpus", "nodes", "tokens_per_s")),
+    *(f"fleet.{table}.aggregated" for table in ("base", "step")),
+    *(f"policy.{kind}_aggregated_units" for kind in ("fixed", "spare")),
+    "export.aggregated_workload",
+)
+"""Fields of units that do both."""
 
 Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
 """Paths of fields, whether they change anything of a scenario, and what they are for."""
@@ -82,6 +99,15 @@ _CONDITIONS: tuple[Condition, ...] = (
         ("trace.growth_per_day",),
         lambda s: s.trace.name is not None or s.trace.days > 1,
         "over more days than one",
+    ),
+    (_OF_ROLES, lambda s: s.fleet.serving == "disaggregated", "with fleet.serving=disaggregated"),
+    (_OF_BOTH, lambda s: s.fleet.serving == "aggregated", "with fleet.serving=aggregated"),
+    (
+        ("fleet.engine.tensor_parallel",),
+        lambda s: (
+            s.fleet.serving == "disaggregated" or s.fleet.aggregated.gpus in (None, s.fleet.engine.tensor_parallel)
+        ),
+        "with fleet.unit.nodes, as all GPUs of fleet.unit.gpus share attention",
     ),
     (("policy.night_bundle",), lambda s: s.fleet.scaling == "independent", "with fleet.scaling=independent"),
     (("fleet.sleep_start_up_s",), lambda s: s.fleet.keeps == "sleep", "with fleet.keeps=sleep"),

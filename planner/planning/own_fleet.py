@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from planner.capacity.engines import (
     Modelled,
+    decode_engine,
     decode_of,
     model_capacity,
     prefill_of,
@@ -14,6 +15,7 @@ from planner.capacity.engines import (
 )
 from planner.catalogue.read import describe, hardware, model
 from planner.catalogue.scenarios import from_template, override_values
+from planner.core.fleet.engine import Engine
 from planner.errors import PlannerError, UsageError
 from planner.planning.capacity import modelled_workload
 from planner.settings.fleet import FleetSettings
@@ -37,6 +39,8 @@ class OwnFleet:
     """What the owner of a fleet knows.
 
     model, node: built-in names or paths. trace: a stored one; None for none yet. sets: further fields, "path=value".
+    aggregated: whether units read prompts and decode. unit_gpus: of such a unit; None for as the model is usually
+    served.
     """
 
     name: str
@@ -48,6 +52,8 @@ class OwnFleet:
     prices: TokenPrices
     trace: str | None = None
     sets: tuple[str, ...] = ()
+    aggregated: bool = False
+    unit_gpus: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,33 @@ class _Units:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _UnitOfBoth:
+    """GPUs of a unit that does both, which share the model out between them, or its nodes; and where that comes from.
+
+    split: how the GPUs of whole nodes share the model out.
+    """
+
+    gpus: int | None = None
+    nodes: int | None = None
+    redundant_experts: int
+    source: str
+    split: Values = field(default_factory=dict)
+
+    def values(self) -> Values:
+        size: Values = (
+            {"fleet.unit.nodes": self.nodes}
+            if self.gpus is None
+            else {"fleet.unit.gpus": self.gpus, "fleet.engine.tensor_parallel": self.gpus}
+        )
+        return {**size, "fleet.engine.redundant_experts": self.redundant_experts, **self.split}
+
+    def sources(self) -> dict[str, str]:
+        """Where each of the values comes from."""
+        shared = {} if self.gpus is None else {"fleet.engine.tensor_parallel": "computed: fleet.unit.gpus"}
+        return {**dict.fromkeys(self.values(), self.source), **shared}
+
+
 def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
     """The scenario of a fleet of one's own; every value says where it comes from.
 
@@ -94,6 +127,10 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
     served, node = model(given.model), hardware(given.node)
     values, sources = _known(given)
     own = override_values(given.sets)
+    if given.aggregated:
+        if given.trace is not None and session is not None:
+            stored.by_name(session, given.trace)
+        return _described_aggregated(given, values, sources, own)
     units = _units_that_fit(given, {**values, **own})
     sources |= {**dict.fromkeys(units.values(), units.source), **dict.fromkeys(own, "set: --set")}
     values |= {**units.values(), **own}
@@ -102,11 +139,7 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
         f"prefill and decode units of {units.prefill} and {units.decode} nodes, as the model fits them: "
         f"{_memory(scenario.fleet)} ({units.source})",
     ]
-    if "fleet.engine.weights" not in own:
-        choices.append(
-            f"weights in {served.weight_dtype}, as the model is published; if you serve it in another format, change "
-            "fleet.engine.weights"
-        )
+    choices += _weights_choice(served, own)
     if scenario.fleet.scaling == "independent":
         steps = [path for path in ("fleet.step.prefill", "fleet.step.decode") if path not in own]
         scenario = from_template(
@@ -124,16 +157,50 @@ def describe_own_fleet(given: OwnFleet, session: Session | None) -> Written:
             f"scaling steps of {scenario.fleet.step.prefill} prefill and {scenario.fleet.step.decode} decode units "
             f"({source})"
         )
-    if given.trace is None:
-        choices.append("no trace is named: give --trace NAME to plan one")
-    choices.append(f"capacities are modelled for {served.name} on {node.name}: nothing was observed")
+    choices += _last_choices(given, served, node)
     return Written(scenario=scenario, paths=tuple(values), choices=tuple(choices))
+
+
+def _described_aggregated(given: OwnFleet, values: Values, sources: dict[str, str], own: Values) -> Written:
+    """The scenario of a fleet whose units do both. Raises UsageError."""
+    served, node = model(given.model), hardware(given.node)
+    unit = _unit_of_both_that_fits(given, {**values, **own})
+    chosen = unit.values()
+    if unit.nodes in (None, 1) and (unit.gpus or 0) <= node.gpus_per_node:
+        chosen["export.workload_kind"] = "Deployment"
+        sources["export.workload_kind"] = "assumed: a unit is within a node, so that a pod holds it"
+    scenario = from_template(
+        {**values, **chosen, **own},
+        {**sources, **unit.sources(), **dict.fromkeys(own, "set: --set")},
+    )
+    fleet = scenario.fleet
+    shared = f", {fleet.units_per_node} to a node" if fleet.units_per_node > 1 else ""
+    choices = (
+        f"units of {fleet.unit_gpus} {'GPU' if fleet.unit_gpus == 1 else 'GPUs'} that read prompts and decode{shared}: "
+        f"{_memory_of(decode_engine(fleet.engine, fleet.unit_gpus))} ({unit.source})",
+        *_weights_choice(served, own),
+        *_last_choices(given, served, node),
+    )
+    return Written(scenario=scenario, paths=tuple({**values, **chosen, **own}), choices=choices)
+
+
+def _weights_choice(served: Model, own: Values) -> list[str]:
+    if "fleet.engine.weights" in own:
+        return []
+    return [
+        f"weights in {served.weight_dtype}, as the model is published; if you serve it in another format, change "
+        "fleet.engine.weights"
+    ]
+
+
+def _last_choices(given: OwnFleet, served: Model, node: Hardware) -> list[str]:
+    none_named = [] if given.trace else ["no trace is named: give --trace NAME to plan one"]
+    return [*none_named, f"capacities are modelled for {served.name} on {node.name}: nothing was observed"]
 
 
 def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
     """What is given, and what the catalogue has of it, by path; and the source of each. Raises UsageError."""
     served, node = model(given.model), hardware(given.node)
-    one = "assumed: the least that serves"
     skew = (
         "assumed: none beyond what servings had that the engine's times were fitted to"
         if served.experts
@@ -151,10 +218,7 @@ def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
         ("fleet.nodes", given.nodes, "set: --nodes"),
         ("fleet.node_type", node.name, "set: --node"),
         ("fleet.gpus_per_node", node.gpus_per_node, node.provenance.get("gpus_per_node", f"set: {given.node}")),
-        ("fleet.base.prefill", 1, one),
-        ("fleet.base.decode", 1, one),
-        ("fleet.step.prefill", 1, "assumed: a unit of each role; with --trace it is computed"),
-        ("fleet.step.decode", 1, "assumed: a unit of each role; with --trace it is computed"),
+        *_known_counts(given),
         ("fleet.engine.hardware", given.node, "set: --node"),
         ("fleet.engine.model", given.model, "set: --model"),
         ("fleet.engine.weights", served.weight_dtype, f"published: {served.source}"),
@@ -166,6 +230,19 @@ def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
         ("economics.price_sheet", _prices(given), "set: --usd-per-million"),
     ]
     return {path: value for path, value, _ in rows}, {path: source for path, _, source in rows}
+
+
+def _known_counts(given: OwnFleet) -> list[tuple[str, object, str]]:
+    """How many units there are at least, and how many come together."""
+    if given.aggregated:
+        return [("fleet.serving", "aggregated", "set: --serving")]
+    one, each = "assumed: the least that serves", "assumed: a unit of each role; with --trace it is computed"
+    return [
+        ("fleet.base.prefill", 1, one),
+        ("fleet.base.decode", 1, one),
+        ("fleet.step.prefill", 1, each),
+        ("fleet.step.decode", 1, each),
+    ]
 
 
 def read_prices(text: str) -> TokenPrices:
@@ -230,6 +307,53 @@ def _units_that_fit(given: OwnFleet, values: Values) -> _Units:
     )
 
 
+def _unit_of_both_that_fits(given: OwnFleet, values: Values) -> _UnitOfBoth:
+    """The unit that was asked for, or the usual one of the model, or the smallest that holds it. Raises UsageError."""
+    served, node = model(given.model), hardware(given.node)
+    why = None
+    for unit in _units_of_both(given, served, node):
+        scenario = from_template({**values, **unit.values()}, {})
+        try:
+            decode_engine(scenario.fleet.engine, scenario.fleet.unit_gpus)
+        except PlannerError as error:
+            why = str(error).removeprefix("decode unit: ")
+        else:
+            return unit
+    if given.unit_gpus is not None:
+        raise UsageError(
+            f"--unit-gpus {given.unit_gpus}: such a unit on {node.name} does not hold {served.name}: {why}; raise it, "
+            "or give another --node"
+        )
+    raise UsageError(
+        f"{given.nodes} nodes of {node.name} do not hold a unit of {served.name}: {why or 'there is none'}; raise "
+        "--nodes, or give another --node"
+    )
+
+
+def _units_of_both(given: OwnFleet, served: Model, node: Hardware) -> Iterator[_UnitOfBoth]:
+    """Units that do both, the first to try first, with as many redundant experts as usual or none.
+
+    The GPUs of a part of a node share attention, and so do the usual ones of whole nodes, or all of each where layers
+    of a dense model are on one node after the other.
+    """
+    usual = served.serving.tensor_parallel
+    fewest = f"computed: the fewest GPUs whose memory holds {served.name}"
+    for redundant in dict.fromkeys((served.serving.redundant_experts, 0)):
+        if given.unit_gpus is not None:
+            yield _UnitOfBoth(gpus=given.unit_gpus, redundant_experts=redundant, source="set: --unit-gpus")
+            continue
+        gpus = usual
+        while gpus <= node.gpus_per_node and given.nodes:
+            source = served.serving.source if gpus == usual else fewest
+            yield _UnitOfBoth(gpus=gpus, redundant_experts=redundant, source=source)
+            gpus *= 2
+        for nodes in range(2, given.nodes + 1):
+            split: Values = {"fleet.engine.tensor_parallel": usual}
+            if served.experts is None:
+                split = {"fleet.engine.tensor_parallel": gpus // 2, "fleet.engine.pipeline_parallel": nodes}
+            yield _UnitOfBoth(nodes=nodes, redundant_experts=redundant, source=fewest, split=split)
+
+
 def _smaller(served: Model, node: Hardware, most_nodes: int) -> Iterator[_Units]:
     """Units of the same nodes in both roles, the smallest first, with as many redundant experts as usual or none.
 
@@ -265,7 +389,10 @@ def _misfit(units: _Units, values: Values) -> str | None:
 
 
 def _memory(fleet: FleetSettings) -> str:
-    engine, _ = decode_of(fleet)
+    return _memory_of(decode_of(fleet)[0])
+
+
+def _memory_of(engine: Engine) -> str:
     return f"{engine.weights_gb:.0f} GB of weights on a GPU of {engine.hardware.memory_gb:g} GB"
 
 

@@ -16,6 +16,7 @@ from planner.report.drawing import Chart, finish_chart, inline_values
 from planner.report.flags import flag_marks, flag_words, shown_flags
 from planner.report.run_flags import NO_FLAGS, RunFlags
 from planner.runs.local_time import local_times
+from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.units import US_PER_S, from_us
 
@@ -40,7 +41,9 @@ def charts(run: RunView, published_nodes: Mapping[int, int], flags: RunFlags = N
 
 def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     """Inference nodes over time, with the published ones, and nodes in training as an area."""
-    frame = run.intervals.select("interval_start", "inference_nodes", "training_nodes").with_columns(
+    units = held_units(run)
+    columns = ("interval_start", *(("aggregated_units",) if units else ()), "inference_nodes", "training_nodes")
+    frame = run.intervals.select(columns).with_columns(
         published_nodes=pl.col("interval_start")
         .dt.epoch("us")
         .replace_strict(dict(published_nodes), default=None, return_dtype=pl.Int64)
@@ -90,6 +93,8 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
         f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
         f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
     )
+    if units:
+        description += f" Units on them: {units.text}."
     if has_published:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
         known = frame["published_nodes"].is_not_null().sum()
@@ -135,11 +140,12 @@ def economics_chart(run: RunView) -> Chart:
 
 
 def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
-    """Token rates demanded against those the serving nodes carry, for prefill and for decode; flags are shaded."""
+    """Token rates demanded against those the serving nodes carry, of input and of output; flags are shaded."""
     seconds = run.record.interval_s
+    both = run.scenario.fleet.serving == "aggregated"
     roles = (
-        ("prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
-        ("decode, output tokens", "output_tokens", "decode_serving_tokens"),
+        ("input tokens" if both else "prefill, input tokens", "input_tokens", "prefill_serving_tokens"),
+        ("output tokens" if both else "decode, output tokens", "output_tokens", "decode_serving_tokens"),
     )
     frame = run.intervals.select(
         "interval_start",
@@ -152,7 +158,7 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     drawn = _drawn(run, frame)
     shown = _shown(run, flags)
     marks = flag_marks(shown, _time(run))
-    names = ["demand", "capacity of serving nodes"]
+    names = ["demand", f"capacity of serving {'units' if both else 'nodes'}"]
     panels = []
     for title, demand, capacity in roles:
         columns = {
@@ -177,8 +183,11 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
             layers.properties(width=_WIDTH, height=160, title=alt.Title(title, fontSize=12, fontWeight="normal"))
         )
     s = run.summary
+    carried = "carried by the serving nodes (dashed), for prefill and decode"
+    if both:
+        carried = "that units carry while they serve, at the mix of each interval (dashed), of input and of output"
     description = (
-        "Token rates demanded (solid) and carried by the serving nodes (dashed), for prefill and decode. "
+        f"Token rates demanded (solid) and {carried}. "
         f"Demand beyond capacity: {s.shortfall_tokens:,} tokens, {s.shortfall_ratio:.3%} of all."
     )
     description += flag_words(shown)

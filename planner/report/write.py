@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from planner.catalogue.fields import field_paths, value_at
+from planner.catalogue.fields import field_paths, has_meaning, value_at
 from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
@@ -20,6 +20,7 @@ from planner.report.run_flags import run_flags
 from planner.runs.bands import basis, by_figure, ends, whole
 from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
+from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.trace.synthetic.profile import load_profile
 
@@ -62,6 +63,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
         "record": run.record,
         "missed": missed_limits(run),
         "published": bool(published),
+        "units": held_units(run),
         "notes": (*run.record.notes, *notes),
     }
     return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)
@@ -96,6 +98,8 @@ def _provenance(run: RunView) -> pl.DataFrame:
     scenario = run.scenario
     rows = []
     for path, meaning in field_paths().items():
+        if not has_meaning(scenario, path):
+            continue
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
     rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from planner.core.fleet.units import EVERY_ROLE
 from planner.documents import Document, Time
 from planner.runs.read import RunView
 
@@ -15,7 +16,7 @@ Figure = int | float | str | Time | None
 
 @dataclass(frozen=True, kw_only=True)
 class RunDifference(Document):
-    """What differs between two runs: settings, figures, and intervals with other nodes."""
+    """What differs between two runs: settings, figures, and intervals with other nodes or units."""
 
     runs: tuple[str, str]
     settings: dict[str, tuple[Any, Any]]
@@ -26,6 +27,7 @@ class RunDifference(Document):
     """Whether both runs have intervals of the same length; if not, intervals are not compared."""
     intervals_compared: int
     intervals_with_other_nodes: int
+    intervals_with_other_units: int
 
 
 def diff_runs(before: RunView, after: RunView) -> RunDifference:
@@ -42,15 +44,21 @@ def diff_runs(before: RunView, after: RunView) -> RunDifference:
     same_length = before.summary.interval_s == after.summary.interval_s
     comparable = before.intervals if same_length else before.intervals.clear()
     both = comparable.join(after.intervals, on="interval_start", how="inner", suffix="_other")
-    different = both.filter(pl.col("inference_nodes") != pl.col("inference_nodes_other"))
+    units = [f"{role}_units" for role in EVERY_ROLE]
     return RunDifference(
         runs=(before.summary.run_id, after.summary.run_id),
         settings=settings,
         figures={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
         same_intervals=same_length,
         intervals_compared=both.height,
-        intervals_with_other_nodes=different.height,
+        intervals_with_other_nodes=_differ(both, ["inference_nodes"]),
+        intervals_with_other_units=_differ(both, units),
     )
+
+
+def _differ(both: pl.DataFrame, columns: list[str]) -> int:
+    """Rows in which any of the columns differs between two runs."""
+    return both.filter(pl.any_horizontal(pl.col(name) != pl.col(f"{name}_other") for name in columns)).height
 
 
 def _figures_of(run: RunView) -> Mapping[str, Figure]:

@@ -13,7 +13,8 @@ class SweepRange(Closed):
     """One uncertain value."""
 
     path: str
-    """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour or nodes_down_ratio."""
+    """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour, nodes_down_ratio or unit_capacity_factor: what a
+    unit that does both carries over what it is observed or modelled to carry."""
     law: Law = "uniform"
     """Distribution of its values; triangular has its mode at the scenario's own value."""
     low: Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]

@@ -148,10 +148,10 @@ TABLES = (
         training_node_s | BIGINT | node-s | training
         restoring_node_s | BIGINT | node-s | loading a training job
         idle_node_s | BIGINT | node-s | none of these
-        prefill_capacity_tokens | BIGINT | tokens | input capacity of all nodes the target holds
-        decode_capacity_tokens | BIGINT | tokens | output capacity of all nodes the target holds
-        prefill_serving_tokens | BIGINT | tokens | input capacity of the serving node-seconds
-        decode_serving_tokens | BIGINT | tokens | output capacity of the serving node-seconds
+        prefill_capacity_tokens | BIGINT | tokens | input capacity of all units of the target, at the mix demanded
+        decode_capacity_tokens | BIGINT | tokens | output capacity of all units of the target, at that mix
+        prefill_serving_tokens | BIGINT | tokens | input capacity of the units while they serve
+        decode_serving_tokens | BIGINT | tokens | output capacity of the units while they serve
         steady_shortfall_input_tokens | BIGINT | tokens | input demand beyond prefill_capacity_tokens
         steady_shortfall_output_tokens | BIGINT | tokens | output demand beyond decode_capacity_tokens
         start_up_shortfall_input_tokens | BIGINT | tokens | further input demand beyond prefill_serving_tokens

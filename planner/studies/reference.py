@@ -79,9 +79,15 @@ def row(quantity: str, computed: float, published: float, kind: Kind) -> Referen
 def reference_rows(
     store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
 ) -> list[ReferenceRow]:
-    """Every quantity of a scenario, computed and published. Raises UsageError if none were published."""
+    """Every quantity of a scenario, computed and published. Raises UsageError if none were published, or for units
+    that do both."""
     if scenario.trace.profile is None or scenario.trace.name is not None:
         raise UsageError("reference compares the trace of a profile; give trace.profile and leave out trace.name")
+    if scenario.fleet.serving == "aggregated":
+        raise UsageError(
+            "reference compares prefill and decode nodes with published ones, and aggregated units are neither; set "
+            "fleet.serving=disaggregated"
+        )
     profile = load_profile(scenario.trace.profile)
     published = profile.settings.published
     if published is None:

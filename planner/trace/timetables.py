@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.errors import UsageError
 from planner.input_files import exists, read_text
 from planner.settings.closed import MOST_NODES, within_era
@@ -16,15 +17,15 @@ from planner.trace.synthetic.profile import load_profile, profile_names
 _MOST_SHOWN = 200
 """Characters of a problem in a line of a message."""
 
-Row = tuple[datetime, int | tuple[int, int]]
-"""Local time without zone; nodes, or prefill and decode units."""
+Row = tuple[datetime, int | Units]
+"""Local time without zone; nodes, or units."""
 
 
-def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
+def load_timetable(name: str | None, zone: ZoneInfo, roles: tuple[str, ...]) -> list[Row]:
     """The rows of a timetable: a profile's published node timeline by name, or a CSV. Raises UsageError.
 
-    CSV columns: interval_start (ISO-8601; with an offset it is turned into the zone), and either inference_nodes
-    or prefill_units and decode_units.
+    roles: of the fleet's units. CSV columns: interval_start (ISO-8601; with an offset it is turned into the zone), and
+    either inference_nodes or the units of each role, such as prefill_units and decode_units.
     """
     if name is None:
         raise UsageError("policy.timetable: is empty; give a built-in name or the path of a CSV file")
@@ -42,23 +43,25 @@ def load_timetable(name: str | None, zone: ZoneInfo) -> list[Row]:
     text = read_text(path, cure=cure, encoding="utf-8-sig", named_by="policy.timetable:")
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        return [_row(path, reader.line_num, row, zone) for row in reader]
+        return [_row(path, reader.line_num, row, zone, roles) for row in reader]
     except csv.Error as error:
         raise UsageError(f"{path}: is not CSV ({error}); {cure}") from error
 
 
-def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo) -> Row:
+def _row(path: Path, line: int, row: dict[str, str], zone: ZoneInfo, roles: tuple[str, ...]) -> Row:
     try:
         moment = datetime.fromisoformat(row["interval_start"])
         if moment.tzinfo is not None:
             moment = within_era(moment).astimezone(zone).replace(tzinfo=None)
         if "inference_nodes" in row:
             return moment, _count(row["inference_nodes"])
-        return moment, (_count(row["prefill_units"]), _count(row["decode_units"]))
+        # an export has columns of every role
+        told = [role for role in EVERY_ROLE if role in roles or f"{role}_units" in row]
+        return moment, Units.by_role(lambda role: _count(row[f"{role}_units"]), tuple(told))
     except KeyError as error:
         raise UsageError(
             f"{path}: has no column {error}; it needs interval_start, "
-            "and inference_nodes or prefill_units and decode_units"
+            f"and inference_nodes or {' and '.join(f'{role}_units' for role in roles)}"
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import jsonschema
@@ -39,7 +38,7 @@ from planner.store import Store
 from planner.units import US_PER_S
 from tests.conftest import NOW, SMALL, Cli, minute_log
 from tests.helpers import export_rules as rules
-from tests.helpers.exports import lending, schedule, small
+from tests.helpers.exports import lending, schedule, schema_of, small
 
 HERE = Path(__file__).parents[1]
 GOLDEN = HERE / "golden" / "export"
@@ -53,11 +52,6 @@ SUFFIX = {
     "csv": "csv",
     "json": "json",
 }
-
-
-def schema(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((HERE / "data" / "schemas" / f"{name}.json").read_text())
-    return found
 
 
 @pytest.mark.parametrize("to", WRITERS)
@@ -113,7 +107,7 @@ def test_scaled_objects_hold_to_what_keda_asks_for(kind: str) -> None:
     objects = rules.manifests(WRITERS["keda"](small(workload_kind=kind)).text)
     assert [item["spec"]["scaleTargetRef"]["kind"] for item in objects] == [kind, kind]
     for item in objects:
-        jsonschema.validate(item, schema("scaled_object"))
+        jsonschema.validate(item, schema_of("scaled_object"))
         for trigger in item["spec"]["triggers"]:
             assert trigger["metadata"]["start"] != trigger["metadata"]["end"]
             assert int(trigger["metadata"]["desiredReplicas"]) >= item["spec"]["minReplicaCount"]
@@ -124,7 +118,7 @@ def test_aws_calls_hold_to_what_the_services_take() -> None:
         calls = json.loads(WRITERS["aws"](small(aws_service=service)).text)["calls"]
         assert {call["command"].split()[-1] for call in calls} == {name.replace("_", "-")}
         for call in calls:
-            jsonschema.validate(call["input"], schema(name))
+            jsonschema.validate(call["input"], schema_of(name))
 
 
 @pytest.mark.parametrize("aws_service", ["ec2", "ecs"])
@@ -146,9 +140,9 @@ def focus_rows(text: str) -> list[dict[str, str]]:
 
 def test_focus_rows_hold_to_focus_1_2_and_say_that_they_are_simulated() -> None:
     rows = focus_rows(focus(small()).text)
-    assert len(schema("focus_1_2")["required"]) == 21
+    assert len(schema_of("focus_1_2")["required"]) == 21
     for row in rows:
-        jsonschema.validate(row, schema("focus_1_2"))
+        jsonschema.validate(row, schema_of("focus_1_2"))
         assert json.loads(row["Tags"])["simulated"] == row["x_Simulated"] == "true"
         assert row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= row["BillingPeriodEnd"]
         assert Fraction(row["ListUnitPrice"]) * Fraction(row["PricingQuantity"]) == Fraction(row["ListCost"])
@@ -212,7 +206,7 @@ def test_no_cell_of_a_table_can_be_taken_for_a_formula(start: str) -> None:
 
 
 def test_columns_of_our_own_begin_with_x() -> None:
-    known = schema("focus_1_2")["properties"]
+    known = schema_of("focus_1_2")["properties"]
     assert all(name in known or name.startswith("x_") for name in COLUMNS)
 
 

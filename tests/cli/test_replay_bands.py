@@ -50,7 +50,7 @@ def test_the_ends_are_the_replays_of_units_so_fast_and_so_slow(cli: Cli, monkeyp
     for prompts, steps in ((0.5, 0.75), (1.25, 1.5)):
         with monkeypatch.context() as patched:
             patched.setattr(
-                "planner.studies.replay.run.service_of",
+                "planner.studies.replay.service.service_of",
                 lambda *asked, by=(prompts, steps): service_of(*asked).slower(*by),
             )
             ends.append(cli(*ASKED, "--json").json)

@@ -1,9 +1,7 @@
-"""A small fleet of units that do both, to compute by hand.
+"""Small fleets of units that do both, to compute by hand."""
 
-Four nodes of two GPUs, a unit on each GPU. A unit carries 10 output tokens a second alone, 5 beside 20 input tokens,
-and 30 input tokens alone: in a minute, units are i/2400 + o/600 up to four times as many input tokens as output
-tokens, and (i + 2 o)/1800 beyond.
-"""
+from planner.settings.scenario import Scenario
+from tests.conftest import small_scenario
 
 UNITS = (
     "fleet.serving=aggregated",
@@ -13,5 +11,25 @@ UNITS = (
     "fleet.unit.tokens_per_s=[[0, 10], [20, 5], [30, 0]]",
     "policy.floor_nodes=0",
 )
+"""Four nodes of two GPUs, a unit on each GPU. A unit carries 10 output tokens a second alone, 5 beside 20 input
+tokens, and 30 input tokens alone: in a minute, units are i/2400 + o/600 up to four times as many input tokens as output
+tokens, and (i + 2 o)/1800 beyond."""
 DEMAND = [(2400.0, 1200.0), (4800.0, 600.0), (0.0, 600.0), (1800.0, 0.0)]
 """Three units, three and a third, one, and one."""
+AGGREGATED = (
+    "fleet.serving=aggregated",
+    "fleet.gpus_per_node=8",
+    "fleet.unit.gpus=4",
+    "fleet.unit.tokens_per_s=[[0,20],[10,10],[20,0]]",
+    "fleet.base.aggregated=1",
+    "fleet.step.aggregated=1",
+    "fleet.nodes=4",
+    "policy.floor_nodes=0",
+)
+"""Four nodes of two units. A unit carries 20 tokens a second of any mix, 1,200 a minute; it loads for 10 s and drains
+for 5."""
+
+
+def aggregated_scenario(*overrides: str) -> Scenario:
+    """The small fleet of units that do both, with further fields set."""
+    return small_scenario(*AGGREGATED, *overrides)

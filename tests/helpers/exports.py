@@ -1,7 +1,10 @@
 """Schedules to export, made by hand."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +15,12 @@ from planner.export.formats.schedule import Charge, ExportSchedule, RoleUnits, T
 from planner.units import to_us
 
 EXPORT = load_scenario().scenario.export
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """What a target publishes of its objects or calls."""
+    found: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "schemas" / f"{name}.json").read_text())
+    return found
 
 
 def schedule(
@@ -32,8 +41,12 @@ def schedule(
         policy="fixed",
         zone=ZoneInfo(zone),
         grid=grid,
-        prefill=RoleUnits("prefill", "prefill", 4, np.array(prefill)),
-        decode=RoleUnits("decode", "decode", 18, np.array(decode or [2] * len(prefill))),
+        roles=(
+            RoleUnits(name="prefill", workload="prefill", nodes_per_unit=4, units=np.array(prefill)),
+            RoleUnits(
+                name="decode", workload="decode", nodes_per_unit=18, units=np.array(decode or [2] * len(prefill))
+            ),
+        ),
         training_nodes=np.zeros(len(prefill), np.int64),
         lent=lent,
         charges=(),
@@ -42,6 +55,18 @@ def schedule(
         drain_deadline_s=120,
         settings=EXPORT.model_copy(update=export),
     )
+
+
+def aggregated(units: list[int], *, units_per_node: int = 4, **names: Any) -> ExportSchedule:
+    """A schedule of units that do both, several to a node. names: as those of `schedule`."""
+    both = RoleUnits(
+        name="aggregated",
+        workload="inference",
+        nodes_per_unit=1,
+        units=np.array(units),
+        units_per_node=units_per_node,
+    )
+    return replace(schedule(units, **names), roles=(both,))
 
 
 def small(**export: str) -> ExportSchedule:

@@ -136,7 +136,7 @@ def test_a_recurring_schedule_gives_back_the_plan_at_every_minute(plan: ExportSc
     found = read_back_or_refusal(plan, to)
     if isinstance(found, str):
         # KEDA alone cannot say what the clock skips or repeats, and an HPA holds at least one replica
-        at_zero = "cronjob_action" in names and min(plan.decode.units) == 0
+        at_zero = "cronjob_action" in names and min(plan.roles[1].units) == 0
         assert at_zero or (to == "keda" and "the clock of" in found)
         return
     for role, units in found:
@@ -341,7 +341,7 @@ def test_the_hour_that_comes_twice_has_to_be_the_same_both_times() -> None:
 def test_a_pattern_fills_what_the_clock_skips_with_the_units_before() -> None:
     start = datetime(2026, 3, 28, 23, tzinfo=UTC)
     plan = schedule([5, 6, *range(7, 28)], zone="Europe/Berlin", start=start)
-    pattern = pattern_of(plan.grid, plan.prefill.units, plan.zone, "prefill")
+    pattern = pattern_of(plan.grid, plan.roles[0].units, plan.zone, "prefill")
     assert pattern.daily
     assert pattern.levels[[0, 60, 120, 179, 180]].tolist() == [5, 6, 6, 6, 7]
 
@@ -405,7 +405,7 @@ def test_names_that_leave_no_room_for_a_cron_job_are_refused() -> None:
     plan = schedule([1] * 12 + [2] * 12)
     long = "p" * 48
     with pytest.raises(UsageError, match=r"export.prefill_workload: .* is too long .* use at most 47 characters"):
-        cronjob(replace(plan, prefill=replace(plan.prefill, workload=long)))
+        cronjob(replace(plan, roles=(replace(plan.roles[0], workload=long), plan.roles[1])))
 
 
 def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left() -> None:
@@ -415,7 +415,9 @@ def test_units_are_set_at_the_start_of_the_plan_whatever_another_schedule_left()
     assert [job["schedule"] for job in jobs[:3]] == ["0 0 * * *", "0 8 * * *", "0 20 * * *"]
     (call, _) = json.loads(aws(plan).text)["calls"]
     actions = call["input"]["ScheduledUpdateGroupActions"]
-    assert [(action["Recurrence"], action["DesiredCapacity"] // plan.prefill.nodes_per_unit) for action in actions] == [
+    assert [
+        (action["Recurrence"], action["DesiredCapacity"] // plan.roles[0].nodes_per_unit) for action in actions
+    ] == [
         ("0 0 * * *", 5),
         ("0 8 * * *", 2),
         ("0 20 * * *", 5),

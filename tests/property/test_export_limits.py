@@ -75,7 +75,7 @@ def test_a_week_of_noise_fits_aws_and_says_what_differs(service: str, most: int)
         f"{prefill.node_hours_more:,.1f} node-hours a week more, never fewer units"
     )
     # levels are raised by little: 4 of 100 node-hours at 125 actions for the 328 that it takes
-    assert prefill.node_hours_more < 0.06 * plan.prefill.units.sum() * plan.prefill.nodes_per_unit / 4
+    assert prefill.node_hours_more < 0.06 * plan.roles[0].units.sum() * plan.roles[0].nodes_per_unit / 4
 
 
 def test_what_fits_is_exact_and_has_no_note_of_a_limit() -> None:
@@ -119,7 +119,7 @@ def test_jobs_are_never_nearer_than_they_take_to_pull_an_image() -> None:
     made = cronjob(plan)
     jobs = [item for item in rules.manifests(made.text) if item["kind"] == "CronJob"]
     held = rules.cronjob(jobs, "prefill", clock_of(plan))
-    assert (held >= by_minute(plan.prefill.units, plan)).all()
+    assert (held >= by_minute(plan.roles[0].units, plan)).all()
     assert [note for note in made.notes if "prefill: it changes at times less than 10 min apart, so " in note]
     assert min(job["spec"]["startingDeadlineSeconds"] for job in jobs) >= 300
 

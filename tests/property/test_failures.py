@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.replay.requests.failures import (
+    PackedAvailability,
     RoleAvailability,
     UnitFailures,
     chance_of,
     covered,
     fewest_spares,
+    fewest_spares_of,
     with_failures,
     with_spares,
 )
@@ -361,6 +363,31 @@ def test_the_spares_are_those_of_all_that_attain_the_target_with_the_fewest_node
     assert prefill.attainment(found[0]) * decode.attainment(found[1]) >= target * (1 - 1e-12)
 
 
+@given(st.integers(1, 4), st.integers(0, 9), st.integers(1, 9), st.floats(0.6, 0.999))
+def test_units_of_a_node_that_fails_are_all_gone(shared: int, planned: int, needed: int, up: float) -> None:
+    role = PackedAvailability(needed=needed, planned=planned, nodes=1, availability=up, units_per_node=shared)
+    for spares in range(3):
+        on_nodes = [min(shared, planned + spares - first) for first in range(0, planned + spares, shared)]
+        chance = sum(
+            up ** sum(case) * (1 - up) ** (len(case) - sum(case))
+            for case in product((True, False), repeat=len(on_nodes))
+            if sum(units for units, there in zip(on_nodes, case, strict=True) if there) >= needed
+        )
+        assert role.attainment(spares) == pytest.approx(chance, abs=1e-12)
+        assert role.spare_nodes(spares) == len(on_nodes) - -(-planned // shared)
+
+
+def test_spares_that_fill_a_node_take_none_and_bring_little() -> None:
+    # five units on nodes of two, and four are needed: a full node that fails leaves three, until a third one is full
+    role = PackedAvailability(needed=4, planned=5, nodes=1, availability=0.9, units_per_node=2)
+    assert role.attainment(0) == pytest.approx(0.9**2)
+    assert role.attainment(1) == pytest.approx(0.9**3 + 3 * 0.9**2 * 0.1)
+    assert [role.spare_nodes(spares) for spares in (0, 1, 2, 3)] == [0, 0, 1, 1]
+    assert fewest_spares_of(role, 0.97) == 1
+    with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99 \(units 0.01% available\)"):
+        fewest_spares_of(replace(role, availability=0.0001), 0.99)
+
+
 def test_a_target_out_of_reach_is_told() -> None:
     role = RoleAvailability(needed=2, planned=2, nodes=1, availability=0.0001)
     with pytest.raises(UsageError, match=r"1000 spare units do not attain 0.99 \(prefill units 0.01%"):
@@ -369,10 +396,10 @@ def test_a_target_out_of_reach_is_told() -> None:
 
 def test_time_covered_is_that_with_enough_units_of_both_roles() -> None:
     prefill, decode = fleet(60.0, inf), fleet(inf, 80.0)
-    assert covered(prefill, decode, (2, 1), 0.0, 100.0) == pytest.approx(0.6)
-    assert covered(prefill, decode, (1, 2), 50.0, 100.0) == pytest.approx(0.6)
-    assert covered(prefill, decode, (2, 2), 70.0, 100.0) == 0.0
-    assert covered(with_spares(prefill, 1), with_spares(decode, 1), (2, 2), 0.0, 100.0) == 1.0
+    assert covered([(prefill, 2), (decode, 1)], 0.0, 100.0) == pytest.approx(0.6)
+    assert covered([(prefill, 1), (decode, 2)], 50.0, 100.0) == pytest.approx(0.6)
+    assert covered([(prefill, 2), (decode, 2)], 70.0, 100.0) == 0.0
+    assert covered([(with_spares(prefill, 1), 2), (with_spares(decode, 1), 2)], 0.0, 100.0) == 1.0
 
 
 def test_drawn_failures_leave_as_much_time_covered_as_the_probabilities_say() -> None:
@@ -385,7 +412,7 @@ def test_drawn_failures_leave_as_much_time_covered_as_the_probabilities_say() ->
             with_failures(units(count), each, seed=seed, role=role, end_us=HOUR)
             for role, (count, each) in enumerate(zip((7, 4), failures, strict=True))
         ]
-        shares.append(covered(lives[0], lives[1], (6, 3), 0.0, HOUR))
+        shares.append(covered([(lives[0], 6), (lives[1], 3)], 0.0, HOUR))
     error = float(np.std(shares, ddof=1)) / sqrt(len(shares))
     assert abs(np.mean(shares) - prefill.attainment(0) * decode.attainment(0)) < 3.3 * error
     assert error < 0.03

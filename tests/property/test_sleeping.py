@@ -13,7 +13,7 @@ from planner.core.replay.intervals.packing import packed_lives
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from tests.conftest import small_scenario
 from tests.helpers.aggregated import UNITS
-from tests.property.test_interval import demand_of, node_s
+from tests.helpers.intervals import demand_of, node_s
 
 KEEPS = st.sampled_from(["nothing", "sleep", "resident"])
 TOKENS = st.tuples(st.sampled_from([0, 0, 1, 600, 1500]), st.sampled_from([0, 0, 1, 600, 1500]))

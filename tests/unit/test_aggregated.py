@@ -10,8 +10,8 @@ from planner.errors import RunError, ScenarioError, UsageError
 from planner.settings.fleet import FleetSettings
 from tests.conftest import small_scenario
 from tests.helpers.aggregated import DEMAND, UNITS
+from tests.helpers.intervals import demand_of
 from tests.helpers.policies import targets_of
-from tests.property.test_interval import demand_of
 
 AT_ONCE = ("fleet.start_up_s=0", "fleet.drain_deadline_s=0")
 

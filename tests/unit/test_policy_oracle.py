@@ -15,6 +15,7 @@ from planner.core.policy import KnownDemand, PolicyInputs, Seen, make_policy
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
+from tests.helpers.aggregated import aggregated_scenario
 from tests.helpers.policies import FILELESS, policy_for, targets_of
 
 
@@ -133,3 +134,54 @@ def test_no_policy_without_shortfall_holds_fewer_node_seconds(name: str, tokens:
     if not shortfall(plan):
         assert not shortfall(least)
         assert least.inference_node_s.sum() <= plan.inference_node_s.sum()
+
+
+def both_of(*overrides: str) -> Scenario:
+    return aggregated_scenario("policy.name=oracle", *overrides)
+
+
+def test_units_that_share_nodes_are_counted_in_whole_nodes() -> None:
+    # a unit carries 1,200 tokens a minute of any mix, and two share a node: all places of what is held are used
+    scenario = both_of("fleet.start_up_s=0", "fleet.drain_deadline_s=0")
+    plan = oracle(scenario, [(600, 600), (2000, 500), (4800, 0), (0, 0)])
+    assert plan.aggregated_units.tolist() == [2, 4, 4, 2]
+    assert plan.inference_nodes.tolist() == [1, 2, 2, 1]
+    assert not shortfall(plan)
+
+
+def test_nodes_start_early_enough_to_serve() -> None:
+    # 4,800 tokens take two nodes for the whole minute: one loads in the minute before, or a third makes up for loading
+    plan = oracle(both_of(), [(2400, 0), (4800, 0), (2400, 0)])
+    assert plan.aggregated_units[:2].tolist() in ([4, 4], [2, 6])
+    assert not shortfall(plan)
+    # 4,400 are carried where the second node's two units serve the last 50 s
+    assert oracle(both_of(), [(2400, 0), (4400, 0), (2000, 0)]).aggregated_units.tolist() == [2, 4, 2]
+
+
+def test_what_no_node_is_left_to_carry_falls_short() -> None:
+    plan = oracle(both_of(), [(9000, 9000), (0, 0)])
+    assert (plan.aggregated_units[0], plan.inference_nodes[0]) == (8, 4)
+    assert shortfall(plan) == 18_000 - 9_600
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 2500), st.integers(0, 1500)), min_size=1, max_size=3),
+    st.sampled_from([(0, 0), (10, 5), (30, 40), (60, 60), (50, 20), (90, 0), (70, 130), (130, 30), (10, 150)]),
+)
+def test_no_schedule_of_single_units_without_shortfall_holds_fewer_node_seconds(
+    tokens: list[tuple[int, int]], times: tuple[int, int]
+) -> None:
+    start_up_s, drain_s = times
+    region = "fleet.unit.tokens_per_s=[[5,20],[12,16],[25,4]]"
+    given = (f"fleet.start_up_s={start_up_s}", f"fleet.drain_deadline_s={drain_s}", "fleet.nodes=3", region)
+    scenario = both_of(*given)
+    plan, least = oracle(scenario, tokens), np.inf
+    for held in product(range(1, 7), repeat=len(tokens)):
+        for ahead in (True, False):
+            other = replayed(scenario, [Units(aggregated=units) for units in held], tokens, ahead)
+            if not shortfall(other):
+                least = min(least, int(other.inference_node_s.sum()))
+    if np.isfinite(least):
+        assert not shortfall(plan)
+        assert plan.inference_node_s.sum() == least

@@ -16,8 +16,8 @@ from planner.core.replay.requests.model import Lives, Requests, Span
 from planner.errors import ScenarioError, UsageError
 from tests.conftest import small_scenario
 from tests.helpers.aggregated import UNITS
+from tests.helpers.intervals import demand_of, node_s
 from tests.helpers.policies import decided, targets_of
-from tests.property.test_interval import demand_of, node_s
 
 NONE = ("fleet.base.prefill=0", "fleet.base.decode=0", "policy.floor_nodes=0")
 NO_UNITS = (*UNITS, "fleet.base.aggregated=0", "training.lend=true")

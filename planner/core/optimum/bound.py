@@ -50,7 +50,9 @@ def optimise(
     classes = [_relaxed(problem, objective, clock, ahead=ahead) for ahead in _classes(problem)]
     if all(math.isinf(each.lp_bound) for each in classes):
         return _infeasible(problem, objective, classes, moment)
-    candidates = (*starts, *starting_schedules(problem))
+    # filled ones first, as of equal ones the first is taken: what nodes that are paid carry is not left lying
+    filled = [problem.filled(targets) for targets in starts] if problem.deployment.units_per_node > 1 else []
+    candidates = (*filled, *starts, *starting_schedules(problem))
     schedules = [_schedule(problem, objective, targets, ahead=True) for targets in candidates]
     for number, each in enumerate(classes):
         if each.finished:
@@ -211,11 +213,13 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
     assert relaxed is not None, "with unlimited shortfall every schedule is a solution"
     missing = program.short_tokens(relaxed[1])
     worst = max(range(problem.count), key=lambda t: sum(missing[t]))
-    role = max((0, 1), key=lambda number: missing[worst][number])
-    name, kind = (("prefill", "input"), ("decode", "output"))[role]
+    role = max(range(len(problem.roles)), key=lambda number: missing[worst][number])
+    units, kind = {"prefill": ("prefill units", "input "), "decode": ("decode units", "output ")}.get(
+        problem.roles[role].name, ("units", "")
+    )
     ratio = max(relaxed[0], 0.0) * program.token_unit / problem.tokens
-    fewest = sum(units.covering(problem.interval_s) * units.nodes for units in problem.roles)
-    where = f"most at {moment(worst)}, where {name} units lack {missing[worst][role]:,.0f} {kind} tokens"
+    fewest = sum(each.covering(problem.interval_s) * each.nodes for each in problem.roles)
+    where = f"most at {moment(worst)}, where {units} lack {missing[worst][role]:,.0f} {kind}tokens"
     if ratio <= problem.max_shortfall_ratio:  # fractions of units would do
         ratio, where = problem.max_shortfall_ratio, f"the busiest interval at {moment(int(np.argmax(fewest)))}"
     return (

@@ -9,11 +9,12 @@ import numpy as np
 
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.units import Units
+from planner.core.fleet.units import AGGREGATED, Units
+from planner.core.replay.intervals.carried import mixes
 from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.settings.fleet import UnitSettings
 from planner.settings.training import TrainingSettings
-from planner.units import MICROS_PER_USD, S_PER_HOUR, Ints
+from planner.units import MICROS_PER_USD, S_PER_HOUR, Bools, Floats, Ints
 
 Objective = Literal["node-hours", "cost"]
 """node-hours: those of inference. cost: of inference, less the value of useful training, plus starts; in dollars."""
@@ -21,27 +22,65 @@ Objective = Literal["node-hours", "cost"]
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemRole:
-    """One kind of unit. nodes: of one unit; floor and most: units at least and at most; demand: tokens, (count,)."""
+    """One kind of unit, in blocks: units that hold their nodes together. A block is one unit where it has whole nodes.
+
+    nodes, units: of one block; floor and most: blocks at least and at most; demand: tokens, and what a node of serving
+    units carries of them a second in the mix of the interval, both (count,).
+    """
 
     name: str
     nodes: int
-    tokens_per_s_per_node: float
+    units: int = 1
+    tokens_per_s_per_node: Floats
     floor: int
     most: int
     demand: Ints
 
-    def carried(self, node_s: Ints) -> Ints:
-        """Whole tokens that node-seconds carry, in the replay's arithmetic."""
-        whole: Ints = np.floor(node_s * self.tokens_per_s_per_node).astype(np.int64)
-        return whole
+    def carries(self, blocks: Ints, interval_s: int) -> Bools:
+        """Whether blocks that serve throughout carry each interval's demand, in the replay's arithmetic."""
+        carried: Ints = np.floor(blocks * self.nodes * interval_s * self.tokens_per_s_per_node).astype(np.int64)
+        return carried >= self.demand
+
+    def block_tokens(self, interval_s: int) -> Floats:
+        """Tokens that a block carries in each interval, (count,)."""
+        return self.nodes * self.tokens_per_s_per_node * interval_s
 
     def covering(self, interval_s: int) -> Ints:
-        """The fewest units that carry each interval's demand throughout, (count,), not under the floor."""
-        unit_s = self.nodes * interval_s
-        units = np.maximum(np.ceil(self.demand / (unit_s * self.tokens_per_s_per_node)).astype(np.int64) - 1, 0)
+        """The fewest blocks that carry each interval's demand throughout, (count,), not under the floor."""
+        rate = self.nodes * interval_s * self.tokens_per_s_per_node
+        blocks = np.maximum(np.ceil(self.demand / rate).astype(np.int64) - 1, 0)
         for _ in range(2):  # one step for the guess above, one for rounding in floating point
-            units = units + (self.carried(units * unit_s) < self.demand)
-        return np.maximum(units, self.floor)
+            blocks = blocks + ~self.carries(blocks, interval_s)
+        return np.maximum(blocks, self.floor)
+
+    def blocks(self, units: Units) -> int:
+        """The blocks that units take, the last of them perhaps in part."""
+        return -(-units.of(self.name) // self.units)
+
+    def of_blocks(self, blocks: int) -> Units:
+        """The units of whole blocks."""
+        return Units(**{self.name: blocks * self.units})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregatedRole(ProblemRole):
+    """Units that do both; their demand are tokens of both kinds.
+
+    needed_s: seconds of a unit that carry each interval's demand, (count,). What falls short is the same share of both
+    kinds, so that a second of a unit that is missing costs an interval's tokens over these seconds.
+    """
+
+    needed_s: Floats
+    inputs: Ints
+    outputs: Ints
+
+    def carries(self, blocks: Ints, interval_s: int) -> Bools:
+        none = self.needed_s == 0
+        share = blocks * self.units * interval_s / np.where(none, 1.0, self.needed_s)
+        enough: Bools = none | (
+            (np.floor(share * self.inputs) >= self.inputs) & (np.floor(share * self.outputs) >= self.outputs)
+        )
+        return enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +119,11 @@ class Problem:
         return self.deployment.settings.nodes
 
     @cached_property
-    def roles(self) -> tuple[ProblemRole, ProblemRole]:
-        """Prefill and decode."""
+    def roles(self) -> tuple[ProblemRole, ...]:
+        """Prefill and decode; or units that do both, alone."""
         fleet, floor, demand = self.deployment.settings, self.floor, self.demand
+        if self.deployment.aggregated:
+            return (self._aggregated(),)
         return (
             self._role("prefill", fleet.prefill, floor.prefill, demand.input_tokens),
             self._role("decode", fleet.decode, floor.decode, demand.output_tokens),
@@ -93,11 +134,38 @@ class Problem:
         return ProblemRole(
             name=name,
             nodes=unit.nodes,
-            tokens_per_s_per_node=unit.node_tokens_per_s,
+            tokens_per_s_per_node=np.full(self.count, unit.node_tokens_per_s),
             floor=floor,
             most=floor + spare // unit.nodes,
             demand=demand,
         )
+
+    def _aggregated(self) -> AggregatedRole:
+        deployment, demand = self.deployment, self.demand
+        units, nodes = deployment.units_per_node, deployment.unit_nodes(AGGREGATED)
+        inputs, outputs = mixes(demand, deployment)
+        return AggregatedRole(
+            name=AGGREGATED,
+            nodes=nodes,
+            units=units,
+            tokens_per_s_per_node=units / nodes * (inputs + outputs) / deployment.units_needed(inputs, outputs, 1.0),
+            floor=-(-self.floor.aggregated // units),
+            most=deployment.most // units,
+            demand=demand.input_tokens + demand.output_tokens,
+            needed_s=deployment.units_needed(demand.input_tokens, demand.output_tokens, 1.0),
+            inputs=demand.input_tokens,
+            outputs=demand.output_tokens,
+        )
+
+    def filled(self, targets: Sequence[Units]) -> list[Units]:
+        """A schedule with all places used of the nodes that it holds."""
+        return [sum((role.of_blocks(role.blocks(units)) for role in self.roles), Units()) for units in targets]
+
+    def unserved(self, plan: IntervalPlan) -> Ints:
+        """Tokens of a replayed plan that fall short, by role and interval."""
+        if self.deployment.aggregated:
+            return plan.shortfall_tokens[np.newaxis]
+        return np.stack([plan.shortfall_input_tokens, plan.shortfall_output_tokens])
 
     @cached_property
     def tokens(self) -> int:

@@ -3,7 +3,8 @@
 Two classes of policies are bounded apart, since the replay treats them apart, and the lower of the two bounds holds for
 every policy: those that know a target ahead, so that leaving units drain before the boundary, and the late ones, whose
 units drain from it on. Times count in intervals here, and n[t] are the units of a role that the targets hold, after
-the floor. Why no schedule that the replay accepts is worth less than the program's least value:
+the floor; of units that share nodes, the nodes that they need, each with all its places used. Why no schedule that the
+replay accepts is worth less than the program's least value:
 
 **Units.** Targets are whole, not under the floor, and within the fleet's nodes: so is n.
 
@@ -27,6 +28,19 @@ its nodes (`full`), and the nodes that wait are at most those that leave plus wh
 serves before it leaves and so drains, but where both times fill an interval: then not one that waited in the interval
 before (`unserved`). Elsewhere waiting is given to every unit that joins, and units that never serve are struck out.
 
+**Units that share nodes.** Units take the lowest free place and leave the highest first. Where none drains for longer
+than an interval they stand side by side from the first place on, so the one in the lowest place of a node is there
+whenever another on it is: it alone decides how long the node is held. Were all places of the node held as long, no node
+would be held longer, and in each place a unit would serve from as early or earlier to as late or later. So with every
+schedule of single units goes one of whole nodes that holds the same nodes, serves as much or more, and keeps the floor.
+In longer drains (late) units may join beside leaving ones. Then a unit waits only while every place is taken, so that
+never fewer nodes are held than the target's units need: these are charged, without drains or starts; and in no order of
+leaving do more units serve than were held throughout the time of loading. A node that starts is charged for the start
+of one unit at least.
+
+**What falls short of units that do both.** A share of an interval's work, and so the same share of its tokens of both
+kinds: a second of a unit that is missing costs the interval's tokens over the seconds of a unit that they take.
+
 **Value of training.** Lent nodes are those free, up to a limit, called back newest first: each level of the number of
 lent nodes is a set of windows, each worth its length less the restore time. So more free nodes are never worth less,
 and restoring is, like loading, a convex function of the lent nodes. Windows under the shortest length, which the
@@ -34,7 +48,7 @@ replay leaves idle, are counted as worth something. For late policies a restore 
 waiting one takes, cut to the shortest window; with a limit on lent nodes, or where waiting is given freely, none.
 
 **Minimum times, starts.** The inequalities of unit commitment: units started within the minimum time are still up,
-stopped ones still down. They are left out where units were struck out.
+stopped ones still down. They are left out where units were struck out. Units that share a node keep them together.
 """
 
 import math
@@ -45,6 +59,7 @@ import numpy as np
 
 from planner.core.fleet.units import Units
 from planner.core.optimum.problem import Objective, Problem, ProblemRole
+from planner.units import Floats
 
 Terms = Mapping[int, float]
 """A linear expression: factors by column."""
@@ -130,16 +145,19 @@ class Program:
         self.start_s, self.drain_s = fleet.start_up_s, fleet.drain_deadline_s
         both = self.start_s + self.drain_s
         self.exact = both <= self.interval_s
+        # units of one role never wait for leaving ones unless these drain beyond the next boundary
+        self.alone = problem.deployment.aggregated
+        self.beside = self.alone and not ahead and self.drain_s > self.interval_s
         # where nothing may fall short, no fewer units than carry the demand, in whole units
         self.covering = objective is not None and problem.allowed_tokens == 0
         self.columns = {role.name: self._columns(role) for role in problem.roles}
-        self.token_unit = max(self._unit_tokens(role) for role in problem.roles)
+        self.token_unit = max(float(self._block_tokens(role).max()) for role in problem.roles)
         for role in problem.roles:
             self._movement(role)
             self._coverage(role)
         for t in range(problem.count):
             self.matrix.row(self._nodes(t), upper=problem.nodes)
-        if not ahead and self.exact:
+        if not ahead and self.exact and not self.alone:
             self._waiting()
         short = plus(*(self._short_tokens(role) for role in problem.roles))
         if objective is None:
@@ -156,37 +174,49 @@ class Program:
         for role in self.problem.roles:
             for t, column in enumerate(self.columns[role.name].held):
                 if t not in window:
-                    self.matrix.lower[column] = self.matrix.upper[column] = getattr(schedule[t], role.name)
+                    self.matrix.lower[column] = self.matrix.upper[column] = role.blocks(schedule[t])
+
+    def start(self, schedule: Sequence[Units]) -> dict[int, float]:
+        """The values of a schedule's columns."""
+        return {
+            column: float(role.blocks(units))
+            for role in self.problem.roles
+            for column, units in zip(self.columns[role.name].held, schedule, strict=True)
+        }
 
     def targets(self, values: list[float]) -> list[Units]:
         """The schedule of a solution."""
-        prefill, decode = (self.columns[role.name].held for role in self.problem.roles)
-        return [Units(round(values[p]), round(values[d])) for p, d in zip(prefill, decode, strict=True)]
-
-    def short_tokens(self, values: list[float]) -> list[tuple[float, float]]:
-        """Input and output tokens short in every interval of a solution."""
-        parts = [
-            [values[column] * self._unit_tokens(role) for column in self.columns[role.name].short]
+        held = [
+            [role.of_blocks(round(values[column])) for column in self.columns[role.name].held]
             for role in self.problem.roles
+        ]
+        return [sum(units, Units()) for units in zip(*held, strict=True)]
+
+    def short_tokens(self, values: list[float]) -> list[tuple[float, ...]]:
+        """Tokens short by role in every interval of a solution."""
+        parts = [
+            [values[column] * each for column, each in zip(self.columns[role.name].short, block, strict=True)]
+            for role, block in ((role, self._block_tokens(role).tolist()) for role in self.problem.roles)
         ]
         return list(zip(*parts, strict=True))
 
     def _columns(self, role: ProblemRole) -> _Columns:
-        matrix, per_unit = self.matrix, self._unit_tokens(role)
+        matrix, needed = self.matrix, self._needed(role)
         least = [role.floor] * self.problem.count
         if self.covering:
             least = [min(int(units), role.most) for units in role.covering(self.interval_s)]
         # nothing moves before the first boundary; only late units wait, and only in full intervals leave unserved
         never = self.problem.count
-        waits = 1 if self.exact and not self.ahead else never
-        leaves_unserved = 2 if self.start_s + self.drain_s == self.interval_s and not self.ahead else never
+        waiting = self.exact and not self.ahead and not self.alone
+        waits = 1 if waiting else never
+        leaves_unserved = 2 if waiting and self.start_s + self.drain_s == self.interval_s else never
         return _Columns(
             held=[matrix.column(units, self._most(role), whole=True) for units in least],
             started=self._moving(role, 1),
             stopped=self._moving(role, 1),
             waiting=self._moving(role, waits),
             unserved=self._moving(role, leaves_unserved),
-            short=[matrix.column(0, float(tokens) / per_unit) for tokens in role.demand],
+            short=[matrix.column(0, blocks) for blocks in needed],
         )
 
     def _moving(self, role: ProblemRole, first: int) -> list[int]:
@@ -229,7 +259,7 @@ class Program:
 
     def _coverage(self, role: ProblemRole) -> None:
         """What serves, and what falls short, carry the demand."""
-        columns, per_unit = self.columns[role.name], self._unit_tokens(role)
+        columns, needed = self.columns[role.name], self._needed(role)
         held = [{column: 1.0} for column in columns.held]
         loading = self._excesses(held, self.start_s, before=True, first=columns.started)
         draining, whole_drain = None, None
@@ -240,23 +270,23 @@ class Program:
             if self.drain_s > longest:
                 whole_drain = self._excesses(held, self.drain_s, before=False)
         self._rounding(role)
-        for t, tokens in enumerate(role.demand):
+        for t, blocks in enumerate(needed):
             there = plus((1.0, held[t]), (1.0, {columns.short[t]: 1.0}))
             lost = plus((1.0, loading[t]), (1.0, draining[t] if draining else {}))
             if not self.ahead and self.exact:
                 lost[columns.waiting[t]] = self.drain_s / self.interval_s
-            self.matrix.row(plus((1.0, there), (-1.0, lost)), lower=float(tokens) / per_unit)
+            self.matrix.row(plus((1.0, there), (-1.0, lost)), lower=blocks)
             if whole_drain:
-                self.matrix.row(plus((1.0, there), (-1.0, whole_drain[t])), lower=float(tokens) / per_unit)
+                self.matrix.row(plus((1.0, there), (-1.0, whole_drain[t])), lower=blocks)
 
     def _rounding(self, role: ProblemRole) -> None:
         """What the last unit that the demand fills only in part leaves short when it is not held (integer rounding).
 
         Redundant for whole units, and most of what keeps the relaxation near them.
         """
-        columns, per_unit = self.columns[role.name], self._unit_tokens(role)
-        whole = np.ceil(role.demand / per_unit - ROUNDED)
-        for t, part in enumerate(role.demand / per_unit - whole + 1):
+        columns, needed = self.columns[role.name], role.demand / self._block_tokens(role)
+        whole = np.ceil(needed - ROUNDED)
+        for t, part in enumerate(needed - whole + 1):
             if ROUNDED < part < 1:
                 row = {columns.short[t]: 1.0, columns.held[t]: float(part)}
                 self.matrix.row(row, lower=float(part * whole[t]))
@@ -308,7 +338,7 @@ class Program:
             matrix.charge(self._charged_nodes(t))
         if objective == "node-hours":
             return
-        if problem.start_usd:
+        if problem.start_usd and not self.beside:
             for role in problem.roles:
                 starts = dict.fromkeys(self.columns[role.name].started, 1.0)
                 matrix.charge(starts, problem.start_node_s / self.interval_s)
@@ -319,13 +349,13 @@ class Program:
     def _charged_nodes(self, t: int) -> dict[int, float]:
         """Nodes that inference is charged for in an interval, in the mean."""
         charged = self._nodes(t)
-        if self.ahead:
+        if self.ahead or self.beside:
             return charged
         left_s = (self.problem.count - t) * self.interval_s
         drain = min(self.drain_s, left_s) / self.interval_s
         for role in self.problem.roles:
             columns = self.columns[role.name]
-            spared = (columns.waiting[t], columns.unserved[t]) if self.exact else (columns.started[t],)
+            spared = (columns.waiting[t], columns.unserved[t]) if self.exact or self.alone else (columns.started[t],)
             charged[columns.stopped[t]] = drain * role.nodes
             charged.update(dict.fromkeys(spared, -drain * role.nodes))
         return charged
@@ -370,9 +400,16 @@ class Program:
     def _nodes(self, t: int) -> dict[int, float]:
         return {self.columns[role.name].held[t]: float(role.nodes) for role in self.problem.roles}
 
-    def _unit_tokens(self, role: ProblemRole) -> float:
-        """Tokens that a unit carries in an interval."""
-        return role.nodes * role.tokens_per_s_per_node * self.interval_s
+    def _block_tokens(self, role: ProblemRole) -> Floats:
+        """Tokens that a block carries in each interval."""
+        return role.block_tokens(self.interval_s)
+
+    def _needed(self, role: ProblemRole) -> list[float]:
+        """Blocks, in parts of one, that carry each interval's demand throughout."""
+        needed: list[float] = (role.demand / self._block_tokens(role)).tolist()
+        return needed
 
     def _short_tokens(self, role: ProblemRole) -> tuple[float, Terms]:
-        return self._unit_tokens(role) / self.token_unit, dict.fromkeys(self.columns[role.name].short, 1.0)
+        """What falls short, in units of `token_unit`."""
+        short = (self._block_tokens(role) / self.token_unit).tolist()
+        return 1.0, dict(zip(self.columns[role.name].short, short, strict=True))

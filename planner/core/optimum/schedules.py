@@ -46,30 +46,33 @@ def _shedding(problem: Problem, early: int, late: int) -> list[Units]:
 
 
 def _held(problem: Problem, use: float, early: int, late: int) -> list[Units]:
-    """Units that carry the demand, without the last one where under a share of it is used: `use` in the slower role.
+    """Blocks that carry the demand, without the last one where under a share of it is used: `use` in the slowest.
 
     Up early and down late by intervals, as far as the fleet has room beside the others' own, prefill first.
     """
-    slowest = min(role.tokens_per_s_per_node for role in problem.roles)
-    (prefill, decode), own, wide = problem.roles, [], []
+    slowest = min(float(role.tokens_per_s_per_node.min()) for role in problem.roles)
+    own, wide = [], []
     for role in problem.roles:
-        units = role.covering(problem.interval_s)
+        blocks = role.covering(problem.interval_s)
         if use:
-            unit_tokens = role.nodes * role.tokens_per_s_per_node * problem.interval_s
-            left = role.demand - use * slowest / role.tokens_per_s_per_node * unit_tokens
-            units = np.clip(np.ceil(left / unit_tokens).astype(np.int64), role.floor, None)
-        units = np.minimum(units, role.most)
-        own.append(units)
-        wide.append([units[max(0, t - late) : t + early + 1].max() for t in range(problem.count)])
-    targets = []
-    for t in range(problem.count):
-        reserved = max(
-            problem.floor.decode, min(own[1][t], (problem.nodes - own[0][t] * prefill.nodes) // decode.nodes)
-        )
-        first = min(wide[0][t], (problem.nodes - reserved * decode.nodes) // prefill.nodes)
-        second = min(wide[1][t], (problem.nodes - first * prefill.nodes) // decode.nodes)
-        targets.append(Units(int(first), int(second)))
-    return targets
+            block_tokens = role.block_tokens(problem.interval_s)
+            left = role.demand - use * slowest / role.tokens_per_s_per_node * block_tokens
+            blocks = np.clip(np.ceil(left / block_tokens).astype(np.int64), role.floor, None)
+        blocks = np.minimum(blocks, role.most)
+        own.append(blocks)
+        wide.append([int(blocks[max(0, t - late) : t + early + 1].max()) for t in range(problem.count)])
+    return [_within(problem, [int(each[t]) for each in own], [each[t] for each in wide]) for t in range(problem.count)]
+
+
+def _within(problem: Problem, own: list[int], wide: list[int]) -> Units:
+    """As many blocks of each role as it wants, within the fleet and beside what the others carry the demand with."""
+    if len(problem.roles) == 1:
+        return problem.roles[0].of_blocks(wide[0])
+    prefill, decode = problem.roles
+    reserved = max(decode.floor, min(own[1], (problem.nodes - own[0] * prefill.nodes) // decode.nodes))
+    first = min(wide[0], (problem.nodes - reserved * decode.nodes) // prefill.nodes)
+    second = min(wide[1], (problem.nodes - first * prefill.nodes) // decode.nodes)
+    return prefill.of_blocks(first) + decode.of_blocks(second)
 
 
 def repair(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[Units] | None:
@@ -78,7 +81,7 @@ def repair(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> list[U
     None where that takes many units, or adding them brings nothing any more.
     """
     current: list[Units] | None = list(targets)
-    unit_tokens = max(role.nodes * role.tokens_per_s_per_node * problem.interval_s for role in problem.roles)
+    unit_tokens = max(float(role.block_tokens(problem.interval_s).max()) for role in problem.roles)
     for step in range(_STEPS + 1):
         if current is None:
             return None
@@ -116,7 +119,7 @@ def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
     """Whether units can stay up and down for the minimum times, the oldest leaving first."""
     lengths = problem.intervals(problem.min_up_s), problem.intervals(problem.min_down_s)
     for role in problem.roles:
-        held = [getattr(units, role.name) for units in targets]
+        held = [role.blocks(units) for units in targets]
         changes = [0, *(after - before for before, after in pairwise(held))]
         for t in range(1, len(held)):
             up, down = (range(max(1, t - length + 1), t + 1) for length in lengths)
@@ -128,17 +131,16 @@ def keeps_times(problem: Problem, targets: Sequence[Units]) -> bool:
 
 
 def _missing(problem: Problem, targets: Sequence[Units], *, ahead: bool) -> Missing:
-    plan = problem.replay(targets, ahead=ahead)
-    return np.stack([plan.shortfall_input_tokens, plan.shortfall_output_tokens])
+    return problem.unserved(problem.replay(targets, ahead=ahead))
 
 
 def _raised(problem: Problem, targets: list[Units], role: int, first: int, last: int) -> list[Units] | None:
-    """The schedule with one more unit of a role in some intervals; None beyond the plan or the fleet."""
+    """The schedule with one more block of a role in some intervals; None beyond the plan or the fleet."""
     if last >= len(targets):
         return None
     raised = list(targets)
     for t in range(first, last + 1):
-        raised[t] = Units(targets[t].prefill + (role == 0), targets[t].decode + (role == 1))
+        raised[t] = targets[t] + problem.roles[role].of_blocks(1)
         if problem.deployment.nodes(raised[t]) > problem.nodes:
             return None
     return raised

@@ -71,10 +71,8 @@ def search(
     # solutions less than a step apart are worth the same
     solver.setOptionValue("mip_abs_gap", max(program.step * (1 - SHORT_OF), GAP))
     if start is not None:
-        held = [program.columns[name].held for name in ("prefill", "decode")]
-        index = np.array([*held[0], *held[1]], np.int32)
-        values = np.array([float(getattr(units, name)) for name in ("prefill", "decode") for units in start])
-        solver.setSolution(len(index), index, values)
+        known = program.start(start)
+        solver.setSolution(len(known), np.array(list(known), np.int32), np.array(list(known.values())))
     solver.run()
     status, info = solver.getModelStatus(), solver.getInfo()
     if status in _NO_SOLUTION:

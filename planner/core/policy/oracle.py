@@ -3,6 +3,8 @@
 Every policy's targets are replayed with start-up and drain, so the fewest units are not those of each interval alone:
 a unit that joins at a boundary serves the rest of the interval only, one that leaves drains before it. A unit that is
 kept may be cheaper than one that starts again. Role by role a dynamic program over intervals weighs this exactly.
+Units that share nodes are counted in whole nodes, as a node that is held is paid whole; why no schedule of single units
+holds fewer nodes is said in `planner.core.optimum.program`.
 """
 
 from collections.abc import Sequence
@@ -11,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.units import Units
+from planner.core.fleet.units import AGGREGATED, Units
 from planner.core.policy.base import Seen, Sight, Tick
 from planner.settings.fleet import UnitSettings
 from planner.settings.policy import PolicySettings
-from planner.units import Floats, Ints
+from planner.units import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,16 @@ class Oracle:
         What the fleet cannot carry is left out. Where both roles together want more nodes than there are, each gets
         its units of the full fleet at most.
         """
+        fewest = "units" if deployment.aggregated else "units of each role"
+        fewest = "nodes" if deployment.units_per_node > 1 else fewest
         notes = (
             "oracle, for comparison only: it sees the trace's whole demand, whatever the demand source, and uses the "
-            "fewest units of each role that carry it, not only whole scaling steps",
+            f"fewest {fewest} that carry it, not only whole scaling steps",
         )
         floor = deployment.floor(settings.floor_nodes)
+        find = _best_of_both if deployment.aggregated else _best
         (ahead_cost, ahead_targets), (late_cost, late_targets) = (
-            _best(deployment, known, floor, ahead) for ahead in (True, False)
+            find(deployment, known, floor, ahead) for ahead in (True, False)
         )
         ahead = ahead_cost <= late_cost
         return cls(targets=ahead_targets if ahead else late_targets, ahead=ahead, notes=notes)
@@ -220,6 +225,41 @@ def _best(deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool)
         if (nodes + leaving <= fleet.nodes).all():
             return cost, tuple(Units(int(p), int(d)) for p, d in zip(*held, strict=True))
     return np.inf, tuple(Units(int(p), int(d)) for p, d in zip(*held, strict=True))
+
+
+def _best_of_both(
+    deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool
+) -> tuple[float, tuple[Units, ...]]:
+    """The same for units that do both, by the nodes that they share."""
+    fleet, units, unit_nodes = deployment.settings, deployment.units_per_node, deployment.unit_nodes(AGGREGATED)
+    if not known.demand:
+        return 0.0, ()
+    turn = Turn.of(known.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead=ahead)
+    inputs, outputs = np.array([(seen.input_tokens, seen.output_tokens) for seen in known.demand]).T
+    most = deployment.most // units
+    serving, seconds = fewest_units(
+        _needed_of_both_s(deployment, inputs, outputs, most * known.interval_s),
+        turn,
+        -(-floor.aggregated // units),
+        most,
+    )
+    occupied = _occupied(serving, turn, ahead=ahead)
+    fits = (occupied + _draining(occupied, turn, ahead=ahead) <= most).all()
+    return seconds * unit_nodes if fits else np.inf, tuple(Units(aggregated=int(held) * units) for held in occupied)
+
+
+def _needed_of_both_s(deployment: Deployment, inputs: Floats, outputs: Floats, most_s: int) -> Ints:
+    """Whole seconds in which the units that share their nodes carry tokens as a replay counts them; at most so many."""
+    each = deployment.units_needed(inputs, outputs, 1.0)
+
+    def carries(seconds: Ints) -> Bools:
+        share = np.divide(seconds * deployment.units_per_node, each, out=np.ones_like(each), where=each > 0)
+        enough: Bools = (np.floor(share * inputs) >= inputs) & (np.floor(share * outputs) >= outputs)
+        return enough
+
+    needed: Ints = np.ceil(each / deployment.units_per_node).astype(np.int64)
+    needed -= (needed > 0) & carries(needed - 1)
+    return np.minimum(needed + ~carries(needed), most_s)
 
 
 def _occupied(serving: Ints, turn: Turn, *, ahead: bool) -> Ints:

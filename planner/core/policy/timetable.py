@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.units import Units
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.policy.base import Sight, Tick
 from planner.errors import UsageError
 
@@ -36,7 +36,8 @@ class Timetable:
 
     @classmethod
     def of(cls, entries: Sequence[Entry], deployment: Deployment, notes: tuple[str, ...] = ()) -> "Timetable":
-        """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy."""
+        """A timetable of entries in any order. Raises UsageError for nodes that no whole units occupy, and for units of
+        roles that the fleet does not have."""
         if not entries:
             raise UsageError("the timetable has no rows; add at least one time with its nodes or units")
         ordered = sorted(entries, key=lambda entry: entry[0])
@@ -46,21 +47,27 @@ class Timetable:
                 raise UsageError(f"the timetable has two rows for {moment:%Y-%m-%d %H:%M}; remove one")
         # of units that share nodes, as many as fill these
         by_nodes = {deployment.nodes(units): units for units in deployment.ladder}
+        columns = " and ".join(f"{role}_units" for role in deployment.role_names)
         units = []
         for moment, held in ordered:
             if isinstance(held, int):
                 if deployment.apart:
                     raise UsageError(
                         f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, and with fleet.scaling="
-                        "independent nodes do not say how many units each role has; give prefill_units and decode_units"
+                        f"independent nodes do not say how many units each role has; give {columns}"
                     )
                 if held not in by_nodes:
                     raise UsageError(
                         f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, but whole scaling steps in "
                         f"{deployment.settings.nodes} nodes give "
-                        f"{', '.join(map(str, by_nodes))}; correct it, or give prefill_units and decode_units"
+                        f"{', '.join(map(str, by_nodes))}; correct it, or give {columns}"
                     )
                 held = by_nodes[held]
+            elif any(held.of(role) for role in EVERY_ROLE if role not in deployment.role_names):
+                raise UsageError(
+                    f"the timetable has units of other roles than those of {deployment.settings.serving} serving at "
+                    f"{moment:%Y-%m-%d %H:%M}; give {columns}, or inference_nodes"
+                )
             units.append(held)
         span = ordered[-1][0] - first
         period = max(1, -(-span // _DAY)) if span % _DAY else span // _DAY + 1

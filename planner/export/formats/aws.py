@@ -1,4 +1,4 @@
-"""AWS scheduled actions: EC2 Auto Scaling groups in nodes, or ECS services in units. Pure.
+"""AWS scheduled actions: EC2 Auto Scaling groups in whole nodes, or ECS services in units. Pure.
 
 The document is a list of calls; `input` is what `aws ... --cli-input-json` takes. Rules of the format: an action sets
 its capacity whenever the wall clock of its zone comes to its recurrence, and that holds until the next one.
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from planner.documents import Document, to_json
@@ -21,8 +22,8 @@ from planner.export.formats.recurrence import (
     name_days,
     recurring_steps,
 )
-from planner.export.formats.recurring import Limit, recurring, units_of, week_note
-from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
+from planner.export.formats.recurring import Limit, Series, nodes_of, recurring, units_of, week_note
+from planner.export.formats.schedule import Export, ExportSchedule
 
 _BATCH = 50
 """Published: the most actions of one BatchPutScheduledUpdateGroupAction."""
@@ -101,13 +102,13 @@ def aws(schedule: ExportSchedule) -> Export:
     skipped_or_repeated = find_jumps_in_year(schedule.zone, schedule.grid.start_us)
     begin = minute_of_day(schedule.grid.start_us, schedule.zone)
     limit = _LIMITS[schedule.settings.aws_service]
-    make_calls = _group_calls if schedule.settings.aws_service == "ec2" else _service_calls
+    groups = schedule.settings.aws_service == "ec2"
     calls: list[AwsCall] = []
     notes, against, count = list(week_note(schedule)), [], 0
     for role in schedule.roles:
         found = recurring(
             schedule,
-            units_of(role),
+            nodes_of(role) if groups and role.units_per_node > 1 else units_of(role),
             limit,
             lambda pattern: len(recurring_steps(pattern, skipped_or_repeated, begin)),
         )
@@ -115,7 +116,8 @@ def aws(schedule: ExportSchedule) -> Export:
         count += len(steps)
         notes += found.notes
         against.append(found.against_plan)
-        calls += make_calls(schedule, role, steps)
+        make_calls = _group_calls if groups else _service_calls
+        calls += make_calls(schedule, found.series, steps)
     notes.append(
         "actions of an earlier schedule with other names remain and count; delete those whose names begin with planner-"
     )
@@ -124,13 +126,14 @@ def aws(schedule: ExportSchedule) -> Export:
     return Export(text, f"{count} scheduled actions in {len(calls)} calls", tuple(notes), tuple(against))
 
 
-def _group_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[RecurringStep]) -> list[AwsCall]:
-    actions = tuple(_group_action(schedule, step, step.units * role.nodes_per_unit) for step in steps)
+def _group_calls(schedule: ExportSchedule, series: Series, steps: Sequence[RecurringStep]) -> list[AwsCall]:
+    nodes = series.nodes(np.array([step.units for step in steps], np.int64)).tolist()
+    actions = tuple(_group_action(schedule, step, count) for step, count in zip(steps, nodes, strict=True))
     return [
         AwsCall(
             command="aws autoscaling batch-put-scheduled-update-group-action",
             input=GroupActionBatch(
-                AutoScalingGroupName=role.workload, ScheduledUpdateGroupActions=actions[first : first + _BATCH]
+                AutoScalingGroupName=series.workload, ScheduledUpdateGroupActions=actions[first : first + _BATCH]
             ),
         )
         for first in range(0, len(actions), _BATCH)
@@ -148,13 +151,13 @@ def _group_action(schedule: ExportSchedule, step: RecurringStep, nodes: int) -> 
     )
 
 
-def _service_calls(schedule: ExportSchedule, role: RoleUnits, steps: Sequence[RecurringStep]) -> list[AwsCall]:
+def _service_calls(schedule: ExportSchedule, series: Series, steps: Sequence[RecurringStep]) -> list[AwsCall]:
     return [
         AwsCall(
             command="aws application-autoscaling put-scheduled-action",
             input=ServiceAction(
                 ServiceNamespace="ecs",
-                ResourceId=f"service/{schedule.settings.namespace}/{role.workload}",
+                ResourceId=f"service/{schedule.settings.namespace}/{series.workload}",
                 ScalableDimension="ecs:service:DesiredCount",
                 ScheduledActionName=_name(step),
                 Schedule=_cron_of_six(step.at),

@@ -11,8 +11,8 @@ from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
 
 def cronjob(schedule: ExportSchedule) -> Export:
     """The schedule as CronJobs. Raises RunError if none can express it, UsageError for names that are too long."""
-    # one account per pair of workloads, so that several schedules can share a namespace
-    owner = JobOwner(f"planner-{schedule.prefill.workload}", schedule.prefill.workload)
+    # one account per schedule, so that several can share a namespace
+    owner = JobOwner(f"planner-{schedule.instance}", schedule.instance)
     found = [
         recurring(schedule, units_of(role), JOBS, lambda pattern: len(steps_of(schedule, pattern)))
         for role in schedule.roles
@@ -20,13 +20,14 @@ def cronjob(schedule: ExportSchedule) -> Export:
     jobs = [job for role, each in zip(schedule.roles, found, strict=True) for job in _jobs(schedule, owner, role, each)]
     names = [role.workload for role in schedule.roles]
     notes = (*week_note(schedule), *(note for each in found for note in each.notes))
+    allowed = "this workload" if len(names) == 1 else "these two workloads"
     comments = [
         schedule.title,
         *(units_line(role) for role in schedule.roles),
         *drain_notes(schedule),
         *notes,
         prune_note(owner),
-        "The Role below lets the jobs change these two workloads and nothing else.",
+        f"The Role below lets the jobs change {allowed} and nothing else.",
     ]
     text = to_yaml(comments, [*rights(schedule, owner, _rules(schedule), names), *jobs])
     return Export(text, f"{len(jobs)} CronJobs and their Role", notes, tuple(each.against_plan for each in found))
@@ -36,7 +37,7 @@ def _jobs(schedule: ExportSchedule, owner: JobOwner, role: RoleUnits, found: Rec
     steps = steps_of(schedule, found.pattern)
     if schedule.settings.cronjob_action == "hpa" and min(step.units for step in steps) == 0:
         raise RunError(
-            f"the plan has no {role.name} units at some times, and an HPA needs minReplicas of at least 1; "
+            f"the plan has no {role.noun} at some times, and an HPA needs minReplicas of at least 1; "
             "set export.cronjob_action=scale"
         )
     seconds = deadline_s(schedule, steps)

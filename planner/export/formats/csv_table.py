@@ -3,8 +3,11 @@
 import csv
 import io
 
+import numpy as np
+
+from planner.core.fleet.units import AGGREGATED, EVERY_ROLE, ROLES
 from planner.export.formats.schedule import Export, ExportSchedule
-from planner.units import iso
+from planner.units import Ints, iso
 
 COLUMNS = (
     "interval_start",
@@ -14,6 +17,8 @@ COLUMNS = (
     "prefill_nodes",
     "decode_nodes",
     "training_nodes",
+    "aggregated_units",
+    "aggregated_nodes",
 )
 
 
@@ -22,17 +27,26 @@ def csv_table(schedule: ExportSchedule) -> Export:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    prefill, decode = schedule.roles
+    units, nodes = _by_role(schedule)
     for index, start_us in enumerate(schedule.grid.starts_us):
         writer.writerow(
             [
                 iso(int(start_us), schedule.zone),
                 iso(int(start_us) + schedule.grid.interval_us, schedule.zone),
-                int(prefill.units[index]),
-                int(decode.units[index]),
-                int(prefill.units[index]) * prefill.nodes_per_unit,
-                int(decode.units[index]) * decode.nodes_per_unit,
+                *(int(units[role][index]) for role in ROLES),
+                *(int(nodes[role][index]) for role in ROLES),
                 int(schedule.training_nodes[index]),
+                int(units[AGGREGATED][index]),
+                int(nodes[AGGREGATED][index]),
             ]
         )
     return Export(out.getvalue(), f"{schedule.grid.count} intervals")
+
+
+def _by_role(schedule: ExportSchedule) -> tuple[dict[str, Ints], dict[str, Ints]]:
+    """Units and nodes per interval of every role, 0 of those that the fleet does not have."""
+    units = {name: np.zeros(schedule.grid.count, np.int64) for name in EVERY_ROLE}
+    nodes = dict(units)
+    for role in schedule.roles:
+        units[role.name], nodes[role.name] = role.units, role.nodes(role.units)
+    return units, nodes

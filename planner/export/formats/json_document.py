@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from planner.core.fleet.units import EVERY_ROLE
 from planner.documents import Document, Time, to_json
-from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
+from planner.export.formats.schedule import Export, ExportSchedule, Role
 from planner.units import from_us
 
 
@@ -20,15 +21,19 @@ class WorkloadDocument(Document):
     kind: Literal["Deployment", "StatefulSet", "LeaderWorkerSet"]
     """Kind of the workload in Kubernetes."""
     nodes_per_unit: int
-    """Nodes that one unit, a replica, occupies."""
+    """Nodes that one unit, a replica, occupies; where several share a node, that node."""
+    units_per_node: int
+    """Units that share a node; 1 where each has whole nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadsDocument(Document):
-    """The workloads by role."""
+    """The workloads by role; null where the fleet has no such units."""
 
-    prefill: WorkloadDocument
-    decode: WorkloadDocument
+    prefill: WorkloadDocument | None
+    decode: WorkloadDocument | None
+    aggregated: WorkloadDocument | None
+    """Of units that read prompts and decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class ScheduleStep(Document):
     """Prefill units that inference holds."""
     decode_units: int
     """Decode units that inference holds."""
+    aggregated_units: int
+    """Units that inference holds and that do both."""
     training_nodes: int
     """Nodes lent to training throughout."""
 
@@ -95,7 +102,9 @@ def schedule_document(schedule: ExportSchedule) -> ScheduleDocument:
         start=from_us(grid.start_us, zone),
         end=from_us(grid.end_us, zone),
         workloads=WorkloadsDocument(
-            prefill=_workload(schedule, schedule.prefill), decode=_workload(schedule, schedule.decode)
+            prefill=_workload(schedule, "prefill"),
+            decode=_workload(schedule, "decode"),
+            aggregated=_workload(schedule, "aggregated"),
         ),
         steps=_steps(schedule),
         training_windows=tuple(
@@ -107,29 +116,31 @@ def schedule_document(schedule: ExportSchedule) -> ScheduleDocument:
     )
 
 
-def _workload(schedule: ExportSchedule, role: RoleUnits) -> WorkloadDocument:
+def _workload(schedule: ExportSchedule, name: Role) -> WorkloadDocument | None:
+    role = schedule.role(name)
+    if role is None:
+        return None
     return WorkloadDocument(
         name=role.workload,
         namespace=schedule.settings.namespace,
         kind=schedule.settings.workload_kind,
         nodes_per_unit=role.nodes_per_unit,
+        units_per_node=role.units_per_node,
     )
 
 
 def _steps(schedule: ExportSchedule) -> tuple[ScheduleStep, ...]:
-    prefill, decode = schedule.roles
-    held = list(
-        zip(*(values.tolist() for values in (prefill.units, decode.units, schedule.training_nodes)), strict=True)
-    )
+    names = (*(f"{role.name}_units" for role in schedule.roles), "training_nodes")
+    columns = (*(role.units for role in schedule.roles), schedule.training_nodes)
+    held = list(zip(*(values.tolist() for values in columns), strict=True))
+    none = {f"{role}_units": 0 for role in EVERY_ROLE}
     begins = [index for index, values in enumerate(held) if index == 0 or values != held[index - 1]]
     starts_us = [int(schedule.grid.starts_us[index]) for index in begins]
     return tuple(
         ScheduleStep(
             start=from_us(start_us, schedule.zone),
             end=from_us(end_us, schedule.zone),
-            prefill_units=held[index][0],
-            decode_units=held[index][1],
-            training_nodes=held[index][2],
+            **none | dict(zip(names, held[index], strict=True)),
         )
         for index, start_us, end_us in zip(begins, starts_us, [*starts_us[1:], schedule.grid.end_us], strict=True)
     )

@@ -1,4 +1,4 @@
-"""KEDA: a ScaledObject per role, with a cron trigger for every window above the night floor. Pure.
+"""KEDA: a ScaledObject per workload, with a cron trigger for every window above the night floor. Pure.
 
 Rules of the format, from KEDA's cron scaler: metadata are strings; a trigger counts while its next end comes before its
 next start; the most over all triggers wins, and never less than minReplicaCount. An HPA reads triggers one after
@@ -41,13 +41,11 @@ def keda(schedule: ExportSchedule) -> Export:
     unsafe = {minute for jump in jumps for minute in jump.minutes_of_day}
     for role in schedule.roles:
         if not role.units.any():
-            raise RunError(
-                f"the plan has no {role.name} units at any time, so it has no schedule; plan with at least one"
-            )
+            raise RunError(f"the plan has no {role.noun} at any time, so it has no schedule; plan with at least one")
         found = recurring(schedule, units_of(role), _LIMIT, lambda pattern: len(_windows(pattern, unsafe)))
         if not found.pattern.levels.any():
             raise RunError(
-                f"the typical week has no {role.name} units at any time, so it has no schedule; take a larger "
+                f"the typical week has no {role.noun} at any time, so it has no schedule; take a larger "
                 "quantile, or --week largest"
             )
         windows = _windows(found.pattern, unsafe)
@@ -70,7 +68,8 @@ def keda(schedule: ExportSchedule) -> Export:
         *drain_notes(schedule),
         *notes,
     ]
-    summary = f"{len(manifests)} ScaledObjects, {count} windows"
+    objects = "1 ScaledObject" if len(manifests) == 1 else f"{len(manifests)} ScaledObjects"
+    summary = f"{objects}, {count} windows"
     return Export(to_yaml(comments, manifests), summary, tuple(notes), tuple(against))
 
 
@@ -104,8 +103,9 @@ def _ranges(window: RecurringWindow) -> Iterator[RecurringWindow]:
 
 def _stabilization(role: RoleUnits, pattern: Pattern) -> str:
     """What it costs that replicas are given up late."""
-    steps = pattern.levels[pattern.changes] - pattern.levels[[minute - 1 for minute in pattern.changes]]
-    hours = -int(steps[steps < 0].sum()) * role.nodes_per_unit * _STABILIZATION_S / 3600
+    nodes = role.nodes(pattern.levels)
+    steps = nodes[pattern.changes] - nodes[[minute - 1 for minute in pattern.changes]]
+    hours = -int(steps[steps < 0].sum()) * _STABILIZATION_S / 3600
     return (
         f"{role.workload}: replicas leave up to {_STABILIZATION_S} s late (stabilizationWindowSeconds), which costs up "
         f"to {hours:,.1f} node-hours a {'day' if pattern.daily else 'week'}"
@@ -126,7 +126,7 @@ def _refuse_or_note(
     for jump in inside:
         if edges & jump.minutes_of_day:
             raise RunError(
-                f"{role.name} units change at {_time(edges, jump)}, which the clock of {schedule.zone} "
+                f"{role.noun} change at {_time(edges, jump)}, which the clock of {schedule.zone} "
                 f"{'skips' if jump.skips else 'repeats'} on {_date(jump, schedule)}, and KEDA "
                 f"{_effect(jump, pattern)}; export --to cronjob"
             )

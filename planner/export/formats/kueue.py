@@ -25,7 +25,13 @@ def kueue(schedule: ExportSchedule) -> Export:
     queue = schedule.settings.kueue_cluster_queue
     owner = JobOwner(f"planner-kueue-{queue}", f"kueue-{queue}")
     # negative, because what does not fit is lent less
-    lent = Series(of="training", workload=queue, values=-schedule.training_nodes, nodes_per_value=1)
+    lent = Series(
+        of="training",
+        noun="nodes lent to training",
+        workload=queue,
+        values=-schedule.training_nodes,
+        nodes=lambda values: values,
+    )
     found = recurring(schedule, lent, JOBS, lambda pattern: len(steps_of(schedule, pattern)))
     steps = steps_of(schedule, found.pattern)
     seconds = deadline_s(schedule, steps)

@@ -34,14 +34,15 @@ class _Dumper(yaml.SafeDumper):
 def metadata(schedule: ExportSchedule, name: str, instance: str | None = None, *, of_cluster: bool = False) -> Manifest:
     """Name, namespace, the run that an object comes from, and labels that distinguish one schedule from others.
 
-    instance: what the schedule is of; its prefill workload if left out. of_cluster: the object has no namespace.
+    instance: what the schedule is of; the workload of its first role if left out. of_cluster: the object has no
+    namespace.
     """
     return {
         "name": name,
         **({} if of_cluster else {"namespace": schedule.settings.namespace}),
         "labels": {
             "app.kubernetes.io/managed-by": "planner",
-            "app.kubernetes.io/instance": instance or schedule.prefill.workload,
+            "app.kubernetes.io/instance": instance or schedule.instance,
         },
         "annotations": {"planner/run": schedule.run_id},
     }
@@ -51,13 +52,34 @@ def drain_notes(schedule: ExportSchedule) -> list[str]:
     """Settings that the workloads themselves need."""
     return [
         "Replicas are the units that inference holds from each time on. A unit that leaves drains first: set the pods' "
-        f"terminationGracePeriodSeconds to at least {schedule.drain_deadline_s}."
+        f"terminationGracePeriodSeconds to at least {schedule.drain_deadline_s}.",
+        *(_packing_note(schedule, role) for role in schedule.roles if role.units_per_node > 1),
     ]
+
+
+def _packing_note(schedule: ExportSchedule, role: RoleUnits) -> str:
+    """What has to be so that nodes come free as planned. Published: Kubernetes' references of both."""
+    kind = schedule.settings.workload_kind
+    leaving = (
+        "a Deployment gives up replicas on the nodes that hold the most of them first, unless the annotation "
+        "controller.kubernetes.io/pod-deletion-cost says otherwise"
+        if kind == "Deployment"
+        else f"a {kind} gives up its highest replicas first, as the plan does"
+    )
+    return (
+        f"{role.units_per_node} units share a node, and the plan frees a node once no unit is on it: let the scheduler "
+        f"fill nodes one after the other (NodeResourcesFit with MostAllocated); {leaving}."
+    )
 
 
 def units_line(role: RoleUnits) -> str:
     """What one replica is."""
-    return f"{role.workload}: one replica is one {role.name} unit of {role.nodes_per_unit} nodes."
+    what = "unit" if role.name == "aggregated" else f"{role.name} unit"
+    nodes = f"of {role.nodes_per_unit} nodes"
+    if role.name == "aggregated":
+        nodes = "of 1 node" if role.nodes_per_unit == 1 else nodes
+        nodes = nodes if role.units_per_node == 1 else f"of a part of a node, {role.units_per_node} to a node"
+    return f"{role.workload}: one replica is one {what} {nodes}."
 
 
 def to_yaml(comments: Sequence[str], manifests: Sequence[Manifest]) -> str:

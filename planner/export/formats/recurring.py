@@ -28,16 +28,21 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What recurs. values: per interval; they may be raised, and so nodes of training, which may not, are negative."""
+    """What recurs. values: per interval; they may be raised, and so nodes of training, which may not, are negative.
 
-    of: Literal["prefill", "decode", "training"]
+    noun: what they are called. nodes: the nodes of values.
+    """
+
+    of: Literal["prefill", "decode", "aggregated", "training"]
+    noun: str
     workload: str
     values: Ints
-    nodes_per_value: int
+    nodes: Callable[[Ints], Ints]
 
     @property
-    def noun(self) -> str:
-        return "nodes lent to training" if self.of == "training" else f"{self.of} units"
+    def counted(self) -> str:
+        """What they are, whatever their role."""
+        return self.noun.split()[-1]
 
     @property
     def sign(self) -> int:
@@ -56,8 +61,13 @@ class Recurring:
 
 def units_of(role: RoleUnits) -> Series:
     """The units of a role."""
-    of: Literal["prefill", "decode"] = "prefill" if role.name == "prefill" else "decode"
-    return Series(of=of, workload=role.workload, values=role.units, nodes_per_value=role.nodes_per_unit)
+    return Series(of=role.name, noun=role.noun, workload=role.workload, values=role.units, nodes=role.nodes)
+
+
+def nodes_of(role: RoleUnits) -> Series:
+    """The nodes of a role: units that have parts of a node come and go without it."""
+    nodes = role.nodes(role.units)
+    return Series(of=role.name, noun="nodes", workload=role.workload, values=nodes, nodes=lambda values: values)
 
 
 def recurring(schedule: ExportSchedule, series: Series, limit: Limit, count: Callable[[Pattern], int]) -> Recurring:
@@ -107,13 +117,13 @@ def _changed(series: Series, reason: str, before: Pattern, after: Pattern) -> st
     """A note on what was raised and why: minutes of the day or week, and node-hours."""
     size = max(len(before.levels), len(after.levels))
     low, high = (np.tile(pattern.levels, size // len(pattern.levels)) for pattern in (before, after))
-    hours = float((high - low).sum()) * series.nodes_per_value / 60
+    hours = float((series.nodes(high) - series.nodes(low)).sum()) / 60
     minutes = int((high != low).sum())
     span = "day" if size == 1440 else "week"
     if series.of == "training":
         effect = f"{hours:,.1f} node-hours a {span} less, never more"
     else:
-        effect = f"{hours:,.1f} node-hours a {span} more, never fewer units"
+        effect = f"{hours:,.1f} node-hours a {span} more, never fewer {series.counted}"
     return f"{series.workload}: {reason}, so {minutes:,} of {size:,} minutes a {span} differ: {effect}"
 
 
@@ -126,7 +136,7 @@ def _typical(series: Series, against: AgainstPlan) -> str:
             f"{against.intervals_more} of {against.intervals} intervals ({more:,.1f} node-hours)"
         )
     return (
-        f"{series.workload}: {more:,.1f} node-hours more beside {whole[3:]}; fewer units than planned in "
+        f"{series.workload}: {more:,.1f} node-hours more beside {whole[3:]}; fewer {series.counted} than planned in "
         f"{against.intervals_fewer} of {against.intervals} intervals ({fewer:,.1f} node-hours)"
     )
 
@@ -136,13 +146,15 @@ def _against(
 ) -> AgainstPlan:
     grid = schedule.grid
     held = pattern.levels[week_minutes(wall_minutes(grid, schedule.zone)) % len(pattern.levels)]
-    nodes = (held - np.repeat(series.values, grid.interval_s // 60)) * series.nodes_per_value * series.sign
-    by_interval = nodes.reshape(grid.count, -1)
+    planned = np.repeat(series.values, grid.interval_s // 60)
+    more = (held - planned) * series.sign
+    nodes = (series.nodes(held) - series.nodes(planned)) * series.sign
+    by_interval = more.reshape(grid.count, -1)
     return AgainstPlan(
         of=series.of,
-        minutes=len(nodes),
-        minutes_that_differ=int((nodes != 0).sum()),
-        plan_node_hours=abs(int(series.values.sum())) * series.nodes_per_value * grid.interval_s / 3600,
+        minutes=len(more),
+        minutes_that_differ=int((more != 0).sum()),
+        plan_node_hours=abs(int(series.nodes(series.values).sum())) * grid.interval_s / 3600,
         node_hours_more=int(nodes[nodes > 0].sum()) / 60,
         node_hours_fewer=-int(nodes[nodes < 0].sum()) / 60,
         intervals=grid.count,

@@ -9,15 +9,32 @@ from planner.documents import Document
 from planner.settings.export import ExportSettings
 from planner.units import Ints
 
+Role = Literal["prefill", "decode", "aggregated"]
+"""What units do: one of both, or both."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class RoleUnits:
-    """Units of one role. units: per interval; a unit is one replica of the workload and occupies nodes_per_unit."""
+    """Units of one role. units: per interval; a unit is one replica of the workload.
 
-    name: str
+    nodes_per_unit: whole nodes that it occupies, or of which units_per_node have parts.
+    """
+
+    name: Role
     workload: str
     nodes_per_unit: int
     units: Ints
+    units_per_node: int = 1
+
+    @property
+    def noun(self) -> str:
+        """What the units are called."""
+        return "units" if self.name == "aggregated" else f"{self.name} units"
+
+    def nodes(self, units: Ints) -> Ints:
+        """The whole nodes that so many units occupy."""
+        held: Ints = -(-units // self.units_per_node) * self.nodes_per_unit
+        return held
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class Charge:
 class ExportSchedule:
     """A plan, or a part of it. training_nodes: per interval, lent throughout it. zone: of local times.
 
+    roles: prefill and decode, or the one of units that do both.
+
     typical_week: the quantile of the plan's weeks, 1 for the largest, that makes the week that recurs; None if the plan
     itself recurs.
     """
@@ -53,8 +72,7 @@ class ExportSchedule:
     policy: str
     zone: ZoneInfo
     grid: Grid
-    prefill: RoleUnits
-    decode: RoleUnits
+    roles: tuple[RoleUnits, ...]
     training_nodes: Ints
     lent: tuple[TrainingWindow, ...]
     charges: tuple[Charge, ...]
@@ -65,8 +83,13 @@ class ExportSchedule:
     typical_week: float | None = None
 
     @property
-    def roles(self) -> tuple[RoleUnits, RoleUnits]:
-        return self.prefill, self.decode
+    def instance(self) -> str:
+        """What distinguishes the schedule from others in a namespace: the workload of its first role."""
+        return self.roles[0].workload
+
+    def role(self, name: Role) -> RoleUnits | None:
+        """The units of a role; None where the fleet has none."""
+        return next((role for role in self.roles if role.name == name), None)
 
     @property
     def title(self) -> str:
@@ -78,12 +101,12 @@ class ExportSchedule:
 class AgainstPlan(Document):
     """How a recurring schedule differs from the plan that it was made of, over the time of the plan."""
 
-    of: Literal["prefill", "decode", "training"]
+    of: Literal["prefill", "decode", "aggregated", "training"]
     """The role whose units recur, or training for the nodes that are lent to it."""
     minutes: int
     """Minutes of the plan."""
     minutes_that_differ: int
-    """Minutes at which the schedule has other nodes than the plan."""
+    """Minutes at which the schedule has other units, or lent nodes, than the plan."""
     plan_node_hours: float
     """Node-hours of the plan."""
     node_hours_more: float
@@ -93,9 +116,9 @@ class AgainstPlan(Document):
     intervals: int
     """Intervals of the plan."""
     intervals_more: int
-    """Intervals in which the schedule has more nodes than the plan."""
+    """Intervals in which the schedule has more units, or lent nodes, than the plan."""
     intervals_fewer: int
-    """Intervals in which the schedule has fewer nodes than the plan."""
+    """Intervals in which the schedule has fewer units, or lent nodes, than the plan."""
     entries: int
     """Entries of the schedule: windows, jobs or actions."""
     entries_needed: int

@@ -64,8 +64,11 @@ class BestSchedule(ReplayedFigures):
 
     prefill_units: UnitsHeld
     decode_units: UnitsHeld
-    decode_per_prefill: float
-    """Decode units for each prefill unit, of the means: the ratio in which the demand takes units."""
+    aggregated_units: UnitsHeld
+    """Units that do both; 0 where serving is disaggregated, as those of the other roles are where it is aggregated."""
+    decode_per_prefill: float | None
+    """Decode units for each prefill unit, of the means: the ratio in which the demand takes units; null where units do
+    both."""
     drain: Literal["before the boundary", "after it"]
     """When departing units begin to drain."""
 
@@ -161,7 +164,23 @@ def describe_bound(bound: ScenarioBound) -> BoundDocument:
         timetable=_schedule(problem, first.timetable),
         policy=_policy(bound),
         objectives=tuple(_objective(problem, optimum) for optimum in bound.optima),
-        notes=(*bound.caution, COST_NOTE, *selection_notes(bound.scenario, bound.policy.trace)),
+        notes=(
+            *bound.caution,
+            COST_NOTE,
+            *_shared_notes(problem),
+            *selection_notes(bound.scenario, bound.policy.trace),
+        ),
+    )
+
+
+def _shared_notes(problem: Problem) -> tuple[str, ...]:
+    """What limits on schedules mean where several units share a node."""
+    units = problem.deployment.units_per_node
+    if units == 1 or not (problem.min_up_s or problem.min_down_s or problem.start_usd):
+        return ()
+    return (
+        f"{units} units share a node: minimum times are of nodes, whose units come and go together, and the bound "
+        "charges a node that starts for one unit at least; schedules and policies are charged for each",
     )
 
 
@@ -181,7 +200,8 @@ def _schedule(problem: Problem, schedule: FeasibleSchedule | None) -> BestSchedu
         **vars(_figures(problem, schedule.plan)),
         prefill_units=prefill,
         decode_units=decode,
-        decode_per_prefill=decode.mean / prefill.mean,
+        aggregated_units=_held(schedule.plan.aggregated_units),
+        decode_per_prefill=None if problem.deployment.aggregated else decode.mean / prefill.mean,
         drain=drain,
     )
 

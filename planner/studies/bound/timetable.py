@@ -26,8 +26,9 @@ def save_timetable(bound: ScenarioBound, path: Path) -> None:
     try:
         with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("interval_start", "prefill_units", "decode_units"))
+            roles = bound.problem.deployment.role_names
+            writer.writerow(("interval_start", *(f"{role}_units" for role in roles)))
             for wall, units in zip(walls, schedule.targets, strict=True):
-                writer.writerow((wall.isoformat(timespec="minutes"), units.prefill, units.decode))
+                writer.writerow((wall.isoformat(timespec="minutes"), *(units.of(role) for role in roles)))
     except OSError as error:
         raise PlannerError(f"{path}: cannot be written: {error.strerror}; name another file with --save") from error

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import AGGREGATED
 from planner.documents import Document
 from planner.planning.price import served_of
 from planner.runs.outcome import PlanOutcome
@@ -54,7 +56,10 @@ def compute_figures(outcome: PlanOutcome) -> PolicyFigures:
         revenue_served_usd=usd(sum(served_of(outcome.revenue.theoretical, outcome.demand, plan))),
         shortfall_tokens=short,
         shortfall_ratio=short / tokens if tokens else 0.0,
-        scale_actions=int(np.count_nonzero(np.diff(plan.prefill_units)) + np.count_nonzero(np.diff(plan.decode_units))),
+        scale_actions=sum(
+            int(np.count_nonzero(np.diff(units)))
+            for units in (plan.prefill_units, plan.decode_units, plan.aggregated_units)
+        ),
         wasted_node_hours=float(wasted_node_s(outcome).sum()) / S_PER_HOUR,
     )
 
@@ -62,8 +67,13 @@ def compute_figures(outcome: PlanOutcome) -> PolicyFigures:
 def wasted_node_s(outcome: PlanOutcome) -> Floats:
     """Node-seconds of inference beyond those that carry what was carried at full use, by interval."""
     plan, fleet = outcome.plan, outcome.scenario.fleet
-    carrying: Floats = (
-        np.minimum(outcome.demand.input_tokens, plan.prefill_serving_tokens) / fleet.prefill.node_tokens_per_s
-        + np.minimum(outcome.demand.output_tokens, plan.decode_serving_tokens) / fleet.decode.node_tokens_per_s
-    )
+    inputs = np.minimum(outcome.demand.input_tokens, plan.prefill_serving_tokens)
+    outputs = np.minimum(outcome.demand.output_tokens, plan.decode_serving_tokens)
+    carrying: Floats
+    deployment = Deployment(fleet)
+    if deployment.aggregated:
+        part = deployment.unit_nodes(AGGREGATED) / deployment.units_per_node
+        carrying = deployment.units_needed(inputs, outputs, 1.0) * part
+    else:
+        carrying = inputs / fleet.prefill.node_tokens_per_s + outputs / fleet.decode.node_tokens_per_s
     return plan.inference_node_s - carrying

@@ -14,6 +14,7 @@ from planner.studies.replay.document import (
     LoadImbalance,
     ReplayDocument,
     ReplayHour,
+    Shifts,
     UnitUse,
 )
 from planner.studies.replay.notes import stream_notes, target_note
@@ -56,6 +57,8 @@ def summarise(
         retried=arrivals.retried,
         waited_for_start=results.waited_for_start,
         moved=results.decode.moved,
+        preempted=results.preempted,
+        shifts=None if results.shifts is None else Shifts(**vars(results.shifts)),
         failures=account.count_failures(results),
         simulated_requests=done.simulated,
         wall_s=done.wall_s,

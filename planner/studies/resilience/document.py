@@ -28,7 +28,7 @@ class RoleResilience(Document):
     """Units of one role: how many are needed, how often they fail, how many spare ones are recommended."""
 
     unit_nodes: int
-    """Nodes of a unit."""
+    """Nodes of a unit; 1 where several share one."""
     needed_units: int
     """Units that the busiest interval of the window needs."""
     planned_units: int
@@ -42,21 +42,26 @@ class RoleResilience(Document):
     spare_units: int
     """Recommended spare units."""
     spare_nodes: int
-    """Their nodes."""
+    """Their nodes; of units that share nodes, those beyond the nodes of the planned units."""
     attainment_by_spares: tuple[SpareAttainment, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResilienceByRole(Document):
-    """Units of each role."""
+    """Units of each role that the fleet has."""
 
-    prefill: RoleResilience
-    decode: RoleResilience
+    prefill: Maybe[RoleResilience] = None
+    """Left out where units do both."""
+    decode: Maybe[RoleResilience] = None
+    """Left out where units do both."""
+    aggregated: Maybe[RoleResilience] = None
+    """Units that do both; left out where serving is disaggregated."""
 
     @property
     def named(self) -> tuple[tuple[str, RoleResilience], ...]:
-        """The roles with their names, prefill first."""
-        return ("prefill", self.prefill), ("decode", self.decode)
+        """The roles that there are with their names, prefill first."""
+        every = (("prefill", self.prefill), ("decode", self.decode), ("aggregated", self.aggregated))
+        return tuple((name, role) for name, role in every if role is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +132,7 @@ class ResilienceDocument(Document):
     """The demand from this time on is covered."""
     window_end: Time
     target: float
-    """Target share of the time in which enough units of both roles serve."""
+    """Target share of the time in which enough units of every role serve."""
     per_node_per_day: float
     """Failures of a serving node a day."""
     rate_source: str
@@ -138,11 +143,11 @@ class ResilienceDocument(Document):
     """Seconds that the unit takes to start after that."""
     roles: ResilienceByRole
     attainment_without_spares: float
-    """Share of the time in which enough units of both roles serve, without the spare ones."""
+    """Share of the time in which enough units of every role serve, without the spare ones."""
     attainment: float
     """The same with the spare units."""
     spare_nodes: int
-    """Nodes of the spare units of both roles."""
+    """Nodes of the spare units of all roles."""
     spare_cost_usd_per_day: float
     """Cost of the spare nodes for a whole day."""
     planned_peak_nodes: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
-from planner.core.fleet.units import EVERY_ROLE, ROLES, Units
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, covered
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.runs.outcome import PlanOutcome
@@ -68,14 +68,14 @@ class _Replays:
         need, window = self._need, self._window
         failing = with_failures_of(need.outcome.scenario, per_node_per_day, seed)
         outcome = replace(need.outcome, scenario=failing)
-        prefill, decode = (window_lives(outcome, role, window, spares) for role in ROLES)
-        key = b"".join(column.tobytes() for each in (prefill, decode) for column in (each.serve_us, each.fail_us))
+        lives = {role: window_lives(outcome, role, window, spares) for role in need.roles}
+        key = b"".join(column.tobytes() for each in lives.values() for column in (each.serve_us, each.fail_us))
         if key not in self._outcomes:
             self._outcomes[key] = _outcome(self._replay(failing, spares))
-        drawn, needed = self._outcomes[key], (need.roles["prefill"].needed, need.roles["decode"].needed)
+        drawn = self._outcomes[key]
         return DrawReplay(
             seed=seed,
-            covered=covered(prefill, decode, needed, *window.span_us[:2]),
+            covered=covered([(lives[name], role.needed) for name, role in need.roles.items()], *window.span_us[:2]),
             failures=drawn.failures,
             **vars(drawn.arrivals),
             **vars(drawn.slo),

@@ -1,14 +1,23 @@
 """How many spare units a fleet needs to absorb node failures: from probabilities, checked by replays."""
 
 from datetime import datetime
-from math import inf
+from math import inf, prod
 
 import numpy as np
 
 from planner.catalogue.read import scenario_gpu_rate
+from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
-from planner.core.fleet.units import ROLES, Units
-from planner.core.replay.requests.failures import RoleAvailability, UnitFailures, fewest_spares
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import AGGREGATED, EVERY_ROLE, ROLES, Units
+from planner.core.replay.intervals.plan import IntervalPlan
+from planner.core.replay.requests.failures import (
+    PackedAvailability,
+    RoleAvailability,
+    UnitFailures,
+    fewest_spares,
+    fewest_spares_of,
+)
 from planner.core.replay.requests.window import counted_window
 from planner.errors import UsageError
 from planner.planning.selection import selection_notes
@@ -23,7 +32,7 @@ from planner.studies.resilience.document import (
     SpareAttainment,
 )
 from planner.studies.resilience.replays import UnitNeed, check_by_replays, with_failures_of
-from planner.units import US_PER_HOUR, Clock, Progress, from_us, usd
+from planner.units import US_PER_HOUR, Bools, Clock, Progress, from_us, usd
 
 PER_NODE_PER_DAY = 0.78 * 419 / 54 / (16_384 / 8)
 """Failures of a node a day where a scenario gives none. Published: Meta, "The Llama 3 Herd of Models" (2024), 419
@@ -64,8 +73,9 @@ def resilience(
         rate, source = PER_NODE_PER_DAY, _SOURCE
     scenario = with_failures_of(scenario, rate, scenario.failures.seed)
     need = _need(store, scenario, start, end, now=now, progress=progress)
-    spares = Units(*fewest_spares(need.roles["prefill"], need.roles["decode"], target))
-    nodes = spares.prefill * need.roles["prefill"].nodes + spares.decode * need.roles["decode"].nodes
+    spares = _spares(need, target)
+    nodes = sum(role.spare_nodes(spares.of(name)) for name, role in need.roles.items())
+    found = {name: _role(role, need.failures[name], spares.of(name)) for name, role in need.roles.items()}
     return ResilienceDocument(
         scenario=scenario.name,
         trace=need.outcome.trace.name,
@@ -77,10 +87,7 @@ def resilience(
         rate_source=source,
         repair_s=scenario.failures.repair_s,
         start_up_s=scenario.fleet.start_up_s,
-        roles=ResilienceByRole(
-            prefill=_role(need.roles["prefill"], need.failures["prefill"], spares.prefill),
-            decode=_role(need.roles["decode"], need.failures["decode"], spares.decode),
-        ),
+        roles=ResilienceByRole(**{role: found.get(role) for role in EVERY_ROLE}),
         attainment_without_spares=_attainment(need, NO_SPARES),
         attainment=_attainment(need, spares),
         spare_nodes=nodes,
@@ -106,24 +113,14 @@ def _need(
     now: datetime,
     progress: Progress | None,
 ) -> UnitNeed:
-    outcome, _ = plan_of(store, scenario, now=now, progress=progress)
+    outcome = plan_of(store, scenario, now=now, progress=progress)
     scenario, demand, plan = outcome.scenario, outcome.demand, outcome.plan
     from_us_, to_us = counted_window(demand, scenario.replay, start, end, False, scenario.zone)
-    starts, fleet = demand.grid.starts_us, scenario.fleet
+    starts = demand.grid.starts_us
     inside = (starts + demand.grid.interval_us > from_us_) & (starts < to_us)
-    asked = {"prefill": demand.input_tokens, "decode": demand.output_tokens}
-    planned = {"prefill": plan.prefill_units, "decode": plan.decode_units}
-    failures = {name: unit_failures(scenario, name) for name in ROLES}
-    roles = {}
-    for name in ROLES:
-        unit = fleet.prefill if name == "prefill" else fleet.decode
-        each = unit.nodes * unit.node_tokens_per_s * scenario.interval_s
-        roles[name] = RoleAvailability(
-            needed=int(np.ceil(asked[name][inside].max() / each)),
-            planned=int(planned[name][inside].min()),
-            nodes=unit.nodes,
-            availability=failures[name].availability,
-        )
+    deployment = Deployment(scenario.fleet)
+    failures = {name: unit_failures(scenario, name) for name in deployment.role_names}
+    roles = {name: _availability(deployment, name, failures[name], demand, plan, inside) for name in failures}
     return UnitNeed(
         outcome=outcome,
         from_us=from_us_,
@@ -132,6 +129,32 @@ def _need(
         failures=failures,
         peak_nodes=int(plan.inference_nodes[inside].max()),
     )
+
+
+def _availability(
+    deployment: Deployment, role: str, failures: UnitFailures, demand: Demand, plan: IntervalPlan, inside: Bools
+) -> RoleAvailability:
+    """Units of a role that intervals need and have."""
+    inputs, outputs = demand.input_tokens[inside], demand.output_tokens[inside]
+    planned, nodes = int(getattr(plan, f"{role}_units")[inside].min()), deployment.unit_nodes(role)
+    if role == AGGREGATED:
+        return PackedAvailability(
+            needed=int(np.ceil(deployment.units_needed(inputs, outputs, demand.grid.interval_s).max())),
+            planned=planned,
+            nodes=nodes,
+            availability=failures.availability,
+            units_per_node=deployment.units_per_node,
+        )
+    asked = {"prefill": inputs, "decode": outputs}[role]
+    each = deployment.capacity(Units(1, 1), demand.grid.interval_s)[ROLES.index(role)]
+    return RoleAvailability(int(np.ceil(asked.max() / each)), planned, nodes, failures.availability)
+
+
+def _spares(need: UnitNeed, target: float) -> Units:
+    """The spare units with the fewest nodes that attain a target. Raises UsageError."""
+    if AGGREGATED in need.roles:
+        return Units(aggregated=fewest_spares_of(need.roles[AGGREGATED], target))
+    return Units(*fewest_spares(need.roles["prefill"], need.roles["decode"], target))
 
 
 def _role(role: RoleAvailability, failures: UnitFailures, spares: int) -> RoleResilience:
@@ -145,7 +168,7 @@ def _role(role: RoleAvailability, failures: UnitFailures, spares: int) -> RoleRe
         availability=role.availability,
         expected_units_down=role.planned * (1 - role.availability),
         spare_units=spares,
-        spare_nodes=spares * role.nodes,
+        spare_nodes=role.spare_nodes(spares),
         attainment_by_spares=tuple(
             SpareAttainment(spare_units=count, attainment=role.attainment(count)) for count in shown
         ),
@@ -153,8 +176,8 @@ def _role(role: RoleAvailability, failures: UnitFailures, spares: int) -> RoleRe
 
 
 def _attainment(need: UnitNeed, spares: Units) -> float:
-    """Share of the time in which both roles have enough units."""
-    return need.roles["prefill"].attainment(spares.prefill) * need.roles["decode"].attainment(spares.decode)
+    """Share of the time in which every role has enough units."""
+    return prod(role.attainment(spares.of(name)) for name, role in need.roles.items())
 
 
 def _cost_usd_per_day(scenario: Scenario, nodes: int) -> float:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from planner.capacity.latency import LatencyLimits
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
 from planner.core.load import LoadChange, scaled
+from planner.planning.capacity import Limits
 from planner.planning.prepare import Prepared
 from planner.planning.selection import change_of
 from planner.settings.scenario import Scenario
@@ -20,7 +20,8 @@ from planner.trace.synthetic.profile import Profile
 CACHE_HIT = "cache_hit_ratio"
 GPU_PRICE = "gpu_usd_per_hour"
 NODES_DOWN = "nodes_down_ratio"
-OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN)
+UNIT_CAPACITY = "unit_capacity_factor"
+OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY)
 """Parameters that are not scenario fields."""
 
 LEVEL, NOISE, GROWTH = "trace.demand_factor", "trace.noise", "trace.growth_per_day"
@@ -49,7 +50,7 @@ class SweepBase:
     profile: Profile | None
     settings: TraceSettings
     by_cells: bool
-    limits: LatencyLimits | None
+    limits: Limits | None
     prepared: Mapping[str, Prepared]
 
     @cached_property

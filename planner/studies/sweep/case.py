@@ -13,14 +13,17 @@ import numpy as np
 from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
+from planner.core.fleet.deployment import Deployment
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
+from planner.planning.aggregated import UnitLimits
+from planner.planning.capacity import Limits
 from planner.planning.decide import decide
 from planner.planning.price import costs_of, revenue_of
 from planner.settings.fleet import FleetSettings
 from planner.settings.trace import TraceSettings
-from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase, Value
+from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY, SweepBase, Value
 from planner.trace.synthetic.cells import cells_of, demand_of
 from planner.units import S_PER_HOUR, usd
 
@@ -149,9 +152,7 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
     demand = with_hits(demand_at(base, scenario.trace), base.hit_ratio, _number(case, CACHE_HIT, base.hit_ratio))
     prefill, decode = capacity_factors(base, scenario.fleet, case)
     scenario = scenario.model_copy(update={"fleet": scale_capacity(scenario.fleet, prefill, decode)})
-    limits = base.limits and LatencyLimits(
-        base.limits.input_tokens_per_s * prefill, base.limits.output_tokens_per_s * decode
-    )
+    limits = _limits_at(base.limits, scenario.fleet, prefill, decode)
     prepared = replace(base.prepared[case.policy], scenario=scenario, demand=demand, limits=limits)
     plan = decide(prepared).plan
     return CaseOutcome(
@@ -195,7 +196,7 @@ def with_hits(demand: Demand, before: float, after: float) -> Demand:
 
 
 def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> tuple[float, float]:
-    """Capacity of prefill and decode units over that at the base.
+    """Capacity of prefill and decode units over that at the base; of units that do both, in input and in output.
 
     Only missed tokens take prefill's time, at a constant rate of them. A unit serves while all of its nodes are up,
     nodes fail independently and are not replaced: the share of time is (1 - down) ** nodes.
@@ -203,11 +204,18 @@ def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> 
     up = 1 - _number(case, NODES_DOWN, 0.0)
     hits = _number(case, CACHE_HIT, base.hit_ratio)
     more = 1.0 if hits == base.hit_ratio else (1 - base.hit_ratio) / (1 - hits)
+    if fleet.serving == "aggregated":
+        served = _number(case, UNIT_CAPACITY, 1.0) * up**fleet.unit_nodes
+        return more * served, served
     return more * up**fleet.prefill.nodes, up**fleet.decode.nodes
 
 
 def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> FleetSettings:
-    """The fleet with the capacities of its nodes multiplied by a factor for each role."""
+    """The fleet with the capacities of its nodes multiplied by a factor for each role, or kind of token."""
+    if fleet.serving == "aggregated":
+        pairs = Deployment(fleet).region.pairs
+        scaled = tuple((prefill * inputs, decode * outputs) for inputs, outputs in pairs)
+        return fleet.model_copy(update={"unit": fleet.aggregated.model_copy(update={"tokens_per_s": scaled})})
     roles = {
         role: unit.model_copy(update={"tokens_per_s_per_node": unit.node_tokens_per_s * factor})
         for role, unit, factor in (("prefill", fleet.prefill, prefill), ("decode", fleet.decode, decode))
@@ -215,8 +223,21 @@ def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> Fleet
     return fleet.model_copy(update=roles)
 
 
-def _met(plan: IntervalPlan, demand: Demand, fleet: FleetSettings, limits: LatencyLimits) -> int:
+def _limits_at(limits: Limits | None, fleet: FleetSettings, prefill: float, decode: float) -> Limits | None:
+    """Limits of a fleet whose capacities are so many times those of the base; units that do both may be as full."""
+    if isinstance(limits, UnitLimits):
+        return replace(limits, deployment=Deployment(fleet))
+    return limits and LatencyLimits(limits.input_tokens_per_s * prefill, limits.output_tokens_per_s * decode)
+
+
+def _met(plan: IntervalPlan, demand: Demand, fleet: FleetSettings, limits: Limits) -> int:
     """Requests of intervals in which what serves is modelled to keep both latency targets."""
+    if isinstance(limits, UnitLimits):
+        most = limits.most_use
+        within = (demand.input_tokens <= plan.prefill_serving_tokens * most) & (
+            demand.output_tokens <= plan.decode_serving_tokens * most
+        )
+        return int(demand.requests[within].sum())
     prefill_s = plan.prefill_serving_tokens / (fleet.prefill.nodes * fleet.prefill.node_tokens_per_s)
     decode_s = plan.decode_serving_tokens / (fleet.decode.nodes * fleet.decode.node_tokens_per_s)
     met = (demand.input_tokens <= prefill_s * limits.input_tokens_per_s) & (

@@ -12,7 +12,7 @@ from planner.core.sensitivity import quantiles as quantiles_of
 from planner.core.sensitivity import rank_correlation, tornado
 from planner.documents import Document, Maybe
 from planner.settings.sweep import Law
-from planner.studies.sweep.base import CACHE_HIT, GROWTH, LEVEL, NODES_DOWN, NOISE, Value
+from planner.studies.sweep.base import CACHE_HIT, GROWTH, LEVEL, NODES_DOWN, NOISE, UNIT_CAPACITY, Value
 from planner.studies.sweep.case import METRICS, CaseFigures, CaseOutcome, Metric
 from planner.studies.sweep.design import NOISE_SEEDS
 from planner.studies.sweep.ranges import Parameter
@@ -27,6 +27,7 @@ _MEANINGS = {
     "replaced, so that is (1 - share) ** nodes of the time; training node-hours are those lent, up or not",
     CACHE_HIT: "cache hits: only missed tokens take prefill's time, at a constant rate of missed tokens; hits "
     "and misses are priced separately",
+    UNIT_CAPACITY: "unit capacity: what a unit carries at once of input and of output, both times the same factor",
 }
 
 Figures = Mapping[Metric, float | None]
@@ -37,7 +38,7 @@ class SweepParameter(Document):
     """One uncertain value."""
 
     parameter: str
-    """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour or nodes_down_ratio."""
+    """A field of the scenario, or cache_hit_ratio, gpu_usd_per_hour, nodes_down_ratio or unit_capacity_factor."""
     law: Law
     """Its probability distribution."""
     low: Value

@@ -11,7 +11,18 @@ from planner.core.sensitivity import Law
 from planner.errors import ScenarioError, UsageError
 from planner.settings.scenario import Scenario
 from planner.settings.sweep import SweepRange
-from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, GROWTH, LEVEL, NODES_DOWN, NOISE, OWN, SweepBase, Value
+from planner.studies.sweep.base import (
+    CACHE_HIT,
+    GPU_PRICE,
+    GROWTH,
+    LEVEL,
+    NODES_DOWN,
+    NOISE,
+    OWN,
+    UNIT_CAPACITY,
+    SweepBase,
+    Value,
+)
 
 _TABLES = ("policy", "training", "economics")
 _FIELDS = (
@@ -28,7 +39,14 @@ _FIELDS = (
 """Fields that a plan depends on, besides all numbers of _TABLES. Others describe replays, the trace that is drawn, or
 modelled capacities, which a sweep leaves as computed for the scenario."""
 
-_LIMITS = {CACHE_HIT: (0.0, 0.99), GPU_PRICE: (0.0, 1e6), NODES_DOWN: (0.0, 0.5)}
+_OF_SERVING = {
+    UNIT_CAPACITY: "aggregated",
+    "fleet.prefill.tokens_per_s_per_node": "disaggregated",
+    "fleet.decode.tokens_per_s_per_node": "disaggregated",
+}
+"""Parameters that only one kind of serving has."""
+
+_LIMITS = {CACHE_HIT: (0.0, 0.99), GPU_PRICE: (0.0, 1e6), NODES_DOWN: (0.0, 0.5), UNIT_CAPACITY: (0.01, 100.0)}
 """Valid ranges of the parameters that are not fields; the upper ends are assumed."""
 
 
@@ -96,6 +114,10 @@ def place_ranges(base: SweepBase, ranges: Sequence[SweepRange]) -> tuple[list[Pa
                 f"{GROWTH} of a trace drawn from a profile can only be varied with intervals of whole cells; "
                 "leave it out, or set interval_s=900"
             )
+        serving, has = base.scenario.fleet.serving, _OF_SERVING.get(each.path)
+        if has not in (None, serving):
+            notes.append(f"{each.path} is left out: serving is {serving}, and only {has} units have it")
+            continue
         own = _own_value(base, each.path)
         if each.relative and not own:
             notes.append(f"{each.path} is {own} in the scenario: its range is relative to that, so it is left out")
@@ -128,7 +150,7 @@ def _ends(given: SweepRange, own: Value) -> tuple[float, float]:
 
 def _own_value(base: SweepBase, path: str) -> Value:
     """The scenario's own value of a parameter."""
-    own = {CACHE_HIT: base.hit_ratio, GPU_PRICE: base.gpu_usd_per_hour, NODES_DOWN: 0.0}
+    own = {CACHE_HIT: base.hit_ratio, GPU_PRICE: base.gpu_usd_per_hour, NODES_DOWN: 0.0, UNIT_CAPACITY: 1.0}
     if path in own:
         return own[path]
     value: Value = value_at(base.scenario.model_copy(update={"trace": base.settings}), path)

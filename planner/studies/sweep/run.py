@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import Units
 from planner.errors import UsageError
-from planner.planning.capacity import modelled_limits, policy_limits, with_modelled_capacity
+from planner.planning.aggregated import UnitLimits
+from planner.planning.capacity import Limits, modelled_limits, policy_limits, with_modelled_capacity
 from planner.planning.check import require
 from planner.planning.foresight import drawn_from
 from planner.planning.notes import sampling_notes, silence_notes
@@ -183,7 +183,7 @@ def _source(scenario: Scenario, trace: TraceInfo, stored: Demand) -> _Source:
 
 def _limits(
     session: Session, scenario: Scenario, trace: TraceInfo, policies: Sequence[str]
-) -> tuple[LatencyLimits | None, list[str]]:
+) -> tuple[Limits | None, list[str]]:
     """What units do within the latency targets, or why that is not known. Raises UsageError for a policy that asks."""
     for name in policies:
         limits = policy_limits(session, _with_policy(scenario, name), trace)
@@ -196,13 +196,20 @@ def _limits(
         return None, [f"latencies are not modelled: {error}"]
 
 
-def _latency_note(scenario: Scenario, limits: LatencyLimits) -> str:
-    slo, capacity = scenario.slo, Deployment(scenario.fleet).capacity(Units(1, 1), 1)
+def _latency_note(scenario: Scenario, limits: Limits) -> str:
+    slo = scenario.slo
+    if isinstance(limits, UnitLimits):
+        most = f"units up to {limits.most_use:.0%}"
+    else:
+        capacity = Deployment(scenario.fleet).capacity(Units(1, 1), 1)
+        most = (
+            f"prefill units up to {limits.input_tokens_per_s / capacity[0]:.0%} and decode units up to "
+            f"{limits.output_tokens_per_s / capacity[1]:.0%}"
+        )
     return (
         "latency_met_ratio is the share of requests in intervals whose serving units are modelled to give 99 % of "
-        f"first tokens within {slo.ttft_ms:g} ms and {slo.tpot_ms:g} ms per token on average: prefill units up to "
-        f"{limits.input_tokens_per_s / capacity[0]:.0%} and decode units up to "
-        f"{limits.output_tokens_per_s / capacity[1]:.0%} of the scenario's capacity; replay a plan to check"
+        f"first tokens within {slo.ttft_ms:g} ms and {slo.tpot_ms:g} ms per token on average: {most} of the "
+        "scenario's capacity; replay a plan to check"
     )
 
 

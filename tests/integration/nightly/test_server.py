@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from planner.core.fleet.units import AGGREGATED, ROLES, Units
 from planner.documents import schema
 from planner.nightly.documents import HealthDocument, PlannedUnitsDocument
 from planner.nightly.health import Health
@@ -164,8 +166,8 @@ def test_planned_units_are_those_of_now_and_absent_where_there_is_no_plan(servin
         run_id="run-00001",
         starts=tuple(hours),
         ends_at=hours[-1] + timedelta(hours=1),
-        prefill=tuple(range(24)),
-        decode=(0,) * 24,
+        roles=ROLES,
+        units=tuple(Units(hour, 0) for hour in range(24)),
     )
     serving.health.planned = {"a": [today], "b": []}
     status, text = serving.get("/external-metrics")
@@ -175,7 +177,15 @@ def test_planned_units_are_those_of_now_and_absent_where_there_is_no_plan(servin
     )
     document = json.loads(serving.get("/external-metrics.json")[1])
     jsonschema.validate(document, schema(PlannedUnitsDocument))
-    assert document["jobs"] == {"a": {"run_id": "run-00001", "prefill": 12, "decode": 0}}
+    assert document["jobs"] == {
+        "a": {"run_id": "run-00001", "prefill": 12, "decode": 0, "aggregated": 0, "roles": ["prefill", "decode"]}
+    }
+    both = replace(today, roles=(AGGREGATED,), units=tuple(Units(aggregated=hour) for hour in range(24)))
+    serving.health.planned = {"a": [both]}
+    assert serving.get("/external-metrics")[1].splitlines()[2:] == [
+        'planner_planned_units{job="a",role="aggregated"} 12'
+    ]
+    assert json.loads(serving.get("/external-metrics.json")[1])["jobs"]["a"]["aggregated"] == 12
     serving.clock.moment = hours[0] + timedelta(hours=24)
     assert json.loads(serving.get("/external-metrics.json")[1])["jobs"] == {}
     assert len(serving.get("/external-metrics")[1].splitlines()) == 2

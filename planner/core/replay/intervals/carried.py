@@ -42,13 +42,13 @@ def _carried(unit_s: dict[str, Ints], deployment: Deployment, demand: Demand) ->
             _tokens(unit_s["prefill"] * fleet.prefill.nodes, fleet.prefill.node_tokens_per_s),
             _tokens(unit_s["decode"] * fleet.decode.nodes, fleet.decode.node_tokens_per_s),
         )
-    inputs, outputs = _mixes(demand, deployment)
+    inputs, outputs = mixes(demand, deployment)
     # as much of both kinds as the mix of the interval lets them carry
     share = unit_s[AGGREGATED] / deployment.units_needed(inputs, outputs, 1.0)
     return Carried(_tokens(share, inputs), _tokens(share, outputs))
 
 
-def _mixes(demand: Demand, deployment: Deployment) -> tuple[Floats, Floats]:
+def mixes(demand: Demand, deployment: Deployment) -> tuple[Floats, Floats]:
     """Tokens in the mix of every interval: those of its demand; without any those of the whole demand.
 
     Where nothing is demanded at all, a pair in the middle of what a unit carries.

@@ -29,7 +29,7 @@ class NodeSpan:
     nodes: int
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Run:
     """Units side by side that joined together and have not been told to leave. joined_s: before 0 for the first.
 
@@ -54,7 +54,7 @@ def packed_lives(counts: Sequence[int], timing: Timing, places: int, keeps: Keep
     wait for these. keeps: what units leave in their places; None for nothing.
     """
     end_s = len(counts) * timing.interval_s
-    runs = [_Run(0, counts[0], -timing.start_up_s, timing)] if counts[0] else []
+    runs = [_Run(place=0, units=counts[0], joined_s=-timing.start_up_s, timing=timing)] if counts[0] else []
     lives: list[Life] = []
     for index in range(1, len(counts)):
         at_s, change = index * timing.interval_s, counts[index] - counts[index - 1]
@@ -101,7 +101,7 @@ def _join(
         taken += [(life.place, life.place + life.units) for life in drained if life.left_s > moment]
         for place, room in _free(sorted(taken), places):
             units = min(room, count)
-            joined.append(_Run(place, units, moment, timing))
+            joined.append(_Run(place=place, units=units, joined_s=moment, timing=timing))
             count -= units
             if not count:
                 return joined

@@ -4,7 +4,7 @@ Nodes fail independently and at a constant rate while they serve or drain; a nod
 fixed time the unit serves again. A unit that still loads does not fail.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, fsum, inf, lgamma, log, log1p
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from planner.core.replay.requests.model import Lives
 from planner.errors import UsageError
+from planner.units import Ints
 
 MOST_SPARES = 1000
 """Spare units of a role that are tried. Assumed: a fleet that needs more has another problem."""
@@ -43,19 +44,48 @@ class RoleAvailability:
         """Share of the time in which at least the needed units serve, of the planned and some spare ones."""
         return chance_of(self.planned + spares, self.needed, self.availability)
 
+    def spare_nodes(self, spares: int) -> int:
+        """Nodes of some spare units."""
+        return spares * self.nodes
 
-def with_failures(lives: Lives, failures: UnitFailures, *, seed: int, role: int, end_us: float) -> Lives:
+
+@dataclass(frozen=True, kw_only=True)
+class PackedAvailability(RoleAvailability):
+    """Units that share nodes, and fail with them: the share of the time is that of a node, nodes those of one."""
+
+    units_per_node: int
+
+    def attainment(self, spares: int) -> float:
+        """The same: full nodes each carry as many units as share one, the last perhaps fewer."""
+        full, rest = divmod(self.planned + spares, self.units_per_node)
+
+        def enough(needed: int) -> float:
+            return chance_of(full, -(-needed // self.units_per_node), self.availability)
+
+        return self.availability * enough(self.needed - rest) + (1 - self.availability) * enough(self.needed)
+
+    def spare_nodes(self, spares: int) -> int:
+        """Nodes beyond those that the planned units hold, whose free places come first."""
+        held = -(-self.planned // self.units_per_node)
+        return (-(-(self.planned + spares) // self.units_per_node) - held) * self.nodes
+
+
+def with_failures(
+    lives: Lives, failures: UnitFailures, *, seed: int, role: int, end_us: float, nodes: Ints | None = None
+) -> Lives:
     """The lives of units that fail and serve again until end_us; every later life is a unit of its own, at the end.
 
     Units there at time 0 are then down as often as in the long run. Every unit has draws of its own, by seed, role and
-    number, so further units change nothing for the others. Drain and deadline stay those of the plan.
+    number, so further units change nothing for the others. Drain and deadline stay those of the plan. nodes: of units
+    that share them, (units,): these fail with their node, whose draws are by its number.
     """
     if failures.mtbf_us == inf:
         return lives
     rows, later = [], []
     for unit, (serve, drain, gone) in enumerate(zip(lives.serve_us, lives.drain_us, lives.gone_us, strict=True)):
-        rng = np.random.default_rng((seed, role, unit))
-        first, *others = _lives_of_one(float(serve), float(drain), float(gone), failures, rng, end_us)
+        rng = np.random.default_rng((seed, role, unit if nodes is None else int(nodes[unit])))
+        own = _lives_of_one if nodes is None else _lives_on_node
+        first, *others = own(float(serve), float(drain), float(gone), failures, rng, end_us)
         rows.append(first)
         later += others
     return Lives(*np.array([*rows, *later], np.float64).reshape(-1, 4).T)
@@ -77,6 +107,25 @@ def _lives_of_one(
         yield serve_us, drain_us, gone_us, fail_us
         serve_us = fail_us + failures.down_us
         if serve_us >= min(drain_us, end_us):
+            return
+
+
+def _lives_on_node(
+    serve_us: float, drain_us: float, gone_us: float, failures: UnitFailures, rng: np.random.Generator, end_us: float
+) -> Iterator[tuple[float, float, float, float]]:
+    """The same of a unit on a node that fails whether or not the unit serves; a unit begins when the node is back."""
+    back_us = rng.random() * failures.down_us if rng.random() >= failures.availability else 0.0
+    while True:
+        serve_us = min(max(serve_us, back_us), drain_us)
+        fail_us = back_us + rng.exponential(failures.mtbf_us)
+        back_us = fail_us + failures.down_us
+        if fail_us < serve_us:
+            continue
+        if serve_us == drain_us or fail_us > min(gone_us, end_us):
+            yield serve_us, drain_us, gone_us, inf
+            return
+        yield serve_us, drain_us, gone_us, fail_us
+        if back_us >= min(drain_us, end_us):
             return
 
 
@@ -128,18 +177,29 @@ def fewest_spares(prefill: RoleAvailability, decode: RoleAvailability, target: f
     return best[2], best[3]
 
 
+def fewest_spares_of(role: RoleAvailability, target: float) -> int:
+    """The fewest spare units of the only role that attain a target. Raises UsageError where MOST_SPARES do not."""
+    spares = _spares(role, target)
+    if spares is None:
+        raise UsageError(
+            f"{MOST_SPARES} spare units do not attain {target:g} (units {role.availability:.2%} available); "
+            "lower the target, failures.repair_s or failures.per_node_per_day"
+        )
+    return spares
+
+
 def _spares(role: RoleAvailability, target: float) -> int | None:
     """The fewest spare units that attain a target; None where MOST_SPARES do not."""
     return next((count for count in range(MOST_SPARES + 1) if role.attainment(count) >= target), None)
 
 
-def covered(prefill: Lives, decode: Lives, needed: tuple[int, int], from_us: float, to_us: float) -> float:
-    """Share of a time in which at least the needed units of both roles take work."""
-    changes = [np.concatenate([lives.serve_us, lives.stop_us]) for lives in (prefill, decode)]
+def covered(roles: Sequence[tuple[Lives, int]], from_us: float, to_us: float) -> float:
+    """Share of a time in which at least the needed units of every role take work. roles: lives, and units needed."""
+    changes = [np.concatenate([lives.serve_us, lives.stop_us]) for lives, _ in roles]
     edges = np.unique(np.clip(np.concatenate([*changes, [from_us, to_us]]), from_us, to_us))
     begins, lasts = edges[:-1], np.diff(edges)
     enough = np.ones(len(begins), np.bool_)
-    for lives, least in zip((prefill, decode), needed, strict=True):
+    for lives, least in roles:
         takes_work = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
         enough &= takes_work.sum(axis=0) >= least
     return float(lasts[enough].sum() / (to_us - from_us))
