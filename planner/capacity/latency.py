@@ -79,8 +79,8 @@ def latency_limits(scenario: Scenario, kv_tokens: float, prompts: Prompts) -> La
     token. Raises CannotServe if not even an idle unit meets a target.
     """
     fleet, slo = scenario.fleet, scenario.slo
-    # a fleet never has fewer than its base units
-    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else fleet.base.prefill
+    # a fleet never serves with fewer than its base units, or a step where it has none
+    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else fleet.base.prefill or fleet.step.prefill
     unit = prefill_unit(service_of(fleet, scenario.replay, kv_tokens), pooled)
     target_us = slo.ttft_ms * 1e3
     prompts_per_s = largest_rate(unit, prompts, target_us, TTFT_SHARE)

@@ -94,12 +94,11 @@ def table_imbalance(fleet: FleetSettings, streams_per_gpu: float | None) -> floa
     return None if streams_per_gpu is None else float(np.asarray(imbalance_at(np.array([streams_per_gpu])).kv).item())
 
 
-def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s: float) -> Lives:
+def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s: float, end_s: int) -> Lives:
     """The lifetimes of a role's units, microseconds from an origin in seconds from the start of the plan.
 
-    Units that stay to the end of the plan never drain.
+    end_s: the end of the plan; units that stay until then never drain.
     """
-    end_s = max(life.left_s for life in lives)
     rows = [
         (life.ready_s, np.inf, np.inf)
         if life.drain_s >= end_s
@@ -108,7 +107,7 @@ def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s
         if life.role == role and serves(life)
         for _ in range(life.units)
     ]
-    serve, drain, gone = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    serve, drain, gone = np.array(rows, np.float64).reshape(-1, 3).T
     serve = np.where(serve <= 0, -np.inf, serve)
     times = [(column - origin_s) * US_PER_S for column in (serve, drain, gone)]
     return Lives(np.maximum(times[0], 0.0), np.maximum(times[1], 0.0), np.maximum(times[2], 0.0))

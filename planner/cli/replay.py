@@ -140,6 +140,9 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
             f"{_balancers(document)}; hits {_HITS[document.hits]}",
         ),
     ]
+    if document.waited_for_start:
+        few = "1 request" if document.waited_for_start == 1 else f"{document.waited_for_start:,} requests"
+        lines.append(("woken", f"{few} came while no unit served, and waited for one to start"))
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:

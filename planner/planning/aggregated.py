@@ -86,7 +86,7 @@ def unit_limits(scenario: Scenario, unit: AggregatedUnit, workload: Workload) ->
     request stays at full load. Raises CannotServe where not even one that finds a place is in time.
     """
     fleet, target_us = scenario.fleet, scenario.slo.ttft_ms * 1e3
-    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else max(fleet.base.aggregated, 1)
+    pooled = 1 if scenario.replay.prefill_balancer in UNAWARE else fleet.base.aggregated or fleet.step.aggregated
     asked, replica = asked_of(workload), unit.replica
     own_us = _own_first_us(replica, asked, workload, unit.sequences)
     if own_us >= target_us:

@@ -110,6 +110,8 @@ _CONDITIONS: tuple[Condition, ...] = (
         "with fleet.unit.nodes, as all GPUs of fleet.unit.gpus share attention",
     ),
     (("policy.night_bundle",), lambda s: s.fleet.scaling == "independent", "with fleet.scaling=independent"),
+    (("fleet.sleep_start_up_s",), lambda s: s.fleet.keeps == "sleep", "with fleet.keeps=sleep"),
+    (("fleet.resident_start_up_s",), lambda s: s.fleet.keeps == "resident", "with fleet.keeps=resident"),
     (("replay.window_ms",), lambda s: s.replay.queue_mode == "window", "with replay.queue_mode=window"),
     (("replay.depth_rules",), lambda s: s.replay.queue_mode == "depth", "with replay.queue_mode=depth"),
     (("replay.retry_after_s",), lambda s: s.replay.retries > 0, "with replay.retries"),

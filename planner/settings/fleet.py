@@ -198,13 +198,24 @@ class FleetSettings(Closed):
     decode: UnitSettings
     """The decode unit, where serving is disaggregated."""
     base: UnitCounts
-    """The fewest units that a fleet serves with."""
+    """The fewest units that a fleet serves with; none where the service may sleep while nothing comes."""
     step: UnitCounts
     """Units that scale together: one scaling step. Where roles scale apart, each role's own; 0: that role does not."""
     scaling: Literal["bundled", "independent"] = "bundled"
     """How roles scale: bundled, both in whole scaling steps; independent, each in steps of its own, by its demand."""
     start_up_s: DayOfSeconds
     """Seconds from joining inference until a unit serves, at most a day: loading weights, warm-up."""
+    keeps: Literal["nothing", "sleep", "resident"] = "nothing"
+    """What a unit keeps when it leaves, for when it comes back: nothing, so that it starts cold (start_up_s); sleep,
+    its weights in host memory, as at level 1 of vLLM's sleep mode; resident, its weights in GPU memory, so that its
+    nodes are not lent to training."""
+    sleep_start_up_s: DayOfSeconds | None = None
+    """Seconds until a unit serves whose weights are in host memory, where units keep these; at most start_up_s counts.
+    Published for vLLM 0.11 on A100: 0.1 to 0.8 s for small models and 3 to 6 s for large ones, to wake an engine
+    (blog.vllm.ai, 26 October 2025). Measure yours."""
+    resident_start_up_s: DayOfSeconds | None = None
+    """Seconds until a unit serves whose weights are in GPU memory, where units keep these; at most start_up_s
+    counts."""
     drain_deadline_s: DayOfSeconds
     """Seconds, at most a day, that a leaving unit may take to finish its streams before they are handed over."""
     engine: EngineSettings
@@ -222,11 +233,22 @@ class FleetSettings(Closed):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.keeps != "nothing" and getattr(self, f"{self.keeps}_start_up_s") is None:
+            raise ValueError(
+                f"units keep their weights (keeps={self.keeps}) and {self.keeps}_start_up_s is left out; set it to the "
+                "seconds that such a unit takes to serve again, or set keeps=nothing"
+            )
         if self.serving == "aggregated":
             self._check_aggregated()
         else:
             self._check_roles()
         return self
+
+    @property
+    def warm_start_up_s(self) -> int:
+        """Seconds until a unit serves that was there before: no unit takes less."""
+        kept = {"nothing": None, "sleep": self.sleep_start_up_s, "resident": self.resident_start_up_s}[self.keeps]
+        return self.start_up_s if kept is None else min(kept, self.start_up_s)
 
     @property
     def aggregated(self) -> AggregatedUnitSettings:
@@ -273,8 +295,6 @@ class FleetSettings(Closed):
                 "capacity is observed and unit.tokens_per_s is left out; give what a unit was observed to carry, or "
                 "set fleet.capacity=modelled"
             )
-        if self.base.aggregated < 1:
-            raise ValueError("base has no unit; set base.aggregated to at least 1")
         if self.step.aggregated < 1:
             raise ValueError("step has no unit; set step.aggregated to at least 1")
         most = self.nodes // self.unit_nodes * self.units_per_node
@@ -288,8 +308,12 @@ class FleetSettings(Closed):
 
     def _check_roles(self) -> None:
         base = self.base.prefill * self.prefill.nodes + self.base.decode * self.decode.nodes
-        if self.base.prefill < 1 or self.base.decode < 1:
-            raise ValueError("base needs at least one prefill and one decode unit; raise base.prefill or base.decode")
+        sleeps = not base
+        if not sleeps and (self.base.prefill < 1 or self.base.decode < 1):
+            raise ValueError(
+                "base needs at least one prefill and one decode unit; raise base.prefill or base.decode, or set both "
+                "to 0 for a service that may sleep"
+            )
         if base > self.nodes:
             raise ValueError(
                 f"the base units need {base} nodes and the fleet has {self.nodes}; "
@@ -303,8 +327,14 @@ class FleetSettings(Closed):
                 )
         if self.step.prefill + self.step.decode < 1:
             raise ValueError("step has no unit; set step.prefill or step.decode to at least 1")
+        if sleeps and not (self.step.prefill and self.step.decode):
+            raise ValueError(
+                "base has no units and step has none of one role, so that it would never serve; set step.prefill and "
+                "step.decode to at least 1, or give base units"
+            )
         steps = (self.step.prefill * self.prefill.nodes, self.step.decode * self.decode.nodes)
-        step = sum(steps) if self.scaling == "bundled" else max(steps)
+        # a service that wakes needs both roles at once
+        step = sum(steps) if self.scaling == "bundled" or sleeps else max(steps)
         if step > self.nodes:
             raise ValueError(
                 f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "

@@ -405,11 +405,11 @@ def test_lives_are_counted_from_the_origin_and_units_that_stay_never_drain() -> 
         Life(role="decode", units=1, nodes=18, joined_s=0, ready_s=0, drain_s=3000, left_s=3600),
         Life(role="prefill", units=1, nodes=4, joined_s=900, ready_s=1080, drain_s=7200, left_s=7200),
     ]
-    found = lives_of(lives, "decode", 1000.0, 120.0)
+    found = lives_of(lives, "decode", 1000.0, 120.0, 7200)
     assert found.serve_us.tolist() == [0, 0, 0]
     assert found.drain_us.tolist() == [np.inf, np.inf, 2000e6]
     assert found.gone_us.tolist() == [np.inf, np.inf, 2120e6]
-    assert lives_of(lives, "prefill", 1000.0, 120.0).serve_us.tolist() == [80e6]
+    assert lives_of(lives, "prefill", 1000.0, 120.0, 7200).serve_us.tolist() == [80e6]
 
 
 def test_units_are_held_until_they_have_ended_what_they_began() -> None:

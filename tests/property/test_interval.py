@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.core.demand import Demand, Grid
+from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import Units
 from planner.core.replay.intervals.lending import lend
@@ -13,19 +13,7 @@ from planner.core.replay.intervals.plan import IntervalPlan, replay_intervals
 from planner.errors import RunError
 from planner.settings.training import TrainingSettings
 from tests.conftest import small_scenario
-
-STATES = ("serving", "starting", "draining", "training", "restoring", "idle")
-
-
-def demand_of(pairs: list[tuple[int, int]], interval_s: int = 60) -> Demand:
-    inputs, outputs = (np.array([pair[role] for pair in pairs], np.int64) for role in (0, 1))
-    return Demand(
-        grid=Grid(0, interval_s, len(pairs)),
-        requests=np.ones_like(inputs),
-        input_tokens=inputs,
-        cached_input_tokens=np.zeros_like(inputs),
-        output_tokens=outputs,
-    )
+from tests.helpers.intervals import demand_of, node_s
 
 
 def replayed(
@@ -40,10 +28,6 @@ def replayed(
         ahead=ahead,
         floor=Units(0, 0),
     )
-
-
-def node_s(plan: IntervalPlan) -> dict[str, list[int]]:
-    return {state: getattr(plan, f"{state}_node_s").tolist() for state in STATES}
 
 
 def test_four_intervals_by_hand() -> None:

@@ -69,7 +69,7 @@ def test_minimum_times_are_kept_role_by_role() -> None:
 @given(ANY, st.integers(0, 400), st.integers(0, 400))
 def test_no_unit_leaves_or_comes_back_too_early(wanted: list[tuple[int, int]], up_s: int, down_s: int) -> None:
     held = decided(MinimumTimes(wish(wanted), up_s, down_s), len(wanted))
-    lives = unit_lives(held, DEPLOYMENT, Timing(60, 10, 5, ahead=True))
+    lives = unit_lives(held, DEPLOYMENT, Timing(60, 10, 5, ahead=True)).lives
     end_s = 60 * len(held)
     for life in lives:
         if life.joined_s > 0 and life.left_s < end_s:

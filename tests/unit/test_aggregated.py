@@ -10,8 +10,8 @@ from planner.errors import RunError, ScenarioError, UsageError
 from planner.settings.fleet import FleetSettings
 from tests.conftest import small_scenario
 from tests.helpers.aggregated import DEMAND, UNITS
+from tests.helpers.intervals import demand_of
 from tests.helpers.policies import targets_of
-from tests.property.test_interval import demand_of
 
 AT_ONCE = ("fleet.start_up_s=0", "fleet.drain_deadline_s=0")
 
@@ -184,7 +184,6 @@ def test_enough_looks_at_every_interval_and_not_at_the_busiest_of_each_kind() ->
     [
         ("fleet.unit.gpus=3", "a unit of 3 GPUs is neither a part of a node of 2 nor whole nodes"),
         ("fleet.scaling=independent", "units that do both have no roles that could scale apart"),
-        ("fleet.base.aggregated=0", "base has no unit; set base.aggregated to at least 1"),
         ("fleet.step.aggregated=0", "step has no unit; set step.aggregated to at least 1"),
         ("fleet.base.aggregated=9", "base.aggregated is 9, and 4 nodes hold 8 units"),
         ("fleet.unit.nodes=1", "give one of unit.gpus and unit.nodes"),

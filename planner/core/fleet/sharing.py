@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """Units that a role wants, at least one: least of them are given in any case, and more in whole steps.
+    """Units that a role wants: least of them are given in any case, and more in whole steps.
 
     unit_nodes: nodes of one unit. step: units of one step; 0 where none are added.
     """
@@ -25,8 +25,8 @@ class Want:
         return (self.units - self.least) // self.step if self.step else 0
 
     def share(self, steps: int) -> Fraction:
-        """The share of what is wanted that is given with so many steps."""
-        return Fraction(self.least + steps * self.step, self.units)
+        """The share of what is wanted that is given with so many steps; all where nothing is."""
+        return Fraction(1) if not self.units else Fraction(self.least + steps * self.step, self.units)
 
     def steps_for(self, share: Fraction) -> int:
         """The fewest steps that give at least a share of what is wanted, or all."""

@@ -169,11 +169,12 @@ def without_spare(settings: PolicySettings, deployment: Deployment) -> Deploymen
     """What a policy may scale in: the fleet without the nodes of spare units. Raises UsageError where none are left."""
     spare = deployment.nodes(_spare(settings, deployment.role_names))
     left = deployment.settings.nodes - spare
-    if left < deployment.nodes(deployment.ladder[0]):
+    base = deployment.nodes(deployment.least)
+    least, what = (base, "the base units need") if base else (deployment.step_nodes, "a scaling step needs")
+    if left < least:
         names = " or ".join(f"policy.spare_{role}_units" for role in deployment.role_names)
         raise UsageError(
-            f"spare units take {spare} of {deployment.settings.nodes} nodes and the base units need "
-            f"{deployment.nodes(deployment.ladder[0])}; lower {names}"
+            f"spare units take {spare} of {deployment.settings.nodes} nodes and {what} {least}; lower {names}"
         )
     return Deployment(deployment.settings.model_copy(update={"nodes": left})) if spare else deployment
 

@@ -48,8 +48,9 @@ _EVERY = slice(None)
 class StageResults:
     """What prompts and streams had at the end of a replay, and its inputs.
 
-    window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both. preempted: how
-    often requests lost their KV to others. shifts: what a closed loop of sessions changed of arrivals.
+    window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both.
+    waited_for_start: requests of the window that came while a role had no unit that served. preempted: how often
+    requests lost their KV to others. shifts: what a closed loop of sessions changed of arrivals.
     """
 
     prefill: PromptFigures
@@ -60,6 +61,7 @@ class StageResults:
     service: Service | Replica
     fleet: FleetSettings
     zone: tzinfo
+    waited_for_start: int = 0
     preempted: int = 0
     shifts: ArrivalShifts | None = None
 

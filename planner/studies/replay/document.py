@@ -277,6 +277,8 @@ class ReplayTotals(Document):
     """Rejected requests by reason: rejected-queue, rejected-timeout, rejected-length."""
     retried: int
     """Further attempts of rejected requests."""
+    waited_for_start: int
+    """Requests that came while no unit of some role served: they waited until one had started."""
     moved: int
     """Streams moved to other units, because their unit had not drained by its deadline."""
     preempted: int

@@ -97,7 +97,8 @@ def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: 
     """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
     scenario = outcome.scenario
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
-    planned = lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
+    plan = outcome.plan
+    planned = lives_of(plan.lives, role, origin_s, scenario.fleet.drain_deadline_s, plan.grid.length_s)
     lives = with_spares(planned, spares.of(role))
     return with_failures(
         lives,

@@ -16,6 +16,7 @@ from planner.core.replay.iterations.sessions import (
     turns_before,
 )
 from planner.core.replay.iterations.stage import IterationStage
+from planner.core.replay.requests.asleep import SleepCount
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
@@ -56,10 +57,12 @@ class Simulation:
             batches = resample(batches, self.changed, self.window.origin_us, self.scenario.trace.seed)
         if kept is not None:
             batches = keep_chunks(batches, kept)
+        sleep = SleepCount(self.lives, self.span)
+        batches = sleep.passing(batches)
         rows = 0 if kept is None else self.total
         if not isinstance(service, Replica):
             prefill, decode = self._through_stages(service, batches, rows, progress)
-            return self._results(service, prefill, decode)
+            return replace(self._results(service, prefill, decode), waited_for_start=sleep.requests)
         stage = IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
         shifts = None
         if self.scenario.replay.sessions == "closed":
@@ -67,7 +70,7 @@ class Simulation:
         else:
             run_iterations(batches, stage, self.total, progress)
         found = self._results(service, stage.prompts, stage.streams)
-        return replace(found, preempted=stage.preempted, shifts=shifts)
+        return replace(found, waited_for_start=sleep.requests, preempted=stage.preempted, shifts=shifts)
 
     def _results(self, service: Service | Replica, prompts: PromptFigures, streams: StreamFigures) -> StageResults:
         return StageResults(

@@ -55,6 +55,7 @@ def summarise(
         rejected=arrivals.rejected,
         rejects=account.count_rejects(results),
         retried=arrivals.retried,
+        waited_for_start=results.waited_for_start,
         moved=results.decode.moved,
         preempted=results.preempted,
         shifts=None if results.shifts is None else Shifts(**vars(results.shifts)),

@@ -13,8 +13,16 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.intervals.carried import carried_by_service, carried_by_targets, spread
 from planner.core.replay.intervals.lending import LentWindow, lend, steps_of
-from planner.core.replay.intervals.lifetimes import Life, Timing, check_fits, unit_lives
-from planner.core.replay.intervals.packing import NODE_STATES, NodeSpan, node_spans, own_nodes, packed_lives
+from planner.core.replay.intervals.lifetimes import Keeps, Life, Timing, check_fits, unit_lives
+from planner.core.replay.intervals.packing import (
+    NODE_STATES,
+    NodeSpan,
+    node_spans,
+    own_nodes,
+    packed_lives,
+    resting,
+)
+from planner.core.replay.intervals.waking import awake
 from planner.settings.training import TrainingSettings
 from planner.units import Ints
 
@@ -23,8 +31,9 @@ from planner.units import Ints
 class IntervalPlan:
     """The planned fleet, arrays (grid.count,), named as the columns of the table plan_interval.
 
-    floored: intervals whose target was raised to the floor. lives and windows hold the same plan by unit and by
-    lent node.
+    floored: intervals whose target was raised to the floor. woken, kept_awake: intervals with demand, and without, in
+    which a service would have slept whose requests needed it (`waking`). lives and windows hold the same plan by unit
+    and by lent node.
     """
 
     grid: Grid
@@ -48,6 +57,8 @@ class IntervalPlan:
     start_up_shortfall_input_tokens: Ints
     start_up_shortfall_output_tokens: Ints
     floored: int
+    woken: int
+    kept_awake: int
     lives: tuple[Life, ...]
     windows: tuple[LentWindow, ...]
 
@@ -92,23 +103,21 @@ def replay_intervals(
     ahead: bool,
     floor: Units,
 ) -> IntervalPlan:
-    """Apply floor, start-up, drain, the node budget and lending to the targets of every interval.
+    """Apply floor, waking, start-up, drain, the node budget and lending to the targets of every interval.
 
     ahead: whether targets were known before their interval began. floor: the least units of each role; targets
     below are raised. Raises RunError for a target beyond the fleet.
     """
     raised = [target.at_least(floor) for target in targets]
-    floored, targets = sum(held != target for held, target in zip(raised, targets, strict=True)), raised
+    floored = sum(held != target for held, target in zip(raised, targets, strict=True))
+    wakes = awake(raised, demand, deployment)
+    targets = wakes.targets
     grid, fleet = demand.grid, deployment.settings
     timing = Timing(grid.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead)
     lives, spans = _lives(targets, deployment, timing)
     starting, serving, draining = (_node_seconds(spans, state, grid) for state in NODE_STATES)
-    held = steps_of(
-        [(span.start_s, span.nodes) for span in spans] + [(span.end_s, -span.nodes) for span in spans],
-        0,
-        grid.length_s,
-    )
-    windows = lend([(start, end, fleet.nodes - nodes) for start, end, nodes in held], training)
+    held = _levels([span for span in spans if span.state in NODE_STATES], grid)
+    windows = lend(_lendable(spans, grid, fleet.nodes), training)
     restoring, useful, lent = _lent(windows, grid)
     idle = fleet.nodes * grid.interval_s - starting - serving - draining - restoring - useful
     held_units = {f"{role}_units": np.array([target.of(role) for target in targets], np.int64) for role in EVERY_ROLE}
@@ -136,6 +145,8 @@ def replay_intervals(
         start_up_shortfall_input_tokens=np.maximum(demand.input_tokens - serves.input_tokens - steady_input, 0),
         start_up_shortfall_output_tokens=np.maximum(demand.output_tokens - serves.output_tokens - steady_output, 0),
         floored=floored,
+        woken=wakes.woken,
+        kept_awake=wakes.kept,
         lives=tuple(lives),
         windows=tuple(windows),
     )
@@ -145,10 +156,23 @@ def _lives(targets: Sequence[Units], deployment: Deployment, timing: Timing) -> 
     """The lives of units, and what the nodes do that they are on. Raises RunError for a target beyond the fleet."""
     check_fits(targets, deployment)
     if deployment.aggregated:
-        lives = packed_lives([target.aggregated for target in targets], timing, deployment.most)
-        return lives, node_spans(lives, deployment.units_per_node, deployment.settings.unit_nodes)
-    lives = unit_lives(targets, deployment, timing)
-    return lives, [span for life in lives for span in own_nodes(life, life.nodes)]
+        counts, keeps = [target.aggregated for target in targets], Keeps.of(deployment.settings)
+        lives = packed_lives(counts, timing, deployment.most, keeps)
+        rests = resting(lives, len(targets) * timing.interval_s) if keeps and keeps.resident else []
+        return lives, node_spans([*lives, *rests], deployment.units_per_node, deployment.settings.unit_nodes)
+    held = unit_lives(targets, deployment, timing)
+    return held.lives, [span for life in (*held.lives, *held.resting) for span in own_nodes(life, life.nodes)]
+
+
+def _levels(spans: Sequence[NodeSpan], grid: Grid) -> list[tuple[int, int, int]]:
+    """Nodes that do something of this over the plan, as a step function."""
+    changes = [(span.start_s, span.nodes) for span in spans] + [(span.end_s, -span.nodes) for span in spans]
+    return steps_of(changes, 0, grid.length_s)
+
+
+def _lendable(spans: Sequence[NodeSpan], grid: Grid, nodes: int) -> list[tuple[int, int, int]]:
+    """Nodes that neither hold units nor keep the weights of such, as a step function."""
+    return [(start_s, end_s, max(nodes - taken, 0)) for start_s, end_s, taken in _levels(spans, grid)]
 
 
 def _node_seconds(spans: Sequence[NodeSpan], state: str, grid: Grid) -> Ints:
