@@ -16,7 +16,7 @@ from planner.core.replay.requests.kernels.layout import Records
 from planner.core.replay.requests.latency import E2E, TPOT, attained, quantiles_ms
 from planner.core.replay.requests.missed import Missed, missed
 from planner.core.replay.requests.model import Lives, Service, Span
-from planner.core.replay.requests.tallies import PromptFigures, StageFigures, StreamFigures
+from planner.core.replay.requests.tallies import AnyStage, PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.economics import SloSettings
 from planner.settings.fleet import FleetSettings
@@ -53,8 +53,8 @@ class StageResults:
     requests lost their KV to others. shifts: what a closed loop of sessions changed of arrivals.
     """
 
-    prefill: PromptFigures
-    decode: StreamFigures
+    prefill: PromptStage
+    decode: StreamStage
     span: Span
     window: ReplayWindow
     lives: Mapping[str, Lives]
@@ -87,7 +87,7 @@ class StageResults:
         whole_s = (self.span.to_us - self.span.from_us) / 1e6
         return whole_s if hour is None else min(3600.0, whole_s - 3600 * hour)
 
-    def stage(self, role: str) -> StageFigures:
+    def stage(self, role: str) -> AnyStage:
         """What units of a role leave; of those that do both, what their streams do."""
         return self.prefill if role == "prefill" else self.decode
 

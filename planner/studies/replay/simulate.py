@@ -20,7 +20,7 @@ from planner.core.replay.requests.asleep import SleepCount
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
-from planner.core.replay.requests.tallies import PromptFigures, StreamFigures
+from planner.core.replay.requests.tallies import PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.scenario import Scenario
 from planner.store import Session
@@ -72,7 +72,7 @@ class Simulation:
         found = self._results(service, stage.prompts, stage.streams)
         return replace(found, waited_for_start=sleep.requests, preempted=stage.preempted, shifts=shifts)
 
-    def _results(self, service: Service | Replica, prompts: PromptFigures, streams: StreamFigures) -> StageResults:
+    def _results(self, service: Service | Replica, prompts: PromptStage, streams: StreamStage) -> StageResults:
         return StageResults(
             prefill=prompts,
             decode=streams,

@@ -12,7 +12,7 @@ from planner.core.replay.requests.kernels.layout import Records
 from planner.units import Floats
 
 
-class StageFigures(Protocol):
+class AnyStage(Protocol):
     """What both have in common: see the attributes of `planner.core.replay.requests.stages`."""
 
     @property
@@ -43,14 +43,14 @@ class StageFigures(Protocol):
     def in_flight(self) -> int: ...
 
 
-class PromptFigures(StageFigures, Protocol):
+class PromptStage(AnyStage, Protocol):
     """Of prompts until their first token."""
 
     @property
     def ttft(self) -> NDArray[np.int32]: ...
 
 
-class StreamFigures(StageFigures, Protocol):
+class StreamStage(AnyStage, Protocol):
     """Of streams from their first token on."""
 
     @property
