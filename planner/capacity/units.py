@@ -7,7 +7,7 @@ import numpy as np
 
 from planner.capacity.engines import decode_of, prefill_of
 from planner.capacity.longest import kv_room_per_gpu, longest_request
-from planner.core.fleet.decode import step_lines
+from planner.core.fleet.decode import Imbalance, step_lines
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.operating import ImbalanceAt
 from planner.core.fleet.prefill import us_per_missed_token
@@ -17,7 +17,7 @@ from planner.core.replay.intervals.lifetimes import Life
 from planner.core.replay.requests.model import Lives, Service, StepTables
 from planner.settings.fleet import FleetSettings
 from planner.settings.replay import ReplaySettings
-from planner.units import US_PER_S, Floats
+from planner.units import US_PER_S, Floats, Ints
 
 
 def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -> Service:
@@ -30,7 +30,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     none, one = (float(us_per_missed_token(prefill, context)) for context in (0.0, 1.0))
     bytes_each = kv_bytes_per_token(decode.model, decode.kv)
     room = kv_room_per_gpu(decode, kv_tokens)
-    steps = _step_tables(decode, imbalance_at, decode_gpus, kv_tokens, even_kv=replay.ranks == "exact")
+    steps = _decode_steps(decode, imbalance_at, decode_gpus, kv_tokens, even_kv=replay.ranks == "exact")
     return Service(
         # a rank of the replay is what one prompt runs on: a GPU, or a group that shares it
         prefill_ranks=prefill_gpus // prefill.tensor_parallel,
@@ -50,7 +50,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     )
 
 
-def _step_tables(
+def _decode_steps(
     engine: Engine, imbalance_at: ImbalanceAt, gpus: int, kv_tokens: float, *, even_kv: bool
 ) -> StepTables:
     """Time of a decode step by the streams of a unit of `gpus` GPUs, up to the most for which the model is valid.
@@ -58,16 +58,22 @@ def _step_tables(
     even_kv: leave out the imbalance of KV, as where the replay finds it itself, rank by rank.
     """
     most = int(engine.validity.most_streams * gpus)
-    # Of all that a step does, the attention core alone grows with the KV tokens K of a GPU, in proportion to them. In a
-    # layer with experts it stands in a max() with the combine: while the combine takes longer, only the dense layers
-    # grow with K (the low line, the flatter one), and where the core takes longer, all do (the high line). So a step
-    # with n streams is exactly the larger of two lines in K, and four numbers for each n stand for the whole model in
-    # the kernels. Below the fewest streams for which the model is valid, a step is taken to last as long as with these,
-    # which is never less than it would.
+    # below the fewest streams for which the model is valid, a step is taken to last as long as with these, which is
+    # never less than it would
     streams = np.maximum(np.arange(1, most + 1) / gpus, max(engine.validity.least_streams, 1 / gpus))
     imbalance = imbalance_at(streams)
     if even_kv:
         imbalance = replace(imbalance, kv=1.0)
+    return step_tables(engine, imbalance, streams, gpus, kv_tokens)
+
+
+def step_tables(engine: Engine, imbalance: Imbalance, streams: Floats, gpus: int, kv_tokens: float) -> StepTables:
+    """Time of a step of 1, 2, ... streams of a unit. streams: of the busiest of its GPUs, for each of these numbers."""
+    # Of all that a step does, the attention core alone grows with the KV tokens K of a GPU, in proportion to them. In a
+    # layer with experts it stands in a max() with the combine: while the combine takes longer, only the dense layers
+    # grow with K (the low line, the flatter one), and where the core takes longer, all do (the high line). So a step
+    # with n streams is exactly the larger of two lines in K, and four numbers for each n stand for the whole model in
+    # the kernels.
     lines = step_lines(engine, streams, kv_tokens, imbalance)
     # lines are in the KV tokens of a GPU, tables in those of the unit; no step has 0 streams: that row repeats the next
     return StepTables(
@@ -99,10 +105,20 @@ def lives_of(lives: Sequence[Life], role: str, origin_s: float, drain_deadline_s
         if life.drain_s >= end_s
         else (life.ready_s, life.drain_s, life.drain_s + drain_deadline_s)
         for life in lives
-        if life.role == role and life.drain_s > life.ready_s
+        if life.role == role and serves(life)
         for _ in range(life.units)
     ]
     serve, drain, gone = (np.array(column, np.float64) for column in zip(*rows, strict=True))
     serve = np.where(serve <= 0, -np.inf, serve)
     times = [(column - origin_s) * US_PER_S for column in (serve, drain, gone)]
     return Lives(np.maximum(times[0], 0.0), np.maximum(times[1], 0.0), np.maximum(times[2], 0.0))
+
+
+def places_of(lives: Sequence[Life]) -> Ints:
+    """The places of the units that `lives_of` has, in its order, of units that do both."""
+    return np.array([life.place + unit for life in lives if serves(life) for unit in range(life.units)], np.int64)
+
+
+def serves(life: Life) -> bool:
+    """Whether units ever serve: those that are to leave while they start do not."""
+    return life.drain_s > life.ready_s

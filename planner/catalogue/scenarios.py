@@ -333,7 +333,19 @@ def _built_in_names(folder: str) -> list[str]:
 
 
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
-    """Set one field from text; returns the problem, if the path is not a field's, or the text no value."""
+    """Set one field from text; returns the problem, if the path is not a field's, or the text no value.
+
+    A table of fields is set field by field.
+    """
+    below = _value_of(text) if _is_table(path) else None
+    if isinstance(below, dict) and below:
+        own = [(f"{path}.{leaf}", value) for leaf, value in _leaves(below)]
+        unknown = [_unknown(leaf) for leaf, _ in own if leaf not in field_paths()]
+        for leaf, value in () if unknown else own:
+            _place(tree, leaf, value)
+            origins[leaf] = origin
+            tree["provenance"][leaf] = f"set: {origin}"
+        return unknown
     try:
         value = _value_for(path, text)
     except ValueError as error:
@@ -344,13 +356,18 @@ def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin:
     return []
 
 
+def _is_table(path: str) -> bool:
+    """Whether fields are below a path that is none itself."""
+    return path not in field_paths() and any(each.startswith(f"{path}.") for each in field_paths())
+
+
 def _value_for(path: str, text: str) -> Any:
     """The value that an override gives a field. Raises ValueError with the problem.
 
     A number may be left out again by an empty text; of other fields that is a variable of a shell that is not set.
     """
     if path not in field_paths():
-        raise ValueError(_with_hint(f"{visible(path)}: is not a known field; remove it or correct its name"))
+        raise ValueError(_unknown(path))
     if not text and number_kind(path) is None:
         raise ValueError(f"{path}: is set to nothing; give a value, or leave the setting out")
     return _value_of(text)
@@ -377,6 +394,10 @@ def override_values(overrides: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(str(error)) from error
     return values
+
+
+def _unknown(path: str) -> str:
+    return _with_hint(f"{visible(path)}: is not a known field; remove it or correct its name")
 
 
 def _with_hint(line: str) -> str:

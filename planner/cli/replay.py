@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ReplayClass,
         ReplayDocument,
         ReplayHour,
+        Shifts,
     )
 
 _HITS = {"trace": "as in the trace", "routed": "found by routing"}
@@ -144,6 +145,8 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         if failed.units:
             text = f"{failed.units:,}, with {failed.requests:,} requests, which were restarted"
             lines.append((f"failed {role}units", text))
+    if document.shifts is not None:
+        lines.append(("sessions", _sessions(document.shifts)))
     if document.in_flight_ratio >= MANY_IN_FLIGHT:
         lines.append(
             (
@@ -196,13 +199,23 @@ def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     ]
 
 
+def _sessions(shifts: "Shifts") -> str:
+    """What a closed loop changed."""
+    if shifts.mean_s is None:
+        return f"closed: {shifts.turns:,} later turns, none of which came"
+    return (
+        f"closed: {shifts.turns:,} later turns, {shifts.mean_s:+,.2f} s against the trace in the mean, p50 "
+        f"{shifts.p50_s:+,.2f} s, p99 {shifts.p99_s:+,.2f} s; {shifts.absent:,} did not come before the end"
+    )
+
+
 def _prompt_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """How prompts were read, and what waited."""
     rate, waiting = _figure(document.missed_tokens_per_s_per_prefill_node), document.prefill_queue_requests
     if document.serving == AGGREGATED:
         return [
             ("prompts", f"{rate} missed tok/s per node, {percent(document.prefill_utilisation)} of the time of units"),
-            ("waiting", f"{_figure(waiting, 1)} requests on average"),
+            ("waiting", f"{_figure(waiting, 1)} requests on average; {document.preempted:,} preempted by full memory"),
         ]
     return [
         (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from planner.capacity.aggregated import AggregatedUnit
 from planner.capacity.bands import capacity_band
 from planner.capacity.engines import Modelled, Workload, WorkloadRow, model_capacity, with_capacity
 from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, limits_on_slower_clock, prompts_of
@@ -10,6 +11,7 @@ from planner.core.fleet.waiting import Prompts
 from planner.core.policy import policies_in
 from planner.core.replay.requests.model import NO_LIMIT
 from planner.errors import CannotServe
+from planner.planning.aggregated import UnitLimits, unit_ends, unit_limits, unit_of, with_unit
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -102,14 +104,8 @@ def trace_workload(store: Store, name: str) -> Workload:
         return modelled_workload(session, stored.by_name(session, name))
 
 
-def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
-    """The scenario with the capacities to plan with: its own, or modelled ones if it asks for them.
-
-    Raises UsageError.
-    """
-    if scenario.fleet.capacity == "observed":
-        return scenario
-    return with_capacity(scenario, modelled_capacity(session, scenario, trace))
+Limits = LatencyLimits | UnitLimits
+"""Of units of two roles, or of one that does both."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ class End:
     """What to plan with at one end of the band: capacities, and latency limits where the policy needs them."""
 
     scenario: Scenario
-    limits: LatencyLimits | None
+    limits: Limits | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +126,53 @@ class Ends:
     fast: End
     slow: End | None
     measured: bool
+
+
+def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Scenario:
+    """The scenario with the capacities to plan with: its own, or modelled ones if it asks for them.
+
+    Raises UsageError.
+    """
+    if scenario.fleet.capacity == "observed":
+        return scenario
+    if scenario.fleet.serving == "aggregated":
+        workload = modelled_workload(session, trace, scenario.fleet)
+        return with_unit(scenario, _unit(scenario, workload), workload)
+    return with_capacity(scenario, modelled_capacity(session, scenario, trace))
+
+
+def with_ends(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[Scenario, Ends | None]:
+    """The scenario with the capacities to plan with, and both ends of their band; None where they are observed.
+
+    Raises UsageError.
+    """
+    if scenario.fleet.capacity == "observed":
+        return scenario, None
+    if scenario.fleet.serving == "aggregated":
+        workload = modelled_workload(session, trace, scenario.fleet)
+        return with_unit(scenario, _unit(scenario, workload), workload), _aggregated_ends(scenario, workload)
+    modelled = modelled_capacity(session, scenario, trace)
+    scenario = with_capacity(scenario, modelled)
+    return scenario, modelled_ends(session, scenario, trace, modelled)
+
+
+def _unit(scenario: Scenario, workload: Workload) -> AggregatedUnit:
+    return unit_of(scenario.fleet, scenario.replay, scenario.slo.tpot_ms, workload)
+
+
+def _aggregated_ends(scenario: Scenario, workload: Workload) -> Ends:
+    """Both ends of the band of units that do both. Raises UsageError."""
+
+    def end(unit: AggregatedUnit) -> End:
+        own = with_unit(scenario, unit, workload)
+        return End(own, unit_limits(own, unit, workload) if "slo" in policies_in(scenario.policy) else None)
+
+    fast, slow, measured = unit_ends(scenario.fleet, scenario.replay, scenario.slo.tpot_ms, workload)
+    try:
+        slowest = None if slow is None else end(slow)
+    except CannotServe:
+        slowest = None
+    return Ends(end(fast), slowest, measured)
 
 
 def modelled_ends(session: Session, scenario: Scenario, trace: TraceInfo, modelled: Modelled) -> Ends:
@@ -156,13 +199,18 @@ def modelled_ends(session: Session, scenario: Scenario, trace: TraceInfo, modell
     return Ends(fast, slow, band.measured)
 
 
-def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits | None:
+def policy_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Limits | None:
     """What units do within the latency targets, if the policy needs it; None otherwise. Raises UsageError."""
-    return modelled_limits(session, scenario, trace) if "slo" in policies_in(scenario.policy) else None
+    if "slo" not in policies_in(scenario.policy):
+        return None
+    if scenario.fleet.serving == "disaggregated":
+        return modelled_limits(session, scenario, trace)
+    workload = modelled_workload(session, trace, scenario.fleet)
+    return unit_limits(scenario, _unit(scenario, workload), workload)
 
 
 def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> LatencyLimits:
-    """What units do within the latency targets, modelled. Raises UsageError."""
+    """What units of two roles do within the latency targets, modelled. Raises UsageError."""
     return latency_limits(scenario, *_asked(session, scenario, trace))
 
 

@@ -7,6 +7,7 @@ from planner.capacity.latency import latency_notes
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.jobs.outcome import JobsPlan, jobs_of, run_jobs
 from planner.files import version
+from planner.planning.aggregated import UnitLimits, limits_note
 from planner.planning.bands import plan_bands
 from planner.planning.decide import decide
 from planner.planning.foresight import source_seen
@@ -44,7 +45,7 @@ def plan(prepared: Prepared) -> PlanOutcome:
             *prepared.caution,
             *shortfall_notes(scenario, prepared.demand, intervals),
             *plan_notes(scenario, policy, intervals, rates=prices.gpu_rates),
-            *(latency_notes(scenario, prepared.limits) if prepared.limits else ()),
+            *_limit_notes(prepared),
             *(() if expected else sight_notes(scenario, policy, decided.seen)),
             *job_notes(prepared.jobs, jobs),
             *prepared.notes,
@@ -76,6 +77,14 @@ def plan_and_store(store: Store, scenario: Scenario, *, now: datetime, progress:
     outcome = plan(prepare(store, scenario, now=now, progress=progress))
     outcome = replace(outcome, notes=(*outcome.notes, *idle_notes(scenario)))
     return save_plan(store, outcome, now=now, version=version())
+
+
+def _limit_notes(prepared: Prepared) -> list[str]:
+    """Assumptions behind the latency limits that the policy looks at."""
+    limits = prepared.limits
+    if isinstance(limits, UnitLimits):
+        return limits_note(prepared.scenario, limits)
+    return [] if limits is None else latency_notes(prepared.scenario, limits)
 
 
 def _run_jobs(prepared: Prepared, intervals: IntervalPlan, *, known: bool) -> JobsPlan | None:

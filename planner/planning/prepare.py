@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from planner.capacity.engines import with_capacity
-from planner.capacity.latency import LatencyLimits
 from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand
@@ -13,7 +11,7 @@ from planner.core.load import scaled
 from planner.core.policy import Entry
 from planner.errors import UsageError
 from planner.files import version
-from planner.planning.capacity import Ends, length_notes, modelled_capacity, modelled_ends, policy_limits
+from planner.planning.capacity import Ends, Limits, length_notes, policy_limits, with_ends
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import hit_notes, sampling_notes, silence_notes
 from planner.planning.observed import observed_notes
@@ -70,7 +68,7 @@ class Prepared:
     jobs: JobList | None
     timetable: Sequence[Entry] = ()
     timetable_notes: tuple[str, ...] = ()
-    limits: LatencyLimits | None = None
+    limits: Limits | None = None
     caution: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     expected: bool = False
@@ -133,12 +131,8 @@ def _resolve_modelled(
 ) -> Prepared:
     """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
     caution = observed_notes(session, scenario, trace, replayed=replayed)
-    modelled = None
-    if scenario.fleet.capacity == "modelled":
-        modelled = modelled_capacity(session, scenario, trace)
-        scenario = with_capacity(scenario, modelled)
+    scenario, ends = with_ends(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
-    ends = None if modelled is None else modelled_ends(session, scenario, trace, modelled)
     return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, ends=ends)
 
 

@@ -11,6 +11,7 @@ BalancerName = Literal[
 ]
 QueueMode = Literal["at-once", "window", "depth"]
 StepOrder = Literal["decode-first", "prefill-first"]
+SessionMode = Literal["open", "closed"]
 
 
 class ReplaySettings(Closed):
@@ -50,6 +51,9 @@ class ReplaySettings(Closed):
     """How often a rejected request is retried; 0 for never."""
     retry_after_s: Annotated[float, Field(ge=1e-6, le=86_400, allow_inf_nan=False)]
     """Seconds between a rejection and the retry, at most a day."""
+    sessions: SessionMode = "open"
+    """When later turns of a session come: open, when they came in the trace; closed, after the answer to the turn
+    before and the time that the user took in the trace to think, so that arrivals shift with latency."""
     hits: Literal["trace", "routed"]
     """Prefix cache hits: the trace's, or found by routing: leading blocks that the chosen prefill unit was the last to
     have, with room for all; for traces with prefix blocks."""

@@ -293,3 +293,13 @@ def test_a_zone_is_named_in_full_and_no_abbreviation_is_guessed(name: str, cure:
     with pytest.raises(ValueError, match="is not an IANA time zone") as caught:
         valid_zone(name)
     assert str(caught.value).endswith(cure)
+
+
+def test_a_table_is_set_field_by_field() -> None:
+    scenario = load_scenario(None, ["fleet.prefill={ nodes = 3, tokens_per_s_per_node = 5.0 }"]).scenario
+    assert (scenario.fleet.prefill.nodes, scenario.fleet.prefill.tokens_per_s_per_node) == (3, 5.0)
+    assert scenario.provenance["fleet.prefill.nodes"] == "set: flag --set fleet.prefill"
+    with pytest.raises(
+        ScenarioError, match=r"fleet\.prefill\.node: is not a known field.*did you mean fleet\.prefill\.nodes"
+    ):
+        load_scenario(None, ["fleet.prefill={ node = 3 }"])

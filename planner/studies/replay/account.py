@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from planner.core.fleet.units import AGGREGATED, EVERY_ROLE
 from planner.core.replay.iterations.model import Replica
+from planner.core.replay.iterations.sessions import ArrivalShifts
 from planner.core.replay.requests.kernels.layout import Records
 from planner.core.replay.requests.latency import E2E, TPOT, attained, quantiles_ms
 from planner.core.replay.requests.missed import Missed, missed
 from planner.core.replay.requests.model import Lives, Service, Span
-from planner.core.replay.requests.tallies import PromptTallies, StreamTallies, Tallies
+from planner.core.replay.requests.tallies import PromptFigures, StageFigures, StreamFigures
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.economics import SloSettings
 from planner.settings.fleet import FleetSettings
@@ -47,17 +48,20 @@ _EVERY = slice(None)
 class StageResults:
     """What prompts and streams had at the end of a replay, and its inputs.
 
-    window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both.
+    window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both. preempted: how
+    often requests lost their KV to others. shifts: what a closed loop of sessions changed of arrivals.
     """
 
-    prefill: PromptTallies
-    decode: StreamTallies
+    prefill: PromptFigures
+    decode: StreamFigures
     span: Span
     window: ReplayWindow
     lives: Mapping[str, Lives]
     service: Service | Replica
     fleet: FleetSettings
     zone: tzinfo
+    preempted: int = 0
+    shifts: ArrivalShifts | None = None
 
     @property
     def histograms(self) -> dict[str, Counts]:
@@ -81,7 +85,7 @@ class StageResults:
         whole_s = (self.span.to_us - self.span.from_us) / 1e6
         return whole_s if hour is None else min(3600.0, whole_s - 3600 * hour)
 
-    def stage(self, role: str) -> Tallies:
+    def stage(self, role: str) -> StageFigures:
         """What units of a role leave; of those that do both, what their streams do."""
         return self.prefill if role == "prefill" else self.decode
 

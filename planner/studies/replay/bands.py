@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from planner.capacity.bands import UnitBands
+from planner.core.replay.iterations.model import Replica
 from planner.core.replay.requests.model import Service
 from planner.runs.outcome import FigureBand
 from planner.studies.replay import account
@@ -41,7 +42,7 @@ class ReplayEnds:
 
 
 def replay_ends(
-    simulation: Simulation, service: Service, bands: UnitBands, progress: Progress | None = None
+    simulation: Simulation, service: Service | Replica, bands: UnitBands, progress: Progress | None = None
 ) -> ReplayEnds:
     """Replay both ends of the bands of a service's times."""
     fast, slow = (

@@ -244,6 +244,25 @@ class ReplaySetup(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shifts(Document):
+    """What a closed loop of sessions changed of arrivals (replay.sessions), in the simulated time.
+
+    The time to think is the gap between turns in the trace less what the answer takes on an idle unit.
+    """
+
+    turns: int
+    """Requests that follow others of their session."""
+    absent: int
+    """Those of them that did not come before the end, because the turn before was not answered in time."""
+    hasty: int
+    """Those that came in the trace before the answer could end on an idle unit: they come with it."""
+    mean_s: float | None
+    """By how many seconds the others came later than in the trace; below 0: earlier."""
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplayTotals(Document):
     """Requests of the window by what became of them: requests = completed + in flight + rejected. And the work done."""
 
@@ -260,6 +279,10 @@ class ReplayTotals(Document):
     """Further attempts of rejected requests."""
     moved: int
     """Streams moved to other units, because their unit had not drained by its deadline."""
+    preempted: int
+    """How often requests lost their KV to others on a full unit that does both, and were read again."""
+    shifts: Shifts | None
+    """What a closed loop of sessions changed of arrivals; null where sessions are open."""
     failures: FailuresByRole
     simulated_requests: int
     """Requests of the window, of its warm-up and of its cool-down."""

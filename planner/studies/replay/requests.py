@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 import numpy as np
@@ -100,8 +100,21 @@ def keep_chunks(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[R
 
 
 def concatenate(chunks: list[Requests]) -> Requests:
-    """Chunks as one, without their blocks."""
+    """Chunks as one, at least one, without their blocks."""
     return Requests(**{name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _COLUMNS})
+
+
+def with_blocks(chunks: list[Requests]) -> Requests:
+    """Chunks as one, at least one, with their blocks where they have any."""
+    whole = concatenate(chunks)
+    counts, ids = [], []
+    for chunk in chunks:
+        if chunk.block_from is None or chunk.block_ids is None:
+            return whole
+        counts.append(np.diff(chunk.block_from))
+        ids.append(chunk.block_ids)
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    return replace(whole, block_from=starts, block_ids=np.concatenate(ids))
 
 
 def _params(trace: TraceInfo, window: ReplayWindow) -> dict[str, int]:

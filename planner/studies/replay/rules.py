@@ -2,18 +2,22 @@
 
 import numpy as np
 
-from planner.capacity.units import lives_of
-from planner.core.fleet.units import ROLES, Units
+from planner.capacity.units import lives_of, places_of
+from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
+from planner.planning.selection import selection_of
 from planner.runs.outcome import PlanOutcome
 from planner.settings.replay import ReplaySettings
 from planner.settings.scenario import Scenario
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_DAY, US_PER_S
+from planner.units import S_PER_DAY, US_PER_S, Ints
 
+MOST_KEPT = 20_000_000
+"""Requests that fit into memory with their outcomes and some room: about 100 bytes each."""
 NO_SPARES = Units(0, 0)
 
 
@@ -46,9 +50,44 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
     )
 
 
+def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
+    """Raises UsageError for settings that the units of a fleet, or the requests of a trace, give no meaning.
+
+    sessions: whether requests of the trace belong to any. requests: that are simulated.
+    """
+    settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
+    if aggregated and settings.ranks == "exact":
+        raise UsageError(
+            "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one; set "
+            "replay.ranks=measured"
+        )
+    if settings.sessions == "open":
+        return
+    if not aggregated:
+        raise UsageError(
+            "replay.sessions is closed, which is replayed on units that read prompts and decode; set "
+            "fleet.serving=aggregated, or replay.sessions=open"
+        )
+    if not sessions:
+        raise UsageError(f"replay.sessions is closed, but trace {trace.name} has no sessions; set replay.sessions=open")
+    if selection_of(scenario).change.active:
+        raise UsageError(
+            f"replay.sessions is closed, and the demand of trace {trace.name} is changed, so that turns would be "
+            "repeated or left out; set replay.sessions=open, or leave the trace as it is"
+        )
+    if requests > MOST_KEPT:
+        raise UsageError(
+            f"replay.sessions is closed and the window simulates {requests:,} requests, of which at most {MOST_KEPT:,} "
+            "can be held at once; count a shorter window"
+        )
+
+
 def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
-    """How units of a role fail: as often as all their nodes together, each time until repaired and started up."""
-    nodes = scenario.fleet.prefill.nodes if role == "prefill" else scenario.fleet.decode.nodes
+    """How units of a role fail: as often as all their nodes together, each time until repaired and started up.
+
+    Units that share a node fail with it, all at once.
+    """
+    nodes = Deployment(scenario.fleet).unit_nodes(role)
     per_day = (scenario.failures.per_node_per_day or 0.0) * nodes
     down_s = scenario.failures.repair_s + scenario.fleet.start_up_s
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
@@ -59,10 +98,22 @@ def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: 
     scenario = outcome.scenario
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
     planned = lives_of(outcome.plan.lives, role, origin_s, scenario.fleet.drain_deadline_s)
+    lives = with_spares(planned, spares.of(role))
     return with_failures(
-        with_spares(planned, getattr(spares, role)),
+        lives,
         unit_failures(scenario, role),
         seed=scenario.failures.seed,
-        role=ROLES.index(role),
+        role=EVERY_ROLE.index(role),
         end_us=window.span_us[2],
+        nodes=_nodes_of(outcome, len(lives)),
     )
+
+
+def _nodes_of(outcome: PlanOutcome, units: int) -> Ints | None:
+    """The nodes of the units of a plan, and of spare ones after them, where several share one; None elsewhere."""
+    per_node = Deployment(outcome.scenario.fleet).units_per_node
+    if per_node == 1:
+        return None
+    places = places_of(outcome.plan.lives)
+    spare = places.max(initial=-1) + 1 + np.arange(units - len(places))
+    return np.concatenate([places, spare]) // per_node

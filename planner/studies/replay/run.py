@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from planner.capacity.bands import UnitBands, unit_bands
-from planner.capacity.units import service_of
 from planner.catalogue.scenarios import stored_scenario
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
-from planner.planning.capacity import mean_kv_tokens
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
 from planner.planning.selection import reading, selection_notes, selection_of
@@ -30,14 +28,12 @@ from planner.studies.replay.requests import (
     count_rows,
     ensure_whole_trace,
 )
-from planner.studies.replay.rules import NO_SPARES, queue_rules, window_lives
+from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, queue_rules, window_lives
+from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
 from planner.trace.stored import TraceInfo
 from planner.units import Clock, Progress
-
-_MOST_KEPT = 20_000_000
-"""Requests whose outcomes fit into memory with some room: about 100 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +110,17 @@ def replay(
         RunError: The plan differs from `planned`, or needs more nodes than the fleet has.
         TraceError: The trace is not in the store.
     """
-    outcome, kv_tokens = plan_of(store, scenario, now=now, progress=progress)
+    outcome = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
     scenario, demand = outcome.scenario, outcome.demand
     window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
-    service = service_of(scenario.fleet, scenario.replay, kv_tokens)
     lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
+        check_replayed(scenario, trace, sessions=rows.session_rows > 0, requests=rows.row_count)
+        service = service_for(session, scenario, outcome.trace)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
         changed = changed_minutes(session, outcome, trace, window, rules)
         total = rows.row_count if changed is None else int(changed.targets.sum())
@@ -181,22 +178,17 @@ def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
 
 def _list_of(total: int) -> list[Requests]:
     """An empty list for requests, where the outcomes of all of them fit into memory. Raises UsageError."""
-    if total > _MOST_KEPT:
+    if total > MOST_KEPT:
         raise UsageError(
-            f"the window simulates {total:,} requests, and the outcomes of at most {_MOST_KEPT:,} can be kept; "
+            f"the window simulates {total:,} requests, and the outcomes of at most {MOST_KEPT:,} can be kept; "
             "count a shorter window"
         )
     return []
 
 
-def plan_of(
-    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None
-) -> tuple[PlanOutcome, float]:
-    """The plan of a scenario, not stored, and the mean KV length of its requests. Raises UsageError."""
-    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
-    with reading(store, scenario, prepared.trace) as session:
-        kv_tokens = mean_kv_tokens(session, scenario, prepared.trace)
-    return plan(prepared), kv_tokens
+def plan_of(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> PlanOutcome:
+    """The plan of a scenario, not stored. Raises UsageError."""
+    return plan(prepare(store, scenario, now=now, progress=progress, replayed=True))
 
 
 def is_run(name: str) -> bool:

@@ -1,19 +1,26 @@
-"""Both stages of a replay at once: prefill in a thread of its own, a few chunks ahead of decode."""
+"""Both stages of a replay at once: prefill in a thread of its own, a few chunks ahead of decode.
+
+Of units that do both, reading is a thread of its own.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event
+from typing import TypeVar
 
 import numpy as np
 
+from planner.core.replay.iterations.model import Replica
+from planner.core.replay.iterations.stage import IterationStage
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, PrefillStage, hand_overs
 from planner.units import US_PER_S, Progress
 
+T = TypeVar("T")
 _AHEAD = 4
-"""Chunks that prefill may be ahead of decode."""
+"""Chunks that prefill may be ahead of decode, or reading of units that do both."""
 _POLL_S = 0.1
 """How often a thread that waits for the other checks whether that has stopped."""
 
@@ -29,16 +36,8 @@ def run_stages(
     lost: Queue[Lost] = Queue()
     stop = Event()
 
-    def put(item: HandOver | float | None) -> None:
-        while not stop.is_set():
-            try:
-                handed.put(item, timeout=_POLL_S)
-            except Full:
-                continue
-            return
-
     def fail(at_us: float) -> Lost:
-        put(at_us)
+        _put(handed, at_us, stop)
         while not stop.is_set():
             with suppress(Empty):
                 return lost.get(timeout=_POLL_S)
@@ -49,9 +48,9 @@ def run_stages(
             for item in hand_overs(batches, prefill, decode.fails_us, fail):
                 if stop.is_set():
                     return
-                put(item)
+                _put(handed, item, stop)
         finally:
-            put(None)
+            _put(handed, None, stop)
 
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="prefill") as pool:
@@ -71,11 +70,39 @@ def run_stages(
         producer.result()
 
 
-def compile_kernels(service: Service, rules: QueueRules) -> None:
+def run_iterations(batches: Iterator[Requests], stage: IterationStage, total: int, progress: Progress | None) -> None:
+    """All requests through units that do both; they are read in a thread of its own, a few chunks ahead."""
+    read: Queue[Requests | None] = Queue(_AHEAD)
+    stop = Event()
+
+    def produce() -> None:
+        try:
+            for requests in batches:
+                _put(read, requests, stop)
+                if stop.is_set():
+                    return
+        finally:
+            _put(read, None, stop)
+
+    done = 0
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as pool:
+        producer = pool.submit(produce)
+        try:
+            while (requests := _next(read)) is not None:
+                stage.feed(requests)
+                done += len(requests)
+                if progress is not None:
+                    progress(min(done, total), total)
+            stage.finish()
+        finally:
+            stop.set()
+        producer.result()
+
+
+def compile_kernels(service: Service | Replica, rules: QueueRules) -> None:
     """Compile the kernels by a replay of one request: about a minute, once, which does not count as replay time."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
     span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
-    prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
     zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
     request = Requests(
         arrival_us=zero,
@@ -85,13 +112,29 @@ def compile_kernels(service: Service, rules: QueueRules) -> None:
         class_id=zero,
         session_id=-one,
     )
+    if isinstance(service, Replica):
+        both = IterationStage(service, units, rules, span)
+        both.feed(request)
+        both.finish()
+        return
+    prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
     for handed in (prefill.feed(request), prefill.finish()):
         decode.feed(handed)
     decode.finish()
 
 
-def _next(handed: "Queue[HandOver | float | None]") -> HandOver | float | None:
-    """Wait for what prefill hands over, in short steps so that Ctrl-C takes effect."""
+def _put(queue: "Queue[T]", item: T, stop: Event) -> None:
+    """Wait for room, until the other thread stops."""
+    while not stop.is_set():
+        try:
+            queue.put(item, timeout=_POLL_S)
+        except Full:
+            continue
+        return
+
+
+def _next(handed: "Queue[T]") -> T:
+    """Wait for what the other thread hands over, in short steps so that Ctrl-C takes effect."""
     while True:
         try:
             return handed.get(timeout=_POLL_S)

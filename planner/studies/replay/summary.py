@@ -14,6 +14,7 @@ from planner.studies.replay.document import (
     LoadImbalance,
     ReplayDocument,
     ReplayHour,
+    Shifts,
     UnitUse,
 )
 from planner.studies.replay.notes import stream_notes, target_note
@@ -55,6 +56,8 @@ def summarise(
         rejects=account.count_rejects(results),
         retried=arrivals.retried,
         moved=results.decode.moved,
+        preempted=results.preempted,
+        shifts=None if results.shifts is None else Shifts(**vars(results.shifts)),
         failures=account.count_failures(results),
         simulated_requests=done.simulated,
         wall_s=done.wall_s,

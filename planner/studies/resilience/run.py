@@ -106,7 +106,7 @@ def _need(
     now: datetime,
     progress: Progress | None,
 ) -> UnitNeed:
-    outcome, _ = plan_of(store, scenario, now=now, progress=progress)
+    outcome = plan_of(store, scenario, now=now, progress=progress)
     scenario, demand, plan = outcome.scenario, outcome.demand, outcome.plan
     from_us_, to_us = counted_window(demand, scenario.replay, start, end, False, scenario.zone)
     starts, fleet = demand.grid.starts_us, scenario.fleet

@@ -82,6 +82,18 @@ class Replica:
                 "lower replay.max_sequences, or raise replay.max_batched_tokens"
             )
 
+    def limited_to(self, sequences: int) -> "Replica":
+        """The same unit that begins no more requests at a time."""
+        if sequences >= self.max_sequences:
+            return self
+        rows = slice(sequences + 1)
+        return replace(
+            self,
+            max_sequences=sequences,
+            steps=StepTables(*(column[rows] for column in vars(self.steps).values())),
+            prompts=PromptTable(self.prompts.width, self.prompts.us[rows]),
+        )
+
     def slower(self, prompts: float, steps: float) -> "Replica":
         """The same unit on slower clocks: prompts and decode steps that last longer by factors."""
         return replace(

@@ -12,6 +12,7 @@ import numpy as np
 
 from planner.core.replay.requests.model import Lives
 from planner.errors import UsageError
+from planner.units import Ints
 
 MOST_SPARES = 1000
 """Spare units of a role that are tried. Assumed: a fleet that needs more has another problem."""
@@ -44,18 +45,22 @@ class RoleAvailability:
         return chance_of(self.planned + spares, self.needed, self.availability)
 
 
-def with_failures(lives: Lives, failures: UnitFailures, *, seed: int, role: int, end_us: float) -> Lives:
+def with_failures(
+    lives: Lives, failures: UnitFailures, *, seed: int, role: int, end_us: float, nodes: Ints | None = None
+) -> Lives:
     """The lives of units that fail and serve again until end_us; every later life is a unit of its own, at the end.
 
     Units there at time 0 are then down as often as in the long run. Every unit has draws of its own, by seed, role and
-    number, so further units change nothing for the others. Drain and deadline stay those of the plan.
+    number, so further units change nothing for the others. Drain and deadline stay those of the plan. nodes: of units
+    that share them, (units,): these fail with their node, whose draws are by its number.
     """
     if failures.mtbf_us == inf:
         return lives
     rows, later = [], []
     for unit, (serve, drain, gone) in enumerate(zip(lives.serve_us, lives.drain_us, lives.gone_us, strict=True)):
-        rng = np.random.default_rng((seed, role, unit))
-        first, *others = _lives_of_one(float(serve), float(drain), float(gone), failures, rng, end_us)
+        rng = np.random.default_rng((seed, role, unit if nodes is None else int(nodes[unit])))
+        own = _lives_of_one if nodes is None else _lives_on_node
+        first, *others = own(float(serve), float(drain), float(gone), failures, rng, end_us)
         rows.append(first)
         later += others
     return Lives(*np.array([*rows, *later], np.float64).reshape(-1, 4).T)
@@ -77,6 +82,25 @@ def _lives_of_one(
         yield serve_us, drain_us, gone_us, fail_us
         serve_us = fail_us + failures.down_us
         if serve_us >= min(drain_us, end_us):
+            return
+
+
+def _lives_on_node(
+    serve_us: float, drain_us: float, gone_us: float, failures: UnitFailures, rng: np.random.Generator, end_us: float
+) -> Iterator[tuple[float, float, float, float]]:
+    """The same of a unit on a node that fails whether or not the unit serves; a unit begins when the node is back."""
+    back_us = rng.random() * failures.down_us if rng.random() >= failures.availability else 0.0
+    while True:
+        serve_us = min(max(serve_us, back_us), drain_us)
+        fail_us = back_us + rng.exponential(failures.mtbf_us)
+        back_us = fail_us + failures.down_us
+        if fail_us < serve_us:
+            continue
+        if serve_us == drain_us or fail_us > min(gone_us, end_us):
+            yield serve_us, drain_us, gone_us, inf
+            return
+        yield serve_us, drain_us, gone_us, fail_us
+        if back_us >= min(drain_us, end_us):
             return
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from planner.core.replay.requests.kernels.layout import HOUR_US, Records
 from planner.core.replay.requests.model import Span
-from planner.core.replay.requests.tallies import PromptTallies, StreamTallies
+from planner.core.replay.requests.tallies import PromptFigures, StreamFigures
 from planner.units import Ints
 
 
@@ -24,7 +24,7 @@ class Missed:
     both: Ints
 
 
-def missed(prefill: PromptTallies, decode: StreamTallies, span: Span) -> Missed:
+def missed(prefill: PromptFigures, decode: StreamFigures, span: Span) -> Missed:
     """Count them, after the end of both stages."""
     waiting, streams = prefill.in_system, decode.in_system
     unread = (waiting["output_tokens"] >= 0) & (span.end_us - waiting["arrival_us"] > span.ttft_us)

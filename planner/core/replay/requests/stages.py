@@ -90,7 +90,7 @@ class FirstSizes:
     affinities: int = 1 << 16
 
 
-class _Stage:
+class Stage:
     """A stage's state, which kernels work on, and its arrays."""
 
     def __init__(self, kind: np.dtype[np.void], lives: Lives, span: Span, **values: float) -> None:
@@ -163,7 +163,7 @@ class _Stage:
         return self._arrays["kept"]
 
 
-class PrefillStage(_Stage):
+class PrefillStage(Stage):
     """Prefill units, fed chunk by chunk. keep: number of requests whose outcome is kept row by row, 0 for none."""
 
     def __init__(
@@ -326,7 +326,7 @@ class PrefillStage(_Stage):
             state["affinity_rows"] = table.shape[1]
 
 
-class DecodeStage(_Stage):
+class DecodeStage(Stage):
     """Decode units, fed with what prefill hands over.
 
     keep: number of requests whose outcome is kept row by row, 0 for none. ranks: of a unit, kept one by one if there

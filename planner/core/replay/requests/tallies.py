@@ -12,7 +12,7 @@ from planner.core.replay.requests.kernels.layout import Records
 from planner.units import Floats
 
 
-class Tallies(Protocol):
+class StageFigures(Protocol):
     """What both have in common: see the attributes of `planner.core.replay.requests.stages`."""
 
     @property
@@ -43,14 +43,14 @@ class Tallies(Protocol):
     def in_flight(self) -> int: ...
 
 
-class PromptTallies(Tallies, Protocol):
+class PromptFigures(StageFigures, Protocol):
     """Of prompts until their first token."""
 
     @property
     def ttft(self) -> NDArray[np.int32]: ...
 
 
-class StreamTallies(Tallies, Protocol):
+class StreamFigures(StageFigures, Protocol):
     """Of streams from their first token on."""
 
     @property

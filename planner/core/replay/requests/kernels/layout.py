@@ -44,18 +44,19 @@ E2E, TPOT = range(2)
 """Histograms of decode."""
 
 
-def _fields(floats: str, ints: str = "", shorts: str = "") -> np.dtype[np.void]:
+def fields(floats: str, ints: str = "", shorts: str = "") -> np.dtype[np.void]:
+    """A record: names of its numbers, whole numbers, and short whole numbers."""
     kinds = ((floats, np.float64), (ints, np.int64), (shorts, np.int32))
     return np.dtype([(name, kind) for names, kind in kinds for name in names.split()], align=True)
 
 
-EVENT = _fields("at_us", "kind unit")
-HANDED = _fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id")
+EVENT = fields("at_us", "kind unit")
+HANDED = fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id")
 """A request whose prompt was read, and when. output_tokens: of one that was read again, -1 less its row of LOST."""
-LOST = _fields("arrival_us first_us", "seq context to_go output_tokens class_id")
+LOST = fields("arrival_us first_us", "seq context to_go output_tokens class_id")
 """A request that was in a decode unit when it failed. context: what is to be read again. to_go: steps."""
 
-PREFILL_STATE = _fields(
+PREFILL_STATE = fields(
     "horizon_us total_first total_second window_us timeout_us retry_after_us missed_us context_us pass_us parallel "
     "from_us to_us end_us ttft_us sample_us sample_every_us",
     "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room out "
@@ -84,19 +85,19 @@ tries: before this one. missed, work_ns: tokens still to do, and their time on o
 there already; cached: those that are there whatever unit reads it. piece: of the missed tokens in the last pass, -1
 before the first. output_tokens: below 0 where it is read again, as in HANDED; tried_us is then when its decode unit
 failed."""
-PREFILL_UNIT = _fields(
+PREFILL_UNIT = fields(
     "drains_us drain_took_us work_share", "place takes head tail pass_head waiting waiting_missed passes lost"
 )
 """place: in the table of units. drain_took_us: nan before the drain, inf until the unit is empty. work_share: of
 the time of the last pass, what all ranks together would need for its work. lost: requests in it when it failed."""
-PREFILL_MINUTE = _fields("busy_us work_us tokens")
+PREFILL_MINUTE = fields("busy_us work_us tokens")
 """Unit time in passes, and what all ranks together would need for their work; tokens of passes that began."""
-PREFILL_HOUR = _fields("arrived full late long retried read first ttft_us ttft_met hit_tokens input_tokens")
+PREFILL_HOUR = fields("arrived full late long retried read first ttft_us ttft_met hit_tokens input_tokens")
 """Requests of a class that arrived in an hour: all; those rejected, by why; tries after the first; those read, those of
 them with output, sum of TTFT, within target. Tokens of those that arrived: found in a cache, and all."""
-PREFILL_KEPT = _fields("first_us", "status unit")
+PREFILL_KEPT = fields("first_us", "status unit")
 
-DECODE_STATE = _fields(
+DECODE_STATE = fields(
     "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens kv_stream_tokens "
     "from_us to_us end_us ttft_us tpot_us sample_every_us",
     "candidates open last_unit unassigned_head unassigned_tail next_event used moved samples "
@@ -122,24 +123,24 @@ STREAM = np.dtype(
 """A request in decode. departs: the step of its unit after
 which it leaves; minus the steps to go while it waits; 0 when all is done. context: KV, when admitted less the unit's
 steps then, so that KV grows with the steps. following: in a queue, or among those that leave long after."""
-DECODE_UNIT = _fields(
+DECODE_UNIT = fields(
     "clock_us leaves_us drains_us drain_took_us",
     "place slot takes steps settled streams kv_tokens head tail far last_rank moved lost",
 )
 """slot: its row in arrays by slot. settled: steps up to which requests have their times. far: streams that leave beyond
 the ring. leaves_us: when its stragglers go, inf before. Others as in prefill."""
-DECODE_MINUTE = _fields("busy_us stream_us kv_token_us kv_tokens_most tokens")
+DECODE_MINUTE = fields("busy_us stream_us kv_token_us kv_tokens_most tokens")
 """Unit time in steps, the same times streams and KV; the most KV of a unit in
 a step that began. Tokens of steps that ended in the minute.
 """
-DECODE_HOUR = _fields("completed good e2e_us tpot_us with_tpot tpot_met")
+DECODE_HOUR = fields("completed good e2e_us tpot_us with_tpot tpot_met")
 """Requests of a class that arrived in an hour and are complete: all; within all targets; sums; with more than one
 token, and of these within the target."""
-PREFILL_SAMPLE = _fields("at_us tokens requests")
+PREFILL_SAMPLE = fields("at_us tokens requests")
 """Largest over mean missed tokens and requests of the prefill units that take work."""
-SAMPLE = _fields("at_us kv streams rank_kv rank_streams")
+SAMPLE = fields("at_us kv streams rank_kv rank_streams")
 """Largest over mean load of the units that take work, with those queued; of the ranks in a unit, the mean of units."""
-DECODE_KEPT = _fields("finish_us", "unit step moved lost")
+DECODE_KEPT = fields("finish_us", "unit step moved lost")
 
 
 def enter(state: Records, **arrays: Records | Floats | Ints | NDArray[np.int32]) -> None:

@@ -208,7 +208,7 @@ def _fleet_event(state: Record) -> None:
     unit = units_of(state)[event.unit]
     place, limit = NIL, 0
     if event.kind == TAKE:
-        _open(state, event.unit)
+        open_unit(state, event.unit)
     elif event.kind == STOP:
         unit.takes = 0
         close_unit(state, unit.place)
@@ -227,7 +227,7 @@ def _fleet_event(state: Record) -> None:
 
 
 @njit
-def _open(state: Record, number: int) -> None:
+def open_unit(state: Record, number: int) -> None:
     """Put a unit into the table, and leave those out that have ended what they began."""
     numbers, loads, units = numbers_of(state), loads_of(state), units_of(state)
     kept = 0

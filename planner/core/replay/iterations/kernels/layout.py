@@ -1,0 +1,149 @@
+"""Records of a replay step by step, and where kernels find them. Importing this module imports numba.
+
+What has the same meaning as in `planner.core.replay.requests.kernels.layout` has the same name there, so that kernels
+of both replays choose units and count what waits by the same code.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.core.replay.requests.kernels.layout import RING, Record, Records, at_address, carray, fields
+from planner.jit import njit
+from planner.units import Floats, Ints
+
+AHEAD = 48
+"""Steps that a unit goes ahead at most. Two words of the ring's bits show 64; measured: 16 are 10 to 30 % slower."""
+ENDS = 64
+"""Room for their ends, one more than steps ahead, in whole cache lines."""
+WORDS = RING // 64
+"""Words of bits that tell which steps of the ring have leavers."""
+GROUP = 16
+"""Places of the table of units whose least time and count are kept together."""
+
+STATE = fields(
+    "total_first total_second sample_us sample_every_us timeout_us retry_after_us missed_us context_us attend_us "
+    "from_us to_us end_us ttft_us tpot_us first_us first_us_per_token",
+    "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room affinities "
+    "moved preempted balancer seed queue_limit retries longest_tokens block_tokens routed exact prompts_first "
+    "max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
+    "units_rows units_at numbers_at loads_at groups_at events_at events_rows pool_at pool_rows affinity_at "
+    "affinity_rows work_at rings_at bits_at ends_at phases_at lines_at prompt_us_at minutes_at queue_at minutes_rows "
+    "hours_at stream_hours_at ttft_at histograms_at hours_rows classes samples samples_at samples_rows kept_at "
+    "kept_rows follows comers comers_rows comers_at comer_us_at children_at think_at comes_at",
+)
+"""Counters and rules as in the prefill stage of the other replay. block_tokens: of a prefix block; page_tokens: of a
+block of KV memory. missed_us, context_us: such that the work of a prompt is its tokens to compute, in nanoseconds.
+exact: whether the balancer looks at prompt tokens, so that a unit has to stop where a step has computed some. follows:
+whether requests follow others; comers: those that are to come, a heap by time."""
+PLACE = np.dtype(
+    [
+        *((name, np.float64) for name in ("arrival_us", "tried_us", "first_us", "read_us", "work_ns")),
+        ("session_id", np.int64),
+        *((name, np.int32) for name in ("seq", "following", "before", "after", "departs", "missed", "done")),
+        *((name, np.int32) for name in ("hit", "cached", "prompt", "had", "output_tokens")),
+        *((name, np.int16) for name in ("class_id", "tries", "begun")),
+    ]
+)
+"""A request in the system. tried_us: when it came, first or again; of one that will come again, when. first_us: its
+first token as it is told. read_us: the end of the step in which its last reading ends. following: in a line, among
+those that leave after the same step, or in a free list. before, after: neighbours in order of admission. departs: the
+row step of its unit after which it leaves. missed, done: tokens still to compute, and there already. hit: those that
+were there when its reading began; cached: those that are there whatever unit reads it. had: tokens it was given before
+its present reading."""
+WORK = fields(
+    "begin_us leaves_us share",
+    "steps rows kv used run mixed mixed_rows mixed_kv mixed_used mixed_tokens moves piece_tokens attended head tail first last "
+    "unfinished running waiting far passed moved lost preempted",
+)
+"""What a unit does. It is in a step with pieces of prompts that began at begin_us and ends at the first of its ends
+(mixed), or in none, and then goes on for `run` steps of the same rows, whose ends follow. steps, rows, kv, used: steps
+of rows so far, rows, their KV, and blocks taken, at that first end. share: of the mixed step's time, what its prompts
+add. mixed_: of that step; tokens: those of requests that had their first. moves: whether its rows take part. piece_:
+prompt tokens of that step, as long as loads count them; attended: twice the tokens that they attend to. first, last: of those begun, in order of admission. far:
+requests that leave beyond the ring. passed: steps that ended. leaves_us: when what it holds goes elsewhere."""
+MINUTE = fields(
+    "busy_us prompt_us work_us stream_us kv_token_us block_us most_blocks prompt_tokens output_tokens steps"
+)
+"""Unit time in steps, in those of them with prompts, and what prompts add to these; the same times rows, KV of rows,
+blocks taken; the most blocks of a unit in a step that began. Prompt tokens of steps that began, output tokens but first
+ones and steps that ended."""
+SAMPLES = fields("at_us tokens requests kv streams rank_kv rank_streams")
+"""Largest over mean of the units that take work: prompt tokens and requests, KV and rows. Ranks of a unit are even."""
+KEPT = fields("arrival_us first_us finish_us", "status unit step moved lost preempted")
+"""What became of a request. step: steps of rows of its last unit when it left."""
+
+
+@njit
+def pool_of(state: Record) -> Records:
+    return carray(at_address(state.pool_at), (state.pool_rows,), PLACE)
+
+
+@njit
+def work_of(state: Record) -> Records:
+    return carray(at_address(state.work_at), (state.units_rows,), WORK)
+
+
+@njit
+def minutes_of(state: Record) -> Records:
+    return carray(at_address(state.minutes_at), (state.minutes_rows,), MINUTE)
+
+
+@njit
+def kept_of(state: Record) -> Records:
+    return carray(at_address(state.kept_at), (state.kept_rows,), KEPT)
+
+
+@njit
+def ring_of(state: Record, number: int) -> NDArray[np.int32]:
+    """The first of those that leave a unit by step."""
+    return carray(at_address(state.rings_at + number * RING * 4), (RING,), np.int32)
+
+
+@njit
+def bits_of(state: Record, number: int) -> NDArray[np.uint64]:
+    """Which of these steps have any."""
+    return carray(at_address(state.bits_at + number * WORDS * 8), (WORDS,), np.uint64)
+
+
+@njit
+def ends_of(state: Record, number: int) -> Floats:
+    """Ends of the steps that a unit goes ahead."""
+    return carray(at_address(state.ends_at + number * ENDS * 8), (ENDS,), np.float64)
+
+
+@njit
+def phases_of(state: Record, number: int) -> NDArray[np.int32]:
+    """Rows of a unit that need a block more, by steps of rows modulo the tokens of a block."""
+    size = state.page_tokens
+    return carray(at_address(state.phases_at + number * size * 4), (size,), np.int32)
+
+
+@njit
+def groups_of(state: Record) -> Floats:
+    """The least time and the least count of every group of places of the table of units: (2, groups, padded)."""
+    groups = (state.units_rows + GROUP - 1) // GROUP
+    return carray(at_address(state.groups_at), (2, (groups + GROUP - 1) // GROUP * GROUP), np.float64)
+
+
+@njit
+def blocks_of(state: Record, tokens: int) -> int:
+    """Blocks that so many tokens take."""
+    size = state.page_tokens
+    return (tokens + 15) >> 4 if size == 16 else (tokens + size - 1) // size
+
+
+@njit
+def phase_of(state: Record, step: int) -> int:
+    """A number of steps modulo the tokens of a block."""
+    size = state.page_tokens
+    return step & 15 if size == 16 else step % size
+
+
+@njit
+def heap_of(state: Record) -> tuple[Floats, Ints]:
+    """Those that are to come: when, and which."""
+    rows = state.comers_rows
+    return (
+        carray(at_address(state.comer_us_at), (rows,), np.float64),
+        carray(at_address(state.comers_at), (rows,), np.int64),
+    )

@@ -1,0 +1,244 @@
+"""Lines of requests at units: who joins which, who is rejected, who comes again or next. Compiled; imports numba."""
+
+import numpy as np
+
+from planner.core.replay.iterations.kernels.layout import (
+    GROUP,
+    ends_of,
+    groups_of,
+    heap_of,
+    kept_of,
+    pool_of,
+    work_of,
+)
+from planner.core.replay.requests.kernels.affinity import choose_by_session
+from planner.core.replay.requests.kernels.choice import (
+    PREFIX_AWARE,
+    SHORTEST_QUEUE,
+    add_load,
+    argmin,
+    choose_unit,
+)
+from planner.core.replay.requests.kernels.layout import (
+    COUNT,
+    FULL,
+    NEXT_US,
+    NIL,
+    Record,
+    floats,
+    ints,
+    loads_of,
+    numbers_of,
+)
+from planner.core.replay.requests.kernels.tally import count_queued, hour_of
+from planner.jit import njit
+
+ROLE = 0
+HERE, ELSEWHERE = 1, 2
+"""Where a request was begun: in its unit, or only in one that it had before; 0: not yet."""
+
+
+@njit
+def set_next(state: Record, place: int, at: float) -> None:
+    """When the unit at a place of the table ends what it goes ahead with, or begins; inf: not by itself."""
+    loads = loads_of(state)
+    loads[NEXT_US, place] = at
+    _least(state, 0, NEXT_US, place // GROUP)
+
+
+@njit
+def _least(state: Record, row: int, load: int, group: int) -> None:
+    values = loads_of(state)[load, group * GROUP : group * GROUP + GROUP]
+    least = values[0]
+    for value in values:
+        least = min(least, value)
+    groups_of(state)[row, group] = least
+
+
+@njit
+def regroup(state: Record) -> None:
+    """Find the least of every group anew, after the table of units has changed."""
+    for group in range((state.units_rows + GROUP - 1) // GROUP):
+        _least(state, 0, NEXT_US, group)
+        _least(state, 1, COUNT, group)
+
+
+@njit
+def least_place(state: Record, row: int, load: int) -> int:
+    """The first place of the table with the least time or count."""
+    group = argmin(groups_of(state)[row])
+    return group * GROUP + argmin(loads_of(state)[load, group * GROUP : group * GROUP + GROUP])
+
+
+@njit
+def add_work(state: Record, place: int, count: float, tokens: float) -> None:
+    """Add to what a unit that takes work holds: requests, and prompt tokens not yet computed."""
+    add_load(state, place, count, count, tokens)
+    if count != 0:
+        _least(state, 1, COUNT, place // GROUP)
+
+
+@njit
+def dispatch(state: Record, entry: int, at: float, limit: int) -> None:
+    """Let the balancer send a request to a unit; see join."""
+    request = pool_of(state)[entry]
+    if state.balancer == SHORTEST_QUEUE and state.candidates > 0:
+        chosen = least_place(state, 1, COUNT)
+    elif state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
+        chosen = choose_by_session(state, request)
+    else:
+        chosen = choose_unit(state, state.balancer, request.seq, ROLE)
+    join(state, entry, chosen, at, limit)
+
+
+@njit
+def join(state: Record, entry: int, chosen: int, at: float, limit: int) -> None:
+    """Put a request into a unit's line, or let it wait for a unit, or reject it where so many wait (0: never)."""
+    pool = pool_of(state)
+    request = pool[entry]
+    request.following = NIL
+    if chosen == NIL:
+        if state.unassigned_head == NIL:
+            state.unassigned_head = entry
+        else:
+            pool[state.unassigned_tail].following = entry
+        state.unassigned_tail = entry
+        return
+    state.last_unit = numbers_of(state)[chosen]
+    unit = work_of(state)[state.last_unit]
+    if limit > 0 and unit.waiting >= limit and request.begun == 0:
+        reject(state, entry, FULL, at)
+        return
+    add_work(state, chosen, 1.0, request.missed)
+    unit.waiting += 1
+    if unit.head != NIL:
+        # whoever is first cannot be begun before something happens that the unit stops at
+        pool[unit.tail].following = entry
+    else:
+        unit.head = entry
+        if unit.running == 0:
+            set_next(state, chosen, at)
+        else:
+            turn_back(state, unit, chosen, at)
+    unit.tail = entry
+
+
+@njit
+def turn_back(state: Record, unit: Record, place: int, at: float) -> None:
+    """Let a unit go ahead no further than to the end of its step in progress."""
+    ends = ends_of(state, numbers_of(state)[place])
+    run = 0
+    while ends[run] <= at:
+        run += 1
+    if run < unit.run:
+        unit.run = run
+        set_next(state, place, ends[run])
+
+
+@njit
+def reject(state: Record, entry: int, why: int, at: float) -> None:
+    """Reject a request, for good or to be tried again."""
+    pool = pool_of(state)
+    request = pool[entry]
+    counts = state.from_us <= request.arrival_us < state.to_us
+    count_queued(state, at, -1)
+    if request.tries < state.retries:
+        request.tries += 1
+        request.tried_us = at + state.retry_after_us
+        request.following = NIL
+        send_anew(request)
+        # all wait equally long, so the list of retries stays in order of time
+        if state.retry_tail == NIL:
+            state.retry_head = entry
+        else:
+            pool[state.retry_tail].following = entry
+        state.retry_tail = entry
+        if counts:
+            hour_of(state, request.arrival_us, request.class_id).retried += 1
+        return
+    if state.kept_rows > 0:
+        kept_of(state)[request.seq].status = why
+    if counts:
+        tally = hour_of(state, request.arrival_us, request.class_id)
+        if why == FULL:
+            tally.full += 1
+        else:
+            tally.late += 1
+    call_followers(state, request.seq, at)
+    leave_place(state, entry)
+
+
+@njit
+def send_anew(request: Record) -> None:
+    """Before a request goes to another unit, or comes again: what only its unit had of it is lost."""
+    request.hit = request.done = request.cached if request.had == 0 else 0
+    request.missed = request.prompt + request.had - request.done
+    request.work_ns = request.missed
+    request.begun = ELSEWHERE if request.begun else 0
+
+
+@njit
+def take_place(state: Record) -> int:
+    """A place of the pool."""
+    entry = state.free
+    state.free = np.int64(pool_of(state)[entry].following)
+    state.room -= 1
+    return entry
+
+
+@njit
+def leave_place(state: Record, entry: int) -> None:
+    pool_of(state)[entry].following = state.free
+    state.free = entry
+    state.room += 1
+
+
+@njit
+def call_followers(state: Record, seq: int, at: float) -> None:
+    """A request has ended, so those that follow it are to come after their users have thought."""
+    if state.follows == 0:
+        return
+    # first followers by request, then next followers of the same
+    children = ints(state.children_at, 2 * state.comers_rows)
+    think = floats(state.think_at, state.comers_rows)
+    child = children[seq]
+    while child != NIL:
+        _push(state, at + think[child], child)
+        child = children[state.comers_rows + child]
+
+
+@njit
+def _push(state: Record, at: float, seq: int) -> None:
+    times, comers = heap_of(state)
+    hole = state.comers
+    state.comers += 1
+    while hole > 0:
+        above = (hole - 1) // 2
+        if times[above] < at or (times[above] == at and comers[above] < seq):
+            break
+        times[hole], comers[hole] = times[above], comers[above]
+        hole = above
+    times[hole], comers[hole] = at, seq
+
+
+@njit
+def pop_comer(state: Record) -> int:
+    """Take the next that is to come out of the heap."""
+    times, comers = heap_of(state)
+    first = comers[0]
+    state.comers -= 1
+    size = state.comers
+    at, seq, hole = times[size], comers[size], 0
+    while 2 * hole + 1 < size:
+        below = 2 * hole + 1
+        other = below + 1
+        if other < size and (
+            times[other] < times[below] or (times[other] == times[below] and comers[other] < comers[below])
+        ):
+            below = other
+        if at < times[below] or (at == times[below] and seq < comers[below]):
+            break
+        times[hole], comers[hole] = times[below], comers[below]
+        hole = below
+    times[hole], comers[hole] = at, seq
+    return first
