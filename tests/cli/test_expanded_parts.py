@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from planner.trace import windows
-from tests.cli.test_expand import START_US, rows, sample, totals
 from tests.conftest import Cli
+from tests.helpers.expanded import START_US, rows, sample, totals
 from tests.helpers.logs import HISTOGRAMS, SMALL, folder
 from tests.helpers.replays import FLEET_SETS
 
