@@ -173,6 +173,10 @@ class ExpandedTrace(TraceSummary):
 
     expanded_from: str
     """The trace that it was made of."""
+    part_start: Maybe[Time] = None
+    """Start of the part of it; left out for the whole."""
+    part_end: Maybe[Time] = None
+    """End of the part of it; left out for the whole."""
     seed: int
     """Seed of the draw."""
     rows_kept: int

@@ -29,11 +29,12 @@ class NamedSpan:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpandedFrom:
-    """The trace that was expanded, and how many of the requests are its own rows."""
+    """The trace that was expanded, the part of it, and how many of the requests are its own rows."""
 
     trace: str = ""
     sample_weight: int = 1
     rows_kept: int = 0
+    part: NamedSpan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,8 +128,12 @@ def check_rows(requests: int, weight: int, source: str | Path, cure: str | None 
         )
 
 
-def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.RecordBatch]:
+def draw_evenly(
+    windows: DemandWindows, weight: int, seed: int, part_us: tuple[int, int] | None = None
+) -> Iterator[pa.RecordBatch]:
     """One request for every `weight` of them as batches of EVEN_SCHEMA, in arrival order.
+
+    part_us: start and end of the windows whose requests are wanted, which are the same as of all; None for all.
 
     Arrivals are uniform inside the window. Every request gets the same share of its window's tokens, to within one;
     what a window without a request asks for goes to the next that has one. Where the cached tokens of some requests are
@@ -140,7 +144,9 @@ def draw_evenly(windows: DemandWindows, weight: int, seed: int) -> Iterator[pa.R
     totals = [_carried(tokens, rows, weight) for tokens in (windows.input_tokens, windows.output_tokens)]
     known = rows - _unknown(windows, rows)
     cached = np.minimum(_carried(windows.cached_input_tokens, known, weight), totals[0])
-    for number in np.flatnonzero(rows):
+    begin_us, until_us = part_us or (windows.start_us[0], windows.end_us[-1])
+    wanted = (rows > 0) & (windows.start_us >= begin_us) & (windows.end_us <= until_us)
+    for number in np.flatnonzero(wanted):
         count, start, end = int(rows[number]), int(windows.start_us[number]), int(windows.end_us[number])
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(number),)))
         arrival_us = np.sort(random.integers(start, end, count))

@@ -3,6 +3,7 @@
 SELECT
     window_start_us,
     window_end_us,
+    requests,
     requests_with_lengths,
     input_tokens,
     cached_input_tokens,

@@ -1,9 +1,11 @@
 """The files of `examples/` do what their heads say: scenarios are valid and planned, the notebook runs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from tests.conftest import Cli
 from tests.helpers.pages import ROOT
 
 EXAMPLES = ROOT / "examples"
-SHEETS = {"prices.toml", "gpu-rates.toml", "training-jobs.toml"}
+SHEETS = {"prices.toml", "gpu-rates.toml", "training-jobs.toml", "chat-day.toml"}
+AGGREGATED = "llama-70b-h100-aggregated.toml"
 SCENARIOS = sorted(path.name for path in EXAMPLES.glob("*.toml") if path.name not in SHEETS)
+THIN = "0.001"
+"""Scale of a fortnight that is drawn fast: its totals are those of the one that the script draws by itself."""
 
 
 @pytest.fixture
@@ -24,8 +29,67 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "examples"
 
 
+def make_fortnight(store: Path) -> str:
+    """Run the script from another folder than its own, with planner on the path. Returns what it tells."""
+    commands = store.parent / "commands"
+    commands.mkdir(exist_ok=True)
+    command = commands / "planner"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m planner "$@"\n')
+    command.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PLANNER_DB": str(store)}
+    words = [str(EXAMPLES / "make-fortnight.sh"), THIN]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=commands)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def _fortnight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("fortnight") / "planner.duckdb"
+    make_fortnight(store)
+    return store
+
+
+@pytest.fixture
+def fortnight(_fortnight: Path, tmp_path: Path) -> Path:
+    """A store with what the script draws, in the working folder."""
+    return Path(shutil.copy(_fortnight, tmp_path))
+
+
+def test_the_fortnight_is_what_its_script_says(fortnight: Path, cli: Cli) -> None:
+    traces = {trace["trace"]: trace for trace in cli("trace", "list", "--json").json}
+    assert traces.keys() == {"chat-fortnight", "chat-busiest-hour"}
+    assert traces["chat-fortnight"]["sample_weight"] == 1000
+    assert traces["chat-fortnight"]["requests"] / 14 == pytest.approx(25e6, rel=0.02)
+    sample = cli("trace", "show", "chat-fortnight", "--json").json
+    hour = cli("trace", "show", "chat-busiest-hour", "--json").json
+    assert (hour["sample_weight"], hour["peak_hour"]["start"]) == (1, sample["peak_hour"]["start"])
+    assert hour["peak_hour"]["requests"] == sample["peak_hour"]["requests"]
+    begins, ends = (datetime.fromisoformat(hour[key]) for key in ("first_arrival", "last_arrival"))
+    busiest = datetime.fromisoformat(sample["peak_hour"]["start"])
+    assert [(at - busiest) / timedelta(hours=1) for at in (begins, ends)] == pytest.approx([-0.5, 1.5], abs=1e-4)
+    told = make_fortnight(fortnight)
+    assert "the same trace is already stored as chat-fortnight" in told
+    assert "the same trace is already stored as chat-busiest-hour; nothing was drawn" in told
+
+
+@pytest.mark.usefixtures("fortnight")
+def test_units_that_do_both_are_planned_as_replicas_of_two_gpus(folder: Path, cli: Cli) -> None:
+    plan = cli("plan", str(folder / AGGREGATED), "--json").json
+    assert plan["requests"] / 14 == pytest.approx(25e6, rel=0.02)
+    # as its head says: the busiest hour takes three quarters of the fleet
+    assert plan["need_nodes"] / 28 == pytest.approx(0.75, abs=0.1)
+    busiest = cli("plan", str(folder / AGGREGATED), "--trace", "chat-busiest-hour", "--json").json
+    assert busiest["need_nodes"] == plan["need_nodes"]
+    assert sum(hour["requests"] for hour in busiest["hours"]) == busiest["requests"] < plan["requests"] / 14 / 6
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_is_valid_and_its_plan_holds_its_limits(name: str, folder: Path, cli: Cli) -> None:
+def test_a_scenario_is_valid_and_its_plan_holds_its_limits(
+    name: str, folder: Path, cli: Cli, request: pytest.FixtureRequest
+) -> None:
+    if name == AGGREGATED:
+        request.getfixturevalue("fortnight")
     scenario = str(folder / name)
     assert cli("scenario", "validate", scenario).code == 0
     done = cli("plan", scenario, "--json")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,18 @@ def test_an_import_ends_and_leaves_no_trace(tmp_path: Path, cli: Cli) -> None:
     assert cli("trace", "import", "l.csv", "--name", "short").code == 0
     assert interrupted("trace", "import", "long.csv", "--name", "long", after_cpu_s=2.2)[:2] == (130, LINE)
     assert [trace["trace"] for trace in cli("trace", "list", "--json").json] == ["short"]
+
+
+def test_an_expansion_of_a_part_ends_and_leaves_no_trace(tmp_path: Path, cli: Cli) -> None:
+    head = "window_start,window_end,requests,input_tokens,output_tokens\n"
+    minutes = [f"2025-03-01T{at // 60:02d}:{at % 60:02d}:00Z" for at in range(121)]
+    windows = "".join(f"{begin},{end},1000000,9000000,5000000\n" for begin, end in pairwise(minutes))
+    (tmp_path / "w.csv").write_text(head + windows)
+    assert cli("trace", "import", "w.csv", "--name", "w").code == 0
+    part = ("--to", "part", "--from", minutes[30])
+    assert interrupted("trace", "expand", "w", *part)[:2] == (130, LINE)
+    assert [trace["trace"] for trace in cli("trace", "list", "--json").json] == ["w"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["planner.duckdb", "w.csv"]
 
 
 def test_the_deadline_of_a_query_names_the_limit_and_the_cure(planned: Store, cli: Cli) -> None:
