@@ -18,14 +18,37 @@ class Split:
     """How requests are routed.
 
     weights: (intervals, classes, pools), what a router is told: the shares of a class's requests, which add up to 1.
-    fits: (intervals,), whether the pools have the nodes. nodes: (intervals, pools), not rounded to whole ones.
-    usd_per_hour: (intervals,), of these nodes.
+    fits: (intervals,), whether the pools have the nodes. nodes: (intervals, pools), that the requests occupy, not
+    rounded to whole ones. usd_per_hour: (intervals,), of these nodes and what else is held of the pools' floors.
     """
 
     weights: Floats
     fits: Bools
     nodes: Floats
     usd_per_hour: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolNodes:
+    """A pool's nodes of one type. floor: of them, those that are held in any case."""
+
+    name: str
+    nodes: int
+    floor: int
+    usd_per_node_hour: float
+
+    @property
+    def whole(self) -> NodePool:
+        """All of them."""
+        return NodePool(self.name, self.nodes, self.usd_per_node_hour)
+
+    @property
+    def halves(self) -> tuple[NodePool, NodePool]:
+        """Those of the floor, whose use costs nothing more, and the others."""
+        return (
+            NodePool(f"{self.name}, floor", self.floor, 0.0),
+            NodePool(f"{self.name}, above the floor", self.nodes - self.floor, self.usd_per_node_hour),
+        )
 
 
 def nodes_per_request_s(deployment: Deployment, input_tokens: Floats, output_tokens: Floats) -> Floats:
@@ -51,9 +74,11 @@ def nodes_per_request_s(deployment: Deployment, input_tokens: Floats, output_tok
 
 
 def split_demand(
-    names: Sequence[str], pools: Sequence[NodePool], requests_per_s: Floats, needed: Floats, *, cheapest: bool
+    names: Sequence[str], pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats, *, cheapest: bool
 ) -> Split:
     """Route every interval by itself: at the least cost, or in proportion to what the pools could carry.
+
+    Nodes of floors are held in any case, so that their use costs nothing more.
 
     names: of classes. requests_per_s: (intervals, classes). needed: (intervals, classes, pools), nodes of a request a
     second; inf where a pool cannot serve the class. What does not fit is routed in proportion. A class without demand
@@ -62,29 +87,35 @@ def split_demand(
     intervals, classes, count = needed.shape
     weights = np.full(needed.shape, np.nan)
     fits = np.ones(intervals, np.bool_)
-    nodes, usd_per_hour = np.zeros((intervals, count)), np.zeros(intervals)
+    nodes = np.zeros((intervals, count))
     # requests without a token take no time of any pool
     asked = np.where((needed > 0).all(axis=2), requests_per_s, 0.0)
     for index in range(intervals):
-        found, fits[index] = _routed(names, pools, asked[index], needed[index], cheapest)
-        nodes[index], usd_per_hour[index] = found.nodes, found.usd_per_hour
+        classes_asked = [RequestClass(name, float(rate)) for name, rate in zip(names, asked[index], strict=True)]
+        found = _cheapest(classes_asked, pools, needed[index]) if cheapest else None
+        if found is None:
+            found = _proportional(classes_asked, pools, needed[index])
+            fits[index] = not found.over_nodes.any()
+        # of every pool one after the other: its nodes, or those of its floor and the others
+        nodes[index] = found.nodes.reshape(count, -1).sum(axis=1)
         some = asked[index] > 0
-        weights[index, some] = found.requests_per_s[some] / asked[index, some, np.newaxis]
+        routed = found.requests_per_s[some].reshape(int(some.sum()), count, -1).sum(axis=2)
+        weights[index, some] = routed / asked[index, some, np.newaxis]
     even = np.array([pool.nodes for pool in pools], np.float64)
     for number in range(classes):
         weights[:, number] = _kept(weights[:, number], even / even.sum())
-    return Split(weights=weights, fits=fits, nodes=nodes, usd_per_hour=usd_per_hour)
+    return Split(weights=weights, fits=fits, nodes=nodes, usd_per_hour=_usd_per_hour(nodes, pools))
 
 
-def one_pool(pools: Sequence[NodePool], requests_per_s: Floats, needed: Floats, number: int) -> Split:
-    """One pool carries everything. Arguments as for split_demand."""
+def one_pool(pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats, number: int) -> Split:
+    """One pool carries everything, and there is no other. Arguments as for split_demand."""
     weights = np.zeros(needed.shape)
     weights[:, :, number] = 1.0
     own = np.where(requests_per_s > 0, requests_per_s * needed[:, :, number], 0.0).sum(axis=1)
     nodes = np.zeros((len(own), len(pools)))
     nodes[:, number] = own
-    pool = pools[number]
-    return Split(weights=weights, fits=own <= pool.nodes, nodes=nodes, usd_per_hour=own * pool.usd_per_node_hour)
+    usd_per_hour = _usd_per_hour(own[:, np.newaxis], [pools[number]])
+    return Split(weights=weights, fits=own <= pools[number].nodes, nodes=nodes, usd_per_hour=usd_per_hour)
 
 
 def parts_of(demand: Demand, of_classes: Sequence[Demand], weights: Floats) -> list[Demand]:
@@ -113,21 +144,31 @@ def parts_of(demand: Demand, of_classes: Sequence[Demand], weights: Floats) -> l
     ]
 
 
-def _routed(
-    names: Sequence[str], pools: Sequence[NodePool], asked: Floats, needed: Floats, cheapest: bool
-) -> tuple[Routing, bool]:
-    """The routing of an interval, and whether it fits."""
-    classes = [RequestClass(name, float(rate)) for name, rate in zip(names, asked, strict=True)]
-    feasible = np.isfinite(needed) & (needed > 0)
-    filled = np.where(feasible, needed, 1.0)
-    even = proportional(classes, pools, filled, feasible)
-    if not cheapest:
-        return even, not even.over_nodes.any()
+def _cheapest(classes: Sequence[RequestClass], pools: Sequence[PoolNodes], needed: Floats) -> Routing | None:
+    """The routing of an interval at the least cost, over both halves of every pool; None where it does not fit."""
+    halves = [half for pool in pools for half in pool.halves]
     try:
-        return route(classes, pools, filled, feasible), True
+        return route(classes, halves, *_feasible(np.repeat(needed, 2, axis=1)))
     except UsageError:
-        # the other errors of route are those of proportional, which found none
-        return even, False
+        # its other errors are raised by the proportional routing too, which takes its place
+        return None
+
+
+def _proportional(classes: Sequence[RequestClass], pools: Sequence[PoolNodes], needed: Floats) -> Routing:
+    return proportional(classes, [pool.whole for pool in pools], *_feasible(needed))
+
+
+def _feasible(needed: Floats) -> tuple[Floats, Bools]:
+    """Nodes that a request a second of each class occupies in each pool, and whether it can serve the class."""
+    feasible: Bools = np.isfinite(needed) & (needed > 0)
+    return np.where(feasible, needed, 1.0), feasible
+
+
+def _usd_per_hour(nodes: Floats, pools: Sequence[PoolNodes]) -> Floats:
+    """What nodes cost, (intervals, pools), and what else is held of the floors, (intervals,)."""
+    held = np.maximum(nodes, [pool.floor for pool in pools])
+    cost: Floats = held @ np.array([pool.usd_per_node_hour for pool in pools])
+    return cost
 
 
 def _kept(weights: Floats, otherwise: Floats) -> Floats:

@@ -9,8 +9,7 @@ import numpy as np
 from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.mixing import Split, nodes_per_request_s, one_pool, parts_of, split_demand
-from planner.core.fleet.routing import NodePool
+from planner.core.fleet.mixing import PoolNodes, Split, nodes_per_request_s, one_pool, parts_of, split_demand
 from planner.core.load import part_of
 from planner.errors import UsageError
 from planner.planning.check import require
@@ -43,7 +42,7 @@ class MixInputs:
     demand: Demand
     classes: tuple[str | None, ...]
     of_classes: tuple[Demand, ...]
-    nodes: tuple[NodePool, ...]
+    nodes: tuple[PoolNodes, ...]
     needed: Floats
 
     @property
@@ -116,11 +115,16 @@ def _of_class(session: Session, scenario: Scenario, trace: TraceInfo, name: str,
     return part_of(selected_demand(session, scenario, trace), whole.grid.start_us, whole.grid.end_us)
 
 
-def _nodes(name: str, pool: Prepared) -> NodePool:
-    """The nodes that a pool has for inference, in whole scaling steps, and their price."""
+def _nodes(name: str, pool: Prepared) -> PoolNodes:
+    """The nodes that a pool has for inference, in whole scaling steps, those of its floor, and their price."""
     deployment = Deployment(pool.scenario.fleet)
     hourly = node_hour_micros(pool.prices.gpu.usd_per_gpu_hour, pool.scenario.fleet.gpus_per_node)
-    return NodePool(name, deployment.nodes(deployment.full), usd(hourly))
+    return PoolNodes(
+        name=name,
+        nodes=deployment.nodes(deployment.full),
+        floor=deployment.nodes(deployment.floor(pool.scenario.policy.floor_nodes)),
+        usd_per_node_hour=usd(hourly),
+    )
 
 
 def _needed(pool: Prepared, of_classes: Sequence[Demand]) -> Floats:
