@@ -19,6 +19,7 @@ from planner.cli import (
     experts,
     export,
     forecast,
+    mixed,
     model,
     optimize,
     plan,
@@ -66,6 +67,7 @@ app.command("experts")(experts.experts)
 app.command("doctor")(doctor.doctor)
 app.add_typer(capacity.app, name="capacity")
 app.add_typer(scenario.app, name="scenario")
+app.add_typer(mixed.app, name="mixed")
 app.add_typer(model.app, name="model")
 app.add_typer(trace.app, name="trace")
 app.add_typer(run.app, name="run")

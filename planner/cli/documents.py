@@ -24,6 +24,8 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "experts": ("planner.studies.capacity.experts:ExpertPlacement",),
     "export": ("planner.export.documents:ExportDocument",),
     "forecast": ("planner.studies.forecast.document:ForecastDocument",),
+    "mixed plan": ("planner.studies.mixed.document:MixedPlanDocument",),
+    "mixed replay": ("planner.studies.mixed.document:MixedReplayDocument",),
     "model add": ("planner.catalogue.model_documents:AddedModel",),
     "model list": ("planner.catalogue.model_documents:ModelEntry[]",),
     "model show": ("planner.catalogue.model_documents:ModelDescription",),

@@ -24,16 +24,24 @@ def missed_limits(run: RunView) -> list[str]:
 
 def limits_missed(scenario: Scenario, figures: PlanFigures) -> list[str]:
     """The limits of a scenario that a plan's figures miss, one line each."""
-    missed = []
-    if figures.shortfall_ratio > scenario.slo.max_shortfall_ratio:
-        missed.append(
-            f"shortfall is {figures.shortfall_ratio:.4%} of tokens and slo.max_shortfall_ratio allows "
-            f"{scenario.slo.max_shortfall_ratio:.4%}"
-        )
-    budget = scenario.economics.budget_usd
-    if budget is not None and figures.cost_usd > budget:
-        missed.append(f"inference costs ${figures.cost_usd:,.2f} and economics.budget_usd allows ${budget:,.2f}")
-    return missed
+    return [
+        *short_of(scenario.slo.max_shortfall_ratio, figures.shortfall_ratio),
+        *over_budget(scenario.economics.budget_usd, figures.cost_usd),
+    ]
+
+
+def short_of(allowed: float, shortfall_ratio: float) -> list[str]:
+    """That more tokens are short than slo.max_shortfall_ratio allows, where they are."""
+    if shortfall_ratio <= allowed:
+        return []
+    return [f"shortfall is {shortfall_ratio:.4%} of tokens and slo.max_shortfall_ratio allows {allowed:.4%}"]
+
+
+def over_budget(budget_usd: float | None, cost_usd: float) -> list[str]:
+    """That inference costs more than economics.budget_usd allows, where it does."""
+    if budget_usd is None or cost_usd <= budget_usd:
+        return []
+    return [f"inference costs ${cost_usd:,.2f} and economics.budget_usd allows ${budget_usd:,.2f}"]
 
 
 def check_limits(run: RunView) -> None:

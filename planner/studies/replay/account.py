@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,27 @@ REJECTED = {"full": "rejected-queue", "late": "rejected-timeout", "long": "rejec
 """Tallies of prefill of the requests that are rejected, and what that is called."""
 _EVERY = slice(None)
 """Every class."""
+
+
+class Counted(Protocol):
+    """What is counted of requests by hour of arrival and class: of one replay, or of several together."""
+
+    @property
+    def span(self) -> Span: ...
+
+    @property
+    def histograms(self) -> Mapping[str, Counts]:
+        """By metric: (hours, classes, buckets)."""
+
+    @property
+    def missed(self) -> Missed:
+        """Requests that were not done at the end and are outside a target."""
+
+    def seconds(self, hour: int | None) -> float:
+        """How long an hour of the window, or the whole window, is."""
+
+    def tallies(self, hour: int | None, classes: slice) -> tuple[Records, Records]:
+        """Tallies of prefill and decode of an hour or of the whole window, and of some classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +152,7 @@ def count_rejects(results: StageResults) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
 
 
-def count_requests(results: StageResults, hour: int | None, classes: slice = _EVERY) -> RequestOutcomes:
+def count_requests(results: Counted, hour: int | None, classes: slice = _EVERY) -> RequestOutcomes:
     """Requests of an hour or of the whole window, and of some classes."""
     prefill, decode = results.tallies(hour, classes)
     return RequestOutcomes(
@@ -140,7 +162,7 @@ def count_requests(results: StageResults, hour: int | None, classes: slice = _EV
     )
 
 
-def measure_attainment(results: StageResults, hour: int | None, classes: slice = _EVERY) -> SloAttainment:
+def measure_attainment(results: Counted, hour: int | None, classes: slice = _EVERY) -> SloAttainment:
     """Attainment of the targets in an hour or in the whole window, by some classes."""
     prefill, decode = results.tallies(hour, classes)
     # a request that was rejected, or is unfinished past its target time, is not within target either
@@ -152,7 +174,7 @@ def measure_attainment(results: StageResults, hour: int | None, classes: slice =
     )
 
 
-def measure_quality(results: StageResults, hour: int | None, classes: slice = _EVERY) -> ServiceQuality:
+def measure_quality(results: Counted, hour: int | None, classes: slice = _EVERY) -> ServiceQuality:
     """Latencies, goodput and hits of an hour or of the whole window, and of some classes."""
     prefill, decode = results.tallies(hour, classes)
     latencies = {name: counted[_rows(hour), classes].sum(axis=(0, 1)) for name, counted in results.histograms.items()}
@@ -166,7 +188,7 @@ def measure_quality(results: StageResults, hour: int | None, classes: slice = _E
     )
 
 
-def summarise_classes(results: StageResults, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
+def summarise_classes(results: Counted, names: Mapping[int, str]) -> tuple[ReplayClass, ...]:
     """What users of every class got over the window. names: of the classes that are taken, by number."""
     rows = []
     for number in sorted(names) or range(results.span.classes):

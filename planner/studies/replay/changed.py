@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from planner.core.demand import Demand
 from planner.core.replay.requests.model import QueueRules
 from planner.core.replay.requests.resample import MinuteTargets, minute_targets
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
 from planner.planning.selection import selection_of
-from planner.runs.outcome import PlanOutcome
+from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.studies.replay.requests import needs_blocks
 from planner.trace.stored import TraceInfo
@@ -15,13 +16,19 @@ from planner.units import S_PER_MINUTE, US_PER_MINUTE
 
 
 def changed_minutes(
-    session: Session, outcome: PlanOutcome, trace: TraceInfo, window: ReplayWindow, rules: QueueRules
+    session: Session,
+    scenario: Scenario,
+    demand: Demand,
+    trace: TraceInfo,
+    window: ReplayWindow,
+    rules: QueueRules,
 ) -> MinuteTargets | None:
     """How many requests every minute of a window has and is to have; None where the demand is as it is stored.
 
-    Raises UsageError for rules by which the same requests would find more or less in the prefix cache.
+    demand: of all requests, as it is changed. Raises UsageError for rules by which the same requests would find more or
+    less in the prefix cache.
     """
-    scenario, grid = outcome.scenario, outcome.demand.grid
+    grid = demand.grid
     if not selection_of(scenario).change.active:
         return None
     if needs_blocks(rules, trace) or rules.prefill_balancer == "prefix-aware":
@@ -42,7 +49,7 @@ def changed_minutes(
     )
     rows = np.zeros(count * grid.interval_s // S_PER_MINUTE, np.int64)
     rows[bins["interval_index"].to_numpy()] = bins["row_count"].to_numpy()
-    wanted = outcome.demand.requests[first:last]
+    wanted = demand.requests[first:last]
     return minute_targets(start_us, rows, wanted).between(window.origin_us, window.end_us)
 
 

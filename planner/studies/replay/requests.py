@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner.core.replay.requests.model import QueueRules, Requests
+from planner.core.replay.requests.split import PoolPart
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
 from planner.planning.prepare import ensure_trace
@@ -90,6 +91,16 @@ def requests_of(
             block_from=None if chains is None else _starts(chains),
             block_ids=None if chains is None else chains.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
         )
+
+
+def requests_of_pool(batches: Iterator[Requests], part: PoolPart, origin_us: int) -> Iterator[Requests]:
+    """What a pool gets of the requests of a window, chunk by chunk. origin_us: as in the window."""
+    first = 0
+    for requests in batches:
+        own = requests.only(part.of(requests, first, origin_us))
+        first += len(requests)
+        if len(own):
+            yield own
 
 
 def keep_chunks(batches: Iterator[Requests], kept: list[Requests]) -> Iterator[Requests]:

@@ -10,6 +10,7 @@ from planner.catalogue.scenarios import stored_scenario
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.replay.requests.model import Requests, Span
+from planner.core.replay.requests.split import PoolPart
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
 from planner.planning.plan import plan
@@ -113,8 +114,30 @@ def replay(
     outcome = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
-    scenario, demand = outcome.scenario, outcome.demand
-    window = window_of(demand, scenario.replay, start, end, whole, scenario.zone)
+    window = window_of(outcome.demand, outcome.scenario.replay, start, end, whole, outcome.scenario.zone)
+    return replay_planned(
+        store, outcome, window, now=now, clock=clock, keep=keep, bands=bands, spares=spares, progress=progress
+    )
+
+
+def replay_planned(
+    store: Store,
+    outcome: PlanOutcome,
+    window: ReplayWindow,
+    *,
+    now: datetime,
+    clock: Clock,
+    keep: bool = False,
+    bands: bool = False,
+    spares: Units = NO_SPARES,
+    part: PoolPart | None = None,
+    progress: Progress | None = None,
+) -> Replayed:
+    """Replay the requests of a window through a plan. Other arguments and errors as for `replay`.
+
+    part: the requests that are the plan's, where it is that of a pool of a mixed fleet.
+    """
+    scenario = outcome.scenario
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
@@ -122,9 +145,9 @@ def replay(
         check_replayed(scenario, trace, sessions=rows.session_rows > 0, requests=rows.row_count)
         service = service_for(session, scenario, outcome.trace)
         rules = queue_rules(scenario.replay, trace, sessions=rows.session_rows > 0)
-        changed = changed_minutes(session, outcome, trace, window, rules)
+        demand = outcome.demand if part is None else part.demand
+        changed = changed_minutes(session, scenario, demand, trace, window, rules)
         total = rows.row_count if changed is None else int(changed.targets.sum())
-        kept = _list_of(total) if keep else None
         simulation = Simulation(
             session=session,
             scenario=scenario,
@@ -135,7 +158,12 @@ def replay(
             lives=lives,
             changed=changed,
             total=total,
+            part=part,
         )
+        if part is not None:
+            total = sum(map(len, simulation.requests()))
+            simulation = replace(simulation, total=total)
+        kept = _list_of(total) if keep else None
         compile_kernels(service, rules)
         begin = clock()
         results = simulation.run(service, progress, kept)

@@ -19,13 +19,20 @@ from planner.core.replay.iterations.stage import IterationStage
 from planner.core.replay.requests.asleep import SleepCount
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
+from planner.core.replay.requests.split import PoolPart
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.core.replay.requests.tallies import PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.scenario import Scenario
 from planner.store import Session
 from planner.studies.replay.account import StageResults
-from planner.studies.replay.requests import keep_chunks, needs_blocks, requests_of, with_blocks
+from planner.studies.replay.requests import (
+    keep_chunks,
+    needs_blocks,
+    requests_of,
+    requests_of_pool,
+    with_blocks,
+)
 from planner.studies.replay.stages import run_iterations, run_stages
 from planner.trace.stored import TraceInfo
 from planner.units import Progress
@@ -35,7 +42,8 @@ from planner.units import Progress
 class Simulation:
     """What replays of one window have in common, whatever their units do. total: requests that are simulated.
 
-    changed: how many requests every minute is to have, where the scenario changes the demand.
+    changed: how many requests every minute is to have, where the scenario changes the demand. part: those that are
+    simulated, where the units are a pool of a mixed fleet.
     """
 
     session: Session
@@ -47,14 +55,20 @@ class Simulation:
     lives: Mapping[str, Lives]
     changed: MinuteTargets | None
     total: int
+    part: PoolPart | None = None
+
+    def requests(self) -> Iterator[Requests]:
+        """The requests, in order of arrival, chunk by chunk."""
+        batches = requests_of(self.session, self.trace, self.window, blocks=needs_blocks(self.rules, self.trace))
+        if self.changed is not None:
+            batches = resample(batches, self.changed, self.window.origin_us, self.scenario.trace.seed)
+        return batches if self.part is None else requests_of_pool(batches, self.part, self.window.origin_us)
 
     def run(
         self, service: Service | Replica, progress: Progress | None, kept: list[Requests] | None = None
     ) -> StageResults:
         """Every request through units that serve so. kept: takes the requests, and each one's outcome is kept."""
-        batches = requests_of(self.session, self.trace, self.window, blocks=needs_blocks(self.rules, self.trace))
-        if self.changed is not None:
-            batches = resample(batches, self.changed, self.window.origin_us, self.scenario.trace.seed)
+        batches = self.requests()
         if kept is not None:
             batches = keep_chunks(batches, kept)
         sleep = SleepCount(self.lives, self.span)

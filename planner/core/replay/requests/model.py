@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planner.errors import UsageError
 from planner.settings.replay import BalancerName, QueueMode
-from planner.units import US_PER_HOUR, US_PER_MINUTE, Floats, Ints
+from planner.units import US_PER_HOUR, US_PER_MINUTE, Bools, Floats, Ints
 
 BALANCERS: tuple[BalancerName, ...] = get_args(BalancerName)
 """Names of the balancers; the index of a name is its number in the kernels."""
@@ -56,6 +56,17 @@ class Requests:
             begin, end, _ = rows.indices(len(self))
             edges = self.block_from[begin : max(begin, end) + 1]
             columns |= {"block_from": edges - edges[0], "block_ids": self.block_ids[edges[0] : edges[-1]]}
+        return Requests(**columns)
+
+    def only(self, own: Bools) -> "Requests":
+        """Some of them, in their order."""
+        columns = {name: getattr(self, name)[own] for name in self.COLUMNS}
+        if self.block_from is not None and self.block_ids is not None:
+            lengths = np.diff(self.block_from)
+            columns |= {
+                "block_from": np.concatenate([[0], np.cumsum(lengths[own])]),
+                "block_ids": self.block_ids[np.repeat(own, lengths)],
+            }
         return Requests(**columns)
 
 
