@@ -142,7 +142,9 @@ class Iterations:
     def run(self, end_us: float) -> None:
         now = 0.0
         while True:
-            unit = min(self.units, key=lambda unit: (unit.next, unit.leaving, unit.number), default=Unit(number=-1))
+            unit = min(
+                self.units, key=lambda unit: (unit.next, unit.leaving, unit.number), default=Unit(number=-1)
+            )
             fleet = self.fleet[0][0] if self.fleet else inf
             again = self.again[0].tried if self.again else inf
             coming = self.coming[0][0] if self.coming else inf

@@ -110,7 +110,7 @@ class IterationStage(Stage):
 
     def _add_units(self, lives: Lives, first: FirstSizes) -> None:
         steps, count = self.replica.steps, len(lives)
-        work = np.zeros(count, layout.WORK)
+        work = _aligned(count, layout.WORK)
         for name in ("head", "tail", "first", "last", "unfinished", "far"):
             work[name] = NIL
         work["leaves_us"] = np.inf
@@ -119,7 +119,8 @@ class IterationStage(Stage):
         groups = (count + layout.GROUP - 1) // layout.GROUP
         columns = (steps.low_us, steps.low_us_per_token, steps.high_us, steps.high_us_per_token)
         self._set(
-            pool=link_places(np.zeros(first.pool, layout.PLACE), 0, NIL),
+            pool=link_places(_aligned(first.pool, layout.PLACE), 0, NIL),
+            links=np.zeros((first.pool, 2), np.int32),
             units=unit_rows(lives, PREFILL_UNIT),
             work=work,
             events=events,
@@ -223,8 +224,10 @@ class IterationStage(Stage):
         """Let the pool hold a chunk more than it does, and the affinity table be at most half full."""
         state, pool, before = self._state, self._arrays["pool"], self._get("pool_rows")
         if (short := arriving - self._get("room")) > 0:
-            pool = np.concatenate([pool, np.zeros(max(short, before), layout.PLACE)])
-            self._set(pool=link_places(pool, before, self._get("free")))
+            old, pool = pool, _aligned(before + max(short, before), layout.PLACE)
+            pool[:before] = old
+            links = np.concatenate([self._arrays["links"], np.zeros((len(pool) - before, 2), np.int32)])
+            self._set(pool=link_places(pool, before, self._get("free")), links=links)
             state["free"], state["room"], state["pool_rows"] = before, state["room"] + len(pool) - before, len(pool)
         there = self._get("pool_rows") - self._get("room")
         asked = 2 * (self._get("affinities") + there + arriving + blocks)
@@ -352,6 +355,13 @@ class StreamTallies(_Tallies):
 
 _COUNTS = ("passed", "moved", "lost", "preempted")
 """Counts by unit."""
+
+
+def _aligned(rows: int, kind: np.dtype[np.void]) -> Records:
+    """Records that begin with a cache line."""
+    memory = np.zeros(rows * kind.itemsize + 64, np.uint8)
+    skipped = -memory.ctypes.data % 64
+    return memory[skipped : skipped + rows * kind.itemsize].view(kind)
 
 
 def _renamed(rows: Records, kind: np.dtype[np.void], **names: str) -> Records:

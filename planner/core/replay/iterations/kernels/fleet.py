@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.replay.iterations.kernels.layout import (
+    AFTER,
     GROUP,
     SAMPLES,
     ends_of,
     groups_of,
     heap_of,
     kept_of,
+    links_of,
     pool_of,
     work_of,
 )
@@ -393,7 +395,7 @@ def finish(states: Records, until_us: float, entries: Ints, told: NDArray[np.boo
     """
     advance(states, until_us)
     state = states[0]
-    pool, units = pool_of(state), work_of(state)
+    pool, links, units = pool_of(state), links_of(state), work_of(state)
     count = _walk(state, state.unassigned_head, entries, told, 0)
     count = _walk(state, state.retry_head, entries, told, count)
     for number in range(state.units_rows):
@@ -406,7 +408,7 @@ def finish(states: Records, until_us: float, entries: Ints, told: NDArray[np.boo
             entries[count] = entry
             told[count] = request.had > 0 or (request.missed == 0 and request.read_us <= until_us)
             count += 1
-            entry = np.int64(request.after)
+            entry = np.int64(links[entry, AFTER])
     for row in range(count):
         if told[row]:
             count_first(state, pool[entries[row]])

@@ -4,6 +4,8 @@ What has the same meaning as in `planner.core.replay.requests.kernels.layout` ha
 of both replays choose units and count what waits by the same code.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,40 +22,53 @@ WORDS = RING // 64
 GROUP = 16
 """Places of the table of units whose least time and count are kept together."""
 
+
+def in_lines(kind: np.dtype[np.void]) -> np.dtype[np.void]:
+    """The same record, such that it fills whole cache lines."""
+    names = list(kind.names or ())
+    formats, offsets = [kind[name] for name in names], [kind.fields[name][1] for name in names if kind.fields]
+    size = (kind.itemsize + 63) // 64 * 64
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
+
+
 STATE = fields(
     "total_first total_second sample_us sample_every_us timeout_us retry_after_us missed_us context_us attend_us "
-    "from_us to_us end_us ttft_us tpot_us first_us first_us_per_token",
+    "from_us to_us end_us ttft_us tpot_us first_us first_us_per_token minute_from_us minute_to_us",
     "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room affinities "
-    "moved preempted balancer seed queue_limit retries longest_tokens block_tokens routed exact prompts_first "
+    "moved preempted minute balancer seed queue_limit retries longest_tokens block_tokens routed exact prompts_first "
     "max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
     "units_rows units_at numbers_at loads_at groups_at events_at events_rows pool_at pool_rows affinity_at "
     "affinity_rows work_at rings_at bits_at ends_at phases_at lines_at prompt_us_at minutes_at queue_at minutes_rows "
     "hours_at stream_hours_at ttft_at histograms_at hours_rows classes samples samples_at samples_rows kept_at "
-    "kept_rows follows comers comers_rows comers_at comer_us_at children_at think_at comes_at",
+    "kept_rows links_at follows comers comers_rows comers_at comer_us_at children_at think_at comes_at",
 )
 """Counters and rules as in the prefill stage of the other replay. block_tokens: of a prefix block; page_tokens: of a
 block of KV memory. missed_us, context_us: such that the work of a prompt is its tokens to compute, in nanoseconds.
-exact: whether the balancer looks at prompt tokens, so that a unit has to stop where a step has computed some. follows:
+minute: the one looked up last, from and to when. exact: whether the balancer looks at prompt tokens, so that a unit has to stop where a step has computed some. follows:
 whether requests follow others; comers: those that are to come, a heap by time."""
-PLACE = np.dtype(
-    [
-        *((name, np.float64) for name in ("arrival_us", "tried_us", "first_us", "read_us", "work_ns")),
-        ("session_id", np.int64),
-        *((name, np.int32) for name in ("seq", "following", "before", "after", "departs", "missed", "done")),
-        *((name, np.int32) for name in ("hit", "cached", "prompt", "had", "output_tokens")),
-        *((name, np.int16) for name in ("class_id", "tries", "begun")),
-    ]
+PLACE = in_lines(
+    np.dtype(
+        [
+            *((name, np.float64) for name in ("arrival_us", "first_us")),
+            *((name, np.int32) for name in ("seq", "following", "departs", "prompt", "output_tokens", "class_id")),
+            *((name, np.int32) for name in ("had", "missed", "done", "hit", "cached", "tries")),
+            *((name, np.float64) for name in ("tried_us", "read_us", "work_ns")),
+            *((name, np.int64) for name in ("session_id", "begun")),
+        ]
+    )
 )
-"""A request in the system. tried_us: when it came, first or again; of one that will come again, when. first_us: its
+"""A request in the system; what is looked at when it leaves comes first. tried_us: when it came, first or again; of one that will come again, when. first_us: its
 first token as it is told. read_us: the end of the step in which its last reading ends. following: in a line, among
-those that leave after the same step, or in a free list. before, after: neighbours in order of admission. departs: the
-row step of its unit after which it leaves. missed, done: tokens still to compute, and there already. hit: those that
+those that leave after the same step, or in a free list. departs: the row step of its unit after which it leaves. missed, done: tokens still to compute, and there already. hit: those that
 were there when its reading began; cached: those that are there whatever unit reads it. had: tokens it was given before
 its present reading."""
-WORK = fields(
+WORK = in_lines(
+    fields(
     "begin_us leaves_us share",
-    "steps rows kv used run mixed mixed_rows mixed_kv mixed_used mixed_tokens moves piece_tokens attended head tail first last "
-    "unfinished running waiting far passed moved lost preempted",
+    "steps kv attended mixed_kv",
+    "rows used run mixed mixed_rows mixed_used mixed_tokens moves piece_tokens head tail first last unfinished running "
+    "waiting far passed moved lost preempted",
+    )
 )
 """What a unit does. It is in a step with pieces of prompts that began at begin_us and ends at the first of its ends
 (mixed), or in none, and then goes on for `run` steps of the same rows, whose ends follow. steps, rows, kv, used: steps
@@ -61,6 +76,8 @@ of rows so far, rows, their KV, and blocks taken, at that first end. share: of t
 add. mixed_: of that step; tokens: those of requests that had their first. moves: whether its rows take part. piece_:
 prompt tokens of that step, as long as loads count them; attended: twice the tokens that they attend to. first, last: of those begun, in order of admission. far:
 requests that leave beyond the ring. passed: steps that ended. leaves_us: when what it holds goes elsewhere."""
+BEFORE, AFTER = range(2)
+"""Columns of neighbours in order of admission."""
 MINUTE = fields(
     "busy_us prompt_us work_us stream_us kv_token_us block_us most_blocks prompt_tokens output_tokens steps"
 )
@@ -81,6 +98,13 @@ def pool_of(state: Record) -> Records:
 @njit
 def work_of(state: Record) -> Records:
     return carray(at_address(state.work_at), (state.units_rows,), WORK)
+
+
+@njit
+def links_of(state: Record) -> NDArray[np.int32]:
+    """Neighbours of requests in order of admission: (places of the pool, 2). They are apart from all else of a request
+    because one that leaves touches two others."""
+    return carray(at_address(state.links_at), (state.pool_rows, 2), np.int32)
 
 
 @njit
@@ -146,3 +170,5 @@ def heap_of(state: Record) -> tuple[Floats, Ints]:
         carray(at_address(state.comer_us_at), (rows,), np.float64),
         carray(at_address(state.comers_at), (rows,), np.int64),
     )
+
+

@@ -84,11 +84,14 @@ def regroup(state: Record) -> None:
 @njit
 def least_group(values: Ints) -> int:
     """The first group with the least of all."""
-    least, group = values[0], 0
-    for other in range(1, values.shape[0]):
-        if values[other] < least:
-            least, group = values[other], other
-    return group
+    # without a branch on the loads, which no predictor could guess
+    least, groups = values[0], values.shape[0]
+    for group in range(groups):
+        least = min(least, values[group])
+    first = np.int64(groups)
+    for group in range(groups):
+        first = min(first, group if values[group] == least else np.int64(groups))
+    return first
 
 
 @njit

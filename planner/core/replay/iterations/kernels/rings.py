@@ -8,10 +8,13 @@ their own, which is looked through every half round.
 import numpy as np
 
 from planner.core.replay.iterations.kernels.layout import (
+    AFTER,
     AHEAD,
+    BEFORE,
     WORDS,
     bits_of,
     blocks_of,
+    links_of,
     phase_of,
     phases_of,
     pool_of,
@@ -42,14 +45,13 @@ def drop_row(state: Record, unit: Record, number: int, request: Record) -> None:
 @njit
 def link(state: Record, unit: Record, entry: int) -> None:
     """Put a request at the end of the list of those begun."""
-    pool = pool_of(state)
-    request = pool[entry]
-    request.begun = HERE
-    request.before, request.after = unit.last, NIL
+    links = links_of(state)
+    pool_of(state)[entry].begun = HERE
+    links[entry, BEFORE], links[entry, AFTER] = unit.last, NIL
     if unit.last == NIL:
         unit.first = entry
     else:
-        pool[unit.last].after = entry
+        links[unit.last, AFTER] = entry
     unit.last = unit.unfinished = entry
     unit.running += 1
 
@@ -57,16 +59,16 @@ def link(state: Record, unit: Record, entry: int) -> None:
 @njit
 def unlink(state: Record, unit: Record, entry: int) -> None:
     """Take a request out of the list of those begun."""
-    pool = pool_of(state)
-    before, after = np.int64(pool[entry].before), np.int64(pool[entry].after)
+    links = links_of(state)
+    before, after = np.int64(links[entry, BEFORE]), np.int64(links[entry, AFTER])
     if before == NIL:
         unit.first = after
     else:
-        pool[before].after = after
+        links[before, AFTER] = after
     if after == NIL:
         unit.last = before
     else:
-        pool[after].before = before
+        links[after, BEFORE] = before
     unit.running -= 1
 
 

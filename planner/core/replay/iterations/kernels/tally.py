@@ -11,6 +11,7 @@ from planner.core.replay.requests.kernels.layout import (
     DECODE_HOUR,
     E2E,
     HOUR_US,
+    MINUTE_US,
     READ,
     TPOT,
     Record,
@@ -24,16 +25,27 @@ from planner.units import Floats
 
 
 @njit
+def minute_at(state: Record, at: float) -> int:
+    """The minute of a time. Most are in the one looked up last, which saves a division."""
+    if at < state.minute_from_us or at >= state.minute_to_us:
+        state.minute = minute_of(state, at)
+        state.minute_from_us, state.minute_to_us = state.minute * MINUTE_US, (state.minute + 1) * MINUTE_US
+        if state.minute == state.minutes_rows - 1:
+            state.minute_to_us = np.inf
+    return np.int64(state.minute)
+
+
+@njit
 def count_time(
     state: Record, from_us: float, to_us: float, rows: int, kv: int, used: int, prompts: bool, share: float
 ) -> None:
     """Tally the time of a step, or of the part of one that happens."""
     minutes = minutes_of(state)
     to_us = min(to_us, state.end_us)
-    tally = minutes[minute_of(state, from_us)]
+    tally = minutes[minute_at(state, from_us)]
     tally.most_blocks = max(tally.most_blocks, used)
     while from_us < to_us:
-        minute = minute_of(state, from_us)
+        minute = minute_at(state, from_us)
         until = min(to_us, minute_end(state, minute))
         tally = minutes[minute]
         lasts = until - from_us
@@ -53,13 +65,13 @@ def count_run(state: Record, unit: Record, ends: Floats, phases: Records) -> int
     minutes = minutes_of(state)
     run, rows, used, kv = unit.run, unit.rows, unit.used, unit.kv
     here = phase_of(state, unit.steps)
-    minute = minute_of(state, ends[0])
+    minute = minute_at(state, ends[0])
     if ends[run] >= minute_end(state, minute):
         for step in range(run):
             used += phases[here]
             here = here + 1 if here + 1 < state.page_tokens else 0
             count_time(state, ends[step], ends[step + 1], rows, kv, used, False, 0.0)
-            tally = minutes[minute_of(state, ends[step + 1])]
+            tally = minutes[minute_at(state, ends[step + 1])]
             tally.output_tokens += rows
             tally.steps += 1
             kv += rows

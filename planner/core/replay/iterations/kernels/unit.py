@@ -9,11 +9,13 @@ module imports numba.
 import numpy as np
 
 from planner.core.replay.iterations.kernels.layout import (
+    AFTER,
     AHEAD,
     bits_of,
     blocks_of,
     ends_of,
     kept_of,
+    links_of,
     minutes_of,
     phase_of,
     phases_of,
@@ -38,10 +40,10 @@ from planner.core.replay.iterations.kernels.rings import (
     steps_to_leavers,
     unlink,
 )
-from planner.core.replay.iterations.kernels.tally import count_done, count_first, count_run, count_time
+from planner.core.replay.iterations.kernels.tally import count_done, count_first, count_run, count_time, minute_at
 from planner.core.replay.requests.kernels.affinity import units_of
 from planner.core.replay.requests.kernels.layout import LATE, NIL, RING, Record, floats
-from planner.core.replay.requests.kernels.tally import count_queued, minute_of
+from planner.core.replay.requests.kernels.tally import count_queued
 from planner.jit import njit
 
 
@@ -60,8 +62,10 @@ def settle(state: Record, unit: Record, number: int) -> None:
     ends = ends_of(state, number)
     before = unit.steps
     if unit.mixed:
-        count_time(state, unit.begin_us, ends[0], unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
-        tally = minutes_of(state)[minute_of(state, ends[0])]
+        count_time(
+            state, unit.begin_us, ends[0], unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share
+        )
+        tally = minutes_of(state)[minute_at(state, ends[0])]
         tally.output_tokens += unit.mixed_tokens
         tally.steps += 1
         unit.passed += 1
@@ -82,7 +86,9 @@ def stop(state: Record, number: int, at: float) -> None:
     """Tally what a unit did until now, with its step in progress in part: the rest of that does not happen."""
     unit, ends = work_of(state)[number], ends_of(state, number)
     if unit.mixed and ends[0] > at:
-        count_time(state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
+        count_time(
+            state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share
+        )
         unit.steps -= unit.moves
         return
     run, ended = unit.run, 0
@@ -212,7 +218,9 @@ def _make_fit(state: Record, unit: Record, number: int, at: float) -> int:
 
 
 @njit
-def _take_pieces(state: Record, unit: Record, number: int, at: float, room: int, preempted: bool) -> tuple[int, int]:
+def _take_pieces(
+    state: Record, unit: Record, number: int, at: float, room: int, preempted: bool
+) -> tuple[int, int]:
     """Give the room of a step to prompts: that begun before first, then those of the line, first come first served.
 
     Returns the first of them and the room that is left.
@@ -279,7 +287,7 @@ def _count_piece(unit: Record, request: Record, piece: int) -> None:
 @njit
 def _mix(state: Record, unit: Record, number: int, at: float, first: int) -> None:
     """The end of a step that has pieces of prompts, and what the unit is as of then."""
-    pool, ends = pool_of(state), ends_of(state, number)
+    pool, links, ends = pool_of(state), links_of(state), ends_of(state, number)
     rows, tokens = unit.mixed_rows, unit.piece_tokens
     taken = _rows_us(state, rows, unit.mixed_kv) if rows > 0 else 0.0
     added = _prompts_us(state, rows, tokens) + state.attend_us * (unit.attended / 2)
@@ -287,7 +295,7 @@ def _mix(state: Record, unit: Record, number: int, at: float, first: int) -> Non
     end = ends[0] = at + lasts
     unit.begin_us, unit.mixed, unit.mixed_used = at, 1, unit.used
     unit.share = added / lasts if lasts > 0 else 0.0
-    minutes_of(state)[minute_of(state, at)].prompt_tokens += tokens
+    minutes_of(state)[minute_at(state, at)].prompt_tokens += tokens
     unit.moves = 1 if rows > 0 else 0
     unit.steps += unit.moves
     unit.kv += rows
@@ -305,7 +313,7 @@ def _mix(state: Record, unit: Record, number: int, at: float, first: int) -> Non
             unit.kv += request.done
             phases[phase_of(state, request.departs - final_of(request))] += 1
             count_leaver(state, unit, number, entry)
-        entry = np.int64(request.after)
+        entry = np.int64(links[entry, AFTER])
     unit.mixed_tokens = rows + more
 
 
@@ -358,7 +366,7 @@ def take_all(state: Record, number: int, at: float) -> int:
 
     What it computed of them is lost; what it told is not.
     """
-    unit, pool = work_of(state)[number], pool_of(state)
+    unit, pool, links = work_of(state)[number], pool_of(state), links_of(state)
     ring, bits, last, entry = ring_of(state, number), bits_of(state, number), NIL, np.int64(unit.first)
     head = entry if entry != NIL else np.int64(unit.head)
     while entry != NIL:
@@ -370,7 +378,7 @@ def take_all(state: Record, number: int, at: float) -> int:
             if request.read_us <= at:
                 request.had = request.output_tokens - (request.departs - unit.steps)
         count_queued(state, at, 1)
-        last, entry = entry, np.int64(request.after)
+        last, entry = entry, np.int64(links[entry, AFTER])
         request.following = entry
     if last != NIL:
         pool[last].following = unit.head
