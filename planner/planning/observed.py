@@ -78,7 +78,7 @@ def differences(scenario: Scenario, trace: TraceInfo, roles: Sequence[str] = tup
 def _observed_roles(fleet: FleetSettings) -> list[str]:
     """The roles that have the capacity that fleet.observed is about."""
     seen = fleet.observed
-    if seen is None:
+    if seen is None or fleet.serving == "aggregated":
         return []
     return [
         role
@@ -135,7 +135,9 @@ def _modelled(session: Session, scenario: Scenario, trace: TraceInfo, roles: lis
 
 def _unused_capacities(scenario: Scenario) -> list[str]:
     """Observed capacities that were set and change nothing of a plan with modelled ones."""
-    paths = [f"fleet.{role}.tokens_per_s_per_node" for role in _ROLES]
+    paths = ["fleet.unit.tokens_per_s"]
+    if scenario.fleet.serving == "disaggregated":
+        paths = [f"fleet.{role}.tokens_per_s_per_node" for role in _ROLES]
     names = [path for path in paths if scenario.provenance.get(path, "").startswith("set: ")]
     if not names:
         return []

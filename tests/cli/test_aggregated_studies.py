@@ -60,11 +60,9 @@ def test_a_timetable_of_other_roles_is_refused(cli: Cli, four: list[str]) -> Non
     Path("units.csv").write_text("interval_start,prefill_units,decode_units\n2025-03-01T00:00,1,1\n")
     done = cli("plan", *four, *follow)
     assert done.code == 2
-    assert (
-        "units of other roles than those of aggregated serving at 2025-03-01 00:00; give aggregated_units" in done.err
-    )
+    assert "has no column 'aggregated_units'; it needs interval_start, and inference_nodes or aggregated_" in done.err
     Path("units.csv").write_text("interval_start,units\n2025-03-01T00:00,1\n")
-    assert "or aggregated_units of units that do both" in cli("plan", *four, *follow).err
+    assert "has no column 'aggregated_units'" in cli("plan", *four, *follow).err
     Path("units.csv").write_text("interval_start,aggregated_units\n2025-03-01T00:00,many\n")
     assert "units.csv line 2" in cli("plan", *four, *follow).err
     # nodes are filled
@@ -133,7 +131,7 @@ def test_a_sweep_varies_the_capacity_of_units_where_there_are_such(cli: Cli, fou
     assert "fleet.decode.tokens_per_s_per_node" not in names
     notes = " ".join(done.json["notes"])
     assert "fleet.decode.tokens_per_s_per_node is left out: serving is aggregated" in notes
-    assert "latency_met_ratio is left out: latencies of aggregated units are not modelled" in notes
+    assert "latencies are not modelled: aggregated unit: deepseek-r1 in fp8 does not fit H800" in notes
     refused = cli("sweep", *four, "--vary", "unit_capacity_factor=0:1")
     assert (refused.code, "give values from 0.01 to 100" in refused.err) == (2, True)
 
@@ -163,12 +161,10 @@ def test_spare_units_are_those_of_nodes_that_take_all_their_units_down(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["replay"], "a replay of aggregated units is not there"),
-        (["compare", "--replay"], "a replay of aggregated units is not there"),
-        (["resilience", "--replay"], "a replay of aggregated units is not there"),
-        (["compare", "--policies", "slo,fixed"], "latencies of aggregated units are not modelled"),
-        (["sweep", "--policies", "slo"], "slo: latencies of aggregated units are not modelled"),
-        (["sweep", "--policies", "scheduled-bounds", "--set", "policy.inside=slo"], "are not modelled"),
+        (["replay"], "warms up for 30 min"),
+        (["compare", "--policies", "slo,fixed"], "aggregated unit: deepseek-r1 in fp8 does not fit H800"),
+        (["sweep", "--policies", "slo"], "aggregated unit: deepseek-r1 in fp8 does not fit H800"),
+        (["sweep", "--policies", "scheduled-bounds", "--set", "policy.inside=slo"], "does not fit H800"),
     ],
 )
 def test_what_cannot_be_said_is_one_line(cli: Cli, four: list[str], words: list[str], message: str) -> None:
@@ -188,4 +184,4 @@ def test_usual_policies_without_a_model_are_left_out_and_said(cli: Cli, four: li
     done = cli("compare", *four, "--json")
     assert done.code == 0, done.err
     assert "slo@previous" not in [each["policy"] for each in done.json["policies"]]
-    assert any(note.startswith("left out: slo@previous: latencies of aggregated") for note in done.json["notes"])
+    assert any(note.startswith("left out: slo@previous: aggregated unit: deepseek-r1") for note in done.json["notes"])

@@ -33,7 +33,7 @@ from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, q
 from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
-from planner.trace.stored import TraceInfo
+from planner.trace.stored import TraceInfo, check_requests
 from planner.units import Clock, Progress
 
 
@@ -215,8 +215,10 @@ def _list_of(total: int) -> list[Requests]:
 
 
 def plan_of(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> PlanOutcome:
-    """The plan of a scenario, not stored. Raises UsageError."""
-    return plan(prepare(store, scenario, now=now, progress=progress, replayed=True))
+    """The plan of a scenario, not stored. Raises UsageError, TraceError for a trace without requests."""
+    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
+    check_requests(prepared.trace)
+    return plan(prepared)
 
 
 def is_run(name: str) -> bool:

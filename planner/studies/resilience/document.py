@@ -12,6 +12,7 @@ class SpareUnitCounts(Document):
 
     prefill: int
     decode: int
+    aggregated: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def _check(spares: Units, draws: Sequence[DrawReplay]) -> ReplayCheck:
     """Means over draws, the least of both targets, and all failures."""
     both = [draw.both_attainment for draw in draws if draw.both_attainment is not None]
     return ReplayCheck(
-        spare_units=SpareUnitCounts(prefill=spares.prefill, decode=spares.decode),
+        spare_units=SpareUnitCounts(**vars(spares)),
         covered=fmean(draw.covered for draw in draws),
         ttft_attainment=_mean([draw.ttft_attainment for draw in draws]),
         tpot_attainment=_mean([draw.tpot_attainment for draw in draws]),
