@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.core.replay.iterations.model import PromptTable, Replica
 from planner.core.replay.iterations.stage import IterationStage
-from planner.core.replay.requests.kernels.layout import E2E, HOUR_US, MINUTE_US, RING, TPOT
+from planner.core.replay.requests.kernels.layout import E2E, HOUR_US, RING, TPOT
 from planner.core.replay.requests.missed import missed
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Span
 from tests.helpers.iteration_cases import (
