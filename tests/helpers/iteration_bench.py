@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from planner.core.replay.iterations.model import PromptTable, Replica
 from planner.core.replay.iterations.stage import IterationStage
@@ -60,8 +60,8 @@ def write_requests(path: Path, mix: Mix, units: int, count: int) -> float:
         return np.clip(drawn, 1, most).astype(np.int64)
 
     inputs, outputs = lengths(mix.input_tokens, 100_000), lengths(mix.output_tokens, 8000)
-    table = pa.table(dict(zip(NAMES, (arrival, inputs, inputs // 4, outputs), strict=True)))  # noqa: F841  for the SQL
-    duckdb.execute(f"COPY table TO '{path}' (FORMAT parquet)")
+    columns = zip(NAMES, (arrival, inputs, inputs // 4, outputs), strict=True)
+    pl.DataFrame(dict(columns)).write_parquet(path)
     return float(arrival[-1])
 
 

@@ -33,8 +33,8 @@ STATE = fields(
     "total_first total_second sample_us sample_every_us timeout_us retry_after_us missed_us context_us attend_us "
     "from_us to_us end_us ttft_us tpot_us first_us first_us_per_token minute_from_us minute_to_us",
     "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room affinities "
-    "moved preempted visits minute balancer seed queue_limit retries longest_tokens block_tokens routed exact prompts_first "
-    "max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
+    "moved preempted visits minute balancer seed queue_limit retries longest_tokens block_tokens routed exact "
+    "prompts_first max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
     "units_rows units_at numbers_at loads_at groups_at events_at events_rows pool_at pool_rows affinity_at "
     "affinity_rows work_at rings_at bits_at ends_at phases_at lines_at prompt_us_at minutes_at queue_at minutes_rows "
     "hours_at stream_hours_at ttft_at histograms_at hours_rows classes samples samples_at samples_rows kept_at "
@@ -75,7 +75,8 @@ WORK = in_lines(
 of rows so far, rows, their KV, and blocks taken, at that first end. share: of the mixed step's time, what its prompts
 add. mixed_: of that step; tokens: those of requests that had their first. moves: whether its rows take part. piece_:
 prompt tokens of that step, as long as loads count them; attended: twice the tokens that they attend to. first, last:
-of those begun, in order of admission. far: requests that leave beyond the ring. passed: steps that ended. leaves_us: when what it holds goes elsewhere."""
+of those begun, in order of admission. far: requests that leave beyond the ring. passed: steps that ended. leaves_us:
+when what it holds goes elsewhere."""
 BEFORE, AFTER = range(2)
 """Columns of neighbours in order of admission."""
 MINUTE = fields(
