@@ -372,3 +372,30 @@ def test_nested_json_is_read_at_least_a_third_as_fast_as_duckdb_reads_it(tmp_pat
         f"ratio {ratio:.2f} (at most 3)"
     )
     assert ratio <= 3
+
+
+def test_aggregated_units_step_by_step_cost_so_much_a_request_and_an_event(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Streaming, replay and tallies in one thread, beside reading the columns; 500 units beside 112."""
+    from tests.helpers.iteration_bench import MIXES, read_requests, replay_all, thread_seconds, write_requests
+
+    ratios = {}
+    for mix in MIXES:
+        each = {}
+        for units in (112, 500):
+            count, path = 5000 * units, tmp_path / f"{mix.input_tokens}-{units}.parquet"
+            end_us = write_requests(path, mix, units, count)
+            replay_all(read_requests(path), units, end_us)  # compiles the kernels
+            reading = seconds(lambda path=path: [len(batch) for batch in read_requests(path)], 3)
+            whole = seconds(lambda path=path, units=units, end=end_us: replay_all(read_requests(path), units, end), 3)
+            taken, stage = thread_seconds(list(read_requests(path)), units, end_us)
+            each[units] = taken / count
+            print(
+                f"\n{mix.input_tokens}/{mix.output_tokens} tokens, {units} units, {count:,} requests: "
+                f"{count / taken / 1e6:.2f} M/s in one thread, {taken / (count + stage.visits) * 1e9:.0f} ns an event, "
+                f"{(count + stage.visits) / count:.2f} events and {stage.minutes['steps'].sum() / count:.1f} steps "
+                f"a request; from the file {whole:.2f} s, {whole / reading:.1f} times reading it"
+            )
+        ratios[mix] = each[500] / each[112]
+        print(f"500 units take {ratios[mix]:.2f} times as long a request as 112 (at most 2)")
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert max(ratios.values()) <= 2

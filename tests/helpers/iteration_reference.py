@@ -1,7 +1,8 @@
 """The replay step by step once more, slow and obvious: every step visits every request in its unit.
 
 What the fast engine is compared with. Events of one moment in order: steps that end (the lower unit first, those past
-their deadline last), units that serve, drain, pass their deadline, fail, requests that come again, requests that arrive (the lower number first).
+their deadline last), units that serve, drain, pass their deadline, fail, requests that come again, requests that arrive
+(the lower number first).
 """
 
 from collections import defaultdict
@@ -142,9 +143,7 @@ class Iterations:
     def run(self, end_us: float) -> None:
         now = 0.0
         while True:
-            unit = min(
-                self.units, key=lambda unit: (unit.next, unit.leaving, unit.number), default=Unit(number=-1)
-            )
+            unit = min(self.units, key=lambda unit: (unit.next, unit.leaving, unit.number), default=Unit(number=-1))
             fleet = self.fleet[0][0] if self.fleet else inf
             again = self.again[0].tried if self.again else inf
             coming = self.coming[0][0] if self.coming else inf

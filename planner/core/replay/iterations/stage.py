@@ -30,6 +30,7 @@ from planner.errors import UsageError
 from planner.units import Floats, Ints
 
 _NONE = np.zeros(0, np.int64)
+_FIRST = FirstSizes()
 _TOKEN_NS = 1e-3
 """Work of a prompt token, such that the work that the prefix-aware balancer compares is prompt tokens."""
 
@@ -49,7 +50,7 @@ class IterationStage(Stage):
         span: Span,
         *,
         keep: int = 0,
-        first: FirstSizes = FirstSizes(),
+        first: FirstSizes = _FIRST,
     ) -> None:
         _check(rules)
         balancer = rules.prefill_balancer
@@ -190,6 +191,11 @@ class IterationStage(Stage):
     def preempted(self) -> int:
         """How often requests were preempted."""
         return self._get("preempted")
+
+    @property
+    def visits(self) -> int:
+        """How often units were visited, which is what the work of a replay grows with, beside requests."""
+        return self._get("visits")
 
     @property
     def moved(self) -> int:

@@ -1,7 +1,8 @@
 """Requests that arrive, and units that come, drain, fail and go, in order of time. Compiled; importing imports numba.
 
 At one moment steps end and begin first, then units past their deadline hand over, then the fleet changes, then those
-come that were rejected, then others. What lasts from chunk to chunk is in the stage's state and arrays (`kernels.layout`).
+come that were rejected, then others. What lasts from chunk to chunk is in the stage's state and arrays
+(`kernels.layout`).
 """
 
 import numpy as np
@@ -175,6 +176,7 @@ def _happen(state: Record, until_us: float) -> bool:
     if min(soonest, fleet, again) > until_us:
         return False
     if soonest <= min(fleet, again):
+        state.visits += 1
         place = group * GROUP + first_of(group_of(state, NEXT_US, group), groups[group])
         number = numbers_of(state)[place]
         if work_of(state)[number].leaves_us < np.inf:

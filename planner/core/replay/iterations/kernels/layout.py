@@ -4,8 +4,6 @@ What has the same meaning as in `planner.core.replay.requests.kernels.layout` ha
 of both replays choose units and count what waits by the same code.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +12,7 @@ from planner.jit import njit
 from planner.units import Floats, Ints
 
 AHEAD = 48
-"""Steps that a unit goes ahead at most. Two words of the ring's bits show 64; measured: 16 are 10 to 30 % slower."""
+"""Steps that a unit goes ahead at most: what arrives turns it back, and what it went too far is lost."""
 ENDS = 64
 """Room for their ends, one more than steps ahead, in whole cache lines."""
 WORDS = RING // 64
@@ -35,17 +33,18 @@ STATE = fields(
     "total_first total_second sample_us sample_every_us timeout_us retry_after_us missed_us context_us attend_us "
     "from_us to_us end_us ttft_us tpot_us first_us first_us_per_token minute_from_us minute_to_us",
     "candidates open last_unit unassigned_head unassigned_tail retry_head retry_tail next_event free room affinities "
-    "moved preempted minute balancer seed queue_limit retries longest_tokens block_tokens routed exact prompts_first "
-    "max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
+    "moved preempted visits minute balancer seed queue_limit retries longest_tokens block_tokens routed exact "
+    "prompts_first max_batched_tokens max_sequences kv_blocks page_tokens stream_blocks prompt_width prompt_knots "
     "units_rows units_at numbers_at loads_at groups_at events_at events_rows pool_at pool_rows affinity_at "
     "affinity_rows work_at rings_at bits_at ends_at phases_at lines_at prompt_us_at minutes_at queue_at minutes_rows "
     "hours_at stream_hours_at ttft_at histograms_at hours_rows classes samples samples_at samples_rows kept_at "
-    "kept_rows links_at follows comers comers_rows comers_at comer_us_at children_at think_at comes_at",
+    "kept_rows links_at follows comers comers_rows comers_at comer_us_at children_at think_at",
 )
 """Counters and rules as in the prefill stage of the other replay. block_tokens: of a prefix block; page_tokens: of a
 block of KV memory. missed_us, context_us: such that the work of a prompt is its tokens to compute, in nanoseconds.
-minute: the one looked up last, from and to when. exact: whether the balancer looks at prompt tokens, so that a unit has to stop where a step has computed some. follows:
-whether requests follow others; comers: those that are to come, a heap by time."""
+minute: the one looked up last, from and to when. exact: whether the balancer looks at prompt tokens, so that a unit
+has to stop where a step has computed some. visits: of units. follows: whether requests follow others; comers: those
+that are to come, a heap by time."""
 PLACE = in_lines(
     np.dtype(
         [
@@ -57,25 +56,27 @@ PLACE = in_lines(
         ]
     )
 )
-"""A request in the system; what is looked at when it leaves comes first. tried_us: when it came, first or again; of one that will come again, when. first_us: its
-first token as it is told. read_us: the end of the step in which its last reading ends. following: in a line, among
-those that leave after the same step, or in a free list. departs: the row step of its unit after which it leaves. missed, done: tokens still to compute, and there already. hit: those that
-were there when its reading began; cached: those that are there whatever unit reads it. had: tokens it was given before
-its present reading."""
+"""A request in the system; what is looked at when it leaves comes first. tried_us: when it came, first or again; of one
+that will come again, when. first_us: its first token as it is told. read_us: the end of the step in which its last
+reading ends. following: in a line, among those that leave after the same step, or in a free list. departs: the row step
+of its unit after which it leaves. missed, done: tokens still to compute, and there already. hit: those that were there
+when its reading began; cached: those that are there whatever unit reads it. had: tokens it was given before its present
+reading. begun: nowhere, here or elsewhere."""
 WORK = in_lines(
     fields(
-    "begin_us leaves_us share",
-    "steps kv attended mixed_kv",
-    "rows used run mixed mixed_rows mixed_used mixed_tokens moves piece_tokens head tail first last unfinished running "
-    "waiting far passed moved lost preempted",
+        "begin_us leaves_us share",
+        "steps kv attended mixed_kv",
+        "rows used run mixed mixed_rows mixed_used mixed_tokens moves piece_tokens head tail first last unfinished "
+        "running waiting far passed moved lost preempted",
     )
 )
 """What a unit does. It is in a step with pieces of prompts that began at begin_us and ends at the first of its ends
 (mixed), or in none, and then goes on for `run` steps of the same rows, whose ends follow. steps, rows, kv, used: steps
 of rows so far, rows, their KV, and blocks taken, at that first end. share: of the mixed step's time, what its prompts
 add. mixed_: of that step; tokens: those of requests that had their first. moves: whether its rows take part. piece_:
-prompt tokens of that step, as long as loads count them; attended: twice the tokens that they attend to. first, last: of those begun, in order of admission. far:
-requests that leave beyond the ring. passed: steps that ended. leaves_us: when what it holds goes elsewhere."""
+prompt tokens of that step, as long as loads count them; attended: twice the tokens that they attend to. first, last:
+of those begun, in order of admission. far: requests that leave beyond the ring. passed: steps that ended. leaves_us:
+when what it holds goes elsewhere."""
 BEFORE, AFTER = range(2)
 """Columns of neighbours in order of admission."""
 MINUTE = fields(
@@ -170,5 +171,3 @@ def heap_of(state: Record) -> tuple[Floats, Ints]:
         carray(at_address(state.comer_us_at), (rows,), np.float64),
         carray(at_address(state.comers_at), (rows,), np.int64),
     )
-
-

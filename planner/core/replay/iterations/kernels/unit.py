@@ -62,9 +62,7 @@ def settle(state: Record, unit: Record, number: int) -> None:
     ends = ends_of(state, number)
     before = unit.steps
     if unit.mixed:
-        count_time(
-            state, unit.begin_us, ends[0], unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share
-        )
+        count_time(state, unit.begin_us, ends[0], unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
         tally = minutes_of(state)[minute_at(state, ends[0])]
         tally.output_tokens += unit.mixed_tokens
         tally.steps += 1
@@ -86,9 +84,7 @@ def stop(state: Record, number: int, at: float) -> None:
     """Tally what a unit did until now, with its step in progress in part: the rest of that does not happen."""
     unit, ends = work_of(state)[number], ends_of(state, number)
     if unit.mixed and ends[0] > at:
-        count_time(
-            state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share
-        )
+        count_time(state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
         unit.steps -= unit.moves
         return
     run, ended = unit.run, 0
@@ -218,9 +214,7 @@ def _make_fit(state: Record, unit: Record, number: int, at: float) -> int:
 
 
 @njit
-def _take_pieces(
-    state: Record, unit: Record, number: int, at: float, room: int, preempted: bool
-) -> tuple[int, int]:
+def _take_pieces(state: Record, unit: Record, number: int, at: float, room: int, preempted: bool) -> tuple[int, int]:
     """Give the room of a step to prompts: that begun before first, then those of the line, first come first served.
 
     Returns the first of them and the room that is left.
