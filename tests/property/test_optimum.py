@@ -391,12 +391,39 @@ def test_a_replayed_schedule_is_a_solution_of_its_program_and_worth_no_less(
     chosen: list[tuple[int, int]], start_s: int, drain_s: int, ahead: bool
 ) -> None:
     found = problem([(2100, 1300)] * len(chosen), f"fleet.start_up_s={start_s}", f"fleet.drain_deadline_s={drain_s}")
-    plan = found.replay([Units(*pair) for pair in chosen], ahead=ahead)
+    solves(found, [Units(*pair) for pair in chosen], ahead=ahead)
+
+
+@given(
+    st.lists(
+        st.tuples(st.tuples(st.integers(0, 6), st.integers(0, 3)), st.sampled_from([(0, 0), (0, 0), (2100, 1300)])),
+        min_size=2,
+        max_size=8,
+    ),
+    st.tuples(st.integers(0, 80), st.integers(0, 80)),
+    st.integers(0, 80),
+    st.booleans(),
+)
+def test_so_is_one_that_sleeps_and_whose_units_start_warm(
+    chosen: list[tuple[tuple[int, int], tuple[int, int]]], starts: tuple[int, int], drain_s: int, ahead: bool
+) -> None:
+    warm_s, start_s = sorted(starts)
+    times = (f"fleet.start_up_s={start_s}", f"fleet.sleep_start_up_s={warm_s}", f"fleet.drain_deadline_s={drain_s}")
+    none = ("fleet.base.prefill=0", "fleet.base.decode=0", "fleet.keeps=sleep")
+    found = problem([asked for _, asked in chosen], *none, *times, floor=(0, 0))
+    assume(found.tokens)
+    solves(found, [Units(*pair) for pair, _ in chosen], ahead=ahead)
+
+
+def solves(found: Problem, targets: list[Units], *, ahead: bool) -> None:
+    """What the replay holds of targets is a solution of the program with as much shortfall, and worth no less."""
+    plan = found.replay(targets, ahead=ahead)
     missing = int(plan.shortfall_tokens.sum())
     found = replace(found, max_shortfall_ratio=missing / found.tokens if missing else 0.0)
     program = Program(found, "node-hours", ahead=ahead)
-    if start_s + drain_s <= INTERVAL_S:  # otherwise units that never serve are struck out
-        program.keep([Units(*pair) for pair in chosen], range(0))
+    fleet = found.deployment.settings
+    if fleet.start_up_s + fleet.drain_deadline_s <= INTERVAL_S:  # otherwise units that never serve are struck out
+        program.keep(plan.units, range(0))
     solved = relaxation(program)
     assert solved is not None
     assert solved[0] * INTERVAL_S <= found.value(plan, "node-hours") + 1e-6

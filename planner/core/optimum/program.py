@@ -17,6 +17,9 @@ leaves without having served can be struck out: what serves stays, what is charg
 floor(start_up / interval) + 1 intervals, in which the loading and a drain cut to the rest of that time do not overlap:
 both are lost; and so is at least the whole drain. The greater is taken.
 
+**Warm starts.** Where units keep their weights, every unit is taken to start warm, which is the least that it loses;
+whether times overlap is judged by a cold start. A service that wakes has the units of a schedule that holds them.
+
 **What falls short.** Tokens beyond what serving node-seconds carry; rounding to whole tokens only adds to it.
 
 **What is charged, ahead.** Units join and leave at boundaries: n times nodes, exactly.
@@ -142,9 +145,9 @@ class Program:
         self.matrix = Matrix()
         self.step = 0.0
         fleet, self.interval_s = problem.deployment.settings, problem.interval_s
-        self.start_s, self.drain_s = fleet.start_up_s, fleet.drain_deadline_s
-        both = self.start_s + self.drain_s
-        self.exact = both <= self.interval_s
+        self.start_s, self.drain_s = fleet.warm_start_up_s, fleet.drain_deadline_s
+        self.longest_s = fleet.start_up_s + self.drain_s
+        self.exact = self.longest_s <= self.interval_s
         # units of one role never wait for leaving ones unless these drain beyond the next boundary
         self.alone = problem.deployment.aggregated
         self.beside = self.alone and not ahead and self.drain_s > self.interval_s
@@ -209,7 +212,7 @@ class Program:
         never = self.problem.count
         waiting = self.exact and not self.ahead and not self.alone
         waits = 1 if waiting else never
-        leaves_unserved = 2 if waiting and self.start_s + self.drain_s == self.interval_s else never
+        leaves_unserved = 2 if waiting and self.longest_s == self.interval_s else never
         return _Columns(
             held=[matrix.column(units, self._most(role), whole=True) for units in least],
             started=self._moving(role, 1),
