@@ -99,8 +99,8 @@ def split_demand(
         # of every pool one after the other: its nodes, or those of its floor and the others
         nodes[index] = found.nodes.reshape(count, -1).sum(axis=1)
         some = asked[index] > 0
-        routed = found.requests_per_s[some].reshape(int(some.sum()), count, -1).sum(axis=2)
-        weights[index, some] = routed / asked[index, some, np.newaxis]
+        routed = found.requests_per_s.reshape(classes, count, -1).sum(axis=2)
+        weights[index, some] = routed[some] / asked[index, some, np.newaxis]
     even = np.array([pool.nodes for pool in pools], np.float64)
     for number in range(classes):
         weights[:, number] = _kept(weights[:, number], even / even.sum())

@@ -102,12 +102,12 @@ def _totals(outcomes: Sequence[PlanOutcome]) -> MixTotals:
 
 
 def _compared(kind: Kind, pool: str | None, split: Split, outcomes: Sequence[PlanOutcome]) -> SplitFigures:
-    hours = outcomes[0].plan.grid.interval_s / S_PER_HOUR
+    fits, hours = bool(split.fits.all()), outcomes[0].plan.grid.interval_s / S_PER_HOUR
     return SplitFigures(
         split=kind,
         pool=pool,
-        fits=bool(split.fits.all()),
-        routed_cost_usd=float(split.usd_per_hour.sum() * hours),
+        fits=fits,
+        routed_cost_usd=float(split.usd_per_hour.sum() * hours) if fits else None,
         **vars(_totals(outcomes)),
     )
 
