@@ -179,12 +179,15 @@ def chat(tmp_path: Path, cli: Cli) -> Path:
         rows.append(f"2025-03-01T{8 + minute // 60:02d}:{minute % 60:02d}:{rest:02d}+08:00,{length},200,{name}")
     (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
     assert cli("trace", "import", "log.csv", "--name", "chat").code == 0
-    return tmp_path / "examples" / "mixed-llama-70b.toml"
+    path = tmp_path / "examples" / "mixed-llama-70b.toml"
+    # so few requests cost least in one pool
+    path.write_text(path.read_text().replace("[[pool]]", 'split = "proportional"\n\n[[pool]]', 1))
+    return path
 
 
 def test_every_request_of_a_replay_goes_to_one_pool(chat: Path, cli: Cli, store: Store) -> None:
     window = ("--from", "2025-03-01T08:30+08:00", "--to", "2025-03-01T09:30+08:00")
-    done = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--set", "policy.floor_nodes=2", "--json")
+    done = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--json")
     assert done.code == 0, done.err
     replay = done.json
     assert replay["requests"] == replay["completed"] + replay["in_flight"] + replay["rejected"] == 1800
@@ -225,3 +228,12 @@ def test_a_replay_in_words_and_its_limit(chat: Path, cli: Cli) -> None:
     )
     assert tight.code == 3
     assert "of requests are within both targets and slo.min_attainment requires 100.00%" in tight.err
+
+
+def test_the_run_of_a_pool_is_not_replayed_as_if_it_had_all_requests(mix: Path, cli: Cli) -> None:
+    plan = cli("mixed", "plan", str(mix), "--trace", "minutes", "--json").json
+    run_id = plan["pools"][1]["run_id"]
+    done = cli("replay", run_id)
+    assert done.code == 1
+    assert f"{run_id} was planned for other demand than that of its scenario" in done.err
+    assert "`planner mixed replay`" in done.err
