@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import reduce
-from operator import getitem
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,7 +27,8 @@ def scenario_fields() -> str:
     values: Any = scenario.model_dump(mode="json")
 
     def facts(path: str) -> str:
-        value = reduce(getitem, path.split("."), values)
+        # a table may be left out with all its fields
+        value = reduce(lambda table, key: table and table[key], path.split("."), values)
         shown = "left out" if value is None else code(_value(value))
         return f"Built-in scenario: {shown}, {prose(scenario.provenance.get(path, 'assumed: not stated'))}"
 
