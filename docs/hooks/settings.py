@@ -10,6 +10,7 @@ from words import Schema, code, definition, is_optional, kind_of, prose
 from planner.catalogue.fields import value_at
 from planner.catalogue.scenarios import load_scenario
 from planner.nightly.jobs_file import JobsFile
+from planner.settings.mixed import MixedFleet
 from planner.settings.scenario import Scenario
 from planner.trace.imports.mapping import LogMapping
 
@@ -34,6 +35,11 @@ def scenario_fields() -> str:
 def job_fields() -> str:
     """Every field of a jobs file by table: meaning, type and default."""
     return "\n\n".join(_tables(JobsFile, lambda _path: ""))
+
+
+def mixed_fields() -> str:
+    """Every field of a mixed fleet's file by table: meaning, type and default."""
+    return "\n\n".join(_tables(MixedFleet, lambda _path: ""))
 
 
 def mapping_fields() -> str:

@@ -26,6 +26,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "documents": documents.index,
     "job fields": settings.job_fields,
     "mapping fields": settings.mapping_fields,
+    "mixed fields": settings.mixed_fields,
     "log formats": data.log_formats,
     "queries": data.queries,
     "scenario fields": settings.scenario_fields,

@@ -17,7 +17,8 @@ from tests.helpers.pages import ROOT
 EXAMPLES = ROOT / "examples"
 SHEETS = {"prices.toml", "gpu-rates.toml", "training-jobs.toml", "chat-day.toml"}
 AGGREGATED = "llama-70b-h100-aggregated.toml"
-SCENARIOS = sorted(path.name for path in EXAMPLES.glob("*.toml") if path.name not in SHEETS)
+MIXED = sorted(path.name for path in EXAMPLES.glob("mixed-*.toml"))
+SCENARIOS = sorted(path.name for path in EXAMPLES.glob("*.toml") if path.name not in {*SHEETS, *MIXED})
 THIN = "0.001"
 """Scale of a fortnight that is drawn fast: its totals are those of the one that the script draws by itself."""
 
@@ -99,6 +100,21 @@ def test_a_scenario_is_valid_and_its_plan_holds_its_limits(
     assert 0 < plan["mean_nodes"] < plan["peak_nodes"]
     assert plan["training_node_hours"] > 0
     assert plan["revenue_usd"] > plan["cost_usd"] > 0
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_mixed_fleet_carries_what_none_of_its_pools_does_and_costs_less_than_in_proportion(
+    name: str, folder: Path, cli: Cli
+) -> None:
+    done = cli("mixed", "plan", str(folder / name), "--json")
+    assert done.code == 0, done.err
+    plan = done.json
+    cheapest, proportional, *alone = plan["splits"]
+    assert cheapest["fits"]
+    assert proportional["fits"]
+    assert not any(each["fits"] for each in alone)
+    assert cheapest["cost_usd"] < proportional["cost_usd"]
+    assert {pool["serving"] for pool in plan["pools"]} == {"aggregated", "disaggregated"}
 
 
 def test_roles_that_scale_apart_are_far_nearer_to_the_bound_than_their_bundle(folder: Path, cli: Cli) -> None:

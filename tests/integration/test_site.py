@@ -23,6 +23,7 @@ from planner.documents import schema
 from planner.errors import PlannerError
 from planner.export.run import WRITERS
 from planner.nightly.jobs_file import JobsFile
+from planner.settings.mixed import MixedFleet
 from planner.settings.scenario import Scenario
 from planner.store.queries import named_queries
 from planner.store.tables import TABLES
@@ -142,6 +143,10 @@ def test_every_field_of_scenarios_and_jobs_is_in_the_reference(site: Path) -> No
     for path in fields(JobsFile):
         assert path in jobs.codes, path
     assert {"job[].log.path", "job[].export[].to"} <= set(fields(JobsFile))
+    mixed = page(site, "reference/mixed-fleet-file")
+    for path in fields(MixedFleet):
+        assert path in mixed.codes, path
+    assert "pool[].scenario" in set(fields(MixedFleet))
 
 
 def test_every_table_column_and_query_is_in_the_reference(site: Path) -> None:

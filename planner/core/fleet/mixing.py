@@ -14,7 +14,7 @@ from planner.units import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class PoolSplit:
     """How requests are routed.
 
     weights: (intervals, classes, pools), what a router is told: the shares of a class's requests, which add up to 1.
@@ -75,7 +75,7 @@ def nodes_per_request_s(deployment: Deployment, input_tokens: Floats, output_tok
 
 def split_demand(
     names: Sequence[str], pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats, *, cheapest: bool
-) -> Split:
+) -> PoolSplit:
     """Route every interval by itself: at the least cost, or in proportion to what the pools could carry.
 
     Nodes of floors are held in any case, so that their use costs nothing more.
@@ -99,15 +99,15 @@ def split_demand(
         # of every pool one after the other: its nodes, or those of its floor and the others
         nodes[index] = found.nodes.reshape(count, -1).sum(axis=1)
         some = asked[index] > 0
-        routed = found.requests_per_s[some].reshape(int(some.sum()), count, -1).sum(axis=2)
-        weights[index, some] = routed / asked[index, some, np.newaxis]
+        routed = found.requests_per_s.reshape(classes, count, -1).sum(axis=2)
+        weights[index, some] = routed[some] / asked[index, some, np.newaxis]
     even = np.array([pool.nodes for pool in pools], np.float64)
     for number in range(classes):
         weights[:, number] = _kept(weights[:, number], even / even.sum())
-    return Split(weights=weights, fits=fits, nodes=nodes, usd_per_hour=_usd_per_hour(nodes, pools))
+    return PoolSplit(weights=weights, fits=fits, nodes=nodes, usd_per_hour=_usd_per_hour(nodes, pools))
 
 
-def one_pool(pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats, number: int) -> Split:
+def one_pool(pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats, number: int) -> PoolSplit:
     """One pool carries everything, and there is no other. Arguments as for split_demand."""
     weights = np.zeros(needed.shape)
     weights[:, :, number] = 1.0
@@ -115,7 +115,7 @@ def one_pool(pools: Sequence[PoolNodes], requests_per_s: Floats, needed: Floats,
     nodes = np.zeros((len(own), len(pools)))
     nodes[:, number] = own
     usd_per_hour = _usd_per_hour(own[:, np.newaxis], [pools[number]])
-    return Split(weights=weights, fits=own <= pools[number].nodes, nodes=nodes, usd_per_hour=usd_per_hour)
+    return PoolSplit(weights=weights, fits=own <= pools[number].nodes, nodes=nodes, usd_per_hour=usd_per_hour)
 
 
 def parts_of(demand: Demand, of_classes: Sequence[Demand], weights: Floats) -> list[Demand]:

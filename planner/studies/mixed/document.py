@@ -63,9 +63,10 @@ class SplitFigures(MixTotals):
     """The pool that carries everything; null where all do."""
     fits: bool
     """Whether the pools have the nodes in every interval, at their target utilisation."""
-    routed_cost_usd: float
+    routed_cost_usd: float | None
     """Cost of the nodes that the routed requests occupy at the target utilisation, at least those of the pools' floors:
-    without the rounding to whole units, and without start-ups and drains, which a plan has."""
+    without the rounding to whole units, and without start-ups and drains, which a plan has. Null where they do not
+    fit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from planner.core.demand import Grid
-from planner.core.fleet.mixing import Split
+from planner.core.fleet.mixing import PoolSplit
 from planner.files import version
 from planner.runs.limits import over_budget, short_of
 from planner.runs.outcome import PlanOutcome
@@ -67,7 +67,7 @@ def plan_mix(store: Store, mix: LoadedMix, *, now: datetime, progress: Progress 
     )
 
 
-def mix_notes(inputs: MixInputs, split: Split) -> tuple[str, ...]:
+def mix_notes(inputs: MixInputs, split: PoolSplit) -> tuple[str, ...]:
     """What the reader of a plan or a replay of pools should know."""
     notes = [*inputs.mix.notes, ROUTED]
     if any(pool.scenario.fleet.capacity == "modelled" for pool in inputs.pools):
@@ -101,13 +101,13 @@ def _totals(outcomes: Sequence[PlanOutcome]) -> MixTotals:
     )
 
 
-def _compared(kind: Kind, pool: str | None, split: Split, outcomes: Sequence[PlanOutcome]) -> SplitFigures:
-    hours = outcomes[0].plan.grid.interval_s / S_PER_HOUR
+def _compared(kind: Kind, pool: str | None, split: PoolSplit, outcomes: Sequence[PlanOutcome]) -> SplitFigures:
+    fits, hours = bool(split.fits.all()), outcomes[0].plan.grid.interval_s / S_PER_HOUR
     return SplitFigures(
         split=kind,
         pool=pool,
-        fits=bool(split.fits.all()),
-        routed_cost_usd=float(split.usd_per_hour.sum() * hours),
+        fits=fits,
+        routed_cost_usd=float(split.usd_per_hour.sum() * hours) if fits else None,
         **vars(_totals(outcomes)),
     )
 
@@ -127,7 +127,7 @@ def _pool(inputs: MixInputs, number: int, outcome: PlanOutcome, run_id: str) -> 
     )
 
 
-def _intervals(inputs: MixInputs, split: Split, outcomes: Sequence[PlanOutcome]) -> tuple[MixInterval, ...]:
+def _intervals(inputs: MixInputs, split: PoolSplit, outcomes: Sequence[PlanOutcome]) -> tuple[MixInterval, ...]:
     names, grid = inputs.mix.names, inputs.demand.grid
     zone = inputs.pools[0].scenario.zone
     return tuple(

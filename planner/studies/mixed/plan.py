@@ -9,7 +9,7 @@ import numpy as np
 from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.mixing import PoolNodes, Split, nodes_per_request_s, one_pool, parts_of, split_demand
+from planner.core.fleet.mixing import PoolNodes, PoolSplit, nodes_per_request_s, one_pool, parts_of, split_demand
 from planner.core.load import part_of
 from planner.errors import UsageError
 from planner.planning.check import require
@@ -50,16 +50,16 @@ class MixInputs:
         """Of every class, (intervals, classes)."""
         return np.stack([each.requests for each in self.of_classes], axis=1) / self.demand.grid.interval_s
 
-    def split(self, kind: str) -> Split:
+    def split(self, kind: str) -> PoolSplit:
         """The requests routed at the least cost ("cheapest"), or in proportion. Raises UsageError."""
         names = [ALL if name is None else name for name in self.classes]
         return split_demand(names, self.nodes, self.requests_per_s, self.needed, cheapest=kind == "cheapest")
 
-    def alone(self, number: int) -> Split:
+    def alone(self, number: int) -> PoolSplit:
         """All requests in one pool."""
         return one_pool(self.nodes, self.requests_per_s, self.needed, number)
 
-    def plans(self, split: Split) -> tuple[PlanOutcome, ...]:
+    def plans(self, split: PoolSplit) -> tuple[PlanOutcome, ...]:
         """A plan of each pool. Raises UsageError, RunError."""
         parts = parts_of(self.demand, self.of_classes, split.weights)
         return tuple(_plan(pool, part) for pool, part in zip(self.pools, parts, strict=True))

@@ -242,6 +242,12 @@ def _check_same(planned: RunView, outcome: PlanOutcome) -> None:
     """Raises RunError if the plan differs from the stored one."""
     columns = (*(f"{role}_units" for role in EVERY_ROLE), "inference_nodes")
     if not all(planned.intervals[name].to_list() == getattr(outcome.plan, name).tolist() for name in columns):
+        tokens = ("input_tokens", "output_tokens")
+        if any(planned.intervals[name].to_list() != getattr(outcome.demand, name).tolist() for name in tokens):
+            raise RunError(
+                f"{planned.record.run_id} was planned for other demand than that of its scenario: a forecast,"
+                " or the part of a pool; replay its scenario, or the mixed fleet with `planner mixed replay`"
+            )
         raise RunError(
             f"{planned.record.run_id} was planned by planner {planned.record.planner_version}, and this version "
             "makes a different plan of its scenario; plan the scenario again"
