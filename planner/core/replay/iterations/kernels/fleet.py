@@ -93,8 +93,8 @@ def arrive(
             input_tokens[row],
             cached_input_tokens[row],
             output_tokens[row],
-            class_id[row],
-            session_id[row],
+            class_id=class_id[row],
+            session_id=session_id[row],
         )
         if blocks and entry != NIL:
             _send_by_blocks(state, entry, at, block_ids[block_from[row] : block_from[row + 1]])
@@ -147,8 +147,8 @@ def follow(
             input_tokens[comes],
             cached_input_tokens[comes],
             output_tokens[comes],
-            class_id[comes],
-            session_id[comes],
+            class_id=class_id[comes],
+            session_id=session_id[comes],
         )
         if blocks and entry != NIL:
             _send_by_blocks(state, entry, at, block_ids[block_from[comes] : block_from[comes + 1]])

@@ -70,7 +70,7 @@ def count_run(state: Record, unit: Record, ends: Floats, phases: Records) -> int
         for step in range(run):
             used += phases[here]
             here = here + 1 if here + 1 < state.page_tokens else 0
-            count_time(state, ends[step], ends[step + 1], rows, kv, used, False, 0.0)
+            count_time(state, ends[step], ends[step + 1], rows, kv, used, prompts=False, share=0.0)
             tally = minutes[minute_at(state, ends[step + 1])]
             tally.output_tokens += rows
             tally.steps += 1

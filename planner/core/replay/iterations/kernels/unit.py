@@ -62,7 +62,16 @@ def settle(state: Record, unit: Record, number: int) -> None:
     ends = ends_of(state, number)
     before = unit.steps
     if unit.mixed:
-        count_time(state, unit.begin_us, ends[0], unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
+        count_time(
+            state,
+            unit.begin_us,
+            ends[0],
+            unit.mixed_rows,
+            unit.mixed_kv,
+            unit.mixed_used,
+            prompts=True,
+            share=unit.share,
+        )
         tally = minutes_of(state)[minute_at(state, ends[0])]
         tally.output_tokens += unit.mixed_tokens
         tally.steps += 1
@@ -84,7 +93,9 @@ def stop(state: Record, number: int, at: float) -> None:
     """Tally what a unit did until now, with its step in progress in part: the rest of that does not happen."""
     unit, ends = work_of(state)[number], ends_of(state, number)
     if unit.mixed and ends[0] > at:
-        count_time(state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, True, unit.share)
+        count_time(
+            state, unit.begin_us, at, unit.mixed_rows, unit.mixed_kv, unit.mixed_used, prompts=True, share=unit.share
+        )
         unit.steps -= unit.moves
         return
     run, ended = unit.run, 0
@@ -94,7 +105,7 @@ def stop(state: Record, number: int, at: float) -> None:
     settle(state, unit, number)
     if ended < run:
         used = unit.used + phases_of(state, number)[phase_of(state, unit.steps)]
-        count_time(state, ends[ended], at, unit.rows, unit.kv, used, False, 0.0)
+        count_time(state, ends[ended], at, unit.rows, unit.kv, used, prompts=False, share=0.0)
 
 
 @njit
