@@ -156,11 +156,8 @@ def test_a_policy_that_sees_the_profile_would_plan_for_all_pools(drawn: Path, tm
 
 
 def test_nodes_and_trace_are_those_of_the_file_and_of_the_first_pool(mix: Path, cli: Cli) -> None:
-    text = mix.read_text().replace('scenario = "both.toml"\n', 'scenario = "both.toml"\nnodes = 6\n')
-    mix.write_text(text)
-    mix_file(mix.parent / ".", apart=["trace.name=other"])
-    (mix.parent / "both.toml").write_text((mix.parent / "both.toml").read_text() + 'trace.name = "minutes"\n')
-    mix.write_text(text)
+    mix_file(mix.parent, both=["trace.name=minutes"], apart=["trace.name=other"])
+    mix.write_text(mix.read_text().replace('scenario = "both.toml"\n', 'scenario = "both.toml"\nnodes = 6\n'))
     plan = cli("mixed", "plan", str(mix), "--json").json
     assert plan["trace"] == "minutes"
     assert [pool["nodes"] for pool in plan["pools"]] == [6, 12]
@@ -214,18 +211,8 @@ def test_a_replay_in_words_and_its_limit(chat: Path, cli: Cli) -> None:
     done = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--set", "slo.min_attainment=1.0")
     assert "450: 450 completed" in done.out
     assert [line.split()[0] for line in done.out.splitlines() if line.strip()][-3:] == ["h100", "h200", "together"]
-    tight = cli(
-        "mixed",
-        "replay",
-        str(chat),
-        "--trace",
-        "chat",
-        *window,
-        "--set",
-        "slo.min_attainment=1.0",
-        "--set",
-        "slo.ttft_ms=1",
-    )
+    limits = ("--set", "slo.min_attainment=1.0", "--set", "slo.ttft_ms=1")
+    tight = cli("mixed", "replay", str(chat), "--trace", "chat", *window, *limits)
     assert tight.code == 3
     assert "of requests are within both targets and slo.min_attainment requires 100.00%" in tight.err
 
@@ -237,3 +224,14 @@ def test_the_run_of_a_pool_is_not_replayed_as_if_it_had_all_requests(mix: Path, 
     assert done.code == 1
     assert f"{run_id} was planned for other demand than that of its scenario" in done.err
     assert "`planner mixed replay`" in done.err
+
+
+def test_requests_of_a_changed_demand_are_shared_too(chat: Path, cli: Cli) -> None:
+    window = ("--from", "2025-03-01T08:30+08:00", "--to", "2025-03-01T08:45+08:00", "--set", "trace.demand_factor=1.5")
+    done = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--json")
+    assert done.code == 0, done.err
+    replay = done.json
+    alone = cli("replay", str(chat.parent / "llama-70b-h200.toml"), "--trace", "chat", *window, "--json").json
+    assert replay["requests"] == alone["requests"] == 675
+    assert sum(pool["requests"] for pool in replay["pools"]) == 675
+    assert all(pool["requests"] > 0 for pool in replay["pools"])
