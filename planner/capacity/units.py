@@ -10,7 +10,7 @@ from planner.capacity.longest import kv_room_per_gpu, longest_request
 from planner.core.fleet.decode import Imbalance, step_lines
 from planner.core.fleet.engine import GB, Engine
 from planner.core.fleet.operating import ImbalanceAt
-from planner.core.fleet.prefill import us_per_missed_token
+from planner.core.fleet.prefill import MOST_CONTEXT, us_per_missed_token
 from planner.core.fleet.shapes import kv_bytes_per_token
 from planner.core.fleet.step import launching_us, pass_overheads_us
 from planner.core.replay.intervals.lifetimes import Life
@@ -27,7 +27,9 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
     """
     prefill, (decode, imbalance_at) = prefill_of(fleet), decode_of(fleet)
     prefill_gpus, decode_gpus = (unit.nodes * fleet.gpus_per_node for unit in (fleet.prefill, fleet.decode))
-    none, one = (float(us_per_missed_token(prefill, context)) for context in (0.0, 1.0))
+    # with measured kernels the first tokens of context cost far more than further ones: the line is through the mean
+    context = min(kv_tokens, float(MOST_CONTEXT)) if prefill.profile.kernels == "curves" else 1.0
+    none, some = (float(us_per_missed_token(prefill, each)) for each in (0.0, context))
     bytes_each = kv_bytes_per_token(decode.model, decode.kv)
     room = kv_room_per_gpu(decode, kv_tokens)
     steps = _decode_steps(decode, imbalance_at, decode_gpus, kv_tokens, even_kv=replay.ranks == "exact")
@@ -37,7 +39,7 @@ def service_of(fleet: FleetSettings, replay: ReplaySettings, kv_tokens: float) -
         # utilisation is a result of the replay; the plan's factor stands for it and is not a loss of speed
         prefill_share=fleet.engine.prefill_balance,
         missed_us=none,
-        context_us=one - none,
+        context_us=(some - none) / context,
         pass_us=pass_overheads_us(prefill) * prefill.profile.prompts.alone + launching_us(prefill),
         pass_tokens=replay.pass_tokens_per_gpu * prefill_gpus,
         chunk_tokens=replay.chunk_tokens,

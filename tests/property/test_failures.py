@@ -424,15 +424,16 @@ def test_a_rate_of_zero_changes_no_figure(cli: Cli) -> None:
         cli("replay", *SETS, *EVENING, *more, "--json").json for more in ((), ("--set", "failures.per_node_per_day=0"))
     )
     assert {k: v for k, v in none.items() if k not in changing} == {k: v for k, v in zero.items() if k not in changing}
-    assert none["failures"] == {role: {"units": 0, "requests": 0} for role in ("prefill", "decode")}
+    assert none["failures"] == {role: {"units": 0, "requests": 0} for role in ("prefill", "decode", "aggregated")}
 
 
 def test_a_replay_with_failures_loses_no_request_and_takes_longer(cli: Cli) -> None:
     calm, failing = (cli("replay", *SETS, *EVENING, *more, "--json").json for more in ((), FAILING))
     assert failing["requests"] == calm["requests"] == failing["completed"] + failing["in_flight"] + failing["rejected"]
-    for each in failing["failures"].values():
-        assert each["units"] > 0
-        assert each["requests"] > 0
+    for role in ("prefill", "decode"):
+        assert failing["failures"][role]["units"] > 0
+        assert failing["failures"][role]["requests"] > 0
+    assert failing["failures"]["aggregated"] == {"units": 0, "requests": 0}
     assert failing["e2e_ms"]["mean"] > calm["e2e_ms"]["mean"]
     assert "failed decode units" in cli("replay", *SETS, *EVENING, *FAILING).out
 
@@ -489,6 +490,7 @@ def test_replays_check_the_recommendation(cli: Cli) -> None:
     assert [len(kind["seeds"]) for kind in kinds.values()] == [1, 2, 2]
     assert [row["seed"] for row in kinds["with_failures"]["seeds"]] == [1, 2]
     assert kinds["with_failures_and_spares"]["spare_units"] == {
+        "aggregated": 0,
         name: role["spare_units"] for name, role in found["roles"].items()
     }
     for kind in kinds.values():

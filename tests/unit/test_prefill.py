@@ -5,13 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.capacity.engines import prefill_of
+from planner.capacity.units import service_of
 from planner.catalogue.read import engine_node, engine_profile, hardware, model
+from planner.catalogue.scenarios import load_scenario
 from planner.core.fleet.engine import Engine
 from planner.core.fleet.prefill import input_tokens_per_s_per_node, missed_tokens_per_s_per_node, us_per_missed_token
 from planner.core.fleet.serving import Load, prefill_us
 from planner.errors import UsageError
 from planner.settings.closed import WeightDtype
 from planner.studies.capacity.check import check_model, prefill_factor
+from tests.helpers.pages import ROOT
 
 DEEPSEEK = engine_profile("deepseek-ep")
 EP32 = Engine(
@@ -122,3 +126,13 @@ def test_a_unit_in_full_passes_computes_as_fast_as_prompts_that_fill_them_alone(
     alone = prefill_us(engine, tensor, Load(concurrency=1.0, input_tokens=tokens, output_tokens=1.0))
     rate = missed_tokens_per_s_per_node(engine, tokens / 2, balance=1.0)
     assert rate == pytest.approx(engine.hardware.gpus_per_node / tensor * tokens / float(alone) * 1e6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["examples/llama-70b-h100.toml", None])
+def test_a_replayed_prompt_takes_what_the_model_says_at_the_mean_context(name: str | None) -> None:
+    # of measured kernels the first tokens of context are the dearest, so a line through these would be far too steep
+    scenario = load_scenario(None if name is None else str(ROOT / name)).scenario
+    unit, engine = service_of(scenario.fleet, scenario.replay, 4000.0), prefill_of(scenario.fleet)
+    for context, within in ((0.0, 1e-9), (4000.0, 1e-9), (2000.0, 0.02), (8000.0, 0.02)):
+        told = unit.missed_us + unit.context_us * context
+        assert told == pytest.approx(float(us_per_missed_token(engine, context)), rel=within)
