@@ -489,10 +489,8 @@ def test_replays_check_the_recommendation(cli: Cli) -> None:
     assert list(kinds) == ["without_failures", "with_failures", "with_failures_and_spares"]
     assert [len(kind["seeds"]) for kind in kinds.values()] == [1, 2, 2]
     assert [row["seed"] for row in kinds["with_failures"]["seeds"]] == [1, 2]
-    assert kinds["with_failures_and_spares"]["spare_units"] == {
-        "aggregated": 0,
-        name: role["spare_units"] for name, role in found["roles"].items()
-    }
+    spares = {name: role["spare_units"] for name, role in found["roles"].items()}
+    assert kinds["with_failures_and_spares"]["spare_units"] == {"aggregated": 0, **spares}
     for kind in kinds.values():
         for row in kind["seeds"]:
             assert row["arrived"] == row["completed"] + row["in_flight"] + row["rejected"]

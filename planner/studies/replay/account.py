@@ -314,10 +314,11 @@ def ratio(amount: float, over: float) -> float | None:
 
 
 def _failed(results: StageResults, role: str) -> FailureCounts:
-    stage = results.stage(role)
+    lost = (results.prefill, results.decode) if role == AGGREGATED else (results.stage(role),)
     return FailureCounts(
         units=int(np.count_nonzero(results.lives[role].fail_us <= results.span.end_us)),
-        requests=int(stage.units["lost"].sum()),
+        # units that do both lose prompts and streams
+        requests=int(sum(each.units["lost"].sum() for each in lost)),
     )
 
 

@@ -64,8 +64,8 @@ class Replica:
 
     @property
     def kv_stream_tokens(self) -> float:
-        """Of these, what a request takes beside its own."""
-        return float(self.stream_blocks * self.block_tokens)
+        """What tallies of KV leave out of what a request takes: nothing, as they count whole blocks."""
+        return 0.0
 
     def __post_init__(self) -> None:
         rows, knots = self.prompts.us.shape
