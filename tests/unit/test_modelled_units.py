@@ -42,7 +42,8 @@ def test_a_region_ends_where_a_unit_does_one_thing_alone(served: Engine, tpot_ms
     region = modelled_unit(served, 2, WORKLOAD, tpot_ms, step_limits(served, 2)).region
     decode = operating_point(served, WORKLOAD.kv_tokens, tpot_ms)
     # whole streams of a unit, not of each of its GPUs
-    assert region.pairs[0] == (0.0, pytest.approx(decode.tokens_per_s_per_node / 4, rel=0.02))
+    # a unit keeps some memory for contexts that grow beyond their mean
+    assert region.pairs[0] == (0.0, pytest.approx(decode.tokens_per_s_per_node / 4, rel=0.03))
     missed = float(missed_tokens_per_s_per_node(served, WORKLOAD.missed_context_tokens, balance=1.0))
     # attention is worked out at the context, and its kernel at the prompts' length
     assert region.pairs[-1] == (pytest.approx(missed / 0.75 / 4, rel=0.02), 0.0)

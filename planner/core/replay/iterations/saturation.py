@@ -75,11 +75,14 @@ def steady(replica: Replica, asked: Asked, sequences: int) -> Steady:
 def most_sequences(replica: Replica, asked: Asked, tpot_us: float) -> int:
     """Most requests that a unit has begun at a time, within its limits, its memory and a time per output token.
 
-    That time is one that 99 of 100 answers of mean length hold. 0 where one misses the target, or does not fit.
+    The memory holds their mean contexts and a standard deviation more. The time is one that 99 of 100 answers of mean
+    length hold. 0 where one misses the target, or does not fit.
     """
     # the last page of each is half used
     blocks = asked.kv_tokens / replica.block_tokens + replica.stream_blocks + 0.5 * (replica.block_tokens > 1)
-    low, high = 0, min(replica.max_sequences, int(replica.kv_blocks / blocks))
+    held = replica.kv_blocks / blocks
+    # n + sqrt(n) of them: contexts vary, as far as exponential ones do, and who outgrows the memory is read again
+    low, high = 0, min(replica.max_sequences, int((sqrt(0.25 + held) - 0.5) ** 2))
     while low < high:
         middle = (low + high + 1) // 2
         held = steady(replica, asked, middle).late_us <= tpot_us
