@@ -86,6 +86,8 @@ def test_sequences_fit_the_memory_and_the_limits() -> None:
     """Streams of 150 tokens take 9.4 pages of 16, half a page more, and 2 beside: 16 and the 4 they vary by fit 240."""
     assert most_sequences(replace(unit(), kv_blocks=240, stream_blocks=2), ASKED, 1e9) == 16
     assert most_sequences(replace(unit(), kv_blocks=237, stream_blocks=2), ASKED, 1e9) == 15
+    assert most_sequences(replace(unit(), kv_blocks=12, stream_blocks=2), ASKED, 1e9) == 1
+    assert most_sequences(replace(unit(), kv_blocks=11, stream_blocks=2), ASKED, 1e9) == 0
     assert most_sequences(unit(), ASKED, 1e9) == 64
     assert most_sequences(unit(), ASKED, 1_000.0) == 0
 

@@ -82,7 +82,8 @@ def most_sequences(replica: Replica, asked: Asked, tpot_us: float) -> int:
     blocks = asked.kv_tokens / replica.block_tokens + replica.stream_blocks + 0.5 * (replica.block_tokens > 1)
     held = replica.kv_blocks / blocks
     # n + sqrt(n) of them: contexts vary, as far as exponential ones do, and who outgrows the memory is read again
-    low, high = 0, min(replica.max_sequences, int((sqrt(0.25 + held) - 0.5) ** 2))
+    fit = max(int((sqrt(0.25 + held) - 0.5) ** 2), min(int(held), 1))
+    low, high = 0, min(replica.max_sequences, fit)
     while low < high:
         middle = (low + high + 1) // 2
         held = steady(replica, asked, middle).late_us <= tpot_us
