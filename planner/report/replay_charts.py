@@ -76,13 +76,13 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
 
 
 def use_chart(run: RunView, replay: ReplayView) -> Chart:
-    """Requests waiting for either role, streams per decode unit and KV in use, minute by minute."""
-    zone = run.scenario.zone
+    """Requests waiting for either role, streams per unit that decodes and KV in use, minute by minute."""
+    zone, both = run.scenario.zone, run.scenario.fleet.serving == "aggregated"
     offset = replay.minutes["minute_start"][0].astimezone(zone).utcoffset()
     local = replay.minutes.with_columns(local_time=pl.col("minute_start").dt.replace_time_zone(None) + offset)
+    queues = {"prefill_queue_requests": "prefill queue", "decode_queue_requests": "decode queue"}
     series = {
-        "prefill_queue_requests": "prefill queue",
-        "decode_queue_requests": "decode queue",
+        **({"prefill_queue_requests": "queue"} if both else queues),
         "streams_per_unit": "streams per unit",
         "kv_tokens_per_unit": "KV tokens per unit",
     }
@@ -96,9 +96,9 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         for name, title in series.items()
     ]
     description = (
-        "Requests waiting for prefill and for decode, and streams and tokens of KV per decode unit: means over each "
-        f"minute, warm-up and cool-down included. At most {replay.summary.kv_peak_ratio:.0%} of a unit's KV memory "
-        "was in use while requests were counted."
+        f"Requests waiting{'' if both else ' for prefill and for decode'}, and streams and tokens of KV per "
+        f"{'' if both else 'decode '}unit: means over each minute, warm-up and cool-down included. At most "
+        f"{replay.summary.kv_peak_ratio:.0%} of a unit's KV memory was in use while requests were counted."
     )
     return finish_chart(
         "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)

@@ -3,8 +3,7 @@
 Every aggregated condition of the file that PLANNER_TEST_POINTS names is simulated at its concurrency and lengths. First
 tokens at a concurrency of up to 64 must be within 30 % in the median. Times per output token must be as near to the
 measured ones as the capacity model's are where it is known how lengths spread, and nearly so over all conditions: else
-it is open whether users of one length stay in step, as loops have them, or come out of it. What runs a loop can be
-exchanged: `LOOP` takes a unit, users, and tokens of requests.
+it is open whether users of one length stay in step, as loops have them, or come out of it.
 
 Lengths are those told, less up to 2 %, as random texts are other tokens when read; where they are those of InferenceX,
 less up to 20 %, as its clients draw them (--random-range-ratio 0.8). Users ask ten times each, as there.
@@ -13,7 +12,7 @@ less up to 20 %, as its clients draw them (--random-range-ratio 0.8). Users ask 
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,9 +27,8 @@ from planner.core.replay.iterations.model import Replica
 from planner.studies.capacity.measured.points_file import read_points_file
 from planner.studies.capacity.scorecard.cases import Case, cases_of, predicted
 from planner.units import Floats, Ints
-from tests.helpers.closed_loop import Answers, closed_loop
+from tests.helpers.kernel_loop import kernel_loop
 
-LOOP: Callable[[Replica, int, Ints, Ints], Answers] = closed_loop
 ASKED_EACH = 10
 """Requests of each user, as many as InferenceX has."""
 INFERENCEX = {(1024, 1024), (8192, 1024), (1024, 8192)}
@@ -96,7 +94,7 @@ def loop_times(engine: Engine, gpus: int, users: int, inputs: int, outputs: int,
     rng = np.random.default_rng(seed)
     prompts, answers = (_lengths(rng, users * ASKED_EACH, tokens, shorter) for tokens in (inputs, outputs))
     answers = np.maximum(answers, 2)
-    loop = LOOP(replica, users, prompts, answers)
+    loop = kernel_loop(replica, users, prompts, answers)
     each: Floats = (loop.last_us - loop.first_us) / (answers - 1)
     return float(each.mean()), float((loop.first_us - loop.asked_us).mean())
 
