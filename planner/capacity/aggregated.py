@@ -21,7 +21,7 @@ from planner.core.fleet.step import Batch, launching_us, step_time
 from planner.core.replay.iterations.model import PromptTable, Replica
 from planner.core.replay.iterations.saturation import Asked, most_sequences, region_of, steady
 from planner.core.replay.requests.model import StepTables
-from planner.errors import CannotServe
+from planner.errors import CannotServe, UsageError
 from planner.units import Floats
 
 KNOTS = 128
@@ -63,10 +63,16 @@ def step_limits(
     A unit of several groups is taken for one, with the limits of all of them.
     """
     limits, groups = engine.profile.limits, _groups(engine, gpus)
+    valid = int(engine.validity.most_streams * gpus)
     sequences = groups * (limits.max_sequences if max_sequences is None else max_sequences)
+    if max_sequences is not None and sequences > valid:
+        raise UsageError(
+            f"replay.max_sequences is {max_sequences}, and steps are known for up to {valid // groups} streams of a "
+            "group of GPUs that share attention; lower it"
+        )
     return StepLimits(
         max_batched_tokens=groups * (max_batched_tokens or limits.max_batched_tokens),
-        max_sequences=min(sequences, int(engine.validity.most_streams * gpus)),
+        max_sequences=min(sequences, valid),
         prefill_first=engine.profile.prompts.place == "between" if prefill_first is None else prefill_first,
     )
 

@@ -218,23 +218,23 @@ def missed_rate(settings: EngineSettings, engine: Engine, context: float) -> flo
     return float(rate)
 
 
-def notes(settings: EngineSettings) -> list[str]:
-    """Assumptions behind the modelled figures."""
+def notes(settings: EngineSettings, *, apart: bool = True) -> list[str]:
+    """Assumptions behind the modelled figures. apart: whether prompts are read on units of their own."""
     profile = engine_profile(settings.name)
     formats = format_notes(hardware(settings.hardware), settings.weights, settings.kv)
     if profile.kernels == "curves":
         return [*formats, *_curve_notes(settings, profile)]
-    return [*formats, *_share_notes(settings)]
+    return [*formats, *_share_notes(settings, apart=apart)]
 
 
-def _share_notes(settings: EngineSettings) -> list[str]:
-    """What times by one share of each peak rest on."""
+def _share_notes(settings: EngineSettings, *, apart: bool) -> list[str]:
+    """What times by one share of each peak rest on. apart: whether prompts are read on units of their own."""
     share = f"prefill: {settings.prefill_balance * settings.prefill_utilisation:.3f} of the balanced rate"
     served = model(settings.model).name, hardware(settings.hardware).name
     level = "; its level is reproduced, not predicted" if served == FITTED_ON[0] else ", and assumed to hold here too"
     # of another model it says nothing that its reader could check here
     fitted = served[0] if served[0] == FITTED_ON[0][0] else "another model"
-    of_prefill = [f"{share}, fitted to observations of {fitted} on H800{level}"]
+    of_prefill = [f"{share}, fitted to observations of {fitted} on H800{level}"] if apart else []
     if settings.calibration is not None:
         return [*of_prefill, f"decode: calibrated by {settings.calibration}"]
     if served in FITTED_ON:

@@ -51,15 +51,25 @@ _OF_ROLES = (
     *(f"fleet.{table}.{role}" for table in ("base", "step") for role in ROLES),
     *(f"policy.{kind}_{role}_units" for kind in ("fixed", "spare") for role in ROLES),
     *(f"export.{role}_workload" for role in ROLES),
+    "fleet.engine.prefill_balance",
+    "fleet.engine.prefill_utilisation",
+    "replay.decode_balancer",
+    "replay.window_ms",
+    "replay.depth_rules",
+    "replay.pass_tokens_per_gpu",
+    "replay.chunk_tokens",
 )
-"""Fields of units that read prompts or decode."""
+"""Fields of units that read prompts or decode, and of how they are replayed."""
 _OF_BOTH = (
     *(f"fleet.unit.{name}" for name in ("gpus", "nodes", "tokens_per_s")),
     *(f"fleet.{table}.aggregated" for table in ("base", "step")),
     *(f"policy.{kind}_aggregated_units" for kind in ("fixed", "spare")),
     "export.aggregated_workload",
+    "replay.max_batched_tokens",
+    "replay.max_sequences",
+    "replay.order",
 )
-"""Fields of units that do both."""
+"""Fields of units that do both, and of how they are replayed."""
 
 Condition = tuple[tuple[str, ...], Callable[[Scenario], bool], str]
 """Paths of fields, whether they change anything of a scenario, and what they are for."""

@@ -150,7 +150,7 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
             f"which it begins, and the plan covers {plan.grid.length_s / S_PER_HOUR:.2f} h"
         )
     if scenario.fleet.capacity == "modelled":
-        notes += engine_notes(scenario.fleet.engine)
+        notes += engine_notes(scenario.fleet.engine, apart=not deployment.aggregated)
         served = hardware(scenario.fleet.engine.hardware).name
         if not _words(served) <= _words(scenario.fleet.node_type):
             notes.append(
@@ -163,6 +163,9 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
                 f"nodes of {served} are priced at the GPU rates of {rates}, as in the built-in scenario: name your "
                 "sheet in economics.gpu_rates"
             )
+    unused = scenario.fleet.gpus_per_node % scenario.fleet.unit_gpus if deployment.aggregated else 0
+    if deployment.aggregated and scenario.fleet.unit_gpus < scenario.fleet.gpus_per_node and unused:
+        notes.append(f"{unused} GPU{'s' * (unused > 1)} of each node hold no part of a unit, and are paid with it")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond and not deployment.apart:
         few = "1 node does" if beyond == 1 else f"{beyond} nodes do"

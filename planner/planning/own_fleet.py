@@ -321,8 +321,8 @@ def _unit_of_both_that_fits(given: OwnFleet, values: Values) -> _UnitOfBoth:
             return unit
     if given.unit_gpus is not None:
         raise UsageError(
-            f"--unit-gpus {given.unit_gpus}: such a unit on {node.name} does not hold {served.name}: {why}; raise it, "
-            "or give another --node"
+            f"--unit-gpus {given.unit_gpus}: such a unit on {node.name} does not serve {served.name}: {why}; give "
+            "another number of GPUs, or another --node"
         )
     raise UsageError(
         f"{given.nodes} nodes of {node.name} do not hold a unit of {served.name}: {why or 'there is none'}; raise "

@@ -402,12 +402,14 @@ def _children(follows: Ints) -> Ints:
 def _check(rules: QueueRules) -> None:
     if rules.prefill_balancer == "least-kv":
         raise UsageError(
-            "least-kv looks at the KV of every unit at every arrival, which a replay step by step does not know "
-            "without a visit to every step; use two-key, on prompt tokens in flight and requests"
+            "replay.prefill_balancer is least-kv, which looks at the KV of every unit at every arrival: a replay step "
+            "by step does not know that without a visit to every step; use two-key, on prompt tokens in flight and "
+            "requests"
         )
     if rules.mode != "at-once":
         raise UsageError(
-            f"queue mode {rules.mode} has no meaning for units that read prompts in every step; use at-once"
+            f"replay.queue_mode is {rules.mode}, which has no meaning for units that read prompts in every step; use "
+            "at-once"
         )
 
 
