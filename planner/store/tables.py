@@ -139,7 +139,6 @@ TABLES = (
         hour_start | TIMESTAMPTZ | - | start of the local clock hour it falls in
         prefill_units | INTEGER | units | target: prefill units that inference holds
         decode_units | INTEGER | units | target: decode units that inference holds
-        aggregated_units | INTEGER | units | target: units that inference holds that do both; 0 where none does
         inference_nodes | INTEGER | nodes | most nodes that inference holds at any moment of it
         training_nodes | INTEGER | nodes | nodes lent to training throughout it
         serving_node_s | BIGINT | node-s | serving
@@ -156,6 +155,7 @@ TABLES = (
         steady_shortfall_output_tokens | BIGINT | tokens | output demand beyond decode_capacity_tokens
         start_up_shortfall_input_tokens | BIGINT | tokens | further input demand beyond prefill_serving_tokens
         start_up_shortfall_output_tokens | BIGINT | tokens | further output demand beyond decode_serving_tokens
+        aggregated_units | INTEGER | units | target: units that inference holds that do both; 0 where none does
         """,
     ),
     table(

@@ -101,9 +101,9 @@ def test_all_gpus_of_a_unit_that_is_given_in_gpus_share_attention(cli: Cli, flee
         path.write_text(FLEET.replace("{ gpus = 2 }", unit))
         run_id = cli("plan", str(path), "--json").json["run_id"]
         carried.append(cli("sql", f"{each} WHERE run_id = '{run_id}'", "--format", "json").json[0]["tokens"])
-    # eight GPUs by themselves carry more than four pairs, and these more than two groups of four: less is exchanged
+    # four GPUs that share attention carry less than two pairs, as more is exchanged; eight by themselves are a unit
     assert carried[0] < carried[1] < 2 * carried[0]
-    assert carried[2] > 4 * carried[0]
+    assert carried[2] > carried[1]
     uneven = cli("plan", fleet, "--set", "fleet.unit.gpus=3", "--set", "fleet.engine.pipeline_parallel=2")
     assert (uneven.code, uneven.out) == (2, "")
     assert "fleet.unit.gpus is 3, which is not a whole number of 2 stages" in uneven.err
@@ -169,7 +169,7 @@ def test_closed_sessions_shift_what_follows_late_answers(cli: Cli, fleet: str) -
     # nobody is answered earlier than alone, so that nobody comes much earlier; some come a little later
     assert -0.05 < shifts["p50_s"] < 1
     assert shifts["p50_s"] <= shifts["p99_s"]
-    shown = cli("replay", fleet, "--set", "replay.sessions=closed").out
+    shown = cli("replay", fleet, "--set", "replay.sessions=closed", "--all").out
     assert f"closed: {shifts['turns']:,} later turns, " in shown
 
 

@@ -81,7 +81,8 @@ def test_units_that_do_both_are_planned_as_replicas_of_two_gpus(folder: Path, cl
     # as its head says: the busiest hour takes three quarters of the fleet
     assert plan["need_nodes"] / 28 == pytest.approx(0.75, abs=0.1)
     busiest = cli("plan", str(folder / AGGREGATED), "--trace", "chat-busiest-hour", "--json").json
-    assert busiest["need_nodes"] == plan["need_nodes"]
+    # each is modelled at its own mean request
+    assert abs(busiest["need_nodes"] - plan["need_nodes"]) <= 1
     assert sum(hour["requests"] for hour in busiest["hours"]) == busiest["requests"] < plan["requests"] / 14 / 6
 
 

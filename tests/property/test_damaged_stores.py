@@ -29,6 +29,12 @@ OWN = (
     *("--model", "llama-3.1-70b", "--node", "h100", "--nodes", "28", "--timezone", "UTC"),
     *("--gpu-usd-per-hour", "2.10", "--usd-per-million", "0.40,0.10,1.60"),
 )
+MIXED = """
+name = "both"
+description = "Twice the same"
+split = "proportional"
+pool = [{ name = "a", scenario = "deepseek-2025-02-27" }, { name = "b", scenario = "deepseek-2025-02-27" }]
+"""
 PLANNED = ("--trace", "t", *SETS)
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("run", "list"),
@@ -62,6 +68,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("trace", "import", "l.csv", "--name", "u"),
     ("trace", "delete", "t"),
     ("run", "delete", "run-00001"),
+    ("mixed", "plan", "mixed.toml", *PLANNED),
+    ("mixed", "replay", "mixed.toml", "--trace", "t"),
 )
 
 Corruption = Callable[[bytearray, random.Random], None]
@@ -155,6 +163,7 @@ def place(whole: bytes, tmp_path: Path) -> Path:
     minute_log(tmp_path / "l.csv", [(5, 5)] * 3)
     write_log(tmp_path, FIRST - timedelta(days=1))
     write_jobs(tmp_path)
+    (tmp_path / "mixed.toml").write_text(MIXED)
     (tmp_path / "planner.duckdb").write_bytes(whole)
     return tmp_path / "planner.duckdb"
 

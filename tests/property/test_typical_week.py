@@ -40,7 +40,7 @@ def weeks(start: date, days: int, zone: str, *, seed: int = 0, steps: int = 3) -
         key = at.date(), at.hour * steps // 24
         units.append(levels.setdefault(key, int(random.integers(1, 9))))
     plan = schedule(units, [1 + u // 3 for u in units], start=begin.astimezone(UTC), zone=zone, interval_s=1800)
-    return replace(plan, training_nodes=100 - 9 * plan.prefill.units)
+    return replace(plan, training_nodes=100 - 9 * plan.roles[0].units)
 
 
 def typical(values: np.ndarray, plan: ExportSchedule, quantile: float) -> list[int | None]:
@@ -108,7 +108,7 @@ def test_the_largest_of_the_weeks_and_the_median_of_three_by_hand() -> None:
         units[week * 168 + 9] = level
     plan = schedule(units, start=datetime(2026, 6, 1, tzinfo=UTC))
     for quantile, level in ((1, 8), (0.5, 5), (2 / 3, 5), (0.7, 8), (0.1, 3)):
-        pattern = typical_week(plan.grid, plan.prefill.units, plan.zone, quantile)
+        pattern = typical_week(plan.grid, plan.roles[0].units, plan.zone, quantile)
         assert pattern.levels[[539, 540, 599, 600]].tolist() == [2, level, level, 2]
     made = keda(replace(plan, typical_week=0.5))
     (prefill, decode) = made.against_plan
@@ -156,14 +156,14 @@ def test_any_plan_becomes_a_typical_week_or_is_refused_with_the_days_that_it_lea
     first: date, days: int, zone: str, quantile: float
 ) -> None:
     plan = weeks(first, days, zone, seed=days)
-    expected = typical(plan.prefill.units, plan, quantile)
+    expected = typical(plan.roles[0].units, plan, quantile)
     if days < 7:
         with pytest.raises(RunError, match=r"^the plan leaves out ") as refused:
-            typical_week(plan.grid, plan.prefill.units, plan.zone, quantile)
+            typical_week(plan.grid, plan.roles[0].units, plan.zone, quantile)
         covered = {(first + timedelta(days=day)).strftime("%A") for day in range(days)}
         assert not [name for name in covered if name in str(refused.value).split(" by the clock")[0]]
         return
-    pattern = typical_week(plan.grid, plan.prefill.units, plan.zone, quantile)
+    pattern = typical_week(plan.grid, plan.roles[0].units, plan.zone, quantile)
     levels = np.tile(pattern.levels, 7 * 1440 // len(pattern.levels)).tolist()
     # what a clock skips has the units before it, if no other week has that time
     for minute, value in enumerate(expected):
@@ -189,7 +189,7 @@ def test_a_typical_week_without_units_is_refused_where_a_window_needs_one() -> N
 
 def test_weeks_that_are_all_alike_become_a_daily_schedule_without_any_difference() -> None:
     plan = schedule([1] * 8 + [5] * 16, start=datetime(2026, 6, 1, tzinfo=UTC))
-    fortnight = replace(schedule(plan.prefill.units.tolist() * 14, start=datetime(2026, 6, 1, tzinfo=UTC)))
+    fortnight = replace(schedule(plan.roles[0].units.tolist() * 14, start=datetime(2026, 6, 1, tzinfo=UTC)))
     made = keda(replace(fortnight, typical_week=1))
     (prefill, _) = rules.manifests(made.text)
     assert [t["metadata"]["start"] for t in prefill["spec"]["triggers"]] == ["0 8 * * *"]
@@ -209,9 +209,9 @@ def one_day(plan: ExportSchedule, day: date) -> ExportSchedule:
     begin, end = (to_us(datetime.combine(day + timedelta(days=d), first.time(), plan.zone)) for d in (0, 1))
     inside = [place for place, at in enumerate(local) if begin <= to_us(at) < end]
     low, high = inside[0], inside[-1] + 1
-    roles = {role.name: replace(role, units=role.units[low:high]) for role in plan.roles}
+    roles = tuple(replace(role, units=role.units[low:high]) for role in plan.roles)
     grid = Grid(plan.grid.start_us + low * plan.grid.interval_us, plan.grid.interval_s, high - low)
-    return replace(plan, grid=grid, typical_week=None, **roles)
+    return replace(plan, grid=grid, typical_week=None, roles=roles)
 
 
 @pytest.mark.parametrize("week", [None, 1])
