@@ -224,7 +224,7 @@ def test_minutes_tell_how_full_steps_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("balancer", "mode", "words"), [("least-kv", "at-once", "two-key"), ("random", "window", "mode window")]
+    ("balancer", "mode", "words"), [("least-kv", "at-once", "two-key"), ("random", "window", "queue_mode is window")]
 )
 def test_what_has_no_meaning_here_is_refused(balancer: BalancerName, mode: QueueMode, words: str) -> None:
     with pytest.raises(UsageError, match=words):
