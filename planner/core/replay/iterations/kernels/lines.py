@@ -32,6 +32,7 @@ from planner.core.replay.requests.kernels.layout import (
     numbers_of,
     padded,
 )
+from planner.core.replay.requests.kernels.lists import wait_for_retry, wait_for_unit
 from planner.core.replay.requests.kernels.tally import count_queued, hour_of
 from planner.jit import njit
 from planner.units import Ints
@@ -124,11 +125,7 @@ def join(state: Record, entry: int, chosen: int, at: float, limit: int) -> None:
     request = pool[entry]
     request.following = NIL
     if chosen == NIL:
-        if state.unassigned_head == NIL:
-            state.unassigned_head = entry
-        else:
-            pool[state.unassigned_tail].following = entry
-        state.unassigned_tail = entry
+        wait_for_unit(state, pool, entry)
         return
     state.last_unit = numbers_of(state)[chosen]
     unit = work_of(state)[state.last_unit]
@@ -171,14 +168,8 @@ def reject(state: Record, entry: int, why: int, at: float) -> None:
     if request.tries < state.retries:
         request.tries += 1
         request.tried_us = at + state.retry_after_us
-        request.following = NIL
         send_anew(request)
-        # all wait equally long, so the list of retries stays in order of time
-        if state.retry_tail == NIL:
-            state.retry_head = entry
-        else:
-            pool[state.retry_tail].following = entry
-        state.retry_tail = entry
+        wait_for_retry(state, pool, entry)
         if counts:
             hour_of(state, request.arrival_us, request.class_id).retried += 1
         return

@@ -48,6 +48,7 @@ from planner.core.replay.requests.kernels.layout import (
     numbers_of,
     padded,
 )
+from planner.core.replay.requests.kernels.lists import wait_for_retry, wait_for_unit
 from planner.core.replay.requests.kernels.queues import pool_of, take_all, take_not_begun
 from planner.core.replay.requests.kernels.tally import count_pass, count_queued, hour_of, minute_of, prefill_minutes
 from planner.jit import njit
@@ -273,11 +274,7 @@ def _join(state: Record, place: int, chosen: int, at: float, limit: int) -> None
     request = pool[place]
     request.following = NIL
     if chosen == NIL:
-        if state.unassigned_head == NIL:
-            state.unassigned_head = place
-        else:
-            pool[state.unassigned_tail].following = place
-        state.unassigned_tail = place
+        wait_for_unit(state, pool, place)
         return
     state.last_unit = numbers_of(state)[chosen]
     unit = units_of(state)[state.last_unit]
@@ -451,13 +448,7 @@ def _reject(state: Record, place: int, why: int, at: float) -> None:
     if request.tries < state.retries:
         request.tries += 1
         request.tried_us = at + state.retry_after_us
-        request.following = NIL
-        # all wait equally long, so the list of retries stays in order of time
-        if state.retry_tail == NIL:
-            state.retry_head = place
-        else:
-            pool[state.retry_tail].following = place
-        state.retry_tail = place
+        wait_for_retry(state, pool, place)
         state.horizon_us = min(state.horizon_us, request.tried_us)
         if counts:
             hour_of(state, request.arrival_us, request.class_id).retried += 1

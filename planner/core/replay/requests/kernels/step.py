@@ -29,6 +29,7 @@ from planner.core.replay.requests.kernels.layout import (
     numbers_of,
     padded,
 )
+from planner.core.replay.requests.kernels.lists import wait_for_unit
 from planner.core.replay.requests.kernels.tally import count_queued, count_step, decode_minutes, minute_end, minute_of
 from planner.jit import njit
 from planner.units import Floats, Ints
@@ -72,11 +73,7 @@ def enqueue(state: Record, place: int, chosen: int) -> None:
     request = pool[place]
     request.following = NIL
     if chosen == NIL:
-        if state.unassigned_head == NIL:
-            state.unassigned_head = place
-        else:
-            pool[state.unassigned_tail].following = place
-        state.unassigned_tail = place
+        wait_for_unit(state, pool, place)
         return
     state.last_unit = numbers_of(state)[chosen]
     unit = units_of(state)[state.last_unit]
