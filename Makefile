@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # one more than processors: a quarter of the time tests wait for processes that they started
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: plan test setup lint docs fuzz nights forecasts curves engines scorecard bench clean
+.PHONY: plan test setup lint docs fuzz nights forecasts curves engines scorecard loops bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -57,13 +57,16 @@ curves: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[curves]"
 	$(BIN)/python -m tests.bench.kernel_curves
 
-# both need PLANNER_TEST_POINTS, a file of measured points
+# these need PLANNER_TEST_POINTS, a file of measured points
 engines: setup
 	$(BIN)/python -m tests.bench.engine_fit
 	$(BIN)/python -m tests.bench.own_points
 
 scorecard: setup
 	$(BIN)/python -m tests.bench.scorecard
+
+loops: setup
+	$(BIN)/python -m tests.bench.closed_loops
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench --benchmark-only --benchmark-disable-gc -p no:cacheprovider -s

@@ -1,12 +1,23 @@
-"""`python -m tests.bench.closed_loops`: measured servings once more, as closed loops of a unit that does both.
+"""`make loops`: measured servings once more, as closed loops of a unit that does both.
 
-Every aggregated condition of the file that PLANNER_TEST_POINTS names is simulated at its concurrency and lengths. First
-tokens at a concurrency of up to 64 must be within 30 % in the median. Times per output token must be as near to the
-measured ones as the capacity model's are where it is known how lengths spread, and nearly so over all conditions: else
-it is open whether users of one length stay in step, as loops have them, or come out of it.
+Every aggregated condition of the file that PLANNER_TEST_POINTS names is simulated at its concurrency and lengths. Times
+per output token must be as near to the measured ones as the capacity model's are, or nearer; first tokens at a
+concurrency of up to 64 within 30 % in the median.
 
-Lengths are those told, less up to 2 %, as random texts are other tokens when read; where they are those of InferenceX,
-less up to 20 %, as its clients draw them (--random-range-ratio 0.8). Users ask ten times each, as there.
+Loops are those of the clients. All users start together and ask ten times each, one request after the other: so do
+InferenceX (--num-prompts, ten times --max-concurrency) and NVIDIA (genai-perf: --request-count, ten times
+--concurrency). Where lengths are those of InferenceX, prompts and answers are up to 20 % shorter than told
+(--random-range-ratio 0.8). Elsewhere answers are as long as told (standard deviation 0, end of text ignored), and
+prompts up to 2 % shorter, as random texts are other tokens when read.
+
+Steps are those of the servers. What NVIDIA measured was launched as aiconfigurator does it (generator/rule_plugin): a
+step of vLLM and TensorRT-LLM has room for one prompt, all users and 1,500 tokens more. Others are taken to have what
+the engine has by itself.
+
+Users are held up by what an engine takes outside of steps. The steps that first tokens were measured to come late by
+are told on top, and hold nobody up: users of one length who wait for them come out of step, all at once, and then wait
+for each other. First tokens of NVIDIA's conditions are off by 45 % where they do, by 23 % where they do not, and by the
+same 24 % where lengths differ.
 """
 
 import os
@@ -34,10 +45,12 @@ ASKED_EACH = 10
 INFERENCEX = {(1024, 1024), (8192, 1024), (1024, 8192)}
 """Input and output tokens of its conditions."""
 SHORTER = 0.02
-"""Assumed: of lengths that are told as one number."""
+"""Assumed: of prompts whose length is told as one number."""
 SHORTER_INFERENCEX = 0.2
-NEARLY = 0.003
-"""Of a median error, over the capacity model's: seeds change it by 0.0005, other spreads of lengths by 0.005."""
+LAUNCHER = "aiconfigurator"
+"""Word in the source of what InferenceX and NVIDIA measured."""
+ROOM = 1500
+"""Tokens of a step beside a prompt and all users. Published: aiconfigurator, generator/rule_plugin/benchmark."""
 MOST_TTFT_USERS = 64
 MOST_TTFT_ERROR = 0.3
 """Median of first tokens, as asked for."""
@@ -69,11 +82,13 @@ def _of_case(case: Case, engine: Engine) -> Iterator[Compared]:
         if np.isnan(model):
             continue
         inputs, outputs, users = (max(round(row[name]), least) for name, least in _WHOLE)
-        tpot_us, ttft_us = loop_times(engine, case.gpus, users, inputs, outputs, seed=zlib.crc32(row["id"].encode()))
+        loop = Loop(users=users, inputs=inputs, outputs=outputs)
+        limits = loop.launched(engine, case.gpus, str(row.get("source") or ""))
+        tpot_us, ttft_us = loop_times(engine, case.gpus, loop, limits, seed=zlib.crc32(row["id"].encode()))
         told = row["measured_ttft_ms"]
         yield Compared(
             engine=engine.profile.name,
-            lengths_known=(inputs, outputs) in INFERENCEX,
+            lengths_known=loop.of_inferencex,
             users=users,
             tpot=tpot_us / 1e3 / row["value"] - 1,
             model_tpot=model / row["value"] - 1,
@@ -85,35 +100,68 @@ _WHOLE = (("isl", 1), ("osl", 2), ("concurrency", 1))
 """Columns of a condition, and their least values."""
 
 
-def loop_times(engine: Engine, gpus: int, users: int, inputs: int, outputs: int, *, seed: int) -> tuple[float, float]:
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """Users of a condition, and tokens of their requests as told."""
+
+    users: int
+    inputs: int
+    outputs: int
+
+    @property
+    def of_inferencex(self) -> bool:
+        return (self.inputs, self.outputs) in INFERENCEX
+
+    def launched(self, engine: Engine, gpus: int, source: str) -> StepLimits:
+        """Limits of the server that was measured."""
+        if self.of_inferencex or LAUNCHER not in source:
+            return step_limits(engine, gpus)
+        groups = gpus // (engine.tensor_parallel * engine.pipeline_parallel)
+        tokens = self.inputs + -(-self.users // groups) + ROOM
+        if engine.profile.prompts.place == "between":
+            # SGLang reads whole prompts up to as many tokens (max_prefill_tokens), in chunks of its own size
+            whole = (self.inputs + ROOM) // self.inputs * self.inputs
+            tokens = min(whole, engine.profile.limits.max_batched_tokens)
+        return step_limits(engine, gpus, max_batched_tokens=tokens)
+
+    def lengths(self, seed: int) -> tuple[Ints, Ints]:
+        """Tokens of all prompts and of all answers, as clients draw them."""
+        rng, count = np.random.default_rng(seed), self.users * ASKED_EACH
+        if self.of_inferencex:
+            prompts, answers = (_shorter(rng, count, each, SHORTER_INFERENCEX) for each in (self.inputs, self.outputs))
+            return prompts, np.maximum(answers, 2)
+        return _shorter(rng, count, self.inputs, SHORTER), np.full(count, self.outputs, np.int64)
+
+
+def loop_times(engine: Engine, gpus: int, loop: Loop, limits: StepLimits, *, seed: int) -> tuple[float, float]:
     """Mean time per output token and to the first token of users in a closed loop, us."""
-    held = int(held_streams(engine, gpus, users, inputs + outputs))
-    limits = replace(step_limits(engine, gpus), max_sequences=held)
-    replica = _replica(engine, gpus, inputs, outputs, limits)
-    shorter = SHORTER_INFERENCEX if (inputs, outputs) in INFERENCEX else SHORTER
-    rng = np.random.default_rng(seed)
-    prompts, answers = (_lengths(rng, users * ASKED_EACH, tokens, shorter) for tokens in (inputs, outputs))
-    answers = np.maximum(answers, 2)
-    loop = kernel_loop(replica, users, prompts, answers)
-    each: Floats = (loop.last_us - loop.first_us) / (answers - 1)
-    return float(each.mean()), float((loop.first_us - loop.asked_us).mean())
+    held = int(held_streams(engine, gpus, loop.users, loop.inputs + loop.outputs))
+    room = max(limits.max_batched_tokens, held + 1)
+    replica, late_us = _replica(engine, gpus, loop, replace(limits, max_sequences=held, max_batched_tokens=room))
+    prompts, answers = loop.lengths(seed)
+    answered = kernel_loop(replica, loop.users, prompts, answers)
+    each: Floats = (answered.last_us - answered.first_us) / (answers - 1)
+    return float(each.mean()), float((answered.first_us - answered.asked_us).mean()) + late_us
 
 
-def _replica(engine: Engine, gpus: int, inputs: int, outputs: int, limits: StepLimits) -> Replica:
+def _replica(engine: Engine, gpus: int, loop: Loop, limits: StepLimits) -> tuple[Replica, float]:
+    """A unit that holds users up by what its engine takes outside of steps, and what first tokens come late besides."""
     workload = Workload(
-        kv_tokens=inputs + outputs / 2,
+        kv_tokens=loop.inputs + loop.outputs / 2,
         hit_ratio=0.0,
-        missed_context_tokens=inputs / 2,
-        input_tokens=float(inputs),
-        output_tokens=float(outputs),
+        missed_context_tokens=loop.inputs / 2,
+        input_tokens=float(loop.inputs),
+        output_tokens=float(loop.outputs),
     )
     replica = replica_of(engine, gpus, workload, limits)
     # as many as the model takes to fit are begun, be their memory a page short of it
-    roomy = replace(replica, kv_blocks=replica.kv_blocks + limits.max_sequences * (inputs + outputs))
-    return replace(roomy, first_us=first_us(engine, replica, limits.max_sequences, workload.kv_tokens))
+    roomy = replace(replica, kv_blocks=replica.kv_blocks + limits.max_sequences * (loop.inputs + loop.outputs))
+    outside_us = engine.profile.prompts.first_token_us
+    late_us = first_us(engine, replica, limits.max_sequences, workload.kv_tokens) - outside_us
+    return replace(roomy, first_us=outside_us), late_us
 
 
-def _lengths(rng: np.random.Generator, count: int, tokens: int, shorter: float) -> Ints:
+def _shorter(rng: np.random.Generator, count: int, tokens: int, shorter: float) -> Ints:
     drawn: Ints = np.maximum(1, np.rint(tokens * rng.uniform(1 - shorter, 1, count))).astype(np.int64)
     return drawn
 
@@ -129,8 +177,8 @@ def main() -> int:
     worse = [
         what
         for what, missed in (
-            ("TPOT", _over_model(points) > NEARLY),
-            ("TPOT where lengths are known", _over_model(known) > 0),
+            ("TPOT", _over_model(points) > 0),
+            ("TPOT of InferenceX", _over_model(known) > 0),
             ("TTFT", _median(_early(points)) > MOST_TTFT_ERROR),
         )
         if missed
