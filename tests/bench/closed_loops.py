@@ -10,6 +10,8 @@ InferenceX (--num-prompts, ten times --max-concurrency) and NVIDIA (genai-perf: 
 (--random-range-ratio 0.8). Elsewhere answers are as long as told (standard deviation 0, end of text ignored), and
 prompts up to 2 % shorter, as random texts are other tokens when read.
 
+Means over requests are compared, but medians where the client writes medians.
+
 Steps are those of the servers. What NVIDIA measured was launched as aiconfigurator does it (generator/rule_plugin): a
 step of vLLM and TensorRT-LLM has room for one prompt, all users and 1,500 tokens more. Others are taken to have what
 the engine has by itself.
@@ -49,6 +51,8 @@ SHORTER = 0.02
 SHORTER_INFERENCEX = 0.2
 LAUNCHER = "aiconfigurator"
 """Word in the source of what InferenceX and NVIDIA measured."""
+MEDIANS = "token_position_decode_slo"
+"""Word in the source of what a client measured that writes medians alone: benchmark_serving_random.py of InferenceX."""
 ROOM = 1500
 """Tokens of a step beside a prompt and all users. Published: aiconfigurator, generator/rule_plugin/benchmark."""
 MOST_TTFT_USERS = 64
@@ -83,8 +87,11 @@ def _of_case(case: Case, engine: Engine) -> Iterator[Compared]:
             continue
         inputs, outputs, users = (max(round(row[name]), least) for name, least in _WHOLE)
         loop = Loop(users=users, inputs=inputs, outputs=outputs)
-        limits = loop.launched(engine, case.gpus, str(row.get("source") or ""))
-        tpot_us, ttft_us = loop_times(engine, case.gpus, loop, limits, seed=zlib.crc32(row["id"].encode()))
+        source = str(row.get("source") or "")
+        requests = loop_times(
+            engine, case.gpus, loop, loop.launched(engine, case.gpus, source), seed=zlib.crc32(row["id"].encode())
+        )
+        tpot_us, ttft_us = (float((np.median if MEDIANS in source else np.mean)(each)) for each in requests)
         told = row["measured_ttft_ms"]
         yield Compared(
             engine=engine.profile.name,
@@ -133,15 +140,14 @@ class Loop:
         return _shorter(rng, count, self.inputs, SHORTER), np.full(count, self.outputs, np.int64)
 
 
-def loop_times(engine: Engine, gpus: int, loop: Loop, limits: StepLimits, *, seed: int) -> tuple[float, float]:
-    """Mean time per output token and to the first token of users in a closed loop, us."""
+def loop_times(engine: Engine, gpus: int, loop: Loop, limits: StepLimits, *, seed: int) -> tuple[Floats, Floats]:
+    """Times per output token and to the first token of all requests of users in a closed loop, us."""
     held = int(held_streams(engine, gpus, loop.users, loop.inputs + loop.outputs))
     room = max(limits.max_batched_tokens, held + 1)
     replica, late_us = _replica(engine, gpus, loop, replace(limits, max_sequences=held, max_batched_tokens=room))
     prompts, answers = loop.lengths(seed)
     answered = kernel_loop(replica, loop.users, prompts, answers)
-    each: Floats = (answered.last_us - answered.first_us) / (answers - 1)
-    return float(each.mean()), float((answered.first_us - answered.asked_us).mean()) + late_us
+    return (answered.last_us - answered.first_us) / (answers - 1), answered.first_us - answered.asked_us + late_us
 
 
 def _replica(engine: Engine, gpus: int, loop: Loop, limits: StepLimits) -> tuple[Replica, float]:

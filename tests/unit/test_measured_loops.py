@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from planner.capacity.aggregated import step_limits
@@ -72,7 +73,7 @@ def test_steps_that_first_tokens_come_late_by_are_told_and_hold_nobody_up() -> N
     limits = LOOP.launched(VLLM, 2, NVIDIA)
     (tpot_us, ttft_us), (same_us, late_us) = (loop_times(each, 2, LOOP, limits, seed=1) for each in (VLLM, later))
     step_us = float(step_time(VLLM, Batch(streams=4.0, kv_tokens=1_024 + 64.0)).us)
-    assert same_us == tpot_us
+    assert np.array_equal(same_us, tpot_us)
     assert late_us - ttft_us == pytest.approx(step_us, rel=1e-3)
 
 
@@ -82,5 +83,5 @@ def test_what_an_engine_takes_outside_of_steps_holds_users_up() -> None:
     held = replace(VLLM, profile=VLLM.profile.model_copy(update={"prompts": outside}))
     limits = LOOP.launched(VLLM, 2, NVIDIA)
     (tpot_us, ttft_us), (less_us, more_us) = (loop_times(each, 2, LOOP, limits, seed=1) for each in (VLLM, held))
-    assert less_us < 0.97 * tpot_us
-    assert more_us > ttft_us + 100_000
+    assert less_us.mean() < 0.97 * tpot_us.mean()
+    assert more_us.mean() > ttft_us.mean() + 100_000
