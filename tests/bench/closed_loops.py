@@ -18,8 +18,8 @@ the engine has by itself.
 
 Users are held up by what an engine takes outside of steps. The steps that first tokens were measured to come late by
 are told on top, and hold nobody up: users of one length who wait for them come out of step, all at once, and then wait
-for each other. First tokens of NVIDIA's conditions are off by 45 % where they do, by 23 % where they do not, and by the
-same 24 % where lengths differ.
+for each other. First tokens of the conditions that are not InferenceX's are off by 46 % where they do, by 23 % where
+they do not; it is all one where lengths differ.
 """
 
 import os
