@@ -5,21 +5,22 @@ per output token must be as near to the measured ones as the capacity model's ar
 concurrency of up to 64 within 30 % in the median.
 
 Loops are those of the clients. All users start together and ask ten times each, one request after the other: so do
-InferenceX (--num-prompts, ten times --max-concurrency) and NVIDIA (genai-perf: --request-count, ten times
---concurrency). Where lengths are those of InferenceX, prompts and answers are up to 20 % shorter than told
+InferenceX (--num-prompts, ten times --max-concurrency) and NVIDIA (genai-perf in scripts of Dynamo: --request-count,
+ten times --concurrency; later scripts of aiconfigurator ask fifty times). What clients ask to warm up is left out. Where lengths are those of InferenceX, prompts and answers are up to 20 % shorter than told
 (--random-range-ratio 0.8). Elsewhere answers are as long as told (standard deviation 0, end of text ignored), and
 prompts up to 2 % shorter, as random texts are other tokens when read.
 
 Means over requests are compared, but medians where the client writes medians.
 
-Steps are those of the servers. What NVIDIA measured was launched as aiconfigurator does it (generator/rule_plugin): a
-step of vLLM and TensorRT-LLM has room for one prompt, all users and 1,500 tokens more. Others are taken to have what
-the engine has by itself.
+Steps are those of the servers. What NVIDIA measured is assumed to be launched as its aiconfigurator does it
+(generator/rule_plugin/benchmark): a step of vLLM and TensorRT-LLM has room for one prompt, all users and 1,500 tokens
+more, one of SGLang for as many whole prompts as 1,500 tokens more than one hold. Others are taken to have what the
+engine has by itself.
 
 Users are held up by what an engine takes outside of steps. The steps that first tokens were measured to come late by
 are told on top, and hold nobody up: users of one length who wait for them come out of step, all at once, and then wait
 for each other. First tokens of the conditions that are not InferenceX's are off by 46 % where they do, by 23 % where
-they do not; it is all one where lengths differ.
+they do not, which is why; it is all one where lengths differ.
 """
 
 import os
