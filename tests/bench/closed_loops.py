@@ -6,9 +6,10 @@ concurrency of up to 64 within 30 % in the median.
 
 Loops are those of the clients. All users start together and ask ten times each, one request after the other: so do
 InferenceX (--num-prompts, ten times --max-concurrency) and NVIDIA (genai-perf in scripts of Dynamo: --request-count,
-ten times --concurrency; later scripts of aiconfigurator ask fifty times). What clients ask to warm up is left out. Where lengths are those of InferenceX, prompts and answers are up to 20 % shorter than told
-(--random-range-ratio 0.8). Elsewhere answers are as long as told (standard deviation 0, end of text ignored), and
-prompts up to 2 % shorter, as random texts are other tokens when read.
+ten times --concurrency; later scripts of aiconfigurator ask fifty times). What clients ask to warm up is left out.
+Where lengths are those of InferenceX, prompts and answers are up to 20 % shorter than told (--random-range-ratio 0.8).
+Elsewhere answers are as long as told (standard deviation 0, end of text ignored), and prompts up to 2 % shorter, as
+random texts are other tokens when read.
 
 Means over requests are compared, but medians where the client writes medians.
 
