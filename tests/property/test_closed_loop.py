@@ -3,9 +3,7 @@
 Requests that follow others come a thought after these were complete or were rejected for good.
 """
 
-from collections import Counter
 from dataclasses import replace
-from math import inf, isnan
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """The fast engine against the reference, request by request and tally by tally; chunks, conservation, queues."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import factorial, inf, isnan
 
 import numpy as np

@@ -3,17 +3,11 @@
 import numpy as np
 import pytest
 
+from planner.core.replay.iterations.alone import answered_alone_us
 from planner.core.replay.iterations.model import PromptTable, Replica
-from planner.core.replay.iterations.sessions import (
-    NO_SHIFTS,
-    NONE,
-    answered_alone_us,
-    shifts_of,
-    thinking_us,
-    turns_before,
-)
 from planner.core.replay.iterations.stage import IterationStage
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Span, StepTables
+from planner.core.replay.requests.sessions import NONE, ArrivalShifts, shifts_of, thinking_us, turns_before
 from planner.units import Ints
 
 STEP_US, PIECE_US, TOKEN_US = 1000.0, 500.0, 10.0
@@ -113,4 +107,5 @@ def test_shifts_by_hand() -> None:
     assert (told.turns, told.absent, told.hasty) == (3, 1, 1)
     assert (told.mean_s, told.p50_s, told.p99_s) == (2.0, 1.0, 3.0)
     alone = requests([(0, 50, 3, -1)])
-    assert shifts_of(alone, turns_before(alone.session_id), np.zeros(1), np.zeros(1)) == NO_SHIFTS
+    none = ArrivalShifts(turns=0, absent=0, hasty=0, mean_s=None, p50_s=None, p99_s=None)
+    assert shifts_of(alone, turns_before(alone.session_id), np.zeros(1), np.zeros(1)) == none

@@ -12,12 +12,11 @@ _NONE = np.zeros(0, np.int64)
 
 def columns_of(requests: Requests, arriving: int) -> dict[str, Ints]:
     """Columns of one kind, so that kernels are compiled once."""
-    kind = ["C", "W"]
-    columns = {name: np.require(getattr(requests, name)[:arriving], np.int64, kind) for name in Requests.COLUMNS}
+    columns = {name: _column(getattr(requests, name)[:arriving]) for name in Requests.COLUMNS}
     columns["block_from"] = columns["block_ids"] = _NONE
     if requests.block_from is not None and requests.block_ids is not None:
-        columns["block_from"] = np.require(requests.block_from[: arriving + 1], np.int64, kind)
-        columns["block_ids"] = np.require(requests.block_ids[: requests.block_from[arriving]], np.int64, kind)
+        columns["block_from"] = _column(requests.block_from[: arriving + 1])
+        columns["block_ids"] = _column(requests.block_ids[: requests.block_from[arriving]])
     return columns
 
 
@@ -46,3 +45,7 @@ def check_followers(size: int, follows: Ints, think_us: Floats) -> None:
         raise UsageError(f"request {wrong[0]} follows {follows[wrong[0]]}, which is not before it; correct its order")
     if not (np.isfinite(think_us) & (np.asarray(think_us) >= 0)).all():
         raise UsageError("times to think must be finite and not negative; correct them")
+
+
+def _column(column: Ints) -> Ints:
+    return np.require(column, np.int64, ["C", "W"])

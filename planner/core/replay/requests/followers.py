@@ -1,8 +1,10 @@
 """Both stages side by side in a closed loop, where requests come after the ends of others. Pure."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.core.replay.requests.columns import check_followers, children_of, columns_of
 from planner.core.replay.requests.kernels import loop as loop_kernels
@@ -31,7 +33,7 @@ def follow(
     came, loop, columns = np.full(size, np.nan), np.zeros(1, LOOP), columns_of(requests, size)
     columns["follows"] = np.ascontiguousarray(follows, np.int64)
     # kernels find these by their addresses
-    held = {
+    held: dict[str, NDArray[Any]] = {
         "comers": np.zeros(size, np.int64),
         "comer_us": np.zeros(size),
         "children": children_of(follows),

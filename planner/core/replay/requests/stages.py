@@ -342,7 +342,8 @@ class DecodeStage(Stage):
     """Decode units, fed with what prefill hands over.
 
     keep: number of requests whose outcome is kept row by row, 0 for none. ranks: of a unit, kept one by one if there
-    are several, each request on one; the step tables are then those of even ranks. rank_balancer: chooses among them. closed: whether it will be in a closed loop.
+    are several, each request on one; the step tables are then those of even ranks. rank_balancer: chooses among them.
+    closed: whether it will be in a closed loop (`planner.core.replay.requests.followers`).
     """
 
     def __init__(

@@ -71,8 +71,9 @@ PREFILL_STATE = fields(
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
 `candidates`. open: rows of the table of units in use. unassigned_: requests that no unit could take. retry_: those
 rejected that will be tried again, the next first. free, room: first free place of the pool, and their number. out: rows
-written. loop_at: of a LOOP, 0 where nobody follows others. affinities: sessions or blocks in its table. sample_us: of the next sample. Then rules and speeds as in
-`planner.core.replay.requests.model`, the window that counts, the end of all, the target."""
+written. loop_at: of a LOOP, 0 where nobody follows others. affinities: sessions or blocks in its table. sample_us: of
+the next sample. Then rules and speeds as in `planner.core.replay.requests.model`, the window that counts, the end of
+all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
