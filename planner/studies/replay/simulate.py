@@ -34,7 +34,6 @@ from planner.units import Floats, Ints, Progress
 
 Stages: TypeAlias = IterationStage | tuple[PrefillStage, DecodeStage]
 """Units that do both, or those of two roles."""
-_NOBODY = Requests(**{name: np.zeros(0, np.int64) for name in Requests.COLUMNS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class Simulation:
         sleep = SleepCount(self.lives, self.span)
         shifts = None
         if self.scenario.replay.sessions == "closed":
-            requests = with_blocks(list(self.requests()) or [_NOBODY])
+            requests = with_blocks(list(self.requests()))
             before = turns_before(requests.session_id)
             thinks_us = thinking_us(requests, before, self._answered_us(service, requests))
             came_us = self._follow(stages, requests, before, thinks_us, progress)
