@@ -1,5 +1,6 @@
 """Random small replays: services, fleets that come and go, rules, bursts of requests."""
 
+from dataclasses import fields, replace
 from math import inf
 
 import numpy as np
@@ -128,3 +129,33 @@ def cases(draw: st.DrawFn, stressed: bool = False) -> Case:
         block_tokens=block_tokens,
     )
     return service, draw(lives(span, stressed)), draw(lives(span, stressed)), rules, requests, end_us
+
+
+@st.composite
+def loops(draw: st.DrawFn, count: int, span: int) -> tuple[np.ndarray, np.ndarray]:
+    """By request the one that it follows, -1 for none, and the time to think after that: often none, seldom long."""
+    back = [draw(st.sampled_from((0, 1, 1, 2, 3))) for _ in range(count)]
+    follows = np.array([seq - gap if 0 < gap <= seq else -1 for seq, gap in enumerate(back)], np.int64)
+    think = [draw(st.sampled_from((0.0, 0.0, 0.5, span // 64, span // 8, 2 * span))) for _ in range(count)]
+    return follows, np.array(think, np.float64)
+
+
+def slowed(case: Case, factor: float) -> Case:
+    """The same with all times multiplied by a power of two, and an end that is not too far."""
+    service, prefill, decode, rules, requests, end_us = case
+    names = ("missed_us", "context_us", "pass_us", "kv_us_per_token")
+    steps = StepTables(*(getattr(service.steps, field.name) * factor for field in fields(StepTables)))
+    end_us = min(end_us, 2.0 * requests.arrival_us[-1] + 1000.0) * factor
+    return (
+        replace(service, steps=steps, **{name: getattr(service, name) * factor for name in names}),
+        Lives(*(getattr(prefill, field.name) * factor for field in fields(Lives))),
+        Lives(*(getattr(decode, field.name) * factor for field in fields(Lives))),
+        replace(
+            rules,
+            window_us=rules.window_us * factor,
+            timeout_us=rules.timeout_us * factor,
+            retry_after_us=rules.retry_after_us * factor,
+        ),
+        replace(requests, arrival_us=requests.arrival_us * int(factor)),
+        end_us,
+    )

@@ -7,27 +7,32 @@ from math import inf, isnan
 
 import numpy as np
 
-from planner.core.replay.requests.kernels.layout import FULL, HOUR_US, LATE
+from planner.core.replay.requests.followers import follow
+from planner.core.replay.requests.kernels.layout import FULL, HOUR_US, LATE, LONG
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span, StepTables
 from planner.core.replay.requests.stages import DecodeStage, FirstSizes, PrefillStage, hand_overs
 from planner.settings.replay import BalancerName
+from planner.units import Floats, Ints
 from tests.helpers.replay_cases import Case
 from tests.helpers.replay_reference import Replay
 from tests.helpers.replay_units import Outcome
 
 Stages = tuple[PrefillStage, DecodeStage]
+Loop = tuple[Ints, Floats]
+"""By request the one that it follows, -1 for none, and how long after it, us."""
+SMALL = FirstSizes(pool=4, slots=1, affinities=2)
+"""Arrays begin small and have to grow."""
 
 
 def run(
     case: Case, span: Span, chunks: Iterable[int] = (), ranks: int = 1, rank_balancer: BalancerName = "two-key"
 ) -> Stages:
-    """Both stages to the end, fed in chunks that end before these rows; arrays begin small and have to grow."""
+    """Both stages to the end, fed in chunks that end before these rows."""
     service, prefill_lives, decode_lives, rules, requests, _ = case
     keep = len(requests)
-    first = FirstSizes(pool=4, slots=1, affinities=2)
-    prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep, first=first)
+    prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep, first=SMALL)
     decode = DecodeStage(
-        service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer, first=first
+        service, decode_lives, rules, span, keep=keep, ranks=ranks, rank_balancer=rank_balancer, first=SMALL
     )
     batches = (requests.part(slice(begin, end)) for begin, end in pairwise([0, *chunks, len(requests)]))
     for handed in hand_overs(batches, prefill, decode.fails_us, decode.fail):
@@ -36,9 +41,30 @@ def run(
     return prefill, decode
 
 
+def run_closed(
+    case: Case, span: Span, loop: Loop, ranks: int = 1, rank_balancer: BalancerName = "two-key"
+) -> tuple[Stages, Floats]:
+    """Both stages to the end where requests follow others, and when each came."""
+    service, prefill_lives, decode_lives, rules, requests, _ = case
+    keep = len(requests)
+    prefill = PrefillStage(service, prefill_lives, rules, span, keep=keep, first=SMALL)
+    decode = DecodeStage(
+        service,
+        decode_lives,
+        rules,
+        span,
+        keep=keep,
+        ranks=ranks,
+        rank_balancer=rank_balancer,
+        closed=True,
+        first=SMALL,
+    )
+    return (prefill, decode), follow(prefill, decode, requests, follows=loop[0], think_us=loop[1])
+
+
 def fared(stages: Stages) -> list[tuple[object, ...]]:
     """What became of each request, as `wanted` has it."""
-    names = {FULL: "rejected-queue", LATE: "rejected-timeout"}
+    names = {FULL: "rejected-queue", LATE: "rejected-timeout", LONG: "rejected-length"}
     return [
         (
             names.get(int(first["status"]), "in-flight") if isnan(then["finish_us"]) else "completed",
@@ -60,9 +86,18 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     """Assert that requests, units and samples are those of the reference."""
     reference = Replay(*case[:5], ranks, rank_balancer)
     reference.run(case[5])
-    prefill, decode = run(
-        case, Span(from_us=0.0, to_us=case[5] + 1.0, end_us=case[5], classes=3), chunks, ranks, rank_balancer
-    )
+    assert_same(reference, run(case, until(case[5]), chunks, ranks, rank_balancer), case[5])
+    return reference
+
+
+def until(end_us: float) -> Span:
+    """All that arrives up to the end counts."""
+    return Span(from_us=0.0, to_us=end_us + 1.0, end_us=end_us, classes=3)
+
+
+def assert_same(reference: Replay, stages: Stages, end_us: float) -> None:
+    """Assert that requests, units and samples are those of a reference that was run to the same end."""
+    prefill, decode = stages
     outcomes = [request.outcome for request in reference.requests]
     assert repr(fared((prefill, decode))) == repr([wanted(outcome) for outcome in outcomes])
     done = [outcome for outcome in outcomes if outcome.status == "completed"]
@@ -79,11 +114,10 @@ def compare(case: Case, chunks: Iterable[int], ranks: int, rank_balancer: Balanc
     assert decode.lost == decode.units["lost"].sum()
     assert decode.samples.tolist() == reference.samples
     assert prefill.samples.tolist() == reference.prefill_samples
-    came = [request for request in reference.requests if request.arrival <= case[5]]
+    came = [request for request in reference.requests if request.arrival <= end_us]
     assert prefill.hours["hit_tokens"].sum() == sum(request.outcome.hits for request in came)
     assert prefill.hours["input_tokens"].sum() == sum(request.input for request in came)
     assert prefill.hours["retried"].sum() == sum(request.outcome.tries for request in came)
-    return reference
 
 
 def units(count: int) -> Lives:

@@ -5,7 +5,9 @@ drain, pass their deadline, fail, stragglers, passes that end (or waited for the
 come again, arrivals; the lower unit first.
 """
 
+from bisect import insort
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, nan
 from typing import Literal
@@ -52,7 +54,10 @@ class Replay:
         requests: Requests,
         ranks: int = 1,
         rank_balancer: BalancerName = "two-key",
+        follows: Sequence[int] = (),
+        think_us: Sequence[float] = (),
     ) -> None:
+        """follows: by request the one after whose end it comes, -1 for none; think_us: how long after it."""
         self.service, self.rules, self.lives = service, rules, (prefill, decode)
         self.prefill = [PrefillUnit(number=number) for number in range(len(prefill))]
         self.decode = [
@@ -74,6 +79,11 @@ class Replay:
         self.has_blocks = requests.block_from is not None
         self.unassigned_streams: list[Stream] = []
         self.requests = [read(requests, seq, service) for seq in range(len(requests))]
+        self.think, self.followers = think_us, defaultdict[int, list[Request]](list)
+        for seq, before in enumerate(follows):
+            if before >= 0:
+                self.requests[seq].arrival = inf
+                self.followers[before].append(self.requests[seq])
         fleet: list[Event] = [
             (float(times[number]), kind, role, number)
             for role, lives in enumerate(self.lives)
@@ -86,6 +96,17 @@ class Replay:
             for number in range(len(lives))
         ]
         self.known = sorted(fleet + [(request.arrival, ARRIVAL, PREFILL, request.seq) for request in self.requests])
+
+    def end(self, request: Request, now: float) -> None:
+        """Who follows a request comes a thought after it."""
+        for follower in self.followers[request.seq]:
+            follower.arrival = follower.tried = now + float(self.think[follower.seq])
+            self.known.remove((inf, ARRIVAL, PREFILL, follower.seq))
+            insort(self.known, (follower.arrival, ARRIVAL, PREFILL, follower.seq))
+
+    def pass_boundary(self, unit: DecodeUnit) -> None:
+        for request in unit.pass_boundary(self.service):
+            self.end(request, request.outcome.finish_us)
 
     def run(self, end_us: float) -> None:
         now = 0.0
@@ -131,7 +152,7 @@ class Replay:
         if [event] == self.known[:1]:
             self.known.pop(0)
         if kind == BOUNDARY:
-            self.decode[number].pass_boundary(self.service)
+            self.pass_boundary(self.decode[number])
         elif kind == SERVE:
             self.assign(now)
         elif kind == DRAIN and role == PREFILL:
@@ -175,6 +196,10 @@ class Replay:
             there = [unit.load() for unit in self.prefill if self.takes(PREFILL, unit.number, now)]
             tokens, number = uneven([load.keys[0] for load in there]), uneven([load.number for load in there])
             self.prefill_samples.append((now, tokens, number))
+        if request.input + request.output > self.service.longest_tokens:
+            request.outcome.status = "rejected-length"
+            self.end(request, now)
+            return
         routed, balancer = self.rules.block_tokens > 0, self.balancers[PREFILL]
         if not self.has_blocks or not (routed or balancer.name == "prefix-aware"):
             self.dispatch(request, now, limited=True)
@@ -218,6 +243,7 @@ class Replay:
             self.coming_again.append(request)
         else:
             request.outcome.status = status
+            self.end(request, now)
 
     def join(self, request: Request, unit: PrefillUnit, now: float, limited: bool) -> None:
         if limited and not request.left and self.rules.queue_limit and len(unit.queue) >= self.rules.queue_limit:
@@ -280,6 +306,7 @@ class Replay:
             request.outcome.first_token_us = now
             if request.output <= 1:
                 request.outcome.status, request.outcome.finish_us = "completed", now
+                self.end(request, now)
             else:
                 self.sample_and_hand_over(request, request.output - 1, now)
 
@@ -292,7 +319,7 @@ class Replay:
         """Also those that an earlier hand-over of this moment made due."""
         for unit in self.decode:
             while unit.boundary() <= now:
-                unit.pass_boundary(self.service)
+                self.pass_boundary(unit)
 
     def sample(self, now: float) -> None:
         if now < self.next_sample:

@@ -22,7 +22,7 @@ class Outcome:
     """
 
     seq: int
-    status: Literal["completed", "rejected-queue", "rejected-timeout", "in-flight"] = "in-flight"
+    status: Literal["completed", "rejected-queue", "rejected-timeout", "rejected-length", "in-flight"] = "in-flight"
     prefill_unit: int = -1
     enqueued_us: float = nan
     first_token_us: float = nan
@@ -249,10 +249,10 @@ class DecodeUnit:
             self.log.clock_us = max(self.log.clock_us, stream.ready)
         self.fifo.append(stream)
 
-    def pass_boundary(self, service: Service) -> None:
+    def pass_boundary(self, service: Service) -> list[Request]:
+        """The requests that are complete then."""
         now = self.boundary()
-        if self.active:
-            self.end_step(now)
+        done = self.end_step(now) if self.active else []
         self.log.clock_us = now
         if self.deadline_passed:
             self.stragglers = sorted(self.active, key=lambda stream: (stream.depart, stream.request.seq))
@@ -267,12 +267,13 @@ class DecodeUnit:
             self.log.begun.append(Begun(now, self.step_time, len(self.active), tokens))
         elif self.fifo:
             self.log.clock_us = max(now, self.fifo[0].ready)
+        return done
 
     def rank_loads(self) -> list[Load]:
         on = [[stream.context for stream in self.active if stream.rank == rank] for rank in range(self.ranks)]
         return [Load(rank, len(contexts), (sum(contexts), len(contexts))) for rank, contexts in enumerate(on)]
 
-    def end_step(self, now: float) -> None:
+    def end_step(self, now: float) -> list[Request]:
         self.log.steps += 1
         self.log.busy_us += self.step_time
         for stream in self.active:
@@ -280,7 +281,9 @@ class DecodeUnit:
             if stream.depart == self.log.steps:
                 outcome = stream.request.outcome
                 outcome.status, outcome.finish_us, outcome.finish_step = "completed", now, stream.depart
+        done = [stream.request for stream in self.active if stream.depart == self.log.steps]
         self.active = [stream for stream in self.active if stream.depart > self.log.steps]
+        return done
 
     def admit(self, now: float, service: Service) -> None:
         while self.fifo and self.fifo[0].ready <= now:

@@ -1,7 +1,7 @@
 """The fast engine against the reference, request by request and tally by tally; chunks, conservation, queues."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import factorial, inf, isnan
 
 import numpy as np
@@ -23,7 +23,7 @@ from planner.core.replay.requests.model import (
 )
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
 from planner.errors import UsageError
-from tests.helpers.replay_cases import Case, cases
+from tests.helpers.replay_cases import Case, cases, slowed
 from tests.helpers.replay_engine import (
     SERVICE,
     busy_case,
@@ -39,27 +39,6 @@ from tests.helpers.replay_reference import Replay
 from tests.helpers.replay_units import Begun
 
 HUNDRED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def slowed(case: Case, factor: float) -> Case:
-    """The same with all times multiplied by a power of two, and an end that is not too far."""
-    service, prefill, decode, rules, requests, end_us = case
-    names = ("missed_us", "context_us", "pass_us", "kv_us_per_token")
-    steps = StepTables(*(getattr(service.steps, field.name) * factor for field in fields(StepTables)))
-    end_us = min(end_us, 2.0 * requests.arrival_us[-1] + 1000.0) * factor
-    return (
-        replace(service, steps=steps, **{name: getattr(service, name) * factor for name in names}),
-        Lives(*(getattr(prefill, field.name) * factor for field in fields(Lives))),
-        Lives(*(getattr(decode, field.name) * factor for field in fields(Lives))),
-        replace(
-            rules,
-            window_us=rules.window_us * factor,
-            timeout_us=rules.timeout_us * factor,
-            retry_after_us=rules.retry_after_us * factor,
-        ),
-        replace(requests, arrival_us=requests.arrival_us * int(factor)),
-        end_us,
-    )
 
 
 @st.composite

@@ -1,21 +1,29 @@
 """Sessions in a closed loop: turns, thinking and shifts by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from planner.core.replay.iterations.alone import answered_alone_us
 from planner.core.replay.iterations.model import PromptTable, Replica
-from planner.core.replay.iterations.sessions import (
-    NO_SHIFTS,
+from planner.core.replay.iterations.stage import IterationStage
+from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span, StepTables
+from planner.core.replay.requests.sessions import (
     NONE,
-    answered_alone_us,
+    ArrivalShifts,
+    answered_apart_us,
     shifts_of,
     thinking_us,
     turns_before,
 )
-from planner.core.replay.iterations.stage import IterationStage
-from planner.core.replay.requests.model import Lives, QueueRules, Requests, Span, StepTables
 from planner.units import Ints
+from tests.helpers.replay_cases import services
+from tests.helpers.replay_engine import run, units, until
 
+HUNDRED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 STEP_US, PIECE_US, TOKEN_US = 1000.0, 500.0, 10.0
 
 
@@ -66,6 +74,52 @@ def test_an_answer_alone_takes_its_prompt_and_its_steps() -> None:
     assert answered_alone_us(attending, asked)[0] == pytest.approx(3000 + 0.1 * 50 * 25)
 
 
+def test_an_answer_of_two_roles_alone_takes_its_passes_its_kv_and_its_steps() -> None:
+    none = np.zeros(2)
+    service = Service(
+        prefill_ranks=2,
+        prefill_share=1.0,
+        missed_us=2.0,
+        context_us=0.0,
+        pass_us=100.0,
+        pass_tokens=60,
+        chunk_tokens=40,
+        kv_us_per_token=0.5,
+        kv_capacity_tokens=1e6,
+        most_streams=1,
+        steps=StepTables(none + 1000.0, none + 1.0, none, none),
+    )
+    asked = requests([(0, 50, 3, 0), (0, 40, 1, 0), (0, 0, 0, 0)])
+    # two passes of 50 tokens, KV of 50, two steps of 50 and 51 tokens of KV; one pass of 40; one of nothing
+    assert answered_apart_us(service, QueueRules(), 1, asked).tolist() == [300.0 + 25 + 2101, 180.0, 100.0]
+    # four ranks: the one with the stream sets the pace as if all held as much
+    assert answered_apart_us(service, QueueRules(), 4, asked)[0] == 300.0 + 25 + 2404
+    # a prompt that fills a pass waits for no window
+    window = QueueRules(mode="window", window_us=7.0)
+    large = requests([(0, 50, 1, 0), (0, 60, 1, 0)])
+    assert answered_apart_us(service, window, 1, large).tolist() == [307.0, 320.0]
+    half = replace(service, prefill_ranks=1, prefill_share=0.5, context_us=0.25)
+    cached = replace(asked, cached_input_tokens=np.array([30, 0, 0]))
+    # 20 tokens after 30, on half a rank
+    assert answered_apart_us(half, QueueRules(), 1, cached)[0] == 100 + 2 * 20 * (2 + 0.25 * 40) + 25 + 2101
+
+
+@HUNDRED
+@given(services(), st.integers(0, 40), st.integers(0, 40), st.sampled_from((0.0, 0.5, 1.0)), st.sampled_from((1, 3)))
+def test_the_engine_takes_as_long_for_a_request_alone(
+    service: Service, tokens: int, outputs: int, share: float, ranks: int
+) -> None:
+    # one line of the step's two, so that the mean of its steps is the step of the mean
+    service = replace(service, steps=replace(service.steps, high_us=0 * service.steps.high_us))
+    service = replace(service, steps=replace(service.steps, high_us_per_token=0 * service.steps.high_us))
+    asked = requests([(0, tokens, outputs, 0)])
+    asked = replace(asked, cached_input_tokens=np.array([int(share * tokens)]))
+    case = (service, units(1), units(1), QueueRules(), asked, 1e9)
+    _, decode = run(case, until(1e9), ranks=ranks)
+    wanted = answered_apart_us(service, QueueRules(), ranks, asked)
+    assert decode.kept["finish_us"].tolist() == pytest.approx(wanted.tolist())
+
+
 def test_users_think_for_what_is_left_of_the_gap_and_never_less_than_no_time() -> None:
     asked = requests([(0, 50, 3, 0), (4000, 50, 1, 0), (4500, 50, 1, 0)])
     before = turns_before(asked.session_id)
@@ -113,4 +167,5 @@ def test_shifts_by_hand() -> None:
     assert (told.turns, told.absent, told.hasty) == (3, 1, 1)
     assert (told.mean_s, told.p50_s, told.p99_s) == (2.0, 1.0, 3.0)
     alone = requests([(0, 50, 3, -1)])
-    assert shifts_of(alone, turns_before(alone.session_id), np.zeros(1), np.zeros(1)) == NO_SHIFTS
+    none = ArrivalShifts(turns=0, absent=0, hasty=0, mean_s=None, p50_s=None, p99_s=None)
+    assert shifts_of(alone, turns_before(alone.session_id), np.zeros(1), np.zeros(1)) == none

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from planner.core.fleet.units import AGGREGATED, EVERY_ROLE
 from planner.core.replay.iterations.model import Replica
-from planner.core.replay.iterations.sessions import ArrivalShifts
 from planner.core.replay.requests.kernels.layout import Records
 from planner.core.replay.requests.latency import E2E, TPOT, attained, quantiles_ms
 from planner.core.replay.requests.missed import Missed, missed
 from planner.core.replay.requests.model import Lives, Service, Span
+from planner.core.replay.requests.sessions import ArrivalShifts
 from planner.core.replay.requests.tallies import AnyStage, PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.economics import SloSettings

@@ -63,11 +63,6 @@ def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requ
         )
     if settings.sessions == "open":
         return
-    if not aggregated:
-        raise UsageError(
-            "replay.sessions is closed, which is replayed on units that read prompts and decode; set "
-            "fleet.serving=aggregated, or replay.sessions=open"
-        )
     if not sessions:
         raise UsageError(f"replay.sessions is closed, but trace {trace.name} has no sessions; set replay.sessions=open")
     if selection_of(scenario).change.active:

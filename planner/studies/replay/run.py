@@ -164,7 +164,7 @@ def replay_planned(
             total = sum(map(len, simulation.requests()))
             simulation = replace(simulation, total=total)
         kept = _list_of(total) if keep else None
-        compile_kernels(service, rules)
+        compile_kernels(service, rules, closed=scenario.replay.sessions == "closed")
         begin = clock()
         results = simulation.run(service, progress, kept)
         wall_s = clock() - begin

@@ -2,26 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from planner.core.fleet.units import AGGREGATED
+from planner.core.replay.iterations.alone import answered_alone_us
 from planner.core.replay.iterations.model import Replica
-from planner.core.replay.iterations.sessions import (
-    NO_SHIFTS,
-    ArrivalShifts,
-    answered_alone_us,
-    shifts_of,
-    thinking_us,
-    turns_before,
-)
 from planner.core.replay.iterations.stage import IterationStage
 from planner.core.replay.requests.asleep import SleepCount
+from planner.core.replay.requests.followers import follow
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.resample import MinuteTargets, resample
+from planner.core.replay.requests.sessions import answered_apart_us, shifts_of, thinking_us, turns_before
 from planner.core.replay.requests.split import PoolPart
 from planner.core.replay.requests.stages import DecodeStage, PrefillStage
-from planner.core.replay.requests.tallies import PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
 from planner.settings.scenario import Scenario
 from planner.store import Session
@@ -35,7 +30,10 @@ from planner.studies.replay.requests import (
 )
 from planner.studies.replay.stages import run_iterations, run_stages
 from planner.trace.stored import TraceInfo
-from planner.units import Progress
+from planner.units import Floats, Ints, Progress
+
+Stages: TypeAlias = IterationStage | tuple[PrefillStage, DecodeStage]
+"""Units that do both, or those of two roles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +66,82 @@ class Simulation:
         self, service: Service | Replica, progress: Progress | None, kept: list[Requests] | None = None
     ) -> StageResults:
         """Every request through units that serve so. kept: takes the requests, and each one's outcome is kept."""
-        batches = self.requests()
-        if kept is not None:
-            batches = keep_chunks(batches, kept)
+        stages = self._stages(service, 0 if kept is None else self.total)
         sleep = SleepCount(self.lives, self.span)
-        batches = sleep.passing(batches)
-        rows = 0 if kept is None else self.total
-        if not isinstance(service, Replica):
-            prefill, decode = self._through_stages(service, batches, rows, progress)
-            return replace(self._results(service, prefill, decode), waited_for_start=sleep.requests)
-        stage = IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
         shifts = None
         if self.scenario.replay.sessions == "closed":
-            shifts = _follow(stage, service, list(batches), kept)
+            requests = with_blocks(list(self.requests()))
+            before = turns_before(requests.session_id)
+            thinks_us = thinking_us(requests, before, self._answered_us(service, requests))
+            came_us = self._follow(stages, requests, before, thinks_us, progress)
+            shifts = shifts_of(requests, before, thinks_us, came_us)
+            sleep.count(came_us[np.isfinite(came_us)])
+            if kept is not None:
+                kept.append(self._as_they_came(requests, came_us))
         else:
-            run_iterations(batches, stage, self.total, progress)
-        found = self._results(service, stage.prompts, stage.streams)
-        return replace(found, waited_for_start=sleep.requests, preempted=stage.preempted, shifts=shifts)
+            batches = self.requests() if kept is None else keep_chunks(self.requests(), kept)
+            self._feed(stages, sleep.passing(batches), progress)
+        return replace(self._results(service, stages), waited_for_start=sleep.requests, shifts=shifts)
 
-    def _results(self, service: Service | Replica, prompts: PromptStage, streams: StreamStage) -> StageResults:
+    def _stages(self, service: Service | Replica, rows: int) -> Stages:
+        """Units before the first request. rows: requests whose outcome is kept."""
+        if isinstance(service, Replica):
+            return IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
+        return (
+            PrefillStage(service, self.lives["prefill"], self.rules, self.span, keep=rows),
+            DecodeStage(
+                service,
+                self.lives["decode"],
+                self.rules,
+                self.span,
+                keep=rows,
+                ranks=self._ranks,
+                closed=self.scenario.replay.sessions == "closed",
+            ),
+        )
+
+    @property
+    def _ranks(self) -> int:
+        """Ranks of a decode unit that are simulated one by one."""
+        fleet = self.scenario.fleet
+        return fleet.decode.nodes * fleet.gpus_per_node if self.scenario.replay.ranks == "exact" else 1
+
+    def _feed(self, stages: Stages, batches: Iterator[Requests], progress: Progress | None) -> None:
+        """Requests that come by themselves, to the end."""
+        if isinstance(stages, IterationStage):
+            run_iterations(batches, stages, self.total, progress)
+        else:
+            run_stages(batches, *stages, self.total, progress)
+
+    def _follow(
+        self, stages: Stages, requests: Requests, before: Ints, thinks_us: Floats, progress: Progress | None
+    ) -> Floats:
+        """All requests of a window, in memory, the later turns of sessions after the answers to those before."""
+        if isinstance(stages, IterationStage):
+            came_us = stages.follow(requests, before, thinks_us)
+            stages.finish()
+            return came_us
+
+        def came(count: int) -> None:
+            if progress is not None:
+                progress(min(count, self.total), self.total)
+
+        return follow(*stages, requests, follows=before, think_us=thinks_us, progress=came)
+
+    def _answered_us(self, service: Service | Replica, requests: Requests) -> Floats:
+        """What requests take on idle units."""
+        if isinstance(service, Replica):
+            return answered_alone_us(service, requests)
+        return answered_apart_us(service, self.rules, self._ranks, requests)
+
+    def _as_they_came(self, requests: Requests, came_us: Floats) -> Requests:
+        """Requests at the times at which they came; those that did not count no more."""
+        # whole microseconds, such that each counts as it was counted
+        at = np.floor(np.where(np.isnan(came_us), self.span.end_us, came_us)).astype(np.int64)
+        return replace(requests, arrival_us=at, block_from=None, block_ids=None)
+
+    def _results(self, service: Service | Replica, stages: Stages) -> StageResults:
+        prompts, streams = (stages.prompts, stages.streams) if isinstance(stages, IterationStage) else stages
         return StageResults(
             prefill=prompts,
             decode=streams,
@@ -96,37 +151,5 @@ class Simulation:
             service=service,
             fleet=self.scenario.fleet,
             zone=self.scenario.zone,
+            preempted=stages.preempted if isinstance(stages, IterationStage) else 0,
         )
-
-    def _through_stages(
-        self, service: Service, batches: Iterator[Requests], rows: int, progress: Progress | None
-    ) -> tuple[PrefillStage, DecodeStage]:
-        """Simulate units of two roles to the end. rows: requests whose outcome is kept."""
-        fleet, settings = self.scenario.fleet, self.scenario.replay
-        ranks = fleet.decode.nodes * fleet.gpus_per_node if settings.ranks == "exact" else 1
-        prefill = PrefillStage(service, self.lives["prefill"], self.rules, self.span, keep=rows)
-        decode = DecodeStage(service, self.lives["decode"], self.rules, self.span, keep=rows, ranks=ranks)
-        run_stages(batches, prefill, decode, self.total, progress)
-        return prefill, decode
-
-
-def _follow(
-    stage: IterationStage, replica: Replica, chunks: list[Requests], kept: list[Requests] | None
-) -> ArrivalShifts:
-    """All requests of a window, in memory, the later turns of sessions after the answers to those before.
-
-    kept: is to have them as they came.
-    """
-    if not chunks:
-        stage.finish()
-        return NO_SHIFTS
-    requests = with_blocks(chunks)
-    before = turns_before(requests.session_id)
-    thinks_us = thinking_us(requests, before, answered_alone_us(replica, requests))
-    came_us = stage.follow(requests, before, thinks_us)
-    stage.finish()
-    if kept is not None:
-        # one that never came has no time of its own
-        at = np.where(np.isnan(came_us), requests.arrival_us, np.rint(came_us)).astype(np.int64)
-        kept[:] = [replace(requests, arrival_us=at, block_from=None, block_ids=None)]
-    return shifts_of(requests, before, thinks_us, came_us)

@@ -14,9 +14,10 @@ import numpy as np
 
 from planner.core.replay.iterations.model import Replica
 from planner.core.replay.iterations.stage import IterationStage
+from planner.core.replay.requests.followers import follow
 from planner.core.replay.requests.model import Lives, QueueRules, Requests, Service, Span
 from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, PrefillStage, hand_overs
-from planner.units import US_PER_S, Progress
+from planner.units import US_PER_S, Floats, Ints, Progress
 
 T = TypeVar("T")
 _AHEAD = 4
@@ -103,7 +104,7 @@ def run_iterations(batches: Iterator[Requests], stage: IterationStage, total: in
         producer.result()
 
 
-def compile_kernels(service: Service | Replica, rules: QueueRules) -> None:
+def compile_kernels(service: Service | Replica, rules: QueueRules, *, closed: bool) -> None:
     """Compile the kernels by a replay of one request: about a minute, once, which does not count as replay time."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
     span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
@@ -116,12 +117,20 @@ def compile_kernels(service: Service | Replica, rules: QueueRules) -> None:
         class_id=zero,
         session_id=-one,
     )
+    alone: tuple[Ints, Floats] = -one, np.zeros(1)
     if isinstance(service, Replica):
         both = IterationStage(service, units, rules, span)
-        both.feed(request)
+        if closed:
+            both.follow(request, *alone)
+        else:
+            both.feed(request)
         both.finish()
         return
-    prefill, decode = PrefillStage(service, units, rules, span), DecodeStage(service, units, rules, span)
+    prefill = PrefillStage(service, units, rules, span)
+    decode = DecodeStage(service, units, rules, span, closed=closed)
+    if closed:
+        follow(prefill, decode, request, follows=alone[0], think_us=alone[1])
+        return
     for handed in (prefill.feed(request), prefill.finish()):
         decode.feed(handed)
     decode.finish()

@@ -11,6 +11,7 @@ from planner.core.replay.iterations.kernels import fleet as fleet_kernels
 from planner.core.replay.iterations.kernels import layout
 from planner.core.replay.iterations.model import Replica
 from planner.core.replay.requests.arrays import fleet_events, link_places, unit_rows
+from planner.core.replay.requests.columns import check_followers, children_of, columns_of
 from planner.core.replay.requests.kernels import affinity as affinity_kernels
 from planner.core.replay.requests.kernels.choice import BUCKETS
 from planner.core.replay.requests.kernels.layout import (
@@ -29,7 +30,6 @@ from planner.core.replay.requests.stages import FirstSizes, Stage
 from planner.errors import UsageError
 from planner.units import Floats, Ints
 
-_NONE = np.zeros(0, np.int64)
 _FIRST = FirstSizes()
 _TOKEN_NS = 1e-3
 """Work of a prompt token, such that the work that the prefix-aware balancer compares is prompt tokens."""
@@ -138,7 +138,7 @@ class IterationStage(Stage):
     def feed(self, requests: Requests) -> None:
         """Requests in, in order of arrival. What arrives after the span's end is left out."""
         arriving = int(np.searchsorted(requests.arrival_us, self._span.end_us, side="right"))
-        columns = _columns(requests, arriving)
+        columns = columns_of(requests, arriving)
         self._make_room(arriving, len(columns["block_ids"]))
         fleet_kernels.arrive(self._state, **columns, first_seq=self._known)
         self._known += len(requests)
@@ -150,13 +150,13 @@ class IterationStage(Stage):
         after it was complete, as its user was told, or was rejected for good.
         """
         size = len(requests)
-        _check_followers(size, follows, think_us)
-        came, columns = np.full(size, np.nan), _columns(requests, size)
+        check_followers(size, follows, think_us)
+        came, columns = np.full(size, np.nan), columns_of(requests, size)
         self._state["follows"], self._state["comers_rows"] = 1, size
         self._set(
             comers=np.zeros(size, np.int64),
             comer_us=np.zeros(size),
-            children=_children(follows),
+            children=children_of(follows),
             think=np.ascontiguousarray(think_us, np.float64),
         )
         self._make_room(size, len(columns["block_ids"]))
@@ -378,27 +378,6 @@ def _renamed(rows: Records, kind: np.dtype[np.void], **names: str) -> Records:
     return found
 
 
-def _columns(requests: Requests, arriving: int) -> dict[str, Ints]:
-    """Columns of one kind, so that kernels are compiled once."""
-    columns = {name: np.require(getattr(requests, name)[:arriving], np.int64, ["C"]) for name in Requests.COLUMNS}
-    columns["block_from"] = columns["block_ids"] = _NONE
-    if requests.block_from is not None and requests.block_ids is not None:
-        columns["block_from"] = np.require(requests.block_from[: arriving + 1], np.int64, ["C"])
-        columns["block_ids"] = np.require(requests.block_ids[: requests.block_from[arriving]], np.int64, ["C"])
-    return columns
-
-
-def _children(follows: Ints) -> Ints:
-    """By request its first follower, then by request the next that follows the same; NIL for none."""
-    size = len(follows)
-    children = np.full(2 * size, NIL, np.int64)
-    for child in range(size - 1, -1, -1):
-        parent = follows[child]
-        if parent != NIL:
-            children[size + child], children[parent] = children[parent], child
-    return children
-
-
 def _check(rules: QueueRules) -> None:
     if rules.prefill_balancer == "least-kv":
         raise UsageError(
@@ -411,15 +390,3 @@ def _check(rules: QueueRules) -> None:
             f"replay.queue_mode is {rules.mode}, which has no meaning for units that read prompts in every step; use "
             "at-once"
         )
-
-
-def _check_followers(size: int, follows: Ints, think_us: Floats) -> None:
-    if len(follows) != size or len(think_us) != size:
-        raise UsageError(
-            f"{size} requests, {len(follows)} that they follow and {len(think_us)} times to think; give one of each"
-        )
-    wrong = np.flatnonzero((follows < NIL) | (follows >= np.arange(size)))
-    if len(wrong):
-        raise UsageError(f"request {wrong[0]} follows {follows[wrong[0]]}, which is not before it; correct its order")
-    if not (np.isfinite(think_us) & (np.asarray(think_us) >= 0)).all():
-        raise UsageError("times to think must be finite and not negative; correct them")

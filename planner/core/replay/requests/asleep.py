@@ -23,11 +23,13 @@ class SleepCount:
     def passing(self, batches: Iterable[Requests]) -> Iterator[Requests]:
         """The same batches, counted as they pass."""
         for requests in batches:
-            if len(self._begin_us):
-                self._count(requests.arrival_us.astype(np.float64))
+            self.count(requests.arrival_us.astype(np.float64))
             yield requests
 
-    def _count(self, arrival_us: Floats) -> None:
+    def count(self, arrival_us: Floats) -> None:
+        """Count requests that come at these times."""
+        if not len(self._begin_us):
+            return
         begun, ended = (np.searchsorted(edges, arrival_us, "right") for edges in (self._begin_us, self._end_us))
         self.requests += int(np.count_nonzero((begun > ended) & self._span.counts(arrival_us)))
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.replay.requests.arrays import fleet_events, link_places, unit_rows
+from planner.core.replay.requests.columns import columns_of
 from planner.core.replay.requests.kernels import affinity as affinity_kernels
 from planner.core.replay.requests.kernels import decode as decode_kernels
 from planner.core.replay.requests.kernels import layout
@@ -37,7 +38,6 @@ from planner.units import Floats
 
 SAMPLE_US = 10e6
 """Imbalance is sampled every ten seconds."""
-_NO_BLOCKS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,24 @@ class Stage:
         self._arrays |= arrays
         enter(self._state, **arrays)
 
+    def in_loop(self, loop: Records) -> Records:
+        """Call those that follow others of a closed loop when these end; the state, for the kernel of both stages."""
+        self._set(loop=loop)
+        return self._state
+
     def _get(self, name: str) -> int:
         """A whole number of the state."""
         return int(self._state[name][0])
+
+    @property
+    def pool_rows(self) -> int:
+        """Requests that the pool holds."""
+        return self._get("pool_rows")
+
+    @property
+    def end_us(self) -> float:
+        """Up to when everything happens."""
+        return self._span.end_us
 
     @property
     def units(self) -> Records:
@@ -230,38 +245,32 @@ class PrefillStage(Stage):
         What arrives after the span's end is left out.
         """
         arriving = int(np.searchsorted(requests.arrival_us, self._span.end_us, side="right"))
-        # columns of one kind, so that the kernel is compiled once
-        columns = {
-            name: np.require(getattr(requests, name)[:arriving], np.int64, ["C", "W"]) for name in Requests.COLUMNS
-        }
-        block_from, block_ids = _NO_BLOCKS
-        if requests.block_from is not None and requests.block_ids is not None:
-            block_from = requests.block_from[: arriving + 1]
-            block_ids = requests.block_ids[: requests.block_from[arriving]]
+        columns = columns_of(requests, arriving)
+        if len(columns["block_from"]):
             columns["cached_input_tokens"] = columns["cached_input_tokens"].copy()  # the kernel writes to it
-        self._make_room(arriving, len(block_ids))
-        out = self._output(arriving)
-        prefill_kernels.arrive(
-            self._state, **columns, block_from=block_from, block_ids=block_ids, first_seq=self._known
-        )
+        self.make_room(arriving)
+        self.make_affinities(arriving, len(columns["block_ids"]))
+        out = self.output(arriving)
+        prefill_kernels.arrive(self._state, **columns, first_seq=self._known)
         self._known += len(requests)
         return self._counted(out)
 
     def finish(self) -> HandOver:
         """Simulate everything up to the end."""
-        out = self._output(0)
+        out = self.output(0)
         prefill_kernels.advance(self._state, self._span.end_us)
         return self._counted(out)
 
     def until(self, before_us: float) -> HandOver:
         """Simulate everything before a time, after the arrivals before it."""
-        out = self._output(0)
+        out = self.output(0)
         prefill_kernels.advance(self._state, np.nextafter(before_us, -np.inf))
         return self._counted(out)
 
     def read_again(self, lost: Lost, at_us: float) -> None:
         """Take in what decode units held that failed; `until` this time was done."""
-        self._make_room(len(lost.rows), 0)
+        self.make_room(len(lost.rows))
+        self.make_affinities(len(lost.rows), 0)
         prefill_kernels.read_again(self._state, lost.rows, lost.first, at_us)
 
     @property
@@ -298,7 +307,7 @@ class PrefillStage(Stage):
         """Slots of the affinity table."""
         return self._get("affinity_rows")
 
-    def _output(self, arriving: int) -> Records:
+    def output(self, arriving: int) -> Records:
         """Room for all requests in the stage and those arriving."""
         out = np.empty(self.number_in_system + arriving, layout.HANDED)
         self._state["out"], self._state["out_rows"] = 0, len(out)
@@ -309,15 +318,18 @@ class PrefillStage(Stage):
         tally_kernels.count_read(self._state)
         return HandOver(out, self._get("out"))
 
-    def _make_room(self, arriving: int, blocks: int) -> None:
-        """Let the pool hold a chunk more than it does, and the affinity table be at most half full."""
+    def make_room(self, arriving: int) -> None:
+        """Let the pool hold a chunk more than it does."""
         state, pool, before = self._state, self._arrays["pool"], self._get("pool_rows")
         if (short := arriving - self._get("room")) > 0:
             pool = np.concatenate([pool, np.zeros(max(short, before), layout.WAITING)])
             self._set(pool=link_places(pool, before, self._get("free")))
             state["free"], state["room"], state["pool_rows"] = before, state["room"] + len(pool) - before, len(pool)
+
+    def make_affinities(self, arriving: int, blocks: int) -> None:
+        """Let the affinity table be at most half full after a chunk more."""
         # those in prefill may yet be sent by their session, when they come again or their unit drains or fails
-        asked = 2 * (self.affinities + self.number_in_system + arriving + blocks)
+        state, asked = self._state, 2 * (self.affinities + self.number_in_system + arriving + blocks)
         affine = state["balancer"][0] == BALANCERS.index("prefix-aware") or state["routed"][0]
         if affine and asked > state["affinity_rows"][0]:
             table = np.full((2, 1 << asked.bit_length()), NIL, np.int64)
@@ -331,6 +343,7 @@ class DecodeStage(Stage):
 
     keep: number of requests whose outcome is kept row by row, 0 for none. ranks: of a unit, kept one by one if there
     are several, each request on one; the step tables are then those of even ranks. rank_balancer: chooses among them.
+    closed: whether it will be in a closed loop (`planner.core.replay.requests.followers`).
     """
 
     def __init__(
@@ -343,6 +356,7 @@ class DecodeStage(Stage):
         keep: int = 0,
         ranks: int = 1,
         rank_balancer: BalancerName = "two-key",
+        closed: bool = False,
         first: FirstSizes = FirstSizes(),
     ) -> None:
         steps = service.steps
@@ -361,6 +375,7 @@ class DecodeStage(Stage):
             balancer=BALANCERS.index(rules.decode_balancer),
             rank_balancer=BALANCERS.index(rank_balancer),
             exact=ranks > 1,
+            listed=ranks > 1 or closed,
             seed=rules.seed,
             most_streams=service.most_streams,
             kv_us_per_token=service.kv_us_per_token,
@@ -395,15 +410,15 @@ class DecodeStage(Stage):
         if handed.count:
             until_us = float(handed.rows["at_us"][handed.count - 1])
             assert self._failed == len(self.fails_us) or until_us < self.fails_us[self._failed], "a unit fails before"
-            self._make_room(handed.count)
-            self._make_slots(until_us)
+            self.make_room(handed.count)
+            self.make_slots(until_us)
             decode_kernels.take_over(self._state, handed.rows, handed.count)
 
     def fail(self, at_us: float) -> Lost:
         """Simulate everything up to the next time at which units fail; returns what they held."""
         assert at_us == self.fails_us[self._failed], "units fail one time after the other"
         self._failed += 1
-        self._make_slots(at_us)
+        self.make_slots(at_us)
         first, most = self._get("lost"), self._get("lost") + self._get("used")
         if most > self._get("lost_rows"):
             # twice that, so that this is not done at every failure
@@ -415,7 +430,7 @@ class DecodeStage(Stage):
     def finish(self) -> None:
         """Simulate everything up to the end."""
         assert self._failed == len(self.fails_us), "a unit fails before"
-        self._make_slots(self._span.end_us)
+        self.make_slots(self._span.end_us)
         decode_kernels.finish(self._state, self._span.end_us)
 
     @property
@@ -450,7 +465,7 @@ class DecodeStage(Stage):
         """Those of them that count."""
         return int(np.count_nonzero(self._span.counts(self.in_system["arrival_us"])))
 
-    def _make_room(self, arriving: int) -> None:
+    def make_room(self, arriving: int) -> None:
         """Make room in the pool for one chunk more."""
         if self._get("used") + arriving <= self._get("pool_rows"):
             return
@@ -462,7 +477,7 @@ class DecodeStage(Stage):
             self._set(pool=np.concatenate([pool[:used], np.zeros(2 * needed - used, layout.STREAM)]))
             self._state["pool_rows"] = 2 * needed
 
-    def _make_slots(self, until_us: float) -> None:
+    def make_slots(self, until_us: float) -> None:
         """Have a row in the arrays by slot for every unit that begins to take work until then."""
         events = self._arrays["events"]
         coming = events[self._get("next_event") : np.searchsorted(events["at_us"], until_us, side="right")]
@@ -471,12 +486,12 @@ class DecodeStage(Stage):
             self._add_slots(max(short, self._get("slots")))
 
     def _add_slots(self, slots: int) -> None:
-        ranks, exact = self._get("ranks"), self._get("exact")
+        ranks, listed = self._get("ranks"), self._get("listed")
         more: dict[str, NDArray[Any]] = {
             "owners": np.full(slots, NIL, np.int64),
             "leaving": np.zeros((slots, RING, 2), np.int64),
             "ends_us": np.zeros((slots, RING)),
-            "leavers": np.full((slots, RING if exact else 0), NIL, np.int32),
+            "leavers": np.full((slots, RING if listed else 0), NIL, np.int32),
             "ranks": np.full((slots, 2, int(layout.padded(ranks))), np.inf),
         }
         more["ranks"][:, :, :ranks] = 0.0

@@ -14,7 +14,6 @@ from planner.core.replay.iterations.kernels.layout import (
     SAMPLES,
     ends_of,
     groups_of,
-    heap_of,
     kept_of,
     links_of,
     pool_of,
@@ -22,13 +21,11 @@ from planner.core.replay.iterations.kernels.layout import (
 )
 from planner.core.replay.iterations.kernels.lines import (
     HERE,
-    call_followers,
     dispatch,
     first_of,
     group_of,
     join,
     least_group,
-    pop_comer,
     regroup,
     send_anew,
     take_place,
@@ -38,6 +35,7 @@ from planner.core.replay.iterations.kernels.tally import count_first
 from planner.core.replay.iterations.kernels.unit import boundary, leave, settle, stop, take_all
 from planner.core.replay.requests.kernels.affinity import choose_by_blocks, units_of
 from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, close_unit
+from planner.core.replay.requests.kernels.followers import call_followers, heap_of, pop_comer
 from planner.core.replay.requests.kernels.layout import (
     ASSIGN,
     COUNT,

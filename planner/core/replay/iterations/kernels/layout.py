@@ -161,13 +161,3 @@ def phase_of(state: Record, step: int) -> int:
     """A number of steps modulo the tokens of a block."""
     size = state.page_tokens
     return step & 15 if size == 16 else step % size
-
-
-@njit
-def heap_of(state: Record) -> tuple[Floats, Ints]:
-    """Those that are to come: when, and which."""
-    rows = state.comers_rows
-    return (
-        carray(at_address(state.comer_us_at), (rows,), np.float64),
-        carray(at_address(state.comers_at), (rows,), np.int64),
-    )

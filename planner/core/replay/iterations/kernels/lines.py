@@ -1,4 +1,4 @@
-"""Lines of requests at units: who joins which, who is rejected, who comes again or next. Compiled; imports numba."""
+"""Lines of requests at units: who joins which, who is rejected, who comes again. Compiled; imports numba."""
 
 import numpy as np
 
@@ -6,7 +6,6 @@ from planner.core.replay.iterations.kernels.layout import (
     GROUP,
     ends_of,
     groups_of,
-    heap_of,
     kept_of,
     pool_of,
     work_of,
@@ -18,6 +17,7 @@ from planner.core.replay.requests.kernels.choice import (
     add_load,
     choose_unit,
 )
+from planner.core.replay.requests.kernels.followers import call_followers
 from planner.core.replay.requests.kernels.layout import (
     COUNT,
     FULL,
@@ -26,8 +26,6 @@ from planner.core.replay.requests.kernels.layout import (
     Record,
     at_address,
     carray,
-    floats,
-    ints,
     loads_of,
     numbers_of,
     padded,
@@ -208,54 +206,3 @@ def leave_place(state: Record, entry: int) -> None:
     pool_of(state)[entry].following = state.free
     state.free = entry
     state.room += 1
-
-
-@njit
-def call_followers(state: Record, seq: int, at: float) -> None:
-    """A request has ended, so those that follow it are to come after their users have thought."""
-    if state.follows == 0:
-        return
-    # first followers by request, then next followers of the same
-    children = ints(state.children_at, 2 * state.comers_rows)
-    think = floats(state.think_at, state.comers_rows)
-    child = children[seq]
-    while child != NIL:
-        _push(state, at + think[child], child)
-        child = children[state.comers_rows + child]
-
-
-@njit
-def _push(state: Record, at: float, seq: int) -> None:
-    times, comers = heap_of(state)
-    hole = state.comers
-    state.comers += 1
-    while hole > 0:
-        above = (hole - 1) // 2
-        if times[above] < at or (times[above] == at and comers[above] < seq):
-            break
-        times[hole], comers[hole] = times[above], comers[above]
-        hole = above
-    times[hole], comers[hole] = at, seq
-
-
-@njit
-def pop_comer(state: Record) -> int:
-    """Take the next that is to come out of the heap."""
-    times, comers = heap_of(state)
-    first = comers[0]
-    state.comers -= 1
-    size = state.comers
-    at, seq, hole = times[size], comers[size], 0
-    while 2 * hole + 1 < size:
-        below = 2 * hole + 1
-        other = below + 1
-        if other < size and (
-            times[other] < times[below] or (times[other] == times[below] and comers[other] < comers[below])
-        ):
-            below = other
-        if at < times[below] or (at == times[below] and seq < comers[below]):
-            break
-        times[hole], comers[hole] = times[below], comers[below]
-        hole = below
-    times[hole], comers[hole] = at, seq
-    return first

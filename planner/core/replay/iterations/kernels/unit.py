@@ -25,7 +25,6 @@ from planner.core.replay.iterations.kernels.layout import (
 )
 from planner.core.replay.iterations.kernels.lines import (
     add_work,
-    call_followers,
     leave_place,
     reject,
     set_next,
@@ -42,6 +41,7 @@ from planner.core.replay.iterations.kernels.rings import (
 )
 from planner.core.replay.iterations.kernels.tally import count_done, count_first, count_run, count_time, minute_at
 from planner.core.replay.requests.kernels.affinity import units_of
+from planner.core.replay.requests.kernels.followers import call_followers
 from planner.core.replay.requests.kernels.layout import LATE, NIL, RING, Record, floats
 from planner.core.replay.requests.kernels.tally import count_queued
 from planner.jit import njit

@@ -7,6 +7,7 @@ What a unit does in its steps is in `kernels.step`; what lasts from chunk to chu
 import numpy as np
 
 from planner.core.replay.requests.kernels.choice import add_unit, choose_unit, close_unit
+from planner.core.replay.requests.kernels.followers import call_followers, loop_of
 from planner.core.replay.requests.kernels.layout import (
     ASSIGN,
     COUNT,
@@ -57,6 +58,8 @@ def take_over(states: Records, rows: Records, count: int) -> None:
         at, again = handed.at_us, handed.output_tokens < 0
         if handed.output_tokens <= 1 and not again:
             complete(state, handed, at, at)
+            if state.loop_at != 0:
+                call_followers(loop_of(state), handed.seq, at)
             continue
         if at >= state.fleet_us:
             _fleet_until(state, at)
@@ -194,6 +197,7 @@ def _streams_of(state: Record, number: int) -> Ints:
     leaving_of(state, unit.slot)[:] = 0
     if state.exact:
         ranks_of(state, unit.slot)[:] = 0
+    if state.listed:
         leavers_of(state, unit.slot)[:] = NIL
     unit.far = NIL
     unit.streams = unit.kv_tokens = 0

@@ -51,6 +51,9 @@ def fields(floats: str, ints: str = "", shorts: str = "") -> np.dtype[np.void]:
 
 
 EVENT = fields("at_us", "kind unit")
+LOOP = fields("", "follows comers comers_rows comers_at comer_us_at children_at think_at next_row")
+"""Requests that follow others in a closed loop. follows: whether there are any. comers: those that are to come, a heap
+by time. next_row: up to which those that follow none have come."""
 HANDED = fields("at_us arrival_us", "seq", "input_tokens output_tokens class_id")
 """A request whose prompt was read, and when. output_tokens: of one that was read again, -1 less its row of LOST."""
 LOST = fields("arrival_us first_us", "seq context to_go output_tokens class_id")
@@ -63,13 +66,14 @@ PREFILL_STATE = fields(
     "affinities balancer seed mode queue_limit retries pass_tokens chunk_tokens longest_tokens block_tokens routed "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows depth_at depth_rows affinity_at "
     "affinity_rows minutes_at queue_at minutes_rows hours_at ttft_at hours_rows classes kept_at kept_rows out_at "
-    "out_rows samples samples_at samples_rows",
+    "out_rows samples samples_at samples_rows loop_at",
 )
 """horizon_us: nothing happens before it but arrivals. total_: loads of units that take work, of which there are
 `candidates`. open: rows of the table of units in use. unassigned_: requests that no unit could take. retry_: those
 rejected that will be tried again, the next first. free, room: first free place of the pool, and their number. out: rows
-written. affinities: sessions or blocks in its table. sample_us: of the next sample. Then rules and speeds as in
-`planner.core.replay.requests.model`, the window that counts, the end of all, the target."""
+written. loop_at: of a LOOP, 0 where nobody follows others. affinities: sessions or blocks in its table. sample_us: of
+the next sample. Then rules and speeds as in `planner.core.replay.requests.model`, the window that counts, the end of
+all, the target."""
 WAITING = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "tried_us", "work_ns")),
@@ -101,16 +105,17 @@ DECODE_STATE = fields(
     "fleet_us soonest_us sample_us total_first total_second kv_us_per_token kv_capacity_tokens kv_stream_tokens "
     "from_us to_us end_us ttft_us tpot_us sample_every_us",
     "candidates open last_unit unassigned_head unassigned_tail next_event used moved samples "
-    "balancer rank_balancer exact seed most_streams "
+    "balancer rank_balancer exact listed seed most_streams "
     "lost lost_at lost_rows "
     "pool_at pool_rows units_at units_rows numbers_at loads_at events_at events_rows owners_at leaving_at ends_us_at "
     "leavers_at ranks_at slots ranks rank_numbers_at lines_at lines_rows minutes_at queue_at minutes_rows hours_at "
     "histograms_at "
-    "hours_rows classes samples_at samples_rows kept_at kept_rows",
+    "hours_rows classes samples_at samples_rows kept_at kept_rows loop_at",
 )
 """fleet_us: nothing happens to the fleet before it. soonest_us: no step boundary before it. sample_us: the next sample.
 total_, candidates, open: as in prefill. used: places of the pool. moved: streams handed over at deadlines.
-lost: requests that failed units held."""
+lost: requests that failed units held. exact: whether ranks are kept one by one. listed: whether those that leave are
+listed by step, as for exact ranks and in a closed loop. loop_at: as in prefill."""
 STREAM = np.dtype(
     [
         *((name, np.float64) for name in ("arrival_us", "first_us", "ready_us")),

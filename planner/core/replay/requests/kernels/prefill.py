@@ -22,6 +22,7 @@ from planner.core.replay.requests.kernels.choice import (
     choose_unit,
     close_unit,
 )
+from planner.core.replay.requests.kernels.followers import call_followers, loop_of
 from planner.core.replay.requests.kernels.layout import (
     ASSIGN,
     COUNT,
@@ -81,47 +82,72 @@ def arrive(
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
         if at >= state.horizon_us:
-            _advance(state, at)
-        if at >= state.sample_us:
-            _sample(state, at)
-        if input_tokens[row] + output_tokens[row] > state.longest_tokens:
-            if state.kept_rows > 0:
-                seq = first_seq + row
-                carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[seq].status = LONG
+            advance_to(state, at)
+        place = enter(
+            state,
+            first_seq + row,
+            at,
+            input_tokens[row],
+            cached_input_tokens[row],
+            output_tokens[row],
+            class_id=class_id[row],
+            session_id=session_id[row],
+        )
+        if place == NIL:
             continue
-        place = state.free
-        request = pool[place]
-        state.free = request.following
-        state.room -= 1
-        missed, done = input_tokens[row] - cached_input_tokens[row], cached_input_tokens[row]
-        request.arrival_us = at
-        request.tried_us = at
-        request.tries = 0
-        request.missed = missed
-        request.done = done
-        request.cached = 0 if state.routed else done
-        request.piece = -1
-        request.work_ns = alone_ns(state, missed, done)
-        request.output_tokens = output_tokens[row]
-        request.class_id = class_id[row]
-        request.seq = first_seq + row
-        request.session_id = session_id[row]
         if blocks and (state.routed or state.balancer == PREFIX_AWARE):
-            chosen = choose_by_blocks(state, request, block_ids[block_from[row] : block_from[row + 1]])
-            cached_input_tokens[row] = request.done
-            _join(state, place, chosen, at, state.queue_limit)
+            chosen = choose_by_blocks(state, pool[place], block_ids[block_from[row] : block_from[row + 1]])
+            cached_input_tokens[row] = pool[place].done
+            join(state, place, chosen, at, state.queue_limit)
         else:
-            _dispatch(state, place, at, state.queue_limit)
+            dispatch(state, place, at, state.queue_limit)
     for row in range(arrival_us.shape[0]):
-        too_long = input_tokens[row] + output_tokens[row] > state.longest_tokens
-        if not too_long:
-            count_queued(state, arrival_us[row], 1)
-        if state.from_us <= arrival_us[row] < state.to_us:
-            tally = hour_of(state, arrival_us[row], class_id[row])
-            tally.arrived += 1
-            tally.long += too_long
-            tally.hit_tokens += cached_input_tokens[row]
-            tally.input_tokens += input_tokens[row]
+        tokens, hits = input_tokens[row], cached_input_tokens[row]
+        count_arrival(state, float(arrival_us[row]), tokens, hits, output_tokens[row], class_id=class_id[row])
+
+
+@njit
+def enter(
+    state: Record, seq: int, at: float, tokens: int, cached: int, output_tokens: int, class_id: int, session_id: int
+) -> int:
+    """A place of the pool for a request that arrives; NIL for one that is too long."""
+    if at >= state.sample_us:
+        _sample(state, at)
+    if tokens + output_tokens > state.longest_tokens:
+        if state.kept_rows > 0:
+            carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[seq].status = LONG
+        return NIL
+    place = state.free
+    request = pool_of(state)[place]
+    state.free = request.following
+    state.room -= 1
+    request.arrival_us = at
+    request.tried_us = at
+    request.tries = 0
+    request.missed = tokens - cached
+    request.done = cached
+    request.cached = 0 if state.routed else cached
+    request.piece = -1
+    request.work_ns = alone_ns(state, tokens - cached, cached)
+    request.output_tokens = output_tokens
+    request.class_id = class_id
+    request.seq = seq
+    request.session_id = session_id
+    return place
+
+
+@njit
+def count_arrival(state: Record, at: float, tokens: int, hits: int, output_tokens: int, class_id: int) -> None:
+    """Tally a request that arrived, with the hits that it found."""
+    too_long = tokens + output_tokens > state.longest_tokens
+    if not too_long:
+        count_queued(state, at, 1)
+    if state.from_us <= at < state.to_us:
+        tally = hour_of(state, at, class_id)
+        tally.arrived += 1
+        tally.long += too_long
+        tally.hit_tokens += hits
+        tally.input_tokens += tokens
 
 
 @njit
@@ -145,7 +171,7 @@ def _sample(state: Record, at: float) -> None:
 @njit
 def advance(states: Records, until_us: float) -> None:
     """Let everything up to and including a time, which is finite, happen."""
-    _advance(states[0], until_us)
+    advance_to(states[0], until_us)
 
 
 @njit
@@ -175,11 +201,11 @@ def read_again(states: Records, lost: Records, first: int, at: float) -> None:
         request.seq = lost[row].seq
         request.session_id = NIL
         count_queued(state, at, 1)
-        _dispatch(state, place, at, 0)
+        dispatch(state, place, at, 0)
 
 
 @njit
-def _advance(state: Record, until_us: float) -> None:
+def advance_to(state: Record, until_us: float) -> None:
     numbers, units, events = numbers_of(state), units_of(state), events_of(state)
     while True:
         next_us = loads_of(state)[NEXT_US, : padded(state.open)]
@@ -223,7 +249,7 @@ def _fleet_event(state: Record) -> None:
         place = take_all(state, unit, event.at_us)
     while place != NIL:
         following = np.int64(pool_of(state)[place].following)
-        _dispatch(state, place, event.at_us, limit)
+        dispatch(state, place, event.at_us, limit)
         place = following
 
 
@@ -253,22 +279,22 @@ def _retry(state: Record) -> None:
     if state.retry_head == NIL:
         state.retry_tail = NIL
     count_queued(state, request.tried_us, 1)
-    _dispatch(state, place, request.tried_us, state.queue_limit)
+    dispatch(state, place, request.tried_us, state.queue_limit)
 
 
 @njit
-def _dispatch(state: Record, place: int, at: float, limit: int) -> None:
-    """Let the balancer send a request to a unit; see _join."""
+def dispatch(state: Record, place: int, at: float, limit: int) -> None:
+    """Let the balancer send a request to a unit; see join."""
     request = pool_of(state)[place]
     if state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
         chosen = choose_by_session(state, request)
     else:
         chosen = choose_unit(state, state.balancer, request.seq, ROLE)
-    _join(state, place, chosen, at, limit)
+    join(state, place, chosen, at, limit)
 
 
 @njit
-def _join(state: Record, place: int, chosen: int, at: float, limit: int) -> None:
+def join(state: Record, place: int, chosen: int, at: float, limit: int) -> None:
     """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
     pool = pool_of(state)
     request = pool[place]
@@ -455,6 +481,8 @@ def _reject(state: Record, place: int, why: int, at: float) -> None:
         return
     if state.kept_rows > 0:
         carray(at_address(state.kept_at), (state.kept_rows,), PREFILL_KEPT)[request.seq].status = why
+    if state.loop_at != 0:
+        call_followers(loop_of(state), request.seq, at)
     if counts:
         tally = hour_of(state, request.arrival_us, request.class_id)
         if why == FULL:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.core.replay.requests.kernels.choice import BUCKETS, add_load, bucket_of, choose
+from planner.core.replay.requests.kernels.followers import call_followers, loop_of
 from planner.core.replay.requests.kernels.layout import (
     DECODE_HOUR,
     DECODE_KEPT,
@@ -55,7 +56,7 @@ def leaving_of(state: Record, slot: int) -> Ints:
 
 @njit
 def leavers_of(state: Record, slot: int) -> NDArray[np.int32]:
-    """First of the streams that leave a unit by step, where ranks are kept one by one."""
+    """First of the streams that leave a unit by step, where they are listed."""
     return carray(at_address(state.leavers_at + slot * RING * 4), (RING,), np.int32)
 
 
@@ -119,8 +120,8 @@ def _advance(state: Record, place: int, until_us: float) -> None:
             tally.tokens += streams
             left, change = leaving[step, 0], streams - leaving[step, 1]
             leaving[step, 0] = leaving[step, 1] = 0
-            if state.exact:
-                _end_step_of_ranks(state, unit)
+            if state.listed:
+                _end_listed(state, unit, now)
             went += left
             grown += change
             streams -= left
@@ -211,7 +212,7 @@ def _count_leaver(state: Record, unit: Record, place: int) -> None:
     leaving[step, 0] += 1
     leaving[step, 1] += request.context + request.departs
     request.following = NIL
-    if state.exact:
+    if state.listed:
         leavers = leavers_of(state, unit.slot)
         request.following = leavers[step]
         leavers[step] = place
@@ -256,21 +257,26 @@ def _take_rank(state: Record, unit: Record, request: Record) -> None:
 
 
 @njit
-def _end_step_of_ranks(state: Record, unit: Record) -> None:
+def _end_listed(state: Record, unit: Record, at: float) -> None:
+    """Let those listed for the step that ends leave their ranks, and call those that follow them."""
     pool, ranks, leavers, step = (
         pool_of(state),
         ranks_of(state, unit.slot),
         leavers_of(state, unit.slot),
         unit.steps & (RING - 1),
     )
-    for rank in range(state.ranks):
-        ranks[1, rank] += ranks[0, rank]
+    if state.exact:
+        for rank in range(state.ranks):
+            ranks[1, rank] += ranks[0, rank]
     place = np.int64(leavers[step])
     leavers[step] = NIL
     while place != NIL:
         request = pool[place]
-        ranks[0, request.rank] -= 1
-        ranks[1, request.rank] -= request.context + request.departs
+        if state.exact:
+            ranks[0, request.rank] -= 1
+            ranks[1, request.rank] -= request.context + request.departs
+        if state.loop_at != 0:
+            call_followers(loop_of(state), request.seq, at)
         place = np.int64(request.following)
         request.following = NIL
 
@@ -352,7 +358,7 @@ def compact(states: Records, where: NDArray[np.int32]) -> None:
             unit.head, unit.tail = where[unit.head], where[unit.tail]
         if unit.far != NIL:
             unit.far = where[unit.far]
-        if state.exact:
+        if state.listed:
             leavers = leavers_of(state, unit.slot)
             for step in range(RING):
                 if leavers[step] != NIL:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.core.replay.iterations.model import Replica
-from planner.core.replay.requests.model import Requests
+from planner.core.replay.requests.model import QueueRules, Requests, Service
 from planner.units import US_PER_S, Floats, Ints
 
 NONE = -1
@@ -27,21 +26,26 @@ def turns_before(session_id: Ints) -> Ints:
     return before
 
 
-def answered_alone_us(replica: Replica, requests: Requests) -> Floats:
-    """What each request takes from its arrival to its last token on an idle unit."""
-    inputs, outputs = requests.input_tokens, requests.output_tokens
-    missed = np.maximum(inputs - requests.cached_input_tokens, 1)
-    full, rest = np.divmod(missed, replica.max_batched_tokens)
-    prompt = full * replica.prompts.at(0, replica.max_batched_tokens) + np.where(rest > 0, _prompts(replica, rest), 0.0)
-    attended = missed * (inputs - missed + missed / 2) * replica.context_us
-    steps = replica.steps
-    kv_tokens = inputs + outputs / 2
+def answered_apart_us(service: Service, rules: QueueRules, ranks: int, requests: Requests) -> Floats:
+    """What each request takes from its arrival to its last token on idle units of two roles. ranks: of a decode unit.
+
+    Steps are those of its mean KV.
+    """
+    missed = requests.input_tokens - requests.cached_input_tokens
+    passes = np.maximum(-(-missed // service.chunk_tokens), 1)
+    work = missed * (service.missed_us + service.context_us * (requests.cached_input_tokens + missed / 2))
+    read = passes * service.pass_us + work * max(1.0, 1 / (service.prefill_ranks * service.prefill_share))
+    if rules.mode == "window":
+        read += np.where(missed < service.pass_tokens, rules.window_us, 0.0)
+    count, steps = np.maximum(requests.output_tokens - 1, 0), service.steps
+    # a stream is on one rank, which sets the pace as if all held as much
+    kv_tokens = ranks * (requests.input_tokens + np.maximum(count - 1, 0) / 2)
     step = np.maximum(
         steps.low_us[1] + steps.low_us_per_token[1] * kv_tokens,
         steps.high_us[1] + steps.high_us_per_token[1] * kv_tokens,
     )
-    told = replica.first_us + replica.first_us_per_token * inputs
-    alone: Floats = told + prompt + attended + np.maximum(outputs - 1, 0) * step
+    sent = np.where(count > 0, requests.input_tokens * service.kv_us_per_token, 0.0)
+    alone: Floats = read + sent + count * step
     return alone
 
 
@@ -72,10 +76,6 @@ class ArrivalShifts:
     p99_s: float | None
 
 
-NO_SHIFTS = ArrivalShifts(turns=0, absent=0, hasty=0, mean_s=None, p50_s=None, p99_s=None)
-"""Of a window without requests."""
-
-
 def shifts_of(requests: Requests, before: Ints, thinks_us: Floats, came_us: Floats) -> ArrivalShifts:
     """What changed of arrivals. came_us: when each came, nan where it did not."""
     follows = before != NONE
@@ -89,10 +89,3 @@ def shifts_of(requests: Requests, before: Ints, thinks_us: Floats, came_us: Floa
         p50_s=None if p50 is None else float(p50),
         p99_s=None if p99 is None else float(p99),
     )
-
-
-def _prompts(replica: Replica, tokens: Ints) -> Floats:
-    """As PromptTable.at, of prompts alone."""
-    table = replica.prompts
-    taken: Floats = np.interp(tokens, table.width * np.arange(table.us.shape[1]), table.us[0])
-    return taken
