@@ -126,6 +126,7 @@ def _print(document: "ReplayDocument") -> None:
 
 def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What was counted, who chose units, what failed."""
+    from planner.runs.waking import wait_lines
     from planner.studies.replay.document import MANY_IN_FLIGHT
 
     lines = [
@@ -140,9 +141,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
             f"{_balancers(document)}; hits {_HITS[document.hits]}",
         ),
     ]
-    if document.waited_for_start:
-        few = "1 request" if document.waited_for_start == 1 else f"{document.waited_for_start:,} requests"
-        lines.append(("woken", f"{few} came while no unit served, and waited for one to start"))
+    lines += wait_lines(document.waited_for_start, document.waited_for_repair)
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:

@@ -143,7 +143,6 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
     if plan.floored:
         nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))
         notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
-    notes += sleep_notes(scenario, plan)
     if S_PER_HOUR % scenario.interval_s:
         notes.append(
             f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts towards the hour in "
@@ -171,32 +170,6 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
         notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
-
-
-def sleep_notes(scenario: Scenario, plan: IntervalPlan) -> list[str]:
-    """When a service that may sleep was woken, and how its units started."""
-    notes = []
-    if plan.woken:
-        notes.append(
-            f"{_intervals(plan.woken)} woken to a scaling step: requests came while the policy held no unit for them"
-        )
-    if plan.kept_awake:
-        notes.append(
-            f"{_intervals(plan.kept_awake)} kept awake at a scaling step without demand: the service sleeps once an "
-            "interval has passed without any"
-        )
-    if scenario.fleet.keeps != "nothing":
-        started = [life for life in plan.lives if life.joined_s > 0]
-        warm, units = sum(life.units for life in started if life.warm), sum(life.units for life in started)
-        notes.append(
-            f"starts of units: {warm} warm, in {scenario.fleet.warm_start_up_s} s (fleet.keeps={scenario.fleet.keeps})"
-            f", and {units - warm} cold, in {scenario.fleet.start_up_s} s"
-        )
-    return notes
-
-
-def _intervals(count: int) -> str:
-    return "1 interval was" if count == 1 else f"{count} intervals were"
 
 
 def _words(name: str) -> set[str]:

@@ -22,6 +22,7 @@ from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
+from planner.runs.waking import waking_lines
 from planner.trace.synthetic.profile import load_profile
 
 
@@ -64,6 +65,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
         "missed": missed_limits(run),
         "published": bool(published),
         "units": held_units(run),
+        "waking": waking_lines(run),
         "notes": (*run.record.notes, *notes),
     }
     return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)

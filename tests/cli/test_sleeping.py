@@ -27,12 +27,22 @@ def test_a_plan_sleeps_and_says_when_it_was_woken(cli: Cli) -> None:
     plan = cli("plan", "--trace", "night", *SETS, *SLEEP, "--json").json
     # an hour, a quarter until it sleeps; a quarter and the next for one request; an hour
     assert plan["node_hours"] == pytest.approx(8 * (1 + 0.25 + 0.5 + 1) + 2 * 8 * 120 / 3600)
-    assert (
-        "2 intervals were woken to a scaling step: requests came while the policy held no unit for them"
-        in plan["notes"]
-    )
-    assert "starts of units: 4 warm, in 20 s (fleet.keeps=sleep), and 0 cold, in 180 s" in plan["notes"]
+    assert plan["waking"] == {
+        "asleep_intervals": 5,
+        "woken_intervals": 2,
+        "kept_awake_intervals": 0,
+        "warm_started_units": 4,
+        "cold_started_units": 0,
+    }
+    assert plan["waits"] is None
+    states = "SELECT sleep_state, count(*) AS n, sum(warm_started_units)::int AS warm FROM plan_interval GROUP BY ALL"
+    asked = {row["sleep_state"]: (row["n"], row["warm"]) for row in cli("sql", states, "--format", "json").json}
+    assert asked == {"awake": (9, 0), "asleep": (5, 0), "woken": (2, 4)}
     assert plan["hours"][2]["mean_nodes"] == pytest.approx(8 * 120 / 3600)
+    assert cli("run", "show", "--json").json == plan
+    shown = cli("run", "show").out
+    assert "  asleep                5 intervals; woken in 2, as requests came while the policy held no unit" in shown
+    assert "  starts of units       4 warm, in 20 s (fleet.keeps=sleep), and 0 cold, in 180 s\n" in shown
     for arguments in (["run", "show"], ["report"], ["export", "--to", "json"], ["export", "--to", "csv"]):
         assert cli(*arguments).code == 0
 
@@ -51,8 +61,16 @@ def test_requests_wait_for_the_start_of_units_and_none_is_lost(
     alone, morning = (found["hours"][hour]["ttft_ms"] for hour in (1, 2))
     assert morning["p99"] / 1e3 == pytest.approx(wait_s - 10, rel=0.02)
     assert alone["mean"] / 1e3 == pytest.approx(max(wait_s - 60, 0), abs=1)
-    printed = cli("replay", "--trace", "night", *SETS, *warm, *window).out
-    assert f"{waited} request{'s' if waited > 1 else ''} came while no unit served" in printed
+    assert found["waited_for_repair"] == 0
+    told = f"waited for a start    {waited} request{'s' if waited > 1 else ''} came while no unit was held that served"
+    assert told in cli("replay", "--trace", "night", *SETS, *warm, *window).out
+    assert told in cli("run", "show").out
+    assert cli("run", "show", "--json").json["waits"] == {"waited_for_start": waited, "waited_for_repair": 0}
+    stored = "SELECT DISTINCT waited_for_start, waited_for_repair FROM replay_run"
+    rows = cli("sql", stored, "--format", "json").json
+    assert rows == [{"waited_for_start": waited, "waited_for_repair": 0}]
+    assert cli("report", "--out", "page").code == 0
+    assert told.partition("  ")[2].strip() in Path("page/index.html").read_text()
 
 
 @pytest.mark.usefixtures("night")

@@ -93,13 +93,17 @@ def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
 
 
-def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: Units) -> Lives:
-    """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
-    scenario = outcome.scenario
+def planned_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: Units) -> Lives:
+    """Units of a role in a window, times from its origin: the plan's, and some that are always there."""
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
     plan = outcome.plan
-    planned = lives_of(plan.lives, role, origin_s, scenario.fleet.drain_deadline_s, plan.grid.length_s)
-    lives = with_spares(planned, spares.of(role))
+    planned = lives_of(plan.lives, role, origin_s, outcome.scenario.fleet.drain_deadline_s, plan.grid.length_s)
+    return with_spares(planned, spares.of(role))
+
+
+def failing_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, lives: Lives) -> Lives:
+    """The same units of a role, with their failures."""
+    scenario = outcome.scenario
     return with_failures(
         lives,
         unit_failures(scenario, role),

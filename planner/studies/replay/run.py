@@ -29,7 +29,7 @@ from planner.studies.replay.requests import (
     count_rows,
     ensure_whole_trace,
 )
-from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, queue_rules, window_lives
+from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, failing_lives, planned_lives, queue_rules
 from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
@@ -139,7 +139,7 @@ def replay_planned(
     """
     scenario = outcome.scenario
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
-    lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
+    planned = {role: planned_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
         check_replayed(scenario, trace, sessions=rows.session_rows > 0, requests=rows.row_count)
@@ -155,7 +155,8 @@ def replay_planned(
             window=window,
             rules=rules,
             span=_span_of(scenario, window, len(classes)),
-            lives=lives,
+            lives={role: failing_lives(outcome, role, window, lives) for role, lives in planned.items()},
+            planned=planned,
             changed=changed,
             total=total,
             part=part,

@@ -42,8 +42,8 @@ from planner.units import Progress
 class Simulation:
     """What replays of one window have in common, whatever their units do. total: requests that are simulated.
 
-    changed: how many requests every minute is to have, where the scenario changes the demand. part: those that are
-    simulated, where the units are a pool of a mixed fleet.
+    planned: what lives would be if no unit failed. changed: how many requests every minute is to have, where the
+    scenario changes the demand. part: those that are simulated, where the units are a pool of a mixed fleet.
     """
 
     session: Session
@@ -53,6 +53,7 @@ class Simulation:
     rules: QueueRules
     span: Span
     lives: Mapping[str, Lives]
+    planned: Mapping[str, Lives]
     changed: MinuteTargets | None
     total: int
     part: PoolPart | None = None
@@ -71,22 +72,24 @@ class Simulation:
         batches = self.requests()
         if kept is not None:
             batches = keep_chunks(batches, kept)
-        sleep = SleepCount(self.lives, self.span)
-        batches = sleep.passing(batches)
+        waits = SleepCount(self.lives, self.planned, self.span)
+        batches = waits.passing(batches)
         rows = 0 if kept is None else self.total
         if not isinstance(service, Replica):
             prefill, decode = self._through_stages(service, batches, rows, progress)
-            return replace(self._results(service, prefill, decode), waited_for_start=sleep.requests)
+            return self._results(service, prefill, decode, waits)
         stage = IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
         shifts = None
         if self.scenario.replay.sessions == "closed":
             shifts = _follow(stage, service, list(batches), kept)
         else:
             run_iterations(batches, stage, self.total, progress)
-        found = self._results(service, stage.prompts, stage.streams)
-        return replace(found, waited_for_start=sleep.requests, preempted=stage.preempted, shifts=shifts)
+        found = self._results(service, stage.prompts, stage.streams, waits)
+        return replace(found, preempted=stage.preempted, shifts=shifts)
 
-    def _results(self, service: Service | Replica, prompts: PromptStage, streams: StreamStage) -> StageResults:
+    def _results(
+        self, service: Service | Replica, prompts: PromptStage, streams: StreamStage, waits: SleepCount
+    ) -> StageResults:
         return StageResults(
             prefill=prompts,
             decode=streams,
@@ -96,6 +99,8 @@ class Simulation:
             service=service,
             fleet=self.scenario.fleet,
             zone=self.scenario.zone,
+            waited_for_start=waits.for_start,
+            waited_for_repair=waits.for_repair,
         )
 
     def _through_stages(

@@ -13,7 +13,7 @@ from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import count_arrivals, count_failures, measure_attainment
 from planner.studies.replay.document import Arrivals, FailureCounts, FailuresByRole, SloAttainment
-from planner.studies.replay.rules import NO_SPARES, window_lives
+from planner.studies.replay.rules import NO_SPARES, failing_lives, planned_lives
 from planner.studies.replay.run import Replayed, replay
 from planner.studies.resilience.document import DrawReplay, ReplayCheck, ReplayChecks, SpareUnitCounts
 from planner.units import Clock, Progress
@@ -68,7 +68,8 @@ class _Replays:
         need, window = self._need, self._window
         failing = with_failures_of(need.outcome.scenario, per_node_per_day, seed)
         outcome = replace(need.outcome, scenario=failing)
-        lives = {role: window_lives(outcome, role, window, spares) for role in need.roles}
+        planned = {role: planned_lives(outcome, role, window, spares) for role in need.roles}
+        lives = {role: failing_lives(outcome, role, window, own) for role, own in planned.items()}
         key = b"".join(column.tobytes() for each in lives.values() for column in (each.serve_us, each.fail_us))
         if key not in self._outcomes:
             self._outcomes[key] = _outcome(self._replay(failing, spares))
