@@ -1,5 +1,6 @@
 """The settings of the fleet: its nodes, the units they form, and the engine that serves on them."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -59,23 +60,25 @@ class AggregatedUnitSettings(Closed):
     @field_validator("tokens_per_s")
     @classmethod
     def _ordered(cls, pairs: tuple[tuple[float, float], ...] | None) -> tuple[tuple[float, float], ...] | None:
-        if pairs is not None:
-            check_pairs(pairs)
+        fault = None if pairs is None else fault_of_pairs(pairs)
+        if fault is not None:
+            raise ValueError(fault)
         return pairs
 
 
-def check_pairs(pairs: tuple[tuple[float, float], ...]) -> None:
-    """Raises ValueError where pairs of rates are not those of a frontier: more of one kind for less of the other."""
+def fault_of_pairs(pairs: Sequence[tuple[float, float]]) -> str | None:
+    """Why pairs of rates are not those of a frontier, more of one kind for less of the other; None where they are."""
     if not pairs:
-        raise ValueError("has no pair; give input and output tokens a second for at least one mix")
+        return "has no pair; give input and output tokens a second for at least one mix"
     ascend = all(one[0] < other[0] and one[1] > other[1] for one, other in pairwise(pairs))
     if not ascend:
-        raise ValueError(
+        return (
             "pairs must have more input and less output from one to the next; sort them, and leave out those that "
             "another exceeds in both"
         )
     if pairs[-1][0] <= 0 or pairs[0][1] <= 0:
-        raise ValueError("no pair has input, or none has output; a unit does both, so give a pair of it at work")
+        return "no pair has input, or none has output; a unit does both, so give a pair of it at work"
+    return None
 
 
 class UnitCounts(Closed):
