@@ -9,6 +9,7 @@ import typer
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within
+from planner.units import counted
 
 if TYPE_CHECKING:
     from planner.studies.bound.document import BestSchedule, BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
@@ -173,6 +174,6 @@ def _units(schedule: "BestSchedule") -> str:
 def _account(figures: "ReplayedFigures") -> str:
     return (
         f"{figures.node_hours:,.2f} node-hours, {usd(figures.cost_usd)} net, "
-        f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak {figures.peak_nodes} nodes, "
-        f"{percent(figures.shortfall_ratio, 3)} short"
+        f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak "
+        f"{counted(figures.peak_nodes, 'node')}, {percent(figures.shortfall_ratio, 3)} short"
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from planner.documents import Document
 from planner.runs.read import RunView
 from planner.settings.fleet import FleetSettings
+from planner.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +69,11 @@ def wait_lines(for_start: int, for_repair: int) -> list[tuple[str, str]]:
     """Requests that waited for units, by labels."""
     lines = []
     if for_start:
-        lines.append(("waited for a start", f"{_requests(for_start)} came while no unit was held that served"))
+        lines.append(("waited for a start", f"{counted(for_start, 'request')} came while no unit was held that served"))
     if for_repair:
-        lines.append(("waited for a repair", f"{_requests(for_repair)} came while all units of a role had failed"))
+        lines.append(
+            ("waited for a repair", f"{counted(for_repair, 'request')} came while all units of a role had failed")
+        )
     return lines
 
 
@@ -79,8 +82,9 @@ def _lines(waking: Waking, fleet: FleetSettings) -> list[tuple[str, str]]:
     lines = []
     if slept:
         text = (
-            f"{_intervals(waking.asleep_intervals)}; woken in {waking.woken_intervals:,}, as requests came while the "
-            f"policy held no unit for them; kept awake in {waking.kept_awake_intervals:,}, until what came was served"
+            f"{counted(waking.asleep_intervals, 'interval')}; woken in {waking.woken_intervals:,}, as requests came "
+            f"while the policy held no unit for them; kept awake in {waking.kept_awake_intervals:,}, until what came "
+            "was served"
         )
         lines.append(("asleep", text))
     cold = f"{waking.cold_started_units:,} cold, in {fleet.start_up_s:,} s"
@@ -88,11 +92,3 @@ def _lines(waking: Waking, fleet: FleetSettings) -> list[tuple[str, str]]:
         return [*lines, ("starts of units", cold)]
     warm = f"{waking.warm_started_units:,} warm, in {fleet.warm_start_up_s:,} s (fleet.keeps={fleet.keeps})"
     return [*lines, ("starts of units", f"{warm}, and {cold}")]
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count:,} requests"
-
-
-def _intervals(count: int) -> str:
-    return "1 interval" if count == 1 else f"{count:,} intervals"

@@ -17,6 +17,7 @@ from planner.settings.closed import (
     Share,
     WeightDtype,
 )
+from planner.units import counted
 
 Overlap = Literal["auto", "on", "off"]
 
@@ -305,8 +306,8 @@ class FleetSettings(Closed):
             count = getattr(self, name).aggregated
             if count > most:
                 raise ValueError(
-                    f"{name}.aggregated is {count}, and {self.nodes} nodes hold {most} units; raise nodes, or lower "
-                    f"{name}.aggregated"
+                    f"{name}.aggregated is {count:,}, and {counted(self.nodes, 'node')} can hold "
+                    f"{counted(most, 'unit')}; raise nodes, or lower {name}.aggregated"
                 )
 
     def _check_roles(self) -> None:
@@ -319,7 +320,7 @@ class FleetSettings(Closed):
             )
         if base > self.nodes:
             raise ValueError(
-                f"the base units need {base} nodes and the fleet has {self.nodes}; "
+                f"the base units need {counted(base, 'node')} and the fleet has {self.nodes}; "
                 "raise nodes, or lower base.prefill or base.decode"
             )
         for role in ("prefill", "decode"):
@@ -340,6 +341,6 @@ class FleetSettings(Closed):
         step = sum(steps) if self.scaling == "bundled" or sleeps else max(steps)
         if step > self.nodes:
             raise ValueError(
-                f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "
-                "or step.decode"
+                f"a scaling step takes {counted(step, 'node')} and the fleet has {self.nodes}; raise nodes, or lower "
+                "step.prefill or step.decode"
             )

@@ -21,12 +21,16 @@ from planner.units import Clock, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class UnitNeed:
-    """A plan in a window, and the failures of its units. from_us, to_us: UTC epoch microseconds."""
+    """A plan in a window, and the failures of its units. from_us, to_us: UTC epoch microseconds.
+
+    roles: in the interval with the fewest units beyond those that it needs. needs: units needed, from when on.
+    """
 
     outcome: PlanOutcome
     from_us: int
     to_us: int
     roles: dict[str, RoleAvailability]
+    needs: dict[str, tuple[tuple[int, int], ...]]
     failures: dict[str, UnitFailures]
     peak_nodes: int
 
@@ -76,11 +80,15 @@ class _Replays:
         drawn = self._outcomes[key]
         return DrawReplay(
             seed=seed,
-            covered=covered([(lives[name], role.needed) for name, role in need.roles.items()], *window.span_us[:2]),
+            covered=covered([(lives[name], self._needs(name)) for name in need.roles], *window.span_us[:2]),
             failures=drawn.failures,
             **vars(drawn.arrivals),
             **vars(drawn.slo),
         )
+
+    def _needs(self, role: str) -> list[tuple[float, int]]:
+        """Units of a role that are needed, from moments on that count from the window's origin."""
+        return [(float(at_us - self._window.origin_us), units) for at_us, units in self._need.needs[role]]
 
     def _replay(self, scenario: Scenario, spares: Units) -> Replayed:
         return replay(
