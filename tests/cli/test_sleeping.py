@@ -93,3 +93,21 @@ def test_what_cannot_sleep_is_refused_in_one_line(cli: Cli, setting: str, told: 
 def test_a_start_up_that_nothing_uses_is_said(cli: Cli) -> None:
     plan = cli("plan", "--trace", "night", *SETS, "--set", "fleet.resident_start_up_s=5", "--json").json
     assert any(note.startswith("fleet.resident_start_up_s has no effect on this plan") for note in plan["notes"])
+
+
+@pytest.mark.usefixtures("night")
+def test_spare_units_are_sized_by_intervals_and_not_by_the_least_held_while_it_slept(cli: Cli) -> None:
+    window = ("--from", "2025-03-01T00:30Z", "--to", "2025-03-01T03:50Z")
+    words = ("resilience", "--trace", "night", *SETS, *window, "--set", "failures.per_node_per_day=0.1")
+    found = cli(*words, "--json").json
+    roles = found["roles"]
+    assert [(roles[name]["needed_units"], roles[name]["planned_units"]) for name in ("prefill", "decode")] == [
+        (1, 1)
+    ] * 2
+    up = [roles[name]["availability"] for name in ("prefill", "decode")]
+    assert found["attainment_without_spares"] == pytest.approx(up[0] * up[1])
+    assert "1 prefill unit and 1 decode unit, 8 nodes" in cli(*words).out
+    # asleep, none is needed and none may fail
+    asleep = ("--from", "2025-03-01T02:15Z", "--to", "2025-03-01T02:45Z")
+    quiet = cli("resilience", "--trace", "night", *SETS, *asleep, "--json").json
+    assert (quiet["attainment_without_spares"], quiet["spare_nodes"]) == (1.0, 0)
