@@ -14,6 +14,7 @@ from planner.studies.mixed.plan import prepare_mix
 from planner.studies.mixed.together import Together
 from planner.studies.replay import account
 from planner.studies.replay.document import ReplayDocument
+from planner.studies.replay.rules import check_settings
 from planner.studies.replay.run import Replayed, replay_planned
 from planner.studies.replay.store import store_replay
 from planner.units import US_PER_HOUR, Clock, Progress, from_us
@@ -38,6 +39,8 @@ def replay_mix(
     StoreError.
     """
     _check_open(mix)
+    for scenario in mix.scenarios:
+        check_settings(scenario)
     inputs = prepare_mix(store, mix, now=now, progress=progress, replayed=True)
     first, split = mix.scenarios[0], inputs.split(mix.fleet.split)
     window = window_of(inputs.demand, first.replay, start, end, whole, first.zone)

@@ -5,6 +5,7 @@ import numpy as np
 from planner.capacity.units import lives_of, places_of
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
+from planner.core.replay.iterations.stage import check_rules
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
@@ -50,24 +51,30 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
     )
 
 
-def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
-    """Raises UsageError for settings that the units of a fleet, or the requests of a trace, give no meaning.
-
-    sessions: whether requests of the trace belong to any. requests: that are simulated.
-    """
+def check_settings(scenario: Scenario) -> None:
+    """Raises UsageError for settings that the units of a fleet give no meaning, whatever the trace."""
     settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
     if aggregated and settings.ranks == "exact":
         raise UsageError(
             "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one; set "
             "replay.ranks=measured"
         )
-    if settings.sessions == "open":
-        return
-    if not aggregated:
+    if aggregated:
+        check_rules(settings.prefill_balancer, settings.queue_mode)
+    if settings.sessions == "closed" and not aggregated:
         raise UsageError(
             "replay.sessions is closed, which is replayed on units that read prompts and decode; set "
             "fleet.serving=aggregated, or replay.sessions=open"
         )
+
+
+def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
+    """Raises UsageError for settings that the requests of a trace give no meaning.
+
+    sessions: whether requests of the trace belong to any. requests: that are simulated.
+    """
+    if scenario.replay.sessions == "open":
+        return
     if not sessions:
         raise UsageError(f"replay.sessions is closed, but trace {trace.name} has no sessions; set replay.sessions=open")
     if selection_of(scenario).change.active:

@@ -29,7 +29,15 @@ from planner.studies.replay.requests import (
     count_rows,
     ensure_whole_trace,
 )
-from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, failing_lives, planned_lives, queue_rules
+from planner.studies.replay.rules import (
+    MOST_KEPT,
+    NO_SPARES,
+    check_replayed,
+    check_settings,
+    failing_lives,
+    planned_lives,
+    queue_rules,
+)
 from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
@@ -111,6 +119,7 @@ def replay(
         RunError: The plan differs from `planned`, or needs more nodes than the fleet has.
         TraceError: The trace is not in the store.
     """
+    check_settings(scenario)
     outcome = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
@@ -138,6 +147,8 @@ def replay_planned(
     part: the requests that are the plan's, where it is that of a pool of a mixed fleet.
     """
     scenario = outcome.scenario
+    if outcome.trace.sample_weight > 1:
+        _check_sample(store, outcome, window)
     trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
     planned = {role: planned_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
@@ -184,6 +195,16 @@ def replay_planned(
         classes=_taken(classes, scenario),
         requests=None if kept is None else concatenate(kept),
     )
+
+
+def _check_sample(store: Store, outcome: PlanOutcome, window: ReplayWindow) -> None:
+    """Raises UsageError for what a sample shows not to be in the whole trace, which may take minutes to draw."""
+    scenario, trace = outcome.scenario, outcome.trace
+    with reading(store, scenario, trace) as session:
+        rows = count_rows(session, trace, window)
+    sessions = rows.session_rows > 0
+    check_replayed(scenario, trace, sessions=sessions, requests=rows.row_count * trace.sample_weight)
+    queue_rules(scenario.replay, trace, sessions=sessions)
 
 
 def _taken(classes: Mapping[int, str], scenario: Scenario) -> dict[int, str]:

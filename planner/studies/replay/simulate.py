@@ -72,23 +72,23 @@ class Simulation:
         batches = self.requests()
         if kept is not None:
             batches = keep_chunks(batches, kept)
-        waits = SleepCount(self.lives, self.planned, self.span)
-        batches = waits.passing(batches)
+        sleep = SleepCount(self.lives, self.planned, self.span)
+        batches = sleep.passing(batches)
         rows = 0 if kept is None else self.total
         if not isinstance(service, Replica):
             prefill, decode = self._through_stages(service, batches, rows, progress)
-            return self._results(service, prefill, decode, waits)
+            return self._results(service, prefill, decode, sleep)
         stage = IterationStage(service, self.lives[AGGREGATED], self.rules, self.span, keep=rows)
         shifts = None
         if self.scenario.replay.sessions == "closed":
             shifts = _follow(stage, service, list(batches), kept)
         else:
             run_iterations(batches, stage, self.total, progress)
-        found = self._results(service, stage.prompts, stage.streams, waits)
+        found = self._results(service, stage.prompts, stage.streams, sleep)
         return replace(found, preempted=stage.preempted, shifts=shifts)
 
     def _results(
-        self, service: Service | Replica, prompts: PromptStage, streams: StreamStage, waits: SleepCount
+        self, service: Service | Replica, prompts: PromptStage, streams: StreamStage, sleep: SleepCount
     ) -> StageResults:
         return StageResults(
             prefill=prompts,
@@ -99,8 +99,8 @@ class Simulation:
             service=service,
             fleet=self.scenario.fleet,
             zone=self.scenario.zone,
-            waited_for_start=waits.for_start,
-            waited_for_repair=waits.for_repair,
+            waited_for_start=sleep.for_start,
+            waited_for_repair=sleep.for_repair,
         )
 
     def _through_stages(

@@ -22,7 +22,7 @@ from planner.errors import UsageError
 from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.replay.rules import NO_SPARES, unit_failures
+from planner.studies.replay.rules import NO_SPARES, check_settings, unit_failures
 from planner.studies.replay.run import plan_of
 from planner.studies.resilience.document import (
     ResilienceByRole,
@@ -60,14 +60,15 @@ def resilience(
     """Spare units of each role so that in a share `target` of the time enough units serve.
 
     Enough: what each interval of the window needs, by default of the busiest hour; units are sized for the interval
-    whose plan has the least to spare. seeds: draws of failures for
-    replays of the window, with and without the spare units; 0 for none. Nothing is stored but a drawn trace. Raises
-    UsageError.
+    whose plan has the least to spare. seeds: draws of failures for replays of the window, with and without the spare
+    units; 0 for none. Nothing is stored but a drawn trace. Raises UsageError.
     """
     if not 0 < target < 1:
         raise UsageError(
             f"--target {target:g} is not a share of the time; give a number between 0 and 1, for example 0.999"
         )
+    if seeds:
+        check_settings(scenario)
     rate, source = scenario.failures.per_node_per_day, scenario.provenance.get("failures.per_node_per_day", "")
     if rate is None:
         rate, source = PER_NODE_PER_DAY, _SOURCE

@@ -24,10 +24,11 @@ class SleepCount:
         """The same batches, counted as they pass."""
         for requests in batches:
             if self._without.any:
-                self._count(requests.arrival_us.astype(np.float64))
+                self.count(requests.arrival_us.astype(np.float64))
             yield requests
 
-    def _count(self, arrival_us: Floats) -> None:
+    def count(self, arrival_us: Floats) -> None:
+        """Requests that come at these times."""
         counts = self._span.counts(arrival_us)
         for_start = self._asleep.hold(arrival_us) & counts
         self.for_start += int(np.count_nonzero(for_start))
