@@ -124,6 +124,26 @@ def test_the_published_timeline_is_drawn_only_where_there_is_one(run: RunView) -
     assert "published_nodes" not in charts(run, {})[0].table.columns
 
 
+@pytest.mark.parametrize(
+    "setting", ["fleet.nodes=300", "fleet.decode.nodes=9", "fleet.engine.model=deepseek-v3.2", "trace.demand_factor=2"]
+)
+def test_the_published_timeline_is_not_drawn_over_another_fleet_model_or_demand(cli: Cli, setting: str) -> None:
+    sets = [word for text in ("trace.scale=0.0002", "fleet.capacity=modelled", setting) for word in ("--set", text)]
+    assert cli("plan", *sets).code in (0, 3)
+    assert cli("report", "--out", "r").code == 0
+    assert "published_nodes" not in pl.read_csv("r/nodes.csv").columns
+    page = Path("r/index.html").read_text()
+    assert "inference, published" not in page
+    assert "<code>planner reference</code>" not in page
+
+
+def test_the_provenance_of_two_roles_has_nothing_of_units_that_do_both(planned: Store, cli: Cli) -> None:
+    assert cli("report", "--out", "r").code == 0
+    fields = pl.read_csv("r/provenance.csv")["field"].to_list()
+    assert [name for name in fields if name.startswith("fleet.unit.") or name.endswith(".aggregated")] == []
+    assert "fleet.base.prefill" in fields
+
+
 def test_the_published_timeline_is_drawn_for_the_stored_trace_by_name_too(planned: Store, cli: Cli) -> None:
     name = cli("trace", "list", "--json").json[0]["trace"]
     assert cli("plan", "--trace", name).code == 0
