@@ -78,15 +78,13 @@ def wait_lines(for_start: int, for_repair: int) -> list[tuple[str, str]]:
 
 
 def _lines(waking: Waking, fleet: FleetSettings) -> list[tuple[str, str]]:
-    slept = waking.asleep_intervals or waking.woken_intervals or waking.kept_awake_intervals
-    lines = []
-    if slept:
-        text = (
-            f"{counted(waking.asleep_intervals, 'interval')}; woken in {waking.woken_intervals:,}, as requests came "
-            f"while the policy held no unit for them; kept awake in {waking.kept_awake_intervals:,}, until what came "
-            "was served"
-        )
-        lines.append(("asleep", text))
+    states = (
+        ("asleep in", waking.asleep_intervals, ""),
+        ("woken in", waking.woken_intervals, ", as requests came while the policy held no unit for them"),
+        ("kept awake in", waking.kept_awake_intervals, " without demand, until what came before was served"),
+    )
+    told = [f"{what} {counted(count, 'interval')}{why}" for what, count, why in states if count]
+    lines = [("the service was", "; ".join(told))] if told else []
     cold = f"{waking.cold_started_units:,} cold, in {fleet.start_up_s:,} s"
     if fleet.keeps == "nothing":
         return [*lines, ("starts of units", cold)]

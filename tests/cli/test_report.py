@@ -85,7 +85,7 @@ def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_pa
     assert table["source"].is_not_null().all()
     assert set(table["kind"]) <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
     page = (tmp_path / "r" / "index.html").read_text()
-    for path in field_paths():
+    for path in paths:
         assert f"<td>{path}</td>" in page
 
 

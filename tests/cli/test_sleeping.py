@@ -41,7 +41,9 @@ def test_a_plan_sleeps_and_says_when_it_was_woken(cli: Cli) -> None:
     assert plan["hours"][2]["mean_nodes"] == pytest.approx(8 * 120 / 3600)
     assert cli("run", "show", "--json").json == plan
     shown = cli("run", "show").out
-    assert "  asleep                5 intervals; woken in 2, as requests came while the policy held no unit" in shown
+    told = "asleep in 5 intervals; woken in 2 intervals, as requests came while the policy held no unit for them\n"
+    assert f"  the service was       {told}" in shown
+    assert "kept awake" not in shown
     assert "  starts of units       4 warm, in 20 s (fleet.keeps=sleep), and 0 cold, in 180 s\n" in shown
     for arguments in (["run", "show"], ["report"], ["export", "--to", "json"], ["export", "--to", "csv"]):
         assert cli(*arguments).code == 0

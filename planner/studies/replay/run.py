@@ -147,9 +147,7 @@ def replay_planned(
     part: the requests that are the plan's, where it is that of a pool of a mixed fleet.
     """
     scenario = outcome.scenario
-    if outcome.trace.sample_weight > 1:
-        _check_sample(store, outcome, window)
-    trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
+    trace = _whole_trace(store, outcome, window, now=now, progress=progress)
     planned = {role: planned_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
@@ -197,14 +195,19 @@ def replay_planned(
     )
 
 
-def _check_sample(store: Store, outcome: PlanOutcome, window: ReplayWindow) -> None:
-    """Raises UsageError for what a sample shows not to be in the whole trace, which may take minutes to draw."""
+def _whole_trace(
+    store: Store, outcome: PlanOutcome, window: ReplayWindow, *, now: datetime, progress: Progress | None
+) -> TraceInfo:
+    """The trace with every request of the window, which may take minutes to draw: what a sample shows not to be in it
+    is refused before. Raises UsageError."""
     scenario, trace = outcome.scenario, outcome.trace
-    with reading(store, scenario, trace) as session:
-        rows = count_rows(session, trace, window)
-    sessions = rows.session_rows > 0
-    check_replayed(scenario, trace, sessions=sessions, requests=rows.row_count * trace.sample_weight)
-    queue_rules(scenario.replay, trace, sessions=sessions)
+    if trace.sample_weight > 1:
+        with reading(store, scenario, trace) as session:
+            rows = count_rows(session, trace, window)
+        sessions = rows.session_rows > 0
+        check_replayed(scenario, trace, sessions=sessions, requests=rows.row_count * trace.sample_weight)
+        queue_rules(scenario.replay, trace, sessions=sessions)
+    return ensure_whole_trace(store, scenario, trace, window, now=now, progress=progress)
 
 
 def _taken(classes: Mapping[int, str], scenario: Scenario) -> dict[int, str]:
