@@ -21,6 +21,7 @@ from planner.cli.options import (
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 from planner.cli.week import print_week
 from planner.runs.bands import basis, by_figure, ends, whole
+from planner.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,7 +174,7 @@ def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, 
         *served,
         (
             "demand",
-            f"{s.requests:,} requests, {s.input_tokens:,} input tokens "
+            f"{counted(s.requests, 'request')}, {s.input_tokens:,} input tokens "
             f"({percent(s.cache_hit_ratio, 2)} cached), "
             f"{s.output_tokens:,} output tokens",
         ),

@@ -10,6 +10,7 @@ from planner.cli.options import Db, Json, Sets, TraceName, WhatIf, moment, now, 
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.core.fleet.units import AGGREGATED
 from planner.runs.bands import BASIS, by_figure, ends
+from planner.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +146,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:
-            text = f"{failed.units:,}, with {failed.requests:,} requests, which were restarted"
+            text = f"{failed.units:,}, with {counted(failed.requests, 'request')} that had to be restarted"
             lines.append((f"failed {role}units", text))
     if document.shifts is not None:
         lines.append(("sessions", _sessions(document.shifts)))
@@ -197,7 +198,7 @@ def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
         ("prefix cache", f"{percent(document.hit_ratio)} of input tokens found"),
         ("peak KV", percent(document.kv_peak_ratio)),
         ("load imbalance", _uneven(document)),
-        ("speed", f"{document.simulated_requests:,} requests in {document.wall_s:.1f} s"),
+        ("speed", f"{counted(document.simulated_requests, 'request')} in {document.wall_s:.1f} s"),
     ]
 
 
@@ -296,11 +297,11 @@ def _drained(document: "ReplayDocument") -> str:
     """How long departing units took to drain, and what became of their streams."""
     decode = "" if document.serving == AGGREGATED else "decode "
     drains = [
-        f"{len(drain_s)} {role}units, empty after {max(drain_s):,.1f} s at most"
+        f"{counted(len(drain_s), f'{role}unit')}, empty after {max(drain_s):,.1f} s at most"
         for role, drain_s in (("prefill ", document.prefill_drain_s), (decode, document.drain_s))
         if drain_s
     ]
-    return "; ".join([*drains, f"{document.moved:,} streams moved to other units"]) if drains else "no units"
+    return "; ".join([*drains, f"{counted(document.moved, 'stream')} moved to other units"]) if drains else "no units"
 
 
 def _uneven(document: "ReplayDocument") -> str:

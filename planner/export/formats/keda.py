@@ -23,7 +23,7 @@ from planner.export.formats.recurrence import (
 )
 from planner.export.formats.recurring import Limit, asleep_notes, recurring, units_of, week_note
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
-from planner.units import from_us
+from planner.units import counted, from_us
 
 _LIMIT = Limit(100, "the 100 triggers that an HPA reads one after another in one pass of 15 s")
 """Chosen: a trigger takes 20 to 100 ms to read, and an HPA's passes are 15 s apart."""
@@ -74,7 +74,7 @@ def keda(schedule: ExportSchedule) -> Export:
         *notes,
     ]
     objects = "1 ScaledObject" if len(manifests) == 1 else f"{len(manifests)} ScaledObjects"
-    summary = f"{objects}, {count} windows"
+    summary = f"{objects}, {counted(count, 'window')}"
     return Export(to_yaml(comments, manifests), summary, tuple(notes), tuple(against))
 
 
