@@ -9,7 +9,6 @@ import typer
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, WhatIf, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.cli.ranges import MOST_WAIT_S, within
-from planner.units import counted
 
 if TYPE_CHECKING:
     from planner.studies.bound.document import BestSchedule, BoundDocument, CostBound, NodeHoursBound, ReplayedFigures
@@ -172,6 +171,8 @@ def _units(schedule: "BestSchedule") -> str:
 
 
 def _account(figures: "ReplayedFigures") -> str:
+    from planner.units import counted
+
     return (
         f"{figures.node_hours:,.2f} node-hours, {usd(figures.cost_usd)} net, "
         f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak "

@@ -21,7 +21,6 @@ from planner.cli.options import (
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd, warn
 from planner.cli.week import print_week
 from planner.runs.bands import basis, by_figure, ends, whole
-from planner.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,6 +141,8 @@ def _print_hours(run: "RunView") -> None:
 
 def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, str]]:
     """The figures by their labels, with their bands where capacities are modelled."""
+    from planner.units import counted
+
     band = by_figure(bands)
     need, lent = band.get("need_nodes"), band.get("training_node_hours")
     needed = "" if need is None else f"; needed at the busiest {whole(need.value)}{ends(need, whole)}"

@@ -10,7 +10,6 @@ from planner.cli.options import Db, Json, Sets, TraceName, WhatIf, moment, now, 
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.core.fleet.units import AGGREGATED
 from planner.runs.bands import BASIS, by_figure, ends
-from planner.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,6 +128,7 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What was counted, who chose units, what failed."""
     from planner.runs.waking import wait_lines
     from planner.studies.replay.document import MANY_IN_FLIGHT
+    from planner.units import counted
 
     lines = [
         ("counted", f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"),
@@ -192,6 +192,8 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
 
 def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What units did, and how even their loads were."""
+    from planner.units import counted
+
     return [
         *_prompt_lines(document),
         ("drained", _drained(document)),
@@ -295,6 +297,8 @@ def _print_classes(classes: "Sequence[ReplayClass]") -> None:
 
 def _drained(document: "ReplayDocument") -> str:
     """How long departing units took to drain, and what became of their streams."""
+    from planner.units import counted
+
     decode = "" if document.serving == AGGREGATED else "decode "
     drains = [
         f"{counted(len(drain_s), f'{role}unit')}, empty after {max(drain_s):,.1f} s at most"

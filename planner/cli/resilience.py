@@ -8,7 +8,6 @@ import typer
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
 from planner.core.fleet.units import AGGREGATED
-from planner.units import counted
 
 if TYPE_CHECKING:
     from planner.studies.replay.document import FailureCounts
@@ -65,6 +64,8 @@ def resilience(
 
 
 def _print(document: "ResilienceDocument") -> None:
+    from planner.units import counted
+
     window = f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"
     print_line(f"{document.scenario}, {document.policy}, {window}")
     spares = " and ".join(
