@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.store import Store
 from tests.conftest import Cli
 from tests.helpers.replays import FLEET
 
@@ -113,3 +114,28 @@ def test_spare_units_are_sized_by_intervals_and_not_by_the_least_held_while_it_s
     asleep = ("--from", "2025-03-01T02:15Z", "--to", "2025-03-01T02:45Z")
     quiet = cli("resilience", "--trace", "night", *SETS, *asleep, "--json").json
     assert (quiet["attainment_without_spares"], quiet["spare_nodes"]) == (1.0, 0)
+
+
+@pytest.mark.usefixtures("night")
+def test_runs_of_older_versions_say_nothing_of_it(cli: Cli, store: Store) -> None:
+    window = ("--from", "2025-03-01T00:30Z", "--to", "2025-03-01T03:50Z")
+    assert cli("replay", "--trace", "night", *SETS, *SLEEP, *window).code == 0
+    digest = cli("run", "show", "--json").json["result_digest"]
+    with store.write() as session:
+        for table, columns in (
+            ("plan_interval", ("sleep_state", "warm_started_units", "cold_started_units")),
+            ("replay_run", ("waited_for_start", "waited_for_repair")),
+        ):
+            session.connection.execute(f"UPDATE {table} SET {', '.join(f'{name} = NULL' for name in columns)}")
+    shown = cli("run", "show", "--json").json
+    assert (shown["waking"], shown["waits"], shown["result_digest"]) == (None, None, digest)
+    out = cli("run", "show").out
+    assert not any(word in out for word in ("asleep", "starts of units", "waited"))
+    assert cli("report").code == 0
+
+
+def test_a_fleet_that_never_sleeps_and_keeps_nothing_has_no_figures_of_it(cli: Cli) -> None:
+    plan = cli("plan", "--set", "trace.scale=0.0001", "--json").json
+    assert (plan["waking"], plan["waits"]) == (None, None)
+    (row,) = cli("sql", "SELECT count(sleep_state) AS told FROM plan_interval", "--format", "json").json
+    assert row == {"told": 0}
