@@ -85,20 +85,21 @@ class RoutedSessions:
             return found
         turns = turns[np.argsort(requests.session_id[turns], kind="stable")]
         ids, begin, counts = np.unique(requests.session_id[turns], return_index=True, return_counts=True)
+        # those of the most turns first, so that the sessions that have so many are always the first of them
+        order = np.argsort(-counts, kind="stable")
+        ids, begin, counts = ids[order], begin[order], counts[order]
         at = self._known(ids)
         interval = self._router.interval_of(requests, self._origin_us)
-        for number in range(int(counts.max())):
-            # of every session that has so many turns here
-            own = counts > number
-            rows = turns[begin[own] + number]
-            before = at[own]
+        for number, sessions in enumerate(np.searchsorted(-counts, -np.arange(counts[0])).tolist()):
+            own = slice(sessions)
+            rows, before = turns[begin[own] + number], at[own]
             shares = self._router.weights[interval[rows], requests.class_id[rows], before]
             found[rows] = at[own] = np.where((before >= 0) & (shares > 0), before, found[rows])
         self._keep(ids, at)
         return found
 
     def _known(self, ids: Ints) -> Ints:
-        """The pools of sessions; -1 of new ones. ids: sorted, each once."""
+        """The pools of sessions; -1 of new ones. ids: each once."""
         place = np.searchsorted(self._ids, ids)
         known = np.append(self._ids, -1)[place] == ids
         found: Ints = np.where(known, np.append(self._at, -1)[place], -1)
