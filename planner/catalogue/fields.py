@@ -13,6 +13,8 @@ _OF_ROLES = tuple(
     f"fleet.{path}" for role in ("prefill", "decode") for path in (f"{role}.", f"base.{role}", f"step.{role}")
 )
 """How the paths of fields begin that are about units that read prompts or decode, but not both."""
+_OF_BOTH = ("fleet.unit.", "fleet.base.aggregated", "fleet.step.aggregated")
+"""Of those that are about units that do both."""
 
 
 @cache
@@ -62,7 +64,7 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 
 def has_meaning(scenario: Scenario, path: str) -> bool:
     """Whether a field says anything in a scenario: not those of units that its fleet does not have."""
-    return scenario.fleet.serving != "aggregated" or not path.startswith(_OF_ROLES)
+    return not path.startswith(_OF_ROLES if scenario.fleet.serving == "aggregated" else _OF_BOTH)
 
 
 def number_kind(path: str) -> type[int] | type[float] | None:

@@ -335,25 +335,36 @@ def _built_in_names(folder: str) -> list[str]:
 def _override(tree: Tree, origins: dict[str, str], path: str, text: str, origin: str) -> list[str]:
     """Set one field from text; returns the problem, if the path is not a field's, or the text no value.
 
-    A table of fields is set field by field.
+    A table of fields is set field by field. One that may be left out is something that is there or not, so the one that
+    is given takes the place of the one before: its fields may exclude each other.
     """
-    below = _value_of(text) if _is_table(path) else None
-    if isinstance(below, dict) and below:
-        own = [(f"{path}.{leaf}", value) for leaf, value in _leaves(below)]
-        unknown = [_unknown(leaf) for leaf, _ in own if leaf not in field_paths()]
-        for leaf, value in () if unknown else own:
-            _place(tree, leaf, value)
-            origins[leaf] = origin
-            tree["provenance"][leaf] = f"set: {origin}"
-        return unknown
     try:
-        value = _value_for(path, text)
+        if not _is_table(path):
+            _set(tree, origins, path, _value_for(path, text), origin)
+            return []
+        below = _value_of(path, text)
     except ValueError as error:
         return [str(error)]
+    if not (isinstance(below, dict) and below):
+        leaf = next(each for each in field_paths() if each.startswith(f"{path}."))
+        name = leaf.removeprefix(f"{path}.")
+        return [f"{path}: is a table of fields; write --set '{path}={{{name}=VALUE}}', or --set {leaf}=VALUE"]
+    own = [(f"{path}.{leaf}", value) for leaf, value in _leaves(below)]
+    unknown = [_unknown(leaf) for leaf, _ in own if leaf not in field_paths()]
+    if not unknown and path not in table_paths():
+        _place(tree, path, {})
+        for leaf in [each for each in origins if each.startswith(f"{path}.")]:
+            del origins[leaf], tree["provenance"][leaf]
+    for leaf, value in () if unknown else own:
+        _set(tree, origins, leaf, value, origin)
+    return unknown
+
+
+def _set(tree: Tree, origins: dict[str, str], path: str, value: object, origin: str) -> None:
+    """Give a field a value, and say where it comes from."""
     _place(tree, path, value)
     origins[path] = origin
     tree["provenance"][path] = f"set: {origin}"
-    return []
 
 
 def _is_table(path: str) -> bool:
@@ -370,14 +381,23 @@ def _value_for(path: str, text: str) -> Any:
         raise ValueError(_unknown(path))
     if not text and number_kind(path) is None:
         raise ValueError(f"{path}: is set to nothing; give a value, or leave the setting out")
-    return _value_of(text)
+    return _value_of(path, text)
 
 
-def _value_of(text: str) -> Any:
-    """The value that an override gives, as in TOML; text that is not TOML is itself, and none is a field left out."""
+def _value_of(path: str, text: str) -> Any:
+    """The value that an override gives, as in TOML; text that is not TOML is itself, and none is a field left out.
+
+    Raises ValueError with the problem for what begins as a table or a list and is none.
+    """
     try:
         value = tree_of(f"v = {text}")["v"]
-    except ValueError:
+    except ValueError as error:
+        if text.startswith(("{", "[")):
+            what = "table" if text.startswith("{") else "list"
+            raise ValueError(
+                f"{path}: {quoted(text)} begins as a {what} and is none; close its brackets, and write its values as "
+                "in TOML, text in quotes"
+            ) from error
         return text or None
     return text if isinstance(value, time) else value
 

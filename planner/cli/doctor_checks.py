@@ -13,6 +13,7 @@ from planner.errors import PlannerError
 from planner.files import shipped
 from planner.planning.check import check
 from planner.store import Store, named_queries
+from planner.units import counted
 
 _PACKAGES = (
     "polars",
@@ -118,4 +119,6 @@ def _store(store: Store) -> DoctorCheck:
     except PlannerError as error:
         return _check("store", False, str(error))
     size_mib = store.path.stat().st_size / 2**20
-    return _check("store", True, f"{store.path}: {traces} traces, {runs} runs, {size_mib:,.1f} MiB")
+    return _check(
+        "store", True, f"{store.path}: {counted(traces, 'trace')}, {counted(runs, 'run')}, {size_mib:,.1f} MiB"
+    )

@@ -171,8 +171,10 @@ def _units(schedule: "BestSchedule") -> str:
 
 
 def _account(figures: "ReplayedFigures") -> str:
+    from planner.units import counted
+
     return (
         f"{figures.node_hours:,.2f} node-hours, {usd(figures.cost_usd)} net, "
-        f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak {figures.peak_nodes} nodes, "
-        f"{percent(figures.shortfall_ratio, 3)} short"
+        f"{figures.useful_training_node_hours:,.2f} useful training node-hours, peak "
+        f"{counted(figures.peak_nodes, 'node')}, {percent(figures.shortfall_ratio, 3)} short"
     )

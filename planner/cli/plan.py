@@ -73,13 +73,15 @@ def print_plan(run: "RunView") -> None:
     """Print a plan: its figures, its notes, and a row per hour, or a week of hours where there are many."""
     from planner.core.week import LEAST_HOURS
     from planner.runs.packing import held_units
+    from planner.runs.waking import waking_lines
 
     s = run.summary
     zone = run.scenario.zone
     print_line(f"{s.run_id}: {s.scenario}, {s.policy} on trace {s.trace}")
     print_line()
     units = held_units(run)
-    for label, text in (*([("units", units.text)] if units else []), *_figures(s, run.bands)):
+    held = [("units", units.text)] if units else []
+    for label, text in (*held, *_figures(s, run.bands), *waking_lines(run)):
         print_line(f"  {label:<22}{text}")
     for note in run.record.notes:
         print_line(f"  note: {note}")
@@ -139,6 +141,8 @@ def _print_hours(run: "RunView") -> None:
 
 def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, str]]:
     """The figures by their labels, with their bands where capacities are modelled."""
+    from planner.units import counted
+
     band = by_figure(bands)
     need, lent = band.get("need_nodes"), band.get("training_node_hours")
     needed = "" if need is None else f"; needed at the busiest {whole(need.value)}{ends(need, whole)}"
@@ -171,7 +175,7 @@ def _figures(s: "RunSummary", bands: "Sequence[FigureBand]") -> list[tuple[str, 
         *served,
         (
             "demand",
-            f"{s.requests:,} requests, {s.input_tokens:,} input tokens "
+            f"{counted(s.requests, 'request')}, {s.input_tokens:,} input tokens "
             f"({percent(s.cache_hit_ratio, 2)} cached), "
             f"{s.output_tokens:,} output tokens",
         ),

@@ -126,7 +126,9 @@ def _print(document: "ReplayDocument") -> None:
 
 def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What was counted, who chose units, what failed."""
+    from planner.runs.waking import wait_lines
     from planner.studies.replay.document import MANY_IN_FLIGHT
+    from planner.units import counted
 
     lines = [
         ("counted", f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"),
@@ -140,13 +142,11 @@ def _request_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
             f"{_balancers(document)}; hits {_HITS[document.hits]}",
         ),
     ]
-    if document.waited_for_start:
-        few = "1 request" if document.waited_for_start == 1 else f"{document.waited_for_start:,} requests"
-        lines.append(("woken", f"{few} came while no unit served, and waited for one to start"))
+    lines += wait_lines(document.waited_for_start, document.waited_for_repair)
     for name, failed in vars(document.failures).items():
         role = "" if name == AGGREGATED else f"{name} "
         if failed.units:
-            text = f"{failed.units:,}, with {failed.requests:,} requests, which were restarted"
+            text = f"{failed.units:,}, with {counted(failed.requests, 'request')} that had to be restarted"
             lines.append((f"failed {role}units", text))
     if document.shifts is not None:
         lines.append(("sessions", _sessions(document.shifts)))
@@ -192,13 +192,15 @@ def _service_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
 
 def _unit_lines(document: "ReplayDocument") -> list[tuple[str, str]]:
     """What units did, and how even their loads were."""
+    from planner.units import counted
+
     return [
         *_prompt_lines(document),
         ("drained", _drained(document)),
         ("prefix cache", f"{percent(document.hit_ratio)} of input tokens found"),
         ("peak KV", percent(document.kv_peak_ratio)),
         ("load imbalance", _uneven(document)),
-        ("speed", f"{document.simulated_requests:,} requests in {document.wall_s:.1f} s"),
+        ("speed", f"{counted(document.simulated_requests, 'request')} in {document.wall_s:.1f} s"),
     ]
 
 
@@ -295,13 +297,15 @@ def _print_classes(classes: "Sequence[ReplayClass]") -> None:
 
 def _drained(document: "ReplayDocument") -> str:
     """How long departing units took to drain, and what became of their streams."""
+    from planner.units import counted
+
     decode = "" if document.serving == AGGREGATED else "decode "
     drains = [
-        f"{len(drain_s)} {role}units, empty after {max(drain_s):,.1f} s at most"
+        f"{counted(len(drain_s), f'{role}unit')}, empty after {max(drain_s):,.1f} s at most"
         for role, drain_s in (("prefill ", document.prefill_drain_s), (decode, document.drain_s))
         if drain_s
     ]
-    return "; ".join([*drains, f"{document.moved:,} streams moved to other units"]) if drains else "no units"
+    return "; ".join([*drains, f"{counted(document.moved, 'stream')} moved to other units"]) if drains else "no units"
 
 
 def _uneven(document: "ReplayDocument") -> str:

@@ -7,9 +7,11 @@ import typer
 
 from planner.cli.options import Db, Json, ScenarioName, Sets, TraceName, moment, now, scenario_of, store_at, with_trace
 from planner.cli.output import percent, print_json, print_line, print_table, progress_bar, usd
+from planner.core.fleet.units import AGGREGATED
 
 if TYPE_CHECKING:
-    from planner.studies.resilience.document import ReplayChecks, ResilienceByRole, ResilienceDocument
+    from planner.studies.replay.document import FailureCounts
+    from planner.studies.resilience.document import ReplayCheck, ReplayChecks, ResilienceByRole, ResilienceDocument
 
 
 def resilience(
@@ -62,9 +64,14 @@ def resilience(
 
 
 def _print(document: "ResilienceDocument") -> None:
+    from planner.units import counted
+
     window = f"{document.window_start.isoformat()} to {document.window_end.isoformat()}"
     print_line(f"{document.scenario}, {document.policy}, {window}")
-    spares = " and ".join(f"{role.spare_units} {name} units" for name, role in document.roles.named)
+    spares = " and ".join(
+        counted(role.spare_units, "unit" if name == AGGREGATED else f"{name} unit")
+        for name, role in document.roles.named
+    )
     of_both = " of both roles" if len(document.roles.named) > 1 else ""
     lines = (
         ("a node fails", f"{document.per_node_per_day:.3g} times a day ({document.rate_source})"),
@@ -73,7 +80,7 @@ def _print(document: "ResilienceDocument") -> None:
         ("without spares", percent(document.attainment_without_spares, 3)),
         (
             "with spares",
-            f"{percent(document.attainment, 3)}: {spares}, {document.spare_nodes:,} nodes, "
+            f"{percent(document.attainment, 3)}: {spares}, {counted(document.spare_nodes, 'node')}, "
             f"{usd(document.spare_cost_usd_per_day)} a day",
         ),
     )
@@ -82,13 +89,14 @@ def _print(document: "ResilienceDocument") -> None:
         print_line(f"  {label:<22}{text}")
     if document.nodes_beyond_fleet:
         print_line(
-            f"  note: the fleet of {document.fleet_nodes:,} nodes is {document.nodes_beyond_fleet:,} short of that"
+            f"  note: the fleet of {counted(document.fleet_nodes, 'node')} is {document.nodes_beyond_fleet:,} short of "
+            "that"
         )
     for note in document.notes:
         print_line(f"  note: {note}")
     _print_roles(document.roles)
     if document.replays is not None:
-        _print_replays(document.replays)
+        _print_replays(document.replays, [name for name, _ in document.roles.named])
 
 
 def _print_roles(roles: "ResilienceByRole") -> None:
@@ -111,7 +119,12 @@ def _print_roles(roles: "ResilienceByRole") -> None:
     print_table(heads, rows)
 
 
-def _print_replays(replays: "ReplayChecks") -> None:
+def _failed(check: "ReplayCheck", roles: list[str]) -> "list[FailureCounts]":
+    """Failures by role."""
+    return [getattr(check.failures, role) for role in roles]
+
+
+def _print_replays(replays: "ReplayChecks", roles: list[str]) -> None:
     heads = (
         "<replays",
         "seeds",
@@ -127,8 +140,8 @@ def _print_replays(replays: "ReplayChecks") -> None:
         (
             name,
             len(check.seeds),
-            f"{check.failures.prefill.units:,} + {check.failures.decode.units:,}",
-            f"{check.failures.prefill.requests:,} + {check.failures.decode.requests:,}",
+            " + ".join(f"{failed.units:,}" for failed in _failed(check, roles)),
+            " + ".join(f"{failed.requests:,}" for failed in _failed(check, roles)),
             percent(check.covered, 2),
             percent(check.ttft_attainment, 2),
             percent(check.tpot_attainment, 2),
@@ -137,9 +150,11 @@ def _print_replays(replays: "ReplayChecks") -> None:
         )
         for name, check in replays.named
     ]
-    print_table(heads, rows, "means over seeds; units and requests: prefill + decode, of all seeds")
-    failures = replays.with_failures.failures
-    if not (failures.prefill.units or failures.decode.units):
+    of_both = " + ".join(roles)
+    print_table(
+        heads, rows, f"means over seeds; units and requests: {f'{of_both}, ' if len(roles) > 1 else ''}of all seeds"
+    )
+    if not any(failed.units for failed in _failed(replays.with_failures, roles)):
         print_line(
             "note: no unit failed in any of these draws, because the window is short; raise --seeds or "
             "failures.per_node_per_day to see what a failure does"

@@ -10,6 +10,7 @@ import polars as pl
 
 from planner.core.demand import Grid
 from planner.core.fleet.deployment import Deployment
+from planner.core.fleet.units import EVERY_ROLE
 from planner.errors import PlannerError, UsageError
 from planner.export.documents import ExportDocument, ExportFormat
 from planner.export.formats.aws import aws
@@ -86,8 +87,22 @@ def export_run(
         raise UsageError(f"--week is for {', '.join(RECURRING)}, whose schedules recur; leave it out for {to}")
     if week is not None and day is not None:
         raise UsageError("--week takes all days of the plan and --day one of them; leave one of the two out")
+    _check_names(run, scenario)
     schedule = replace(schedule_of(run, scenario, day), typical_week=week)
     return slurm(schedule, begin) if to == "slurm" else WRITERS[to](schedule)
+
+
+def _check_names(run: RunView, scenario: Scenario) -> None:
+    """Raises UsageError for a workload that was named for units that the fleet does not have."""
+    own = Deployment(scenario.fleet).role_names
+    names = {role: f"{role}_workload" for role in EVERY_ROLE}
+    for role, name in names.items():
+        if role not in own and getattr(scenario.export, name) != getattr(run.scenario.export, name):
+            meant = " and ".join(f"export.{names[each]}" for each in own)
+            raise UsageError(
+                f"export.{name} has no effect on the export of {run.record.run_id}, whose fleet has no {role} units "
+                f"(fleet.serving={scenario.fleet.serving}); set {meant}"
+            )
 
 
 def describe_export(run: RunView, to: ExportFormat, export: Export, out: Path | None) -> ExportDocument:

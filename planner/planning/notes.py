@@ -20,7 +20,7 @@ from planner.settings.training_jobs import JobList
 from planner.store import Session
 from planner.trace.describe import unknown_notes
 from planner.trace.stored import TraceInfo
-from planner.units import S_PER_HOUR, from_us
+from planner.units import S_PER_HOUR, counted, from_us
 
 FIRST_NOTE = "nothing is observed before the first interval: it is decided as if the interval before had had its demand"
 
@@ -142,8 +142,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         )
     if plan.floored:
         nodes = deployment.nodes(deployment.floor(scenario.policy.floor_nodes))
-        notes.append(f"{plan.floored} intervals were raised to the floor of {nodes} nodes")
-    notes += sleep_notes(scenario, plan)
+        were = "was" if plan.floored == 1 else "were"
+        notes.append(f"{counted(plan.floored, 'interval')} {were} raised to the floor of {counted(nodes, 'node')}")
     if S_PER_HOUR % scenario.interval_s:
         notes.append(
             f"intervals of {scenario.interval_s // 60} min do not divide an hour: each counts towards the hour in "
@@ -168,35 +168,9 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
         notes.append(f"{unused} GPU{'s' * (unused > 1)} of each node hold no part of a unit, and are paid with it")
     beyond = scenario.fleet.nodes - deployment.nodes(deployment.full)
     if beyond and not deployment.apart:
-        few = "1 node does" if beyond == 1 else f"{beyond} nodes do"
+        few = f"{counted(beyond, 'node')} {'does' if beyond == 1 else 'do'}"
         notes.append(f"{few} not make up a whole scaling step: inference never uses {'it' if beyond == 1 else 'them'}")
     return notes
-
-
-def sleep_notes(scenario: Scenario, plan: IntervalPlan) -> list[str]:
-    """When a service that may sleep was woken, and how its units started."""
-    notes = []
-    if plan.woken:
-        notes.append(
-            f"{_intervals(plan.woken)} woken to a scaling step: requests came while the policy held no unit for them"
-        )
-    if plan.kept_awake:
-        notes.append(
-            f"{_intervals(plan.kept_awake)} kept awake at a scaling step without demand: the service sleeps once an "
-            "interval has passed without any"
-        )
-    if scenario.fleet.keeps != "nothing":
-        started = [life for life in plan.lives if life.joined_s > 0]
-        warm, units = sum(life.units for life in started if life.warm), sum(life.units for life in started)
-        notes.append(
-            f"starts of units: {warm} warm, in {scenario.fleet.warm_start_up_s} s (fleet.keeps={scenario.fleet.keeps})"
-            f", and {units - warm} cold, in {scenario.fleet.start_up_s} s"
-        )
-    return notes
-
-
-def _intervals(count: int) -> str:
-    return "1 interval was" if count == 1 else f"{count} intervals were"
 
 
 def _words(name: str) -> set[str]:
@@ -216,7 +190,7 @@ def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> l
     units = deployment.enough(demand.input_tokens, demand.output_tokens, demand.grid.interval_s)
     needed = deployment.nodes(units)
     head = (
-        f"{needed} nodes would carry the busiest interval at full use, as {described(units, deployment)}; "
+        f"{counted(needed, 'node')} would carry the busiest interval at full use, as {described(units, deployment)}; "
         f"the fleet has {owned}"
     )
     if not deployment.reaches(units):
@@ -229,8 +203,8 @@ def shortfall_notes(scenario: Scenario, demand: Demand, plan: IntervalPlan) -> l
 def described(units: Units, deployment: Deployment) -> str:
     """Units by their roles, in words."""
     if deployment.aggregated:
-        return "1 unit" if units.aggregated == 1 else f"{units.aggregated} units"
-    return f"{units.prefill} prefill and {units.decode} decode units"
+        return counted(units.aggregated, "unit")
+    return f"{units.prefill:,} prefill and {counted(units.decode, 'decode unit')}"
 
 
 def _growth(fleet: FleetSettings, units: Units, nodes: int) -> str:

@@ -26,6 +26,7 @@ from planner.settings.sheets import GpuRate, GpuRates, PriceSheet, TokenPrices
 from planner.store import Session
 from planner.trace import stored
 from planner.trace.stored import TraceInfo
+from planner.units import counted
 
 Values = dict[str, object]
 """Values of fields by their dotted paths."""
@@ -210,7 +211,7 @@ def _known(given: OwnFleet) -> tuple[Values, dict[str, str]]:
         ("name", given.name, "set: the name of the file"),
         (
             "description",
-            f"{served.name} on {given.nodes} nodes of {node.gpus_per_node} {node.name}",
+            f"{served.name} on {counted(given.nodes, 'node')} of {node.gpus_per_node} {node.name}",
             "set: by its parts",
         ),
         ("timezone", given.timezone, "set: --timezone"),
@@ -302,8 +303,8 @@ def _units_that_fit(given: OwnFleet, values: Values) -> _Units:
             return units
         why = misfit
     raise UsageError(
-        f"{given.nodes} nodes of {node.name} do not hold a prefill and a decode unit of {served.name}: "
-        f"{why or 'a unit of each role needs a node of its own'}; raise --nodes, or give another --node"
+        f"{counted(given.nodes, 'node')} of {node.name} {_do(given.nodes)} not hold a prefill and a decode unit of "
+        f"{served.name}: {why or 'a unit of each role needs a node of its own'}; raise --nodes, or give another --node"
     )
 
 
@@ -325,8 +326,8 @@ def _unit_of_both_that_fits(given: OwnFleet, values: Values) -> _UnitOfBoth:
             "another number of GPUs, or another --node"
         )
     raise UsageError(
-        f"{given.nodes} nodes of {node.name} do not hold a unit of {served.name}: {why or 'there is none'}; raise "
-        "--nodes, or give another --node"
+        f"{counted(given.nodes, 'node')} of {node.name} {_do(given.nodes)} not hold a unit of {served.name}: "
+        f"{why or 'there is none'}; raise --nodes, or give another --node"
     )
 
 
@@ -428,3 +429,7 @@ def _proportion(fleet: FleetSettings, capacity: Modelled) -> tuple[int, int]:
     fits = fleet.nodes - fleet.prefill.nodes - fleet.decode.nodes
     nodes = step[0] * fleet.prefill.nodes + step[1] * fleet.decode.nodes
     return step if nodes <= fits else (1, 1)
+
+
+def _do(count: int) -> str:
+    return "does" if count == 1 else "do"

@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from planner.catalogue.fields import field_paths, has_meaning, value_at
+from planner.catalogue.read import DEFAULT_SCENARIO
+from planner.catalogue.scenarios import is_built_in
 from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
@@ -22,6 +24,7 @@ from planner.runs.limits import missed_limits
 from planner.runs.local_time import local_times
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
+from planner.runs.waking import waking_lines
 from planner.trace.synthetic.profile import load_profile
 
 
@@ -64,6 +67,7 @@ def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Se
         "missed": missed_limits(run),
         "published": bool(published),
         "units": held_units(run),
+        "waking": waking_lines(run),
         "notes": (*run.record.notes, *notes),
     }
     return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)
@@ -82,9 +86,28 @@ def _bands(run: RunView) -> dict[str, object]:
     }
 
 
+_PUBLISHED = (
+    "fleet.serving",
+    "fleet.nodes",
+    "fleet.node_type",
+    "fleet.gpus_per_node",
+    "fleet.prefill.nodes",
+    "fleet.decode.nodes",
+    "fleet.engine.model",
+    "fleet.engine.hardware",
+    "trace.demand_factor",
+)
+"""Fields that say which model was published with which demand on which fleet."""
+
+
 def _published_nodes(run: RunView) -> dict[int, int]:
-    """The published timeline of the profile that the plan's trace was drawn from."""
+    """The published timeline of the profile that the plan's trace was drawn from, where it is of the plan's fleet.
+
+    That of the built-in profile is of the fleet, model and demand of the built-in scenario, which has its name.
+    """
     if run.record.profile is None:
+        return {}
+    if run.record.profile == DEFAULT_SCENARIO and not all(is_built_in(run.scenario, path) for path in _PUBLISHED):
         return {}
     try:
         return load_profile(run.record.profile).published_nodes()

@@ -14,6 +14,7 @@ from planner.runs.jobs import JobsDocument, jobs_document
 from planner.runs.limits import missed_limits
 from planner.runs.outcome import FigureBand
 from planner.runs.read import RunView
+from planner.runs.waking import Waits, Waking, waits_of, waking_of
 from planner.settings.closed import Weekday
 
 
@@ -89,6 +90,12 @@ class PlanDocument(RunSummary):
     """Nodes whose units would carry the busiest interval at full use, be they more or fewer than are owned."""
     bands: list[FigureBand]
     """90 % bands of figures above; none where capacities are observed."""
+    waking: Waking | None
+    """Intervals asleep and awake, and starts of units; null where a plan always holds units and these keep nothing when
+    they leave, and where an older version stored it."""
+    waits: Waits | None
+    """Of a replay, requests that waited for a unit to start; null of a plan that was not replayed, and where an older
+    version stored it."""
     notes: list[str]
     missed_limits: list[str]
     """The limits of the scenario that the plan misses; the command exits with 3 if there are any."""
@@ -129,6 +136,8 @@ def plan_document(run: RunView) -> PlanDocument:
         timezone=run.record.timezone,
         need_nodes=_need_nodes(run),
         bands=list(run.bands),
+        waking=waking_of(run),
+        waits=waits_of(run),
         notes=list(run.record.notes),
         missed_limits=missed_limits(run),
         waterfall=[WaterfallStep(**row) for row in run.waterfall.select("step", "amount_usd").to_dicts()],

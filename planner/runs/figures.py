@@ -138,3 +138,5 @@ class ReplayRecord:
     prefill_token_imbalance_p99: float | None
     prefill_request_imbalance_mean: float | None
     prefill_request_imbalance_p99: float | None
+    waited_for_start: int | None
+    waited_for_repair: int | None

@@ -31,6 +31,10 @@ _PLAN_COLUMNS = (
 )
 
 
+UNDIGESTED = ("sleep_state", "warm_started_units", "cold_started_units")
+"""Columns that follow from others, and that plans of older versions do not have: digests are without them."""
+
+
 def plan_frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
     """The rows of every run table but `run`, without run_id."""
     grid, demand, plan = outcome.demand.grid, outcome.demand, outcome.plan
@@ -53,6 +57,9 @@ def plan_frames(outcome: PlanOutcome) -> dict[str, pl.DataFrame]:
                 "interval_start": starts,
                 "hour_start": hours,
                 **{name: getattr(plan, name) for name in _PLAN_COLUMNS},
+                "sleep_state": pl.Series(plan.sleep_states or [None] * grid.count, dtype=pl.String),
+                "warm_started_units": plan.started_units(warm=True),
+                "cold_started_units": plan.started_units(warm=False),
             }
         ),
         "ledger_interval": pl.DataFrame(

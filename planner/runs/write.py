@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from planner.runs.frames import plan_frames
+from planner.runs.frames import UNDIGESTED, plan_frames
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import resolve_run
 from planner.store import Session, Store
@@ -99,8 +99,9 @@ def _run_rows(outcome: PlanOutcome, *, now: datetime, version: str, kind: str) -
     frames = plan_frames(outcome)
     digest = hashlib.sha256()
     for frame in frames.values():
-        # without a column that plans of older versions do not have, so that theirs have the digests of then
-        told = frame.drop("aggregated_units") if _has_no(frame, "aggregated_units") else frame
+        # without columns that plans of older versions do not have, so that theirs have the digests of then
+        told = frame.drop(*UNDIGESTED, strict=False)
+        told = told.drop("aggregated_units") if _has_no(frame, "aggregated_units") else told
         digest.update(told.write_csv().encode())
     record = {
         "created_at": now,

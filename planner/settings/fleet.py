@@ -1,5 +1,6 @@
 """The settings of the fleet: its nodes, the units they form, and the engine that serves on them."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from planner.settings.closed import (
     Share,
     WeightDtype,
 )
+from planner.units import counted
 
 Overlap = Literal["auto", "on", "off"]
 
@@ -59,23 +61,25 @@ class AggregatedUnitSettings(Closed):
     @field_validator("tokens_per_s")
     @classmethod
     def _ordered(cls, pairs: tuple[tuple[float, float], ...] | None) -> tuple[tuple[float, float], ...] | None:
-        if pairs is not None:
-            check_pairs(pairs)
+        fault = None if pairs is None else fault_of_pairs(pairs)
+        if fault is not None:
+            raise ValueError(fault)
         return pairs
 
 
-def check_pairs(pairs: tuple[tuple[float, float], ...]) -> None:
-    """Raises ValueError where pairs of rates are not those of a frontier: more of one kind for less of the other."""
+def fault_of_pairs(pairs: Sequence[tuple[float, float]]) -> str | None:
+    """Why pairs of rates are not those of a frontier, more of one kind for less of the other; None where they are."""
     if not pairs:
-        raise ValueError("has no pair; give input and output tokens a second for at least one mix")
+        return "has no pair; give input and output tokens a second for at least one mix"
     ascend = all(one[0] < other[0] and one[1] > other[1] for one, other in pairwise(pairs))
     if not ascend:
-        raise ValueError(
+        return (
             "pairs must have more input and less output from one to the next; sort them, and leave out those that "
             "another exceeds in both"
         )
     if pairs[-1][0] <= 0 or pairs[0][1] <= 0:
-        raise ValueError("no pair has input, or none has output; a unit does both, so give a pair of it at work")
+        return "no pair has input, or none has output; a unit does both, so give a pair of it at work"
+    return None
 
 
 class UnitCounts(Closed):
@@ -302,8 +306,8 @@ class FleetSettings(Closed):
             count = getattr(self, name).aggregated
             if count > most:
                 raise ValueError(
-                    f"{name}.aggregated is {count}, and {self.nodes} nodes hold {most} units; raise nodes, or lower "
-                    f"{name}.aggregated"
+                    f"{name}.aggregated is {count:,}, and {counted(self.nodes, 'node')} can hold "
+                    f"{counted(most, 'unit')}; raise nodes, or lower {name}.aggregated"
                 )
 
     def _check_roles(self) -> None:
@@ -316,7 +320,7 @@ class FleetSettings(Closed):
             )
         if base > self.nodes:
             raise ValueError(
-                f"the base units need {base} nodes and the fleet has {self.nodes}; "
+                f"the base units need {counted(base, 'node')} and the fleet has {self.nodes}; "
                 "raise nodes, or lower base.prefill or base.decode"
             )
         for role in ("prefill", "decode"):
@@ -337,6 +341,6 @@ class FleetSettings(Closed):
         step = sum(steps) if self.scaling == "bundled" or sleeps else max(steps)
         if step > self.nodes:
             raise ValueError(
-                f"a scaling step takes {step} nodes and the fleet has {self.nodes}; raise nodes, or lower step.prefill "
-                "or step.decode"
+                f"a scaling step takes {counted(step, 'node')} and the fleet has {self.nodes}; raise nodes, or lower "
+                "step.prefill or step.decode"
             )

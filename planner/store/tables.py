@@ -156,6 +156,9 @@ TABLES = (
         start_up_shortfall_input_tokens | BIGINT | tokens | further input demand beyond prefill_serving_tokens
         start_up_shortfall_output_tokens | BIGINT | tokens | further output demand beyond decode_serving_tokens
         aggregated_units | INTEGER | units | target: units that inference holds that do both; 0 where none does
+        sleep_state | VARCHAR | - | asleep, woken, kept awake or awake; NULL where the service never sleeps
+        warm_started_units | INTEGER | units | that begin to start up to weights they had kept; NULL in older runs
+        cold_started_units | INTEGER | units | that begin to start up from cold; NULL in older runs
         """,
     ),
     table(
@@ -305,6 +308,8 @@ TABLES = (
         prefill_token_imbalance_p99 | DOUBLE | - | its 99th percentile over time
         prefill_request_imbalance_mean | DOUBLE | - | the same for requests
         prefill_request_imbalance_p99 | DOUBLE | - | the same for requests
+        waited_for_start | BIGINT | requests | that came while a role held no unit: they wake one; NULL in older runs
+        waited_for_repair | BIGINT | requests | that came while all held units of a role had failed; NULL in older runs
         """,
     ),
     table(

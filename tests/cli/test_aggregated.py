@@ -157,6 +157,16 @@ def test_closed_sessions_shift_what_follows_late_answers(cli: Cli, fleet: str) -
     assert f"closed: {shifts['turns']:,} later turns, " in shown
 
 
+def test_replays_of_failures_tell_of_the_one_role_that_there_is(cli: Cli, fleet: str) -> None:
+    failing = ("--set", "failures.per_node_per_day=40", "--set", "failures.repair_s=60")
+    done = cli("resilience", fleet, *failing, "--target", "0.5", "--replay", "--seeds", "1")
+    assert done.code == 0, done.err
+    assert "means over seeds; units and requests: of all seeds" in done.out
+    replays = done.out.partition("without failures")[2]
+    assert "+" not in replays
+    assert "no unit failed" not in replays
+
+
 @pytest.mark.parametrize(
     ("sets", "told"),
     [

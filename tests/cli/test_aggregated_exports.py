@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from planner.documents import schema as document_schema
+from planner.export.documents import ExportFormat
 from planner.export.formats.json_document import ScheduleDocument
+from planner.export.formats.manifests import units_line
+from planner.export.formats.schedule import RoleUnits
 from planner.export.run import WRITERS
 from planner.units import MICROS_PER_USD
 from tests.conftest import SMALL, Cli
@@ -67,6 +70,53 @@ def test_what_packs_units_on_nodes_is_said(kind: str, leaving: str) -> None:
     assert "inference: one replica is one unit of a part of a node, 4 to a node." in text
     assert "4 units share a node, and the plan frees a node once no unit is on it" in text
     assert leaving in text
+
+
+@pytest.mark.parametrize(
+    ("to", "cure"),
+    [
+        ("keda", "add a trigger by requests to this object, such as a prometheus trigger on the requests that"),
+        ("cronjob", "add an autoscaler that scales the workload up from 0 by requests, such as KEDA, and let"),
+        ("aws", "add a scaling policy by requests to the target, whose capacity may go up between the actions"),
+    ],
+)
+def test_a_schedule_that_goes_down_to_nothing_says_that_it_wakes_none(to: ExportFormat, cure: str) -> None:
+    sleeping, awake = (WRITERS[to](aggregated([least, *UNITS[1:]], aws_service="ecs")) for least in (0, 1))
+    (said,) = (note for note in sleeping.notes if "wakes none" in note)
+    noun = "no units, and a schedule wakes none for a request that comes then"
+    assert said.startswith(f"inference: at some times there are {noun}")
+    assert cure in said
+    assert not any("wakes none" in note for note in awake.notes)
+    if to == "keda":
+        assert "# inference: at some times there are no units, " in sleeping.text
+        specs = [rules.manifests(made.text)[0]["spec"] for made in (sleeping, awake)]
+        assert [spec.get("cooldownPeriod") for spec in specs] == [60, None]
+        jsonschema.validate(rules.manifests(sleeping.text)[0], schema_of("scaled_object"))
+
+
+@pytest.mark.parametrize("name", ["prefill_workload", "decode_workload"])
+def test_a_workload_of_units_that_there_are_not_is_refused(cli: Cli, tmp_path: Path, name: str) -> None:
+    import_day(cli, tmp_path)
+    run = plan(cli)["run_id"]
+    refused = cli("export", "--to", "json", "--set", f"export.{name}=other")
+    assert (refused.code, refused.out, len(refused.err.strip().splitlines())) == (2, "", 1)
+    role = name.partition("_")[0]
+    assert f"export.{name} has no effect on the export of {run}, whose fleet has no {role} units" in refused.err
+    assert refused.err.strip().endswith("(fleet.serving=aggregated); set export.aggregated_workload")
+    assert cli("export", "--to", "json", "--set", "export.aggregated_workload=other").code == 0
+
+
+def test_a_workload_of_units_that_do_both_is_refused_where_there_are_two_roles(cli: Cli) -> None:
+    assert cli("plan", "--set", "trace.scale=0.0001").code == 0
+    refused = cli("export", "--to", "keda", "--set", "export.aggregated_workload=other")
+    assert (refused.code, refused.out, len(refused.err.strip().splitlines())) == (2, "", 1)
+    assert refused.err.strip().endswith("set export.prefill_workload and export.decode_workload")
+
+
+@pytest.mark.parametrize(("nodes", "words"), [(1, "1 node"), (4, "4 nodes")])
+def test_a_unit_of_one_node_is_counted_in_words(nodes: int, words: str) -> None:
+    role = RoleUnits(name="prefill", workload="p", nodes_per_unit=nodes, units=np.array([1]))
+    assert units_line(role) == f"p: one replica is one prefill unit of {words}."
 
 
 def test_units_of_whole_nodes_need_no_packing() -> None:

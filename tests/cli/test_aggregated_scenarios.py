@@ -64,7 +64,7 @@ def test_a_unit_is_the_smallest_that_holds_the_model(
         (("--unit-gpus", "2"), {"model": "llama-3.1-405b"}, "--unit-gpus 2: such a unit on h100 does not serve"),
         (("--unit-gpus", "12"), {}, "set unit.gpus to a multiple of 8, or to at most 8"),
         (("--unit-gpus", "0"), {}, "--unit-gpus 0: a unit has a GPU at least"),
-        ((), {"model": "llama-3.1-405b", "nodes": "1"}, "1 nodes of h100 do not hold a unit of llama-3.1-405b"),
+        ((), {"model": "llama-3.1-405b", "nodes": "1"}, "1 node of h100 does not hold a unit of llama-3.1-405b"),
         (("--set", "fleet.scaling=independent"), {}, "leave scaling out, or set serving=disaggregated"),
     ],
 )

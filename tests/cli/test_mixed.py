@@ -206,6 +206,25 @@ def test_every_request_of_a_replay_goes_to_one_pool(chat: Path, cli: Cli, store:
     assert json.dumps(replay["notes"]).count("a router balances by load as it comes") == 1
 
 
+def test_turns_of_a_session_stay_in_their_pool_and_what_that_does_to_shares_is_said(chat: Path, cli: Cli) -> None:
+    rows = (chat.parents[1] / "log.csv").read_text().splitlines()
+    # sessions of twenty turns, all of one class
+    turns = [f"{row},{row.rpartition(',')[2]}-{number // 400}-{number % 20}" for number, row in enumerate(rows[1:])]
+    (chat.parents[1] / "turns.csv").write_text("\n".join([f"{rows[0]},session_id", *turns]) + "\n")
+    assert cli("trace", "import", "turns.csv", "--name", "turns").code == 0
+    window = ("--from", "2025-03-01T08:30+08:00", "--to", "2025-03-01T09:30+08:00")
+    replay = cli("mixed", "replay", str(chat), "--trace", "turns", *window, "--json").json
+    assert sum(pool["requests"] for pool in replay["pools"]) == 1800
+    (note,) = (note for note in replay["notes"] if note.startswith("a later turn of a session goes to the pool of the"))
+    for pool in replay["pools"]:
+        assert f"{pool['name']} {pool['request_share']:.1%} ({pool['routed_share']:.1%})" in note
+        # sessions have twenty turns, most of them in the window
+        assert pool["request_share"] != pytest.approx(pool["routed_share"], abs=1e-3)
+    assert sum(pool["routed_share"] for pool in replay["pools"]) == pytest.approx(1)
+    without = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--json").json
+    assert not any("later turn" in note for note in without["notes"])
+
+
 def test_a_replay_in_words_and_its_limit(chat: Path, cli: Cli) -> None:
     window = ("--from", "2025-03-01T08:30+08:00", "--to", "2025-03-01T08:45+08:00")
     done = cli("mixed", "replay", str(chat), "--trace", "chat", *window, "--set", "slo.min_attainment=1.0")

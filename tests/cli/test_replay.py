@@ -441,3 +441,31 @@ def test_kernels_and_readers_have_the_same_buckets() -> None:
     for bucket in (0, 1, 127, 128, 3000):
         assert choice_kernels.bucket_of(float(edges[bucket])) == bucket
         assert choice_kernels.bucket_of(float(np.nextafter(edges[bucket + 1], 0))) == bucket
+
+
+AGGREGATED = ("fleet.serving=aggregated", "fleet.unit={gpus=32, tokens_per_s=[[100000, 30000]]}")
+
+
+@pytest.mark.parametrize(
+    ("sets", "told", "traces"),
+    [
+        (("replay.sessions=closed",), "replay.sessions=open", 0),
+        ((*AGGREGATED, "replay.ranks=exact"), "replay.ranks=measured", 0),
+        ((*AGGREGATED, "replay.queue_mode=window"), "use at-once", 0),
+        ((*AGGREGATED, "replay.prefill_balancer=least-kv"), "use two-key", 0),
+        # the plan's sample shows that the whole trace has none
+        ((*AGGREGATED, "replay.sessions=closed"), "has no sessions; set replay.sessions=open", 1),
+        (("replay.hits=routed",), "has no prefix blocks; set replay.hits=trace", 1),
+        (("replay.prefill_balancer=prefix-aware",), "has neither prefix blocks nor sessions; use two-key", 1),
+    ],
+)
+def test_settings_are_checked_before_a_trace_is_drawn_at_full_scale(
+    cli: Cli, sets: tuple[str, ...], told: str, traces: int
+) -> None:
+    more = tuple(word for text in sets for word in ("--set", text))
+    refused = cli("replay", *SETS, *EVENING, *more)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert told in refused.err
+    drawn = cli("trace", "list", "--json").json if traces else []
+    assert [trace["sample_weight"] > 1 for trace in drawn] == [True] * traces
+    assert Path("planner.duckdb").exists() == bool(traces)

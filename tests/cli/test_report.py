@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from planner.catalogue.fields import field_paths
+from planner.catalogue.fields import field_paths, has_meaning
 from planner.catalogue.scenarios import load_scenario
 from planner.planning.plan import plan_and_store
 from planner.report.charts import charts
@@ -72,7 +72,11 @@ def test_tables_hold_the_figures_of_the_run(run: RunView, tmp_path: Path) -> Non
 def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_path: Path) -> None:
     write_report(run, tmp_path / "r")
     table = pl.read_csv(tmp_path / "r" / "provenance.csv")
-    paths = list(field_paths())
+    paths = [path for path in field_paths() if has_meaning(run.scenario, path)]
+    assert set(field_paths()) - set(paths) == {
+        *(f"fleet.unit.{name}" for name in ("gpus", "nodes", "tokens_per_s")),
+        *(f"fleet.{table}.aggregated" for table in ("base", "step")),
+    }
     assert table["field"].to_list()[: len(paths)] == paths
     others = dict(table.select("field", "value").rows()[len(paths) :])
     assert others["gpu_rates/h800.rental"] == "2.0 USD per GPU-hour"
@@ -81,7 +85,7 @@ def test_the_page_says_of_every_setting_where_it_comes_from(run: RunView, tmp_pa
     assert table["source"].is_not_null().all()
     assert set(table["kind"]) <= {"published", "computed", "fitted", "inferred", "assumed", "set"}
     page = (tmp_path / "r" / "index.html").read_text()
-    for path in field_paths():
+    for path in paths:
         assert f"<td>{path}</td>" in page
 
 
@@ -122,6 +126,19 @@ def test_the_published_timeline_is_drawn_only_where_there_is_one(run: RunView) -
     published = load_profile("deepseek-2025-02-27").published_nodes()
     assert "published_nodes" in charts(run, published)[0].table.columns
     assert "published_nodes" not in charts(run, {})[0].table.columns
+
+
+@pytest.mark.parametrize(
+    "setting", ["fleet.nodes=300", "fleet.decode.nodes=9", "fleet.engine.model=deepseek-v3.2", "trace.demand_factor=2"]
+)
+def test_the_published_timeline_is_not_drawn_over_another_fleet_model_or_demand(cli: Cli, setting: str) -> None:
+    sets = [word for text in ("trace.scale=0.0002", "fleet.capacity=modelled", setting) for word in ("--set", text)]
+    assert cli("plan", *sets).code in (0, 3)
+    assert cli("report", "--out", "r").code == 0
+    assert "published_nodes" not in pl.read_csv("r/nodes.csv").columns
+    page = Path("r/index.html").read_text()
+    assert "inference, published" not in page
+    assert "<code>planner reference</code>" not in page
 
 
 def test_the_published_timeline_is_drawn_for_the_stored_trace_by_name_too(planned: Store, cli: Cli) -> None:

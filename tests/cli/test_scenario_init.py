@@ -161,7 +161,7 @@ def test_units_are_as_small_as_the_fleet_asks_for(cli: Cli) -> None:
     [
         ({"model": "llama-3.1-7b"}, "(did you mean llama-3.1-70b?); `planner catalogue models` lists them"),
         ({"node": "h10"}, "`planner catalogue hardware` lists them"),
-        ({"nodes": "1"}, "1 nodes of H100 do not hold a prefill and a decode unit of llama-3.1-70b"),
+        ({"nodes": "1"}, "1 node of H100 does not hold a prefill and a decode unit of llama-3.1-70b"),
         ({"nodes": "0"}, "0 nodes of H100 do not hold"),
         ({"model": "deepseek-r1", "nodes": "2"}, "does not fit H100"),
         ({"timezone": "Asia/Singapur"}, "did you mean Asia/Singapore?"),

@@ -64,7 +64,7 @@ def test_roles_that_scale_apart_need_their_own_units_only(cli: Cli) -> None:
     short = planned(cli, [(600, 600), (6600, 600)], *apart).json
     assert short["need_nodes"] == 13
     assert short["notes"][0] == (
-        "13 nodes would carry the busiest interval at full use, as 11 prefill and 1 decode units; the fleet has 12: "
+        "13 nodes would carry the busiest interval at full use, as 11 prefill and 1 decode unit; the fleet has 12: "
         "set fleet.nodes=13 to carry it"
     )
     given = [word for item in (*apart, "fleet.nodes=13") for word in ("--set", item)]
@@ -78,7 +78,7 @@ def test_a_bundle_that_night_training_keeps_is_short_where_its_nodes_are_enough_
     kept = ("fleet.scaling=independent", "fleet.start_up_s=0", "fleet.drain_deadline_s=0")
     notes = planned(cli, [(600, 600), (4200, 600)], *kept).json["notes"]
     assert notes[0] == (
-        "9 nodes would carry the busiest interval at full use, as 7 prefill and 1 decode units; the fleet has 12, so "
+        "9 nodes would carry the busiest interval at full use, as 7 prefill and 1 decode unit; the fleet has 12, so "
         "that it is enough: the policy holds fewer in intervals that are short"
     )
     assert any(note.endswith("set policy.night_bundle=false to scale them apart") for note in notes)

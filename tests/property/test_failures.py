@@ -396,10 +396,18 @@ def test_a_target_out_of_reach_is_told() -> None:
 
 def test_time_covered_is_that_with_enough_units_of_both_roles() -> None:
     prefill, decode = fleet(60.0, inf), fleet(inf, 80.0)
-    assert covered([(prefill, 2), (decode, 1)], 0.0, 100.0) == pytest.approx(0.6)
-    assert covered([(prefill, 1), (decode, 2)], 50.0, 100.0) == pytest.approx(0.6)
-    assert covered([(prefill, 2), (decode, 2)], 70.0, 100.0) == 0.0
-    assert covered([(with_spares(prefill, 1), 2), (with_spares(decode, 1), 2)], 0.0, 100.0) == 1.0
+    assert covered([(prefill, [(0, 2)]), (decode, [(0, 1)])], 0.0, 100.0) == pytest.approx(0.6)
+    assert covered([(prefill, [(0, 1)]), (decode, [(0, 2)])], 50.0, 100.0) == pytest.approx(0.6)
+    assert covered([(prefill, [(0, 2)]), (decode, [(0, 2)])], 70.0, 100.0) == 0.0
+    assert covered([(with_spares(prefill, 1), [(0, 2)]), (with_spares(decode, 1), [(0, 2)])], 0.0, 100.0) == 1.0
+
+
+def test_time_covered_is_that_with_enough_units_of_each_interval() -> None:
+    # two units until 60, and one after: two are needed to 40, none to 80 and one on
+    needs = [(0, 2), (40, 0), (80, 1)]
+    assert covered([(fleet(60.0, inf), needs)], 0.0, 100.0) == 1.0
+    assert covered([(fleet(60.0, inf), [(0, 2), (40, 0), (80, 2)])], 0.0, 100.0) == pytest.approx(0.8)
+    assert covered([(fleet(30.0, inf), needs)], 0.0, 100.0) == pytest.approx(0.9)
 
 
 def test_drawn_failures_leave_as_much_time_covered_as_the_probabilities_say() -> None:
@@ -412,7 +420,7 @@ def test_drawn_failures_leave_as_much_time_covered_as_the_probabilities_say() ->
             with_failures(units(count), each, seed=seed, role=role, end_us=HOUR)
             for role, (count, each) in enumerate(zip((7, 4), failures, strict=True))
         ]
-        shares.append(covered([(lives[0], 6), (lives[1], 3)], 0.0, HOUR))
+        shares.append(covered([(lives[0], [(0, 6)]), (lives[1], [(0, 3)])], 0.0, HOUR))
     error = float(np.std(shares, ddof=1)) / sqrt(len(shares))
     assert abs(np.mean(shares) - prefill.attainment(0) * decode.attainment(0)) < 3.3 * error
     assert error < 0.03

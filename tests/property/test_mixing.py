@@ -8,7 +8,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.fleet.mixing import PoolNodes, parts_of, split_demand
 from planner.core.replay.requests.kernels.choice import uniform
 from planner.core.replay.requests.model import Requests
-from planner.core.replay.requests.split import PoolPart, Router, uniforms
+from planner.core.replay.requests.split import RoutedSessions, Router, uniforms
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(2, 4))
 """Intervals, classes, pools."""
@@ -86,18 +86,45 @@ def test_every_request_goes_to_one_pool_with_a_share_however_it_is_read(
         block_from=np.concatenate([[0], np.cumsum(blocks)]),
         block_ids=np.arange(blocks.sum()),
     )
-    numbers = router.pools(requests, 0, 0)
-    demand = demand_of(random, intervals)
-    own = [
-        requests.only(PoolPart(router=router, number=number, demand=demand).of(requests, 0, 0))
-        for number in range(count)
-    ]
+    numbers = RoutedSessions(router, 0).pools(requests)
+    assert np.array_equal(numbers, router.pools(requests, 0, 0))
+    own = [requests.only(numbers == number) for number in range(count)]
     assert np.array_equal(np.sort(np.concatenate([each.input_tokens for each in own])), np.arange(200))
     assert np.array_equal(np.sort(np.concatenate([each.block_ids for each in own])), np.arange(blocks.sum()))
     assert all(each.block_from[-1] == len(each.block_ids) for each in own)
     assert (router.weights[arrival_us // 60_000_000, requests.class_id, numbers] > 0).all()
-    read_in_two = [router.pools(requests.part(slice(cut)), 0, 0), router.pools(requests.part(slice(cut, 200)), cut, 0)]
+    routed = RoutedSessions(router, 0)
+    read_in_two = [routed.pools(requests.part(slice(cut))), routed.pools(requests.part(slice(cut, 200)))]
     assert np.array_equal(np.concatenate(read_in_two), numbers)
+
+
+@given(shape=SHAPES, seed=SEEDS, cut=st.integers(1, 199))
+def test_a_session_stays_in_its_pool_while_that_has_a_share(shape: tuple[int, int, int], seed: int, cut: int) -> None:
+    random = np.random.default_rng(seed)
+    intervals, classes, _ = shape
+    router = Router(grid=Grid(0, 60, intervals), weights=weights_of(random, shape), seed=seed)
+    none = np.zeros(200, np.int64)
+    requests = Requests(
+        arrival_us=np.sort(random.integers(0, intervals * 60_000_000, 200)),
+        input_tokens=none,
+        cached_input_tokens=none,
+        output_tokens=none,
+        class_id=random.integers(0, classes, 200),
+        session_id=random.integers(-1, 30, 200),
+    )
+    drawn = router.pools(requests, 0, 0)
+    expected: dict[int, int] = {}
+    pools = []
+    for place, session in enumerate(requests.session_id.tolist()):
+        shares = router.weights[requests.arrival_us[place] // 60_000_000, requests.class_id[place]]
+        before = expected.get(session)
+        stays = session >= 0 and before is not None and shares[before] > 0
+        pools.append(before if stays else int(drawn[place]))
+        expected[session] = pools[-1]
+    assert RoutedSessions(router, 0).pools(requests).tolist() == pools
+    routed = RoutedSessions(router, 0)
+    read_in_two = [routed.pools(requests.part(slice(cut))), routed.pools(requests.part(slice(cut, 200)))]
+    assert np.concatenate(read_in_two).tolist() == pools
 
 
 def test_the_shares_of_many_requests_are_the_weights() -> None:

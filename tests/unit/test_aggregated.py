@@ -163,7 +163,7 @@ def test_a_unit_of_three_gpus_leaves_two_of_eight_free() -> None:
 
 
 def test_a_target_beyond_the_fleet_is_refused() -> None:
-    with pytest.raises(RunError, match=r"interval 2 asks for 5 nodes \(9 aggregated units\) and the fleet has 4"):
+    with pytest.raises(RunError, match=r"interval 2 asks for 5 nodes \(9 units\) and the fleet has 4"):
         replayed([3, 9])
 
 
@@ -185,7 +185,7 @@ def test_enough_looks_at_every_interval_and_not_at_the_busiest_of_each_kind() ->
         ("fleet.unit.gpus=3", "a unit of 3 GPUs is neither a part of a node of 2 nor whole nodes"),
         ("fleet.scaling=independent", "units that do both have no roles that could scale apart"),
         ("fleet.step.aggregated=0", "step has no unit; set step.aggregated to at least 1"),
-        ("fleet.base.aggregated=9", "base.aggregated is 9, and 4 nodes hold 8 units"),
+        ("fleet.base.aggregated=9", "base.aggregated is 9, and 4 nodes can hold 8 units"),
         ("fleet.unit.nodes=1", "give one of unit.gpus and unit.nodes"),
         ("fleet.unit.tokens_per_s=[]", "has no pair"),
         ("fleet.unit.tokens_per_s=[[5, 5], [4, 6]]", "sort them"),

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from planner.core.demand import Demand, Grid
@@ -99,6 +99,51 @@ def test_a_day_without_demand_holds_the_floor() -> None:
     assert plan.inference_nodes.tolist() == [6] * 3
 
 
+SLEEP = ("fleet.keeps=sleep", "fleet.sleep_start_up_s=2")
+
+
+def test_units_that_keep_their_weights_are_counted_on_to_start_warm() -> None:
+    # a second unit that comes back serves 58 s of the last minute, but 50 s from cold: of 1,170 tokens 570 are its own
+    tokens = [(1200, 0), (600, 0), (600, 0), (1170, 0)]
+    cold, warm = oracle(oracle_of(), tokens), oracle(oracle_of(*SLEEP), tokens)
+    assert warm.prefill_units.tolist() == [2, 1, 1, 2]
+    assert not shortfall(warm)
+    assert warm.inference_node_s.sum() < cold.inference_node_s.sum()
+
+
+def test_units_that_were_never_there_start_cold() -> None:
+    tokens = [(600, 0), (600, 0), (1170, 0)]
+    warm, cold = oracle(oracle_of(*SLEEP), tokens), oracle(oracle_of(), tokens)
+    assert warm.prefill_units.tolist() == cold.prefill_units.tolist()
+    assert not shortfall(warm)
+
+
+def test_resident_weights_that_may_give_way_are_not_counted_on() -> None:
+    # seven prefill units, then five decode units beside one: their weights do not find room on 12 nodes together
+    resident = ("fleet.keeps=resident", "fleet.resident_start_up_s=1", "fleet.scaling=independent")
+    tokens = [(3700, 600), (600, 600), (600, 2300), (600, 600), (4200, 600)]
+    assert not shortfall(oracle(oracle_of(*resident), tokens))
+
+
+@settings(max_examples=40, phases=(Phase.generate,))
+@given(
+    st.lists(st.tuples(st.integers(0, 2400), st.integers(0, 2400)), min_size=1, max_size=8),
+    st.sampled_from([(0, 0), (10, 5), (30, 40), (60, 60), (90, 0), (70, 130), (130, 30), (10, 150)]),
+    st.sampled_from([0, 3, 20, 65]),
+    st.sampled_from(["sleep", "resident"]),
+)
+def test_with_kept_weights_the_demand_is_carried_with_no_more_nodes(
+    tokens: list[tuple[int, int]], times: tuple[int, int], warm_s: int, keeps: str
+) -> None:
+    start_up_s, drain_s = times
+    sets = (f"fleet.start_up_s={start_up_s}", f"fleet.drain_deadline_s={drain_s}")
+    warm = oracle(oracle_of(*sets, f"fleet.keeps={keeps}", f"fleet.{keeps}_start_up_s={warm_s}"), tokens)
+    cold = oracle(oracle_of(*sets), tokens)
+    assert shortfall(warm) <= shortfall(cold)
+    if not shortfall(cold):
+        assert warm.inference_node_s.sum() <= cold.inference_node_s.sum()
+
+
 def everything(scenario: Scenario, tokens: list[tuple[int, int]], most: int) -> Iterator[int]:
     """Node-seconds of all ways to hold prefill units that carry the demand."""
     for held in product(range(1, most + 1), repeat=len(tokens)):
@@ -185,3 +230,11 @@ def test_no_schedule_of_single_units_without_shortfall_holds_fewer_node_seconds(
     if np.isfinite(least):
         assert not shortfall(plan)
         assert plan.inference_node_s.sum() == least
+
+
+def test_nodes_of_units_that_share_them_are_counted_on_to_start_warm() -> None:
+    tokens = [(4800, 0), (2400, 0), (2400, 0), (4700, 0)]
+    cold, warm = oracle(both_of(), tokens), oracle(both_of(*SLEEP), tokens)
+    assert warm.aggregated_units.tolist() == [4, 2, 2, 4]
+    assert not shortfall(warm)
+    assert warm.inference_node_s.sum() < cold.inference_node_s.sum()

@@ -303,3 +303,43 @@ def test_a_table_is_set_field_by_field() -> None:
         ScenarioError, match=r"fleet\.prefill\.node: is not a known field.*did you mean fleet\.prefill\.nodes"
     ):
         load_scenario(None, ["fleet.prefill={ node = 3 }"])
+
+
+OF_TWO_GPUS = ("fleet.serving=aggregated", "fleet.unit={gpus=2, tokens_per_s=[[50, 5]]}")
+
+
+def test_a_table_that_may_be_left_out_takes_the_place_of_the_one_before() -> None:
+    loaded = load_scenario(None, [*OF_TWO_GPUS, "fleet.unit={ nodes = 2, tokens_per_s = [[9, 9]] }"])
+    unit = loaded.scenario.fleet.unit
+    assert unit is not None
+    assert (unit.gpus, unit.nodes, unit.tokens_per_s) == (None, 2, ((9, 9),))
+    assert "fleet.unit.gpus" not in loaded.origins
+    assert not loaded.scenario.provenance.get("fleet.unit.gpus", "").startswith("set")
+
+
+def test_a_table_takes_the_place_of_that_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        '[fleet]\nserving = "aggregated"\nunit = { gpus = 2, tokens_per_s = [[50, 5]] }\n'
+    )
+    whole = "fleet.unit={ nodes = 1, tokens_per_s = [[400, 40]] }"
+    unit = load_scenario(str(tmp_path / "own.toml"), [whole]).scenario.fleet.aggregated
+    assert (unit.gpus, unit.nodes) == (None, 1)
+    with pytest.raises(ScenarioError, match=r"unit\.tokens_per_s is left out; give what a unit was observed to carry"):
+        load_scenario(str(tmp_path / "own.toml"), ["fleet.unit={ nodes = 1 }"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("fleet.unit={gpus=4", 'fleet.unit: "{gpus=4" begins as a table and is none; close its brackets'),
+        ("policy.bounds=[{floor_nodes=9}", 'policy.bounds: "[{floor_nodes=9}" begins as a list and is none; close its'),
+        ("fleet.unit={gpus=four}", 'fleet.unit: "{gpus=four}" begins as a table and is none; close its brackets, and'),
+        ("fleet.unit=4", "fleet.unit: is a table of fields; write --set 'fleet.unit={gpus=VALUE}', or --set fleet."),
+        ("fleet.unit={}", "fleet.unit: is a table of fields; write --set 'fleet.unit={gpus=VALUE}', or --set fleet."),
+    ],
+)
+def test_what_is_no_table_is_said_and_how_to_write_one(given: str, told: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(None, [given])
+    assert told in str(refused.value)
+    assert "is not a known field" not in str(refused.value)

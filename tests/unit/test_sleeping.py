@@ -57,7 +57,10 @@ def test_six_intervals_by_hand() -> None:
     plan = replayed(two((1, 1), *[(0, 0)] * 5), *NONE, demand=ON_OFF)
     assert plan.prefill_units.tolist() == plan.decode_units.tolist() == [1, 1, 0, 1, 1, 0]
     assert plan.inference_nodes.tolist() == [3, 3, 0, 3, 3, 0]
-    assert (plan.woken, plan.kept_awake, plan.floored) == (1, 2, 0)
+    assert plan.sleep_states == ["awake", "kept awake", "asleep", "woken", "kept awake", "asleep"]
+    assert plan.floored == 0
+    assert plan.started_units(warm=False).tolist() == [0, 0, 0, 2, 0, 0]
+    assert not plan.started_units(warm=True).any()
     assert node_s(plan) == {
         "serving": [180, 165, 0, 150, 165, 0],
         "starting": [0, 0, 0, 30, 0, 0],
@@ -76,7 +79,7 @@ def test_units_that_do_both_wake_too() -> None:
     plan = replayed(both(2, 0, 0, 0, 0, 0), *NO_UNITS, demand=[(0, tokens) for _, tokens in ON_OFF])
     assert plan.aggregated_units.tolist() == [2, 1, 0, 1, 1, 0]
     assert plan.inference_nodes.tolist() == [1, 1, 0, 1, 1, 0]
-    assert (plan.woken, plan.kept_awake) == (1, 2)
+    assert plan.sleep_states == ["awake", "kept awake", "asleep", "woken", "kept awake", "asleep"]
     assert plan.starting_node_s.tolist() == [0, 0, 0, 10, 0, 0]
     assert plan.start_up_shortfall_output_tokens.tolist() == [0, 0, 0, 100, 0, 0]
 
@@ -260,13 +263,29 @@ def test_times_without_a_unit() -> None:
 
 
 def test_requests_that_come_while_a_role_has_no_unit_are_counted_once() -> None:
-    count = SleepCount(
-        {"prefill": lives((0, 20), (30, np.inf)), "decode": lives((0, 25), (28, np.inf))},
-        Span(from_us=5, to_us=90, end_us=99),
-    )
+    held = {"prefill": lives((0, 20), (30, np.inf)), "decode": lives((0, 25), (28, np.inf))}
+    count = SleepCount(held, held, Span(from_us=5, to_us=90, end_us=99))
     arrivals = np.array([3, 19, 20, 24, 26, 29, 30, 95], np.int64)
     nothing = np.zeros(len(arrivals), np.int64)
     columns = dict.fromkeys(Requests.COLUMNS, nothing) | {"arrival_us": arrivals}
     (passed,) = count.passing([Requests(**columns)])
     assert passed.arrival_us is arrivals
-    assert count.requests == 4
+    assert (count.for_start, count.for_repair) == (4, 0)
+
+
+def test_requests_that_come_while_all_units_of_a_role_have_failed_are_counted_apart() -> None:
+    # both decode units are down from 40 to 50; prefill is not planned before 10, and down from 60 to 70
+    planned = {"prefill": lives((10, np.inf)), "decode": lives((0, np.inf), (0, np.inf))}
+    failing = {
+        "prefill": lives((10, 60), (70, np.inf)),
+        "decode": lives((0, 40), (0, 30), (50, np.inf), (55, np.inf)),
+    }
+    count = SleepCount(failing, planned, Span(from_us=5, to_us=90, end_us=99))
+    arrivals = np.array([6, 8, 20, 35, 42, 49, 52, 66, 95], np.int64)
+    columns = dict.fromkeys(Requests.COLUMNS, np.zeros(len(arrivals), np.int64)) | {"arrival_us": arrivals}
+    assert len(list(count.passing([Requests(**columns)]))) == 1
+    assert (count.for_start, count.for_repair) == (2, 3)
+
+
+def test_a_fleet_that_always_holds_units_never_sleeps() -> None:
+    assert replayed(two((1, 1), (2, 1)), *NONE).sleep_states is None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.errors import UsageError
+from planner.settings.fleet import fault_of_pairs
 from planner.units import Floats
 
 
@@ -29,8 +30,7 @@ class CapacityRegion:
 
     def __post_init__(self) -> None:
         flat = [rate for pair in self.pairs for rate in pair]
-        sorted_out = all(here[0] < there[0] and here[1] > there[1] for here, there in pairwise(self.pairs))
-        if not (flat and np.isfinite(flat).all() and min(flat) >= 0 and sorted_out) or min(self.most) <= 0:
+        if fault_of_pairs(self.pairs) or not np.isfinite(flat).all() or min(flat) < 0:
             raise UsageError(
                 "pairs of input and output tokens/s that a unit carries must be numbers of at least 0, some of each "
                 f"above 0, that go up in input and down in output; these do not: {self._told()}"

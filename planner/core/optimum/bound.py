@@ -17,7 +17,7 @@ from planner.core.optimum.program import Program
 from planner.core.optimum.results import ClassBound, FeasibleSchedule, Optimum
 from planner.core.optimum.schedules import keeps_times, repair, starting_schedules
 from planner.core.optimum.solver import Search, relaxation, search
-from planner.units import Clock
+from planner.units import Clock, counted
 
 PROVEN = 1e-6
 """Largest gap, as a share, that counts as none. Assumed: over the solver's rounding, far under a unit in a plan."""
@@ -223,7 +223,8 @@ def _cure(problem: Problem, moment: Callable[[int], str]) -> str:
     if ratio <= problem.max_shortfall_ratio:  # fractions of units would do
         ratio, where = problem.max_shortfall_ratio, f"the busiest interval at {moment(int(np.argmax(fewest)))}"
     return (
-        f"no schedule of {problem.nodes} nodes is within slo.max_shortfall_ratio of {problem.max_shortfall_ratio:.3%}: "
-        f"over {ratio:.3%} of tokens fall short, {where}; raise it, or raise fleet.nodes: "
-        f"{int(np.max(fewest))} nodes carry the busiest interval"
+        f"no schedule of {counted(problem.nodes, 'node')} is within slo.max_shortfall_ratio of "
+        f"{problem.max_shortfall_ratio:.3%}: over {ratio:.3%} of tokens fall short, {where}; raise it, or raise "
+        f"fleet.nodes: {counted(int(np.max(fewest)), 'node')} {'carries' if np.max(fewest) == 1 else 'carry'} "
+        "the busiest interval"
     )

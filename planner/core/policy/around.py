@@ -13,6 +13,7 @@ from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.policy.base import PastTargets, Policy, Sight, Tick, changes_within, largest
 from planner.errors import UsageError
 from planner.settings.policy import PolicySettings
+from planner.units import counted
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class Ramp(Around):
             )
             if scaled.step_nodes > nodes:
                 raise UsageError(
-                    f"policy.ramp_nodes is {nodes} and a {what} has {scaled.step_nodes} nodes, so nothing could "
-                    "ever change; raise it to at least a step, or leave it out"
+                    f"policy.ramp_nodes is {nodes} and a {what} has {counted(scaled.step_nodes, 'node')}, so nothing "
+                    "could ever change; raise it to at least a step, or leave it out"
                 )
             most[role] = scaled.steps_in(nodes) * deployment.step.of(role) if scaled.step_nodes else 0
         return cls(inner, Units(**most))
@@ -174,7 +175,8 @@ def without_spare(settings: PolicySettings, deployment: Deployment) -> Deploymen
     if left < least:
         names = " or ".join(f"policy.spare_{role}_units" for role in deployment.role_names)
         raise UsageError(
-            f"spare units take {spare} of {deployment.settings.nodes} nodes and {what} {least}; lower {names}"
+            f"spare units take {spare} of {counted(deployment.settings.nodes, 'node')} and {what} {least}; lower "
+            f"{names}"
         )
     return Deployment(deployment.settings.model_copy(update={"nodes": left})) if spare else deployment
 

@@ -6,6 +6,7 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.policy.base import Tick
 from planner.settings.closed import DayWindow
 from planner.settings.policy import PolicySettings
+from planner.units import counted
 
 
 def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tuple[str, ...]]:
@@ -15,7 +16,9 @@ def floor_of(settings: PolicySettings, deployment: Deployment) -> tuple[int, tup
     if settings.floor_nodes in (0, floor):
         return floor_step, ()
     turned = "rounded up" if floor > settings.floor_nodes else "cut"
-    note = f"floor of {settings.floor_nodes} nodes {turned} to {floor}: the base units plus whole scaling steps"
+    note = (
+        f"floor of {counted(settings.floor_nodes, 'node')} {turned} to {floor}: the base units plus whole scaling steps"
+    )
     return floor_step, (note,)
 
 

@@ -3,6 +3,8 @@
 Every policy's targets are replayed with start-up and drain, so the fewest units are not those of each interval alone:
 a unit that joins at a boundary serves the rest of the interval only, one that leaves drains before it. A unit that is
 kept may be cheaper than one that starts again. Role by role a dynamic program over intervals weighs this exactly.
+Where units keep their weights when they leave, those start warm that demand has needed before, whatever schedule it is;
+of units beyond these it is not known, and they are taken to start cold.
 Units that share nodes are counted in whole nodes, as a node that is held is paid whole; why no schedule of single units
 holds fewer nodes is said in `planner.core.optimum.program`.
 """
@@ -15,7 +17,7 @@ import numpy as np
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import AGGREGATED, Units
 from planner.core.policy.base import Seen, Sight, Tick
-from planner.settings.fleet import UnitSettings
+from planner.settings.fleet import FleetSettings, UnitSettings
 from planner.settings.policy import PolicySettings
 from planner.units import Bools, Floats, Ints
 
@@ -64,47 +66,84 @@ class Oracle:
         return self.targets[len(tick.past)]
 
 
+@dataclass(frozen=True)
+class Start:
+    """What starting costs one unit, in seconds: of service in the interval after it begins to serve, of occupancy in
+    whole intervals before."""
+
+    loss_s: int
+    cost_s: int
+
+    @classmethod
+    def of(cls, interval_s: int, start_up_s: int) -> "Start":
+        starting, loss_s = divmod(start_up_s, interval_s)
+        return cls(loss_s, starting * interval_s)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What joining and leaving cost one unit, in seconds: of service in the interval after it begins to serve, of
-    occupancy before; of service in the interval before it leaves, of occupancy after."""
+    """What joining and leaving cost one unit, in seconds: starts from cold and to weights that were kept; of service in
+    the interval before it leaves, of occupancy after. warm: as cold where units keep nothing."""
 
     interval_s: int
-    join_loss_s: int
-    join_cost_s: int
+    cold: Start
+    warm: Start
     leave_loss_s: int
     leave_cost_s: int
 
     @classmethod
-    def of(cls, interval_s: int, start_up_s: int, drain_s: int, *, ahead: bool) -> "Turn":
-        """Whole intervals of starting and draining are occupancy without service; the rest shortens service."""
-        starting, join_loss_s = divmod(start_up_s, interval_s)
-        if not ahead:
-            return cls(
-                interval_s=interval_s,
-                join_loss_s=join_loss_s,
-                join_cost_s=starting * interval_s,
-                leave_loss_s=0,
-                leave_cost_s=drain_s,
-            )
+    def of(cls, fleet: FleetSettings, interval_s: int, *, ahead: bool, keeping: bool) -> "Turn":
+        """Whole intervals of starting and draining are occupancy without service; the rest shortens service.
+
+        keeping: whether units may be counted on to keep their weights, where they do.
+        """
+        drain_s = fleet.drain_deadline_s
+        # a unit that still drains cannot be called back
+        back = keeping and (ahead or drain_s <= interval_s)
         draining, leave_loss_s = divmod(drain_s, interval_s)
         return cls(
             interval_s=interval_s,
-            join_loss_s=join_loss_s,
-            join_cost_s=starting * interval_s,
-            leave_loss_s=leave_loss_s,
-            leave_cost_s=draining * interval_s,
+            cold=Start.of(interval_s, fleet.start_up_s),
+            warm=Start.of(interval_s, fleet.warm_start_up_s if back else fleet.start_up_s),
+            leave_loss_s=leave_loss_s if ahead else 0,
+            leave_cost_s=draining * interval_s if ahead else drain_s,
         )
 
     @property
     def shared_s(self) -> int:
         """Loss counted twice where units join and leave in one interval that is shorter than both losses."""
-        return max(0, self.join_loss_s + self.leave_loss_s - self.interval_s)
+        return max(0, min(self.cold.loss_s, self.warm.loss_s) + self.leave_loss_s - self.interval_s)
+
+    @property
+    def join_loss_s(self) -> int:
+        """The most that joining takes of service."""
+        return max(self.cold.loss_s, self.warm.loss_s)
 
     @property
     def reach(self) -> int:
         """Intervals beyond which it is never better to keep a unit than to start one again."""
-        return 2 + -(-(self.join_cost_s + self.leave_cost_s) // self.interval_s)
+        return 2 + -(-(max(self.cold.cost_s, self.warm.cost_s) + self.leave_cost_s) // self.interval_s)
+
+    def joining(self, before: Ints, joined: Ints, kept: int) -> tuple[Ints, Ints]:
+        """Service and occupancy that units take which join others. kept: units of which those that join are warm."""
+        warm = np.minimum(joined, np.maximum(kept - before, 0))
+        cold = joined - warm
+        return (
+            self.cold.loss_s * cold + self.warm.loss_s * warm,
+            self.cold.cost_s * cold + self.warm.cost_s * warm,
+        )
+
+
+def kept_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> Ints:
+    """How many units have surely served before every interval, so that those of them that join it start warm."""
+    least, high = _range_of(needed_s, turn, floor, most)
+    kept: Ints = np.maximum.accumulate(np.concatenate([[0], least]))[:-1]
+    lead = turn.cold.cost_s // turn.interval_s
+    if lead:
+        # units that join whole intervals ahead to start cold are those that are called back, if any are asleep
+        beyond = np.lib.stride_tricks.sliding_window_view(np.pad(high > kept, (0, lead)), lead + 1).any(axis=1)
+        kept[beyond] = 0
+    return kept
 
 
 def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Ints, float]:
@@ -113,6 +152,7 @@ def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Int
     needed_s: unit-seconds of service per interval, at most `most` units' worth. Units of the first interval serve from
     its beginning; those of the last never leave.
     """
+    kept = kept_units(needed_s, turn, floor, most)
     least, high = _range_of(needed_s, turn, floor, most)
     count, interval_s = len(needed_s), turn.interval_s
     levels = [np.arange(low, top + 1) for low, top in zip(least, high, strict=True)]
@@ -126,8 +166,9 @@ def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Int
         joined, left = (np.maximum(sign * (units[None, :] - before[:, None]), 0) for sign in (1, -1))
         if index == 0:
             joined, left = np.zeros_like(joined), np.zeros_like(left)
-        own = interval_s * units + turn.join_cost_s * joined + turn.leave_cost_s * left
-        room_s = units * interval_s - turn.join_loss_s * joined - needed_s[index]
+        loss_s, cost_s = turn.joining(before[:, None], joined, kept[index])
+        own = interval_s * units + cost_s + turn.leave_cost_s * left
+        room_s = units * interval_s - loss_s - needed_s[index]
         fewest_next = units - _most_leaving(room_s, joined, turn) if index < count - 1 else np.zeros_like(room_s)
         place = np.searchsorted(after_levels, fewest_next)
         suffix = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
@@ -137,17 +178,18 @@ def fewest_units(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Int
         after_levels = units
         values.append(after)
     values.reverse()
-    return _follow(values, levels, needed_s, turn)
+    return _follow(values, levels, needed_s, turn, kept)
 
 
-def _follow(values: list[Floats], levels: list[Ints], needed_s: Ints, turn: Turn) -> tuple[Ints, float]:
+def _follow(values: list[Floats], levels: list[Ints], needed_s: Ints, turn: Turn, kept: Ints) -> tuple[Ints, float]:
     """The units along the cheapest way."""
     first = int(np.argmin(np.diagonal(values[0])))
     chosen = [int(levels[0][first])]
     joined, place = 0, first
     for index in range(1, len(levels)):
         units = chosen[-1]
-        room_s = np.array(units * turn.interval_s - turn.join_loss_s * joined - needed_s[index - 1])
+        loss_s, _ = turn.joining(np.array(units - joined), np.array(joined), kept[index - 1])
+        room_s = np.array(units * turn.interval_s - loss_s - needed_s[index - 1])
         fewest = units - int(_most_leaving(room_s, np.array(joined), turn))
         allowed = np.where(levels[index] >= fewest, values[index][place], np.inf)
         place = int(np.argmin(allowed))
@@ -171,7 +213,7 @@ def _range_of(needed_s: Ints, turn: Turn, floor: int, most: int) -> tuple[Ints, 
     """The fewest and most units that are worth considering in every interval."""
     interval_s = turn.interval_s
     least = np.maximum(-(-needed_s // interval_s), floor)
-    if turn.shared_s or turn.join_loss_s + turn.leave_loss_s == interval_s:
+    if turn.join_loss_s + turn.leave_loss_s >= interval_s:
         # a unit that joins and leaves in one interval serves nothing, so none loses more than the longer loss
         serving_s = interval_s - max(turn.join_loss_s, turn.leave_loss_s)
     else:
@@ -197,10 +239,23 @@ def _needed_s(tokens: Floats, role: UnitSettings, interval_s: int, most: int) ->
 
 def _best(deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool) -> tuple[float, tuple[Units, ...]]:
     """Node-seconds and targets for one way of draining; infinite where draining units would take others' nodes."""
-    fleet, full = deployment.settings, deployment.full
+    fleet = deployment.settings
     if not known.demand:
         return 0.0, ()
-    turn = Turn.of(known.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead=ahead)
+    cost, targets = _best_by_role(deployment, known, floor, ahead, keeping=True)
+    held = max(each.prefill for each in targets), max(each.decode for each in targets)
+    if fleet.keeps == "resident" and deployment.nodes(Units(*held)) > fleet.nodes:
+        # one role's weights may have to give way to the other, so none can be counted on
+        return _best_by_role(deployment, known, floor, ahead, keeping=False)
+    return cost, targets
+
+
+def _best_by_role(
+    deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool, *, keeping: bool
+) -> tuple[float, tuple[Units, ...]]:
+    """The same, with what units keep or without."""
+    fleet, full = deployment.settings, deployment.full
+    turn = Turn.of(fleet, known.interval_s, ahead=ahead, keeping=keeping)
     tokens = np.array([(seen.input_tokens, seen.output_tokens) for seen in known.demand])
     rooms = (
         (fleet.nodes - floor.decode * fleet.decode.nodes) // fleet.prefill.nodes,
@@ -217,7 +272,8 @@ def _best(deployment: Deployment, known: KnownDemand, floor: Units, ahead: bool)
         for place, (role, least) in enumerate(((fleet.prefill, floor.prefill), (fleet.decode, floor.decode))):
             needed_s = _needed_s(tokens[:, place], role, known.interval_s, most[place])
             serving, seconds = fewest_units(needed_s, turn, least, most[place])
-            occupied = _occupied(serving, turn, ahead=ahead)
+            kept = kept_units(needed_s, turn, least, most[place])
+            occupied = _occupied(serving, turn, kept, ahead=ahead)
             held.append(occupied)
             cost += seconds * role.nodes
             leaving += _draining(occupied, turn, ahead=ahead) * role.nodes
@@ -234,16 +290,12 @@ def _best_of_both(
     fleet, units, unit_nodes = deployment.settings, deployment.units_per_node, deployment.unit_nodes(AGGREGATED)
     if not known.demand:
         return 0.0, ()
-    turn = Turn.of(known.interval_s, fleet.start_up_s, fleet.drain_deadline_s, ahead=ahead)
+    turn = Turn.of(fleet, known.interval_s, ahead=ahead, keeping=True)
     inputs, outputs = np.array([(seen.input_tokens, seen.output_tokens) for seen in known.demand]).T
-    most = deployment.most // units
-    serving, seconds = fewest_units(
-        _needed_of_both_s(deployment, inputs, outputs, most * known.interval_s),
-        turn,
-        -(-floor.aggregated // units),
-        most,
-    )
-    occupied = _occupied(serving, turn, ahead=ahead)
+    most, least = deployment.most // units, -(-floor.aggregated // units)
+    needed_s = _needed_of_both_s(deployment, inputs, outputs, most * known.interval_s)
+    serving, seconds = fewest_units(needed_s, turn, least, most)
+    occupied = _occupied(serving, turn, kept_units(needed_s, turn, least, most), ahead=ahead)
     fits = (occupied + _draining(occupied, turn, ahead=ahead) <= most).all()
     return seconds * unit_nodes if fits else np.inf, tuple(Units(aggregated=int(held) * units) for held in occupied)
 
@@ -262,15 +314,19 @@ def _needed_of_both_s(deployment: Deployment, inputs: Floats, outputs: Floats, m
     return np.minimum(needed + ~carries(needed), most_s)
 
 
-def _occupied(serving: Ints, turn: Turn, *, ahead: bool) -> Ints:
-    """Targets: units that serve, those that start for whole intervals before, and those that drain for whole ones."""
+def _occupied(serving: Ints, turn: Turn, kept: Ints, *, ahead: bool) -> Ints:
+    """Targets: units that serve, those that start for whole intervals before, and those that drain for whole ones.
+
+    kept: as of `kept_units`.
+    """
     occupied = serving.copy()
     change = np.diff(serving, prepend=serving[0])
-    starting = turn.join_cost_s // turn.interval_s
     draining = turn.leave_cost_s // turn.interval_s if ahead else 0
     for place in np.flatnonzero(change):
         if change[place] > 0:
-            occupied[max(0, place - starting) : place] += change[place]
+            warm = min(change[place], max(kept[place] - serving[place - 1], 0))
+            for units, start in ((warm, turn.warm), (change[place] - warm, turn.cold)):
+                occupied[max(0, place - start.cost_s // turn.interval_s) : place] += units
         else:
             occupied[place : place + draining] -= change[place]
     return occupied

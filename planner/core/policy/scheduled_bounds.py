@@ -9,6 +9,7 @@ from planner.core.policy.base import Policy, Sight, Tick
 from planner.errors import UsageError
 from planner.settings.closed import DayWindow, parse_day_window
 from planner.settings.policy import WEEKDAYS, NodeBounds, PolicySettings, parse_days
+from planner.units import counted
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class ScheduledBounds:
             ):
                 if asked and isinstance(units, Units) and (nodes := deployment.nodes(units)) != asked:
                     notes.append(
-                        f"{what} of {asked} nodes, {bound.days} {bound.window}, is {nodes} in whole scaling steps"
+                        f"{what} of {counted(asked, 'node')}, {bound.days} {bound.window}, is {nodes} in whole scaling "
+                        "steps"
                     )
         return cls(
             inner=inner,

@@ -10,6 +10,7 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
 from planner.core.policy.base import Sight, Tick
 from planner.errors import UsageError
+from planner.units import counted
 
 Entry = tuple[datetime, int | Units]
 """Local wall-clock time without zone, and the nodes or units that inference holds from then on."""
@@ -53,13 +54,13 @@ class Timetable:
             if isinstance(held, int):
                 if deployment.apart:
                     raise UsageError(
-                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, and with fleet.scaling="
-                        f"independent nodes do not say how many units each role has; give {columns}"
+                        f"the timetable asks for {counted(held, 'node')} at {moment:%Y-%m-%d %H:%M}, and with "
+                        f"fleet.scaling=independent nodes do not say how many units each role has; give {columns}"
                     )
                 if held not in by_nodes:
                     raise UsageError(
-                        f"the timetable asks for {held} nodes at {moment:%Y-%m-%d %H:%M}, but whole scaling steps in "
-                        f"{deployment.settings.nodes} nodes give "
+                        f"the timetable asks for {counted(held, 'node')} at {moment:%Y-%m-%d %H:%M}, but whole scaling "
+                        f"steps in {counted(deployment.settings.nodes, 'node')} give "
                         f"{', '.join(map(str, by_nodes))}; correct it, or give {columns}"
                     )
                 held = by_nodes[held]

@@ -22,7 +22,7 @@ from planner.export.formats.recurrence import (
     name_days,
     recurring_steps,
 )
-from planner.export.formats.recurring import Limit, Series, nodes_of, recurring, units_of, week_note
+from planner.export.formats.recurring import Limit, Series, asleep_notes, nodes_of, recurring, units_of, week_note
 from planner.export.formats.schedule import Export, ExportSchedule
 
 _BATCH = 50
@@ -32,6 +32,7 @@ _LIMITS = {
     "ecs": Limit(200, "the 200 scheduled actions that a scalable target can have"),
 }
 """Published: service quotas of EC2 Auto Scaling and of Application Auto Scaling, neither of them adjustable."""
+_WAKES = "add a scaling policy by requests to the target, whose capacity may go up between the actions"
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _CRON_DAYS = ("SUN", *_DAYS[:-1])
 
@@ -114,7 +115,7 @@ def aws(schedule: ExportSchedule) -> Export:
         )
         steps = recurring_steps(found.pattern, skipped_or_repeated, begin)
         count += len(steps)
-        notes += found.notes
+        notes += [*found.notes, *asleep_notes(found, _WAKES)]
         against.append(found.against_plan)
         make_calls = _group_calls if groups else _service_calls
         calls += make_calls(schedule, found.series, steps)

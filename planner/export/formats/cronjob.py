@@ -5,8 +5,10 @@ import json
 from planner.errors import RunError
 from planner.export.formats.jobs import JOBS, JobOwner, cron_job, deadline_s, job_name, prune_note, rights, steps_of
 from planner.export.formats.manifests import GROUPS, Manifest, drain_notes, to_yaml, units_line
-from planner.export.formats.recurring import Recurring, recurring, units_of, week_note
+from planner.export.formats.recurring import Recurring, asleep_notes, recurring, units_of, week_note
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
+
+_WAKES = "add an autoscaler that scales the workload up from 0 by requests, such as KEDA"
 
 
 def cronjob(schedule: ExportSchedule) -> Export:
@@ -19,7 +21,10 @@ def cronjob(schedule: ExportSchedule) -> Export:
     ]
     jobs = [job for role, each in zip(schedule.roles, found, strict=True) for job in _jobs(schedule, owner, role, each)]
     names = [role.workload for role in schedule.roles]
-    notes = (*week_note(schedule), *(note for each in found for note in each.notes))
+    notes = (
+        *week_note(schedule),
+        *(note for each in found for note in (*each.notes, *asleep_notes(each, _WAKES))),
+    )
     allowed = "this workload" if len(names) == 1 else "these two workloads"
     comments = [
         schedule.title,

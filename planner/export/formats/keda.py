@@ -21,15 +21,19 @@ from planner.export.formats.recurrence import (
     name_days,
     recurring_windows,
 )
-from planner.export.formats.recurring import Limit, recurring, units_of, week_note
+from planner.export.formats.recurring import Limit, asleep_notes, recurring, units_of, week_note
 from planner.export.formats.schedule import Export, ExportSchedule, RoleUnits
-from planner.units import from_us
+from planner.units import counted, from_us
 
 _LIMIT = Limit(100, "the 100 triggers that an HPA reads one after another in one pass of 15 s")
 """Chosen: a trigger takes 20 to 100 ms to read, and an HPA's passes are 15 s apart."""
 _STABILIZATION_S = 60
 """Chosen: an HPA takes the most replicas of so long before it gives some up, so that a pass that reads late or wrong is
 forgiven. Four passes of 15 s."""
+_WAKES = (
+    "add a trigger by requests to this object, such as a prometheus trigger on the requests that the gateway holds, or "
+    "the external-push trigger of KEDA's HTTP add-on"
+)
 _TOLERANCE = 0.1
 """Published: an HPA leaves replicas alone that are within 10 % of what its metric asks for."""
 
@@ -50,6 +54,7 @@ def keda(schedule: ExportSchedule) -> Export:
             )
         windows = _windows(found.pattern, unsafe)
         notes += [*found.notes, *_refuse_or_note(schedule, windows, found.pattern, role)]
+        notes += asleep_notes(found, _WAKES)
         ignored = _within_tolerance(found.pattern)
         if ignored:
             notes.append(
@@ -69,7 +74,7 @@ def keda(schedule: ExportSchedule) -> Export:
         *notes,
     ]
     objects = "1 ScaledObject" if len(manifests) == 1 else f"{len(manifests)} ScaledObjects"
-    summary = f"{objects}, {count} windows"
+    summary = f"{objects}, {counted(count, 'window')}"
     return Export(to_yaml(comments, manifests), summary, tuple(notes), tuple(against))
 
 
@@ -106,8 +111,9 @@ def _stabilization(role: RoleUnits, pattern: Pattern) -> str:
     nodes = role.nodes(pattern.levels)
     steps = nodes[pattern.changes] - nodes[[minute - 1 for minute in pattern.changes]]
     hours = -int(steps[steps < 0].sum()) * _STABILIZATION_S / 3600
+    late_by = "stabilizationWindowSeconds" if pattern.levels.min() else "stabilizationWindowSeconds, cooldownPeriod"
     return (
-        f"{role.workload}: replicas leave up to {_STABILIZATION_S} s late (stabilizationWindowSeconds), which costs up "
+        f"{role.workload}: replicas leave up to {_STABILIZATION_S} s late ({late_by}), which costs up "
         f"to {hours:,.1f} node-hours a {'day' if pattern.daily else 'week'}"
     )
 
@@ -178,6 +184,8 @@ def _scaled_object(
             },
             "minReplicaCount": int(pattern.levels.min()),
             "maxReplicaCount": int(pattern.levels.max()),
+            # the last replicas are KEDA's to take, after 300 s if nothing is said, and not the HPA's
+            **({} if pattern.levels.min() else {"cooldownPeriod": _STABILIZATION_S}),
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
             "triggers": [
                 {

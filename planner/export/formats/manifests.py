@@ -8,6 +8,7 @@ import yaml
 
 from planner.errors import RunError
 from planner.export.formats.schedule import ExportSchedule, RoleUnits
+from planner.units import counted
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object, or a part of one: Kubernetes defines its content, and tests validate it with its schemas."""
@@ -75,10 +76,9 @@ def _packing_note(schedule: ExportSchedule, role: RoleUnits) -> str:
 def units_line(role: RoleUnits) -> str:
     """What one replica is."""
     what = "unit" if role.name == "aggregated" else f"{role.name} unit"
-    nodes = f"of {role.nodes_per_unit} nodes"
-    if role.name == "aggregated":
-        nodes = "of 1 node" if role.nodes_per_unit == 1 else nodes
-        nodes = nodes if role.units_per_node == 1 else f"of a part of a node, {role.units_per_node} to a node"
+    nodes = f"of {counted(role.nodes_per_unit, 'node')}"
+    if role.units_per_node > 1:
+        nodes = f"of a part of a node, {role.units_per_node} to a node"
     return f"{role.workload}: one replica is one {what} {nodes}."
 
 

@@ -95,6 +95,17 @@ def recurring(schedule: ExportSchedule, series: Series, limit: Limit, count: Cal
     return Recurring(series, fitted, against, tuple(notes))
 
 
+def asleep_notes(found: Recurring, cure: str) -> list[str]:
+    """What a schedule that goes down to nothing cannot do: wake. cure: what has to be beside it."""
+    if found.pattern.levels.any() and not found.pattern.levels.min():
+        return [
+            f"{found.series.workload}: at some times there are no {found.series.counted}, and a schedule wakes none "
+            f"for a request that comes then, as the plan and its replay do: {cure}, and let the gateway hold requests "
+            "until a replica serves"
+        ]
+    return []
+
+
 def week_note(schedule: ExportSchedule, *, lent: bool = False) -> tuple[str, ...]:
     """What the typical week is made of, if there is one. lent: it is of nodes that are lent."""
     quantile = schedule.typical_week

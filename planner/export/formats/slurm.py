@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from planner.errors import RunError
 from planner.export.formats.schedule import Export, ExportSchedule, TrainingWindow
-from planner.units import from_us
+from planner.units import counted, from_us
 
 
 def slurm(schedule: ExportSchedule, begin: date | None = None) -> Export:
@@ -58,7 +58,7 @@ def _reservation(schedule: ExportSchedule, number: int, start: datetime, end: da
     what = f"EndTime={last} NodeCnt={nodes} PartitionName={settings.slurm_partition} Accounts={settings.slurm_account}"
     local = " to ".join(at.astimezone(schedule.zone).isoformat(timespec="minutes") for at in (start, end))
     return (
-        f"\n# {nodes} nodes from {local}\n"
+        f"\n# {counted(nodes, 'node')} from {local}\n"
         f'if [ "$now" -ge {end:%Y%m%d%H%M%S} ]; then\n'
         f"echo {name} has ended and is left out >&2\n"
         # the start of what has begun cannot be set again

@@ -134,6 +134,8 @@ class ReplayedPool(MixService):
     """The stored replay of the pool."""
     request_share: float
     """Share of the requests of the window that went to the pool."""
+    routed_share: float
+    """Share that the weights of the intervals and classes give; later turns stay with their session."""
     ttft_target_ms: float
     tpot_target_ms: float
     simulated_requests: int

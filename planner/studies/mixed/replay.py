@@ -2,10 +2,14 @@
 
 from datetime import datetime
 
+import numpy as np
+
+from planner.core.demand import Demand
 from planner.core.replay.requests.split import PoolPart, Router
-from planner.core.replay.requests.window import window_of
+from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import UsageError
 from planner.planning.notes import SAMPLED
+from planner.planning.selection import reading
 from planner.store import Store
 from planner.studies.mixed.document import MixedReplayDocument, MixHour, ReplayedPool
 from planner.studies.mixed.figures import mix_notes
@@ -14,6 +18,8 @@ from planner.studies.mixed.plan import prepare_mix
 from planner.studies.mixed.together import Together
 from planner.studies.replay import account
 from planner.studies.replay.document import ReplayDocument
+from planner.studies.replay.requests import count_rows
+from planner.studies.replay.rules import check_settings
 from planner.studies.replay.run import Replayed, replay_planned
 from planner.studies.replay.store import store_replay
 from planner.units import US_PER_HOUR, Clock, Progress, from_us
@@ -32,12 +38,15 @@ def replay_mix(
 ) -> MixedReplayDocument:
     """Plan the pools of a mixed fleet, and replay every request of a window through one of them.
 
-    A request's pool is drawn by the weights of its interval and class, by replay.seed and its place in the window. The
+    A request's pool is drawn by the weights of its interval and class, by replay.seed and its place in the window, but
+    for later turns of sessions, which stay where the turn before went as long as that pool has a share. The
     replay of every pool is stored as a run. start, end, whole, clock: as for `planner.replay`; the busiest hour is that
     of all requests. Warm-up, cool-down and seed are the first pool's. Raises UsageError, TraceError, RunError,
     StoreError.
     """
     _check_open(mix)
+    for scenario in mix.scenarios:
+        check_settings(scenario)
     inputs = prepare_mix(store, mix, now=now, progress=progress, replayed=True)
     first, split = mix.scenarios[0], inputs.split(mix.fleet.split)
     window = window_of(inputs.demand, first.replay, start, end, whole, first.zone)
@@ -55,10 +64,14 @@ def replay_mix(
         for number, outcome in enumerate(inputs.plans(split))
     ]
     documents = [store_replay(store, each, now=now)[1] for each in done]
+    shares = _routed_shares([each.outcome.demand for each in done], window)
     # what is replayed is the whole trace, where the plans' is a sample of it
     sampled = done[0].trace.sample_weight != inputs.trace.sample_weight
     notes = [note for note in mix_notes(inputs, split) if not (sampled and note.startswith(SAMPLED))]
-    return _document(mix, done, documents, tuple(notes))
+    with reading(store, first, done[0].trace) as session:
+        if count_rows(session, done[0].trace, window).session_rows:
+            notes.append(_session_note(mix, documents, shares))
+    return _document(mix, done, documents, shares, tuple(notes))
 
 
 def _check_open(mix: LoadedMix) -> None:
@@ -71,8 +84,33 @@ def _check_open(mix: LoadedMix) -> None:
             )
 
 
+def _routed_shares(demands: list[Demand], window: ReplayWindow) -> list[float]:
+    """The share of the window's requests that each pool's plan counts on, intervals pro rata."""
+    grid = demands[0].grid
+    inside = np.minimum(grid.starts_us + grid.interval_us, window.to_us) - np.maximum(grid.starts_us, window.from_us)
+    counts = [float(np.maximum(inside, 0) @ demand.requests) for demand in demands]
+    return [count / sum(counts) if sum(counts) else 0.0 for count in counts]
+
+
+def _session_note(mix: LoadedMix, documents: list[ReplayDocument], shares: list[float]) -> str:
+    """What it does to shares that sessions stay in their pools."""
+    every = sum(each.requests for each in documents)
+    told = ", ".join(
+        f"{name} {each.requests / every if every else 0.0:.1%} ({share:.1%})"
+        for name, each, share in zip(mix.names, documents, shares, strict=True)
+    )
+    return (
+        "a later turn of a session goes to the pool of the turn before, where that has a share of its class in the "
+        f"interval, and others by the weights: pools got of the requests, and by the weights alone, {told}"
+    )
+
+
 def _document(
-    mix: LoadedMix, done: list[Replayed], documents: list[ReplayDocument], notes: tuple[str, ...]
+    mix: LoadedMix,
+    done: list[Replayed],
+    documents: list[ReplayDocument],
+    shares: list[float],
+    notes: tuple[str, ...],
 ) -> MixedReplayDocument:
     together = Together(tuple(each.results for each in done))
     slo = account.measure_attainment(together, None)
@@ -94,7 +132,10 @@ def _document(
         cost_usd=cost_usd,
         output_tokens=tokens,
         cost_usd_per_million_output_tokens=cost_usd / tokens * 1e6 if tokens else None,
-        pools=tuple(_pool(name, each, outcomes.requests) for name, each in zip(mix.names, documents, strict=True)),
+        pools=tuple(
+            _pool(name, each, outcomes.requests, share)
+            for name, each, share in zip(mix.names, documents, shares, strict=True)
+        ),
         classes=account.summarise_classes(together, done[0].classes),
         hours=tuple(
             MixHour(
@@ -110,7 +151,7 @@ def _document(
     )
 
 
-def _pool(name: str, document: ReplayDocument, all_requests: int) -> ReplayedPool:
+def _pool(name: str, document: ReplayDocument, all_requests: int, routed_share: float) -> ReplayedPool:
     return ReplayedPool(
         name=name,
         run_id=document.run_id,
@@ -120,6 +161,7 @@ def _pool(name: str, document: ReplayDocument, all_requests: int) -> ReplayedPoo
         in_flight=document.in_flight,
         retried=document.retried,
         request_share=document.requests / all_requests if all_requests else 0.0,
+        routed_share=routed_share,
         ttft_ms=document.ttft_ms,
         tpot_ms=document.tpot_ms,
         e2e_ms=document.e2e_ms,

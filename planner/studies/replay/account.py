@@ -71,8 +71,9 @@ class StageResults:
     """What prompts and streams had at the end of a replay, and its inputs.
 
     window: of the span, UTC. lives: by role. service: of units of two roles, or of one that does both.
-    waited_for_start: requests of the window that came while a role had no unit that served. preempted: how often
-    requests lost their KV to others. shifts: what a closed loop of sessions changed of arrivals.
+    waited_for_start, waited_for_repair: requests of the window that came while a role held no unit that served, or only
+    such that had failed. preempted: how often requests lost their KV to others. shifts: what a closed loop of sessions
+    changed of arrivals.
     """
 
     prefill: PromptStage
@@ -84,6 +85,7 @@ class StageResults:
     fleet: FleetSettings
     zone: tzinfo
     waited_for_start: int = 0
+    waited_for_repair: int = 0
     preempted: int = 0
     shifts: ArrivalShifts | None = None
 

@@ -278,7 +278,10 @@ class ReplayTotals(Document):
     retried: int
     """Further attempts of rejected requests."""
     waited_for_start: int
-    """Requests that came while no unit of some role served: they waited until one had started."""
+    """Requests that came while a role held no unit that served, as the service slept or woke: they waited for a start.
+    """
+    waited_for_repair: int
+    """The other requests that came while no unit of a role served: all that it held had failed."""
     moved: int
     """Streams moved to other units, because their unit had not drained by its deadline."""
     preempted: int

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from planner.core.replay.requests.model import QueueRules, Requests
-from planner.core.replay.requests.split import PoolPart
+from planner.core.replay.requests.split import PoolPart, RoutedSessions
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
 from planner.planning.prepare import ensure_trace
@@ -95,10 +95,9 @@ def requests_of(
 
 def requests_of_pool(batches: Iterator[Requests], part: PoolPart, origin_us: int) -> Iterator[Requests]:
     """What a pool gets of the requests of a window, chunk by chunk. origin_us: as in the window."""
-    first = 0
+    routed = RoutedSessions(part.router, origin_us)
     for requests in batches:
-        own = requests.only(part.of(requests, first, origin_us))
-        first += len(requests)
+        own = requests.only(routed.pools(requests) == part.number)
         if len(own):
             yield own
 

@@ -5,6 +5,7 @@ import numpy as np
 from planner.capacity.units import lives_of, places_of
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import EVERY_ROLE, Units
+from planner.core.replay.iterations.stage import check_rules
 from planner.core.replay.requests.failures import UnitFailures, with_failures, with_spares
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
@@ -50,18 +51,24 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
     )
 
 
-def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
-    """Raises UsageError for settings that the units of a fleet, or the requests of a trace, give no meaning.
-
-    sessions: whether requests of the trace belong to any. requests: that are simulated.
-    """
+def check_settings(scenario: Scenario) -> None:
+    """Raises UsageError for settings that the units of a fleet give no meaning, whatever the trace."""
     settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
     if aggregated and settings.ranks == "exact":
         raise UsageError(
             "replay.ranks is exact, and a unit that reads prompts and decodes is replayed as one; set "
             "replay.ranks=measured"
         )
-    if settings.sessions == "open":
+    if aggregated:
+        check_rules(settings.prefill_balancer, settings.queue_mode)
+
+
+def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requests: int) -> None:
+    """Raises UsageError for settings that the requests of a trace give no meaning.
+
+    sessions: whether requests of the trace belong to any. requests: that are simulated.
+    """
+    if scenario.replay.sessions == "open":
         return
     if not sessions:
         raise UsageError(f"replay.sessions is closed, but trace {trace.name} has no sessions; set replay.sessions=open")
@@ -88,13 +95,17 @@ def unit_failures(scenario: Scenario, role: str) -> UnitFailures:
     return UnitFailures(S_PER_DAY / per_day * US_PER_S if per_day else np.inf, float(down_s * US_PER_S))
 
 
-def window_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: Units) -> Lives:
-    """Units of a role in a window, times from its origin: the plan's and some that are always there, with failures."""
-    scenario = outcome.scenario
+def planned_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, spares: Units) -> Lives:
+    """Units of a role in a window, times from its origin: the plan's, and some that are always there."""
     origin_s = (window.origin_us - outcome.demand.grid.start_us) / US_PER_S
     plan = outcome.plan
-    planned = lives_of(plan.lives, role, origin_s, scenario.fleet.drain_deadline_s, plan.grid.length_s)
-    lives = with_spares(planned, spares.of(role))
+    planned = lives_of(plan.lives, role, origin_s, outcome.scenario.fleet.drain_deadline_s, plan.grid.length_s)
+    return with_spares(planned, spares.of(role))
+
+
+def failing_lives(outcome: PlanOutcome, role: str, window: ReplayWindow, lives: Lives) -> Lives:
+    """The same units of a role, with their failures."""
+    scenario = outcome.scenario
     return with_failures(
         lives,
         unit_failures(scenario, role),

@@ -29,7 +29,15 @@ from planner.studies.replay.requests import (
     count_rows,
     ensure_whole_trace,
 )
-from planner.studies.replay.rules import MOST_KEPT, NO_SPARES, check_replayed, queue_rules, window_lives
+from planner.studies.replay.rules import (
+    MOST_KEPT,
+    NO_SPARES,
+    check_replayed,
+    check_settings,
+    failing_lives,
+    planned_lives,
+    queue_rules,
+)
 from planner.studies.replay.service import service_for
 from planner.studies.replay.simulate import Simulation
 from planner.studies.replay.stages import compile_kernels
@@ -111,6 +119,7 @@ def replay(
         RunError: The plan differs from `planned`, or needs more nodes than the fleet has.
         TraceError: The trace is not in the store.
     """
+    check_settings(scenario)
     outcome = plan_of(store, scenario, now=now, progress=progress)
     if planned is not None:
         _check_same(planned, outcome)
@@ -138,8 +147,8 @@ def replay_planned(
     part: the requests that are the plan's, where it is that of a pool of a mixed fleet.
     """
     scenario = outcome.scenario
-    trace = ensure_whole_trace(store, scenario, outcome.trace, window, now=now, progress=progress)
-    lives = {role: window_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
+    trace = _whole_trace(store, outcome, window, now=now, progress=progress)
+    planned = {role: planned_lives(outcome, role, window, spares) for role in Deployment(scenario.fleet).role_names}
     with reading(store, scenario, trace) as session:
         classes, rows = class_names(session, trace), count_rows(session, trace, window)
         check_replayed(scenario, trace, sessions=rows.session_rows > 0, requests=rows.row_count)
@@ -155,7 +164,8 @@ def replay_planned(
             window=window,
             rules=rules,
             span=_span_of(scenario, window, len(classes)),
-            lives=lives,
+            lives={role: failing_lives(outcome, role, window, lives) for role, lives in planned.items()},
+            planned=planned,
             changed=changed,
             total=total,
             part=part,
@@ -183,6 +193,21 @@ def replay_planned(
         classes=_taken(classes, scenario),
         requests=None if kept is None else concatenate(kept),
     )
+
+
+def _whole_trace(
+    store: Store, outcome: PlanOutcome, window: ReplayWindow, *, now: datetime, progress: Progress | None
+) -> TraceInfo:
+    """The trace with every request of the window, which may take minutes to draw: what a sample shows not to be in it
+    is refused before. Raises UsageError."""
+    scenario, trace = outcome.scenario, outcome.trace
+    if trace.sample_weight > 1:
+        with reading(store, scenario, trace) as session:
+            rows = count_rows(session, trace, window)
+        sessions = rows.session_rows > 0
+        check_replayed(scenario, trace, sessions=sessions, requests=rows.row_count * trace.sample_weight)
+        queue_rules(scenario.replay, trace, sessions=sessions)
+    return ensure_whole_trace(store, scenario, trace, window, now=now, progress=progress)
 
 
 def _taken(classes: Mapping[int, str], scenario: Scenario) -> dict[int, str]:

@@ -40,8 +40,8 @@ Stages: TypeAlias = IterationStage | tuple[PrefillStage, DecodeStage]
 class Simulation:
     """What replays of one window have in common, whatever their units do. total: requests that are simulated.
 
-    changed: how many requests every minute is to have, where the scenario changes the demand. part: those that are
-    simulated, where the units are a pool of a mixed fleet.
+    planned: what lives would be if no unit failed. changed: how many requests every minute is to have, where the
+    scenario changes the demand. part: those that are simulated, where the units are a pool of a mixed fleet.
     """
 
     session: Session
@@ -51,6 +51,7 @@ class Simulation:
     rules: QueueRules
     span: Span
     lives: Mapping[str, Lives]
+    planned: Mapping[str, Lives]
     changed: MinuteTargets | None
     total: int
     part: PoolPart | None = None
@@ -67,7 +68,7 @@ class Simulation:
     ) -> StageResults:
         """Every request through units that serve so. kept: takes the requests, and each one's outcome is kept."""
         stages = self._stages(service, 0 if kept is None else self.total)
-        sleep = SleepCount(self.lives, self.span)
+        sleep = SleepCount(self.lives, self.planned, self.span)
         shifts = None
         if self.scenario.replay.sessions == "closed":
             requests = with_blocks(list(self.requests()))
@@ -81,7 +82,7 @@ class Simulation:
         else:
             batches = self.requests() if kept is None else keep_chunks(self.requests(), kept)
             self._feed(stages, sleep.passing(batches), progress)
-        return replace(self._results(service, stages), waited_for_start=sleep.requests, shifts=shifts)
+        return replace(self._results(service, stages, sleep), shifts=shifts)
 
     def _stages(self, service: Service | Replica, rows: int) -> Stages:
         """Units before the first request. rows: requests whose outcome is kept."""
@@ -140,7 +141,7 @@ class Simulation:
         at = np.floor(np.where(np.isnan(came_us), self.span.end_us, came_us)).astype(np.int64)
         return replace(requests, arrival_us=at, block_from=None, block_ids=None)
 
-    def _results(self, service: Service | Replica, stages: Stages) -> StageResults:
+    def _results(self, service: Service | Replica, stages: Stages, sleep: SleepCount) -> StageResults:
         prompts, streams = (stages.prompts, stages.streams) if isinstance(stages, IterationStage) else stages
         return StageResults(
             prefill=prompts,
@@ -152,4 +153,6 @@ class Simulation:
             fleet=self.scenario.fleet,
             zone=self.scenario.zone,
             preempted=stages.preempted if isinstance(stages, IterationStage) else 0,
+            waited_for_start=sleep.for_start,
+            waited_for_repair=sleep.for_repair,
         )

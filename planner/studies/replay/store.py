@@ -66,5 +66,7 @@ def _run_row(done: Replayed, arrivals: Arrivals, imbalance: LoadImbalance) -> pl
         "wall_s": done.wall_s,
         "kv_peak_ratio": account.kv_peak_ratio(results),
         **asdict(imbalance),
+        "waited_for_start": results.waited_for_start,
+        "waited_for_repair": results.waited_for_repair,
     }
     return pl.DataFrame([row], infer_schema_length=None)

@@ -56,6 +56,7 @@ def summarise(
         rejects=account.count_rejects(results),
         retried=arrivals.retried,
         waited_for_start=results.waited_for_start,
+        waited_for_repair=results.waited_for_repair,
         moved=results.decode.moved,
         preempted=results.preempted,
         shifts=None if results.shifts is None else Shifts(**vars(results.shifts)),

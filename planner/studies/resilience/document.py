@@ -31,9 +31,9 @@ class RoleResilience(Document):
     unit_nodes: int
     """Nodes of a unit; 1 where several share one."""
     needed_units: int
-    """Units that the busiest interval of the window needs."""
+    """Units that are needed in the interval of the window whose plan has the least to spare."""
     planned_units: int
-    """Fewest units that the plan holds in the window."""
+    """Units that the plan holds in that interval."""
     mtbf_h: float | None
     """Hours of service between failures of a unit; null if none fails."""
     availability: float
@@ -72,7 +72,7 @@ class FailureDraw(Document):
     seed: int
     """Seed of the failures."""
     covered: float
-    """Share of the window in which the needed units of both roles served."""
+    """Share of the window in which as many units of every role served as each interval needs."""
     failures: FailuresByRole
 
 
@@ -88,7 +88,7 @@ class ReplayCheck(Document):
     spare_units: SpareUnitCounts
     """Units beyond the plan's."""
     covered: float
-    """Share of the window in which the needed units of both roles served."""
+    """Share of the window in which as many units of every role served as each interval needs."""
     ttft_attainment: float | None
     """Share of requests with a first token within slo.ttft_ms."""
     tpot_attainment: float | None

@@ -13,7 +13,7 @@ from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.studies.replay.account import count_arrivals, count_failures, measure_attainment
 from planner.studies.replay.document import Arrivals, FailureCounts, FailuresByRole, SloAttainment
-from planner.studies.replay.rules import NO_SPARES, window_lives
+from planner.studies.replay.rules import NO_SPARES, failing_lives, planned_lives
 from planner.studies.replay.run import Replayed, replay
 from planner.studies.resilience.document import DrawReplay, ReplayCheck, ReplayChecks, SpareUnitCounts
 from planner.units import Clock, Progress
@@ -21,12 +21,16 @@ from planner.units import Clock, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class UnitNeed:
-    """A plan in a window, and the failures of its units. from_us, to_us: UTC epoch microseconds."""
+    """A plan in a window, and the failures of its units. from_us, to_us: UTC epoch microseconds.
+
+    roles: in the interval with the fewest units beyond those that it needs. needs: units needed, from when on.
+    """
 
     outcome: PlanOutcome
     from_us: int
     to_us: int
     roles: dict[str, RoleAvailability]
+    needs: dict[str, tuple[tuple[int, int], ...]]
     failures: dict[str, UnitFailures]
     peak_nodes: int
 
@@ -68,18 +72,23 @@ class _Replays:
         need, window = self._need, self._window
         failing = with_failures_of(need.outcome.scenario, per_node_per_day, seed)
         outcome = replace(need.outcome, scenario=failing)
-        lives = {role: window_lives(outcome, role, window, spares) for role in need.roles}
+        planned = {role: planned_lives(outcome, role, window, spares) for role in need.roles}
+        lives = {role: failing_lives(outcome, role, window, own) for role, own in planned.items()}
         key = b"".join(column.tobytes() for each in lives.values() for column in (each.serve_us, each.fail_us))
         if key not in self._outcomes:
             self._outcomes[key] = _outcome(self._replay(failing, spares))
         drawn = self._outcomes[key]
         return DrawReplay(
             seed=seed,
-            covered=covered([(lives[name], role.needed) for name, role in need.roles.items()], *window.span_us[:2]),
+            covered=covered([(lives[name], self._needs(name)) for name in need.roles], *window.span_us[:2]),
             failures=drawn.failures,
             **vars(drawn.arrivals),
             **vars(drawn.slo),
         )
+
+    def _needs(self, role: str) -> list[tuple[float, int]]:
+        """Units of a role that are needed, from moments on that count from the window's origin."""
+        return [(float(at_us - self._window.origin_us), units) for at_us, units in self._need.needs[role]]
 
     def _replay(self, scenario: Scenario, spares: Units) -> Replayed:
         return replay(

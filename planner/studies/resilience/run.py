@@ -10,7 +10,6 @@ from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import AGGREGATED, EVERY_ROLE, ROLES, Units
-from planner.core.replay.intervals.plan import IntervalPlan
 from planner.core.replay.requests.failures import (
     PackedAvailability,
     RoleAvailability,
@@ -23,7 +22,7 @@ from planner.errors import UsageError
 from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.replay.rules import NO_SPARES, unit_failures
+from planner.studies.replay.rules import NO_SPARES, check_settings, unit_failures
 from planner.studies.replay.run import plan_of
 from planner.studies.resilience.document import (
     ResilienceByRole,
@@ -32,7 +31,7 @@ from planner.studies.resilience.document import (
     SpareAttainment,
 )
 from planner.studies.resilience.replays import UnitNeed, check_by_replays, with_failures_of
-from planner.units import US_PER_HOUR, Bools, Clock, Progress, from_us, usd
+from planner.units import US_PER_HOUR, Clock, Ints, Progress, from_us, usd
 
 PER_NODE_PER_DAY = 0.78 * 419 / 54 / (16_384 / 8)
 """Failures of a node a day where a scenario gives none. Published: Meta, "The Llama 3 Herd of Models" (2024), 419
@@ -60,14 +59,16 @@ def resilience(
 ) -> ResilienceDocument:
     """Spare units of each role so that in a share `target` of the time enough units serve.
 
-    Enough: what the window's busiest interval needs, by default the busiest hour's. seeds: draws of failures for
-    replays of the window, with and without the spare units; 0 for none. Nothing is stored but a drawn trace. Raises
-    UsageError.
+    Enough: what each interval of the window needs, by default of the busiest hour; units are sized for the interval
+    whose plan has the least to spare. seeds: draws of failures for replays of the window, with and without the spare
+    units; 0 for none. Nothing is stored but a drawn trace. Raises UsageError.
     """
     if not 0 < target < 1:
         raise UsageError(
             f"--target {target:g} is not a share of the time; give a number between 0 and 1, for example 0.999"
         )
+    if seeds:
+        check_settings(scenario)
     rate, source = scenario.failures.per_node_per_day, scenario.provenance.get("failures.per_node_per_day", "")
     if rate is None:
         rate, source = PER_NODE_PER_DAY, _SOURCE
@@ -120,34 +121,53 @@ def _need(
     inside = (starts + demand.grid.interval_us > from_us_) & (starts < to_us)
     deployment = Deployment(scenario.fleet)
     failures = {name: unit_failures(scenario, name) for name in deployment.role_names}
-    roles = {name: _availability(deployment, name, failures[name], demand, plan, inside) for name in failures}
+    needed = {name: _needed(deployment, name, demand)[inside] for name in failures}
+    planned = {name: getattr(plan, f"{name}_units")[inside] for name in failures}
+    roles = {
+        name: _scarcest(deployment, name, failures[name], needed[name], planned[name]) for name in deployment.role_names
+    }
     return UnitNeed(
         outcome=outcome,
         from_us=from_us_,
         to_us=to_us,
         roles=roles,
+        needs={
+            name: tuple(zip(starts[inside].tolist(), units.tolist(), strict=True)) for name, units in needed.items()
+        },
         failures=failures,
         peak_nodes=int(plan.inference_nodes[inside].max()),
     )
 
 
-def _availability(
-    deployment: Deployment, role: str, failures: UnitFailures, demand: Demand, plan: IntervalPlan, inside: Bools
-) -> RoleAvailability:
-    """Units of a role that intervals need and have."""
-    inputs, outputs = demand.input_tokens[inside], demand.output_tokens[inside]
-    planned, nodes = int(getattr(plan, f"{role}_units")[inside].min()), deployment.unit_nodes(role)
+def _needed(deployment: Deployment, role: str, demand: Demand) -> Ints:
+    """Units of a role that every interval needs."""
+    inputs, outputs, interval_s = demand.input_tokens, demand.output_tokens, demand.grid.interval_s
     if role == AGGREGATED:
-        return PackedAvailability(
-            needed=int(np.ceil(deployment.units_needed(inputs, outputs, demand.grid.interval_s).max())),
-            planned=planned,
-            nodes=nodes,
-            availability=failures.availability,
-            units_per_node=deployment.units_per_node,
-        )
+        return np.ceil(deployment.units_needed(inputs, outputs, interval_s)).astype(np.int64)
     asked = {"prefill": inputs, "decode": outputs}[role]
-    each = deployment.capacity(Units(1, 1), demand.grid.interval_s)[ROLES.index(role)]
-    return RoleAvailability(int(np.ceil(asked.max() / each)), planned, nodes, failures.availability)
+    each = deployment.capacity(Units(1, 1), interval_s)[ROLES.index(role)]
+    return np.ceil(asked / each).astype(np.int64)
+
+
+def _scarcest(
+    deployment: Deployment, role: str, failures: UnitFailures, needed: Ints, planned: Ints
+) -> RoleAvailability:
+    """Units of a role in the interval that is most often without enough of them: a service that sleeps needs none."""
+    found = [
+        _availability(deployment, role, failures, *pair)
+        for pair in dict.fromkeys(zip(needed.tolist(), planned.tolist(), strict=True))
+    ]
+    return min(found, key=lambda each: (each.attainment(0), each.planned - each.needed, -each.needed))
+
+
+def _availability(
+    deployment: Deployment, role: str, failures: UnitFailures, needed: int, planned: int
+) -> RoleAvailability:
+    nodes, up = deployment.unit_nodes(role), failures.availability
+    if role != AGGREGATED:
+        return RoleAvailability(needed, planned, nodes, up)
+    shared = deployment.units_per_node
+    return PackedAvailability(needed=needed, planned=planned, nodes=nodes, availability=up, units_per_node=shared)
 
 
 def _spares(need: UnitNeed, target: float) -> Units:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.core.fleet.deployment import Deployment
-from planner.core.fleet.units import ROLES, Units
+from planner.core.fleet.units import AGGREGATED, ROLES, Units
 from planner.errors import RunError
 from planner.settings.fleet import FleetSettings
+from planner.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,12 +231,16 @@ def check_fits(targets: Sequence[Units], deployment: Deployment) -> None:
     budget = deployment.settings.nodes
     for index, target in enumerate(targets):
         if deployment.nodes(target) > budget:
-            held = " and ".join(f"{target.of(role)} {role}" for role in deployment.role_names)
+            held = " and ".join(_held(target, role) for role in deployment.role_names)
             raise RunError(
-                f"interval {index + 1} asks for {deployment.nodes(target)} nodes "
-                f"({held} units) and the fleet has {budget}; "
+                f"interval {index + 1} asks for {counted(deployment.nodes(target), 'node')} "
+                f"({held}) and the fleet has {budget}; "
                 "ask for fewer units, or raise fleet.nodes"
             )
+
+
+def _held(target: Units, role: str) -> str:
+    return counted(target.of(role), "unit" if role == AGGREGATED else f"{role} unit")
 
 
 def staying(units: Life, joined_s: int, timing: Timing, end_s: int) -> Life:

@@ -22,7 +22,7 @@ from planner.core.replay.intervals.packing import (
     packed_lives,
     resting,
 )
-from planner.core.replay.intervals.waking import awake
+from planner.core.replay.intervals.waking import SleepState, awake
 from planner.settings.training import TrainingSettings
 from planner.units import Ints
 
@@ -31,9 +31,8 @@ from planner.units import Ints
 class IntervalPlan:
     """The planned fleet, arrays (grid.count,), named as the columns of the table plan_interval.
 
-    floored: intervals whose target was raised to the floor. woken, kept_awake: intervals with demand, and without, in
-    which a service would have slept whose requests needed it (`waking`). lives and windows hold the same plan by unit
-    and by lent node.
+    floored: intervals whose target was raised to the floor. sleep_states: of every interval (`waking`); None where the
+    service never sleeps. lives and windows hold the same plan by unit and by lent node.
     """
 
     grid: Grid
@@ -57,8 +56,7 @@ class IntervalPlan:
     start_up_shortfall_input_tokens: Ints
     start_up_shortfall_output_tokens: Ints
     floored: int
-    woken: int
-    kept_awake: int
+    sleep_states: list[SleepState] | None
     lives: tuple[Life, ...]
     windows: tuple[LentWindow, ...]
 
@@ -67,6 +65,14 @@ class IntervalPlan:
         """Units that serve, start or drain in every interval: its target, raised to the floor."""
         columns = (self.prefill_units, self.decode_units, self.aggregated_units)
         return [Units(*held) for held in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def started_units(self, *, warm: bool) -> Ints:
+        """Units of all roles that begin to start up in every interval, from cold or to weights that they had kept."""
+        started = np.zeros(self.grid.count, np.int64)
+        for life in self.lives:
+            if life.joined_s > 0 and life.warm == warm:
+                started[life.joined_s // self.grid.interval_s] += life.units
+        return started
 
     @property
     def inference_node_s(self) -> Ints:
@@ -145,8 +151,7 @@ def replay_intervals(
         start_up_shortfall_input_tokens=np.maximum(demand.input_tokens - serves.input_tokens - steady_input, 0),
         start_up_shortfall_output_tokens=np.maximum(demand.output_tokens - serves.output_tokens - steady_output, 0),
         floored=floored,
-        woken=wakes.woken,
-        kept_awake=wakes.kept,
+        sleep_states=wakes.states,
         lives=tuple(lives),
         windows=tuple(windows),
     )

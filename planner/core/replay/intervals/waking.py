@@ -8,41 +8,43 @@ served. Each role wakes by its own tokens, to the units that one scaling step ha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import AGGREGATED, Units
 
+SleepState = Literal["asleep", "woken", "kept awake", "awake"]
+"""asleep: no unit is held. woken: raised, as requests came. kept awake: raised, as what came before was not done."""
+
 
 @dataclass(frozen=True)
 class Awake:
-    """Targets with the units that requests need.
-
-    woken: intervals with demand that were raised. kept: those without, raised because what came before was not done.
-    """
+    """Targets with the units that requests need. states: of every interval; None where the service never sleeps."""
 
     targets: list[Units]
-    woken: int
-    kept: int
+    states: list[SleepState] | None
 
 
 def awake(targets: Sequence[Units], demand: Demand, deployment: Deployment) -> Awake:
     """Raise every target that lacks a role which requests need, within the nodes of the fleet."""
     if all(target.of(role) for target in targets for role in deployment.role_names):
-        return Awake(list(targets), 0, 0)
+        return Awake(list(targets), None)
     needed = [
         _needed([target.of(role) for target in targets], _asked(demand, role), _wait(deployment, demand))
         for role in deployment.role_names
     ]
-    raised, woken, kept = [], 0, 0
+    raised: list[Units] = []
+    states: list[SleepState] = []
     for index, target in enumerate(targets):
         missing = [role for role, needs in zip(deployment.role_names, needed, strict=True) if needs[index]]
         least = Units.by_role(lambda role: deployment.step.of(role), tuple(missing))
         raised.append(_within(target + least, least, deployment) if missing else target)
         if missing:
-            asked = any(_asked(demand, role)[index] for role in missing)
-            woken, kept = woken + asked, kept + (not asked)
-    return Awake(raised, woken, kept)
+            states.append("woken" if any(_asked(demand, role)[index] for role in missing) else "kept awake")
+        else:
+            states.append("awake" if any(target.of(role) for role in deployment.role_names) else "asleep")
+    return Awake(raised, states)
 
 
 def _needed(held: Sequence[int], asked: Sequence[bool], wait: int) -> list[bool]:

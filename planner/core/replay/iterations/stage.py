@@ -52,7 +52,7 @@ class IterationStage(Stage):
         keep: int = 0,
         first: FirstSizes = _FIRST,
     ) -> None:
-        _check(rules)
+        check_rules(rules.prefill_balancer, rules.mode)
         balancer = rules.prefill_balancer
         super().__init__(
             layout.STATE,
@@ -378,15 +378,15 @@ def _renamed(rows: Records, kind: np.dtype[np.void], **names: str) -> Records:
     return found
 
 
-def _check(rules: QueueRules) -> None:
-    if rules.prefill_balancer == "least-kv":
+def check_rules(prefill_balancer: str, mode: str) -> None:
+    """Raises UsageError for rules of queues and balancers that units have no use for that read prompts in steps."""
+    if prefill_balancer == "least-kv":
         raise UsageError(
             "replay.prefill_balancer is least-kv, which looks at the KV of every unit at every arrival: a replay step "
             "by step does not know that without a visit to every step; use two-key, on prompt tokens in flight and "
             "requests"
         )
-    if rules.mode != "at-once":
+    if mode != "at-once":
         raise UsageError(
-            f"replay.queue_mode is {rules.mode}, which has no meaning for units that read prompts in every step; use "
-            "at-once"
+            f"replay.queue_mode is {mode}, which has no meaning for units that read prompts in every step; use at-once"
         )

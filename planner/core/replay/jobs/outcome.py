@@ -14,7 +14,7 @@ from planner.settings.closed import minute_of_day
 from planner.settings.fleet import FleetSettings
 from planner.settings.training import TrainingSettings
 from planner.settings.training_jobs import JobList, Moment, TrainingJob
-from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, from_us, micros, round_half_up, to_us
+from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, counted, from_us, micros, round_half_up, to_us
 
 Status = Literal["finished", "unfinished", "not started"]
 
@@ -83,8 +83,8 @@ def check_jobs(jobs: JobList, fleet: FleetSettings) -> None:
     for job in jobs.job:
         if job.gpus > most:
             problems.append(
-                f'job "{job.name}" needs {job.gpus} GPUs and the fleet has {most} ({fleet.nodes} nodes of {per_node}); '
-                "lower its gpus"
+                f'job "{job.name}" needs {job.gpus} GPUs and the fleet has {most} ({counted(fleet.nodes, "node")} of '
+                f"{per_node}); lower its gpus"
             )
         elif job.gpus > per_node and job.gpus % per_node:
             below = job.gpus // per_node * per_node
@@ -174,7 +174,7 @@ def _why_not_started(
         return "it is not preemptible, and the policy does not know ahead how long nodes are free"
     needed, most = -(-job.gpus // gpus_per_node), 1 + max(node.slot for node in nodes)
     if needed > most:
-        return f"it needs {needed} nodes, and at most {most} are lent at a time"
+        return f"it needs {counted(needed, 'node')}, and at most {most} are lent at a time"
     if alone:
         return "other jobs held the GPUs"
     if not job.preemptible:

@@ -5,33 +5,52 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from planner.core.replay.requests.model import Lives, Requests, Span
-from planner.units import Floats
+from planner.units import Bools, Floats
 
 
 class SleepCount:
     """Counts requests that come while a role has no unit that takes work.
 
-    requests: those of the counted window so far.
+    planned: the units of each role if none failed. for_start: those of the counted window so far that came while a role
+    had none of these. for_repair: the others, which came while all that a role had were down.
     """
 
-    def __init__(self, lives: Mapping[str, Lives], span: Span) -> None:
-        without = np.concatenate([times_without(each, span.end_us) for each in lives.values()])
-        self._begin_us, self._end_us = np.sort(without[:, 0]), np.sort(without[:, 1])
+    def __init__(self, lives: Mapping[str, Lives], planned: Mapping[str, Lives], span: Span) -> None:
+        self._without, self._asleep = _Gaps(lives, span.end_us), _Gaps(planned, span.end_us)
         self._span = span
-        self.requests = 0
+        self.for_start = self.for_repair = 0
 
     def passing(self, batches: Iterable[Requests]) -> Iterator[Requests]:
         """The same batches, counted as they pass."""
         for requests in batches:
-            self.count(requests.arrival_us.astype(np.float64))
+            if self._without.any:
+                self.count(requests.arrival_us.astype(np.float64))
             yield requests
 
     def count(self, arrival_us: Floats) -> None:
-        """Count requests that come at these times."""
-        if not len(self._begin_us):
-            return
-        begun, ended = (np.searchsorted(edges, arrival_us, "right") for edges in (self._begin_us, self._end_us))
-        self.requests += int(np.count_nonzero((begun > ended) & self._span.counts(arrival_us)))
+        """Requests that come at these times."""
+        counts = self._span.counts(arrival_us)
+        for_start = self._asleep.hold(arrival_us) & counts
+        self.for_start += int(np.count_nonzero(for_start))
+        self.for_repair += int(np.count_nonzero(self._without.hold(arrival_us) & counts & ~for_start))
+
+
+class _Gaps:
+    """Times in which some role has no unit that takes work."""
+
+    def __init__(self, lives: Mapping[str, Lives], end_us: float) -> None:
+        without = np.concatenate([times_without(each, end_us) for each in lives.values()])
+        self._begin_us, self._end_us = np.sort(without[:, 0]), np.sort(without[:, 1])
+
+    @property
+    def any(self) -> bool:
+        return len(self._begin_us) > 0
+
+    def hold(self, at_us: Floats) -> Bools:
+        """Whether each moment is in one of them."""
+        begun, ended = (np.searchsorted(edges, at_us, "right") for edges in (self._begin_us, self._end_us))
+        inside: Bools = begun > ended
+        return inside
 
 
 def times_without(lives: Lives, end_us: float) -> Floats:

@@ -193,13 +193,17 @@ def _spares(role: RoleAvailability, target: float) -> int | None:
     return next((count for count in range(MOST_SPARES + 1) if role.attainment(count) >= target), None)
 
 
-def covered(roles: Sequence[tuple[Lives, int]], from_us: float, to_us: float) -> float:
-    """Share of a time in which at least the needed units of every role take work. roles: lives, and units needed."""
-    changes = [np.concatenate([lives.serve_us, lives.stop_us]) for lives, _ in roles]
+def covered(roles: Sequence[tuple[Lives, Sequence[tuple[float, int]]]], from_us: float, to_us: float) -> float:
+    """Share of a time in which at least the needed units of every role take work.
+
+    roles: lives, and units needed from each of some moments on, the first of which is not after from_us.
+    """
+    changes = [np.concatenate([lives.serve_us, lives.stop_us, [at for at, _ in needs]]) for lives, needs in roles]
     edges = np.unique(np.clip(np.concatenate([*changes, [from_us, to_us]]), from_us, to_us))
     begins, lasts = edges[:-1], np.diff(edges)
     enough = np.ones(len(begins), np.bool_)
-    for lives, least in roles:
+    for lives, needs in roles:
         takes_work = (lives.serve_us[:, None] <= begins) & (begins < lives.stop_us[:, None])
-        enough &= takes_work.sum(axis=0) >= least
+        since, least = (np.array(column) for column in zip(*needs, strict=True))
+        enough &= takes_work.sum(axis=0) >= least[np.searchsorted(since, begins, "right") - 1]
     return float(lasts[enough].sum() / (to_us - from_us))

@@ -1,4 +1,10 @@
-"""Which pool of a mixed fleet a request goes to: by a number from a seed and its place in the replay. Pure."""
+"""Which pool of a mixed fleet a request goes to: by a number from a seed and its place in the replay. Pure.
+
+A later turn of a session goes to the pool of the turn before, where its KV may be, as long as that pool has a share of
+the requests of its class in the interval: one without a share may hold no units. Then it is drawn like a first turn,
+and the session stays where it has gone. So the shares of pools are those of the weights for first turns, and near them
+for all.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +14,7 @@ from numpy.typing import NDArray
 
 from planner.core.demand import Demand, Grid
 from planner.core.replay.requests.model import Requests
-from planner.units import Bools, Floats, Ints
+from planner.units import Floats, Ints
 
 _STREAM = np.uint64(7)
 """Of numbers: after those with which balancers and failures of the three roles choose. As in the kernels, where a test
@@ -27,15 +33,18 @@ class Router:
     weights: Floats
     seed: int
 
-    def pools(self, requests: Requests, first: int, origin_us: int) -> Ints:
-        """The number of each request's pool.
+    def interval_of(self, requests: Requests, origin_us: int) -> Ints:
+        """The number of each request's interval. origin_us: UTC epoch microseconds that their times count from."""
+        found: Ints = (requests.arrival_us + origin_us - self.grid.start_us) // self.grid.interval_us
+        return found
 
-        first: place of the first of them among those that are replayed. origin_us: UTC epoch microseconds that their
-        times count from.
+    def pools(self, requests: Requests, first: int, origin_us: int) -> Ints:
+        """The number of each request's pool, whatever its session.
+
+        first: place of the first of them among those that are replayed. origin_us: as for `interval_of`.
         """
-        interval = (requests.arrival_us + origin_us - self.grid.start_us) // self.grid.interval_us
         drawn = uniforms(self.seed, first, len(requests))
-        edges = self._edges[interval, requests.class_id]
+        edges = self._edges[self.interval_of(requests, origin_us), requests.class_id]
         found: Ints = (drawn[:, np.newaxis] >= edges).sum(axis=1)
         return found
 
@@ -57,10 +66,50 @@ class PoolPart:
     number: int
     demand: Demand
 
-    def of(self, requests: Requests, first: int, origin_us: int) -> Bools:
-        """Which of the requests. Arguments as for `Router.pools`."""
-        own: Bools = self.router.pools(requests, first, origin_us) == self.number
-        return own
+
+class RoutedSessions:
+    """A router that knows where every session is, as far as the replay has come."""
+
+    def __init__(self, router: Router, origin_us: int) -> None:
+        """origin_us: UTC epoch microseconds that times of requests count from."""
+        self._router, self._origin_us = router, origin_us
+        self._requests = 0
+        self._ids, self._at = np.empty(0, np.int64), np.empty(0, np.int64)
+
+    def pools(self, requests: Requests) -> Ints:
+        """The number of each request's pool. requests: those after the ones before, in order of arrival."""
+        found = self._router.pools(requests, self._requests, self._origin_us)
+        self._requests += len(requests)
+        turns = np.flatnonzero(requests.session_id >= 0)
+        if not len(turns):
+            return found
+        turns = turns[np.argsort(requests.session_id[turns], kind="stable")]
+        ids, begin, counts = np.unique(requests.session_id[turns], return_index=True, return_counts=True)
+        # those of the most turns first, so that the sessions that have so many are always the first of them
+        order = np.argsort(-counts, kind="stable")
+        ids, begin, counts = ids[order], begin[order], counts[order]
+        at = self._known(ids)
+        interval = self._router.interval_of(requests, self._origin_us)
+        for number, sessions in enumerate(np.searchsorted(-counts, -np.arange(counts[0])).tolist()):
+            own = slice(sessions)
+            rows, before = turns[begin[own] + number], at[own]
+            shares = self._router.weights[interval[rows], requests.class_id[rows], before]
+            found[rows] = at[own] = np.where((before >= 0) & (shares > 0), before, found[rows])
+        self._keep(ids, at)
+        return found
+
+    def _known(self, ids: Ints) -> Ints:
+        """The pools of sessions; -1 of new ones. ids: each once."""
+        place = np.searchsorted(self._ids, ids)
+        known = np.append(self._ids, -1)[place] == ids
+        found: Ints = np.where(known, np.append(self._at, -1)[place], -1)
+        return found
+
+    def _keep(self, ids: Ints, at: Ints) -> None:
+        others = ~np.isin(self._ids, ids, assume_unique=True)
+        every, pools = np.concatenate([self._ids[others], ids]), np.concatenate([self._at[others], at])
+        order = np.argsort(every)
+        self._ids, self._at = every[order], pools[order]
 
 
 def uniforms(seed: int, first: int, count: int) -> Floats:
