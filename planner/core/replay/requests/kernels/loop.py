@@ -7,13 +7,11 @@ imports numba.
 
 import numpy as np
 
-from planner.core.replay.requests.kernels.affinity import choose_by_blocks
 from planner.core.replay.requests.kernels.choice import PREFIX_AWARE
 from planner.core.replay.requests.kernels.decode import advance_fleet, take_over
 from planner.core.replay.requests.kernels.followers import call_followers, heap_of, pop_comer
 from planner.core.replay.requests.kernels.layout import HANDED, NIL, Record, Records, at_address, carray
-from planner.core.replay.requests.kernels.prefill import advance_to, count_arrival, dispatch, enter, join
-from planner.core.replay.requests.kernels.queues import pool_of
+from planner.core.replay.requests.kernels.prefill import advance_to, count_arrival, dispatch, enter, send_by_blocks
 from planner.core.replay.requests.kernels.step import advance_all
 from planner.core.replay.requests.kernels.tally import count_read
 from planner.jit import njit
@@ -43,10 +41,7 @@ def follow(
     """
     prefill, decode, loop = prefills[0], decodes[0], loops[0]
     while True:
-        comes = _next_comer(loop, arrival_us, follows)
-        at = np.inf
-        if comes != NIL:
-            at = float(arrival_us[comes]) if comes == loop.next_row else heap_of(loop)[0][0]
+        comes, at = _next_comer(loop, arrival_us, follows)
         stepped_us = min(decode.fleet_us, decode.soonest_us)
         if min(stepped_us, prefill.horizon_us, at) >= before_us:
             return True
@@ -65,11 +60,11 @@ def follow(
         elif prefill.room == 0:
             return False
         else:
+            came_us[comes] = at
             if comes == loop.next_row:
                 loop.next_row += 1
             else:
                 pop_comer(loop)
-            came_us[comes] = at
             tokens, hits = input_tokens[comes], cached_input_tokens[comes]
             place = enter(
                 prefill,
@@ -84,28 +79,26 @@ def follow(
             if place == NIL:
                 call_followers(loop, comes, at)
             elif block_from.shape[0] > 0 and (prefill.routed or prefill.balancer == PREFIX_AWARE):
-                request = pool_of(prefill)[place]
-                chosen = choose_by_blocks(prefill, request, block_ids[block_from[comes] : block_from[comes + 1]])
-                hits = np.int64(request.done)
-                join(prefill, place, chosen, at, prefill.queue_limit)
+                hits = send_by_blocks(prefill, place, at, block_ids[block_from[comes] : block_from[comes + 1]])
             else:
                 dispatch(prefill, place, at, prefill.queue_limit)
             count_arrival(prefill, at, tokens, hits, output_tokens[comes], class_id=class_id[comes])
 
 
 @njit
-def _next_comer(loop: Record, arrival_us: Ints, follows: Ints) -> int:
-    """The request that comes next, of those that follow none or others; NIL where none is known to come."""
+def _next_comer(loop: Record, arrival_us: Ints, follows: Ints) -> tuple[int, float]:
+    """The request that comes next, of those that follow none or others, and when; NIL where none is known to come."""
     size = follows.shape[0]
     while loop.next_row < size and follows[loop.next_row] != NIL:
         loop.next_row += 1
-    row = loop.next_row if loop.next_row < size else np.int64(NIL)
-    if loop.comers == 0:
-        return row
-    times, comers = heap_of(loop)
-    if row == NIL or times[0] < arrival_us[row] or (times[0] == arrival_us[row] and comers[0] < row):
-        return comers[0]
-    return row
+    comes, at = np.int64(NIL), np.inf
+    if loop.next_row < size:
+        comes, at = loop.next_row, float(arrival_us[loop.next_row])
+    if loop.comers > 0:
+        times, comers = heap_of(loop)
+        if times[0] < at or (times[0] == at and comers[0] < comes):
+            return comers[0], times[0]
+    return comes, at
 
 
 @njit

@@ -78,7 +78,6 @@ def arrive(
     cached_input_tokens.
     """
     state, blocks = states[0], block_from.shape[0] > 0
-    pool = pool_of(state)
     for row in range(arrival_us.shape[0]):
         at = float(arrival_us[row])
         if at >= state.horizon_us:
@@ -93,13 +92,10 @@ def arrive(
             class_id=class_id[row],
             session_id=session_id[row],
         )
-        if place == NIL:
-            continue
-        if blocks and (state.routed or state.balancer == PREFIX_AWARE):
-            chosen = choose_by_blocks(state, pool[place], block_ids[block_from[row] : block_from[row + 1]])
-            cached_input_tokens[row] = pool[place].done
-            join(state, place, chosen, at, state.queue_limit)
-        else:
+        if place != NIL and blocks and (state.routed or state.balancer == PREFIX_AWARE):
+            chain = block_ids[block_from[row] : block_from[row + 1]]
+            cached_input_tokens[row] = send_by_blocks(state, place, at, chain)
+        elif place != NIL:
             dispatch(state, place, at, state.queue_limit)
     for row in range(arrival_us.shape[0]):
         tokens, hits = input_tokens[row], cached_input_tokens[row]
@@ -121,8 +117,7 @@ def enter(
     request = pool_of(state)[place]
     state.free = request.following
     state.room -= 1
-    request.arrival_us = at
-    request.tried_us = at
+    request.arrival_us = request.tried_us = at
     request.tries = 0
     request.missed = tokens - cached
     request.done = cached
@@ -134,6 +129,16 @@ def enter(
     request.seq = seq
     request.session_id = session_id
     return place
+
+
+@njit
+def send_by_blocks(state: Record, place: int, at: float, block_ids: Ints) -> int:
+    """Send a request that arrives to a unit by its prefix blocks, and give the tokens that it finds."""
+    request = pool_of(state)[place]
+    chosen = choose_by_blocks(state, request, block_ids)
+    hits = np.int64(request.done)
+    _join(state, place, chosen, at, state.queue_limit)
+    return hits
 
 
 @njit
@@ -284,17 +289,17 @@ def _retry(state: Record) -> None:
 
 @njit
 def dispatch(state: Record, place: int, at: float, limit: int) -> None:
-    """Let the balancer send a request to a unit; see join."""
+    """Let the balancer send a request to a unit; see _join."""
     request = pool_of(state)[place]
     if state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
         chosen = choose_by_session(state, request)
     else:
         chosen = choose_unit(state, state.balancer, request.seq, ROLE)
-    join(state, place, chosen, at, limit)
+    _join(state, place, chosen, at, limit)
 
 
 @njit
-def join(state: Record, place: int, chosen: int, at: float, limit: int) -> None:
+def _join(state: Record, place: int, chosen: int, at: float, limit: int) -> None:
     """Put a request into a unit's queue, or let it wait for a unit, or reject it where so many wait (0: never)."""
     pool = pool_of(state)
     request = pool[place]
