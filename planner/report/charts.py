@@ -12,7 +12,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import EDGE, MAIN, PALE, SECOND
+from planner.report.drawing import Chart, Rows, finish_chart
 from planner.report.flags import flag_marks, flag_words, shown_flags
 from planner.report.run_flags import NO_FLAGS, RunFlags
 from planner.runs.local_time import local_times
@@ -21,7 +22,7 @@ from planner.runs.read import RunView
 from planner.units import US_PER_S, from_us
 
 _WIDTH = 900
-_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
+
 _MOST_POINTS = 2_000
 """Above this many intervals lines are drawn by hour: more would blur together, and pages stay small."""
 
@@ -56,9 +57,10 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     drawn = _drawn(run, frame)
     long = drawn.unpivot(list(lines), index="local_time", variable_name="series", value_name="nodes")
     long = long.with_columns(pl.col("series").replace_strict(lines)).drop_nulls("nodes")
+    rows = Rows()
     area = (
         alt.Chart(
-            inline_values(
+            rows.of(
                 drawn.with_columns(
                     top=pl.col("inference_nodes") + pl.col("training_nodes"),
                     series=pl.lit("lent to training"),
@@ -72,19 +74,19 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
             y2="top:Q",
             fill=alt.Fill(
                 "series:N",
-                scale=alt.Scale(domain=["lent to training"], range=[_LIGHT]),
+                scale=alt.Scale(domain=["lent to training"], range=[PALE]),
                 legend=alt.Legend(symbolType="square"),
             ),
         )
     )
     names = list(lines.values())
     line = (
-        alt.Chart(inline_values(long))
+        alt.Chart(rows.of(long))
         .mark_line(interpolate="step-after", strokeWidth=2.5)
         .encode(
             x=_time(run),
             y=alt.Y("nodes:Q", title="nodes"),
-            color=_color(names, [_DARK, _MIDDLE]),
+            color=_color(names, [MAIN, SECOND]),
             strokeDash=_dash(names),
         )
     )
@@ -99,7 +101,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
         known = frame["published_nodes"].is_not_null().sum()
         description += f" Dashed: the published timeline, equal in {same} of {known} intervals."
-    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame)
+    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame, rows)
 
 
 def economics_chart(run: RunView) -> Chart:
@@ -110,12 +112,14 @@ def economics_chart(run: RunView) -> Chart:
         local_time=pl.col("local_time") + pl.duration(minutes=6),
     )
     names = ["theoretical revenue", "cost of inference", "expected revenue"]
-    color = _color(names, [_LIGHT, _DARK, _MIDDLE])
+    color = _color(names, [PALE, MAIN, SECOND])
+
+    rows = Rows()
 
     def bars(column: str, name: str) -> Any:
         return (
-            alt.Chart(inline_values(drawn.with_columns(series=pl.lit(name))))
-            .mark_bar(stroke="#8a939b", strokeWidth=0.7)
+            alt.Chart(rows.of(drawn.with_columns(series=pl.lit(name))))
+            .mark_bar(stroke=EDGE, strokeWidth=0.7)
             .encode(
                 x=_time(run),
                 x2="hour_end:T",
@@ -126,7 +130,7 @@ def economics_chart(run: RunView) -> Chart:
         )
 
     ticks = (
-        alt.Chart(inline_values(drawn.with_columns(series=pl.lit(names[2]))))
+        alt.Chart(rows.of(drawn.with_columns(series=pl.lit(names[2]))))
         .mark_rule(strokeWidth=3)
         .encode(x=_time(run), x2="hour_end:T", y="expected_revenue_usd:Q", color=color)
     )
@@ -136,7 +140,7 @@ def economics_chart(run: RunView) -> Chart:
         f"({_dollars(s.expected_revenue_usd)}) and the cost of inference as dark bars ({_dollars(s.cost_usd)})."
     )
     layers = bars("revenue_usd", names[0]) + bars("cost_usd", names[1]) + ticks
-    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame)
+    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame, rows)
 
 
 def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
@@ -157,7 +161,8 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     )
     drawn = _drawn(run, frame)
     shown = _shown(run, flags)
-    marks = flag_marks(shown, _time(run))
+    rows = Rows()
+    marks = flag_marks(shown, _time(run), rows)
     names = ["demand", f"capacity of serving {'units' if both else 'nodes'}"]
     panels = []
     for title, demand, capacity in roles:
@@ -169,12 +174,12 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
             pl.col("series").replace_strict(columns), rate=pl.col("rate") / 1e6
         )
         lines = (
-            alt.Chart(inline_values(long))
+            alt.Chart(rows.of(long))
             .mark_line(interpolate="step-after", strokeWidth=2)
             .encode(
                 x=_time(run),
                 y=alt.Y("rate:Q", title="million tokens/s"),
-                color=_color(names, [_MIDDLE, _DARK]),
+                color=_color(names, [SECOND, MAIN]),
                 strokeDash=_dash(names),
             )
         )
@@ -193,19 +198,19 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     description += flag_words(shown)
     if flags.problem:
         description += f" What forecasts heed is not shown: {flags.problem}."
-    return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
+    return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame, rows)
 
 
 def waterfall_chart(run: RunView) -> Chart:
     """From theoretical to expected revenue, step by step."""
     frame = run.waterfall.select("step", "amount_usd")
-    rows, level = [], 0.0
+    steps, level = [], 0.0
     for index, (step, amount) in enumerate(frame.rows()):
         is_level = index in (0, frame.height - 1)
         start = 0.0 if is_level else level
         level = amount if is_level else level + amount
         kind = "level" if is_level else "change"
-        rows.append(
+        steps.append(
             {
                 "step": step,
                 "from": start,
@@ -215,13 +220,15 @@ def waterfall_chart(run: RunView) -> Chart:
                 "end": max(start, level),
             }
         )
-    data = alt.InlineData(values=rows)
-    order = [row["step"] for row in rows]
-    base = alt.Chart(data).encode(y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=330)))
+    rows = Rows()
+    order = frame["step"].to_list()
+    base = alt.Chart(rows.of(pl.DataFrame(steps))).encode(
+        y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
+    )
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("from:Q", title="US dollars", axis=alt.Axis(format="$,.0f")),
         x2="to:Q",
-        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "change"], range=[_DARK, _MIDDLE])),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "change"], range=[MAIN, SECOND])),
     )
     labels = base.mark_text(align="left", dx=5, fontSize=12).encode(x="end:Q", text="label:N")
     first, last = frame["amount_usd"][0], frame["amount_usd"][-1]
@@ -229,17 +236,19 @@ def waterfall_chart(run: RunView) -> Chart:
         f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}. "
         "Shares are scenario inputs; 0 % leaves a step empty."
     )
-    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame)
+    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame, rows)
 
 
-def _chart(name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame) -> Chart:
+def _chart(
+    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, rows: Rows
+) -> Chart:
     heights = {"nodes": 300, "economics": 260, "waterfall": 190}
     if name in heights:
         layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: peak demand and held nodes, least serving and training;"
         description += " the table has every interval."
-    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
+    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone), rows)
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:

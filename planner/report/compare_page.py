@@ -10,7 +10,8 @@ import polars as pl
 from planner.core.demand import Grid
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.report.band_tables import band_columns
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import SOFT
+from planner.report.drawing import Chart, Rows, finish_chart
 from planner.report.pages import write_page
 from planner.runs.bands import basis
 from planner.studies.compare.document import ComparisonDocument
@@ -79,8 +80,9 @@ def trade_chart(document: ComparisonDocument) -> Chart:
         if tuned is not None:
             points.append((row.policy, "at the allowed shortfall", tuned.cost_usd, 100 * tuned.shortfall_ratio))
     frame = pl.DataFrame(points, ["policy", "setting", "cost_usd", "shortfall_percent"], orient="row")
+    rows = Rows()
     layers: list[alt.Chart] = [
-        alt.Chart(inline_values(frame), width=_WIDTH, height=320)
+        alt.Chart(rows.of(frame), width=_WIDTH, height=320)
         .mark_point(size=90, filled=True)
         .encode(
             x=alt.X("shortfall_percent:Q", title="tokens beyond the capacity, %", scale=alt.Scale(zero=True)),
@@ -94,11 +96,9 @@ def trade_chart(document: ComparisonDocument) -> Chart:
     description = f"Cost of each policy against its shortfall; {allowed:.2%} of tokens are allowed."
     if least is not None:
         line = pl.DataFrame({"cost_usd": [least]})
-        layers.append(
-            alt.Chart(inline_values(line)).mark_rule(strokeDash=[6, 4], color="#555").encode(y=alt.Y("cost_usd:Q"))
-        )
+        layers.append(alt.Chart(rows.of(line)).mark_rule(strokeDash=[6, 4], color=SOFT).encode(y=alt.Y("cost_usd:Q")))
         description += f" No policy within the allowance costs less than the dashed line, {least:,.0f} USD."
-    return finish_chart("trade", "Cost against shortfall", description, alt.layer(*layers), frame)
+    return finish_chart("trade", "Cost against shortfall", description, alt.layer(*layers), frame, rows)
 
 
 def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -> Chart:
@@ -117,8 +117,9 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
         .drop("interval_start")
         .unpivot(index="local_time", variable_name="policy", value_name="nodes")
     )
+    rows = Rows()
     drawn = (
-        alt.Chart(inline_values(long), width=_WIDTH, height=320)
+        alt.Chart(rows.of(long), width=_WIDTH, height=320)
         .mark_line(interpolate="step-after", strokeWidth=1.5)
         .encode(
             x=alt.X(
@@ -134,7 +135,7 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
     description = "Nodes that inference holds under each policy, and under the best schedule that was found."
     if grid.count > shown:
         description += f" The last {_DAYS_SHOWN} days are drawn; the table has every day."
-    return finish_chart("nodes", "Nodes over time", description, drawn, frame)
+    return finish_chart("nodes", "Nodes over time", description, drawn, frame, rows)
 
 
 def _beside(column: str, band: str | None) -> dict[str, str]:

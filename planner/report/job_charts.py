@@ -6,14 +6,15 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import MAIN, MIDDLE, PALE, SECOND
+from planner.report.drawing import Chart, Rows, finish_chart
 from planner.runs.jobs import JobsView
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
 _WIDTH = 800
-_COLORS = {"useful": "#0b4f6c", "loading": "#8fb3c4", "lost": "#c8553d", "unused": "#d9dee3"}
+_COLORS = {"useful": MAIN, "loading": MIDDLE, "lost": SECOND, "unused": PALE}
 _MOST_SEGMENTS = 1_500
 """Bars drawn at most: more would blur together, and pages stay small."""
 _MOST_INTERVALS = 1_000
@@ -33,13 +34,14 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     color = alt.Color("state:N", scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())))
     names = jobs.jobs["job"].unique(maintain_order=True).to_list()
     drawn = bars.sort("gpu_s", descending=True).head(_MOST_SEGMENTS).sort("from", "job")
+    rows = Rows()
     gantt = (
-        alt.Chart(inline_values(_local(run, drawn)), width=_WIDTH, height=alt.Step(24))
+        alt.Chart(rows.of(_local(run, drawn)), width=_WIDTH, height=alt.Step(24))
         .mark_bar(height={"band": 0.7})
         .encode(x=x, x2="to:T", y=alt.Y("job:N", sort=names, title=None, axis=alt.Axis(labelLimit=200)), color=color)
     )
     use = (
-        alt.Chart(inline_values(_local(run, _gpus_by_use(run, bars))), width=_WIDTH, height=170)
+        alt.Chart(rows.of(_local(run, _gpus_by_use(run, bars))), width=_WIDTH, height=170)
         .mark_bar()
         .encode(x=x, x2="to:T", y=alt.Y("below:Q", title="GPUs of lent nodes"), y2="above:Q", color=color)
     )
@@ -54,7 +56,7 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
         description += f" The {_MOST_SEGMENTS:,} largest bars are drawn."
     title = "Training jobs"
     return finish_chart(
-        "jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone)
+        "jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone), rows
     )
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
 from planner.input_files import exists
+from planner.report.colours import CHART, PAGE
 from planner.report.drawing import Chart
 from planner.store.rows import inert_cells
 
@@ -39,7 +40,7 @@ def write_page(
         folder.mkdir(parents=True, exist_ok=True)
         files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
         for chart in drawn if pictures else ():
-            spec = json.dumps(chart.spec)
+            spec = json.dumps({**chart.spec, "background": PAGE["paper"].light})
             svg = vl_convert.vegalite_to_svg(spec)
             files.append(_put(folder / f"{chart.name}.svg", _with_description(chart, svg).encode()))
             files.append(_put(folder / f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=2)))
@@ -64,13 +65,14 @@ def environment() -> Environment:
     )
     templates.filters["number"] = _number
     templates.filters["label"] = _label
+    templates.globals["colours"] = {**CHART, **PAGE}
     return templates
 
 
 def _page(
     template: str, drawn: Sequence[Chart], tables: Mapping[str, pl.DataFrame], context: Mapping[str, object]
 ) -> str:
-    specs = json.dumps([chart.spec for chart in drawn]).replace("</", "<\\/")
+    specs = [chart.spec for chart in drawn]
     return (
         environment()
         .get_template(template)
@@ -78,10 +80,16 @@ def _page(
             **context,
             charts=drawn,
             tables={name: _shown_table(table) for name, table in tables.items()},
-            specs=specs,
+            specs=_script_json(specs),
+            roles=_script_json({colour.light: role for role, colour in CHART.items()}),
             bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
         )
     )
+
+
+def _script_json(value: object) -> str:
+    """JSON that cannot end the script that it stands in."""
+    return json.dumps(value).replace("</", "<\\/")
 
 
 def _with_description(chart: Chart, svg: str) -> str:

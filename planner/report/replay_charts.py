@@ -3,12 +3,13 @@
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import MAIN, MIDDLE, PALE
+from planner.report.drawing import Chart, Rows, finish_chart
 from planner.runs.local_time import local_times
 from planner.runs.read import ReplayView, RunView
 
 _WIDTH = 900
-_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#8fb3c4", "#d9dee3"
+
 _NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token"}
 
 
@@ -25,18 +26,18 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
     local = wide.with_columns(
         hour=pl.Series([moment.astimezone(zone).strftime("%d %H:%M") for moment in wide["interval_start"]])
     )
-    panels = []
+    panels, rows = [], Rows()
     for metric, name in _NAMES.items():
         own = local.filter(pl.col("metric") == metric).drop("interval_start")
-        base = alt.Chart(inline_values(own), width=_WIDTH, height=150).encode(
+        base = alt.Chart(rows.of(own), width=_WIDTH, height=150).encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True))
         )
         y = alt.Y("p50:Q", title=f"{name}, ms")
         panels.append(
             alt.layer(
-                base.mark_bar(color=_LIGHT).encode(y=y, y2="p99:Q"),
-                base.mark_bar(color=_MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
-                base.mark_tick(color=_DARK, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
+                base.mark_bar(color=PALE).encode(y=y, y2="p99:Q"),
+                base.mark_bar(color=MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
+                base.mark_tick(color=MAIN, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
             )
         )
     description = (
@@ -44,7 +45,7 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         "the 90th and the light one the 99th percentile."
     )
     return finish_chart(
-        "latency", "Latency for users", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
+        "latency", "Latency for users", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone), rows
     )
 
 
@@ -55,9 +56,10 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         pl.col("class").fill_null("all"),
         hour=pl.Series([at.astimezone(zone).strftime("%d %H:%M") for at in replay.attainment["interval_start"]]),
     )
+    rows = Rows()
     panels = [
-        alt.Chart(inline_values(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
-        .mark_line(point=True, color=_DARK)
+        alt.Chart(rows.of(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
+        .mark_line(point=True, color=MAIN)
         .encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
@@ -71,7 +73,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         "were not in time."
     )
     return finish_chart(
-        "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)
+        "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone), rows
     )
 
 
@@ -86,9 +88,10 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         "streams_per_unit": "streams per unit",
         "kv_tokens_per_unit": "KV tokens per unit",
     }
+    rows = Rows()
     panels = [
-        alt.Chart(inline_values(local.select("local_time", name)), width=_WIDTH, height=120)
-        .mark_line(color=_DARK, strokeWidth=2)
+        alt.Chart(rows.of(local.select("local_time", name)), width=_WIDTH, height=120)
+        .mark_line(color=MAIN, strokeWidth=2)
         .encode(
             x=alt.X("local_time:T", title="local time", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%H:%M")),
             y=alt.Y(f"{name}:Q", title=title),
@@ -101,5 +104,5 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         f"{replay.summary.kv_peak_ratio:.0%} of a unit's KV memory was in use while requests were counted."
     )
     return finish_chart(
-        "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)
+        "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone), rows
     )
