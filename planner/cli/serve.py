@@ -27,7 +27,9 @@ def serve(
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", metavar="FILE", help="A file with the token that is asked for [or PLANNER_TOKEN]."),
+        typer.Option(
+            "--token-file", metavar="FILE", help="A file with the token that is asked for [or PLANNER_TOKEN]."
+        ),
     ] = None,
     db: Db = None,
 ) -> None:
@@ -51,7 +53,9 @@ def serve(
     listener = listener_at(host, port)
     bound = listener.getsockname()[1]
     known = f"[{host}]" if ":" in host else host
-    access = Access(hosts=tuple(dict.fromkeys((*Access().hosts, known.lower(), *map(str.lower, name or [])))), token=token)
+    access = Access(
+        hosts=tuple(dict.fromkeys((*Access().hosts, known.lower(), *map(str.lower, name or [])))), token=token
+    )
     address = f"http://{known}:{bound}/"
     serve_page(settings, access, listener, ready=lambda: print_line(f"{address}: serving; end it with Ctrl-C"))
 

@@ -79,7 +79,7 @@ def _page(
         .render(
             **context,
             charts=drawn,
-            tables={name: _shown_table(table) for name, table in tables.items()},
+            tables={name: shown_table(table) for name, table in tables.items()},
             specs=_script_json(specs),
             roles=_script_json({colour.light: role for role, colour in CHART.items()}),
             bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
@@ -109,7 +109,8 @@ class ShownTable:
     left_out: int
 
 
-def _shown_table(table: pl.DataFrame) -> ShownTable:
+def shown_table(table: pl.DataFrame) -> ShownTable:
+    """A table as templates show it."""
     return ShownTable(
         columns=table.columns,
         numeric=[kind.is_numeric() for kind in table.dtypes],

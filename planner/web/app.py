@@ -24,6 +24,7 @@ from planner.web.panes.base import Pane
 from planner.web.render import fill, pane_context, shown_tables
 from planner.web.security import Access, Guard, TooLarge
 from planner.web.state import State, parse
+from planner.web.swing import swing
 from planner.web.workers import Busy, Task, WorkerFault, Workers
 
 ANSWER_S = 60.0
@@ -57,7 +58,9 @@ class Served:
         with self.workers.one(WAIT_S) as worker:
             return worker.call(task, *args, limit_s=ANSWER_S)
 
-    def page(self, template: str, state: State | None, context: Mapping[str, Any], *, here: str, status: int = 200) -> Response:
+    def page(
+        self, template: str, state: State | None, context: Mapping[str, Any], *, here: str, status: int = 200
+    ) -> Response:
         """A page with the navigation around it. here: its address without what follows the question mark."""
         shared = {
             "version": version(),
@@ -75,6 +78,7 @@ def application(served: Served, access: Access) -> Starlette:
     routes = [
         Route("/", _told(served, _first_screen), methods=["GET"]),
         Route("/answer.json", _told(served, _first_document), methods=["GET"]),
+        Route("/swing.json", _told(served, _swing), methods=["GET"]),
         Route("/assets/{name}", _asset, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
@@ -132,6 +136,12 @@ def _first_screen(served: Served, request: Request) -> Response:
 def _first_document(served: Served, request: Request) -> Response:
     shown: Answer = served.ask(answer, served.state(request), True)
     return JSONResponse(to_json(shown.document))
+
+
+def _swing(served: Served, request: Request) -> Response:
+    state = served.state(request)
+    path, side = state.pane.get("slider", ""), state.pane.get("side", "a")
+    return JSONResponse(to_json(served.ask(swing, state, path, side)))
 
 
 def _pane_routes(served: Served, pane: Pane) -> list[Route]:

@@ -11,6 +11,7 @@ import vl_convert
 
 from planner.files import atomic_write, shipped
 from planner.input_files import exists
+from planner.report.pages import environment
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,20 @@ def script_of_charts() -> str:
 @cache
 def asset(name: str) -> Asset | None:
     """A file by its name; None for one that is not served."""
+    pages = shipped("reports")
+    if name == "vega.js":
+        return _asset(script_of_charts(), "text/javascript")
     if name == "charts.js":
-        return _asset(script_of_charts().encode(), "text/javascript")
-    media_types = {"app.js": "text/javascript", "app.css": "text/css"}
-    if name not in media_types:
-        return None
-    folder = shipped("reports")
-    content = (folder / "web" / name).read_bytes()
+        return _asset((pages / name).read_text(encoding="utf-8"), "text/javascript")
+    if name == "app.js":
+        return _asset((pages / "web" / name).read_text(encoding="utf-8"), "text/javascript")
     if name == "app.css":
-        content = (folder / "style.css").read_bytes() + content
-    return _asset(content, media_types[name])
+        shared = environment().get_template("style.html.j2").render()
+        own = (pages / "web" / name).read_text(encoding="utf-8")
+        return _asset(shared.replace("<style>", "").replace("</style>", "") + own, "text/css")
+    return None
 
 
-def _asset(content: bytes, media_type: str) -> Asset:
+def _asset(text: str, media_type: str) -> Asset:
+    content = text.encode()
     return Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])

@@ -51,7 +51,7 @@ class _Slider:
     relative: bool = False
 
 
-_SLIDERS: Mapping[str, _Slider] = {
+SLIDERS: Mapping[str, _Slider] = {
     "trace.demand_factor": _Slider("Demand", "×", 0.25, 4.0, 0.05, relative=True),
     "fleet.nodes": _Slider("Fleet", "nodes", 0.25, 2.0, 1, relative=True),
     "policy.floor_nodes": _Slider("Floor", "nodes", 0, 1.0, 1),
@@ -65,7 +65,7 @@ _SLIDERS: Mapping[str, _Slider] = {
 }
 """Ends are assumed: what people ask about, and further than most of it."""
 POLICY = "policy.name"
-PATHS = (POLICY, *_SLIDERS)
+PATHS = (POLICY, *SLIDERS)
 """Settings that an address may hold. No other can be set from a page: some of them name files of this machine."""
 
 
@@ -106,11 +106,11 @@ def controls_of(base: Scenario, plan: Scenario, hit_ratio: float | None) -> tupl
         choices=_choices(base),
         provenance=_provenance(plan, POLICY),
     )
-    return (policy, *(_control(path, plan, own[path], now[path]) for path in _SLIDERS))
+    return (policy, *(_control(path, plan, own[path], now[path]) for path in SLIDERS))
 
 
 def _control(path: str, plan: Scenario, own: Any, now: Any) -> Control:
-    slider = _SLIDERS[path]
+    slider = SLIDERS[path]
     factor = float(own) if slider.relative and own else 1.0
     low, high = slider.low * factor, slider.high * factor
     if path == "policy.floor_nodes":

@@ -17,15 +17,16 @@ from planner.catalogue.scenarios import load_scenario
 from planner.core.policy import policies_in
 from planner.errors import UsageError
 from planner.files import version
+from planner.planning.check import require
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on, resolve
-from planner.planning.check import require
 from planner.planning.selection import reading
 from planner.runs.draft import DraftRuns
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.store import Store
+from planner.studies.outlook import Outlook
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import demand_at
 from planner.studies.sweep.run import base_of
@@ -150,6 +151,10 @@ class Engine:
             return Planned(prepared=prepared, outcome=outcome, run=run)
 
         return self._planned.get((state.scenario, state.trace, *sorted(state.changes(side).items())), make)
+
+    def outlook(self, state: State, side: str, *, only_known: bool) -> Outlook | None:
+        """How far a plan is from the proven bound, and whether it keeps the targets; None where it is not known yet."""
+        return None
 
 
 def inputs_key(scenario: Scenario) -> tuple[Hashable, ...]:

@@ -4,9 +4,10 @@ from typing import Any
 
 from planner.documents import schema
 from planner.web.answer import AnswerDocument
-from planner.web.controls import PATHS
+from planner.web.controls import PATHS, SLIDERS
 from planner.web.job_pages import JobDocument
 from planner.web.panes import PANES
+from planner.web.swing import SwingDocument
 
 
 def openapi(version: str) -> dict[str, Any]:
@@ -17,6 +18,13 @@ def openapi(version: str) -> dict[str, Any]:
     }
     paths = {path: _get(words, kind, _state()) for path, (words, kind) in documents.items()}
     paths["/jobs.json"] = _get("All long work that is remembered.", list[JobDocument], [])
+    slider = {
+        "name": "pane.slider",
+        "in": "query",
+        "required": True,
+        "schema": {"type": "string", "enum": list(SLIDERS)},
+    }
+    paths["/swing.json"] = _get("What a slider can do, from end to end.", SwingDocument, [*_state(), slider])
     job_id = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/jobs/{job_id}.json"] = _get("One job, with what it made.", JobDocument, [job_id])
     return {

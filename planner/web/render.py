@@ -9,9 +9,9 @@ import polars as pl
 from jinja2 import Environment
 from markupsafe import Markup
 
+from planner.report.colours import CHART
 from planner.report.drawing import Chart
 from planner.report.pages import environment, shown_table
-from planner.units import iso  # noqa: F401
 from planner.web.panes.base import PaneView
 
 
@@ -20,6 +20,7 @@ def templates() -> Environment:
     """Those of reports/, with what pages of the server need beside."""
     made = environment()
     made.filters["data"] = as_data
+    made.globals["roles"] = {colour.light: role for role, colour in CHART.items()}
     return made
 
 
@@ -28,7 +29,7 @@ def as_data(value: object) -> Markup:
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)  # noqa: S704  its special letters are written out
+    return Markup(text)
 
 
 def fill(template: str, context: Mapping[str, Any]) -> str:
@@ -46,7 +47,7 @@ def pane_context(view: PaneView) -> dict[str, Any]:
     return {
         "document": view.document,
         "charts": {chart.name: chart for chart in view.charts},
-        "tables": shown_tables(view.tables | charts_tables(view.charts)),
+        "tables": shown_tables({**view.tables, **charts_tables(view.charts)}),
         **view.context,
     }
 

@@ -121,7 +121,9 @@ class Guard:
         path = "/" + scope["path"].lstrip("/\\")
         answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
         assert self._access.token is not None
-        answer.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict", secure=scope["scheme"] == "https")
+        answer.set_cookie(
+            COOKIE, self._access.token, httponly=True, samesite="strict", secure=scope["scheme"] == "https"
+        )
         return answer
 
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable
+from time import monotonic
 
 import uvicorn
 
@@ -14,7 +15,6 @@ from planner.web.engine import EngineSettings
 from planner.web.jobs import Jobs
 from planner.web.security import Access
 from planner.web.workers import Workers, processors
-from time import monotonic
 
 LONGEST_S = 600.0
 """Seconds from the start of a connection to the end of its answer. Assumed: a log of 2 GB comes in less."""
@@ -52,7 +52,7 @@ def serve(settings: EngineSettings, access: Access, listener: socket.socket, *, 
         )
     )
     # eleven seconds where it is not there yet: the first page stands without it
-    threading.Thread(target=asset, args=("charts.js",), name="charts", daemon=True).start()
+    threading.Thread(target=asset, args=("vega.js",), name="charts", daemon=True).start()
     ready()
     try:
         server.run([listener])

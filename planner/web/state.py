@@ -69,6 +69,12 @@ class State:
     def without_b(self) -> "State":
         return replace(self, b=None)
 
+    def with_setting(self, side: str, path: str, text: str) -> "State":
+        """The same with a setting of one plan at another value."""
+        if side == "a" or self.b is None:
+            return replace(self, a={**self.a, path: text})
+        return replace(self, b={**self.b, path: text})
+
     def command(self, side: str) -> str:
         """The command that plans one of both, for a shell."""
         return shlex.join(command_words(self.scenario, self.changes(side), self.trace))

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from planner.report.colours import INK, MAIN, MARK, MIDDLE, PALE, SECOND
+from planner.report.drawing import CONFIG
 from planner.runs.read import RunView
 
 STATES = {"serving": "serving", "starting": "starting or draining", "training": "training", "idle": "idle"}
@@ -16,6 +18,8 @@ _COLUMNS = {
     "training": ("training_node_s", "restoring_node_s"),
     "idle": ("idle_node_s",),
 }
+_COLOURS = {"serving": MAIN, "starting": SECOND, "training": MIDDLE, "idle": PALE}
+_LINES = {"a": INK, "b": MARK}
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -34,7 +38,9 @@ def timeline_rows(run: RunView, intervals: pl.DataFrame) -> list[dict[str, Any]]
     """
     seconds = run.record.interval_s
     offset = run.intervals["interval_start"][0].astimezone(run.scenario.zone).utcoffset()
-    closed = pl.concat([intervals, intervals.tail(1).with_columns(pl.col("interval_start") + pl.duration(seconds=seconds))])
+    closed = pl.concat(
+        [intervals, intervals.tail(1).with_columns(pl.col("interval_start") + pl.duration(seconds=seconds))]
+    )
     local = pl.col("interval_start").dt.replace_time_zone(None) + offset
     states = {state: pl.sum_horizontal(names) / seconds for state, names in _COLUMNS.items()}
     held = pl.col("inference_nodes").alias("held")
@@ -52,7 +58,7 @@ def timeline_table(run: RunView, intervals: pl.DataFrame) -> pl.DataFrame:
 def timeline_spec(run: RunView, intervals: pl.DataFrame, rows: Mapping[str, Rows]) -> dict[str, Any]:
     """The chart: areas of A by what nodes do, and a line for the nodes that inference holds in A, and in B.
 
-    A drag over it chooses a time, in the selection `window`. Colours are those of the style. rows: of each side.
+    A drag over it chooses a time, in the selection `window`. rows: of each side.
     """
     start, end = (intervals["interval_start"][at].astimezone(run.scenario.zone) for at in (0, -1))
     offset = run.intervals["interval_start"][0].astimezone(run.scenario.zone).strftime("%z")
@@ -80,7 +86,7 @@ def timeline_spec(run: RunView, intervals: pl.DataFrame, rows: Mapping[str, Rows
             "color": {
                 "field": "state",
                 "type": "nominal",
-                "scale": {"domain": list(STATES.values()), "range": [f"var(--state-{state})" for state in STATES]},
+                "scale": {"domain": list(STATES.values()), "range": list(_COLOURS.values())},
                 "legend": {"title": None, "orient": "top", "columns": 2},
             },
         },
@@ -89,29 +95,10 @@ def timeline_spec(run: RunView, intervals: pl.DataFrame, rows: Mapping[str, Rows
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "width": "container",
         "height": 280,
-        "background": None,
         "layer": [area, *(_line(x, side, is_b=side == "b", named=len(rows) > 1) for side in rows)],
         "datasets": dict(rows),
-        "config": STYLE,
+        "config": CONFIG,
     }
-
-
-STYLE: dict[str, Any] = {
-    "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--ink)",
-        "titleColor": "var(--soft)",
-        "titleFontWeight": "normal",
-        "gridColor": "var(--line)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-    },
-    "legend": {"labelColor": "var(--ink)", "labelFontSize": 12, "labelLimit": 300},
-}
-"""Colours as the style sheet has them, so that they change with the reader's setting."""
 
 
 def _line(x: dict[str, Any], side: str, *, is_b: bool, named: bool) -> dict[str, Any]:
@@ -121,7 +108,7 @@ def _line(x: dict[str, Any], side: str, *, is_b: bool, named: bool) -> dict[str,
         "mark": {
             "type": "line",
             "interpolate": "step-after",
-            "stroke": f"var(--line-{side})",
+            "stroke": _LINES[side],
             "strokeWidth": 2.5,
             "strokeDash": [6, 4] if is_b else [1, 0],
         },
@@ -136,7 +123,7 @@ def _line(x: dict[str, Any], side: str, *, is_b: bool, named: bool) -> dict[str,
             "dy": -8,
             "fontSize": 13,
             "fontWeight": "bold",
-            "fill": f"var(--line-{side})",
+            "fill": _LINES[side],
             "text": f"held in {side.upper()}",
         },
         "encoding": encoding,

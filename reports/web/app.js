@@ -5,6 +5,7 @@
 const drawn = new Map(); // by the id of its box: the specification without its rows, and the view
 let asked = null; // what stops the request that is under way
 let waiting = 0; // the timer of what comes after it
+let swings = null; // what stops asking what sliders can do
 
 const live = () => document.getElementById("live");
 const form = () => document.getElementById("controls");
@@ -36,6 +37,7 @@ async function fetchPage(address, quick) {
 
 async function show(address, quick, withControls) {
   clearTimeout(waiting);
+  if (swings) swings.abort();
   live().setAttribute("aria-busy", "true");
   try {
     replace(await fetchPage(address, quick), withControls);
@@ -92,38 +94,43 @@ function settle() {
   document.body.dataset.settled = String(Number(document.body.dataset.settled || 0) + 1);
 }
 
+// One slider after the other, so that an answer that is asked for meanwhile waits for one of them at most.
 async function showSwing() {
+  const stop = new AbortController();
+  swings = stop;
   const side = form().elements["pane.side"] ? "b" : "a";
-  try {
-    const answer = await fetch("/swing.json" + location.search, { signal: asked ? asked.signal : undefined });
-    if (!answer.ok) return;
-    const swing = await answer.json();
-    for (const each of swing[side] || []) {
-      const place = document.querySelector(`[data-swing="${each.path}"]`);
-      if (place) place.textContent = each.words;
+  for (const place of form().querySelectorAll("[data-swing]")) {
+    if (!form().elements[(side === "b" ? "b." : "") + place.dataset.swing].max) continue;
+    const pairs = new URLSearchParams(location.search);
+    pairs.set("pane.slider", place.dataset.swing);
+    pairs.set("pane.side", side);
+    try {
+      const answer = await fetch("/swing.json?" + pairs, { signal: stop.signal });
+      if (answer.ok) place.textContent = (await answer.json()).words;
+    } catch {
+      return; // the slider moves again, or the page is left
     }
-  } catch (error) {
-    if (error.name !== "AbortError") throw error;
   }
 }
 
 function drawCharts() {
+  const roles = JSON.parse(document.getElementById("roles").textContent);
   for (const source of document.querySelectorAll("script.spec")) {
     const box = document.getElementById(source.dataset.chart);
     const { datasets = {}, ...spec } = JSON.parse(source.textContent);
     const text = JSON.stringify(spec);
     const known = drawn.get(box.id);
     if (known && known.text === text && known.box === box) {
-      for (const [name, rows] of Object.entries(datasets)) known.view.data(name, rows);
-      known.view.runAsync();
+      for (const [name, rows] of Object.entries(datasets)) known.chart.view.data(name, rows);
+      known.chart.view.runAsync();
       continue;
     }
+    if (known) known.chart.remove();
     drawn.delete(box.id);
-    const options = { renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
-    vegaEmbed(box, { ...spec, datasets }, options)
-      .then(({ view }) => {
-        drawn.set(box.id, { text, view, box });
-        if (box.id === "chart-timeline") chooseTimes(view);
+    drawChart(box, { ...spec, datasets }, roles, { ast: true, tooltip: { disableDefaultStyle: true } })
+      .then((chart) => {
+        drawn.set(box.id, { text, chart, box });
+        if (box.id === "chart-timeline") chooseTimes(chart.view);
         document.body.dataset.drawn = String(Number(document.body.dataset.drawn || 0) + 1);
       })
       .catch((error) => {
