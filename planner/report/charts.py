@@ -101,7 +101,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
         known = frame["published_nodes"].is_not_null().sum()
         description += f" Dashed: the published timeline, equal in {same} of {known} intervals."
-    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame, rows)
+    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame, rows=rows)
 
 
 def economics_chart(run: RunView) -> Chart:
@@ -140,7 +140,7 @@ def economics_chart(run: RunView) -> Chart:
         f"({_dollars(s.expected_revenue_usd)}) and the cost of inference as dark bars ({_dollars(s.cost_usd)})."
     )
     layers = bars("revenue_usd", names[0]) + bars("cost_usd", names[1]) + ticks
-    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame, rows)
+    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame, rows=rows)
 
 
 def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
@@ -198,7 +198,9 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     description += flag_words(shown)
     if flags.problem:
         description += f" What forecasts heed is not shown: {flags.problem}."
-    return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame, rows)
+    return _chart(
+        "demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame, rows=rows
+    )
 
 
 def waterfall_chart(run: RunView) -> Chart:
@@ -236,11 +238,11 @@ def waterfall_chart(run: RunView) -> Chart:
         f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}. "
         "Shares are scenario inputs; 0 % leaves a step empty."
     )
-    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame, rows)
+    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame, rows=rows)
 
 
 def _chart(
-    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, rows: Rows
+    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, *, rows: Rows
 ) -> Chart:
     heights = {"nodes": 300, "economics": 260, "waterfall": 190}
     if name in heights:

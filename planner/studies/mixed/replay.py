@@ -6,6 +6,7 @@ from planner.core.replay.requests.split import PoolPart, Router
 from planner.core.replay.requests.window import window_of
 from planner.errors import UsageError
 from planner.planning.notes import SAMPLED
+from planner.runs.limits import under_attainment
 from planner.store import Store
 from planner.studies.mixed.document import MixedReplayDocument, MixHour, ReplayedPool
 from planner.studies.mixed.figures import mix_notes
@@ -105,7 +106,7 @@ def _document(
             )
             for number in range(together.span.hours)
         ),
-        missed_limits=account.missed_limits(strictest, slo.both_attainment),
+        missed_limits=tuple(under_attainment(strictest.min_attainment, slo.both_attainment)),
         notes=notes,
     )
 

@@ -14,13 +14,13 @@ from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
 from planner.core.fleet.deployment import Deployment
-from planner.core.replay.intervals.plan import IntervalPlan
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
 from planner.planning.aggregated import UnitLimits
 from planner.planning.capacity import Limits
 from planner.planning.decide import decide
 from planner.planning.price import costs_of, revenue_of
+from planner.planning.targets import requests_in_time
 from planner.settings.fleet import FleetSettings
 from planner.settings.trace import TraceSettings
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY, SweepBase, Value
@@ -167,7 +167,9 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
         demanded_tokens=int(demand.input_tokens.sum() + demand.output_tokens.sum()),
         shortfall_tokens=int(plan.shortfall_tokens.sum()),
         requests=int(demand.requests.sum()),
-        latency_met_requests=None if limits is None else _met(plan, demand, scenario.fleet, limits),
+        latency_met_requests=None
+        if limits is None
+        else requests_in_time(limits, scenario.fleet, demand, plan.prefill_serving_tokens, plan.decode_serving_tokens),
         max_shortfall_ratio=scenario.slo.max_shortfall_ratio,
     )
 
@@ -228,22 +230,6 @@ def _limits_at(limits: Limits | None, fleet: FleetSettings, prefill: float, deco
     if isinstance(limits, UnitLimits):
         return replace(limits, deployment=Deployment(fleet))
     return limits and LatencyLimits(limits.input_tokens_per_s * prefill, limits.output_tokens_per_s * decode)
-
-
-def _met(plan: IntervalPlan, demand: Demand, fleet: FleetSettings, limits: Limits) -> int:
-    """Requests of intervals in which what serves is modelled to keep both latency targets."""
-    if isinstance(limits, UnitLimits):
-        most = limits.most_use
-        within = (demand.input_tokens <= plan.prefill_serving_tokens * most) & (
-            demand.output_tokens <= plan.decode_serving_tokens * most
-        )
-        return int(demand.requests[within].sum())
-    prefill_s = plan.prefill_serving_tokens / (fleet.prefill.nodes * fleet.prefill.node_tokens_per_s)
-    decode_s = plan.decode_serving_tokens / (fleet.decode.nodes * fleet.decode.node_tokens_per_s)
-    met = (demand.input_tokens <= prefill_s * limits.input_tokens_per_s) & (
-        demand.output_tokens <= decode_s * limits.output_tokens_per_s
-    )
-    return int(demand.requests[met].sum())
 
 
 def _number(case: SweepCase, parameter: str, default: float) -> float:
