@@ -84,10 +84,14 @@ class Verdict(VerdictFigures):
     """The answer; limits that are missed come first."""
 
 
-def verdict_of(run: RunView, outlook: Outlook | None) -> Verdict:
-    """What a run comes to. outlook: None where it was not asked for. Raises RunError for a run of other settings."""
+def verdict_of(run: RunView, outlook: Outlook | None, *, pending: bool = False) -> Verdict:
+    """What a run comes to.
+
+    outlook: None where it was not asked for. pending: whether it is being worked out. Raises RunError for a run of
+    other settings.
+    """
     figures = _figures(run, outlook)
-    parts = [*_nodes(figures, lends=run.scenario.training.lend), _cost(figures, run), _targets(figures, run)]
+    parts = [*_nodes(figures, lends=run.scenario.training.lend), _cost(figures, run), _targets(figures, run, pending)]
     if figures.above_bound_ratio is not None:
         parts.append(_above(figures.above_bound_ratio))
     text = f"{', '.join(parts[:-1])}, and {parts[-1]}."
@@ -187,8 +191,10 @@ def _cost(figures: VerdictFigures, run: RunView) -> str:
     return f"costs {_dollars(day)}{ends(figures.cost_usd_per_day_band, _dollars)} a day"
 
 
-def _targets(figures: VerdictFigures, run: RunView) -> str:
+def _targets(figures: VerdictFigures, run: RunView, pending: bool) -> str:
     """Whether the latency targets hold, and how that is known."""
+    if figures.targets_known_by is None and pending:
+        return "its latency and its distance to the proven bound are being worked out"
     if figures.targets_known_by is None:
         return "its latency is not known until `planner replay`"
     if figures.targets_known_by == "model":

@@ -10,7 +10,6 @@ from planner.documents import Document, Maybe
 from planner.errors import UsageError
 from planner.report.verdict import Verdict, verdict_of
 from planner.runs.documents import PlanDocument, plan_document
-from planner.runs.limits import missed_limits
 from planner.runs.read import RunView
 from planner.text import quoted
 from planner.web.controls import Control, controls_of
@@ -27,8 +26,6 @@ class SideDocument(Document):
     command: str
     """The command that makes this plan."""
     controls: tuple[Control, ...]
-    missed: tuple[str, ...]
-    """Limits of the scenario that the plan misses."""
     plan: PlanDocument
 
 
@@ -70,10 +67,9 @@ def answer(engine: Engine, state: State, full: bool) -> Answer:
     base, trace = engine.base(state)
     sides = {
         side: SideDocument(
-            verdict=verdict_of(each.run, outlooks[side]),
+            verdict=verdict_of(each.run, outlooks[side], pending=outlooks[side] is None),
             command=state.command(side),
             controls=controls_of(base.scenario, each.outcome.scenario, base.hit_ratio),
-            missed=tuple(missed_limits(each.run)),
             plan=plan_document(each.run),
         )
         for side, each in planned.items()

@@ -57,11 +57,8 @@ SLIDERS: Mapping[str, _Slider] = {
     "policy.floor_nodes": _Slider("Floor", "nodes", 0, 1.0, 1),
     "policy.target_utilisation": _Slider("Target use", "of capacity", 0.3, 1.0, 0.01),
     "fleet.start_up_s": _Slider("Start-up", "s", 0, 3600, 30),
-    "trace.cache_hit_ratio": _Slider("Cache hits", "of input", 0.0, 0.95, 0.01),
     "slo.ttft_ms": _Slider("TTFT target", "ms", 0.2, 4.0, 10, relative=True),
     "slo.tpot_ms": _Slider("TPOT target", "ms", 0.2, 4.0, 1, relative=True),
-    "failures.nodes_down_ratio": _Slider("Nodes down", "of nodes", 0.0, 0.2, 0.005),
-    "economics.gpu_usd_per_hour": _Slider("GPU price", "$ per GPU-hour", 0.25, 4.0, 0.01, relative=True),
 }
 """Ends are assumed: what people ask about, and further than most of it."""
 POLICY = "policy.name"

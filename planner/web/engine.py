@@ -11,12 +11,14 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeVar
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.policy import policies_in
-from planner.errors import UsageError
+from planner.errors import PlannerError, UsageError
 from planner.files import version
+from planner.planning.capacity import Limits, modelled_limits
 from planner.planning.check import require
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on, resolve
@@ -26,7 +28,7 @@ from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.outlook import Outlook
+from planner.studies.outlook import Outlook, outlook
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import demand_at
 from planner.studies.sweep.run import base_of
@@ -38,6 +40,8 @@ T = TypeVar("T")
 
 _MOST_KEPT = 24
 """Prepared inputs, plans and the like that are kept of each kind. Assumed: a demand of a fortnight is 50 kB."""
+_MOST_PREPARED = 64
+"""The same of prepared inputs: all sliders at both their ends, and a few plans."""
 _NOT_OF_INPUTS = {"name", "description", "policy", "economics", "training", "export", "sweep", "provenance", "what_if"}
 """Tables of a scenario that its prepared inputs do not depend on."""
 
@@ -101,8 +105,8 @@ class Engine:
         self.progress = progress
         self.store = Store(settings.db, wait_s=settings.wait_s)
         self._drafts = DraftRuns()
-        self._bases, self._prepared, self._planned = Kept(), Kept(), Kept()
-        self.outlooks = Kept()
+        self._bases, self._prepared, self._planned = Kept(), Kept(_MOST_PREPARED), Kept()
+        self._outlooks, self._limited = Kept(), Kept()
 
     def scenario(self, state: State, side: str) -> Scenario:
         """The scenario of one side. Raises UsageError, ScenarioError."""
@@ -150,11 +154,40 @@ class Engine:
             run = self._drafts.view(outcome, now=now(), version=version())
             return Planned(prepared=prepared, outcome=outcome, run=run)
 
-        return self._planned.get((state.scenario, state.trace, *sorted(state.changes(side).items())), make)
+        return self._planned.get(planned_key(state, side), make)
 
     def outlook(self, state: State, side: str, *, only_known: bool) -> Outlook | None:
-        """How far a plan is from the proven bound, and whether it keeps the targets; None where it is not known yet."""
-        return None
+        """How far a plan is from the proven bound, and whether it keeps the targets as modelled.
+
+        only_known: whether to give None where that would have to be worked out. Raises PlannerError.
+        """
+        key = planned_key(state, side)
+        if only_known and not self._outlooks.has(key):
+            return None
+
+        def make() -> Outlook:
+            planned = self.planned(state, side)
+            return outlook(planned.run, self._limits(planned), clock=perf_counter)
+
+        return self._outlooks.get(key, make)
+
+    def _limits(self, planned: Planned) -> Limits | str:
+        """What units do within the latency targets, or why that is not known."""
+        scenario, trace = planned.outcome.scenario, planned.prepared.trace
+
+        def make() -> Limits | str:
+            try:
+                with reading(self.store, scenario, trace) as session:
+                    return modelled_limits(session, scenario, trace)
+            except PlannerError as error:
+                return str(error)
+
+        return self._limited.get((trace.name, *inputs_key(scenario)), make)
+
+
+def planned_key(state: State, side: str) -> tuple[Hashable, ...]:
+    """All that the plan of one side depends on."""
+    return (state.scenario, state.trace, *sorted(state.changes(side).items()))
 
 
 def inputs_key(scenario: Scenario) -> tuple[Hashable, ...]:

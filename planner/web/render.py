@@ -12,6 +12,7 @@ from markupsafe import Markup
 from planner.report.colours import CHART
 from planner.report.drawing import Chart
 from planner.report.pages import environment, shown_table
+from planner.runs.bands import ends, whole
 from planner.web.panes.base import PaneView
 
 
@@ -20,6 +21,7 @@ def templates() -> Environment:
     """Those of reports/, with what pages of the server need beside."""
     made = environment()
     made.filters["data"] = as_data
+    made.globals |= {"band": ends, "whole": whole, "amount": _amount, "dollars": _dollars, "cents": _cents}
     made.globals["roles"] = {colour.light: role for role, colour in CHART.items()}
     return made
 
@@ -55,3 +57,15 @@ def pane_context(view: PaneView) -> dict[str, Any]:
 def charts_tables(charts: Sequence[Chart]) -> dict[str, pl.DataFrame]:
     """The table of every chart, by its name."""
     return {chart.name: chart.table for chart in charts}
+
+
+def _amount(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _dollars(value: float | None) -> str:
+    return "–" if value is None else f"${value:,.0f}"
+
+
+def _cents(value: float | None) -> str:
+    return "–" if value is None else f"${value:,.3f}"

@@ -9,12 +9,14 @@ import uvicorn
 
 from planner.connections import MOST_HEAD_BYTES, bounded
 from planner.errors import PlannerError
-from planner.web.app import Served, application
+from planner.web.answer import answer
+from planner.web.app import ANSWER_S, Served, application
 from planner.web.assets import asset
 from planner.web.engine import EngineSettings
 from planner.web.jobs import Jobs
 from planner.web.security import Access
-from planner.web.workers import Workers, processors
+from planner.web.state import State, parse
+from planner.web.workers import WorkerFault, Workers, processors
 
 LONGEST_S = 600.0
 """Seconds from the start of a connection to the end of its answer. Assumed: a log of 2 GB comes in less."""
@@ -53,6 +55,9 @@ def serve(settings: EngineSettings, access: Access, listener: socket.socket, *, 
     )
     # eleven seconds where it is not there yet: the first page stands without it
     threading.Thread(target=asset, args=("vega.js",), name="charts", daemon=True).start()
+    first = parse("", tuple(settings.sources))
+    for number in range(workers.count):
+        threading.Thread(target=_warm, args=(workers, first, settings), name=f"warm {number}", daemon=True).start()
     ready()
     try:
         server.run([listener])
@@ -60,3 +65,15 @@ def serve(settings: EngineSettings, access: Access, listener: socket.socket, *, 
         jobs.end()
         workers.end()
         listener.close()
+
+
+def _warm(workers: Workers, state: State, settings: EngineSettings) -> None:
+    """Let a worker plan the first page, so that it stands at once when it is asked for."""
+    try:
+        with workers.one(0) as worker:
+            worker.call(answer, state, True, limit_s=ANSWER_S)
+    except PlannerError:
+        # whoever asks for the page is told
+        pass
+    except WorkerFault as fault:
+        settings.log(str(fault))

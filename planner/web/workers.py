@@ -151,6 +151,7 @@ class Workers:
     """A few warm workers. The one that was used last is used first: it has the inputs at hand."""
 
     def __init__(self, settings: EngineSettings, count: int) -> None:
+        self.count = count
         self._all = [Worker(settings) for _ in range(count)]
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in self._all:
