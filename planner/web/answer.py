@@ -113,9 +113,9 @@ def _description(runs: dict[str, RunView]) -> str:
     parts = []
     for side, run in runs.items():
         s = run.summary
-        name = f"Plan {side.upper()}: " if len(runs) > 1 else ""
+        name = f"In plan {side.upper()} inference" if len(runs) > 1 else "Inference"
         parts.append(
-            f"{name}inference holds {s.mean_nodes:,.1f} nodes on average and {s.peak_nodes:,} at the peak; "
+            f"{name} holds {s.mean_nodes:,.1f} nodes on average and {s.peak_nodes:,} at the peak; "
             f"{s.training_node_hours:,.0f} node-hours are lent to training, {s.idle_node_hours:,.0f} are idle."
         )
     more = " Areas are of plan A; the dashed line is what plan B holds." if len(runs) > 1 else ""
