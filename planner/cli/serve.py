@@ -39,13 +39,13 @@ def serve(
     stored until "save run" but the traces of scenarios, which are drawn where they are not there yet.
     """
     from planner.catalogue.read import DEFAULT_SCENARIO
-    from planner.web.engine import EngineSettings
     from planner.web.security import Access
     from planner.web.serve import listener_at
     from planner.web.serve import serve as serve_page
+    from planner.web.workbench import ServerSettings
 
     token = _token(token_file, host)
-    settings = EngineSettings(
+    settings = ServerSettings(
         db=store_at(db).path.absolute(),
         sources=_sources(scenarios or [DEFAULT_SCENARIO]),
         environment=dict(os.environ),

@@ -13,9 +13,9 @@ from planner.runs.documents import PlanDocument, plan_document
 from planner.runs.read import RunView
 from planner.text import quoted
 from planner.web.controls import Control, controls_of
-from planner.web.engine import Engine
 from planner.web.state import State
 from planner.web.timeline import shown_intervals, timeline_rows, timeline_spec, timeline_table
+from planner.web.workbench import Workbench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,11 @@ class Answer:
     complete: bool
 
 
-def answer(engine: Engine, state: State, full: bool) -> Answer:
+def answer(bench: Workbench, state: State, full: bool) -> Answer:
     """Plan both sides. full: whether to work out the bound and the targets where they are not known yet."""
-    planned = {side: engine.planned(state, side) for side in state.sides}
-    outlooks = {side: engine.outlook(state, side, only_known=not full) for side in state.sides}
-    base, trace = engine.base(state)
+    planned = {side: bench.planned(state, side) for side in state.sides}
+    outlooks = {side: bench.outlook(state, side, only_known=not full) for side in state.sides}
+    base, trace = bench.base(state)
     sides = {
         side: SideDocument(
             verdict=verdict_of(each.run, outlooks[side], pending=outlooks[side] is None),

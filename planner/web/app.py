@@ -15,9 +15,8 @@ from planner.errors import PlannerError
 from planner.files import version
 from planner.web.answer import Answer, answer
 from planner.web.assets import asset
-from planner.web.engine import EngineSettings
 from planner.web.job_pages import job_document, job_pages
-from planner.web.jobs import Jobs
+from planner.web.jobs import LongWork
 from planner.web.openapi import openapi
 from planner.web.panes import PANES
 from planner.web.panes.base import Pane
@@ -25,6 +24,7 @@ from planner.web.render import fill, pane_context, shown_tables
 from planner.web.security import Access, Guard, TooLarge
 from planner.web.state import State, parse
 from planner.web.swing import swing
+from planner.web.workbench import ServerSettings
 from planner.web.workers import Busy, Task, WorkerFault, Workers
 
 ANSWER_S = 60.0
@@ -36,12 +36,12 @@ QUICK = "x-planner-quick"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class Site:
     """What all addresses have at hand."""
 
-    settings: EngineSettings
+    settings: ServerSettings
     workers: Workers
-    jobs: Jobs
+    jobs: LongWork
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -73,99 +73,99 @@ class Served:
         return HTMLResponse(fill(template, {**shared, **context}), status)
 
 
-def application(served: Served, access: Access) -> Starlette:
+def application(site: Site, access: Access) -> Starlette:
     """The page of `planner serve`."""
     routes = [
-        Route("/", _told(served, _first_screen), methods=["GET"]),
-        Route("/answer.json", _told(served, _first_document), methods=["GET"]),
-        Route("/swing.json", _told(served, _swing), methods=["GET"]),
+        Route("/", _told(site, _first_screen), methods=["GET"]),
+        Route("/answer.json", _told(site, _first_document), methods=["GET"]),
+        Route("/swing.json", _told(site, _swing), methods=["GET"]),
         Route("/assets/{name}", _asset, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
-        *job_pages(served, _told),
-        *(route for pane in PANES.values() for route in _pane_routes(served, pane)),
+        *job_pages(site, _told),
+        *(route for pane in PANES.values() for route in _pane_routes(site, pane)),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed})
     app.add_middleware(Guard, access=access)
     return app
 
 
-Handler = Callable[[Served, Request], Response]
+Handler = Callable[[Site, Request], Response]
 
 
-def _told(served: Served, handler: Handler) -> Callable[[Request], Response]:
+def _told(site: Site, handler: Handler) -> Callable[[Request], Response]:
     """A handler whose failures are told in a page, or in a document where the address asks for one."""
 
     def handle(request: Request) -> Response:
         try:
-            return handler(served, request)
+            return handler(site, request)
         except Busy as error:
-            return _problem(served, request, str(error), 503)
+            return _problem(site, request, str(error), 503)
         except TooLarge:
-            return _problem(served, request, "the form is too long; shorten what is in it", 413)
+            return _problem(site, request, "the form is too long; shorten what is in it", 413)
         except PlannerError as error:
-            return _problem(served, request, str(error), 422)
+            return _problem(site, request, str(error), 422)
         except WorkerFault as fault:
-            served.settings.log(str(fault))
-            return _problem(served, request, "this is a fault of planner; the server's log has the details", 500)
+            site.settings.log(str(fault))
+            return _problem(site, request, "this is a fault of planner; the server's log has the details", 500)
 
     return handle
 
 
-def _problem(served: Served, request: Request, text: str, status: int) -> Response:
+def _problem(site: Site, request: Request, text: str, status: int) -> Response:
     if request.url.path.endswith(".json"):
         return JSONResponse({"problem": text}, status)
     try:
-        state = served.state(request)
+        state = site.state(request)
     except PlannerError:
         state = None
-    return served.page("problem.html.j2", state, {"problem": text}, here=request.url.path, status=status)
+    return site.page("problem.html.j2", state, {"problem": text}, here=request.url.path, status=status)
 
 
-def _first_screen(served: Served, request: Request) -> Response:
-    state = served.state(request)
-    shown: Answer = served.ask(answer, state, QUICK not in request.headers)
+def _first_screen(site: Site, request: Request) -> Response:
+    state = site.state(request)
+    shown: Answer = site.ask(answer, state, QUICK not in request.headers)
     context = {
         "answer": shown,
         "document": shown.document,
         "tables": shown_tables({"timeline": shown.table}),
     }
-    return served.page("answer.html.j2", state, context, here="/")
+    return site.page("answer.html.j2", state, context, here="/")
 
 
-def _first_document(served: Served, request: Request) -> Response:
-    shown: Answer = served.ask(answer, served.state(request), True)
+def _first_document(site: Site, request: Request) -> Response:
+    shown: Answer = site.ask(answer, site.state(request), True)
     return JSONResponse(to_json(shown.document))
 
 
-def _swing(served: Served, request: Request) -> Response:
-    state = served.state(request)
+def _swing(site: Site, request: Request) -> Response:
+    state = site.state(request)
     path, side = state.pane.get("slider", ""), state.pane.get("side", "a")
-    return JSONResponse(to_json(served.ask(swing, state, path, side)))
+    return JSONResponse(to_json(site.ask(swing, state, path, side)))
 
 
-def _pane_routes(served: Served, pane: Pane) -> list[Route]:
-    def page(served: Served, request: Request) -> Response:
-        state = served.state(request)
-        view = served.ask(pane.show, state)
+def _pane_routes(site: Site, pane: Pane) -> list[Route]:
+    def page(site: Site, request: Request) -> Response:
+        state = site.state(request)
+        view = site.ask(pane.show, state)
         context = {"title": pane.title, "jobs": pane.jobs, **pane_context(view)}
-        return served.page(pane.template, state, context, here=f"/{pane.name}")
+        return site.page(pane.template, state, context, here=f"/{pane.name}")
 
-    def document(served: Served, request: Request) -> Response:
-        return JSONResponse(to_json(served.ask(pane.show, served.state(request)).document))
+    def document(site: Site, request: Request) -> Response:
+        return JSONResponse(to_json(site.ask(pane.show, site.state(request)).document))
 
-    def begin(served: Served, request: Request) -> Response:
-        state = served.state(request)
+    def begin(site: Site, request: Request) -> Response:
+        state = site.state(request)
         kind = next((kind for kind in pane.jobs if kind.name == request.path_params["kind"]), None)
         if kind is None:
             return PlainTextResponse("not found\n", 404)
-        job = served.jobs.begin(f"{pane.name}/{kind.name}", kind.title(state), request.url.query, kind.work, state)
+        job = site.jobs.begin(f"{pane.name}/{kind.name}", kind.title(state), request.url.query, kind.work, state)
         return RedirectResponse(f"/jobs/{job.job_id}", 303)
 
     return [
-        Route(f"/{pane.name}", _told(served, page), methods=["GET"]),
-        Route(f"/{pane.name}.json", _told(served, document), methods=["GET"]),
-        Route(f"/{pane.name}/{{kind}}", _told(served, begin), methods=["POST"]),
+        Route(f"/{pane.name}", _told(site, page), methods=["GET"]),
+        Route(f"/{pane.name}.json", _told(site, document), methods=["GET"]),
+        Route(f"/{pane.name}/{{kind}}", _told(site, begin), methods=["POST"]),
     ]
 
 
@@ -195,4 +195,4 @@ async def _not_allowed(_: Request, __: Exception) -> Response:
     return PlainTextResponse("this address does not take that; the page begins at /\n", 405)
 
 
-__all__ = ["Served", "application", "job_document"]
+__all__ = ["Site", "application", "job_document"]

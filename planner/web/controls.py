@@ -39,7 +39,7 @@ class Control(Document):
     """Where the value comes from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Slider:
     """Ends and step of a slider. relative: whether they are multiples of the scenario's own value."""
 
@@ -52,13 +52,13 @@ class _Slider:
 
 
 SLIDERS: Mapping[str, _Slider] = {
-    "trace.demand_factor": _Slider("Demand", "×", 0.25, 4.0, 0.05, relative=True),
-    "fleet.nodes": _Slider("Fleet", "nodes", 0.25, 2.0, 1, relative=True),
-    "policy.floor_nodes": _Slider("Floor", "nodes", 0, 1.0, 1),
-    "policy.target_utilisation": _Slider("Target use", "of capacity", 0.3, 1.0, 0.01),
-    "fleet.start_up_s": _Slider("Start-up", "s", 0, 3600, 30),
-    "slo.ttft_ms": _Slider("TTFT target", "ms", 0.2, 4.0, 10, relative=True),
-    "slo.tpot_ms": _Slider("TPOT target", "ms", 0.2, 4.0, 1, relative=True),
+    "trace.demand_factor": _Slider(label="Demand", unit="×", low=0.25, high=4.0, step=0.05, relative=True),
+    "fleet.nodes": _Slider(label="Fleet", unit="nodes", low=0.25, high=2.0, step=1, relative=True),
+    "policy.floor_nodes": _Slider(label="Floor", unit="nodes", low=0, high=1.0, step=1),
+    "policy.target_utilisation": _Slider(label="Target use", unit="of capacity", low=0.3, high=1.0, step=0.01),
+    "fleet.start_up_s": _Slider(label="Start-up", unit="s", low=0, high=3600, step=30),
+    "slo.ttft_ms": _Slider(label="TTFT target", unit="ms", low=0.2, high=4.0, step=10, relative=True),
+    "slo.tpot_ms": _Slider(label="TPOT target", unit="ms", low=0.2, high=4.0, step=1, relative=True),
 }
 """Ends are assumed: what people ask about, and further than most of it."""
 POLICY = "policy.name"

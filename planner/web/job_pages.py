@@ -16,13 +16,13 @@ from planner.web.render import pane_context
 from planner.web.state import parse
 
 if TYPE_CHECKING:
-    from planner.web.app import Handler, Served
+    from planner.web.app import Handler, Site
 
-Told = Callable[["Served", "Handler"], Callable[[Request], Response]]
+Told = Callable[["Site", "Handler"], Callable[[Request], Response]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobDocument(Document):
+class LongWorkDocument(Document):
     """A job: how far it is, and what it made where that is done."""
 
     job_id: str
@@ -38,9 +38,9 @@ class JobDocument(Document):
     """The document of what it made."""
 
 
-def job_document(job: Job, now_s: float) -> JobDocument:
+def job_document(job: Job, now_s: float) -> LongWorkDocument:
     """A job as a document."""
-    return JobDocument(
+    return LongWorkDocument(
         job_id=job.job_id,
         kind=job.kind,
         title=job.title,
@@ -54,51 +54,51 @@ def job_document(job: Job, now_s: float) -> JobDocument:
     )
 
 
-def job_pages(served: "Served", told: Told) -> list[Route]:
+def job_pages(site: "Site", told: Told) -> list[Route]:
     """The routes of jobs."""
     return [
-        Route("/jobs", told(served, _all), methods=["GET"]),
-        Route("/jobs.json", told(served, _all_documents), methods=["GET"]),
-        Route("/jobs/{job_id}.json", told(served, _document), methods=["GET"]),
-        Route("/jobs/{job_id}", told(served, _one), methods=["GET"]),
-        Route("/jobs/{job_id}/cancel", told(served, _cancel), methods=["POST"]),
+        Route("/jobs", told(site, _all), methods=["GET"]),
+        Route("/jobs.json", told(site, _all_documents), methods=["GET"]),
+        Route("/jobs/{job_id}.json", told(site, _document), methods=["GET"]),
+        Route("/jobs/{job_id}", told(site, _one), methods=["GET"]),
+        Route("/jobs/{job_id}/cancel", told(site, _cancel), methods=["POST"]),
     ]
 
 
-def _all(served: "Served", _: Request) -> Response:
-    jobs = [(job, job.seconds_left(served.clock())) for job in served.jobs.all()]
-    return served.page("jobs.html.j2", None, {"jobs": jobs}, here="/jobs")
+def _all(site: "Site", _: Request) -> Response:
+    jobs = [(job, job.seconds_left(site.clock())) for job in site.jobs.all()]
+    return site.page("jobs.html.j2", None, {"jobs": jobs}, here="/jobs")
 
 
-def _all_documents(served: "Served", _: Request) -> Response:
-    return JSONResponse([to_json(job_document(job, served.clock())) for job in served.jobs.all()])
+def _all_documents(site: "Site", _: Request) -> Response:
+    return JSONResponse([to_json(job_document(job, site.clock())) for job in site.jobs.all()])
 
 
-def _document(served: "Served", request: Request) -> Response:
-    job = served.jobs.find(request.path_params["job_id"])
+def _document(site: "Site", request: Request) -> Response:
+    job = site.jobs.find(request.path_params["job_id"])
     if job is None:
         return JSONResponse({"problem": "this job is not known; the server may have been started again"}, 404)
-    return JSONResponse(to_json(job_document(job, served.clock())))
+    return JSONResponse(to_json(job_document(job, site.clock())))
 
 
-def _one(served: "Served", request: Request) -> Response:
-    job = served.jobs.find(request.path_params["job_id"])
+def _one(site: "Site", request: Request) -> Response:
+    job = site.jobs.find(request.path_params["job_id"])
     if job is None:
         problem = "this job is not known; the server may have been started again since, so begin it again"
-        return served.page("problem.html.j2", None, {"problem": problem}, here="/jobs", status=404)
-    state = parse(job.query, served.scenarios)
-    context = {"job": job, "left_s": job.seconds_left(served.clock())}
+        return site.page("problem.html.j2", None, {"problem": problem}, here="/jobs", status=404)
+    state = parse(job.query, site.scenarios)
+    context = {"job": job, "left_s": job.seconds_left(site.clock())}
     if job.state != "done":
-        return served.page("job.html.j2", state, context, here=f"/jobs/{job.job_id}")
+        return site.page("job.html.j2", state, context, here=f"/jobs/{job.job_id}")
     kind = kind_of(job)
-    return served.page(kind.template, state, {**context, **pane_context(job.result)}, here=f"/jobs/{job.job_id}")
+    return site.page(kind.template, state, {**context, **pane_context(job.result)}, here=f"/jobs/{job.job_id}")
 
 
-def _cancel(served: "Served", request: Request) -> Response:
-    job = served.jobs.find(request.path_params["job_id"])
+def _cancel(site: "Site", request: Request) -> Response:
+    job = site.jobs.find(request.path_params["job_id"])
     if job is None:
         return PlainTextResponse("not found\n", 404)
-    served.jobs.cancel(job.job_id)
+    site.jobs.cancel(job.job_id)
     return RedirectResponse(f"/jobs/{job.job_id}", 303)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from planner.drafts import sweep_beside_store, sweep_imports
 from planner.errors import PlannerError
-from planner.web.engine import EngineSettings
+from planner.web.workbench import ServerSettings
 from planner.web.workers import Busy, Cancelled, Task, Worker, WorkerFault
 
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -70,10 +70,10 @@ class _Order:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class Jobs:
+class LongWork:
     """All jobs of a server; a fixed number runs at a time and the others wait in order."""
 
-    def __init__(self, settings: EngineSettings, at_once: int, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: ServerSettings, at_once: int, clock: Callable[[], float]) -> None:
         self._settings, self._clock = settings, clock
         self._turn = threading.Semaphore(at_once)
         self._lock = threading.Lock()

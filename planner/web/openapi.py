@@ -5,7 +5,7 @@ from typing import Any
 from planner.documents import schema
 from planner.web.answer import AnswerDocument
 from planner.web.controls import PATHS, SLIDERS
-from planner.web.job_pages import JobDocument
+from planner.web.job_pages import LongWorkDocument
 from planner.web.panes import PANES
 from planner.web.swing import SwingDocument
 
@@ -17,7 +17,7 @@ def openapi(version: str) -> dict[str, Any]:
         **{f"/{pane.name}.json": (f"{pane.title}.", pane.document) for pane in PANES.values()},
     }
     paths = {path: _get(words, kind, _state()) for path, (words, kind) in documents.items()}
-    paths["/jobs.json"] = _get("All long work that is remembered.", list[JobDocument], [])
+    paths["/jobs.json"] = _get("All long work that is remembered.", list[LongWorkDocument], [])
     slider = {
         "name": "pane.slider",
         "in": "query",
@@ -26,7 +26,7 @@ def openapi(version: str) -> dict[str, Any]:
     }
     paths["/swing.json"] = _get("What a slider can do, from end to end.", SwingDocument, [*_state(), slider])
     job_id = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
-    paths["/jobs/{job_id}.json"] = _get("One job, with what it made.", JobDocument, [job_id])
+    paths["/jobs/{job_id}.json"] = _get("One job, with what it made.", LongWorkDocument, [job_id])
     return {
         "openapi": "3.1.0",
         "info": {"title": "planner serve", "version": version, "description": "What the pages show, as documents."},

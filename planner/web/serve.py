@@ -10,12 +10,12 @@ import uvicorn
 from planner.connections import MOST_HEAD_BYTES, bounded
 from planner.errors import PlannerError
 from planner.web.answer import answer
-from planner.web.app import ANSWER_S, Served, application
+from planner.web.app import ANSWER_S, Site, application
 from planner.web.assets import asset
-from planner.web.engine import EngineSettings
-from planner.web.jobs import Jobs
+from planner.web.jobs import LongWork
 from planner.web.security import Access
 from planner.web.state import State, parse
+from planner.web.workbench import ServerSettings
 from planner.web.workers import WorkerFault, Workers, processors
 
 LONGEST_S = 600.0
@@ -32,11 +32,11 @@ def listener_at(host: str, port: int) -> socket.socket:
         raise PlannerError(f"port {port} of {host}: {error.strerror}; choose another with --port") from error
 
 
-def serve(settings: EngineSettings, access: Access, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+def serve(settings: ServerSettings, access: Access, listener: socket.socket, *, ready: Callable[[], None]) -> None:
     """Answer until the process is told to end. ready: called once the server listens."""
     workers = Workers(settings, max(2, min(4, processors())))
-    jobs = Jobs(settings, max(1, processors() - 1), monotonic)
-    app = application(Served(settings=settings, workers=workers, jobs=jobs), access)
+    jobs = LongWork(settings, max(1, processors() - 1), monotonic)
+    app = application(Site(settings=settings, workers=workers, jobs=jobs), access)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -67,7 +67,7 @@ def serve(settings: EngineSettings, access: Access, listener: socket.socket, *, 
         listener.close()
 
 
-def _warm(workers: Workers, state: State, settings: EngineSettings) -> None:
+def _warm(workers: Workers, state: State, settings: ServerSettings) -> None:
     """Let a worker plan the first page, so that it stands at once when it is asked for."""
     try:
         with workers.one(0) as worker:

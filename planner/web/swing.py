@@ -8,8 +8,8 @@ from planner.planning.plan import plan
 from planner.runs.outcome import PlanOutcome
 from planner.units import S_PER_DAY, usd
 from planner.web.controls import POLICY, controls_of, shown
-from planner.web.engine import Engine
 from planner.web.state import State
+from planner.web.workbench import Workbench
 
 _SAID = 0.0005
 """Share of tokens short that is told. Assumed: a twentieth of what plans may fall short of by default."""
@@ -40,17 +40,17 @@ class SwingDocument(Document):
     high: SwingEnd
 
 
-def swing(engine: Engine, state: State, path: str, side: str) -> SwingDocument:
+def swing(bench: Workbench, state: State, path: str, side: str) -> SwingDocument:
     """Plan with a slider at both its ends. Raises UsageError for what is not a slider of this plan."""
     if side not in state.sides:
         raise UsageError("there is no plan B; compare with one first")
-    now = engine.planned(state, side)
-    base, _ = engine.base(state)
+    now = bench.planned(state, side)
+    base, _ = bench.base(state)
     controls = {each.path: each for each in controls_of(base.scenario, now.outcome.scenario, base.hit_ratio)}
     control = controls.get(path)
     if control is None or path == POLICY or control.low is None or control.high is None:
         raise UsageError("this is not a slider of the page; use the address of one")
-    low, high = (_end(engine, state, side, path, value) for value in (control.low, control.high))
+    low, high = (_end(bench, state, side, path, value) for value in (control.low, control.high))
     held = _figures(0.0, now.outcome)
     words = " … ".join(_words(path, end, held) for end in (low, high))
     if all(replace(end, value=held.value) == held for end in (low, high)):
@@ -58,9 +58,9 @@ def swing(engine: Engine, state: State, path: str, side: str) -> SwingDocument:
     return SwingDocument(path=path, side=side, words=words, low=low, high=high)
 
 
-def _end(engine: Engine, state: State, side: str, path: str, value: float) -> SwingEnd:
+def _end(bench: Workbench, state: State, side: str, path: str, value: float) -> SwingEnd:
     try:
-        outcome = plan(engine.prepared(state.with_setting(side, path, shown(path, value)), side))
+        outcome = plan(bench.prepared(state.with_setting(side, path, shown(path, value)), side))
     except PlannerError as error:
         return SwingEnd(value=value, peak_nodes=None, cost_usd_per_day=None, shortfall_ratio=None, problem=str(error))
     return _figures(value, outcome)

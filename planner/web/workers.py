@@ -15,12 +15,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from planner.errors import PlannerError
 from planner.processes import end_with_parent, quiet_children
 from planner.units import Progress
-from planner.web.engine import Engine, EngineSettings
+from planner.web.workbench import ServerSettings, Workbench
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Task = Callable[Concatenate[Engine, P], T]
-"""What a worker does: a function of a module, with the worker's engine before its other arguments."""
+Task = Callable[Concatenate[Workbench, P], T]
+"""What a worker does: a function of a module, with the worker's bench before its other arguments."""
 
 _PROGRESS_S = 0.1
 """How often a task tells how far it is, at most."""
@@ -43,7 +43,7 @@ class WorkerFault(Exception):
 class Worker:
     """A process that does one task at a time."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -115,17 +115,17 @@ class Worker:
         return self._pipe
 
 
-def _work(pipe: Connection, settings: EngineSettings) -> None:
+def _work(pipe: Connection, settings: ServerSettings) -> None:
     """The worker's side: task after task, until the pipe is closed."""
     end_with_parent()
-    engine = Engine(settings, progress=_telling(pipe))
+    bench = Workbench(settings, progress=_telling(pipe))
     while True:
         try:
             task, args = pipe.recv()
         except EOFError:
             return
         try:
-            answer: tuple[Any, ...] = ("done", task(engine, *args))
+            answer: tuple[Any, ...] = ("done", task(bench, *args))
         except PlannerError as error:
             answer = ("refused", str(error))
         except Exception:  # noqa: BLE001  whatever it is, the server logs it and the page says so
@@ -150,7 +150,7 @@ def _telling(pipe: Connection) -> Progress:
 class Workers:
     """A few warm workers. The one that was used last is used first: it has the inputs at hand."""
 
-    def __init__(self, settings: EngineSettings, count: int) -> None:
+    def __init__(self, settings: ServerSettings, count: int) -> None:
         self.count = count
         self._all = [Worker(settings) for _ in range(count)]
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()

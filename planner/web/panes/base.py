@@ -8,8 +8,8 @@ import polars as pl
 
 from planner.documents import Document
 from planner.report.drawing import Chart
-from planner.web.engine import Engine
 from planner.web.state import State
+from planner.web.workbench import Workbench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class PaneView:
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
-Show = Callable[[Engine, State], PaneView]
+Show = Callable[[Workbench, State], PaneView]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class JobKind:
     Attributes:
         name: In its address.
         title: What it does, from the state that it is begun in.
-        work: What a worker does; tells the engine's progress.
+        work: What a worker does; tells the bench's progress.
         template: In reports/web, that shows the result.
         document: What the address of the job with .json gives.
     """

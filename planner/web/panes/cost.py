@@ -2,14 +2,14 @@
 
 from planner.report.charts import economics_chart, waterfall_chart
 from planner.runs.documents import PlanDocument, plan_document
-from planner.web.engine import Engine
 from planner.web.panes.base import Pane, PaneView
 from planner.web.state import State
+from planner.web.workbench import Workbench
 
 
-def show(engine: Engine, state: State) -> PaneView:
+def show(bench: Workbench, state: State) -> PaneView:
     """Cost and revenue by hour, and from theoretical to expected revenue."""
-    run = engine.planned(state, "a").run
+    run = bench.planned(state, "a").run
     return PaneView(
         document=plan_document(run),
         charts=(economics_chart(run), waterfall_chart(run)),

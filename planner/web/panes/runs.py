@@ -8,9 +8,9 @@ from planner.planning.plan import plan_and_store
 from planner.runs.figures import RunFigures
 from planner.runs.read import list_runs
 from planner.store import readable
-from planner.web.engine import Engine, now
 from planner.web.panes.base import JobKind, Pane, PaneView
 from planner.web.state import State
+from planner.web.workbench import Workbench, now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +30,20 @@ class SavedDocument(Document):
     run_id: str
 
 
-def show(engine: Engine, _: State) -> PaneView:
+def show(bench: Workbench, _: State) -> PaneView:
     """Every stored run with its main figures."""
     try:
-        store, is_copy = readable(engine.store)
+        store, is_copy = readable(bench.store)
         runs = tuple(reversed(list_runs(store)))
     except StoreMissing:
         runs, is_copy = (), False
     return PaneView(document=RunsDocument(runs=runs, published=is_copy))
 
 
-def save(engine: Engine, state: State) -> PaneView:
+def save(bench: Workbench, state: State) -> PaneView:
     """Plan what is seen as `planner plan` does, and store the run."""
-    scenario = engine.scenario(state, state.pane.get("side", "a"))
-    run_id = plan_and_store(engine.store, scenario, now=now(), progress=engine.progress)
+    scenario = bench.scenario(state, state.pane.get("side", "a"))
+    run_id = plan_and_store(bench.store, scenario, now=now(), progress=bench.progress)
     return PaneView(document=SavedDocument(run_id=run_id))
 
 

@@ -47,7 +47,7 @@ _NOT_OF_INPUTS = {"name", "description", "policy", "economics", "training", "exp
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineSettings:
+class ServerSettings:
     """What a server is started with.
 
     Attributes:
@@ -97,10 +97,10 @@ class Planned:
     run: RunView
 
 
-class Engine:
+class Workbench:
     """The state of a worker. progress: told how much of a task is done."""
 
-    def __init__(self, settings: EngineSettings, progress: Progress | None = None) -> None:
+    def __init__(self, settings: ServerSettings, progress: Progress | None = None) -> None:
         self.settings = settings
         self.progress = progress
         self.store = Store(settings.db, wait_s=settings.wait_s)
