@@ -29,8 +29,8 @@ from planner.web.workers import Busy, Task, WorkerFault, Workers
 
 ANSWER_S = 60.0
 """How long an answer may take. Assumed: a first plan of a large trace takes seconds, and browsers wait longer."""
-WAIT_S = 20.0
-"""How long a request waits for a worker."""
+WAIT_S = 60.0
+"""How long a request waits for a worker. Assumed: as long as the answer before may take."""
 QUICK = "x-planner-quick"
 """The header of a request that wants what is known at once."""
 
