@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
-from planner.core.load import LoadChange
+from planner.core.load import LoadChange, with_hits
 from planner.planning.decide import decide
 from planner.planning.plan import plan_and_store
 from planner.planning.prepare import ensure_trace, resolve
 from planner.runs.read import read_run
 from planner.store import Store
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase
-from planner.studies.sweep.case import SweepCase, run_case, with_hits
+from planner.studies.sweep.case import SweepCase, run_case
 from planner.studies.sweep.run import base_of, sweep
 from planner.trace.synthetic.cells import log_noise
 from tests.conftest import NOW, Cli
