@@ -237,8 +237,12 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
     """A stored run and its scenario, with replay settings overridden. Raises RunError, UsageError."""
     planned = load_run(store, run_id)
     for override in overrides:
-        of_replay = override.startswith(("replay.", "failures."))
-        if not of_replay or override.startswith("failures.nodes_down_ratio"):
+        if override.startswith("failures.nodes_down_ratio"):
+            raise UsageError(
+                f"{run_id} is replayed as it was planned, and failures.nodes_down_ratio is of plans; set "
+                "failures.per_node_per_day for failures in the replay, or replay its scenario"
+            )
+        if not override.startswith(("replay.", "failures.")):
             raise UsageError(
                 f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "
                 "set replay.* and failures.* fields only, or replay its scenario"

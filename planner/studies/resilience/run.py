@@ -103,7 +103,7 @@ def resilience(
         )
         if seeds
         else None,
-        notes=(*selection_notes(scenario, need.outcome.trace), *down_notes(scenario)),
+        notes=(*selection_notes(scenario, need.outcome.trace), *_allowed_notes(scenario)),
     )
 
 
@@ -151,6 +151,14 @@ def _availability(
     asked = {"prefill": inputs, "decode": outputs}[role]
     each = deployment.capacity(Units(1, 1), demand.grid.interval_s)[ROLES.index(role)]
     return RoleAvailability(int(np.ceil(asked.max() / each)), planned, nodes, failures.availability)
+
+
+def _allowed_notes(scenario: Scenario) -> tuple[str, ...]:
+    """What the plan allows for already."""
+    notes = down_notes(scenario)
+    if not notes:
+        return ()
+    return (*notes, "spare units come on top of that: set failures.nodes_down_ratio=0 to count failures once")
 
 
 def _spares(need: UnitNeed, target: float) -> Units:
