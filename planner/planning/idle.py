@@ -110,6 +110,11 @@ _CONDITIONS: tuple[Condition, ...] = (
         lambda s: s.trace.name is not None or s.trace.days > 1,
         "over more days than one",
     ),
+    (
+        ("economics.gpu_rates", "economics.gpu_rate"),
+        lambda s: s.economics.gpu_usd_per_hour is None,
+        "without economics.gpu_usd_per_hour",
+    ),
     (_OF_ROLES, lambda s: s.fleet.serving == "disaggregated", "with fleet.serving=disaggregated"),
     (_OF_BOTH, lambda s: s.fleet.serving == "aggregated", "with fleet.serving=aggregated"),
     (

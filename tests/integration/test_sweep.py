@@ -224,6 +224,7 @@ def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message
     ("words", "message"),
     [
         (["--vary", "fleet.node=1:2"], "fleet.node is neither a known field nor one of cache_hit_ratio"),
+        (["--vary", "economics.gpu_usd_per_hour=1:2"], "is varied under the name gpu_usd_per_hour; give that"),
         (["--vary", "fleet.engine.accepted=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "policy.day_window=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "fleet.start_up_s"], "write PATH=LOW:HIGH"),

@@ -5,6 +5,7 @@ from datetime import datetime
 from planner.core.replay.requests.split import PoolPart, Router
 from planner.core.replay.requests.window import window_of
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits
 from planner.planning.notes import SAMPLED
 from planner.runs.limits import under_attainment
 from planner.store import Store
@@ -15,6 +16,7 @@ from planner.studies.mixed.plan import prepare_mix
 from planner.studies.mixed.together import Together
 from planner.studies.replay import account
 from planner.studies.replay.document import ReplayDocument
+from planner.studies.replay.rules import OF_REQUESTS
 from planner.studies.replay.run import Replayed, replay_planned
 from planner.studies.replay.store import store_replay
 from planner.units import US_PER_HOUR, Clock, Progress, from_us
@@ -63,8 +65,9 @@ def replay_mix(
 
 
 def _check_open(mix: LoadedMix) -> None:
-    """Raises UsageError where turns of a session would wait for those in another pool."""
+    """Raises UsageError where turns of a session would wait for those in another pool, or hits are set."""
     for scenario in mix.scenarios:
+        check_own_hits(scenario, OF_REQUESTS)
         if scenario.replay.sessions == "closed":
             raise UsageError(
                 f"{scenario.name}: replay.sessions is closed, and the turns of a session may go to several pools; set "

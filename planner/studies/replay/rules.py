@@ -9,6 +9,7 @@ from planner.core.replay.requests.failures import UnitFailures, with_failures, w
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits
 from planner.planning.selection import selection_of
 from planner.runs.outcome import PlanOutcome
 from planner.settings.replay import ReplaySettings
@@ -19,6 +20,8 @@ from planner.units import S_PER_DAY, US_PER_S, Ints
 MOST_KEPT = 20_000_000
 """Requests that fit into memory with their outcomes and some room: about 100 bytes each."""
 NO_SPARES = Units(0, 0)
+OF_REQUESTS = "a replay takes every request with its own hits"
+"""Why a replay cannot follow another share of hits."""
 
 
 def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -> QueueRules:
@@ -55,6 +58,7 @@ def check_replayed(scenario: Scenario, trace: TraceInfo, *, sessions: bool, requ
 
     sessions: whether requests of the trace belong to any. requests: that are simulated.
     """
+    check_own_hits(scenario, OF_REQUESTS)
     settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
     if aggregated and settings.ranks == "exact":
         raise UsageError(
