@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from markupsafe import escape as escape_markup
 
 from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
@@ -19,6 +21,8 @@ from planner.report.drawing import Chart
 from planner.store.rows import inert_cells
 
 _MOST_TABLE_ROWS = 400
+_LEAST_ROUNDED = 0.1
+"""Smaller figures have two digits that count instead of two decimals."""
 
 
 def write_page(
@@ -65,6 +69,7 @@ def environment() -> Environment:
     )
     templates.filters["number"] = _number
     templates.filters["label"] = _label
+    templates.filters["code"] = _code
     templates.globals["colours"] = {**CHART, **PAGE}
     return templates
 
@@ -124,8 +129,14 @@ def _number(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:,.2f}" if not value or abs(value) >= _LEAST_ROUNDED else f"{value:.2g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _code(text: str) -> Markup:
+    """Escaped text, with what stands in back-ticks as code."""
+    parts = [escape_markup(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _label(column: str) -> str:
