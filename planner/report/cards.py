@@ -97,12 +97,12 @@ def _targets(verdict: Verdict) -> Card:
             )
             if value is not None
         )
-        value = _UNKNOWN if verdict.attainment is None else f"{percent(verdict.attainment)} in time"
-        note = f"{latencies}; {verdict.replayed_hours:.3g} h replayed, request by request"
+        value = _UNKNOWN if verdict.attainment is None else f"{percent(verdict.attainment)} of requests"
+        note = f"in time; {latencies}; {verdict.replayed_hours:.3g} h replayed, request by request"
         return Card("Latency targets", value, note, missed=verdict.targets_hold is False)
     if verdict.modelled_attainment is not None:
-        value = f"{percent(verdict.modelled_attainment)} in time"
-        note = f"requests in intervals modelled to hold {targets} at p99; `planner replay` measures it"
+        value = f"{percent(verdict.modelled_attainment)} of requests"
+        note = f"are in intervals modelled to hold {targets} at p99; `planner replay` measures it"
         return Card("Latency targets, modelled", value, note, missed=verdict.targets_hold is False)
     why = f"{verdict.latency_problem}; " if verdict.latency_problem else ""
     return Card("Latency targets", _UNKNOWN, f"{targets}: {why}`planner replay` measures them")

@@ -1,18 +1,18 @@
 """What all charts share: style, rows by name, and the table with the same figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from planner.report.colours import EDGE, GRID, INK, SOFT
+from planner.report.colours import DASHES, EDGE, GRID, INK, LINES, SOFT
 
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
     "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
-    "axis": {**_TEXT, "gridColor": GRID, "domainColor": EDGE, "tickColor": EDGE},
+    "axis": {**_TEXT, "gridColor": GRID, "domainColor": EDGE, "tickColor": EDGE, "labelSeparation": 6},
     "legend": {**_TEXT, "title": None, "orient": "top", "symbolStrokeWidth": 2.5, "labelLimit": 400},
     "title": {"fontSize": 15, "anchor": "start", "fontWeight": "bold", "color": INK, "subtitleColor": SOFT},
     "text": {"color": INK},
@@ -33,6 +33,17 @@ class Chart:
     description: str
     spec: Mapping[str, Any]
     table: pl.DataFrame
+
+
+def line_colours(names: Sequence[str]) -> alt.Scale:
+    """Colours of lines beside each other, from the first again where there are more."""
+    return alt.Scale(domain=list(names), range=[LINES[index % len(LINES)] for index in range(len(names))])
+
+
+def line_dashes(names: Sequence[str]) -> alt.Scale:
+    """Their dashes: lines of one colour have different ones."""
+    turns = [index + index // len(LINES) for index in range(len(names))]
+    return alt.Scale(domain=list(names), range=[DASHES[turn % len(DASHES)] for turn in turns])
 
 
 @dataclass(frozen=True)

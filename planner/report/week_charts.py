@@ -130,12 +130,13 @@ def _edges(week: list[PlanWeekHour]) -> Any:
 def _bars(rows: Rows, frame: pl.DataFrame, columns: dict[str, str], y: alt.Y) -> Any:
     """Bars by day, the second within the first."""
     colour = alt.Scale(domain=list(columns), range=[PALE, MAIN])
+    day = pl.col("day").str.to_date().dt.strftime("%d %b")
     return alt.layer(
         *(
-            alt.Chart(rows.of(frame.select("day", value=column, series=pl.lit(name))), width=_WIDTH, height=170)
+            alt.Chart(rows.of(frame.select(day, value=column, series=pl.lit(name))), width=_WIDTH, height=170)
             .mark_bar(stroke=EDGE, strokeWidth=0.7, width={"band": share})
             .encode(
-                x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+                x=alt.X("day:O", sort=None, title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
                 y=y,
                 fill=alt.Fill("series:N", scale=colour),
             )

@@ -30,5 +30,9 @@ def milliseconds(value: float) -> str:
 
 
 def percent(ratio: float) -> str:
-    """A share in per cent."""
-    return f"{100 * ratio:.1f} %" if ratio >= LEAST_SHARE or not ratio else "under 0.1 %"
+    """A share in per cent: none and all are said of just these."""
+    if 0 < ratio < LEAST_SHARE:
+        return "under 0.1 %"
+    if 1 - LEAST_SHARE < ratio < 1:
+        return "over 99.9 %"
+    return f"{100 * ratio:.3g} %" if ratio in (0, 1) else f"{100 * ratio:.1f} %"
