@@ -13,7 +13,7 @@ import altair as alt
 import polars as pl
 
 from planner.report.colours import EDGE, MAIN, PALE, SECOND
-from planner.report.drawing import Chart, Rows, finish_chart
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.report.flags import flag_marks, flag_words, shown_flags
 from planner.report.run_flags import NO_FLAGS, RunFlags
 from planner.report.week_charts import is_long, week_charts
@@ -66,7 +66,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     drawn = _drawn(run, frame)
     long = drawn.unpivot(list(lines), index="local_time", variable_name="series", value_name="nodes")
     long = long.with_columns(pl.col("series").replace_strict(lines)).drop_nulls("nodes")
-    rows = Rows()
+    rows = ChartRows()
     area = (
         alt.Chart(
             rows.of(
@@ -121,7 +121,7 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     )
 
 
-def _lent_words(run: RunView, drawn: pl.DataFrame, rows: Rows) -> list[alt.Chart]:
+def _lent_words(run: RunView, drawn: pl.DataFrame, rows: ChartRows) -> list[alt.Chart]:
     """What the area of training is, in its midst, where it is large enough for words."""
     most = drawn["training_nodes"].max()
     if not isinstance(most, int) or most < _ROOM * run.scenario.fleet.nodes:
@@ -143,7 +143,7 @@ def economics_chart(run: RunView) -> Chart:
     names = ["theoretical revenue", "cost of inference", "expected revenue"]
     color = _color(names, [PALE, MAIN, SECOND])
 
-    rows = Rows()
+    rows = ChartRows()
 
     def bars(column: str, name: str) -> Any:
         return (
@@ -190,7 +190,7 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     )
     drawn = _drawn(run, frame)
     shown = _shown(run, flags)
-    rows = Rows()
+    rows = ChartRows()
     marks = flag_marks(shown, _time(run), rows)
     names = ["demand", f"capacity of serving {'units' if both else 'nodes'}"]
     panels = []
@@ -247,7 +247,7 @@ def waterfall_chart(run: RunView) -> Chart:
         level = amount if is_level else level + amount
         kind = "level" if is_level else "change"
         steps.append({"step": step, "from": start, "to": level, "kind": kind, "label": f"{_dollars(amount)} {step}"})
-    rows = Rows()
+    rows = ChartRows()
     order = frame["step"].to_list()
     base = alt.Chart(rows.of(pl.DataFrame(steps)), height=alt.Step(46)).encode(
         y=alt.Y("step:N", sort=order, title=None, axis=None)
@@ -275,7 +275,7 @@ def _steps(run: RunView) -> pl.DataFrame:
 
 
 def _chart(
-    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, *, rows: Rows
+    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, *, rows: ChartRows
 ) -> Chart:
     heights = {"nodes": 300, "economics": 260}
     if name != "demand":  # which has the width of its panels

@@ -11,7 +11,7 @@ from planner.core.demand import Grid
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.report.band_tables import band_columns
 from planner.report.colours import SOFT
-from planner.report.drawing import Chart, Rows, finish_chart, line_colours, line_dashes
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.report.pages import write_page
 from planner.report.wording import dollars, percent
 from planner.runs.bands import basis
@@ -45,7 +45,7 @@ def write_compare_page(
 
 
 def policy_table(document: ComparisonDocument) -> pl.DataFrame:
-    """A row per policy, for CSV: as configured, with the bands of figures where there are any, and at equal shortfall."""
+    """A row per policy, for CSV: as configured, with the bands of figures where there are any, and tuned."""
     rows = []
     for row in document.policies:
         tuned, band = row.at_equal_shortfall, band_columns(row.bands)
@@ -141,7 +141,7 @@ def trade_chart(document: ComparisonDocument) -> Chart:
         if tuned is not None:
             points.append((name, "at the allowed shortfall", tuned.cost_usd, 100 * tuned.shortfall_ratio))
     frame = pl.DataFrame(points, ["policy", "setting", "cost_usd", "shortfall_percent"], orient="row")
-    rows = Rows()
+    rows = ChartRows()
     layers: list[alt.Chart] = [
         alt.Chart(rows.of(frame), width=_WIDTH, height=320)
         .mark_point(size=90, filled=True)
@@ -155,11 +155,8 @@ def trade_chart(document: ComparisonDocument) -> Chart:
     ]
     least, allowed = document.bound.cost_usd, document.max_shortfall_ratio
     figures = alt.Chart(rows.of(frame.with_columns(place=pl.col("policy").str.extract(r"^(\d+)"))))
-    layers.append(
-        figures.mark_text(align="left", dx=8, fontSize=12).encode(
-            x="shortfall_percent:Q", y="cost_usd:Q", text="place:N"
-        )
-    )
+    numbers = figures.mark_text(align="left", dx=8, fontSize=12)
+    layers.append(numbers.encode(x="shortfall_percent:Q", y="cost_usd:Q", text="place:N"))
     description = f"Cost of each policy, numbered by rank, against its shortfall; {allowed:.2%} of tokens are allowed."
     if least is not None:
         line = pl.DataFrame({"cost_usd": [least]})
@@ -184,7 +181,7 @@ def nodes_chart(plans: Mapping[str, IntervalPlan], grid: Grid, zone: ZoneInfo) -
         .drop("interval_start")
         .unpivot(index="local_time", variable_name="policy", value_name="nodes")
     )
-    rows = Rows()
+    rows = ChartRows()
     drawn = (
         alt.Chart(rows.of(long), width=_WIDTH, height=320)
         .mark_line(interpolate="step-after", strokeWidth=1.5)

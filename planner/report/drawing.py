@@ -47,7 +47,7 @@ def line_dashes(names: Sequence[str]) -> alt.Scale:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ChartRows:
     """The rows that the marks of a chart draw, by name.
 
     Altair checks and copies every row that stands inside its objects; rows that it knows by name only are put into the
@@ -66,7 +66,7 @@ class Rows:
         return alt.NamedData(name)
 
 
-def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame, rows: Rows) -> Chart:
+def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame, rows: ChartRows) -> Chart:
     """A chart of what Altair drew. table: its figures. rows: of its marks."""
     # what is wrong with a specification shows when it is drawn; checking it here would take longer than making it
     described = drawn.properties(title=title, description=description, background="transparent").configure(**CONFIG)

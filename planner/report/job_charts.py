@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from planner.report.colours import MAIN, MIDDLE, PALE, SECOND
-from planner.report.drawing import Chart, Rows, finish_chart
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.runs.jobs import JobsView
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
@@ -34,7 +34,7 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     color = alt.Color("state:N", scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())))
     names = jobs.jobs["job"].unique(maintain_order=True).to_list()
     drawn = bars.sort("gpu_s", descending=True).head(_MOST_SEGMENTS).sort("from", "job")
-    rows = Rows()
+    rows = ChartRows()
     # points that are not seen let the axis reach over the whole plan
     whole = alt.Chart(rows.of(_local(run, pl.DataFrame({"from": _edges(run)})))).mark_point(opacity=0).encode(x=x)
     gantt = (

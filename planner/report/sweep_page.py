@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from planner.report.colours import MAIN, MIDDLE
-from planner.report.drawing import Chart, Rows, finish_chart, line_colours, line_dashes
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.report.pages import write_page
 from planner.studies.sweep.case import Metric
 from planner.studies.sweep.document import SweepDocument
@@ -41,7 +41,7 @@ def write_sweep_page(sweep: SweepDocument, cases: pl.DataFrame, folder: Path) ->
 def tornado_chart(sweep: SweepDocument) -> Chart:
     """What each uncertain value does by itself to cost and to shortfall, the widest first; of the first policy."""
     frame = pl.DataFrame(map(asdict, sweep.tornado), infer_schema_length=None).rename({"from_": "from"})
-    panels, rows = [], Rows()
+    panels, rows = [], ChartRows()
     for metric, (title, axis) in _SHOWN.items():
         bars = frame.filter(pl.col("metric") == metric)
         order = bars["parameter"].to_list()
@@ -100,7 +100,7 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
         )
         for name in names
     )
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         alt.Chart(rows.of(frame.with_columns(series=pl.col("policy"))))
         .mark_line(strokeWidth=2.5)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from planner.report.colours import EDGE, HEAT, HEAT_TEXT, MAIN, PALE
-from planner.report.drawing import Chart, Rows, finish_chart
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.runs.documents import PlanWeekHour, plan_week
 from planner.runs.read import RunView
 from planner.settings.closed import WEEKDAYS
@@ -48,7 +48,7 @@ def week_chart(run: RunView) -> Chart:
         step=pl.Series([names[each] for each in step]),
         text=pl.Series(["high" if each >= _DARK_FROM else "low" for each in step]),
     )
-    rows = Rows()
+    rows = ChartRows()
     base = alt.Chart(rows.of(drawn), width=_WIDTH, height=alt.Step(19)).encode(
         x=alt.X(
             "weekday:O",
@@ -78,7 +78,7 @@ def week_chart(run: RunView) -> Chart:
 def day_chart(run: RunView) -> Chart:
     """Bars of every day: most and mean nodes of inference; theoretical revenue and cost."""
     frame = day_table(run)
-    rows = Rows()
+    rows = ChartRows()
     held = {"most in any interval": "peak_nodes", "mean": "mean_nodes"}
     nodes = _bars(rows, frame, held, alt.Y("value:Q", title="nodes of inference"))
     earned = {"theoretical revenue": "revenue_usd", "cost of inference": "cost_usd"}
@@ -127,7 +127,7 @@ def _edges(week: list[PlanWeekHour]) -> Any:
     return np.unique(np.round(np.linspace(low, high, steps + 1))) if high > low else np.array([low, high])
 
 
-def _bars(rows: Rows, frame: pl.DataFrame, columns: dict[str, str], y: alt.Y) -> Any:
+def _bars(rows: ChartRows, frame: pl.DataFrame, columns: dict[str, str], y: alt.Y) -> Any:
     """Bars by day, the second within the first."""
     colour = alt.Scale(domain=list(columns), range=[PALE, MAIN])
     day = pl.col("day").str.to_date().dt.strftime("%d %b")
