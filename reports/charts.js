@@ -17,7 +17,8 @@ function inRoles(value, roles) {
 
 // Draws a chart into a box; roles: of colours, by light colour. Resolves to an object with the view, and `remove`.
 async function drawChart(box, spec, roles, options = {}) {
-  const drawn = inRoles(spec, roles);
+  // the page has the title as a heading
+  const drawn = { ...inRoles(spec, roles), title: undefined };
   const isNarrow = () => box.clientWidth < NARROW;
   let narrow = null;
   let embedded = null;

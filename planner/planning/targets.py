@@ -1,10 +1,25 @@
-"""Whether what serves is modelled to keep the latency targets: the requests of intervals in which it does."""
+"""Whether what serves is modelled to keep the latency targets: what units do within them, and for which requests."""
 
 from planner.core.demand import Demand
 from planner.planning.aggregated import UnitLimits
-from planner.planning.capacity import Limits
+from planner.planning.allowance import Allowance
+from planner.planning.capacity import Limits, modelled_limits
 from planner.settings.fleet import FleetSettings
+from planner.settings.scenario import Scenario
+from planner.store import Session
+from planner.trace.stored import TraceInfo
 from planner.units import Ints
+
+
+def target_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> Limits:
+    """What units do within the latency targets, with what the scenario allows for nodes that are down.
+
+    scenario: with the capacities that are planned with. Raises UsageError.
+    """
+    limits = modelled_limits(session, scenario, trace)
+    allowed = Allowance.of(scenario, 0.0, planned=True).limited(limits, scenario.fleet)
+    assert allowed is not None, "limits of a scenario stay limits"
+    return allowed
 
 
 def requests_in_time(

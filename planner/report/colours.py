@@ -20,7 +20,7 @@ MIDDLE, PALE = "#6596ad", "#d9dee3"
 HEAT = ("#eaf2f6", "#c3dbe6", "#93bfd3", "#5a98b4", "#2c7193", "#0b4f6d")
 """Steps of a map, from little to much."""
 HEAT_TEXT = "#16202b", "#fffffe"
-"""Of figures on the three lower and on the three upper steps."""
+"""Of figures on the four lower and on the two upper steps."""
 LINES = (MAIN, SECOND, THIRD, FOURTH, EDGE)
 """Of lines beside each other, which differ by their dashes as well."""
 DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [12, 4])
@@ -39,7 +39,7 @@ CHART = {
     **{
         f"heat-{step + 1}": Colour(light, dark)
         for step, (light, dark) in enumerate(
-            zip(HEAT, ("#1c2a33", "#234354", "#2b5f78", "#4a92b2", "#7bbcd9", "#b5e0f2"), strict=True)
+            zip(HEAT, ("#1c2a33", "#22404f", "#28566c", "#316b87", "#6fb4d3", "#b5e0f2"), strict=True)
         )
     },
     "heat-text-low": Colour(HEAT_TEXT[0], "#e4e9ef"),

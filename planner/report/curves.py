@@ -11,7 +11,7 @@ from planner.capacity.documents import CapacityCurve, Sweep
 from planner.errors import PlannerError, UsageError
 from planner.files import atomic_write
 from planner.report.colours import MAIN, PAGE
-from planner.report.drawing import CONFIG, Rows
+from planner.report.drawing import CONFIG, ChartRows
 
 _AXES: dict[Sweep, tuple[str, str]] = {
     "batch": ("streams", "streams per GPU"),
@@ -60,7 +60,7 @@ def _specification(curve: CapacityCurve, subtitle: str) -> str:
     frame = pl.DataFrame([vars(row) for row in curve.rows if row.tokens_per_s_per_node])
     if frame.is_empty():
         raise UsageError("no point of the curve can be served; relax --tpot-ms or use other nodes")
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         alt.Chart(rows.of(frame.select(field, name)), width=_WIDTH, height=_HEIGHT)
         .mark_line(point=alt.OverlayMarkDef(color=MAIN), strokeWidth=2.5, color=MAIN)

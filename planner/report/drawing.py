@@ -1,18 +1,18 @@
 """What all charts share: style, rows by name, and the table with the same figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from planner.report.colours import EDGE, GRID, INK, SOFT
+from planner.report.colours import DASHES, EDGE, GRID, INK, LINES, SOFT
 
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
     "font": "Helvetica, Arial, 'DejaVu Sans', sans-serif",
-    "axis": {**_TEXT, "gridColor": GRID, "domainColor": EDGE, "tickColor": EDGE},
+    "axis": {**_TEXT, "gridColor": GRID, "domainColor": EDGE, "tickColor": EDGE, "labelSeparation": 6},
     "legend": {**_TEXT, "title": None, "orient": "top", "symbolStrokeWidth": 2.5, "labelLimit": 400},
     "title": {"fontSize": 15, "anchor": "start", "fontWeight": "bold", "color": INK, "subtitleColor": SOFT},
     "text": {"color": INK},
@@ -35,8 +35,19 @@ class Chart:
     table: pl.DataFrame
 
 
+def line_colours(names: Sequence[str]) -> alt.Scale:
+    """Colours of lines beside each other, from the first again where there are more."""
+    return alt.Scale(domain=list(names), range=[LINES[index % len(LINES)] for index in range(len(names))])
+
+
+def line_dashes(names: Sequence[str]) -> alt.Scale:
+    """Their dashes: lines of one colour have different ones."""
+    turns = [index + index // len(LINES) for index in range(len(names))]
+    return alt.Scale(domain=list(names), range=[DASHES[turn % len(DASHES)] for turn in turns])
+
+
 @dataclass(frozen=True)
-class Rows:
+class ChartRows:
     """The rows that the marks of a chart draw, by name.
 
     Altair checks and copies every row that stands inside its objects; rows that it knows by name only are put into the
@@ -55,7 +66,7 @@ class Rows:
         return alt.NamedData(name)
 
 
-def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame, rows: Rows) -> Chart:
+def finish_chart(name: str, title: str, description: str, drawn: Any, table: pl.DataFrame, rows: ChartRows) -> Chart:
     """A chart of what Altair drew. table: its figures. rows: of its marks."""
     # what is wrong with a specification shows when it is drawn; checking it here would take longer than making it
     described = drawn.properties(title=title, description=description, background="transparent").configure(**CONFIG)

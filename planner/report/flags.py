@@ -9,7 +9,7 @@ import polars as pl
 
 from planner.planning.told import EVENTS, LEFT_OUT, DemandFinding, describe
 from planner.report.colours import MARK, THIRD
-from planner.report.drawing import Rows
+from planner.report.drawing import ChartRows
 from planner.units import from_us, iso
 
 _MOST_NAMES = 5
@@ -41,7 +41,7 @@ def is_drawn_after(one: DemandFinding, at_us: int) -> bool:
     return one.start_us >= at_us or (one.kind != "level" and one.end_us > at_us)
 
 
-def flag_marks(shown: pl.DataFrame, x: alt.X, rows: Rows) -> list[alt.Chart]:
+def flag_marks(shown: pl.DataFrame, x: alt.X, rows: ChartRows) -> list[alt.Chart]:
     """Time that is left out is shaded, events and holidays are shaded with an edge, changes of level are lines."""
     marks = []
     left_out, events, levels = (shown.filter(pl.col("kind").is_in(kinds)) for kinds in (LEFT_OUT, EVENTS, ("level",)))

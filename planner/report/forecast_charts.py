@@ -11,8 +11,8 @@ from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
 from planner.planning.told import DemandFinding
-from planner.report.colours import DASHES, LINES, MIDDLE, PALE
-from planner.report.drawing import Chart, Rows, finish_chart
+from planner.report.colours import MIDDLE, PALE
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.report.flags import flag_marks, flag_words, is_drawn_after, local_clock, shown_flags
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
@@ -44,7 +44,7 @@ def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding
     grid = test.demand.grid
     first_us, end_us = grid.end_us - past * grid.interval_us, grid.end_us + test.horizon * grid.interval_us
     flags = shown_flags(findings, first_us, end_us, local_clock(zone))
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         _ahead_panel(drawn, each, flags, rows, f"local time, {zone.key} (UTC{offset} at the start)")
         for each in test.of(method).values()
@@ -74,13 +74,15 @@ def _past_drawn(test: BackTest, findings: Sequence[DemandFinding]) -> int:
 
 
 def _ahead_panel(
-    drawn: pl.DataFrame, each: SeriesResult, flags: pl.DataFrame, rows: Rows, title: str
+    drawn: pl.DataFrame, each: SeriesResult, flags: pl.DataFrame, rows: ChartRows, title: str
 ) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
     million = drawn.with_columns(pl.col(pl.Float64) / 1e6)
-    x = alt.X("local_time:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M"))
+    x = alt.X(
+        "local_time:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M", labelOverlap=True)
+    )
     y_title = "million tokens/s"
     names = list(rates.values())
     reaches = (
@@ -102,8 +104,8 @@ def _ahead_panel(
         .encode(
             x=x,
             y=alt.Y("rate:Q", title=y_title),
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(LINES[: len(names)]))),
-            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
+            color=alt.Color("series:N", scale=line_colours(names)),
+            strokeDash=alt.StrokeDash("series:N", scale=line_dashes(names)),
         )
     )
     layers = alt.layer(*flag_marks(flags, x, rows), *bands, lines)
@@ -116,7 +118,7 @@ def error_chart(test: BackTest) -> Chart:
     """WAPE of each method by the time ahead."""
     frame = errors_table(test)
     names = list(dict.fromkeys(frame["method"]))
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         alt.Chart(
             rows.of(frame.filter(pl.col("series") == series).with_columns(series=pl.col("method"))),
@@ -128,8 +130,8 @@ def error_chart(test: BackTest) -> Chart:
         .encode(
             x=alt.X("hours_ahead:Q", title="hours ahead"),
             y=alt.Y("wape:Q", title="WAPE", axis=alt.Axis(format=".0%")),
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(LINES[: len(names)]))),
-            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)]))),
+            color=alt.Color("series:N", scale=line_colours(names)),
+            strokeDash=alt.StrokeDash("series:N", scale=line_dashes(names)),
         )
         for series in SERIES
     ]

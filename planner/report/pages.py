@@ -6,10 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from markupsafe import escape as escape_markup
 
 from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
@@ -19,6 +22,10 @@ from planner.report.drawing import Chart
 from planner.store.rows import inert_cells
 
 _MOST_TABLE_ROWS = 400
+_SHORT_TEXT = 26
+"""Characters up to which a text stays on a line: a time with its offset has so many."""
+_LEAST_ROUNDED = 0.1
+"""Smaller figures have two digits that count instead of two decimals."""
 
 
 def write_page(
@@ -28,17 +35,18 @@ def write_page(
     tables: Mapping[str, pl.DataFrame],
     context: Mapping[str, object],
     *,
+    views: Mapping[str, pl.DataFrame] = MappingProxyType({}),
     pictures: bool = True,
 ) -> list[Path]:
     """Write a page from a template in reports/, every chart as SVG and PNG, every table as CSV; returns the files.
 
-    context: what the template uses besides charts and tables. pictures: whether SVG and PNG are written. Each file
-    is written atomically. Raises PlannerError.
+    context: what the template uses besides charts and tables. views: tables of the page alone, of which no CSV is
+    written. pictures: whether SVG and PNG are written. Each file is written atomically. Raises PlannerError.
     """
     is_new = not exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = [_put(folder / "index.html", _page(template, drawn, tables, context).encode())]
+        files = [_put(folder / "index.html", _page(template, drawn, {**tables, **views}, context).encode())]
         for chart in drawn if pictures else ():
             spec = json.dumps({**chart.spec, "background": PAGE["paper"].light})
             svg = vl_convert.vegalite_to_svg(spec)
@@ -65,6 +73,7 @@ def environment() -> Environment:
     )
     templates.filters["number"] = _number
     templates.filters["label"] = _label
+    templates.filters["code"] = _code
     templates.globals["colours"] = {**CHART, **PAGE}
     return templates
 
@@ -101,22 +110,31 @@ def _with_description(chart: Chart, svg: str) -> str:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table as templates show it: its first rows, which columns are numbers, how many rows are left out."""
+    """A table as templates show it: its first rows, the kind of each column, how many rows are left out.
+
+    kinds: "n" numbers, "s" short texts, which are not wrapped, "t" texts.
+    """
 
     columns: list[str]
-    numeric: list[bool]
+    kinds: list[str]
     rows: list[tuple[object, ...]]
     left_out: int
 
 
 def shown_table(table: pl.DataFrame) -> ShownTable:
     """A table as templates show it."""
+    rows = table.head(_MOST_TABLE_ROWS)
     return ShownTable(
         columns=table.columns,
-        numeric=[kind.is_numeric() for kind in table.dtypes],
-        rows=table.head(_MOST_TABLE_ROWS).rows(),
+        kinds=["n" if column.dtype.is_numeric() else _text_kind(column) for column in rows],
+        rows=rows.rows(),
         left_out=max(0, table.height - _MOST_TABLE_ROWS),
     )
+
+
+def _text_kind(column: pl.Series) -> str:
+    longest = max((len(str(value)) for value in column), default=0)
+    return "s" if longest <= _SHORT_TEXT else "t"
 
 
 def _number(value: object) -> str:
@@ -125,8 +143,14 @@ def _number(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:,.2f}" if not value or abs(value) >= _LEAST_ROUNDED else f"{value:.2g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _code(text: str) -> Markup:
+    """Escaped text, with what stands in back-ticks as code."""
+    parts = [escape_markup(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _label(column: str) -> str:

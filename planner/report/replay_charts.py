@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from planner.report.colours import MAIN, MIDDLE, PALE
-from planner.report.drawing import Chart, Rows, finish_chart
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.runs.local_time import local_times
 from planner.runs.read import ReplayView, RunView
 
@@ -26,7 +26,7 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
     local = wide.with_columns(
         hour=pl.Series([moment.astimezone(zone).strftime("%d %H:%M") for moment in wide["interval_start"]])
     )
-    panels, rows = [], Rows()
+    panels, rows = [], ChartRows()
     for metric, name in _NAMES.items():
         own = local.filter(pl.col("metric") == metric).drop("interval_start")
         base = alt.Chart(rows.of(own), width=_WIDTH, height=150).encode(
@@ -56,7 +56,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         pl.col("class").fill_null("all"),
         hour=pl.Series([at.astimezone(zone).strftime("%d %H:%M") for at in replay.attainment["interval_start"]]),
     )
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         alt.Chart(rows.of(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
         .mark_line(point=True, color=MAIN)
@@ -88,7 +88,7 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         "streams_per_unit": "streams per unit",
         "kv_tokens_per_unit": "KV tokens per unit",
     }
-    rows = Rows()
+    rows = ChartRows()
     panels = [
         alt.Chart(rows.of(local.select("local_time", name)), width=_WIDTH, height=120)
         .mark_line(color=MAIN, strokeWidth=2)

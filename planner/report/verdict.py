@@ -6,6 +6,7 @@ from typing import Literal
 from planner.capacity.bands import Estimate
 from planner.capacity.latency import TTFT_SHARE
 from planner.documents import Document
+from planner.report.wording import LEAST_SHARE, amount, count, dollars, milliseconds, percent
 from planner.runs.bands import basis, by_figure, ends, whole
 from planner.runs.documents import need_nodes
 from planner.runs.limits import missed_in_replay, missed_limits
@@ -15,10 +16,6 @@ from planner.units import S_PER_DAY, S_PER_HOUR
 
 DAYS_PER_MONTH = 365.2425 / 12
 """Computed: a twelfth of the mean year of the calendar."""
-_AT_BOUND = 5e-4
-"""Distance to the bound that is called none: it would be written as 0.0 %. Computed."""
-_LARGE = 10
-"""From here on node-hours are written without decimals, and dollars and milliseconds from its square on. Assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +94,7 @@ def verdict_of(run: RunView, outlook: Outlook | None, *, pending: bool = False) 
     text = f"{', '.join(parts[:-1])}, and {parts[-1]}."
     missed = figures.missed_limits
     if missed:
-        return Verdict(**vars(figures), sentence=f"Misses {_count(len(missed), 'limit')} ({'; '.join(missed)}): {text}")
+        return Verdict(**vars(figures), sentence=f"Misses {count(len(missed), 'limit')} ({'; '.join(missed)}): {text}")
     return Verdict(**vars(figures), sentence=text[0].upper() + text[1:])
 
 
@@ -171,7 +168,7 @@ def _known(replay: ReplayView | None, outlook: Outlook | None) -> tuple[Literal[
 def _nodes(figures: VerdictFigures, *, lends: bool) -> list[str]:
     """Nodes needed at peak, and what is lent of others."""
     need, held = figures.peak_nodes, figures.held_peak_nodes
-    needs = f"needs {_count(need, 'node')}{ends(figures.peak_nodes_band, whole)} at peak"
+    needs = f"needs {count(need, 'node')}{ends(figures.peak_nodes_band, whole)} at peak"
     if held != need:
         needs += f" (the plan holds {held:,} of {figures.owned_nodes:,} owned)"
     if not lends:
@@ -180,15 +177,15 @@ def _nodes(figures: VerdictFigures, *, lends: bool) -> list[str]:
     hours, when = (figures.lent_node_hours, "") if night is None else (night, " a night")
     if not hours:
         return [needs, "lends nothing to training"]
-    return [needs, f"lends {_count(hours, 'node-hour')}{ends(band, _amount)}{when} to training"]
+    return [needs, f"lends {count(hours, 'node-hour')}{ends(band, amount)}{when} to training"]
 
 
 def _cost(figures: VerdictFigures, run: RunView) -> str:
     day = figures.cost_usd_per_day
     if day is None:
         hours = run.summary.interval_s * run.summary.intervals / S_PER_HOUR
-        return f"costs {_dollars(figures.cost_usd)} in its {hours:.3g} h"
-    return f"costs {_dollars(day)}{ends(figures.cost_usd_per_day_band, _dollars)} a day"
+        return f"costs {dollars(figures.cost_usd)} in its {hours:.3g} h"
+    return f"costs {dollars(day)}{ends(figures.cost_usd_per_day_band, dollars)} a day"
 
 
 def _targets(figures: VerdictFigures, run: RunView, pending: bool) -> str:
@@ -201,9 +198,9 @@ def _targets(figures: VerdictFigures, run: RunView, pending: bool) -> str:
         late = 1 - (figures.modelled_attainment or 0.0)
         if not late:
             return "holds the targets at p99 as modelled"
-        return f"does not hold the targets at p99 for {_percent(late)} of requests as modelled"
+        return f"does not hold the targets at p99 for {percent(late)} of requests as modelled"
     latencies = [
-        f"{name} p99 {_ms(value)} of {_ms(target)} ms"
+        f"{name} p99 {milliseconds(value)} of {milliseconds(target)} ms"
         for name, value, target in (
             ("TTFT", figures.ttft_p99_ms, figures.ttft_target_ms),
             ("TPOT", figures.tpot_p99_ms, figures.tpot_target_ms),
@@ -222,28 +219,6 @@ def _is_whole(run: RunView) -> bool:
 
 
 def _above(ratio: float) -> str:
-    if ratio < _AT_BOUND:
+    if ratio < LEAST_SHARE:
         return "is at the proven bound"
-    return f"is {_percent(ratio)} above the proven bound"
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.1f} %" if ratio >= _AT_BOUND else "under 0.1 %"
-
-
-def _amount(value: float) -> str:
-    """A figure in whole numbers, or with a decimal where it is small."""
-    return f"{value:,.0f}" if value >= _LARGE or value == int(value) else f"{value:,.1f}"
-
-
-def _dollars(value: float) -> str:
-    return f"${value:,.0f}" if value >= _LARGE * _LARGE else f"${value:,.2f}"
-
-
-def _ms(value: float) -> str:
-    return f"{value:,.0f}" if value >= _LARGE * _LARGE or value == int(value) else f"{value:.1f}"
-
-
-def _count(value: float, thing: str) -> str:
-    text = _amount(value)
-    return f"{text} {thing}" if text == "1" else f"{text} {thing}s"
+    return f"is {percent(ratio)} above the proven bound"

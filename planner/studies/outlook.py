@@ -15,9 +15,9 @@ from planner.core.fleet.units import Units
 from planner.core.optimum import gap, relaxed_bounds
 from planner.documents import Document
 from planner.errors import PlannerError, TraceError
-from planner.planning.capacity import Limits, modelled_limits
+from planner.planning.capacity import Limits
 from planner.planning.selection import reading
-from planner.planning.targets import requests_in_time
+from planner.planning.targets import requests_in_time, target_limits
 from planner.runs.read import RunView
 from planner.store import Store
 from planner.studies.bound.run import bounds_of, problem_of
@@ -96,7 +96,7 @@ def _stored_limits(store: Store, run: RunView) -> Limits:
     if trace.trace_id != run.record.trace_id:
         raise TraceError(f'the trace "{trace.name}" of the run was deleted, and another one has its name')
     with reading(store, run.scenario, trace) as session:
-        return modelled_limits(session, run.scenario, trace)
+        return target_limits(session, run.scenario, trace)
 
 
 def _met(run: RunView, demand: Demand, limits: Limits) -> tuple[float | None, str | None]:

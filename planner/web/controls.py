@@ -57,8 +57,13 @@ SLIDERS: Mapping[str, _Slider] = {
     "policy.floor_nodes": _Slider(label="Floor", unit="nodes", low=0, high=1.0, step=1),
     "policy.target_utilisation": _Slider(label="Target use", unit="of capacity", low=0.3, high=1.0, step=0.01),
     "fleet.start_up_s": _Slider(label="Start-up", unit="s", low=0, high=3600, step=30),
+    "trace.cache_hit_ratio": _Slider(label="Cache hits", unit="of input", low=0.0, high=0.95, step=0.01),
     "slo.ttft_ms": _Slider(label="TTFT target", unit="ms", low=0.2, high=4.0, step=10, relative=True),
     "slo.tpot_ms": _Slider(label="TPOT target", unit="ms", low=0.2, high=4.0, step=1, relative=True),
+    "failures.nodes_down_ratio": _Slider(label="Nodes down", unit="of nodes", low=0.0, high=0.2, step=0.005),
+    "economics.gpu_usd_per_hour": _Slider(
+        label="GPU price", unit="$ per GPU-hour", low=0.25, high=4.0, step=0.01, relative=True
+    ),
 }
 """Ends are assumed: what people ask about, and further than most of it."""
 POLICY = "policy.name"

@@ -18,11 +18,12 @@ from planner.catalogue.scenarios import load_scenario
 from planner.core.policy import policies_in
 from planner.errors import PlannerError, UsageError
 from planner.files import version
-from planner.planning.capacity import Limits, modelled_limits
+from planner.planning.capacity import Limits
 from planner.planning.check import require
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on, resolve
 from planner.planning.selection import reading
+from planner.planning.targets import target_limits
 from planner.runs.draft import DraftRuns
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView
@@ -178,7 +179,7 @@ class Workbench:
         def make() -> Limits | str:
             try:
                 with reading(self.store, scenario, trace) as session:
-                    return modelled_limits(session, scenario, trace)
+                    return target_limits(session, scenario, trace)
             except PlannerError as error:
                 return str(error)
 
