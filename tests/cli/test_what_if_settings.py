@@ -14,9 +14,8 @@ from planner.planning.capacity import modelled_limits, planned_workload
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import selected_demand
 from planner.store import Store
-from tests.cli.test_aggregated import FLEET
 from tests.conftest import NOW, SMALL, Cli
-from tests.helpers.aggregated import AGGREGATED
+from tests.helpers.aggregated import AGGREGATED, CHAT
 from tests.helpers.mixed import mix_file
 
 MINUTES = [(600, 300, 100), (2000, 1000, 490), (400, 200, 100), (1000, 500, 0)]
@@ -65,7 +64,7 @@ def chat(tmp_path: Path, cli: Cli) -> str:
     ]
     assert cli("trace", "import", str(log_of(tmp_path / "log.csv", rows)), "--name", "log").code == 0
     path = tmp_path / "chat.toml"
-    path.write_text(FLEET)
+    path.write_text(CHAT)
     return str(path)
 
 

@@ -13,6 +13,7 @@ from planner.core.fleet.units import Units
 from planner.core.load import HitChange, hit_ratio, with_hits
 from planner.errors import UsageError
 from planner.planning.allowance import Allowance, allowance_notes, down_notes, input_factor, up_factors, with_set_hits
+from planner.planning.check import check
 from planner.settings.scenario import Scenario
 from tests.conftest import small_scenario
 from tests.helpers.aggregated import aggregated_scenario
@@ -69,6 +70,7 @@ def test_a_unit_that_hardly_ever_has_all_nodes_is_refused() -> None:
     scenario = small_scenario("failures.nodes_down_ratio=0.5", "fleet.decode.nodes=40", "fleet.nodes=90")
     with pytest.raises(UsageError, match=r"nodes_down_ratio is 0\.5, and all 40 nodes .* hardly ever up.*; lower it"):
         Allowance.of(scenario, 0.0)
+    assert any("hardly ever up at once" in problem for problem in check(scenario))
 
 
 def test_the_note_says_what_replays_take() -> None:
