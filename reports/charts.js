@@ -31,6 +31,7 @@ async function drawChart(box, spec, roles, options = {}) {
     if (embedded) embedded.finalize();
     embedded = await vegaEmbed(box, made, { renderer: "svg", actions: false, defaultStyle: false, ...options });
     await fit();
+    await fit(); // words beside the last point may have moved
   }
 
   async function fit() {
