@@ -23,6 +23,7 @@ async function drawChart(box, spec, roles, options = {}) {
   let narrow = null;
   let embedded = null;
   let width = 0;
+  let work = Promise.resolve();
 
   async function embed() {
     narrow = isNarrow();
@@ -45,11 +46,11 @@ async function drawChart(box, spec, roles, options = {}) {
     if (Math.abs(room - view.width()) >= 1) await view.width(room).runAsync();
   }
 
-  await embed();
+  // one after the other: a box may change again while it is drawn
+  const queue = (task) => (work = work.then(task));
+  await queue(embed);
   const observer = new ResizeObserver(() => {
-    if (box.clientWidth === width || !box.clientWidth) return;
-    if (isNarrow() !== narrow) embed();
-    else fit();
+    if (box.clientWidth && box.clientWidth !== width) queue(() => (isNarrow() === narrow ? fit() : embed()));
   });
   observer.observe(box);
   return {

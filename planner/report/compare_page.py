@@ -120,7 +120,7 @@ def configured_table(document: ComparisonDocument) -> pl.DataFrame:
 
 
 def best_sentence(document: ComparisonDocument) -> str:
-    """Which policy takes the fewest node-hours, at equal shortfall if policies were tuned, and its distance to the bound."""
+    """Which policy takes the fewest node-hours, at equal shortfall if policies were tuned, and how good that is."""
     first = document.policies[0]
     tuned = first.at_equal_shortfall
     within = [row for row in document.policies if row.within_allowance]

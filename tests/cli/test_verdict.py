@@ -106,7 +106,7 @@ def test_the_peak_is_what_the_demand_needs_and_not_the_fleet(planned: Store) -> 
 
 
 def test_a_fleet_too_small_needs_more_than_it_owns_and_has_no_distance_to_the_bound(cli: Cli, store: Store) -> None:
-    """A step of 3 nodes carries 600 tokens a minute: 9,000 take 15 steps, and without steps more than 12 prefill nodes."""
+    """A step of 3 nodes carries 600 tokens a minute: 9,000 take 15 steps, or more than 12 prefill nodes alone."""
     verdict, outlook = judged(store, small(cli, store, [(100, 100), (9000, 100), (100, 100)]))
     assert (verdict.peak_nodes, verdict.held_peak_nodes, verdict.owned_nodes) == (45, 12, 12)
     assert "needs 45 nodes at peak (the plan holds 12 of 12 owned)" in verdict.sentence
