@@ -23,6 +23,7 @@ async function drawChart(box, spec, roles, options = {}) {
   let narrow = null;
   let embedded = null;
   let width = 0;
+  let work = Promise.resolve();
 
   async function embed() {
     narrow = isNarrow();
@@ -31,6 +32,7 @@ async function drawChart(box, spec, roles, options = {}) {
     if (embedded) embedded.finalize();
     embedded = await vegaEmbed(box, made, { renderer: "svg", actions: false, defaultStyle: false, ...options });
     await fit();
+    await fit(); // words beside the last point may have moved
   }
 
   async function fit() {
@@ -44,11 +46,11 @@ async function drawChart(box, spec, roles, options = {}) {
     if (Math.abs(room - view.width()) >= 1) await view.width(room).runAsync();
   }
 
-  await embed();
+  // one after the other: a box may change again while it is drawn
+  const queue = (task) => (work = work.then(task));
+  await queue(embed);
   const observer = new ResizeObserver(() => {
-    if (box.clientWidth === width || !box.clientWidth) return;
-    if (isNarrow() !== narrow) embed();
-    else fit();
+    if (box.clientWidth && box.clientWidth !== width) queue(() => (isNarrow() === narrow ? fit() : embed()));
   });
   observer.observe(box);
   return {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from planner.report.verdict import Verdict
-from planner.report.wording import amount, count, dollars, milliseconds, percent
+from planner.report.wording import amount, count, dollars, duration, milliseconds, percent
 from planner.runs.bands import by_figure, ends, whole
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
@@ -98,7 +98,7 @@ def _targets(verdict: Verdict) -> Card:
             if value is not None
         )
         value = _UNKNOWN if verdict.attainment is None else f"{percent(verdict.attainment)} of requests"
-        note = f"in time; {latencies}; {verdict.replayed_hours:.3g} h replayed, request by request"
+        note = f"in time; {latencies}; {duration(verdict.replayed_hours or 0.0)} replayed, request by request"
         return Card("Latency targets", value, note, missed=verdict.targets_hold is False)
     if verdict.modelled_attainment is not None:
         value = f"{percent(verdict.modelled_attainment)} of requests"

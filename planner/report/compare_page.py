@@ -34,6 +34,7 @@ def write_compare_page(
     context = {
         "comparison": document,
         "sentence": best_sentence(document),
+        "tuned": any(row.at_equal_shortfall for row in document.policies),
         "start": iso(grid.start_us, zone),
         "end": iso(grid.end_us, zone),
         "minutes": grid.interval_s // 60,
@@ -105,7 +106,7 @@ def configured_table(document: ComparisonDocument) -> pl.DataFrame:
             {
                 "policy": row.policy,
                 "cost (USD)": beside("cost_usd", f"{row.cost_usd:,.0f}"),
-                "shortfall": beside("shortfall_ratio", percent(row.shortfall_ratio)),
+                "shortfall": beside("shortfall_ratio", f"{100 * row.shortfall_ratio:.3g} %"),
                 "over bound": "–" if row.gap_to_bound is None else percent(row.gap_to_bound),
                 "mean nodes": beside("mean_nodes", f"{row.mean_nodes:,.2f}"),
                 "peak nodes": beside("peak_nodes", f"{row.peak_nodes:,}"),
@@ -119,9 +120,17 @@ def configured_table(document: ComparisonDocument) -> pl.DataFrame:
 
 
 def best_sentence(document: ComparisonDocument) -> str:
-    """Which policy takes the fewest node-hours at equal shortfall, and how far above the bound."""
+    """Which policy takes the fewest node-hours, at equal shortfall if policies were tuned, and how good that is."""
     first = document.policies[0]
     tuned = first.at_equal_shortfall
+    within = [row for row in document.policies if row.within_allowance]
+    if tuned is None and within:
+        best = min(within, key=lambda row: row.node_hours)
+        above = "" if best.gap_to_bound is None else f", {percent(best.gap_to_bound)} above the proven bound"
+        return (
+            f"{best.policy} takes the fewest node-hours of the policies within the allowed shortfall: "
+            f"{best.node_hours:,.1f} for {dollars(best.cost_usd)}{above}."
+        )
     if tuned is None:
         return f"No policy keeps the shortfall within {document.max_shortfall_ratio:.2%} of tokens."
     above = "" if tuned.gap_to_bound is None else f", {percent(tuned.gap_to_bound)} above the proven bound"
@@ -144,12 +153,12 @@ def trade_chart(document: ComparisonDocument) -> Chart:
     rows = ChartRows()
     layers: list[alt.Chart] = [
         alt.Chart(rows.of(frame), width=_WIDTH, height=320)
-        .mark_point(size=90, filled=True)
+        .mark_point(size=90, filled=True, opacity=1)
         .encode(
             x=alt.X("shortfall_percent:Q", title="tokens beyond the capacity, %", scale=alt.Scale(zero=True)),
             y=alt.Y("cost_usd:Q", title="cost of inference, USD", scale=alt.Scale(zero=False)),
             color=alt.Color("policy:N", scale=line_colours(ranked)),
-            shape=alt.Shape("setting:N"),
+            shape=alt.Shape("setting:N", legend=alt.Legend(symbolFillColor=SOFT, symbolStrokeColor=SOFT)),
             tooltip=["policy:N", "setting:N", "cost_usd:Q", "shortfall_percent:Q"],
         )
     ]

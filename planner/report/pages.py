@@ -26,6 +26,8 @@ _SHORT_TEXT = 26
 """Characters up to which a text stays on a line: a time with its offset has so many."""
 _LEAST_ROUNDED = 0.1
 """Smaller figures have two digits that count instead of two decimals."""
+_MOST_WITH_DECIMALS = 10_000
+"""Figures from here on have no decimals."""
 
 
 def write_page(
@@ -143,7 +145,9 @@ def _number(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.2f}" if not value or abs(value) >= _LEAST_ROUNDED else f"{value:.2g}"
+        if value and abs(value) < _LEAST_ROUNDED:
+            return f"{value:.2g}"
+        return f"{value:,.0f}" if abs(value) >= _MOST_WITH_DECIMALS else f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

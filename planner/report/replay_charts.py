@@ -3,13 +3,15 @@
 import altair as alt
 import polars as pl
 
-from planner.report.colours import MAIN, MIDDLE, PALE
-from planner.report.drawing import Chart, ChartRows, finish_chart
+from planner.report.colours import EDGE, MAIN, MIDDLE, PALE
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.runs.local_time import local_times
 from planner.runs.read import ReplayView, RunView
 
 _WIDTH = 900
 
+_LEAST_BARS = 8
+"""Hours that have room for their bars at least. Assumed."""
 _NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token"}
 
 
@@ -30,12 +32,18 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
     for metric, name in _NAMES.items():
         own = local.filter(pl.col("metric") == metric).drop("interval_start")
         base = alt.Chart(rows.of(own), width=_WIDTH, height=150).encode(
-            x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True))
+            x=alt.X(
+                "hour:O",
+                title="local hour of arrival",
+                axis=alt.Axis(labelAngle=0, labelOverlap=True),
+                # a few hours have bars no wider than those of more
+                scale=alt.Scale(paddingOuter=max((_LEAST_BARS - own.height) / 2, 0.1)),
+            )
         )
         y = alt.Y("p50:Q", title=f"{name}, ms")
         panels.append(
             alt.layer(
-                base.mark_bar(color=PALE).encode(y=y, y2="p99:Q"),
+                base.mark_bar(color=PALE, stroke=EDGE, strokeWidth=0.7).encode(y=y, y2="p99:Q"),
                 base.mark_bar(color=MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
                 base.mark_tick(color=MAIN, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
             )
@@ -56,6 +64,11 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         pl.col("class").fill_null("all"),
         hour=pl.Series([at.astimezone(zone).strftime("%d %H:%M") for at in replay.attainment["interval_start"]]),
     )
+    classes = named["class"].unique(maintain_order=True).to_list()
+    by_class = {
+        "color": alt.Color("class:N", scale=line_colours(classes)),
+        "strokeDash": alt.StrokeDash("class:N", scale=line_dashes(classes)),
+    }
     rows = ChartRows()
     panels = [
         alt.Chart(rows.of(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
@@ -63,7 +76,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         .encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            **({"color": alt.Color("class:N", title="class")} if named["class"].n_unique() > 1 else {}),
+            **(by_class if len(classes) > 1 else {}),
         )
         for name, title in (("ttft_attainment", "TTFT in time"), ("tpot_attainment", "TPOT in time"))
     ]

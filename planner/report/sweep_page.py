@@ -68,7 +68,7 @@ def tornado_chart(sweep: SweepDocument) -> Chart:
         # above the bars, where there is room for words on a narrow page as well
         names = (
             alt.Chart(rows.of(bars.select("parameter")))
-            .mark_text(align="left", dy=-9, fontSize=12)
+            .mark_text(align="left", dx=4, dy=-9, fontSize=12)
             .encode(x=alt.value(0), y=y, text="parameter:N")
         )
         panels.append((ends + rule + names).properties(width=_WIDTH, height=40 * len(order)))

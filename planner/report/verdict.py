@@ -6,7 +6,7 @@ from typing import Literal
 from planner.capacity.bands import Estimate
 from planner.capacity.latency import TTFT_SHARE
 from planner.documents import Document
-from planner.report.wording import LEAST_SHARE, amount, count, dollars, milliseconds, percent
+from planner.report.wording import LEAST_SHARE, amount, count, dollars, duration, milliseconds, percent
 from planner.runs.bands import basis, by_figure, ends, whole
 from planner.runs.documents import need_nodes
 from planner.runs.limits import missed_in_replay, missed_limits
@@ -184,7 +184,7 @@ def _cost(figures: VerdictFigures, run: RunView) -> str:
     day = figures.cost_usd_per_day
     if day is None:
         hours = run.summary.interval_s * run.summary.intervals / S_PER_HOUR
-        return f"costs {dollars(figures.cost_usd)} in its {hours:.3g} h"
+        return f"costs {dollars(figures.cost_usd)} in its {duration(hours)}"
     return f"costs {dollars(day)}{ends(figures.cost_usd_per_day_band, dollars)} a day"
 
 
@@ -208,7 +208,7 @@ def _targets(figures: VerdictFigures, run: RunView, pending: bool) -> str:
         if value is not None
     ]
     verb = "holds" if figures.targets_hold else "does not hold"
-    span = "" if _is_whole(run) else f" in the {figures.replayed_hours:.3g} h replayed"
+    span = "" if _is_whole(run) else f" in the {duration(figures.replayed_hours or 0.0)} replayed"
     return f"{verb} the targets at p99{span} ({', '.join(latencies)})"
 
 

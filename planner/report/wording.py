@@ -24,6 +24,11 @@ def dollars(value: float) -> str:
     return f"${value:.2f}" if value >= 1 or not value else f"${value:.3g}"
 
 
+def duration(hours: float) -> str:
+    """Hours, or minutes where they are few."""
+    return f"{hours:.3g} h" if hours >= _FEW or hours == int(hours) else f"{hours * 60:,.4g} min"
+
+
 def milliseconds(value: float) -> str:
     """Milliseconds without their unit."""
     return f"{value:,.0f}" if value >= _MANY or value == int(value) else f"{value:.1f}"

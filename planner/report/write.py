@@ -53,9 +53,8 @@ def write_report(
     PNG. notes: further ones beside those of the run.
     """
     published, flags, verdict = _published_nodes(run), run_flags(run), verdict_of(run, outlook)
-    drawn = charts(run, published, flags)
-    if run.replay is not None:
-        drawn += replay_charts(run, run.replay)
+    first, *others = charts(run, published, flags)
+    drawn = [first, *(replay_charts(run, run.replay) if run.replay is not None else ()), *others]
     if run.jobs is not None:
         drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {

@@ -19,6 +19,7 @@ from planner.planning.capacity import Limits
 from planner.planning.selection import reading
 from planner.planning.targets import requests_in_time, target_limits
 from planner.runs.read import RunView
+from planner.settings.fleet import FleetSettings
 from planner.store import Store
 from planner.studies.bound.run import bounds_of, problem_of
 from planner.trace import stored
@@ -72,9 +73,9 @@ def outlook_of(store: Store, run: RunView, *, time_limit_s: float = 0.0, clock: 
 
 def outlook(run: RunView, limits: Limits | str, *, time_limit_s: float = 0.0, clock: Clock) -> Outlook:
     """The outlook of a run whose latency limits are known; limits: these, or why they are not known."""
-    demand = demand_of(run)
+    demand, scenario = demand_of(run), run.scenario
     bound, bound_problem = _bound(run, demand, time_limit_s, clock)
-    met, latency_problem = (None, limits) if isinstance(limits, str) else _met(run, demand, limits)
+    met, latency_problem = (None, limits) if isinstance(limits, str) else _met(run, scenario.fleet, demand, limits)
     return Outlook(bound=bound, bound_problem=bound_problem, latency_met_ratio=met, latency_problem=latency_problem)
 
 
@@ -93,18 +94,19 @@ def _stored_limits(store: Store, run: RunView) -> Limits:
     """What units do within the latency targets with the requests of a run's trace. Raises PlannerError."""
     with store.read() as session:
         trace = stored.by_name(session, run.record.trace)
-    if trace.trace_id != run.record.trace_id:
+    # a trace that is stored later may have the number of one that was deleted
+    if trace.trace_id != run.record.trace_id or trace.created_at > run.record.created_at:
         raise TraceError(f'the trace "{trace.name}" of the run was deleted, and another one has its name')
     with reading(store, run.scenario, trace) as session:
         return target_limits(session, run.scenario, trace)
 
 
-def _met(run: RunView, demand: Demand, limits: Limits) -> tuple[float | None, str | None]:
+def _met(run: RunView, fleet: FleetSettings, demand: Demand, limits: Limits) -> tuple[float | None, str | None]:
     requests = int(demand.requests.sum())
     if not requests:
         return None, "there are no requests"
     serving = (_column(run, f"{role}_serving_tokens") for role in ("prefill", "decode"))
-    return requests_in_time(limits, run.scenario.fleet, demand, *serving) / requests, None
+    return requests_in_time(limits, fleet, demand, *serving) / requests, None
 
 
 def _bound(run: RunView, demand: Demand, time_limit_s: float, clock: Clock) -> tuple[PlanBound | None, str | None]:
