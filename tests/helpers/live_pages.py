@@ -17,7 +17,8 @@ SCHEMES = ("light", "dark")
 
 _AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
 _HEIGHT = 900
-_WAIT_MS = 30_000
+_WAIT_MS = 60_000
+"""Far beyond what anything takes where other tests run beside it."""
 _FLAGS = ["--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
 """Not even a page that wants to reaches another host."""
 
@@ -142,10 +143,10 @@ def assert_accessible(page: Page) -> None:
     """Fail for what axe-core calls serious or critical, and name it."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(_AXE.read_text())
-    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']}).then((told) => told.violations)")
     grave = [
         f"{rule['impact']} {rule['id']}: {rule['help']}: {' '.join(map(str, node['target']))}: {node['failureSummary']}"
-        for rule in found["violations"]
+        for rule in found
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
@@ -154,18 +155,23 @@ def assert_accessible(page: Page) -> None:
 
 _TOO_WIDE = """() => {
     const room = document.documentElement.clientWidth;
-    const inside = (element) => element.parentElement && (
-        ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(element.parentElement).overflowX)
-        || inside(element.parentElement));
-    return [...document.body.querySelectorAll("*")]
-        .filter((each) => each.getBoundingClientRect().right > room + 1 && !inside(each))
-        .map((each) => `${each.tagName.toLowerCase()}${each.id && "#" + each.id}: ends at `
-            + `${Math.round(each.getBoundingClientRect().right)} of ${room} px`);
+    const end = (element) => Math.round(element.getBoundingClientRect().right);
+    const found = [];
+    const look = (element) => {
+        if (end(element) > room + 1) {
+            found.push(`${element.tagName.toLowerCase()}${element.id && "#" + element.id}: `
+                + `ends at ${end(element)} of ${room} px`);
+        } else if (!["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(element).overflowX)) {
+            [...element.children].forEach(look);
+        }
+    };
+    look(document.body);
+    return found;
 }"""
 
 
 def assert_fits(page: Page) -> None:
-    """Fail where something is wider than the window; what scrolls inside its own box is not."""
+    """Fail where something is wider than the window, and name the outermost; what scrolls in its own box is not."""
     wide = page.evaluate(_TOO_WIDE)
     assert not wide, "\n".join(wide)
 
