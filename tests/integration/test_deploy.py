@@ -11,11 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
+import typer.main
 import yaml
 
+from planner.cli.app import app
 from tests.helpers.pages import DOCS, ROOT, blocks
 
 DEPLOY = ROOT / "examples" / "deploy"
@@ -36,6 +39,14 @@ def instructions() -> list[Instruction]:
 
 def told(word: str) -> list[str]:
     return [rest for name, rest in instructions() if name == word]
+
+
+def started() -> list[list[str]]:
+    """The words after `planner` of every command that is started."""
+    units = [re.findall(r"^ExecStart=\S+/planner (.*)$", (DEPLOY / name).read_text(), re.MULTILINE) for name in UNITS]
+    by_images = [json.loads(*told("CMD")), *(words for words in container_commands() if "schedule" in words)]
+    words = [shlex.split(unit) for (unit,) in units]
+    return words + [each[len(each) - each[::-1].index("planner") :] for each in by_images]
 
 
 def health_check() -> list[str]:
@@ -76,6 +87,16 @@ def test_units_differ_in_what_they_start_only_and_the_page_shows_them_as_they_ar
     assert {line.partition("=")[0] for line in page ^ night} == {
         "Description", "After", "ExecStart", "LoadCredential", "TimeoutStopSec", "IPAddressDeny", "IPAddressAllow",
     }  # fmt: skip
+
+
+def test_what_is_started_are_commands_with_these_options() -> None:
+    assert len(started()) == 4
+    for words in started():
+        command: Any = typer.main.get_command(app)
+        while words and not words[0].startswith("-"):
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_the_cronjob_is_valid() -> None:
