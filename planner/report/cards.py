@@ -11,13 +11,17 @@ from planner.runs.read import RunView
 _UNKNOWN = "Not known"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
-    """A figure with its title and what else to know of it. missed: whether it misses what was asked for."""
+    """A figure with its title and what else to know of it.
+
+    band: of the figure, in parentheses; empty where it has none. missed: whether it misses what was asked for.
+    """
 
     title: str
     value: str
     note: str
+    band: str = ""
     missed: bool = False
 
 
@@ -30,44 +34,58 @@ def answer_cards(verdict: Verdict, run: RunView) -> list[Card]:
 def further_cards(run: RunView) -> list[Card]:
     """The other figures of a plan."""
     s, band, units = run.summary, by_figure(run.bands), held_units(run)
-    mean = f"{s.mean_nodes:,.2f}{ends(band.get('mean_nodes'), '{:,.2f}'.format)}"
+    mean = ends(band.get("mean_nodes"), "{:,.2f}".format)
     hours = f"{s.node_hours:,.0f}{ends(band.get('node_hours'), whole)} node-hours"
-    cards = [
-        Card("Inference nodes, mean", mean, f"{hours}; {s.peak_nodes:,}{ends(band.get('peak_nodes'), whole)} at most")
-    ]
+    most = f"{s.peak_nodes:,}{ends(band.get('peak_nodes'), whole)} at most"
+    cards = [Card(title="Inference nodes, mean", value=f"{s.mean_nodes:,.2f}", note=f"{hours}; {most}", band=mean)]
     if units:
         packing = f"; {units.packing}" if units.packing else ""
-        cards.append(Card("Units, mean", f"{units.mean:,.2f}", f"{units.peak:,} at the peak{packing}"))
+        cards.append(Card(title="Units, mean", value=f"{units.mean:,.2f}", note=f"{units.peak:,} at the peak{packing}"))
     cards.append(_revenue("Theoretical revenue", s.revenue_usd, s.margin_ratio, s.expected_revenue_usd))
     if s.shortfall_tokens:
         served = _revenue("Served revenue", s.revenue_served_usd, s.margin_served_ratio, s.expected_revenue_served_usd)
-        cards.append(Card(served.title, served.value, f"{served.note}; the rest is demanded beyond the capacity"))
+        cards.append(
+            Card(
+                title=served.title, value=served.value, note=f"{served.note}; the rest is demanded beyond the capacity"
+            )
+        )
     tokens = f"{_large(s.input_tokens)} input and {_large(s.output_tokens)} output tokens"
-    cards.append(Card("Demand", f"{_large(s.requests)} requests", tokens))
-    short = f"{s.shortfall_ratio:.3%}{ends(band.get('shortfall_ratio'), '{:.3%}'.format)}"
+    cards.append(Card(title="Demand", value=_requests(s.requests), note=tokens))
+    ratio = ends(band.get("shortfall_ratio"), "{:.3%}".format)
     causes = f"steady {s.steady_shortfall_tokens:,}, start-up {s.start_up_shortfall_tokens:,}"
     allowed = run.scenario.slo.max_shortfall_ratio
     note = f"of tokens, of {allowed:.3%} allowed: {causes}"
-    return [*cards, Card("Shortfall", short, note, missed=s.shortfall_ratio > allowed)]
+    return [
+        *cards,
+        Card(
+            title="Shortfall",
+            value=f"{s.shortfall_ratio:.3%}",
+            note=note,
+            band=ratio,
+            missed=s.shortfall_ratio > allowed,
+        ),
+    ]
 
 
 def _peak(verdict: Verdict) -> Card:
-    value = f"{count(verdict.peak_nodes, 'node')}{ends(verdict.peak_nodes_band, whole)}"
+    value, band = count(verdict.peak_nodes, "node"), ends(verdict.peak_nodes_band, whole)
     held = verdict.held_peak_nodes
     note = f"carry the busiest interval at full use; the plan holds up to {held:,} of {verdict.owned_nodes:,} owned"
-    return Card("Needed at peak", value, note, missed=verdict.peak_nodes > verdict.owned_nodes)
+    return Card(
+        title="Needed at peak", value=value, note=note, band=band, missed=verdict.peak_nodes > verdict.owned_nodes
+    )
 
 
 def _lent(verdict: Verdict, run: RunView) -> Card:
     if not run.scenario.training.lend:
-        return Card("Lent to training", "Nothing", "the scenario lends no nodes (training.lend)")
+        return Card(title="Lent to training", value="Nothing", note="the scenario lends no nodes (training.lend)")
     night, s = verdict.lent_node_hours_per_night, run.summary
     useful = f"{s.useful_training_node_hours:,.0f} of {s.training_node_hours:,.0f} useful over the plan"
     note = f"{useful}; {s.idle_node_hours:,.0f} idle"
     if night is None:
-        return Card("Lent to training", count(verdict.lent_node_hours, "node-hour"), note)
-    value = f"{count(night, 'node-hour')}{ends(verdict.lent_node_hours_per_night_band, amount)}"
-    return Card("Lent to training a night", value, note)
+        return Card(title="Lent to training", value=count(verdict.lent_node_hours, "node-hour"), note=note)
+    band = ends(verdict.lent_node_hours_per_night_band, amount)
+    return Card(title="Lent to training a night", value=count(night, "node-hour"), note=note, band=band)
 
 
 def _cost(verdict: Verdict, run: RunView) -> Card:
@@ -75,15 +93,20 @@ def _cost(verdict: Verdict, run: RunView) -> Card:
     of_fleet = f"{_share(s.cost_usd, s.fleet_cost_usd)} of what all owned nodes cost; "
     parts = f"{dollars(s.training_cost_usd)} training, {dollars(s.idle_cost_usd)} idle over the plan"
     if day is None or month is None:
-        return Card("Cost of inference", dollars(verdict.cost_usd), f"{of_fleet}{parts}")
-    value = f"{dollars(day)}{ends(verdict.cost_usd_per_day_band, dollars)}"
-    return Card("Cost of inference a day", value, f"{dollars(month)} a month; {of_fleet}{parts}")
+        return Card(title="Cost of inference", value=dollars(verdict.cost_usd), note=f"{of_fleet}{parts}")
+    band = ends(verdict.cost_usd_per_day_band, dollars)
+    return Card(
+        title="Cost of inference a day",
+        value=dollars(day),
+        note=f"{dollars(month)} a month; {of_fleet}{parts}",
+        band=band,
+    )
 
 
 def _price(verdict: Verdict) -> Card:
     price = verdict.usd_per_million_tokens
     note = "of input and output within the capacity"
-    return Card("Cost per million tokens", _UNKNOWN if price is None else dollars(price), note)
+    return Card(title="Cost per million tokens", value=_UNKNOWN if price is None else dollars(price), note=note)
 
 
 def _targets(verdict: Verdict) -> Card:
@@ -97,34 +120,38 @@ def _targets(verdict: Verdict) -> Card:
             )
             if value is not None
         )
-        value = _UNKNOWN if verdict.attainment is None else f"{percent(verdict.attainment)} of requests"
-        note = f"in time; {latencies}; {duration(verdict.replayed_hours or 0.0)} replayed, request by request"
-        return Card("Latency targets", value, note, missed=verdict.targets_hold is False)
+        value = _UNKNOWN if verdict.attainment is None else f"{percent(verdict.attainment)} in time"
+        note = f"{latencies}; {duration(verdict.replayed_hours or 0.0)} replayed, request by request"
+        return Card(title="Latency targets", value=value, note=note, missed=verdict.targets_hold is False)
     if verdict.modelled_attainment is not None:
         value = f"{percent(verdict.modelled_attainment)} of requests"
         note = f"are in intervals modelled to hold {targets} at p99; `planner replay` measures it"
-        return Card("Latency targets, modelled", value, note, missed=verdict.targets_hold is False)
+        return Card(title="Latency targets, modelled", value=value, note=note, missed=verdict.targets_hold is False)
     why = f"{verdict.latency_problem}; " if verdict.latency_problem else ""
-    return Card("Latency targets", _UNKNOWN, f"{targets}: {why}`planner replay` measures them")
+    return Card(title="Latency targets", value=_UNKNOWN, note=f"{targets}: {why}`planner replay` measures them")
 
 
 def _bound(verdict: Verdict) -> Card:
     title, ratio, bound = "Above the proven bound", verdict.above_bound_ratio, verdict.bound_node_hours
     if bound is None:
-        return Card(title, _UNKNOWN, verdict.bound_problem or "`planner report` proves it")
+        return Card(title=title, value=_UNKNOWN, note=verdict.bound_problem or "`planner report` proves it")
     least = f"no plan within the allowed shortfall takes fewer than {bound:,.1f} node-hours ({verdict.bound_proof})"
     if ratio is None:
-        return Card(title, "Not compared", f"the plan is beyond the allowed shortfall, and {least}")
-    return Card(title, percent(ratio), least)
+        return Card(title=title, value="Not compared", note=f"the plan is beyond the allowed shortfall, and {least}")
+    return Card(title=title, value=percent(ratio), note=least)
 
 
 def _revenue(title: str, earned: float, margin: float | None, expected: float) -> Card:
     told = "" if margin is None else f"margin {margin:.1%}; "
-    return Card(title, dollars(earned), f"{told}expected {dollars(expected)}")
+    return Card(title=title, value=dollars(earned), note=f"{told}expected {dollars(expected)}")
 
 
 def _share(part: float, whole_usd: float) -> str:
     return percent(part / whole_usd) if whole_usd else "none"
+
+
+def _requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{_large(number)} requests"
 
 
 def _large(value: float) -> str:

@@ -58,10 +58,9 @@ def _nodes(run: RunView, published_nodes: Mapping[int, int]) -> pl.DataFrame:
 
 def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
     """Inference nodes over time, with the published ones, and nodes in training as an area."""
-    units, frame = held_units(run), _nodes(run, published_nodes)
+    frame = _nodes(run, published_nodes)
     lines = {"inference_nodes": "inference", "published_nodes": "inference, published"}
-    has_published = "published_nodes" in frame.columns
-    if not has_published:
+    if "published_nodes" not in frame.columns:
         lines.pop("published_nodes")
     drawn = _drawn(run, frame)
     long = drawn.unpivot(list(lines), index="local_time", variable_name="series", value_name="nodes")
@@ -99,26 +98,31 @@ def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
             strokeDash=_dash(names),
         )
     )
-    s = run.summary
-    description = (
-        f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
-        f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
-    )
-    if units:
-        description += f" Units on them: {units.text}."
-    if has_published:
-        same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
-        known = frame["published_nodes"].is_not_null().sum()
-        description += f" Dashed: the published timeline, equal in {same} of {known} intervals."
     return _chart(
         "nodes",
         "Nodes serving and training",
-        description,
+        _node_words(run, frame),
         alt.layer(area, line, *_lent_words(run, drawn, rows)),
         run,
         frame,
         rows=rows,
     )
+
+
+def _node_words(run: RunView, frame: pl.DataFrame) -> str:
+    """The description of the nodes over time."""
+    s, units = run.summary, held_units(run)
+    text = (
+        f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
+        f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
+    )
+    if units:
+        text += f" Units on them: {units.text}."
+    if "published_nodes" in frame.columns:
+        same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
+        known = frame["published_nodes"].is_not_null().sum()
+        text += f" Dashed: the published timeline, equal in {same} of {known} intervals."
+    return text
 
 
 def _lent_words(run: RunView, drawn: pl.DataFrame, rows: ChartRows) -> list[alt.Chart]:

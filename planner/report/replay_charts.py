@@ -10,8 +10,8 @@ from planner.runs.read import ReplayView, RunView
 
 _WIDTH = 900
 
-_LEAST_BARS = 8
-"""Hours that have room for their bars at least. Assumed."""
+_FEW_HOURS, _MOST_WIDTH = 8, 60
+"""Fewer hours have bars of so many pixels. Assumed: a page has room for as many."""
 _NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token"}
 
 
@@ -32,19 +32,15 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
     for metric, name in _NAMES.items():
         own = local.filter(pl.col("metric") == metric).drop("interval_start")
         base = alt.Chart(rows.of(own), width=_WIDTH, height=150).encode(
-            x=alt.X(
-                "hour:O",
-                title="local hour of arrival",
-                axis=alt.Axis(labelAngle=0, labelOverlap=True),
-                # a few hours have bars no wider than those of more
-                scale=alt.Scale(paddingOuter=max((_LEAST_BARS - own.height) / 2, 0.1)),
-            )
+            x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True))
         )
+        # a few hours have bars no wider than those of many
+        size = _MOST_WIDTH if own.height < _FEW_HOURS else alt.Undefined
         y = alt.Y("p50:Q", title=f"{name}, ms")
         panels.append(
             alt.layer(
-                base.mark_bar(color=PALE, stroke=EDGE, strokeWidth=0.7).encode(y=y, y2="p99:Q"),
-                base.mark_bar(color=MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
+                base.mark_bar(color=PALE, stroke=EDGE, strokeWidth=0.7, size=size).encode(y=y, y2="p99:Q"),
+                base.mark_bar(color=MIDDLE, size=size).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
                 base.mark_tick(color=MAIN, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
             )
         )
@@ -72,7 +68,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
     rows = ChartRows()
     panels = [
         alt.Chart(rows.of(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
-        .mark_line(point=True, color=MAIN)
+        .mark_line(point=True if len(classes) > 1 else alt.OverlayMarkDef(color=MAIN), color=MAIN)
         .encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
@@ -107,7 +103,7 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         .mark_line(color=MAIN, strokeWidth=2)
         .encode(
             x=alt.X("local_time:T", title="local time", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%H:%M")),
-            y=alt.Y(f"{name}:Q", title=title),
+            y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~s")),
         )
         for name, title in series.items()
     ]

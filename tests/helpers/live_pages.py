@@ -17,7 +17,8 @@ SCHEMES = ("light", "dark")
 
 _AXE = Path(__file__).parents[1] / "data" / "axe" / "axe.min.js"
 _HEIGHT = 900
-_WAIT_MS = 30_000
+_WAIT_MS = 60_000
+"""Far beyond what anything takes where other tests run beside it."""
 _FLAGS = ["--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
 """Not even a page that wants to reaches another host."""
 
