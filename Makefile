@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # one more than processors: a quarter of the time tests wait for processes that they started
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: plan test setup lint docs fuzz nights forecasts curves engines scorecard loops bench clean
+.PHONY: plan test setup lint docs pictures fuzz nights forecasts curves engines scorecard loops bench clean
 
 plan: setup
 	$(BIN)/planner plan
@@ -34,6 +34,11 @@ lint: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "out/site/index.html: open it, or serve it with search: $(BIN)/python -m http.server --directory out/site --bind 127.0.0.1"
+
+# of the documentation, from a page that is served there
+ADDRESS ?= http://127.0.0.1:8765
+pictures: setup
+	$(BIN)/python -m tests.bench.pictures $(ADDRESS)
 
 fuzz: setup
 	PLANNER_TEST_MUTATIONS=10000 $(BIN)/python -m pytest tests/property/test_mutations.py -q

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from planner.runs.read import RunView, load_run
     from planner.settings.scenario import Scenario
     from planner.store import Store
+    from planner.studies.outlook import outlook_of
     from planner.studies.replay.run import replay
     from planner.studies.replay.store import store_replay
 
@@ -38,6 +39,7 @@ _HOMES = {
     "check": "planner.planning.check:check",
     "load_run": "planner.runs.read:load_run",
     "load_scenario": "planner.catalogue.scenarios:load_scenario",
+    "outlook_of": "planner.studies.outlook:outlook_of",
     "plan": "planner.planning.plan:plan_and_store",
     "plan_document": "planner.runs.documents:plan_document",
     "replay": "planner.studies.replay.run:replay",
@@ -55,6 +57,7 @@ __all__ = [
     "check",
     "load_run",
     "load_scenario",
+    "outlook_of",
     "plan",
     "plan_document",
     "replay",

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -33,6 +33,9 @@ from planner.settings.scenario import Scenario
 from planner.store import Store
 from planner.store.database import write_empty
 
+if TYPE_CHECKING:
+    from tests.helpers.live_pages import Driver, LivePages
+
 _SWITCHES = (
     "PLANNER_TEST_TRACES",
     "PLANNER_TEST_POINTS",
@@ -44,6 +47,7 @@ _SWITCHES = (
     "PLANNER_TEST_NIGHTS",
     "PLANNER_TEST_KILLS",
     "PLANNER_TEST_DISKS",
+    "PLANNER_TEST_PICTURES",
     "PLANNER_UPDATE_GOLDEN",
 )
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -227,13 +231,27 @@ def minute_log(path: Path, minutes: list[tuple[int, int]], start: str = "2025-03
     return path
 
 
-@pytest.fixture
-def chromium() -> str:
-    """The browser; tests that need it skip where it is not."""
+@pytest.fixture(scope="session")
+def _driver() -> Iterator["Driver"]:
+    """The browser, started once; tests that need it skip where it is not."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not found:
         pytest.skip("no Chromium here: apt-get install chromium")
-    return found
+    from tests.helpers.live_pages import driven
+
+    with driven(found) as driver:
+        yield driver
+
+
+@pytest.fixture
+def browse(_driver: "Driver") -> Iterator["LivePages"]:
+    """Opens pages in a browser. A line on the console, an error or a request to elsewhere fails the test."""
+    from tests.helpers.live_pages import LivePages
+
+    with _driver.used() as browser:
+        pages = LivePages(browser)
+        yield pages
+        assert pages.close() == []
 
 
 class PrometheusServer:

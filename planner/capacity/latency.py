@@ -43,8 +43,8 @@ class PromptClass:
 
     length_class: int
     requests: int
-    missed_tokens: int
-    hit_tokens: int
+    missed_tokens: float
+    hit_tokens: float
 
 
 def prompts_of(classes: Sequence[PromptClass]) -> Prompts:

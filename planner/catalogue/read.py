@@ -63,6 +63,9 @@ KINDS = {
 _KINDS_IN_TOML = ((re.compile(r"dictionary( or instance of \w+)?"), "table"), (re.compile(r"\btuple\b"), "list"))
 """What pydantic and TOML call the same kinds of value."""
 
+OWN_PRICE = "economics.gpu_usd_per_hour"
+"""The field of a scenario that is a price of a GPU-hour of its own."""
+
 M = TypeVar("M", bound=Closed)
 
 
@@ -238,7 +241,9 @@ def gpu_rate(rates: GpuRates, name: str) -> GpuRate:
 
 
 def scenario_gpu_rate(economics: EconomicsSettings) -> GpuRate:
-    """The rate that prices the fleet of a scenario. Raises UsageError."""
+    """The rate that prices the fleet of a scenario: its own price, or that of the sheet. Raises UsageError."""
+    if economics.gpu_usd_per_hour is not None:
+        return GpuRate(usd_per_gpu_hour=economics.gpu_usd_per_hour, kind="set", source=OWN_PRICE)
     return gpu_rate(gpu_rates(economics.gpu_rates), economics.gpu_rate)
 
 

@@ -30,6 +30,7 @@ from planner.cli import (
     run,
     scenario,
     schedule,
+    serve,
     sql,
     sweep,
     trace,
@@ -60,6 +61,7 @@ app.command("reference")(plan.reference)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("sql")(sql.sql)
+app.command("serve")(serve.serve)
 app.command("batching")(batching.batching)
 app.command("what-if")(what_if.what_if)
 app.command("catalogue")(catalogue.catalogue)

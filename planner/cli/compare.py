@@ -58,10 +58,14 @@ def compare(
     Shows every policy's nodes, cost, shortfall and scale actions as configured, and its node-hours once it is tuned to
     the shortfall that slo.max_shortfall_ratio allows, by which policies are ranked. All runs are stored.
     """
+    from planner.planning.allowance import check_own_hits
     from planner.studies.compare.candidates import compare as run_compare
     from planner.studies.compare.store import measure_attainment, store_comparison
+    from planner.studies.replay.rules import OF_REQUESTS
 
     loaded = scenario_of(scenario, with_trace(sets, trace)).scenario
+    if with_replay:
+        check_own_hits(loaded, OF_REQUESTS)
     names = [name.strip() for name in policies.split(",") if name.strip()] if policies is not None else []
     store = store_at(db)
     with progress_bar("drawing requests") as progress:

@@ -1,5 +1,6 @@
 """planner report."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +23,12 @@ def report(
     """
     from planner.report.write import ReportFiles, write_report
     from planner.runs.read import load_run
+    from planner.studies.outlook import outlook_of
 
-    run = load_run(reading_at(db), run_id)
+    store = reading_at(db)
+    run = load_run(store, run_id)
     folder = out or Path("out") / run.summary.run_id
-    files = write_report(run, folder)
+    files = write_report(run, folder, outlook=outlook_of(store, run, clock=time.perf_counter))
     page = folder / "index.html"
     if as_json:
         print_json(ReportFiles(run_id=run.summary.run_id, page=str(page), files=[str(file) for file in files]))

@@ -1,4 +1,4 @@
-"""Changes of a load that is known: a factor, growth from day to day, weekdays, noise; and parts of it. Pure.
+"""Changes of a load that is known: a factor, growth from day to day, weekdays, noise, hits; and parts of it. Pure.
 
 Drawn traces and stored ones are changed by the same laws.
 """
@@ -112,6 +112,44 @@ def _times(counts: Ints, factors: Floats) -> Ints:
     times = np.zeros(len(counts), np.int64)
     times[some] = np.diff(np.rint(running).astype(np.int64), prepend=0)
     return times
+
+
+@dataclass(frozen=True)
+class HitChange:
+    """Another share of input found in a cache: every request keeps the same part of its hits, then of its misses.
+
+    At most one of them is below 1: fewer hits leave all misses, and more hits leave all that there were.
+    """
+
+    hits: float = 1.0
+    misses: float = 1.0
+
+    @classmethod
+    def between(cls, before: float, after: float) -> "HitChange":
+        """The change from one share of all input to another."""
+        if after < before:
+            return cls(hits=after / before)
+        return cls(misses=(1 - after) / (1 - before)) if after > before else cls()
+
+
+def hit_ratio(demand: Demand) -> float:
+    """Share of the input tokens that is found in a cache; 0 without input."""
+    total = int(demand.input_tokens.sum())
+    return int(demand.cached_input_tokens.sum()) / total if total else 0.0
+
+
+def with_hits(demand: Demand, before: float, after: float) -> Demand:
+    """Demand with another share of its input in the cache. before, after: shares of the whole trace's input.
+
+    For fewer hits all intervals lose the same share of their hits; for more, the same share of their misses.
+    """
+    cached, change = demand.cached_input_tokens, HitChange.between(before, after)
+    if after < before:
+        cached = np.rint(cached * change.hits).astype(np.int64)
+    elif after > before:
+        missed = demand.input_tokens - cached
+        cached = demand.input_tokens - np.rint(missed * change.misses).astype(np.int64)
+    return replace(demand, cached_input_tokens=cached)
 
 
 def part_of(demand: Demand, start_us: int, end_us: int) -> Demand:

@@ -1,11 +1,5 @@
-"""/metrics, /healthz and /external-metrics, on 127.0.0.1 only: Starlette on uvicorn, with bounds of our own.
+"""/metrics, /healthz and /external-metrics, on 127.0.0.1 only: Starlette on uvicorn, with bounds of our own."""
 
-uvicorn has no time limit for a connection that sends no request, or sends one slowly, and counts such connections
-towards its limit of concurrency, above which it refuses everybody. So each connection has a deadline, is used once,
-and where there are too many the oldest gives way.
-"""
-
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,8 +10,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from planner.connections import MOST_HEAD_BYTES, bounded
 from planner.documents import to_json
 from planner.errors import PlannerError
 from planner.nightly.dates import Now
@@ -30,7 +24,6 @@ LONGEST_S = 10.0
 """Seconds from the start of a connection to the end of its answer. Assumed: scrapers give up after ten."""
 MOST_CONNECTIONS = 64
 """Connections at a time. Assumed: a handful of scrapers ask every few seconds."""
-_MOST_HEAD_BYTES = 16_384
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,7 +39,7 @@ def serve_health(port: int | None, health: Health, clock: Now, log: EventLog) ->
     server = uvicorn.Server(
         uvicorn.Config(
             _application(health, clock),
-            http=_bounded(health),
+            http=bounded(LONGEST_S, MOST_CONNECTIONS, health.count_dropped),
             ws="none",
             lifespan="off",
             loop="asyncio",
@@ -55,7 +48,7 @@ def serve_health(port: int | None, health: Health, clock: Now, log: EventLog) ->
             server_header=False,
             headers=[("Connection", "close")],
             proxy_headers=False,
-            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
             timeout_graceful_shutdown=1,
         )
     )
@@ -110,32 +103,3 @@ def _application(health: Health, clock: Now) -> Starlette:
 
     routes = [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
     return Starlette(routes=routes, exception_handlers={404: not_found})
-
-
-def _bounded(health: Health) -> type[asyncio.Protocol]:
-    """uvicorn's connection with the bounds of this module; those that end unanswered are counted."""
-
-    class Connection(H11Protocol):
-        _deadline: asyncio.TimerHandle
-        _is_refused = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            if len(self.connections) >= MOST_CONNECTIONS:
-                oldest = min(self.connections, key=lambda one: one._deadline.when())  # type: ignore[union-attr]
-                self.connections.discard(oldest)
-                oldest.transport.abort()
-            self._deadline = self.loop.call_later(LONGEST_S, transport.abort)
-            super().connection_made(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._deadline.cancel()
-            is_answered = self._is_refused or (self.cycle is not None and self.cycle.response_complete)
-            if not is_answered:
-                health.count_dropped()
-            super().connection_lost(exc)
-
-        def send_400_response(self, msg: str) -> None:
-            self._is_refused = True
-            super().send_400_response(msg)
-
-    return Connection

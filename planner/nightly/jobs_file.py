@@ -369,6 +369,7 @@ def _check_trace(scenario: Scenario) -> None:
         "classes": own.classes is not None,
         "growth_per_day": change.growth_per_day != 0,
         "noise": change.noise != 0,
+        "cache_hit_ratio": own.cache_hit_ratio is not None,
     }
     refused = [f"trace.{name}" for name, given in asked.items() if given]
     if refused:

@@ -1,5 +1,6 @@
 """What units do with the requests of a trace: capacities modelled from the hardware up, and latency limits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.capacity.aggregated import AggregatedUnit
@@ -8,10 +9,12 @@ from planner.capacity.engines import Modelled, Workload, WorkloadRow, model_capa
 from planner.capacity.latency import LatencyLimits, PromptClass, latency_limits, limits_on_slower_clock, prompts_of
 from planner.capacity.longest import LongestRequest, longest_of
 from planner.core.fleet.waiting import Prompts
+from planner.core.load import HitChange
 from planner.core.policy import policies_in
 from planner.core.replay.requests.model import NO_LIMIT
 from planner.errors import CannotServe
 from planner.planning.aggregated import UnitLimits, unit_ends, unit_limits, unit_of, with_unit
+from planner.planning.selection import set_hit_ratio
 from planner.settings.fleet import FleetSettings
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -22,7 +25,39 @@ from planner.trace.stored import TraceInfo
 
 def modelled_capacity(session: Session, scenario: Scenario, trace: TraceInfo) -> Modelled:
     """What a node of each role does with the trace's requests, from the hardware up. Raises UsageError."""
-    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, modelled_workload(session, trace, scenario.fleet))
+    return model_capacity(scenario.fleet, scenario.slo.tpot_ms, planned_workload(session, scenario, trace))
+
+
+def planned_workload(session: Session, scenario: Scenario, trace: TraceInfo) -> Workload:
+    """What a trace asks for per token, with the hits that a scenario sets. Raises as modelled_workload."""
+    own, after = modelled_workload(session, trace, scenario.fleet), set_hit_ratio(scenario)
+    if after is None or not own.input_tokens:
+        return own
+    longest = _longest_tokens(scenario.fleet)
+    (sums,) = session.records("trace_input_moments", _InputMoments, trace_id=trace.trace_id, longest_tokens=longest)
+    return replace(own, hit_ratio=after, missed_context_tokens=sums.missed_context_tokens(after))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InputMoments:
+    """The columns of the query trace_input_moments, for a trace with input."""
+
+    inputs: float
+    hits: float
+    inputs_squared: float
+    inputs_times_hits: float
+    hits_squared: float
+
+    def missed_context_tokens(self, hit_ratio: float) -> float:
+        """Mean attention context of missed tokens where every request loses hits, or misses, in the same proportion.
+
+        m missed tokens of a prompt of i have the contexts from i - m to i: i - m/2 on average.
+        """
+        change = HitChange.between(self.hits / self.inputs, hit_ratio)
+        missed = self.inputs - change.hits * self.hits
+        of_inputs = self.inputs_squared - change.hits * self.inputs_times_hits
+        squared = of_inputs - change.hits * (self.inputs_times_hits - change.hits * self.hits_squared)
+        return (of_inputs - change.misses * squared / 2) / missed
 
 
 def modelled_workload(session: Session, trace: TraceInfo, fleet: FleetSettings | None = None) -> Workload:
@@ -31,10 +66,15 @@ def modelled_workload(session: Session, trace: TraceInfo, fleet: FleetSettings |
     fleet: requests that are longer than its units can serve do not count.
     """
     stored.check_requests(trace)
-    longest = longest_of(fleet) if fleet is not None else None
-    within = NO_LIMIT if longest is None else longest.tokens
+    within = _longest_tokens(fleet)
     (row,) = session.records("trace_workload_within", WorkloadRow, trace_id=trace.trace_id, longest_tokens=within)
     return Workload.of_row(row, trace.name)
+
+
+def _longest_tokens(fleet: FleetSettings | None) -> int:
+    """Tokens of the longest request that units of a fleet serve."""
+    longest = longest_of(fleet) if fleet is not None else None
+    return NO_LIMIT if longest is None else longest.tokens
 
 
 def mean_kv_tokens(session: Session, scenario: Scenario, trace: TraceInfo) -> float:
@@ -136,7 +176,7 @@ def with_modelled_capacity(session: Session, scenario: Scenario, trace: TraceInf
     if scenario.fleet.capacity == "observed":
         return scenario
     if scenario.fleet.serving == "aggregated":
-        workload = modelled_workload(session, trace, scenario.fleet)
+        workload = planned_workload(session, scenario, trace)
         return with_unit(scenario, _unit(scenario, workload), workload)
     return with_capacity(scenario, modelled_capacity(session, scenario, trace))
 
@@ -149,7 +189,7 @@ def with_ends(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[S
     if scenario.fleet.capacity == "observed":
         return scenario, None
     if scenario.fleet.serving == "aggregated":
-        workload = modelled_workload(session, trace, scenario.fleet)
+        workload = planned_workload(session, scenario, trace)
         return with_unit(scenario, _unit(scenario, workload), workload), _aggregated_ends(scenario, workload)
     modelled = modelled_capacity(session, scenario, trace)
     scenario = with_capacity(scenario, modelled)
@@ -208,11 +248,42 @@ def modelled_limits(session: Session, scenario: Scenario, trace: TraceInfo) -> L
     """What units do within the latency targets, modelled. Raises UsageError."""
     if scenario.fleet.serving == "disaggregated":
         return latency_limits(scenario, *_asked(session, scenario, trace))
-    workload = modelled_workload(session, trace, scenario.fleet)
+    workload = planned_workload(session, scenario, trace)
     return unit_limits(scenario, _unit(scenario, workload), workload)
 
 
 def _asked(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[float, Prompts]:
     """Mean KV length and kinds of prompts of a trace."""
     kv_tokens = modelled_workload(session, trace, scenario.fleet).kv_tokens
-    return kv_tokens, prompts_of(session.records("trace_prompts", PromptClass, trace_id=trace.trace_id))
+    classes = session.records("trace_prompts", PromptClass, trace_id=trace.trace_id)
+    after = set_hit_ratio(scenario)
+    return kv_tokens, prompts_of(classes if after is None else _with_hits(session, trace, classes, after))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PromptSums:
+    """The columns of the query trace_prompts_at."""
+
+    length_class: int
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+
+
+def _with_hits(
+    session: Session, trace: TraceInfo, classes: Sequence[PromptClass], after: float
+) -> Sequence[PromptClass]:
+    """Prompts by length at another share of hits. classes: as they are."""
+    hits, missed = (sum(getattr(each, name) for each in classes) for name in ("hit_tokens", "missed_tokens"))
+    if not hits + missed:
+        return classes
+    change = HitChange.between(hits / (hits + missed), after)
+    found = session.records(
+        "trace_prompts_at", _PromptSums, trace_id=trace.trace_id, hits=change.hits, misses=change.misses
+    )
+
+    def at(sums: _PromptSums) -> PromptClass:
+        missed = change.misses * (sums.input_tokens - change.hits * sums.cached_input_tokens)
+        return PromptClass(sums.length_class, sums.requests, missed, sums.input_tokens - missed)
+
+    return [at(sums) for sums in found]

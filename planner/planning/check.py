@@ -8,6 +8,7 @@ from planner.core.fleet.deployment import Deployment
 from planner.core.policy import KnownDemand, PolicyInputs, make_policy, policies_in
 from planner.core.replay.jobs.outcome import check_jobs
 from planner.errors import UsageError
+from planner.planning.allowance import up_factors
 from planner.planning.declared import declared_of
 from planner.planning.selection import check_selection
 from planner.planning.timetable import read_timetable
@@ -38,6 +39,7 @@ def check(scenario: Scenario) -> list[str]:
         lambda: price_sheet(economics.price_sheet),
         lambda: economics.other_price_sheet is None or price_sheet(economics.other_price_sheet),
         lambda: jobs_named(scenario),
+        lambda: up_factors(scenario.fleet, scenario.failures.nodes_down_ratio),
         lambda: _engines(scenario),
     )
     problems = []

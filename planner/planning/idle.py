@@ -6,7 +6,7 @@ Those of the engine depend on whether capacities are modelled: `planner.planning
 
 from collections.abc import Callable, Iterator
 
-from planner.catalogue.fields import value_at
+from planner.catalogue.fields import field_paths, value_at
 from planner.catalogue.scenarios import is_built_in
 from planner.core.fleet.units import ROLES
 from planner.core.policy import policies_in
@@ -110,6 +110,11 @@ _CONDITIONS: tuple[Condition, ...] = (
         lambda s: s.trace.name is not None or s.trace.days > 1,
         "over more days than one",
     ),
+    (
+        ("economics.gpu_rates", "economics.gpu_rate"),
+        lambda s: s.economics.gpu_usd_per_hour is None,
+        "without economics.gpu_usd_per_hour",
+    ),
     (_OF_ROLES, lambda s: s.fleet.serving == "disaggregated", "with fleet.serving=disaggregated"),
     (_OF_BOTH, lambda s: s.fleet.serving == "aggregated", "with fleet.serving=aggregated"),
     (
@@ -126,6 +131,18 @@ _CONDITIONS: tuple[Condition, ...] = (
     (("replay.depth_rules",), lambda s: s.replay.queue_mode == "depth", "with replay.queue_mode=depth"),
     (("replay.retry_after_s",), lambda s: s.replay.retries > 0, "with replay.retries"),
 )
+
+
+def unused(scenario: Scenario) -> set[str]:
+    """Fields that change nothing of a plan of the scenario, be they set or as in the built-in one."""
+    sources: dict[str, bool] = {
+        "trace.profile": scenario.trace.name is None,
+        "economics.other_price_sheet": scenario.economics.other_share > 0,
+        "fleet.observed.": scenario.fleet.capacity == "observed" and scenario.fleet.serving == "disaggregated",
+    }
+    found = {path for paths, counts, _ in _CONDITIONS if not counts(scenario) for path in paths}
+    idle_sources = tuple(start for start, counts in sources.items() if not counts)
+    return found | {path for path in field_paths() if path.startswith(idle_sources)}
 
 
 def idle(scenario: Scenario) -> Iterator[tuple[str, str]]:

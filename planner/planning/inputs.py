@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from pydantic import BaseModel
 
-from planner.catalogue.read import hardware
+from planner.catalogue.read import OWN_PRICE, hardware
 from planner.errors import UsageError
 from planner.planning.foresight import drawn_from
 from planner.planning.prepare import Prepared
@@ -17,10 +17,7 @@ from planner.trace.stored import TraceInfo
 def inputs_of(prepared: Prepared) -> tuple[Input, ...]:
     """The numbers from other files that a plan depends on, with where they come from: rates, prices, the profile."""
     scenario, prices = prepared.scenario, prepared.prices
-    economics, rate = scenario.economics, prices.gpu
-    hourly = f"{rate.usd_per_gpu_hour} USD per GPU-hour"
-    rates = economics.gpu_rates if isinstance(economics.gpu_rates, str) else prices.gpu_rates
-    inputs = [Input(f"gpu_rates/{rates}.{economics.gpu_rate}", hourly, rate.kind, rate.source)]
+    economics, inputs = scenario.economics, [_price_input(prepared)]
     named = ((economics.price_sheet, prices.tokens), (economics.other_price_sheet, prices.other_tokens))
     sheets = {name if isinstance(name, str) else sheet.name: sheet for name, sheet in named if sheet is not None}
     for name, sheet in sheets.items():
@@ -36,6 +33,17 @@ def inputs_of(prepared: Prepared) -> tuple[Input, ...]:
             kind, _, source = text.partition(": ")
             inputs.append(Input(f"hardware/{node.name}.{path}", str(attrgetter(path)(node)), kind, source))
     return (*inputs, *_profile_inputs(scenario, prepared.trace))
+
+
+def _price_input(prepared: Prepared) -> Input:
+    """What a GPU-hour costs: a rate of a sheet, or the scenario's own price as its provenance says."""
+    economics, rate = prepared.scenario.economics, prepared.prices.gpu
+    hourly = f"{rate.usd_per_gpu_hour} USD per GPU-hour"
+    if economics.gpu_usd_per_hour is not None:
+        kind, _, source = prepared.scenario.provenance.get(OWN_PRICE, "set: the scenario").partition(": ")
+        return Input(OWN_PRICE, hourly, kind, f"the scenario's own price: {source}")
+    rates = economics.gpu_rates if isinstance(economics.gpu_rates, str) else prepared.prices.gpu_rates
+    return Input(f"gpu_rates/{rates}.{economics.gpu_rate}", hourly, rate.kind, rate.source)
 
 
 def _profile_inputs(scenario: Scenario, trace: TraceInfo) -> list[Input]:

@@ -131,8 +131,8 @@ def _claim_notes(scenario: Scenario) -> list[str]:
     ]
 
 
-def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates: str) -> list[str]:
-    """Assumptions behind a plan. rates: name of the sheet of GPU rates."""
+def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates: str | None) -> list[str]:
+    """Assumptions behind a plan. rates: name of the sheet of GPU rates; None where none is used."""
     deployment = Deployment(scenario.fleet)
     notes = [*_claim_notes(scenario), *policy.notes]
     if deployment.apart and keeps_bundle(scenario.policy):
@@ -158,7 +158,8 @@ def plan_notes(scenario: Scenario, policy: Policy, plan: IntervalPlan, *, rates:
                 "(fleet.engine.hardware): set both to the nodes of the fleet"
             )
         # a sheet of the user's may be for any hardware, and one that was named was meant
-        if built_in("gpu_rates", rates) not in (None, served.lower()) and not _chosen(scenario, "economics.gpu_rates"):
+        sheet = None if rates is None else built_in("gpu_rates", rates)
+        if sheet not in (None, served.lower()) and not _chosen(scenario, "economics.gpu_rates"):
             notes.append(
                 f"nodes of {served} are priced at the GPU rates of {rates}, as in the built-in scenario: name your "
                 "sheet in economics.gpu_rates"

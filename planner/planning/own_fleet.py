@@ -17,7 +17,7 @@ from planner.catalogue.read import describe, hardware, model
 from planner.catalogue.scenarios import from_template, override_values
 from planner.core.fleet.engine import Engine
 from planner.errors import PlannerError, UsageError
-from planner.planning.capacity import modelled_workload
+from planner.planning.capacity import planned_workload
 from planner.settings.fleet import FleetSettings
 from planner.settings.hardware import Hardware
 from planner.settings.models import Model
@@ -402,7 +402,7 @@ def _step(session: Session, scenario: Scenario, trace: TraceInfo) -> tuple[Value
     if not trace.input_tokens or not trace.output_tokens:
         return {}, f"assumed: a unit of each role, because trace {trace.name} lacks input or output"
     try:
-        workload = modelled_workload(session, trace, scenario.fleet)
+        workload = planned_workload(session, scenario, trace)
         capacity = model_capacity(scenario.fleet, scenario.slo.tpot_ms, workload)
     except PlannerError as error:
         return {}, f"assumed: a unit of each role, because nothing can be modelled: {error}"

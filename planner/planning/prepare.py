@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from planner.catalogue.read import gpu_rate, gpu_rates, price_sheet
+from planner.catalogue.read import gpu_rates, price_sheet, scenario_gpu_rate
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand
-from planner.core.load import scaled
+from planner.core.load import hit_ratio, scaled
 from planner.core.policy import Entry
 from planner.errors import UsageError
 from planner.files import version
+from planner.planning.allowance import Allowance, allowance_notes, check_own_hits, down_notes, with_set_hits
 from planner.planning.capacity import Ends, Limits, length_notes, policy_limits, with_ends
 from planner.planning.check import jobs_named, require
 from planner.planning.notes import hit_notes, sampling_notes, silence_notes
@@ -33,10 +34,11 @@ from planner.units import Progress
 class Prices:
     """The prices that a scenario names.
 
-    gpu_rates: name of the sheet that the rate of a GPU comes from. other_tokens: None where no traffic has others.
+    gpu_rates: name of the sheet that the rate of a GPU comes from; None where the scenario has a price of its own.
+    other_tokens: None where no traffic has others.
     """
 
-    gpu_rates: str
+    gpu_rates: str | None
     gpu: GpuRate
     tokens: PriceSheet
     other_tokens: PriceSheet | None
@@ -85,30 +87,48 @@ class Prepared:
 
 
 def prepare(
-    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None, replayed: bool = False
+    store: Store,
+    scenario: Scenario,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    replayed: bool = False,
+    planned: bool = False,
 ) -> Prepared:
     """Prepare the plan of a scenario: check its files, draw its trace if it is not stored, resolve what it names.
 
-    replayed: whether its requests are replayed too. Raises UsageError with every problem of the scenario, TraceError.
+    replayed: whether its requests are replayed too. planned: whether it is that of a stored run, with the capacities
+    that were planned with. Raises UsageError with every problem of the scenario, TraceError.
     """
     require(scenario)
     trace = ensure_trace(store, scenario, now=now, progress=progress)
     with reading(store, scenario, trace) as session:
-        return prepare_on(session, scenario, trace, selected_demand(session, scenario, trace), replayed=replayed)
+        demand = selected_demand(session, scenario, trace)
+        return prepare_on(session, scenario, trace, demand, replayed=replayed, planned=planned)
 
 
 def prepare_on(
-    session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand, *, replayed: bool = False
+    session: Session,
+    scenario: Scenario,
+    trace: TraceInfo,
+    demand: Demand,
+    *,
+    replayed: bool = False,
+    planned: bool = False,
 ) -> Prepared:
-    """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError."""
+    """Prepare a checked scenario for a trace and its demand, as the scenario takes them. Raises UsageError.
+
+    demand: with the trace's own hits; those that the scenario sets are set here. Others: as for `prepare`.
+    """
     notes = (
         *selection_notes(scenario, trace),
         *silence_notes(scenario, trace, demand.grid),
         *sampling_notes(session, trace, demand.grid, whole=not selection_of(scenario).takes_part),
     )
-    prepared = _resolve_modelled(session, scenario, trace, demand, replayed=replayed)
+    prepared = _resolve_modelled(session, scenario, trace, demand, replayed=replayed, planned=planned)
     lengths = length_notes(session, scenario, trace)
-    return replace(prepared, notes=notes, caution=(*prepared.caution, *lengths))
+    allowed = allowance_notes(scenario, hit_ratio(demand))
+    return replace(prepared, notes=notes, caution=(*prepared.caution, *allowed, *lengths))
 
 
 def prepare_ahead(
@@ -119,21 +139,40 @@ def prepare_ahead(
     Raises UsageError.
     """
     require(scenario)
+    check_own_hits(scenario, "a forecast day has the hits of the days that it is forecast from")
     selection = selection_of(scenario, stored=True)
     forecast = scaled(forecast, selection.change.factors(forecast.grid, forecast.grid.start_us, scenario.zone))
     notes = (*describe_selection(selection, "the forecast"), *notes, *hit_notes(trace))
     with store.read() as session:
-        return replace(_resolve_modelled(session, scenario, trace, forecast), notes=notes, expected=True)
+        prepared = _resolve_modelled(session, scenario, trace, forecast)
+    caution = (*prepared.caution, *down_notes(scenario))
+    return replace(prepared, notes=notes, caution=caution, expected=True)
 
 
 def _resolve_modelled(
-    session: Session, scenario: Scenario, trace: TraceInfo, demand: Demand, *, replayed: bool = False
+    session: Session,
+    scenario: Scenario,
+    trace: TraceInfo,
+    demand: Demand,
+    *,
+    replayed: bool = False,
+    planned: bool = False,
 ) -> Prepared:
-    """Look up what a scenario names, and model the capacities and limits that it asks for. Raises UsageError."""
+    """Look up what a scenario names, set its hits, and model the capacities and limits that it asks for.
+
+    Raises UsageError.
+    """
     caution = observed_notes(session, scenario, trace, replayed=replayed)
     scenario, ends = with_ends(session, scenario, trace)
     limits = policy_limits(session, scenario, trace)
-    return replace(resolve(scenario, trace, demand), limits=limits, caution=caution, ends=ends)
+    allowance = Allowance.of(scenario, hit_ratio(demand), planned=planned)
+    scenario = allowance.scenario(scenario)
+    return replace(
+        resolve(scenario, trace, with_set_hits(demand, scenario)),
+        limits=allowance.limited(limits, scenario.fleet),
+        caution=caution,
+        ends=allowance.ends(ends),
+    )
 
 
 def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
@@ -155,10 +194,9 @@ def resolve(scenario: Scenario, trace: TraceInfo, demand: Demand) -> Prepared:
 
 def prices_named(economics: EconomicsSettings) -> Prices:
     """The prices that a scenario names. Raises UsageError."""
-    rates = gpu_rates(economics.gpu_rates)
     return Prices(
-        gpu_rates=rates.name,
-        gpu=gpu_rate(rates, economics.gpu_rate),
+        gpu_rates=gpu_rates(economics.gpu_rates).name if economics.gpu_usd_per_hour is None else None,
+        gpu=scenario_gpu_rate(economics),
         tokens=price_sheet(economics.price_sheet),
         other_tokens=None if (other := other_prices(economics)) is None else price_sheet(other),
     )

@@ -22,6 +22,7 @@ from planner.units import US_PER_HOUR, iso, to_us
 
 _CHANGES = ("demand_factor", "growth_per_day", "weekday_factors", "noise")
 _PARTS = ("days", "start_at", "end_at", "classes")
+_HITS = "cache_hit_ratio"
 _TYPED = ("set: flag", "set: environment", "set: what-if")
 """How the provenance of a value begins that was set beside the scenario file."""
 
@@ -71,9 +72,10 @@ def selection_of(scenario: Scenario, *, stored: bool = False) -> Selection:
     settings = scenario.trace
     if settings.name is None and not stored:
         return Selection(settings=settings)
-    given = {name for name in (*_CHANGES, *_PARTS) if set_by(scenario, f"trace.{name}")}
+    names = (*_CHANGES, *_PARTS, _HITS)
+    given = {name for name in names if set_by(scenario, f"trace.{name}")}
     drawing = {name for name in given if _draws_profile(scenario, name)}
-    left_out = {name: TraceSettings.model_fields[name].default for name in (*_CHANGES, *_PARTS) if name in drawing}
+    left_out = {name: TraceSettings.model_fields[name].default for name in names if name in drawing}
     own = settings.model_copy(update=left_out)
     unused = sorted(name for name in drawing - {"days"} if getattr(settings, name) != getattr(own, name))
     return Selection(
@@ -94,6 +96,11 @@ def _draws_profile(scenario: Scenario, name: str) -> bool:
         return True
     # a file that lists every field, and names both, has the built-in values of those that were not thought of
     return origin == profile and (origin != trace or is_built_in(scenario, f"trace.{name}"))
+
+
+def set_hit_ratio(scenario: Scenario) -> float | None:
+    """The share of input found in a cache that a scenario sets in place of its trace's own; None where it sets none."""
+    return selection_of(scenario).settings.cache_hit_ratio
 
 
 def check_selection(scenario: Scenario, *, stored: bool = False) -> None:
@@ -244,6 +251,9 @@ def describe_selection(selection: Selection, name: str) -> list[str]:
     change, notes = selection.change, []
     if selection.settings.classes is not None:
         notes.append(f"{name}: only requests of {', '.join(selection.settings.classes)} are taken (trace.classes)")
+    hits = selection.settings.cache_hit_ratio
+    if hits is not None:
+        notes.append(f"{name}: {hits:.2%} of input is taken to be found in a cache (trace.cache_hit_ratio)")
     parts = []
     if change.demand_factor != 1:
         parts.append(f"multiplied by {change.demand_factor:g} (trace.demand_factor)")

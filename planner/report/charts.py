@@ -12,17 +12,22 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import EDGE, MAIN, PALE, SECOND
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.report.flags import flag_marks, flag_words, shown_flags
 from planner.report.run_flags import NO_FLAGS, RunFlags
+from planner.report.week_charts import is_long, week_charts
 from planner.runs.local_time import local_times
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.units import US_PER_S, from_us
 
 _WIDTH = 900
-_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#c8553d", "#d9dee3"
-_MOST_POINTS = 2_000
+_ROOM = 0.2
+"""Share of the fleet from which training holds enough nodes for the words to stand in its area. Assumed."""
+
+_LEVELS = ("level", "change")
+_MOST_POINTS = 500
 """Above this many intervals lines are drawn by hour: more would blur together, and pages stay small."""
 
 
@@ -31,75 +36,105 @@ def charts(run: RunView, published_nodes: Mapping[int, int], flags: RunFlags = N
 
     flags: what is shaded in the demand.
     """
-    return [
-        node_chart(run, published_nodes),
-        economics_chart(run),
-        demand_chart(run, flags),
-        waterfall_chart(run),
-    ]
+    over_time = week_charts(run) if is_long(run) else [node_chart(run, published_nodes), economics_chart(run)]
+    waterfall = [waterfall_chart(run)] if has_steps(run) else []
+    return [*over_time, demand_chart(run, flags), *waterfall]
 
 
-def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
-    """Inference nodes over time, with the published ones, and nodes in training as an area."""
-    units = held_units(run)
-    columns = ("interval_start", *(("aggregated_units",) if units else ()), "inference_nodes", "training_nodes")
-    frame = run.intervals.select(columns).with_columns(
+def node_table(run: RunView, published_nodes: Mapping[int, int]) -> pl.DataFrame:
+    """Nodes of inference and training in every interval, with the published ones where there are any."""
+    return local_times(_nodes(run, published_nodes), run.scenario.zone)
+
+
+def _nodes(run: RunView, published_nodes: Mapping[int, int]) -> pl.DataFrame:
+    columns = ("interval_start", *(("aggregated_units",) if held_units(run) else ()))
+    frame = run.intervals.select(*columns, "inference_nodes", "training_nodes").with_columns(
         published_nodes=pl.col("interval_start")
         .dt.epoch("us")
         .replace_strict(dict(published_nodes), default=None, return_dtype=pl.Int64)
     )
+    return frame if frame["published_nodes"].is_not_null().any() else frame.drop("published_nodes")
+
+
+def node_chart(run: RunView, published_nodes: Mapping[int, int]) -> Chart:
+    """Inference nodes over time, with the published ones, and nodes in training as an area."""
+    frame = _nodes(run, published_nodes)
     lines = {"inference_nodes": "inference", "published_nodes": "inference, published"}
-    has_published = frame["published_nodes"].is_not_null().any()
-    if not has_published:
+    if "published_nodes" not in frame.columns:
         lines.pop("published_nodes")
-        frame = frame.drop("published_nodes")
     drawn = _drawn(run, frame)
     long = drawn.unpivot(list(lines), index="local_time", variable_name="series", value_name="nodes")
     long = long.with_columns(pl.col("series").replace_strict(lines)).drop_nulls("nodes")
+    rows = ChartRows()
     area = (
         alt.Chart(
-            inline_values(
+            rows.of(
                 drawn.with_columns(
                     top=pl.col("inference_nodes") + pl.col("training_nodes"),
                     series=pl.lit("lent to training"),
                 )
             )
         )
-        .mark_area(interpolate="step-after", opacity=1)
+        .mark_area(interpolate="step-after", opacity=1, line={"color": EDGE, "strokeWidth": 1})
         .encode(
             x=_time(run),
             y=alt.Y("inference_nodes:Q", title="nodes"),
             y2="top:Q",
             fill=alt.Fill(
                 "series:N",
-                scale=alt.Scale(domain=["lent to training"], range=[_LIGHT]),
+                scale=alt.Scale(domain=["lent to training"], range=[PALE]),
                 legend=alt.Legend(symbolType="square"),
             ),
         )
     )
     names = list(lines.values())
     line = (
-        alt.Chart(inline_values(long))
+        alt.Chart(rows.of(long))
         .mark_line(interpolate="step-after", strokeWidth=2.5)
         .encode(
             x=_time(run),
             y=alt.Y("nodes:Q", title="nodes"),
-            color=_color(names, [_DARK, _MIDDLE]),
+            color=_color(names, [MAIN, SECOND]),
             strokeDash=_dash(names),
         )
     )
-    s = run.summary
-    description = (
+    return _chart(
+        "nodes",
+        "Nodes serving and training",
+        _node_words(run, frame),
+        alt.layer(area, line, *_lent_words(run, drawn, rows)),
+        run,
+        frame,
+        rows=rows,
+    )
+
+
+def _node_words(run: RunView, frame: pl.DataFrame) -> str:
+    """The description of the nodes over time."""
+    s, units = run.summary, held_units(run)
+    text = (
         f"Nodes that inference holds over time: peak {s.peak_nodes}, mean {s.mean_nodes:,.2f}. "
         f"Above the line, in grey, the nodes lent to training: {s.training_node_hours:,.0f} node-hours."
     )
     if units:
-        description += f" Units on them: {units.text}."
-    if has_published:
+        text += f" Units on them: {units.text}."
+    if "published_nodes" in frame.columns:
         same = frame.filter(pl.col("inference_nodes") == pl.col("published_nodes")).height
         known = frame["published_nodes"].is_not_null().sum()
-        description += f" Dashed: the published timeline, equal in {same} of {known} intervals."
-    return _chart("nodes", "Nodes serving and training", description, area + line, run, frame)
+        text += f" Dashed: the published timeline, equal in {same} of {known} intervals."
+    return text
+
+
+def _lent_words(run: RunView, drawn: pl.DataFrame, rows: ChartRows) -> list[alt.Chart]:
+    """What the area of training is, in its midst, where it is large enough for words."""
+    most = drawn["training_nodes"].max()
+    if not isinstance(most, int) or most < _ROOM * run.scenario.fleet.nodes:
+        return []
+    largest = drawn.filter(pl.col("training_nodes") == most)
+    middle = largest.slice(largest.height // 2, 1).with_columns(
+        at=pl.col("inference_nodes") + pl.col("training_nodes") / 2, words=pl.lit("lent to training")
+    )
+    return [alt.Chart(rows.of(middle)).mark_text(fontSize=12).encode(x=_time(run), y="at:Q", text="words:N")]
 
 
 def economics_chart(run: RunView) -> Chart:
@@ -110,12 +145,14 @@ def economics_chart(run: RunView) -> Chart:
         local_time=pl.col("local_time") + pl.duration(minutes=6),
     )
     names = ["theoretical revenue", "cost of inference", "expected revenue"]
-    color = _color(names, [_LIGHT, _DARK, _MIDDLE])
+    color = _color(names, [PALE, MAIN, SECOND])
+
+    rows = ChartRows()
 
     def bars(column: str, name: str) -> Any:
         return (
-            alt.Chart(inline_values(drawn.with_columns(series=pl.lit(name))))
-            .mark_bar(stroke="#8a939b", strokeWidth=0.7)
+            alt.Chart(rows.of(drawn.with_columns(series=pl.lit(name))))
+            .mark_bar(stroke=EDGE, strokeWidth=0.7)
             .encode(
                 x=_time(run),
                 x2="hour_end:T",
@@ -126,7 +163,7 @@ def economics_chart(run: RunView) -> Chart:
         )
 
     ticks = (
-        alt.Chart(inline_values(drawn.with_columns(series=pl.lit(names[2]))))
+        alt.Chart(rows.of(drawn.with_columns(series=pl.lit(names[2]))))
         .mark_rule(strokeWidth=3)
         .encode(x=_time(run), x2="hour_end:T", y="expected_revenue_usd:Q", color=color)
     )
@@ -136,7 +173,7 @@ def economics_chart(run: RunView) -> Chart:
         f"({_dollars(s.expected_revenue_usd)}) and the cost of inference as dark bars ({_dollars(s.cost_usd)})."
     )
     layers = bars("revenue_usd", names[0]) + bars("cost_usd", names[1]) + ticks
-    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame)
+    return _chart("economics", "Cost and revenue per hour", description, layers, run, frame, rows=rows)
 
 
 def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
@@ -157,7 +194,8 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     )
     drawn = _drawn(run, frame)
     shown = _shown(run, flags)
-    marks = flag_marks(shown, _time(run))
+    rows = ChartRows()
+    marks = flag_marks(shown, _time(run), rows)
     names = ["demand", f"capacity of serving {'units' if both else 'nodes'}"]
     panels = []
     for title, demand, capacity in roles:
@@ -169,12 +207,12 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
             pl.col("series").replace_strict(columns), rate=pl.col("rate") / 1e6
         )
         lines = (
-            alt.Chart(inline_values(long))
+            alt.Chart(rows.of(long))
             .mark_line(interpolate="step-after", strokeWidth=2)
             .encode(
                 x=_time(run),
                 y=alt.Y("rate:Q", title="million tokens/s"),
-                color=_color(names, [_MIDDLE, _DARK]),
+                color=_color(names, [SECOND, MAIN]),
                 strokeDash=_dash(names),
             )
         )
@@ -193,53 +231,65 @@ def demand_chart(run: RunView, flags: RunFlags = NO_FLAGS) -> Chart:
     description += flag_words(shown)
     if flags.problem:
         description += f" What forecasts heed is not shown: {flags.problem}."
-    return _chart("demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame)
+    return _chart(
+        "demand", "Demand against capacity", description, alt.vconcat(*panels, spacing=24), run, frame, rows=rows
+    )
+
+
+def has_steps(run: RunView) -> bool:
+    """Whether anything lies between theoretical and expected revenue."""
+    return _steps(run).height > len(_LEVELS)
 
 
 def waterfall_chart(run: RunView) -> Chart:
-    """From theoretical to expected revenue, step by step."""
-    frame = run.waterfall.select("step", "amount_usd")
-    rows, level = [], 0.0
+    """From theoretical to expected revenue, by the steps that change something."""
+    frame = _steps(run)
+    steps, level = [], 0.0
     for index, (step, amount) in enumerate(frame.rows()):
         is_level = index in (0, frame.height - 1)
         start = 0.0 if is_level else level
         level = amount if is_level else level + amount
         kind = "level" if is_level else "change"
-        rows.append(
-            {
-                "step": step,
-                "from": start,
-                "to": level,
-                "kind": kind,
-                "label": _dollars(amount),
-                "end": max(start, level),
-            }
-        )
-    data = alt.InlineData(values=rows)
-    order = [row["step"] for row in rows]
-    base = alt.Chart(data).encode(y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=330)))
-    bars = base.mark_bar(height={"band": 0.7}).encode(
-        x=alt.X("from:Q", title="US dollars", axis=alt.Axis(format="$,.0f")),
-        x2="to:Q",
-        color=alt.Color("kind:N", scale=alt.Scale(domain=["level", "change"], range=[_DARK, _MIDDLE])),
+        steps.append({"step": step, "from": start, "to": level, "kind": kind, "label": f"{_dollars(amount)} {step}"})
+    rows = ChartRows()
+    order = frame["step"].to_list()
+    base = alt.Chart(rows.of(pl.DataFrame(steps)), height=alt.Step(46)).encode(
+        y=alt.Y("step:N", sort=order, title=None, axis=None)
     )
-    labels = base.mark_text(align="left", dx=5, fontSize=12).encode(x="end:Q", text="label:N")
+    bars = base.mark_bar(height={"band": 0.45}, yOffset=8).encode(
+        x=alt.X("from:Q", title="US dollars", axis=alt.Axis(format="$,.0f", labelOverlap=True)),
+        x2="to:Q",
+        color=alt.Color("kind:N", scale=alt.Scale(domain=list(_LEVELS), range=[MAIN, SECOND])),
+    )
+    # above the bars, where there is room for words on a narrow page as well
+    labels = base.mark_text(align="left", dy=-11, fontSize=12).encode(x=alt.value(0), text="label:N")
     first, last = frame["amount_usd"][0], frame["amount_usd"][-1]
     description = (
-        f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}. "
-        "Shares are scenario inputs; 0 % leaves a step empty."
+        f"From theoretical revenue, {_dollars(first)}, to expected revenue, {_dollars(last)}, by the steps that change "
+        "it; their shares are scenario inputs."
     )
-    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame)
+    return _chart("waterfall", "Theoretical to expected revenue", description, bars + labels, run, frame, rows=rows)
 
 
-def _chart(name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame) -> Chart:
-    heights = {"nodes": 300, "economics": 260, "waterfall": 190}
+def _steps(run: RunView) -> pl.DataFrame:
+    """Both levels, and the steps between them that change something."""
+    numbered = run.waterfall.with_row_index()
+    is_level = pl.col("index").is_in([0, numbered.height - 1])
+    return numbered.filter(is_level | (pl.col("amount_usd") != 0)).select("step", "amount_usd")
+
+
+def _chart(
+    name: str, title: str, description: str, layers: Any, run: RunView, frame: pl.DataFrame, *, rows: ChartRows
+) -> Chart:
+    heights = {"nodes": 300, "economics": 260}
+    if name != "demand":  # which has the width of its panels
+        layers = layers.properties(width=_WIDTH)
     if name in heights:
-        layers = layers.properties(width=_WIDTH - 340 if name == "waterfall" else _WIDTH, height=heights[name])
+        layers = layers.properties(height=heights[name])
     if run.intervals.height > _MOST_POINTS and name in ("nodes", "demand"):
         description += " Drawn by hour: peak demand and held nodes, least serving and training;"
         description += " the table has every interval."
-    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone))
+    return finish_chart(name, title, description, layers, local_times(frame, run.scenario.zone), rows)
 
 
 def _drawn(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Curves of a capacity study as a chart: SVG, PNG or a self-contained page."""
 
+import json
 from pathlib import Path
 
 import altair as alt
@@ -9,7 +10,8 @@ import vl_convert
 from planner.capacity.documents import CapacityCurve, Sweep
 from planner.errors import PlannerError, UsageError
 from planner.files import atomic_write
-from planner.report.drawing import CONFIG, inline_values
+from planner.report.colours import MAIN, PAGE
+from planner.report.drawing import CONFIG, ChartRows
 
 _AXES: dict[Sweep, tuple[str, str]] = {
     "batch": ("streams", "streams per GPU"),
@@ -26,7 +28,6 @@ _SERIES: dict[Sweep, tuple[tuple[str, str], ...]] = {
     "ep": (_BATCH, _RATE, _COST),
 }
 _WIDTH, _HEIGHT = 760, 170
-_COLOUR = "#0b4f6c"
 
 
 def write_curve(curve: CapacityCurve, path: Path, subtitle: str) -> None:
@@ -59,9 +60,10 @@ def _specification(curve: CapacityCurve, subtitle: str) -> str:
     frame = pl.DataFrame([vars(row) for row in curve.rows if row.tokens_per_s_per_node])
     if frame.is_empty():
         raise UsageError("no point of the curve can be served; relax --tpot-ms or use other nodes")
+    rows = ChartRows()
     panels = [
-        alt.Chart(inline_values(frame.select(field, name)), width=_WIDTH, height=_HEIGHT)
-        .mark_line(point=alt.OverlayMarkDef(color=_COLOUR), strokeWidth=2.5, color=_COLOUR)
+        alt.Chart(rows.of(frame.select(field, name)), width=_WIDTH, height=_HEIGHT)
+        .mark_line(point=alt.OverlayMarkDef(color=MAIN), strokeWidth=2.5, color=MAIN)
         .encode(
             x=alt.X(f"{field}:Q", title=title, scale=_scale(curve.sweep, frame[field].to_list())),
             y=alt.Y(f"{name}:Q", title=label),
@@ -69,9 +71,10 @@ def _specification(curve: CapacityCurve, subtitle: str) -> str:
         for name, label in _SERIES[curve.sweep]
     ]
     head = f"{curve.model} on {curve.node}, weights {curve.weights}, KV {curve.kv}"
-    chart = alt.vconcat(*panels).properties(title=alt.TitleParams(head, subtitle=subtitle), background="white")
-    spec: str = chart.configure(**CONFIG).to_json()
-    return spec
+    chart = alt.vconcat(*panels).properties(
+        title=alt.TitleParams(head, subtitle=subtitle), background=PAGE["paper"].light
+    )
+    return json.dumps({**chart.configure(**CONFIG).to_dict(validate=False), "datasets": rows.sets})
 
 
 def _scale(what: Sweep, values: list[float]) -> alt.Scale:

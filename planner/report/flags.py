@@ -8,10 +8,10 @@ import altair as alt
 import polars as pl
 
 from planner.planning.told import EVENTS, LEFT_OUT, DemandFinding, describe
-from planner.report.drawing import inline_values
+from planner.report.colours import MARK, THIRD
+from planner.report.drawing import ChartRows
 from planner.units import from_us, iso
 
-_LEFT_OUT, _EVENT = "#c9a227", "#6b8e23"
 _MOST_NAMES = 5
 
 
@@ -41,20 +41,20 @@ def is_drawn_after(one: DemandFinding, at_us: int) -> bool:
     return one.start_us >= at_us or (one.kind != "level" and one.end_us > at_us)
 
 
-def flag_marks(shown: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
+def flag_marks(shown: pl.DataFrame, x: alt.X, rows: ChartRows) -> list[alt.Chart]:
     """Time that is left out is shaded, events and holidays are shaded with an edge, changes of level are lines."""
     marks = []
     left_out, events, levels = (shown.filter(pl.col("kind").is_in(kinds)) for kinds in (LEFT_OUT, EVENTS, ("level",)))
     if left_out.height:
-        shaded = alt.Chart(inline_values(left_out)).mark_rect(color=_LEFT_OUT, opacity=0.25)
+        shaded = alt.Chart(rows.of(left_out)).mark_rect(color=MARK, opacity=0.25)
         marks.append(shaded.encode(x=x, x2="local_end:T", tooltip="what:N"))
     if events.height:
-        edged = alt.Chart(inline_values(events)).mark_rect(
-            fill=_EVENT, fillOpacity=0.18, stroke=_EVENT, strokeDash=[4, 3], strokeWidth=1.5
+        edged = alt.Chart(rows.of(events)).mark_rect(
+            fill=THIRD, fillOpacity=0.18, stroke=THIRD, strokeDash=[4, 3], strokeWidth=1.5
         )
         marks.append(edged.encode(x=x, x2="local_end:T", tooltip="what:N"))
     if levels.height:
-        lines = alt.Chart(inline_values(levels)).mark_rule(color=_LEFT_OUT, strokeWidth=2)
+        lines = alt.Chart(rows.of(levels)).mark_rule(color=MARK, strokeWidth=2)
         marks.append(lines.encode(x=x, tooltip="what:N"))
     return marks
 

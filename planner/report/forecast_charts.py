@@ -11,13 +11,12 @@ from planner.core.forecast import quantile_name
 from planner.core.forecast.backtest import BackTest, SeriesResult
 from planner.core.forecast.choice import SERIES
 from planner.planning.told import DemandFinding
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import MIDDLE, PALE
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.report.flags import flag_marks, flag_words, is_drawn_after, local_clock, shown_flags
 from planner.units import S_PER_DAY, S_PER_HOUR, US_PER_S, Floats, from_us, iso
 
 _WIDTH = 900
-_COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7")
-_BANDS = ("#8fb3c4", "#d9dee3")
 _FEW_DAYS, _MOST_DAYS = 3, 7
 """Past days that are drawn: a week where something is flagged in it, or else fewer, which are drawn larger."""
 _MOST_POINTS = 2_000
@@ -45,8 +44,9 @@ def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding
     grid = test.demand.grid
     first_us, end_us = grid.end_us - past * grid.interval_us, grid.end_us + test.horizon * grid.interval_us
     flags = shown_flags(findings, first_us, end_us, local_clock(zone))
+    rows = ChartRows()
     panels = [
-        _ahead_panel(drawn, each, flags, f"local time, {zone.key} (UTC{offset} at the start)")
+        _ahead_panel(drawn, each, flags, rows, f"local time, {zone.key} (UTC{offset} at the start)")
         for each in test.of(method).values()
     ]
     hours = test.horizon * grid.interval_s / S_PER_HOUR
@@ -60,7 +60,9 @@ def ahead_chart(test: BackTest, zone: ZoneInfo, findings: Sequence[DemandFinding
         description += f" {earlier} more before the drawn days: see the table of flags."
     if every > 1:
         description += f" Every {every}th interval is drawn; the table has every interval."
-    return finish_chart("forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame)
+    return finish_chart(
+        "forecast", "Demand and its forecast", description, alt.vconcat(*panels, spacing=24), frame, rows
+    )
 
 
 def _past_drawn(test: BackTest, findings: Sequence[DemandFinding]) -> int:
@@ -72,21 +74,23 @@ def _past_drawn(test: BackTest, findings: Sequence[DemandFinding]) -> int:
 
 
 def _ahead_panel(
-    drawn: pl.DataFrame, each: SeriesResult, flags: pl.DataFrame, title: str
+    drawn: pl.DataFrame, each: SeriesResult, flags: pl.DataFrame, rows: ChartRows, title: str
 ) -> alt.LayerChart | alt.FacetChart:
     name = each.series.removesuffix("_tokens")
     rates = {f"{name}_tokens_per_s": "actual", f"{name}_forecast_tokens_per_s": "forecast"}
     base, inner, outer = (f"{name}_forecast_tokens_per_s", *(f"{name}_{key}_tokens_per_s" for key in ("q90", "q99")))
     million = drawn.with_columns(pl.col(pl.Float64) / 1e6)
-    x = alt.X("local_time:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M"))
+    x = alt.X(
+        "local_time:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b %H:%M", labelOverlap=True)
+    )
     y_title = "million tokens/s"
     names = list(rates.values())
     reaches = (
         (low, high, million.select("local_time", low, high).drop_nulls(), colour)
-        for low, high, colour in ((inner, outer, _BANDS[1]), (base, inner, _BANDS[0]))
+        for low, high, colour in ((inner, outer, PALE), (base, inner, MIDDLE))
     )
     bands = [
-        alt.Chart(inline_values(known))
+        alt.Chart(rows.of(known))
         .mark_area(interpolate="step-after", color=colour, opacity=1)
         .encode(x=x, y=alt.Y(f"{low}:Q", title=y_title), y2=f"{high}:Q")
         for low, high, known, colour in reaches
@@ -95,16 +99,16 @@ def _ahead_panel(
     ]
     long = million.unpivot(list(rates), index="local_time", variable_name="series", value_name="rate")
     lines = (
-        alt.Chart(inline_values(long.with_columns(pl.col("series").replace_strict(rates)).drop_nulls("rate")))
+        alt.Chart(rows.of(long.with_columns(pl.col("series").replace_strict(rates)).drop_nulls("rate")))
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=x,
             y=alt.Y("rate:Q", title=y_title),
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(_COLOURS[: len(names)]))),
-            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[[1, 0], [5, 3]])),
+            color=alt.Color("series:N", scale=line_colours(names)),
+            strokeDash=alt.StrokeDash("series:N", scale=line_dashes(names)),
         )
     )
-    layers = alt.layer(*flag_marks(flags, x), *bands, lines)
+    layers = alt.layer(*flag_marks(flags, x, rows), *bands, lines)
     return layers.properties(
         width=_WIDTH, height=200, title=alt.Title(f"{name} tokens", fontSize=12, fontWeight="normal")
     )
@@ -114,9 +118,10 @@ def error_chart(test: BackTest) -> Chart:
     """WAPE of each method by the time ahead."""
     frame = errors_table(test)
     names = list(dict.fromkeys(frame["method"]))
+    rows = ChartRows()
     panels = [
         alt.Chart(
-            inline_values(frame.filter(pl.col("series") == series).with_columns(series=pl.col("method"))),
+            rows.of(frame.filter(pl.col("series") == series).with_columns(series=pl.col("method"))),
             width=_WIDTH,
             height=160,
             title=alt.Title(series.replace("_", " "), fontSize=12, fontWeight="normal"),
@@ -125,10 +130,8 @@ def error_chart(test: BackTest) -> Chart:
         .encode(
             x=alt.X("hours_ahead:Q", title="hours ahead"),
             y=alt.Y("wape:Q", title="WAPE", axis=alt.Axis(format=".0%")),
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=list(_COLOURS[: len(names)]))),
-            strokeDash=alt.StrokeDash(
-                "series:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 4], [2, 3], [9, 3, 2, 3]][: len(names)])
-            ),
+            color=alt.Color("series:N", scale=line_colours(names)),
+            strokeDash=alt.StrokeDash("series:N", scale=line_dashes(names)),
         )
         for series in SERIES
     ]
@@ -137,7 +140,7 @@ def error_chart(test: BackTest) -> Chart:
         f"{', '.join(names)}; over all intervals after the first {test.first:,}"
         f"{' but those that are declared unusual' if test.tested[0].score.left_out else ''}."
     )
-    return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame)
+    return finish_chart("errors", "Errors by time ahead", description, alt.vconcat(*panels, spacing=24), frame, rows)
 
 
 def ahead_table(test: BackTest, zone: ZoneInfo, past: int) -> pl.DataFrame:

@@ -1,19 +1,20 @@
 """The chart of training jobs: which job ran when, and what the GPUs of the lent nodes did."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import MAIN, MIDDLE, PALE, SECOND
+from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.runs.jobs import JobsView
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
 from planner.units import S_PER_HOUR, US_PER_S
 
 _WIDTH = 800
-_COLORS = {"useful": "#0b4f6c", "loading": "#8fb3c4", "lost": "#c8553d", "unused": "#d9dee3"}
+_COLORS = {"useful": MAIN, "loading": MIDDLE, "lost": SECOND, "unused": PALE}
 _MOST_SEGMENTS = 1_500
 """Bars drawn at most: more would blur together, and pages stay small."""
 _MOST_INTERVALS = 1_000
@@ -33,15 +34,22 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     color = alt.Color("state:N", scale=alt.Scale(domain=list(_COLORS), range=list(_COLORS.values())))
     names = jobs.jobs["job"].unique(maintain_order=True).to_list()
     drawn = bars.sort("gpu_s", descending=True).head(_MOST_SEGMENTS).sort("from", "job")
+    rows = ChartRows()
+    # points that are not seen let the axis reach over the whole plan
+    whole = alt.Chart(rows.of(_local(run, pl.DataFrame({"from": _edges(run)})))).mark_point(opacity=0).encode(x=x)
     gantt = (
-        alt.Chart(inline_values(_local(run, drawn)), width=_WIDTH, height=alt.Step(24))
+        alt.Chart(rows.of(_local(run, drawn)))
         .mark_bar(height={"band": 0.7})
-        .encode(x=x, x2="to:T", y=alt.Y("job:N", sort=names, title=None, axis=alt.Axis(labelLimit=200)), color=color)
+        .encode(x=x, x2="to:T", y=alt.Y("job:N", sort=names, title=None, axis=alt.Axis(labelLimit=110)), color=color)
     )
     use = (
-        alt.Chart(inline_values(_local(run, _gpus_by_use(run, bars))), width=_WIDTH, height=170)
+        alt.Chart(rows.of(_local(run, _gpus_by_use(run, bars))))
         .mark_bar()
         .encode(x=x, x2="to:T", y=alt.Y("below:Q", title="GPUs of lent nodes"), y2="above:Q", color=color)
+    )
+    drawn_panels = alt.vconcat(
+        (whole + gantt).properties(width=_WIDTH, height=alt.Step(24)),
+        (whole + use).properties(width=_WIDTH, height=170),
     )
     s = jobs.summary
     description = (
@@ -53,9 +61,7 @@ def jobs_chart(run: RunView, jobs: JobsView) -> Chart:
     if bars.height > _MOST_SEGMENTS:
         description += f" The {_MOST_SEGMENTS:,} largest bars are drawn."
     title = "Training jobs"
-    return finish_chart(
-        "jobs", title, description, alt.vconcat(gantt, use), local_times(jobs.segments, run.scenario.zone)
-    )
+    return finish_chart("jobs", title, description, drawn_panels, local_times(jobs.segments, run.scenario.zone), rows)
 
 
 def job_table(run: RunView, jobs: JobsView) -> pl.DataFrame:
@@ -125,15 +131,20 @@ def _us(times: pl.Series) -> list[int]:
 
 
 def _time(run: RunView) -> alt.X:
-    """Local time at the offset of the plan's start, over the whole plan, on a UTC scale."""
-    start, end = (run.intervals["interval_start"][index] for index in (0, -1))
-    edges = _local(run, pl.DataFrame({"at": [start, end + timedelta(seconds=run.record.interval_s)]}))
+    """Local time at the offset of the plan's start, on a UTC scale."""
+    start, end = _edges(run)
     return alt.X(
         "from:T",
         title=f"local time, {run.record.timezone}",
-        scale=alt.Scale(type="utc", domain=edges["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list(), nice=False),
+        scale=alt.Scale(type="utc", nice=False),
         axis=alt.Axis(format="%H:%M" if (end - start).days < 2 else "%d %b", labelOverlap=True),
     )
+
+
+def _edges(run: RunView) -> tuple[datetime, datetime]:
+    """Where a plan begins and ends."""
+    start, last = (run.intervals["interval_start"][index] for index in (0, -1))
+    return start, last + timedelta(seconds=run.record.interval_s)
 
 
 def _local(run: RunView, frame: pl.DataFrame) -> pl.DataFrame:

@@ -3,12 +3,15 @@
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import EDGE, MAIN, MIDDLE, PALE
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.runs.local_time import local_times
 from planner.runs.read import ReplayView, RunView
 
 _WIDTH = 900
-_DARK, _MIDDLE, _LIGHT = "#0b4f6c", "#8fb3c4", "#d9dee3"
+
+_FEW_HOURS, _MOST_WIDTH = 8, 60
+"""Fewer hours have bars of so many pixels. Assumed: a page has room for as many."""
 _NAMES = {"ttft": "time to first token", "tpot": "time per output token", "e2e": "time to last token"}
 
 
@@ -25,18 +28,20 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
     local = wide.with_columns(
         hour=pl.Series([moment.astimezone(zone).strftime("%d %H:%M") for moment in wide["interval_start"]])
     )
-    panels = []
+    panels, rows = [], ChartRows()
     for metric, name in _NAMES.items():
         own = local.filter(pl.col("metric") == metric).drop("interval_start")
-        base = alt.Chart(inline_values(own), width=_WIDTH, height=150).encode(
+        base = alt.Chart(rows.of(own), width=_WIDTH, height=150).encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True))
         )
+        # a few hours have bars no wider than those of many
+        size = _MOST_WIDTH if own.height < _FEW_HOURS else alt.Undefined
         y = alt.Y("p50:Q", title=f"{name}, ms")
         panels.append(
             alt.layer(
-                base.mark_bar(color=_LIGHT).encode(y=y, y2="p99:Q"),
-                base.mark_bar(color=_MIDDLE).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
-                base.mark_tick(color=_DARK, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
+                base.mark_bar(color=PALE, stroke=EDGE, strokeWidth=0.7, size=size).encode(y=y, y2="p99:Q"),
+                base.mark_bar(color=MIDDLE, size=size).encode(y=alt.Y("p50:Q"), y2="p90:Q"),
+                base.mark_tick(color=MAIN, thickness=3, width=18).encode(y=alt.Y("p50:Q")),
             )
         )
     description = (
@@ -44,7 +49,7 @@ def latency_chart(run: RunView, replay: ReplayView) -> Chart:
         "the 90th and the light one the 99th percentile."
     )
     return finish_chart(
-        "latency", "Latency for users", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone)
+        "latency", "Latency for users", description, alt.vconcat(*panels), local_times(local.drop("hour"), zone), rows
     )
 
 
@@ -55,13 +60,19 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         pl.col("class").fill_null("all"),
         hour=pl.Series([at.astimezone(zone).strftime("%d %H:%M") for at in replay.attainment["interval_start"]]),
     )
+    classes = named["class"].unique(maintain_order=True).to_list()
+    by_class = {
+        "color": alt.Color("class:N", scale=line_colours(classes)),
+        "strokeDash": alt.StrokeDash("class:N", scale=line_dashes(classes)),
+    }
+    rows = ChartRows()
     panels = [
-        alt.Chart(inline_values(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
-        .mark_line(point=True, color=_DARK)
+        alt.Chart(rows.of(named.select("hour", "class", name).drop_nulls()), width=_WIDTH, height=120)
+        .mark_line(point=True if len(classes) > 1 else alt.OverlayMarkDef(color=MAIN), color=MAIN)
         .encode(
             x=alt.X("hour:O", title="local hour of arrival", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            **({"color": alt.Color("class:N", title="class")} if named["class"].n_unique() > 1 else {}),
+            **(by_class if len(classes) > 1 else {}),
         )
         for name, title in (("ttft_attainment", "TTFT in time"), ("tpot_attainment", "TPOT in time"))
     ]
@@ -71,7 +82,7 @@ def attainment_chart(run: RunView, replay: ReplayView) -> Chart:
         "were not in time."
     )
     return finish_chart(
-        "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone)
+        "attainment", "Targets met", description, alt.vconcat(*panels), local_times(replay.attainment, zone), rows
     )
 
 
@@ -86,12 +97,13 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         "streams_per_unit": "streams per unit",
         "kv_tokens_per_unit": "KV tokens per unit",
     }
+    rows = ChartRows()
     panels = [
-        alt.Chart(inline_values(local.select("local_time", name)), width=_WIDTH, height=120)
-        .mark_line(color=_DARK, strokeWidth=2)
+        alt.Chart(rows.of(local.select("local_time", name)), width=_WIDTH, height=120)
+        .mark_line(color=MAIN, strokeWidth=2)
         .encode(
             x=alt.X("local_time:T", title="local time", scale=alt.Scale(type="utc"), axis=alt.Axis(format="%H:%M")),
-            y=alt.Y(f"{name}:Q", title=title),
+            y=alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~s")),
         )
         for name, title in series.items()
     ]
@@ -101,5 +113,5 @@ def use_chart(run: RunView, replay: ReplayView) -> Chart:
         f"{replay.summary.kv_peak_ratio:.0%} of a unit's KV memory was in use while requests were counted."
     )
     return finish_chart(
-        "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone)
+        "use", "Queues, streams and memory", description, alt.vconcat(*panels), local_times(replay.minutes, zone), rows
     )

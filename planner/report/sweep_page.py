@@ -3,22 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 import altair as alt
 import polars as pl
 
-from planner.report.drawing import Chart, finish_chart, inline_values
+from planner.report.colours import MAIN, MIDDLE
+from planner.report.drawing import Chart, ChartRows, finish_chart, line_colours, line_dashes
 from planner.report.pages import write_page
 from planner.studies.sweep.case import Metric
 from planner.studies.sweep.document import SweepDocument
 
-T = TypeVar("T")
-
-_WIDTH = 620
-_COLOURS = ("#0b4f6c", "#c8553d", "#6b8e23", "#7b5ea7", "#8a939b")
-_DASHES = ([1, 0], [6, 4], [2, 3], [9, 3, 2, 3], [12, 4])
-_LOW, _HIGH = "#8fb3c4", "#0b4f6c"
+_WIDTH = 900
 _SHOWN: dict[Metric, tuple[str, str]] = {
     "cost_usd": ("cost of inference, US dollars", "$,.0f"),
     "shortfall_ratio": ("shortfall, share of tokens", ".1%"),
@@ -46,7 +41,7 @@ def write_sweep_page(sweep: SweepDocument, cases: pl.DataFrame, folder: Path) ->
 def tornado_chart(sweep: SweepDocument) -> Chart:
     """What each uncertain value does by itself to cost and to shortfall, the widest first; of the first policy."""
     frame = pl.DataFrame(map(asdict, sweep.tornado), infer_schema_length=None).rename({"from_": "from"})
-    panels = []
+    panels, rows = [], ChartRows()
     for metric, (title, axis) in _SHOWN.items():
         bars = frame.filter(pl.col("metric") == metric)
         order = bars["parameter"].to_list()
@@ -54,23 +49,29 @@ def tornado_chart(sweep: SweepDocument) -> Chart:
             bars.select("parameter", "base", pl.col(end).alias("value"), series=pl.lit(name))
             for end, name in (("low", "low end"), ("high", "high end"))
         ).sort((pl.col("value") - pl.col("base")).abs(), descending=True)
-        y = alt.Y("parameter:N", sort=order, title=None, axis=alt.Axis(labelLimit=200))
+        y = alt.Y("parameter:N", sort=order, title=None, axis=None)
         ends = (
-            alt.Chart(inline_values(long))
-            .mark_bar(height={"band": 0.62})
+            alt.Chart(rows.of(long))
+            .mark_bar(height={"band": 0.42}, yOffset=8)
             .encode(
                 x=alt.X("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=axis)),
                 x2="base:Q",
                 y=y,
                 color=alt.Color(
                     "series:N",
-                    scale=alt.Scale(domain=["low end", "high end"], range=[_LOW, _HIGH]),
+                    scale=alt.Scale(domain=["low end", "high end"], range=[MIDDLE, MAIN]),
                     legend=alt.Legend(),
                 ),
             )
         )
-        rule = alt.Chart(inline_values(long.head(1))).mark_rule(strokeWidth=1.5).encode(x="base:Q")
-        panels.append((ends + rule).properties(width=_WIDTH, height=34 * len(order)))
+        rule = alt.Chart(rows.of(long.head(1))).mark_rule(strokeWidth=1.5).encode(x="base:Q")
+        # above the bars, where there is room for words on a narrow page as well
+        names = (
+            alt.Chart(rows.of(bars.select("parameter")))
+            .mark_text(align="left", dx=4, dy=-9, fontSize=12)
+            .encode(x=alt.value(0), y=y, text="parameter:N")
+        )
+        panels.append((ends + rule + names).properties(width=_WIDTH, height=40 * len(order)))
     widest = {metric: frame.filter(pl.col("metric") == metric).head(1).to_dicts()[0]["parameter"] for metric in _SHOWN}
     description = (
         f"Each uncertain value from the low to the high end of its range, all others as in the scenario, for "
@@ -78,7 +79,7 @@ def tornado_chart(sweep: SweepDocument) -> Chart:
         f"{widest['shortfall_ratio']}. Bars of the noise reach from the 5 % to the 95 % quantile of its draws."
     )
     table = _in_per_cent(frame, ("base", "low", "high", "swing"))
-    return finish_chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table)
+    return finish_chart("tornado", "What matters most", description, alt.vconcat(*panels, spacing=30), table, rows)
 
 
 def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
@@ -99,15 +100,16 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
         )
         for name in names
     )
+    rows = ChartRows()
     panels = [
-        alt.Chart(inline_values(frame.with_columns(series=pl.col("policy"))))
+        alt.Chart(rows.of(frame.with_columns(series=pl.col("policy"))))
         .mark_line(strokeWidth=2.5)
         .encode(
             x=alt.X(f"{metric}:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=axis)),
             y=alt.Y("share_of_cases:Q", title="share of cases at or below", axis=alt.Axis(format=".0%")),
             order="share_of_cases:Q",
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=_turn(_COLOURS, names))),
-            strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=_turn(_DASHES, names))),
+            color=alt.Color("series:N", scale=line_colours(names)),
+            strokeDash=alt.StrokeDash("series:N", scale=line_dashes(names)),
         )
         .properties(width=_WIDTH, height=200)
         for metric, (title, axis) in _SHOWN.items()
@@ -117,7 +119,7 @@ def spread_chart(sweep: SweepDocument, cases: pl.DataFrame) -> Chart:
         f"Share of the {sweep.cases:,} sampled cases with a cost, and with a shortfall, at or below each value. "
         f"Cases within slo.max_shortfall_ratio: {held}."
     )
-    return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame)
+    return finish_chart("spread", "How outcomes spread", description, alt.vconcat(*panels, spacing=30), frame, rows)
 
 
 def quantile_table(sweep: SweepDocument) -> pl.DataFrame:
@@ -156,8 +158,3 @@ def _attainment(sweep: SweepDocument) -> pl.DataFrame:
         for name, met in each.attainment.limits
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def _turn(values: Sequence[T], names: list[str]) -> list[T]:
-    """A value for each name, starting again from the first if there are more names."""
-    return [values[index % len(values)] for index in range(len(names))]

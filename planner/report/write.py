@@ -12,19 +12,22 @@ from planner.catalogue.scenarios import is_built_in
 from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
+from planner.planning.idle import is_set, unused
 from planner.report.band_tables import replay_band_table
-from planner.report.charts import charts
+from planner.report.cards import answer_cards, further_cards
+from planner.report.charts import charts, node_table
 from planner.report.flags import flag_table
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
 from planner.report.replay_charts import replay_charts
 from planner.report.run_flags import run_flags
-from planner.runs.bands import basis, by_figure, ends, whole
-from planner.runs.limits import missed_limits
+from planner.report.verdict import verdict_of
+from planner.report.week_charts import is_long
 from planner.runs.local_time import local_times
-from planner.runs.packing import held_units
 from planner.runs.read import RunView
 from planner.runs.waking import waking_lines
+from planner.settings.economics import EconomicsSettings
+from planner.studies.outlook import Outlook
 from planner.trace.synthetic.profile import load_profile
 
 
@@ -39,51 +42,51 @@ class ReportFiles(Document):
     """Paths of all files, the page among them."""
 
 
-def write_report(run: RunView, folder: Path, *, pictures: bool = True, notes: Sequence[str] = ()) -> list[Path]:
+def write_report(
+    run: RunView,
+    folder: Path,
+    *,
+    outlook: Outlook | None = None,
+    pictures: bool = True,
+    notes: Sequence[str] = (),
+) -> list[Path]:
     """Write the report of a run; returns the files. Each file is written atomically. Raises PlannerError.
 
-    pictures: whether charts are also written as SVG and PNG. notes: further ones beside those of the run.
+    outlook: its distance to the bound and its targets as modelled. pictures: whether charts are also written as SVG and
+    PNG. notes: further ones beside those of the run.
     """
-    published, flags = _published_nodes(run), run_flags(run)
-    drawn = charts(run, published, flags)
-    if run.replay is not None:
-        drawn += replay_charts(run, run.replay)
+    published, flags, verdict = _published_nodes(run), run_flags(run), verdict_of(run, outlook)
+    first, *others = charts(run, published, flags)
+    drawn = [first, *(replay_charts(run, run.replay) if run.replay is not None else ()), *others]
     if run.jobs is not None:
         drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {
         "training_windows": local_times(run.training, run.scenario.zone),
         "provenance": _provenance(run),
     }
+    if is_long(run):
+        tables["nodes"] = node_table(run, published)
+        tables["economics"] = local_times(run.hours, run.scenario.zone)
     if flags.findings:
         tables["flags"] = flag_table(flags.findings, run.scenario.zone)
     if run.replay is not None and run.replay.bands:
         tables["replay_bands"] = replay_band_table(run.replay.bands)
     if run.jobs is not None:
         tables["training_jobs"] = job_table(run, run.jobs)
-    context = {
+    context: dict[str, object] = {
         "run": run,
         "summary": run.summary,
         "record": run.record,
-        "missed": missed_limits(run),
+        "verdict": verdict,
+        "answer": answer_cards(verdict, run),
+        "further": further_cards(run),
+        "long": is_long(run),
         "published": bool(published),
-        "units": held_units(run),
         "waking": waking_lines(run),
         "notes": (*run.record.notes, *notes),
-    }
-    return write_page("page.html.j2", folder, drawn, tables, {**context, **_bands(run)}, pictures=pictures)
-
-
-def _bands(run: RunView) -> dict[str, object]:
-    """What the page's template needs for the bands of the plan's figures: nothing to show where it has none."""
-    band = by_figure(run.bands)
-    need = band.get("need_nodes")
-    return {
-        "basis": basis(run.bands) if run.bands else "",
         "keeps_up": run.replay is None or all(band.high is not None for band in run.replay.bands),
-        "needed": None if need is None else need.value,
-        "ends": lambda figure, form: ends(band.get(figure), form),
-        "whole": whole,
     }
+    return write_page("page.html.j2", folder, drawn, tables, context, pictures=pictures)
 
 
 _PUBLISHED = (
@@ -117,13 +120,24 @@ def _published_nodes(run: RunView) -> dict[int, int]:
 
 
 def _provenance(run: RunView) -> pl.DataFrame:
-    """Every scenario field and every rate, price and profile figure, with its value and where that comes from."""
+    """Every setting that the plan depends on or that was set, every rate, price and profile figure, with its source."""
     scenario = run.scenario
-    rows = []
+    rows, without_effect = [], unused(scenario)
     for path, meaning in field_paths().items():
-        if not has_meaning(scenario, path):
+        if not has_meaning(scenario, path) or (path in without_effect and not is_set(scenario, path)):
             continue
         kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
         rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
-    rows += [(item.name, item.value, item.kind, item.source, "") for item in run.inputs]
+    other = _unused_prices(scenario.economics)
+    inputs = [item for item in run.inputs if other is None or not item.name.startswith(f"prices/{other}.")]
+    rows += [(item.name, item.value, item.kind, item.source, "") for item in inputs]
     return pl.DataFrame(rows, schema=["field", "value", "kind", "source", "meaning"], orient="row")
+
+
+def _unused_prices(economics: EconomicsSettings) -> str | None:
+    """The other price sheet where no traffic is billed by it."""
+    other = economics.other_price_sheet
+    name = other if other is None or isinstance(other, str) else other.name
+    own = economics.price_sheet
+    is_own = name == (own if isinstance(own, str) else own.name)
+    return None if economics.other_share or is_own else name

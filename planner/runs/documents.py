@@ -134,7 +134,7 @@ def plan_document(run: RunView) -> PlanDocument:
     return PlanDocument(
         **vars(run.summary),
         timezone=run.record.timezone,
-        need_nodes=_need_nodes(run),
+        need_nodes=need_nodes(run),
         bands=list(run.bands),
         waking=waking_of(run),
         waits=waits_of(run),
@@ -167,7 +167,8 @@ def plan_week(run: RunView) -> list[PlanWeekHour]:
     ]
 
 
-def _need_nodes(run: RunView) -> int:
+def need_nodes(run: RunView) -> int:
+    """Nodes whose units would carry the busiest interval at full use, be they more or fewer than are owned."""
     deployment = Deployment(run.scenario.fleet)
     inputs, outputs = (run.intervals[name].to_numpy() for name in ("input_tokens", "output_tokens"))
     return deployment.nodes(deployment.enough(inputs, outputs, run.summary.interval_s))

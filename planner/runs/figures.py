@@ -140,3 +140,14 @@ class ReplayRecord:
     prefill_request_imbalance_p99: float | None
     waited_for_start: int | None
     waited_for_repair: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayFigures:
+    """What users got over a whole replay, a row of the query replay_whole; None where there was no such request."""
+
+    ttft_p99_ms: float | None
+    tpot_p99_ms: float | None
+    ttft_attainment: float | None
+    tpot_attainment: float | None
+    both_attainment: float | None

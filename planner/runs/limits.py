@@ -22,6 +22,13 @@ def missed_limits(run: RunView) -> list[str]:
     return limits_missed(run.scenario, run.summary)
 
 
+def missed_in_replay(run: RunView) -> list[str]:
+    """The limits of its scenario that the replay of a run misses, one line each; none without a replay."""
+    if run.replay is None:
+        return []
+    return under_attainment(run.scenario.slo.min_attainment, run.replay.figures.both_attainment)
+
+
 def limits_missed(scenario: Scenario, figures: PlanFigures) -> list[str]:
     """The limits of a scenario that a plan's figures miss, one line each."""
     return [
@@ -35,6 +42,13 @@ def short_of(allowed: float, shortfall_ratio: float) -> list[str]:
     if shortfall_ratio <= allowed:
         return []
     return [f"shortfall is {shortfall_ratio:.4%} of tokens and slo.max_shortfall_ratio allows {allowed:.4%}"]
+
+
+def under_attainment(least: float | None, attained: float | None) -> list[str]:
+    """That fewer requests are within both targets than slo.min_attainment requires, where they are."""
+    if least is None or attained is None or attained >= least:
+        return []
+    return [f"{attained:.2%} of requests are within both targets and slo.min_attainment requires {least:.2%}"]
 
 
 def over_budget(budget_usd: float | None, cost_usd: float) -> list[str]:

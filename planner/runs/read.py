@@ -8,7 +8,7 @@ import polars as pl
 
 from planner.catalogue.scenarios import stored_scenario
 from planner.errors import RunError, ScenarioError, StoreDamaged
-from planner.runs.figures import ReplayRecord, RunFigures, RunRecord, RunSummary
+from planner.runs.figures import ReplayFigures, ReplayRecord, RunFigures, RunRecord, RunSummary
 from planner.runs.jobs import JobsView, load_jobs
 from planner.runs.outcome import FigureBand, Input
 from planner.settings.scenario import Scenario
@@ -17,12 +17,14 @@ from planner.store import Session, Store
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayView:
-    """What a replay measured: its row, percentiles by hour, means by minute, attainment by hour and class.
+    """What a replay measured: its row, figures over the whole, percentiles by hour, means by minute, attainment by
+    hour and class.
 
     bands: 90 % bands of its figures, where both ends were replayed.
     """
 
     summary: ReplayRecord
+    figures: ReplayFigures
     percentiles: pl.DataFrame
     minutes: pl.DataFrame
     attainment: pl.DataFrame
@@ -143,8 +145,13 @@ def _replay_of(session: Session, run_id: str, bands: tuple[FigureBand, ...]) -> 
     records = session.records("replay_summary", ReplayRecord, run_id=run_id)
     if not records:
         return None
+    figures = session.records("replay_whole", ReplayFigures, run_id=run_id)
+    if not figures:
+        # a replay has a row for every hour that it counted
+        raise StoreDamaged(f"{run_id}: parts of it are missing, so the store is damaged; restore it from a backup")
     return ReplayView(
         summary=records[0],
+        figures=figures[0],
         percentiles=session.frame("replay_percentiles", run_id=run_id),
         minutes=session.frame("replay_minutes", run_id=run_id),
         attainment=session.frame("replay_attainment", run_id=run_id),

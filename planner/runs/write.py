@@ -136,6 +136,19 @@ def _bands(outcome: PlanOutcome) -> pl.DataFrame:
     return pl.DataFrame([vars(band) for band in outcome.bands], schema=schema)
 
 
+def put_draft(
+    session: Session,
+    outcome: PlanOutcome,
+    *,
+    now: datetime,
+    version: str,
+    replay: Mapping[str, pl.DataFrame] | None = None,
+) -> str:
+    """Write a plan, and what a replay of it measured, into a store that is not kept; returns its run_id there."""
+    kind = "plan" if replay is None else "replay"
+    return _put_run(session, {**_run_rows(outcome, now=now, version=version, kind=kind), **(replay or {})})
+
+
 def _put_run(session: Session, frames: Mapping[str, pl.DataFrame]) -> str:
     """Append the rows of a run under the next run_id, and return it."""
     run_id = f"run-{session.next_number('run_sequence'):05d}"

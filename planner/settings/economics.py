@@ -2,10 +2,11 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from planner.settings.closed import Closed, Milliseconds, PositiveFloat, Share
-from planner.settings.sheets import GpuRates, PriceSheet
+from planner.settings.sheets import GpuRates, Price, PriceSheet
+from planner.units import micros
 
 
 class EconomicsSettings(Closed):
@@ -15,6 +16,8 @@ class EconomicsSettings(Closed):
     """Sheet of GPU rates per hour: a built-in name, the path of a TOML file, or a table with the rates."""
     gpu_rate: str
     """Which rate of the sheet prices the fleet: for example rental, owned, reserved, on-demand or spot."""
+    gpu_usd_per_hour: Price | None = None
+    """Price of one GPU for an hour, USD, in place of that rate; whole micro-dollars. Left out: the rate's."""
     price_sheet: str | PriceSheet
     """Token prices behind the theoretical revenue: a built-in name, the path of a TOML file, or a table with them."""
     other_price_sheet: str | PriceSheet | None = None
@@ -29,6 +32,13 @@ class EconomicsSettings(Closed):
     """Charge to training per node-hour, as a ratio to the cost of the node-hour; at most 1,000."""
     budget_usd: PositiveFloat | None = None
     """Maximum cost of inference over the plan, USD; above it the plan exits 3. Left out: no limit."""
+
+    @field_validator("gpu_usd_per_hour")
+    @classmethod
+    def _whole_micros(cls, price: float | None) -> float | None:
+        if price is not None:
+            micros(price)
+        return price
 
     @model_validator(mode="after")
     def _other_prices(self) -> Self:

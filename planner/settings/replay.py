@@ -109,12 +109,16 @@ def parse_depth_rules(text: str) -> tuple[tuple[int, int], ...]:
 
 
 class FailureSettings(Closed):
-    """How often nodes fail in a replay, and how long their unit is down; a node takes its whole unit down."""
+    """How often nodes fail in a replay, and how long their unit is down; a node takes its whole unit down. Plans allow
+    for the share of nodes that are down."""
 
     per_node_per_day: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
     """Failures of a serving node per day: 24 over its MTBF in hours. Left out: none in replays."""
     repair_s: Annotated[int, Field(ge=0, le=31_536_000)]
     """Seconds, at most a year, from a failure until the unit's nodes are repaired or replaced; then the unit starts
     up."""
+    nodes_down_ratio: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of nodes that are down on average, 0 to 0.5, which plans allow for: nodes fail independently, and a unit
+    serves while all of its nodes are up. Replays take per_node_per_day instead."""
     seed: Seed
     """Seed of the failures."""

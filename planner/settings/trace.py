@@ -36,6 +36,9 @@ class TraceSettings(Closed):
     trace are counted from its first interval."""
     weekday_factors: tuple[PositiveRatio, ...] = (1.0,) * 7
     """Load factor of each local weekday, Monday first."""
+    cache_hit_ratio: Annotated[float, Field(ge=0, le=0.99)] | None = None
+    """Share of the input tokens that a cache holds, 0 to 0.99, in place of the trace's own: for fewer hits every
+    request loses the same share of its hits, for more the same share of its misses. Left out: the trace's own."""
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Standard deviation of the log of the load, day to day and quarter-hour to quarter-hour; 0 for none."""
     start_at: Instant | None = None

@@ -5,6 +5,7 @@ does its reading or its one transaction, and closes it again, waiting while anot
 """
 
 from planner.store.database import Session, Store, default_path
+from planner.store.memory import memory_session
 from planner.store.published import publish, published_path, readable
 from planner.store.queries import NamedQuery, named_queries, named_query
 
@@ -13,6 +14,7 @@ __all__ = [
     "Session",
     "Store",
     "default_path",
+    "memory_session",
     "named_queries",
     "named_query",
     "publish",

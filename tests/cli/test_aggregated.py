@@ -5,53 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
+from tests.helpers.aggregated import CHAT
 from tests.helpers.conversations import write_log
-
-FLEET = """
-extends = "own-fleet"
-name = "chat"
-description = "Llama 3.1 8B, two GPUs a unit"
-timezone = "UTC"
-
-[trace]
-name = "log"
-
-[policy]
-name = "fixed"
-
-[fleet]
-nodes = 2
-node_type = "H100"
-gpus_per_node = 8
-serving = "aggregated"
-unit = { gpus = 2 }
-
-[fleet.engine]
-hardware = "h100"
-model = "llama-3.1-8b"
-weights = "bf16"
-tensor_parallel = 1
-redundant_experts = 0
-expert_imbalance = 1.0
-dispatch_imbalance = 1.0
-
-[economics.gpu_rates]
-name = "own"
-description = "what a GPU costs here"
-[economics.gpu_rates.rates.own]
-usd_per_gpu_hour = 2.0
-kind = "set"
-source = "the invoice"
-
-[economics]
-gpu_rate = "own"
-[economics.price_sheet]
-name = "own"
-description = "what tokens earn here"
-source = "the list"
-kind = "set"
-usd_per_million_tokens = { uncached_input = 0.4, cached_input = 0.1, output = 1.6 }
-"""
 
 
 @pytest.fixture
@@ -60,7 +15,7 @@ def fleet(tmp_path: Path, cli: Cli) -> str:
     write_log(tmp_path / "log.csv")
     cli("trace", "import", "log.csv", "--name", "log")
     path = tmp_path / "chat.toml"
-    path.write_text(FLEET)
+    path.write_text(CHAT)
     return str(path)
 
 
@@ -82,7 +37,7 @@ def test_all_gpus_of_a_unit_that_is_given_in_gpus_share_attention(cli: Cli, flee
     carried = []
     for unit in ("{ gpus = 2 }", "{ gpus = 4 }", "{ nodes = 1 }"):
         path = tmp_path / "other.toml"
-        path.write_text(FLEET.replace("{ gpus = 2 }", unit))
+        path.write_text(CHAT.replace("{ gpus = 2 }", unit))
         run_id = cli("plan", str(path), "--json").json["run_id"]
         carried.append(cli("sql", f"{each} WHERE run_id = '{run_id}'", "--format", "json").json[0]["tokens"])
     # four GPUs that share attention carry less than two pairs, as more is exchanged; eight by themselves are a unit

@@ -19,14 +19,19 @@ def test_the_report_of_a_plan_on_modelled_capacity_shows_bands_beside_figures(cl
     def ends(name: str, form: str = "{:,.0f}") -> str:
         return f"({form.format(bands[name]['low'])} to {form.format(bands[name]['high'])})"
 
+    need = f"{bands['need_nodes']['value']:,.0f} nodes"
+    assert f"eeds {need} {ends('need_nodes')} at peak" in page
+    figures = {
+        "need_nodes": (need, "{:,.0f}"),
+        "mean_nodes": (f"{found['mean_nodes']:,.2f}", "{:,.2f}"),
+        "cost_usd": (f"${found['cost_usd']:,.0f}", "${:,.0f}"),
+        "training_node_hours": (f"{found['training_node_hours']:,.0f} node-hours", "{:,.0f}"),
+        "shortfall_ratio": (f"{found['shortfall_ratio']:.3%}", "{:.3%}"),
+    }
+    for name, (value, form) in figures.items():
+        assert f"{value}<small> {ends(name, form)}</small></dd>" in page, name
     # at both ends the busiest hours take the whole fleet: there is nothing to show
-    nodes = f"<small>mean {ends('mean_nodes', '{:,.2f}')}, 278 at the peak"
-    need = f"needed at the busiest {bands['need_nodes']['value']:,.0f} {ends('need_nodes')}"
-    assert nodes in page
-    assert f"{found['node_hours']:,.0f} {ends('node_hours')} node-hours; {need}</small>" in page
-    assert f"<small>{ends('cost_usd', '${:,.2f}')} of $" in page
-    assert f"node-hours {ends('training_node_hours')}, " in page
-    assert f"<small>{ends('shortfall_ratio', '{:.3%}')} of tokens" in page
+    assert f"{found['node_hours']:,.0f} {ends('node_hours')} node-hours; 278 at most</dd>" in page
     assert "90 % bands in parentheses, estimated from the model" in page
 
 
@@ -35,8 +40,8 @@ def test_the_report_of_a_plan_on_observed_capacity_shows_none(cli: Cli) -> None:
     cli("report", "--out", "r")
     page = Path("r/index.html").read_text()
     assert "90 %" not in page
-    assert "needed at the busiest" not in page
-    assert "<small>mean, 278 at the peak, 5,442 node-hours</small>" in page
+    assert '<dd class="value">278 nodes</dd>' in page
+    assert '<dd class="note">5,442 node-hours; 278 at most</dd>' in page
 
 
 def test_where_there_is_no_upper_end_the_page_says_why(cli: Cli) -> None:
@@ -44,7 +49,7 @@ def test_where_there_is_no_upper_end_the_page_says_why(cli: Cli) -> None:
     cli("plan", *MODELLED, "--set", "slo.tpot_ms=17", "--set", "slo.max_shortfall_ratio=1")
     cli("report", "--out", "r")
     page = Path("r/index.html").read_text()
-    assert " or more) at the peak" in page
+    assert " or more) at peak" in page
     assert "units as slow as their band allows do not meet the targets.</p>" in page
 
 

@@ -15,6 +15,7 @@ from planner.store import Store
 from planner.studies.compare.candidates import Candidate, Comparison, compare, variant
 from planner.studies.compare.figures import compute_figures, wasted_node_s
 from tests.conftest import NOW, Cli, run_command
+from tests.helpers.live_pages import LivePages, wait_for_charts
 
 SMALL = ("interval_s=3600", "trace.scale=0.0001", "trace.noise=0.05")
 WEEK = (*SMALL, "trace.days=3")
@@ -84,6 +85,10 @@ def test_figures_are_those_of_the_stored_runs(day: Day) -> None:
     )
     for row in told["policies"]:
         assert [row[name] for name in names] == pytest.approx(list(by_run[row["run_id"]]))
+
+
+def test_a_browser_draws_its_page(day: Day, browse: LivePages) -> None:
+    wait_for_charts(browse(day.page / "index.html"), 2)
 
 
 def test_no_policy_within_the_allowance_beats_the_bound(bounded: Comparison) -> None:

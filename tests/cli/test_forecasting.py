@@ -19,8 +19,8 @@ from planner.core.forecast.past import Declared, DeclaredSpan
 from planner.errors import UsageError
 from planner.store import Store
 from tests.conftest import Cli
-from tests.helpers.browser import browsed
 from tests.helpers.drawn_days import UTC
+from tests.helpers.live_pages import LivePages, wait_for_charts
 
 HOUR_US = 3_600_000_000
 DRAWN = tuple(
@@ -233,18 +233,15 @@ def test_the_scenarios_settings_count(cli: Cli) -> None:
     assert [each["method"] for each in found["methods"]] == ["seasonal-naive"] * 2
 
 
-def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, chromium: str) -> None:
+def test_a_page_with_charts_and_tables_is_written(cli: Cli, tmp_path: Path, browse: LivePages) -> None:
     folder = tmp_path / "page"
     found = cli("forecast", *DRAWN, "--out", str(folder), "--json").json
     assert {Path(file).name for file in found["files"]} == {
         "index.html", "forecast.svg", "forecast.png", "forecast.csv", "errors.svg", "errors.png", "errors.csv",
         "methods.csv",
     }  # fmt: skip
-    dom, log, asked = browsed(chromium, Path(found["page"]), tmp_path / "profile")
-    assert 'data-drawn="2"' in dom
-    assert 'data-failed="0"' in dom
-    assert "CONSOLE" not in log, log
-    assert asked == ["/index.html"]
+    wait_for_charts(browse(folder / "index.html"), 2)
+    assert browse.requests == [(folder / "index.html").as_uri()]
     with (folder / "forecast.csv").open() as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     assert len(rows) == 72 + 24

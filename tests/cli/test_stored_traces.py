@@ -349,7 +349,9 @@ def test_nights_plan_for_more_than_the_forecast(db: Store) -> None:
     assert "the forecast: demand multiplied by 1.5 (trace.demand_factor)" in outcome.notes
 
 
-@pytest.mark.parametrize("field", ["trace.days=2", "trace.noise=0.1", "trace.growth_per_day=0.1"])
+@pytest.mark.parametrize(
+    "field", ["trace.days=2", "trace.noise=0.1", "trace.growth_per_day=0.1", "trace.cache_hit_ratio=0.3"]
+)
 def test_nights_refuse_what_says_nothing_of_a_day_to_come(tmp_path: Path, field: str) -> None:
     job = f'[[job]]\nname = "j"\nat = "02:00"\nset = ["{field}"]\nlog = {{ path = "log-{{date}}.csv" }}\n'
     (tmp_path / "jobs.toml").write_text(job)

@@ -29,6 +29,53 @@ AGGREGATED = (
 """Four nodes of two units. A unit carries 20 tokens a second of any mix, 1,200 a minute; it loads for 10 s and drains
 for 5."""
 
+CHAT = """
+extends = "own-fleet"
+name = "chat"
+description = "Llama 3.1 8B, two GPUs a unit"
+timezone = "UTC"
+
+[trace]
+name = "log"
+
+[policy]
+name = "fixed"
+
+[fleet]
+nodes = 2
+node_type = "H100"
+gpus_per_node = 8
+serving = "aggregated"
+unit = { gpus = 2 }
+
+[fleet.engine]
+hardware = "h100"
+model = "llama-3.1-8b"
+weights = "bf16"
+tensor_parallel = 1
+redundant_experts = 0
+expert_imbalance = 1.0
+dispatch_imbalance = 1.0
+
+[economics.gpu_rates]
+name = "own"
+description = "what a GPU costs here"
+[economics.gpu_rates.rates.own]
+usd_per_gpu_hour = 2.0
+kind = "set"
+source = "the invoice"
+
+[economics]
+gpu_rate = "own"
+[economics.price_sheet]
+name = "own"
+description = "what tokens earn here"
+source = "the list"
+kind = "set"
+usd_per_million_tokens = { uncached_input = 0.4, cached_input = 0.1, output = 1.6 }
+"""
+"""The file of a fleet of two nodes with modelled capacities, whose trace is called log."""
+
 
 def aggregated_scenario(*overrides: str) -> Scenario:
     """The small fleet of units that do both, with further fields set."""

@@ -25,6 +25,7 @@ EXPORTED = {
     "check",
     "load_run",
     "load_scenario",
+    "outlook_of",
     "plan",
     "plan_document",
     "replay",

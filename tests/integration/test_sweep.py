@@ -25,7 +25,7 @@ from planner.studies.sweep.processes import run_all
 from planner.studies.sweep.ranges import read_ranges
 from planner.studies.sweep.run import Sweep, sweep
 from tests.conftest import NOW, SMALL, Cli, Result
-from tests.helpers.browser import browsed
+from tests.helpers.live_pages import LivePages, wait_for_charts
 from tests.helpers.sweeps import base_on, four_minutes
 
 
@@ -224,6 +224,7 @@ def test_a_range_that_cannot_be_meant_is_refused(range_: dict[str, Any], message
     ("words", "message"),
     [
         (["--vary", "fleet.node=1:2"], "fleet.node is neither a known field nor one of cache_hit_ratio"),
+        (["--vary", "economics.gpu_usd_per_hour=1:2"], "is varied under the name gpu_usd_per_hour; give that"),
         (["--vary", "fleet.engine.accepted=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "policy.day_window=1:2"], "is not a number that a sweep can vary"),
         (["--vary", "fleet.start_up_s"], "write PATH=LOW:HIGH"),
@@ -293,7 +294,7 @@ def test_the_command_prints_stores_and_is_asked_in_sql(planned: Store, cli: Cli)
 
 
 def test_the_page_shows_what_matters_and_how_outcomes_spread(
-    planned: Store, cli: Cli, tmp_path: Path, chromium: str
+    planned: Store, cli: Cli, tmp_path: Path, browse: LivePages
 ) -> None:
     told = cli("sweep", "--cases", "12", "--policies", "night-training,fixed", "--out", "page", "--json").json
     folder = tmp_path / "page"
@@ -301,11 +302,8 @@ def test_the_page_shows_what_matters_and_how_outcomes_spread(
         "index.html", "tornado.svg", "tornado.png", "tornado.csv", "spread.svg", "spread.png", "spread.csv",
         "parameters.csv", "quantiles.csv", "attainment.csv", "cases.csv",
     }  # fmt: skip
-    dom, log, asked = browsed(chromium, folder / "index.html", tmp_path / "profile")
-    assert 'data-drawn="2"' in dom
-    assert 'data-failed="0"' in dom
-    assert "CONSOLE" not in log, log
-    assert asked == ["/index.html"]
+    wait_for_charts(browse(folder / "index.html"), 2)
+    assert browse.requests == [(folder / "index.html").as_uri()]
     assert (
         "Cost depends most on gpu_usd_per_hour, shortfall on trace.demand_factor"
         in (folder / "tornado.svg").read_text()

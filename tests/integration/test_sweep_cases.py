@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from planner.catalogue.scenarios import load_scenario
 from planner.core.demand import Demand, Grid
-from planner.core.load import LoadChange
+from planner.core.load import LoadChange, with_hits
 from planner.planning.decide import decide
 from planner.planning.plan import plan_and_store
 from planner.planning.prepare import ensure_trace, resolve
 from planner.runs.read import read_run
 from planner.store import Store
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, SweepBase
-from planner.studies.sweep.case import SweepCase, run_case, with_hits
+from planner.studies.sweep.case import SweepCase, run_case
 from planner.studies.sweep.run import base_of, sweep
 from planner.trace.synthetic.cells import log_noise
 from tests.conftest import NOW, Cli
@@ -176,6 +176,39 @@ def test_cost_follows_the_price_of_a_gpu_hour(planned: Store) -> None:
     base = base_on(planned)
     assert at(base, **{GPU_PRICE: 3.0}).figures.cost_usd == 1.5 * 87_072
     assert at(base, **{GPU_PRICE: 3.0}).revenue_usd_micros == at(base).revenue_usd_micros
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        (GPU_PRICE, "economics.gpu_usd_per_hour", 3.0),
+        (CACHE_HIT, "trace.cache_hit_ratio", 0.3),
+        (CACHE_HIT, "trace.cache_hit_ratio", 0.75),
+        (NODES_DOWN, "failures.nodes_down_ratio", 0.01),
+    ],
+)
+def test_a_case_is_the_plan_with_the_setting_of_its_value(planned: Store, name: str, field: str, value: float) -> None:
+    found = figures_of(at(base_on(planned), **{name: value}))
+    assert found == plan_figures(planned, f"{field}={value}")
+    assert found != plan_figures(planned)
+
+
+@pytest.mark.parametrize("capacity", ["observed", "modelled"])
+def test_the_settings_of_the_scenario_are_the_base(planned: Store, capacity: str) -> None:
+    sets = (
+        "economics.gpu_usd_per_hour=3",
+        "trace.cache_hit_ratio=0.3",
+        "failures.nodes_down_ratio=0.01",
+        f"fleet.capacity={capacity}",
+    )
+    base = base_on(planned, *sets)
+    assert (base.gpu_usd_per_hour, base.hit_ratio, base.nodes_down_ratio) == (3.0, 0.3, 0.01)
+    assert figures_of(at(base)) == plan_figures(planned, *sets)
+    own = {GPU_PRICE: 3.0, CACHE_HIT: 0.3, NODES_DOWN: 0.01}
+    assert figures_of(at(base, **own)) == figures_of(at(base))
+    # a case has its own value in place of the scenario's, and does not add to it
+    more = plan_figures(planned, *sets[:2], "failures.nodes_down_ratio=0.02", sets[3])
+    assert figures_of(at(base, **{NODES_DOWN: 0.02})) == more
 
 
 def test_latencies_are_kept_by_units_that_serve_below_their_limits(planned: Store) -> None:

@@ -47,7 +47,7 @@ def optimise(
     time_limit_s: for both searches together; relaxations and replays come on top. clock: seconds. moment: an
     interval's number in words.
     """
-    classes = [_relaxed(problem, objective, clock, ahead=ahead) for ahead in _classes(problem)]
+    classes = relaxed_bounds(problem, objective, clock)
     if all(math.isinf(each.lp_bound) for each in classes):
         return _infeasible(problem, objective, classes, moment)
     # filled ones first, as of equal ones the first is taken: what nodes that are paid carry is not left lying
@@ -73,6 +73,11 @@ def optimise(
         timetable=_least([schedule for schedule in schedules if schedule and schedule.ahead]),
         cure=None,
     )
+
+
+def relaxed_bounds(problem: Problem, objective: Objective, clock: Clock) -> list[ClassBound]:
+    """The bounds by the linear relaxation alone, which takes a fraction of the search's time, by class of policies."""
+    return [_relaxed(problem, objective, clock, ahead=ahead) for ahead in _classes(problem)]
 
 
 def _classes(problem: Problem) -> tuple[bool, ...]:

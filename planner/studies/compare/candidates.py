@@ -6,11 +6,12 @@ from datetime import datetime
 
 from planner.core.demand import Demand
 from planner.core.forecast import forecaster
+from planner.core.load import hit_ratio
 from planner.core.optimum import Optimum, gap
 from planner.core.policy import POLICIES
 from planner.core.replay.intervals.plan import IntervalPlan
 from planner.errors import UsageError
-from planner.planning.capacity import with_modelled_capacity
+from planner.planning.allowance import allowance_notes, with_planned_capacity, with_set_hits
 from planner.planning.check import check
 from planner.planning.observed import observed_notes
 from planner.planning.plan import plan
@@ -46,7 +47,7 @@ class Candidate:
 class Comparison:
     """Policies on one demand, and the bound on the node-hours of any policy.
 
-    scenario: with its capacities. caution: on what else they were observed.
+    scenario: with its capacities. caution: on what else they were observed, and what plans allow for.
     """
 
     scenario: Scenario
@@ -128,7 +129,9 @@ def compare(
         scenarios, left_out = _variants(scenario, demand, names)
         variants = {name: prepare_on(session, own, trace, demand) for name, own in scenarios.items()}
         caution = observed_notes(session, scenario, trace)
-        scenario = with_modelled_capacity(session, scenario, trace)
+        caution = (*caution, *allowance_notes(scenario, hit_ratio(demand)))
+        scenario = with_planned_capacity(session, scenario, trace, demand)
+    demand = with_set_hits(demand, scenario)
     candidates = []
     for name, prepared in variants.items():
         begin = clock()

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from planner.core.replay.requests.window import window_of
 from planner.files import version
 from planner.runs.write import ComparisonRow, save_comparison
 from planner.store import Store
 from planner.studies.compare.candidates import Candidate, Comparison
 from planner.studies.compare.document import ComparisonDocument, PolicyAttainment, describe_comparison
-from planner.studies.replay.run import replay
+from planner.studies.replay.run import replay_planned
 from planner.studies.replay.store import store_replay
 from planner.units import Clock, Progress
 
@@ -57,7 +58,9 @@ def measure_attainment(
     """What a replay of the busiest hour measures of every policy's targets, by name; replays are stored."""
     measured = {}
     for candidate in comparison.candidates:
-        done = replay(store, candidate.outcome.scenario, now=now, clock=clock, progress=progress)
+        outcome = candidate.outcome
+        window = window_of(outcome.demand, outcome.scenario.replay, None, None, False, outcome.scenario.zone)
+        done = replay_planned(store, outcome, window, now=now, clock=clock, progress=progress)
         run_id, account = store_replay(store, done, now=now)
         measured[candidate.name] = PolicyAttainment(
             **vars(account.slo),

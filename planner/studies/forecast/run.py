@@ -8,6 +8,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.forecast import BUILT_IN, forecaster
 from planner.core.forecast.backtest import BackTest, back_test
 from planner.core.forecast.history import Stretch, joined
+from planner.planning.allowance import check_own_hits
 from planner.planning.declared import demand_history
 from planner.planning.prepare import ensure_trace
 from planner.planning.selection import (
@@ -67,6 +68,7 @@ def history(
     Trace settings apply to the traces as to one. Raises TraceError for an unknown trace, UsageError for gaps, overlaps
     and settings that stored traces cannot follow.
     """
+    check_own_hits(scenario, "forecasts are of tokens, found in a cache or not")
     names = tuple(dict.fromkeys(traces)) or ((scenario.trace.name,) if scenario.trace.name is not None else ())
     if not names:
         check_selection(scenario)

@@ -10,13 +10,13 @@ from planner.core.demand import Demand
 from planner.core.economics.prices import node_hour_micros
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.mixing import PoolNodes, PoolSplit, nodes_per_request_s, one_pool, parts_of, split_demand
-from planner.core.load import part_of
+from planner.core.load import hit_ratio, part_of, with_hits
 from planner.errors import UsageError
 from planner.planning.check import require
 from planner.planning.idle import idle_notes
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on
-from planner.planning.selection import narrow_classes, reading, selected_demand, selection_of
+from planner.planning.selection import narrow_classes, reading, selected_demand, selection_of, set_hit_ratio
 from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
 from planner.store import Session, Store
@@ -83,10 +83,14 @@ def prepare_mix(
         demand = selected_demand(session, first, trace)
         pools = tuple(prepare_on(session, scenario, trace, demand, replayed=replayed) for scenario in mix.scenarios)
         names = _class_names(session, trace)
+    own_hits, hits = hit_ratio(demand), set_hit_ratio(first)
+    demand = pools[0].demand
     of_classes: tuple[Demand, ...] = (demand,)
     if names:
         with store.read() as session:
             of_classes = tuple(_of_class(session, first, trace, name, demand) for name in names)
+        if hits is not None:
+            of_classes = tuple(with_hits(each, own_hits, hits) for each in of_classes)
     return MixInputs(
         mix=mix,
         pools=pools,

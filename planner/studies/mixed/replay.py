@@ -8,8 +8,10 @@ from planner.core.demand import Demand
 from planner.core.replay.requests.split import PoolPart, Router
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits
 from planner.planning.notes import SAMPLED
 from planner.planning.selection import reading
+from planner.runs.limits import under_attainment
 from planner.store import Store
 from planner.studies.mixed.document import MixedReplayDocument, MixHour, ReplayedPool
 from planner.studies.mixed.figures import mix_notes
@@ -19,7 +21,7 @@ from planner.studies.mixed.together import Together
 from planner.studies.replay import account
 from planner.studies.replay.document import ReplayDocument
 from planner.studies.replay.requests import count_rows
-from planner.studies.replay.rules import check_settings
+from planner.studies.replay.rules import OF_REQUESTS, check_settings
 from planner.studies.replay.run import Replayed, replay_planned
 from planner.studies.replay.store import store_replay
 from planner.units import US_PER_HOUR, Clock, Progress, from_us
@@ -75,8 +77,9 @@ def replay_mix(
 
 
 def _check_open(mix: LoadedMix) -> None:
-    """Raises UsageError where turns of a session would wait for those in another pool."""
+    """Raises UsageError where turns of a session would wait for those in another pool, or hits are set."""
     for scenario in mix.scenarios:
+        check_own_hits(scenario, OF_REQUESTS)
         if scenario.replay.sessions == "closed":
             raise UsageError(
                 f"{scenario.name}: replay.sessions is closed, and the turns of a session may go to several pools; set "
@@ -146,7 +149,7 @@ def _document(
             )
             for number in range(together.span.hours)
         ),
-        missed_limits=account.missed_limits(strictest, slo.both_attainment),
+        missed_limits=tuple(under_attainment(strictest.min_attainment, slo.both_attainment)),
         notes=notes,
     )
 

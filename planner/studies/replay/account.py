@@ -19,7 +19,6 @@ from planner.core.replay.requests.model import Lives, Service, Span
 from planner.core.replay.requests.sessions import ArrivalShifts
 from planner.core.replay.requests.tallies import AnyStage, PromptStage, StreamStage
 from planner.core.replay.requests.window import ReplayWindow
-from planner.settings.economics import SloSettings
 from planner.settings.fleet import FleetSettings
 from planner.studies.replay.document import (
     Arrivals,
@@ -260,14 +259,6 @@ def held_us(lives: Lives, drain_took_us: Floats, span: Span) -> Floats:
     end = np.clip(empty_us[:, None], edges[:-1], edges[1:])
     total: Floats = np.maximum(end - begin, 0).sum(axis=0)
     return total
-
-
-def missed_limits(slo: SloSettings, attained: float | None) -> tuple[str, ...]:
-    """The limits of a scenario that a replay misses, one line each. attained: share of requests within both targets."""
-    least = slo.min_attainment
-    if least is None or attained is None or attained >= least:
-        return ()
-    return (f"{attained:.2%} of requests are within both targets and slo.min_attainment requires {least:.2%}",)
 
 
 def measure_imbalance(results: StageResults, *, exact: bool, table: float | None) -> LoadImbalance:

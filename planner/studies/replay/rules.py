@@ -10,6 +10,7 @@ from planner.core.replay.requests.failures import UnitFailures, with_failures, w
 from planner.core.replay.requests.model import Lives, QueueRules
 from planner.core.replay.requests.window import ReplayWindow
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits
 from planner.planning.selection import selection_of
 from planner.runs.outcome import PlanOutcome
 from planner.settings.replay import ReplaySettings
@@ -20,6 +21,8 @@ from planner.units import S_PER_DAY, US_PER_S, Ints
 MOST_KEPT = 20_000_000
 """Requests that fit into memory with their outcomes and some room: about 100 bytes each."""
 NO_SPARES = Units(0, 0)
+OF_REQUESTS = "a replay takes every request with its own hits"
+"""Why a replay cannot follow another share of hits."""
 
 
 def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -> QueueRules:
@@ -52,7 +55,8 @@ def queue_rules(settings: ReplaySettings, trace: TraceInfo, *, sessions: bool) -
 
 
 def check_settings(scenario: Scenario) -> None:
-    """Raises UsageError for settings that the units of a fleet give no meaning, whatever the trace."""
+    """Raises UsageError for settings that the units of a fleet, or requests, give no meaning, whatever the trace."""
+    check_own_hits(scenario, OF_REQUESTS)
     settings, aggregated = scenario.replay, scenario.fleet.serving == "aggregated"
     if aggregated and settings.ranks == "exact":
         raise UsageError(

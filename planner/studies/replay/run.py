@@ -13,6 +13,7 @@ from planner.core.replay.requests.model import Requests, Span
 from planner.core.replay.requests.split import PoolPart
 from planner.core.replay.requests.window import ReplayWindow, window_of
 from planner.errors import RunError, UsageError
+from planner.planning.allowance import down_notes
 from planner.planning.plan import plan
 from planner.planning.prepare import prepare
 from planner.planning.selection import reading, selection_notes, selection_of
@@ -120,7 +121,7 @@ def replay(
         TraceError: The trace is not in the store.
     """
     check_settings(scenario)
-    outcome = plan_of(store, scenario, now=now, progress=progress)
+    outcome = plan_of(store, scenario, now=now, progress=progress, planned=planned is not None)
     if planned is not None:
         _check_same(planned, outcome)
     window = window_of(outcome.demand, outcome.scenario.replay, start, end, whole, outcome.scenario.zone)
@@ -188,7 +189,7 @@ def replay_planned(
         unit_bands=times,
         ends=ends,
         simulated=total,
-        notes=(*selection_notes(scenario, trace), *more),
+        notes=(*selection_notes(scenario, trace), *down_notes(scenario), *more),
         wall_s=wall_s,
         classes=_taken(classes, scenario),
         requests=None if kept is None else concatenate(kept),
@@ -239,9 +240,14 @@ def _list_of(total: int) -> list[Requests]:
     return []
 
 
-def plan_of(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> PlanOutcome:
-    """The plan of a scenario, not stored. Raises UsageError, TraceError for a trace without requests."""
-    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True)
+def plan_of(
+    store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None, planned: bool = False
+) -> PlanOutcome:
+    """The plan of a scenario, not stored. Raises UsageError, TraceError for a trace without requests.
+
+    planned: whether it is that of a stored run, with the capacities that were planned with.
+    """
+    prepared = prepare(store, scenario, now=now, progress=progress, replayed=True, planned=planned)
     check_requests(prepared.trace)
     return plan(prepared)
 
@@ -255,6 +261,11 @@ def planned_scenario(store: Store, run_id: str, overrides: Sequence[str]) -> tup
     """A stored run and its scenario, with replay settings overridden. Raises RunError, UsageError."""
     planned = load_run(store, run_id)
     for override in overrides:
+        if override.startswith("failures.nodes_down_ratio"):
+            raise UsageError(
+                f"{run_id} is replayed as it was planned, and failures.nodes_down_ratio is of plans; set "
+                "failures.per_node_per_day for failures in the replay, or replay its scenario"
+            )
         if not override.startswith(("replay.", "failures.")):
             raise UsageError(
                 f"{run_id} is replayed as it was planned, so --set {override.partition('=')[0]} cannot change it; "

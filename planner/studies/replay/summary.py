@@ -3,6 +3,7 @@
 import numpy as np
 
 from planner.planning.notes import SAMPLED
+from planner.runs.limits import under_attainment
 from planner.runs.outcome import FigureBand, PlanOutcome
 from planner.studies.replay import account
 from planner.studies.replay.bands import band_notes, time_factors
@@ -76,7 +77,7 @@ def summarise(
         bands=bands,
         drain_s=account.drain_times_s(results, results.role("decode")),
         prefill_drain_s=account.drain_times_s(results, "prefill") if "prefill" in results.lives else (),
-        missed_limits=account.missed_limits(scenario.slo, slo.both_attainment),
+        missed_limits=tuple(under_attainment(scenario.slo.min_attainment, slo.both_attainment)),
         classes=account.summarise_classes(results, done.classes),
         notes=_notes(done, quality.tpot_ms, use.tokens_per_s_per_stream, hours),
         hours=hours,

@@ -14,7 +14,7 @@ from planner.store import Store
 from planner.studies.replay.account import count_arrivals, count_failures, measure_attainment
 from planner.studies.replay.document import Arrivals, FailureCounts, FailuresByRole, SloAttainment
 from planner.studies.replay.rules import NO_SPARES, failing_lives, planned_lives
-from planner.studies.replay.run import Replayed, replay
+from planner.studies.replay.run import Replayed, replay_planned
 from planner.studies.resilience.document import DrawReplay, ReplayCheck, ReplayChecks, SpareUnitCounts
 from planner.units import Clock, Progress
 
@@ -61,7 +61,7 @@ class _Replays:
         clock: Clock,
         progress: Progress | None,
     ) -> None:
-        self._store, self._need, self._start, self._end = store, need, start, end
+        self._store, self._need = store, need
         self._now, self._clock, self._progress = now, clock, progress
         scenario = need.outcome.scenario
         self._window: ReplayWindow = window_of(need.outcome.demand, scenario.replay, start, end, whole=False)
@@ -76,7 +76,10 @@ class _Replays:
         lives = {role: failing_lives(outcome, role, window, own) for role, own in planned.items()}
         key = b"".join(column.tobytes() for each in lives.values() for column in (each.serve_us, each.fail_us))
         if key not in self._outcomes:
-            self._outcomes[key] = _outcome(self._replay(failing, spares))
+            done = replay_planned(
+                self._store, outcome, window, now=self._now, clock=self._clock, spares=spares, progress=self._progress
+            )
+            self._outcomes[key] = _outcome(done)
         drawn = self._outcomes[key]
         return DrawReplay(
             seed=seed,
@@ -89,18 +92,6 @@ class _Replays:
     def _needs(self, role: str) -> list[tuple[float, int]]:
         """Units of a role that are needed, from moments on that count from the window's origin."""
         return [(float(at_us - self._window.origin_us), units) for at_us, units in self._need.needs[role]]
-
-    def _replay(self, scenario: Scenario, spares: Units) -> Replayed:
-        return replay(
-            self._store,
-            scenario,
-            start=self._start,
-            end=self._end,
-            now=self._now,
-            clock=self._clock,
-            spares=spares,
-            progress=self._progress,
-        )
 
 
 def check_by_replays(

@@ -19,10 +19,11 @@ from planner.core.replay.requests.failures import (
 )
 from planner.core.replay.requests.window import counted_window
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits, down_notes
 from planner.planning.selection import selection_notes
 from planner.settings.scenario import Scenario
 from planner.store import Store
-from planner.studies.replay.rules import NO_SPARES, check_settings, unit_failures
+from planner.studies.replay.rules import NO_SPARES, OF_REQUESTS, check_settings, unit_failures
 from planner.studies.replay.run import plan_of
 from planner.studies.resilience.document import (
     ResilienceByRole,
@@ -72,6 +73,8 @@ def resilience(
     rate, source = scenario.failures.per_node_per_day, scenario.provenance.get("failures.per_node_per_day", "")
     if rate is None:
         rate, source = PER_NODE_PER_DAY, _SOURCE
+    if seeds:
+        check_own_hits(scenario, OF_REQUESTS)
     scenario = with_failures_of(scenario, rate, scenario.failures.seed)
     need = _need(store, scenario, start, end, now=now, progress=progress)
     spares = _spares(need, target)
@@ -101,7 +104,7 @@ def resilience(
         )
         if seeds
         else None,
-        notes=selection_notes(scenario, need.outcome.trace),
+        notes=(*selection_notes(scenario, need.outcome.trace), *_allowed_notes(scenario)),
     )
 
 
@@ -168,6 +171,14 @@ def _availability(
         return RoleAvailability(needed, planned, nodes, up)
     shared = deployment.units_per_node
     return PackedAvailability(needed=needed, planned=planned, nodes=nodes, availability=up, units_per_node=shared)
+
+
+def _allowed_notes(scenario: Scenario) -> tuple[str, ...]:
+    """What the plan allows for already."""
+    notes = down_notes(scenario)
+    if not notes:
+        return ()
+    return (*notes, "spare units come on top of that: set failures.nodes_down_ratio=0 to count failures once")
 
 
 def _spares(need: UnitNeed, target: float) -> Units:

@@ -1,4 +1,4 @@
-"""What the cases of a sweep have in common, and the uncertain values that are not scenario fields."""
+"""What the cases of a sweep have in common, and the uncertain values that have names of their own."""
 
 import copy
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 
 from planner.catalogue.scenarios import with_values
 from planner.core.demand import Demand
-from planner.core.load import LoadChange, scaled
+from planner.core.load import LoadChange, hit_ratio, scaled
 from planner.planning.capacity import Limits
 from planner.planning.prepare import Prepared
-from planner.planning.selection import change_of
+from planner.planning.selection import change_of, set_hit_ratio
 from planner.settings.scenario import Scenario
 from planner.settings.trace import TraceSettings
 from planner.trace.stored import TraceInfo
@@ -22,7 +22,13 @@ GPU_PRICE = "gpu_usd_per_hour"
 NODES_DOWN = "nodes_down_ratio"
 UNIT_CAPACITY = "unit_capacity_factor"
 OWN = (CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY)
-"""Parameters that are not scenario fields."""
+"""Parameters under names of their own; the scenario's own value of one need not be that of a field."""
+FIELDS = {
+    "trace.cache_hit_ratio": CACHE_HIT,
+    "economics.gpu_usd_per_hour": GPU_PRICE,
+    "failures.nodes_down_ratio": NODES_DOWN,
+}
+"""Fields of the scenario that set these, by path."""
 
 LEVEL, NOISE, GROWTH = "trace.demand_factor", "trace.noise", "trace.growth_per_day"
 
@@ -33,12 +39,12 @@ Value = float | int | None
 class SweepBase:
     """What the cases of a sweep have in common.
 
-    scenario: with the capacities to plan with. demand: of the base. stored: the same as stored, before the scenario
-    changes it. anchor_us: from which its days are counted, UTC epoch microseconds. profile: what the trace was drawn
-    from; None for an imported one. settings: what its demand comes from, at the base. by_cells: whether the profile's
-    cells give the stored demand exactly, so that a case's demand is that of a trace drawn for it. drawn: whether the
-    stored demand holds the settings' level already. limits: of base units. prepared: the base under every policy of the
-    sweep.
+    scenario: with the capacities to plan with. demand: of the base, with the trace's own hits. stored: the same as
+    stored, before the scenario changes it. anchor_us: from which its days are counted, UTC epoch microseconds. profile:
+    what the trace was drawn from; None for an imported one. settings: what its demand comes from, at the base.
+    by_cells: whether the profile's cells give the stored demand exactly, so that a case's demand is that of a trace
+    drawn for it. drawn: whether the stored demand holds the settings' level already. limits: of base units. prepared:
+    the base under every policy of the sweep.
     """
 
     scenario: Scenario
@@ -75,10 +81,20 @@ class SweepBase:
         return self.prepared[self.scenario.policy.name].prices.gpu.usd_per_gpu_hour
 
     @cached_property
-    def hit_ratio(self) -> float:
+    def own_hit_ratio(self) -> float:
         """Share of the stored trace's input tokens found in the cache."""
-        total = int(self.demand.input_tokens.sum())
-        return int(self.demand.cached_input_tokens.sum()) / total if total else 0.0
+        return hit_ratio(self.demand)
+
+    @property
+    def hit_ratio(self) -> float:
+        """The same as the scenario sets it, or as it is stored."""
+        after = set_hit_ratio(self.scenario)
+        return self.own_hit_ratio if after is None else after
+
+    @property
+    def nodes_down_ratio(self) -> float:
+        """Share of nodes that the capacities allow to be down."""
+        return self.scenario.failures.nodes_down_ratio
 
     def scenario_at(self, policy: str, values: Mapping[str, Value], seed: int) -> Scenario:
         """The scenario with fields at other values; values that are not fields are left out. Raises ScenarioError."""

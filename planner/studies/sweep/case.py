@@ -8,19 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
-import numpy as np
-
-from planner.capacity.latency import LatencyLimits
 from planner.core.demand import Demand
 from planner.core.economics.ledger import margin_ratio
-from planner.core.fleet.deployment import Deployment
-from planner.core.replay.intervals.plan import IntervalPlan
+from planner.core.load import with_hits
 from planner.documents import Document
 from planner.errors import PlannerError, UsageError
-from planner.planning.aggregated import UnitLimits
-from planner.planning.capacity import Limits
+from planner.planning.allowance import input_factor, scale_capacity, scale_limits, up_factors
 from planner.planning.decide import decide
 from planner.planning.price import costs_of, revenue_of
+from planner.planning.targets import requests_in_time
 from planner.settings.fleet import FleetSettings
 from planner.settings.trace import TraceSettings
 from planner.studies.sweep.base import CACHE_HIT, GPU_PRICE, NODES_DOWN, UNIT_CAPACITY, SweepBase, Value
@@ -149,10 +145,10 @@ def run_cases(base: SweepBase, cases: Sequence[SweepCase]) -> list[CaseOutcome]:
 def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
     """Plan one case. Raises UsageError, RunError."""
     scenario = base.scenario_at(case.policy, case.values, case.seed)
-    demand = with_hits(demand_at(base, scenario.trace), base.hit_ratio, _number(case, CACHE_HIT, base.hit_ratio))
+    demand = with_hits(demand_at(base, scenario.trace), base.own_hit_ratio, _number(case, CACHE_HIT, base.hit_ratio))
     prefill, decode = capacity_factors(base, scenario.fleet, case)
     scenario = scenario.model_copy(update={"fleet": scale_capacity(scenario.fleet, prefill, decode)})
-    limits = _limits_at(base.limits, scenario.fleet, prefill, decode)
+    limits = scale_limits(base.limits, scenario.fleet, prefill, decode)
     prepared = replace(base.prepared[case.policy], scenario=scenario, demand=demand, limits=limits)
     plan = decide(prepared).plan
     return CaseOutcome(
@@ -167,7 +163,9 @@ def run_case(base: SweepBase, case: SweepCase) -> CaseOutcome:
         demanded_tokens=int(demand.input_tokens.sum() + demand.output_tokens.sum()),
         shortfall_tokens=int(plan.shortfall_tokens.sum()),
         requests=int(demand.requests.sum()),
-        latency_met_requests=None if limits is None else _met(plan, demand, scenario.fleet, limits),
+        latency_met_requests=None
+        if limits is None
+        else requests_in_time(limits, scenario.fleet, demand, plan.prefill_serving_tokens, plan.decode_serving_tokens),
         max_shortfall_ratio=scenario.slo.max_shortfall_ratio,
     )
 
@@ -181,69 +179,13 @@ def demand_at(base: SweepBase, settings: TraceSettings) -> Demand:
     return base.changed(settings)
 
 
-def with_hits(demand: Demand, before: float, after: float) -> Demand:
-    """Demand with another share of its input in the cache. before, after: shares of the whole trace's input.
-
-    For fewer hits all intervals lose the same share of their hits; for more, the same share of their misses.
-    """
-    cached = demand.cached_input_tokens
-    if after < before:
-        cached = np.rint(cached * (after / before)).astype(np.int64)
-    elif after > before:
-        missed = demand.input_tokens - cached
-        cached = demand.input_tokens - np.rint(missed * ((1 - after) / (1 - before))).astype(np.int64)
-    return replace(demand, cached_input_tokens=cached)
-
-
 def capacity_factors(base: SweepBase, fleet: FleetSettings, case: SweepCase) -> tuple[float, float]:
-    """Capacity of prefill and decode units over that at the base; of units that do both, in input and in output.
-
-    Only missed tokens take prefill's time, at a constant rate of them. A unit serves while all of its nodes are up,
-    nodes fail independently and are not replaced: the share of time is (1 - down) ** nodes.
-    """
-    up = 1 - _number(case, NODES_DOWN, 0.0)
-    hits = _number(case, CACHE_HIT, base.hit_ratio)
-    more = 1.0 if hits == base.hit_ratio else (1 - base.hit_ratio) / (1 - hits)
-    if fleet.serving == "aggregated":
-        served = _number(case, UNIT_CAPACITY, 1.0) * up**fleet.unit_nodes
-        return more * served, served
-    return more * up**fleet.prefill.nodes, up**fleet.decode.nodes
-
-
-def scale_capacity(fleet: FleetSettings, prefill: float, decode: float) -> FleetSettings:
-    """The fleet with the capacities of its nodes multiplied by a factor for each role, or kind of token."""
-    if fleet.serving == "aggregated":
-        pairs = Deployment(fleet).region.pairs
-        scaled = tuple((prefill * inputs, decode * outputs) for inputs, outputs in pairs)
-        return fleet.model_copy(update={"unit": fleet.aggregated.model_copy(update={"tokens_per_s": scaled})})
-    roles = {
-        role: unit.model_copy(update={"tokens_per_s_per_node": unit.node_tokens_per_s * factor})
-        for role, unit, factor in (("prefill", fleet.prefill, prefill), ("decode", fleet.decode, decode))
-    }
-    return fleet.model_copy(update=roles)
-
-
-def _limits_at(limits: Limits | None, fleet: FleetSettings, prefill: float, decode: float) -> Limits | None:
-    """Limits of a fleet whose capacities are so many times those of the base; units that do both may be as full."""
-    if isinstance(limits, UnitLimits):
-        return replace(limits, deployment=Deployment(fleet))
-    return limits and LatencyLimits(limits.input_tokens_per_s * prefill, limits.output_tokens_per_s * decode)
-
-
-def _met(plan: IntervalPlan, demand: Demand, fleet: FleetSettings, limits: Limits) -> int:
-    """Requests of intervals in which what serves is modelled to keep both latency targets."""
-    if isinstance(limits, UnitLimits):
-        most = limits.most_use
-        within = (demand.input_tokens <= plan.prefill_serving_tokens * most) & (
-            demand.output_tokens <= plan.decode_serving_tokens * most
-        )
-        return int(demand.requests[within].sum())
-    prefill_s = plan.prefill_serving_tokens / (fleet.prefill.nodes * fleet.prefill.node_tokens_per_s)
-    decode_s = plan.decode_serving_tokens / (fleet.decode.nodes * fleet.decode.node_tokens_per_s)
-    met = (demand.input_tokens <= prefill_s * limits.input_tokens_per_s) & (
-        demand.output_tokens <= decode_s * limits.output_tokens_per_s
-    )
-    return int(demand.requests[met].sum())
+    """Capacity of prefill and decode units over that at the base; of units that do both, in input and in output."""
+    more = input_factor(base.hit_ratio, _number(case, CACHE_HIT, base.hit_ratio))
+    at_base = up_factors(fleet, base.nodes_down_ratio)
+    up = up_factors(fleet, _number(case, NODES_DOWN, base.nodes_down_ratio))
+    prefill, decode = (_number(case, UNIT_CAPACITY, 1.0) * (up[role] / at_base[role]) for role in (0, 1))
+    return more * prefill, decode
 
 
 def _number(case: SweepCase, parameter: str, default: float) -> float:

@@ -2,14 +2,12 @@
 
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 
 from planner.errors import PlannerError
+from planner.processes import end_with_parent, quiet_children
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import CaseOutcome, SweepCase, run_cases
 from planner.units import Progress
@@ -49,10 +47,10 @@ def _in_processes(
         # solved here once: another process might round the smoothed shape in another way
         _ = base.profile.cell_share
     # a fork would copy locks that threads of polars may hold
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     done = 0
     try:
-        with _quiet_children():
+        with quiet_children():
             places = {pool.submit(run_cases, base, chunk): place for place, chunk in enumerate(chunks)}
         for future in as_completed(places):
             done += len(future.result())
@@ -66,32 +64,3 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
     ordered = sorted(places, key=lambda future: places[future])
     return [outcome for future in ordered for outcome in future.result()]
-
-
-def _end_with_parent() -> None:
-    """In a worker: end when the process that has started it ends, even killed, instead of waiting for work forever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Processes started inside use one thread of polars each, and leave signals to this one, which ends them."""
-    before = os.environ.get("POLARS_MAX_THREADS")
-    os.environ["POLARS_MAX_THREADS"] = "1"
-    # blocked and not ignored: one that comes meanwhile reaches this process afterwards
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if before is None:
-            del os.environ["POLARS_MAX_THREADS"]
-        else:
-            os.environ["POLARS_MAX_THREADS"] = before

@@ -13,6 +13,7 @@ from planner.settings.scenario import Scenario
 from planner.settings.sweep import SweepRange
 from planner.studies.sweep.base import (
     CACHE_HIT,
+    FIELDS,
     GPU_PRICE,
     GROWTH,
     LEVEL,
@@ -95,6 +96,8 @@ def read_ranges(scenario: Scenario, vary: Sequence[str]) -> list[SweepRange]:
 
 def _check_path(path: str, head: str) -> None:
     known = field_paths()
+    if path in FIELDS:
+        raise UsageError(f"{head} is varied under the name {FIELDS[path]}; give that")
     if path in OWN or path in _FIELDS or (path in known and path.split(".")[0] in _TABLES and number_kind(path)):
         return
     if path in known:
@@ -150,7 +153,12 @@ def _ends(given: SweepRange, own: Value) -> tuple[float, float]:
 
 def _own_value(base: SweepBase, path: str) -> Value:
     """The scenario's own value of a parameter."""
-    own = {CACHE_HIT: base.hit_ratio, GPU_PRICE: base.gpu_usd_per_hour, NODES_DOWN: 0.0, UNIT_CAPACITY: 1.0}
+    own = {
+        CACHE_HIT: base.hit_ratio,
+        GPU_PRICE: base.gpu_usd_per_hour,
+        NODES_DOWN: base.nodes_down_ratio,
+        UNIT_CAPACITY: 1.0,
+    }
     if path in own:
         return own[path]
     value: Value = value_at(base.scenario.model_copy(update={"trace": base.settings}), path)

@@ -7,8 +7,10 @@ from datetime import datetime
 from planner.core.demand import Demand
 from planner.core.fleet.deployment import Deployment
 from planner.core.fleet.units import Units
+from planner.core.load import hit_ratio
 from planner.errors import UsageError
 from planner.planning.aggregated import UnitLimits
+from planner.planning.allowance import Allowance, allowance_notes, with_set_hits
 from planner.planning.capacity import Limits, modelled_limits, policy_limits, with_modelled_capacity
 from planner.planning.check import require
 from planner.planning.foresight import drawn_from
@@ -116,12 +118,16 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         demand = selected_demand(session, scenario, trace)
         notes = [
             *observed_notes(session, scenario, trace),
+            *allowance_notes(scenario, hit_ratio(demand)),
             *selection_notes(scenario, trace),
             *silence_notes(scenario, trace, demand.grid),
             *sampling_notes(session, trace, demand.grid, whole=not selection_of(scenario).takes_part),
         ]
         scenario = with_modelled_capacity(session, scenario, trace)
         limits, why = _limits(session, scenario, trace, policies)
+    allowance = Allowance.of(scenario, hit_ratio(demand))
+    scenario = allowance.scenario(scenario)
+    limits = allowance.limited(limits, scenario.fleet)
     source = _source(scenario, trace, stored)
     if source.by_cells:
         notes.append("the demand of a case is exactly that of a trace drawn with its level, growth, noise and seed")
@@ -131,7 +137,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
             f"the demand of a case is the stored demand of every interval times {times}; the noise is that of "
             "drawn traces, on top of what is stored"
         )
-    notes += why
+    notes += why if limits is None else [_latency_note(scenario, limits)]
     base = SweepBase(
         scenario=scenario,
         trace=trace,
@@ -141,7 +147,7 @@ def base_of(store: Store, scenario: Scenario, trace: TraceInfo, policies: Sequen
         **vars(source),
         limits=limits,
         prepared={
-            name: resolve(_with_policy(scenario, name), trace, demand)
+            name: resolve(_with_policy(scenario, name), trace, with_set_hits(demand, scenario))
             for name in dict.fromkeys((scenario.policy.name, *policies))
         },
     )
@@ -188,10 +194,9 @@ def _limits(
     for name in policies:
         limits = policy_limits(session, _with_policy(scenario, name), trace)
         if limits is not None:
-            return limits, [_latency_note(scenario, limits)]
+            return limits, []
     try:
-        limits = modelled_limits(session, scenario, trace)
-        return limits, [_latency_note(scenario, limits)]
+        return modelled_limits(session, scenario, trace), []
     except UsageError as error:
         return None, [f"latencies are not modelled: {error}"]
 

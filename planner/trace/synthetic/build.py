@@ -16,7 +16,7 @@ from planner.units import Progress
 
 GENERATOR = 1
 """Version of the drawing method: raised whenever the same arguments would give different bytes."""
-_NOT_DRAWN = {"name", "profile", "classes"}
+_NOT_DRAWN = {"name", "profile", "classes", "cache_hit_ratio"}
 """Settings that a draw does not depend on: the profile counts by its content."""
 
 

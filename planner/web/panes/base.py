@@ -1,0 +1,72 @@
+"""What a pane is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from planner.documents import Document
+from planner.report.drawing import Chart
+from planner.web.state import State
+from planner.web.workbench import Workbench
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaneView:
+    """What a pane shows: made by a worker, filled into the pane's template by the server.
+
+    Attributes:
+        document: What the address with .json gives.
+        charts: By their place on the page.
+        tables: By name.
+        context: What else its template uses.
+    """
+
+    document: Document
+    charts: tuple[Chart, ...] = ()
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+Show = Callable[[Workbench, State], PaneView]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobKind:
+    """Long work that a pane begins.
+
+    Attributes:
+        name: In its address.
+        title: What it does, from the state that it is begun in.
+        work: What a worker does; tells the bench's progress.
+        template: In reports/web, that shows the result.
+        document: What the address of the job with .json gives.
+    """
+
+    name: str
+    title: Callable[[State], str]
+    work: Show
+    template: str
+    document: type[Document]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pane:
+    """A pane.
+
+    Attributes:
+        name: In its address.
+        title: In the navigation.
+        show: What a worker does to show it.
+        template: In reports/web.
+        document: What the address with .json gives.
+        jobs: Long work that it can begin.
+    """
+
+    name: str
+    title: str
+    show: Show
+    template: str
+    document: type[Document]
+    jobs: tuple[JobKind, ...] = ()
