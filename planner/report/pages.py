@@ -15,6 +15,7 @@ from planner.errors import PlannerError
 from planner.files import atomic_write, shipped
 from planner.input_files import exists
 from planner.report.drawing import Chart
+from planner.report.script import chart_script
 from planner.store.rows import inert_cells
 
 _MOST_TABLE_ROWS = 400
@@ -79,7 +80,7 @@ def _page(
             charts=drawn,
             tables={name: _shown_table(table) for name, table in tables.items()},
             specs=specs,
-            bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
+            bundle=chart_script().replace("</script", "<\\/script"),
         )
     )
 
