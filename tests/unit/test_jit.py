@@ -11,7 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from planner.core.fleet.kernels.cache import _add
+from planner.core.replay.requests.kernels.choice import mix_bits
 from planner.jit import njit
 from tests.helpers.pages import ROOT
 
@@ -49,9 +49,9 @@ def test_a_kernel_calls_another_and_itself() -> None:
 
 FOUND = """
 import numpy as np
-from planner.core.fleet.kernels.cache import _add
-_add(np.zeros(4, np.int64), 0, 1)
-print(sum(_add.stats.cache_hits.values()))
+from planner.core.replay.requests.kernels.choice import mix_bits
+mix_bits(np.uint64(1))
+print(sum(mix_bits.stats.cache_hits.values()))
 """
 
 
@@ -59,8 +59,8 @@ print(sum(_add.stats.cache_hits.values()))
 def test_a_copy_of_the_package_finds_what_was_compiled_unless_any_kernel_differs(
     tmp_path: Path, changed: bool, found: str
 ) -> None:
-    _add(np.zeros(4, np.int64), 0, 1)
-    folder, kept = Path(os.environ["NUMBA_CACHE_DIR"]), Path(_add.stats.cache_path)
+    mix_bits(np.uint64(1))
+    folder, kept = Path(os.environ["NUMBA_CACHE_DIR"]), Path(mix_bits.stats.cache_path)
     shutil.copytree(kept, tmp_path / "cache" / kept.relative_to(folder))
     shutil.copytree(ROOT / "planner", tmp_path / "planner", ignore=shutil.ignore_patterns("__pycache__"))
     if changed:
