@@ -19,6 +19,7 @@ from planner.files import atomic_write, shipped
 from planner.input_files import exists
 from planner.report.colours import CHART, PAGE
 from planner.report.drawing import Chart
+from planner.report.script import chart_script
 from planner.store.rows import inert_cells
 
 _MOST_TABLE_ROWS = 400
@@ -93,7 +94,7 @@ def _page(
             tables={name: shown_table(table) for name, table in tables.items()},
             specs=_script_json(specs),
             roles=_script_json({colour.light: role for role, colour in CHART.items()}),
-            bundle=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # type: ignore[call-arg]  # its stub lacks the default
+            bundle=chart_script().replace("</script", "<\\/script"),
         )
     )
 

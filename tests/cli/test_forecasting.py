@@ -256,7 +256,7 @@ def test_a_page_draws_a_week_and_lists_everything_where_something_is_flagged(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A date that is ignored, which three days of the past would show half of."""
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    monkeypatch.setattr("planner.report.pages.chart_script", lambda: "")
     words = ("--set", "forecast.ignore=['2025-02-28']", "--method", "seasonal-naive", "--horizon", "2")
     found = cli("forecast", *DRAWN, *words, "--out", "page", "--json").json
     flags = [

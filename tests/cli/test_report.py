@@ -187,7 +187,7 @@ def test_the_demand_of_a_plan_by_forecasts_shows_what_they_heed(
     cli: Cli, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event is shaded for its time, cut to the plan; a policy that forecasts nothing heeds nothing."""
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    monkeypatch.setattr("planner.report.pages.chart_script", lambda: "")
     (tmp_path / "own.toml").write_text(
         'extends = "deepseek-2025-02-27"\nname = "own"\ninterval_s = 3600\n[trace]\ndays = 3\nscale = 0.0002\n'
         '[[event]]\nname = "sale"\nfrom = 2025-03-02T10:00:00\nto = 2025-03-02T20:00:00\nfactor = 1.5\n'
@@ -225,7 +225,7 @@ def test_the_page_of_a_small_plan_is_the_golden_one(
     scenario = load_scenario(None, [*SMALL, "trace.name=four"]).scenario
     monkeypatch.setattr("planner.planning.plan.version", lambda: "0.0.0")
     run = load_run(store, plan_and_store(store, scenario, now=NOW))
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    monkeypatch.setattr("planner.report.pages.chart_script", lambda: "")
     write_report(run, tmp_path / "r")
     page = (tmp_path / "r" / "index.html").read_text()
     if os.environ.get("PLANNER_UPDATE_GOLDEN"):

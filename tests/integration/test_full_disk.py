@@ -61,7 +61,7 @@ def place(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     # it takes seconds to bundle the scripts of pages
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    monkeypatch.setattr("planner.report.pages.chart_script", lambda: "")
     assert cli("trace", "import", "log.csv", "--format", "csv", "--name", "small").code == 0
     assert cli("plan", *PLAN).code == 0
     return tmp_path

@@ -219,7 +219,8 @@ def _taken(classes: Mapping[int, str], scenario: Scenario) -> dict[int, str]:
 
 def _span_of(scenario: Scenario, window: ReplayWindow, classes: int) -> Span:
     """The period that is simulated and counted, with the scenario's targets. classes: number of named classes."""
-    from_us, to_us, end_us = window.span_us
+    # kernels are compiled for whole numbers once more
+    from_us, to_us, end_us = map(float, window.span_us)
     return Span(
         from_us=from_us,
         to_us=to_us,

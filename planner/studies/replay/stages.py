@@ -107,7 +107,7 @@ def run_iterations(batches: Iterator[Requests], stage: IterationStage, total: in
 def compile_kernels(service: Service | Replica, rules: QueueRules, *, closed: bool) -> None:
     """Compile the kernels by a replay of one request: about a minute, once, which does not count as replay time."""
     units = Lives(np.zeros(1), np.full(1, np.inf), np.full(1, np.inf))
-    span = Span(from_us=0.0, to_us=US_PER_S, end_us=US_PER_S)
+    span = Span(from_us=0.0, to_us=float(US_PER_S), end_us=float(US_PER_S))  # as those of replays are
     zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
     request = Requests(
         arrival_us=zero,

@@ -127,7 +127,7 @@ def test_a_job_without_any_log_says_so_although_the_day_is_declared(tmp_path: Pa
 @pytest.mark.usefixtures("real_outputs")
 def test_what_lies_in_the_planned_day_is_said_with_its_factor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event of the planned day changes its forecast; one that is yet to come does not, and that is said."""
-    monkeypatch.setattr("vl_convert.javascript_bundle", lambda: "")
+    monkeypatch.setattr("planner.report.pages.chart_script", lambda: "")
     for day in days(FIRST - timedelta(days=1), 2):
         write_log(tmp_path, day)
     events = (("offer", "2025-03-04", 0.5), ("launch", "2025-03-20", 3))
