@@ -100,7 +100,8 @@ def configured_table(document: ComparisonDocument) -> pl.DataFrame:
         band = band_columns(row.bands)
 
         def beside(figure: str, text: str, band: dict[str, str] = band) -> str:
-            return f"{text} ({band[figure]})" if figure in band else text
+            low, _, high = band.get(figure, "").partition(" to ")
+            return text if low == high else f"{text} ({band[figure]})"
 
         rows.append(
             {
@@ -113,7 +114,6 @@ def configured_table(document: ComparisonDocument) -> pl.DataFrame:
                 "training node-hours": beside("training_node_hours", f"{row.training_node_hours:,.0f}"),
                 "wasted node-hours": f"{row.wasted_node_hours:,.0f}",
                 "scale actions": f"{row.scale_actions:,}",
-                "run": row.run_id,
             }
         )
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -150,23 +150,30 @@ def trade_chart(document: ComparisonDocument) -> Chart:
         if tuned is not None:
             points.append((name, "at the allowed shortfall", tuned.cost_usd, 100 * tuned.shortfall_ratio))
     frame = pl.DataFrame(points, ["policy", "setting", "cost_usd", "shortfall_percent"], orient="row")
+    allowed = document.max_shortfall_ratio
+    most = max(100 * allowed, *frame["shortfall_percent"])
     rows = ChartRows()
     layers: list[alt.Chart] = [
         alt.Chart(rows.of(frame), width=_WIDTH, height=320)
         .mark_point(size=90, filled=True, opacity=1)
         .encode(
-            x=alt.X("shortfall_percent:Q", title="tokens beyond the capacity, %", scale=alt.Scale(zero=True)),
+            x=alt.X("shortfall_percent:Q", title="tokens beyond the capacity, %", scale=alt.Scale(domain=[0, most])),
             y=alt.Y("cost_usd:Q", title="cost of inference, USD", scale=alt.Scale(zero=False)),
             color=alt.Color("policy:N", scale=line_colours(ranked)),
             shape=alt.Shape("setting:N", legend=alt.Legend(symbolFillColor=SOFT, symbolStrokeColor=SOFT)),
             tooltip=["policy:N", "setting:N", "cost_usd:Q", "shortfall_percent:Q"],
         )
     ]
-    least, allowed = document.bound.cost_usd, document.max_shortfall_ratio
+    least = document.bound.cost_usd
     figures = alt.Chart(rows.of(frame.with_columns(place=pl.col("policy").str.extract(r"^(\d+)"))))
     numbers = figures.mark_text(align="left", dx=8, fontSize=12)
     layers.append(numbers.encode(x="shortfall_percent:Q", y="cost_usd:Q", text="place:N"))
-    description = f"Cost of each policy, numbered by rank, against its shortfall; {allowed:.2%} of tokens are allowed."
+    limit = pl.DataFrame({"shortfall_percent": [100 * allowed]})
+    layers.append(alt.Chart(rows.of(limit)).mark_rule(strokeDash=[2, 3], color=SOFT).encode(x="shortfall_percent:Q"))
+    description = (
+        f"Cost of each policy, numbered by rank, against its shortfall; {allowed:.2%} of tokens are allowed, "
+        "which is the dotted line."
+    )
     if least is not None:
         line = pl.DataFrame({"cost_usd": [least]})
         layers.append(alt.Chart(rows.of(line)).mark_rule(strokeDash=[6, 4], color=SOFT).encode(y=alt.Y("cost_usd:Q")))

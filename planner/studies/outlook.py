@@ -14,7 +14,7 @@ from planner.core.demand import Demand, Grid
 from planner.core.fleet.units import Units
 from planner.core.optimum import gap, relaxed_bounds
 from planner.documents import Document
-from planner.errors import PlannerError, TraceError
+from planner.errors import TraceError, UsageError
 from planner.planning.capacity import Limits
 from planner.planning.selection import reading
 from planner.planning.targets import requests_in_time, target_limits
@@ -65,8 +65,8 @@ def outlook_of(store: Store, run: RunView, *, time_limit_s: float = 0.0, clock: 
     Raises RunError if another version stored it with other settings, StoreError.
     """
     try:
-        limits: Limits | str = _stored_limits(store, run)
-    except PlannerError as error:
+        limits: Limits | str = limits_of(store, run)
+    except (TraceError, UsageError) as error:
         limits = str(error)
     return outlook(run, limits, time_limit_s=time_limit_s, clock=clock)
 
@@ -74,8 +74,8 @@ def outlook_of(store: Store, run: RunView, *, time_limit_s: float = 0.0, clock: 
 def outlook(run: RunView, limits: Limits | str, *, time_limit_s: float = 0.0, clock: Clock) -> Outlook:
     """The outlook of a run whose latency limits are known; limits: these, or why they are not known."""
     demand, scenario = demand_of(run), run.scenario
-    bound, bound_problem = _bound(run, demand, time_limit_s, clock)
-    met, latency_problem = (None, limits) if isinstance(limits, str) else _met(run, scenario.fleet, demand, limits)
+    bound, bound_problem = bound_of(run, demand, time_limit_s, clock)
+    met, latency_problem = (None, limits) if isinstance(limits, str) else met_ratio(run, scenario.fleet, demand, limits)
     return Outlook(bound=bound, bound_problem=bound_problem, latency_met_ratio=met, latency_problem=latency_problem)
 
 
@@ -90,8 +90,11 @@ def _column(run: RunView, name: str) -> Ints:
     return run.intervals[name].cast(int).to_numpy().astype(np.int64)
 
 
-def _stored_limits(store: Store, run: RunView) -> Limits:
-    """What units do within the latency targets with the requests of a run's trace. Raises PlannerError."""
+def limits_of(store: Store, run: RunView) -> Limits:
+    """What units do within the latency targets with the requests of a run's trace.
+
+    Raises TraceError where it was deleted, UsageError where nothing can be modelled.
+    """
     with store.read() as session:
         trace = stored.by_name(session, run.record.trace)
     # a trace that is stored later may have the number of one that was deleted
@@ -101,7 +104,8 @@ def _stored_limits(store: Store, run: RunView) -> Limits:
         return target_limits(session, run.scenario, trace)
 
 
-def _met(run: RunView, fleet: FleetSettings, demand: Demand, limits: Limits) -> tuple[float | None, str | None]:
+def met_ratio(run: RunView, fleet: FleetSettings, demand: Demand, limits: Limits) -> tuple[float | None, str | None]:
+    """The share of requests in intervals that are modelled to keep both targets, or why there is none."""
     requests = int(demand.requests.sum())
     if not requests:
         return None, "there are no requests"
@@ -109,12 +113,12 @@ def _met(run: RunView, fleet: FleetSettings, demand: Demand, limits: Limits) -> 
     return requests_in_time(limits, fleet, demand, *serving) / requests, None
 
 
-def _bound(run: RunView, demand: Demand, time_limit_s: float, clock: Clock) -> tuple[PlanBound | None, str | None]:
+def bound_of(run: RunView, demand: Demand, time_limit_s: float, clock: Clock) -> tuple[PlanBound | None, str | None]:
     """The bound of a run, or why there is none."""
     begin = clock()
     try:
         value, cure = _proven(run, demand, time_limit_s, clock)
-    except PlannerError as error:
+    except UsageError as error:
         return None, str(error)
     if value is None:
         return None, cure
