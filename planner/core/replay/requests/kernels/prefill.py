@@ -108,6 +108,7 @@ def arrive(
         request.session_id = session_id[row]
         if blocks and (state.routed or state.balancer == PREFIX_AWARE):
             chosen = choose_by_blocks(state, request, block_ids[block_from[row] : block_from[row + 1]])
+            request.work_ns = alone_ns(state, np.int64(request.missed), np.int64(request.done))
             cached_input_tokens[row] = request.done
             _join(state, place, chosen, at, state.queue_limit)
         else:
@@ -261,7 +262,7 @@ def _dispatch(state: Record, place: int, at: float, limit: int) -> None:
     """Let the balancer send a request to a unit; see _join."""
     request = pool_of(state)[place]
     if state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
-        chosen = choose_by_session(state, request)
+        chosen = choose_by_session(state, request.seq, request.session_id, request.work_ns)
     else:
         chosen = choose_unit(state, state.balancer, request.seq, ROLE)
     _join(state, place, chosen, at, limit)
