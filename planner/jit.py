@@ -22,7 +22,7 @@ from planner.caches import cache_folder
 
 _package = Path(__file__).parent
 _texts = (path.read_bytes() for path in sorted(_package.rglob("*.py")))
-_digest = hashlib.sha256(b"\0".join(text for text in _texts if b"njit" in text)).hexdigest()[:12]
+_digest = hashlib.sha256(b"\0".join(text for text in _texts if b"planner.jit import" in text)).hexdigest()[:12]
 _key = f"numba-{version('numba')}-py{sys.version_info.major}.{sys.version_info.minor}-{_digest}"
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / _key))
 
@@ -79,6 +79,17 @@ def njit(function: Callable[..., Any]) -> Any:
     return kernel
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into each of its callers: for what a replay calls for every request or step.
+
+    Kernels that are compiled apart lie at beginnings of pages, where they drive each other out of the processor's
+    cache of instructions.
+    """
+    kernel = _njit(function, nogil=True, forceinline=True)
+    kernel._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return kernel
+
+
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
     """Hold a kernel against other processes; where the cache cannot be written there is nothing to wait for."""
@@ -101,4 +112,4 @@ def _alone(name: str) -> Iterator[None]:
         os.close(lock)
 
 
-__all__ = ["njit"]
+__all__ = ["inlined", "njit"]

@@ -186,8 +186,11 @@ def test_a_hit_curve_at_all_capacities_beats_replays_at_twelve(benchmark) -> Non
     assert ratio >= 5
 
 
-def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
-    """The busiest hour of the published day with warm-up and cool-down, from the stored table to percentiles."""
+def test_a_replay_costs_at_most_six_times_sorting_its_rows(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """The busiest hour of the published day with warm-up and cool-down, from the stored table to percentiles.
+
+    Beside DuckDB's sort of the same rows, which replays do not need where they lie in order.
+    """
     from planner.studies.replay import run as replaying
     from planner.studies.replay.requests import requests_of
     from planner.studies.replay.rules import queue_rules
@@ -201,8 +204,10 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
     done = whole()  # draws the window's trace and compiles the kernels
 
     def read() -> None:
+        window = done.results.window
+        params = {"trace_id": done.trace.trace_id, "start_us": window.origin_us, "end_us": window.end_us}
         with store.read() as session:
-            for batch in requests_of(session, done.trace, done.results.window):
+            for batch in session.stream("trace_window", 100_000, **params):
                 assert len(batch)
 
     def stages() -> tuple[float, float]:
@@ -228,7 +233,7 @@ def test_a_replay_costs_at_most_six_times_reading_its_rows(tmp_path: Path, bench
     taken, reading = (float(np.median(column)) for column in zip(*pairs, strict=True))
     ratio = float(np.median([one / other for one, other in pairs]))
     print(
-        f"\nreplaying {done.simulated:,} requests: {taken:.2f} s, {done.simulated / taken / 1e6:.1f} M/s; reading them "
+        f"\nreplaying {done.simulated:,} requests: {taken:.2f} s, {done.simulated / taken / 1e6:.1f} M/s; sorting them "
         f"{reading:.2f} s, ratio {ratio:.1f} (at most 6); alone in one thread prefill takes {prefill_s:.2f} s "
         f"and decode {decode_s:.2f} s"
     )
@@ -374,28 +379,41 @@ def test_nested_json_is_read_at_least_a_third_as_fast_as_duckdb_reads_it(tmp_pat
     assert ratio <= 3
 
 
-def test_aggregated_units_step_by_step_cost_so_much_a_request_and_an_event(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
-    """Streaming, replay and tallies in one thread, beside reading the columns; 500 units beside 112."""
-    from tests.helpers.iteration_bench import MIXES, read_requests, replay_all, thread_seconds, write_requests
+EVENT_RATIO = {112: 8, 500: 16}
+"""By units, how many times as long as streaming a request an event may take. Measured with 112: 4.8 and 5.6, on two
+busy cores of a Xeon of 2.1 GHz."""
 
-    ratios = {}
+
+def test_aggregated_units_step_by_step_cost_so_much_a_request_and_an_event(tmp_path: Path, benchmark) -> None:  # type: ignore[no-untyped-def]
+    """Replay and tallies in one thread, beside streaming the columns; 500 units beside 112.
+
+    An event is a request that arrives or a visit to a unit.
+    """
+    from tests.helpers.iteration_bench import MIXES, processor_seconds, read_requests, replay_all, write_requests
+
+    ratios, growth = {}, {}
     for mix in MIXES:
         each = {}
         for units in (112, 500):
             count, path = 5000 * units, tmp_path / f"{mix.input_tokens}-{units}.parquet"
             end_us = write_requests(path, mix, units, count)
             replay_all(read_requests(path), units, end_us)  # compiles the kernels
-            reading = seconds(lambda path=path: [len(batch) for batch in read_requests(path)], 3)
-            whole = seconds(lambda path=path, units=units, end=end_us: replay_all(read_requests(path), units, end), 3)
-            taken, stage = thread_seconds(list(read_requests(path)), units, end_us)
-            each[units] = taken / count
+            reading = processor_seconds(lambda path=path: sum(len(batch) for batch in read_requests(path)))[0]
+            batches = list(read_requests(path))
+            taken, stage = processor_seconds(
+                lambda batches=batches, units=units, end=end_us: replay_all(batches, units, end)
+            )
+            each[units], events = taken / count, count + stage.visits
+            ratios[mix, units] = taken / events * count / reading
             print(
                 f"\n{mix.input_tokens}/{mix.output_tokens} tokens, {units} units, {count:,} requests: "
-                f"{count / taken / 1e6:.2f} M/s in one thread, {taken / (count + stage.visits) * 1e9:.0f} ns an event, "
-                f"{(count + stage.visits) / count:.2f} events and {stage.minutes['steps'].sum() / count:.1f} steps "
-                f"a request; from the file {whole:.2f} s, {whole / reading:.1f} times reading it"
+                f"{count / taken / 1e6:.2f} M/s in one thread, {taken / events * 1e9:.0f} ns an event, "
+                f"{events / count:.2f} events and {stage.minutes['steps'].sum() / count:.1f} steps a request; "
+                f"an event takes {ratios[mix, units]:.1f} times as long as streaming a request, "
+                f"{reading / count * 1e9:.0f} ns (at most {EVENT_RATIO[units]})"
             )
-        ratios[mix] = each[500] / each[112]
-        print(f"500 units take {ratios[mix]:.2f} times as long a request as 112 (at most 2)")
+        growth[mix] = each[500] / each[112]
+        print(f"500 units take {growth[mix]:.2f} times as long a request as 112 (at most 2)")
     benchmark.pedantic(lambda: None, rounds=1)
-    assert max(ratios.values()) <= 2
+    assert max(growth.values()) <= 2
+    assert all(ratio <= EVENT_RATIO[units] for (_, units), ratio in ratios.items())

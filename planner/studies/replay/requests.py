@@ -19,7 +19,9 @@ from planner.store import Session, Store
 from planner.trace.stored import TraceInfo
 from planner.units import Ints, Progress, from_us
 
-_BATCH_ROWS = 500_000
+_BATCH_ROWS = 100_000
+"""Requests that are read at once. Measured: two stages take half the time of chunks of 500,000, which go past the
+cache, and as long as with 50,000."""
 _COLUMNS = tuple(column.name for column in fields(Requests) if not column.name.startswith("block_"))
 """What every request has."""
 
@@ -78,8 +80,12 @@ def requests_of(
     session: Session, trace: TraceInfo, window: ReplayWindow, *, blocks: bool = False
 ) -> Iterator[Requests]:
     """The window's requests in order of arrival, chunk by chunk, times from the origin. blocks: with their blocks."""
-    query = "trace_window_blocks" if blocks else "trace_window"
-    for batch in session.stream(query, _BATCH_ROWS, **_params(trace, window)):
+    params = _params(trace, window)
+    if blocks:
+        query = "trace_window_blocks"
+    else:
+        query = "trace_window_stored" if _lie_in_order(session, params) else "trace_window"
+    for batch in session.stream(query, _BATCH_ROWS, **params):
         chains = batch.column("block_ids") if blocks else None
         yield Requests(
             arrival_us=_ints(batch, "arrival_us") - window.origin_us,
@@ -91,6 +97,19 @@ def requests_of(
             block_from=None if chains is None else _starts(chains),
             block_ids=None if chains is None else chains.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
         )
+
+
+def _lie_in_order(session: Session, params: dict[str, int]) -> bool:
+    """Whether a window's requests are stored in order of arrival, as all that writes traces does.
+
+    To sort them takes three times as long as to read them, which this look at one column does not.
+    """
+    in_order, last_us = True, np.iinfo(np.int64).min
+    for batch in session.stream("trace_window_order", _BATCH_ROWS, **params):
+        at_us = _ints(batch, "arrival_us")
+        in_order = in_order and bool(at_us[0] >= last_us and (at_us[1:] >= at_us[:-1]).all())
+        last_us = at_us[-1]
+    return in_order
 
 
 def requests_of_pool(batches: Iterator[Requests], part: PoolPart, origin_us: int) -> Iterator[Requests]:

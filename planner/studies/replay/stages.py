@@ -20,7 +20,7 @@ from planner.core.replay.requests.stages import DecodeStage, HandOver, Lost, Pre
 from planner.units import US_PER_S, Floats, Ints, Progress
 
 T = TypeVar("T")
-_AHEAD = 4
+_AHEAD = 16
 """Chunks that prefill may be ahead of decode, or reading of units that do both."""
 _PART_ROWS = 1 << 12
 """Requests that units that do both are fed at once. Measured: what is read of them stays in the cache, a tenth faster

@@ -22,7 +22,6 @@ from planner.core.replay.requests.kernels.layout import (
     PREFILL_HOUR,
     PREFILL_MINUTE,
     PREFILL_UNIT,
-    RING,
     Records,
 )
 from planner.core.replay.requests.model import BALANCERS, Lives, QueueRules, Requests, Span
@@ -68,6 +67,8 @@ class IterationStage(Stage):
             balancer=BALANCERS.index(balancer),
             exact=balancer in ("two-key", "prefix-aware"),
             seed=rules.seed,
+            soonest_us=np.inf,
+            rests=balancer == "prefix-aware" or rules.retries > 0 or rules.timeout_us < np.inf,
             queue_limit=rules.queue_limit,
             timeout_us=rules.timeout_us,
             retries=rules.retries,
@@ -117,17 +118,18 @@ class IterationStage(Stage):
         work["leaves_us"] = np.inf
         events = fleet_events(lives, self._span.end_us)
         self._state["events_rows"] = len(events)
-        groups = (count + layout.GROUP - 1) // layout.GROUP
+        groups = int(layout.padded_groups(count))
         columns = (steps.low_us, steps.low_us_per_token, steps.high_us, steps.high_us_per_token)
         self._set(
             pool=link_places(_aligned(first.pool, layout.PLACE), 0, NIL),
             links=np.zeros((first.pool, 2), np.int32),
+            rests=np.zeros(first.pool, layout.REST),
             units=unit_rows(lives, PREFILL_UNIT),
             work=work,
             events=events,
             affinity=np.full((2, first.affinities), NIL, np.int64),
             groups=np.full((2, groups), np.inf).view(np.int64),
-            rings=np.full((count, RING), NIL, np.int32),
+            rings=np.full((count, layout.RING), NIL, np.int32),
             bits=np.zeros((count, layout.WORDS), np.uint64),
             ends=np.zeros((count, layout.ENDS)),
             phases=np.zeros((count, self.replica.block_tokens), np.int32),
@@ -233,7 +235,8 @@ class IterationStage(Stage):
             old, pool = pool, _aligned(before + max(short, before), layout.PLACE)
             pool[:before] = old
             links = np.concatenate([self._arrays["links"], np.zeros((len(pool) - before, 2), np.int32)])
-            self._set(pool=link_places(pool, before, self._get("free")), links=links)
+            rests = np.concatenate([self._arrays["rests"], np.zeros(len(pool) - before, layout.REST)])
+            self._set(pool=link_places(pool, before, self._get("free")), links=links, rests=rests)
             state["free"], state["room"], state["pool_rows"] = before, state["room"] + len(pool) - before, len(pool)
         there = self._get("pool_rows") - self._get("room")
         asked = 2 * (self._get("affinities") + there + arriving + blocks)

@@ -10,28 +10,24 @@ from numpy.typing import NDArray
 
 from planner.core.replay.iterations.kernels.layout import (
     AFTER,
-    GROUP,
     SAMPLES,
     ends_of,
-    groups_of,
     kept_of,
     links_of,
     pool_of,
+    rests_of,
     work_of,
 )
 from planner.core.replay.iterations.kernels.lines import (
     HERE,
     dispatch,
-    first_of,
-    group_of,
     join,
-    least_group,
     regroup,
     send_anew,
     take_place,
     turn_back,
 )
-from planner.core.replay.iterations.kernels.tally import count_first
+from planner.core.replay.iterations.kernels.tally import count_first, count_queued
 from planner.core.replay.iterations.kernels.unit import boundary, leave, settle, stop, take_all
 from planner.core.replay.requests.kernels.affinity import choose_by_blocks, units_of
 from planner.core.replay.requests.kernels.choice import PREFIX_AWARE, close_unit
@@ -55,11 +51,15 @@ from planner.core.replay.requests.kernels.layout import (
     events_of,
     loads_of,
     numbers_of,
+    prefetch,
 )
 from planner.core.replay.requests.kernels.prefill import open_unit
-from planner.core.replay.requests.kernels.tally import count_queued, hour_of
-from planner.jit import njit
+from planner.core.replay.requests.kernels.tally import hour_of
+from planner.jit import inlined, njit
 from planner.units import Floats, Ints
+
+_AT_ONCE = 8
+"""Requests of a column in a cache line."""
 
 
 @njit
@@ -81,9 +81,16 @@ def arrive(
     """
     state, blocks = states[0], block_from.shape[0] > 0
     for row in range(arrival_us.shape[0]):
+        if row % _AT_ONCE == 0:
+            ahead = (row + 2 * _AT_ONCE) * 8
+            prefetch(arrival_us.ctypes.data + ahead)
+            prefetch(input_tokens.ctypes.data + ahead)
+            prefetch(cached_input_tokens.ctypes.data + ahead)
+            prefetch(output_tokens.ctypes.data + ahead)
+            prefetch(class_id.ctypes.data + ahead)
         at = float(arrival_us[row])
-        while _happen(state, at):
-            pass
+        while _next_us(state) <= at:
+            _happen(state)
         entry = _enter(
             state,
             first_seq + row,
@@ -129,7 +136,8 @@ def follow(
             times, comers = heap_of(state)
             if times[0] < at or (times[0] == at and comers[0] < row):
                 at, comes = times[0], comers[0]
-        if _happen(state, min(at, state.end_us)):
+        if _next_us(state) <= min(at, state.end_us):
+            _happen(state)
             continue
         if at > state.end_us:
             return
@@ -157,26 +165,33 @@ def follow(
 @njit
 def advance(states: Records, until_us: float) -> None:
     """Let everything up to and including a time, which is finite, happen."""
-    while _happen(states[0], until_us):
-        pass
+    while _next_us(states[0]) <= until_us:
+        _happen(states[0])
+
+
+@inlined
+def _fleet_us(state: Record) -> float:
+    return events_of(state)[state.next_event].at_us if state.next_event < state.events_rows else np.inf
+
+
+@inlined
+def _again_us(state: Record) -> float:
+    return rests_of(state)[state.retry_head].tried_us if state.retry_head != NIL else np.inf
+
+
+@inlined
+def _next_us(state: Record) -> float:
+    """When the next happens that happens by itself."""
+    return min(np.float64(state.soonest_us), _fleet_us(state), _again_us(state))
 
 
 @njit
-def _happen(state: Record, until_us: float) -> bool:
-    """Let the next that happens by itself happen, where that is not after a time; whether there was anything."""
-    groups, soonest, fleet, group = groups_of(state)[0], np.inf, np.inf, 0
-    if groups.shape[0] > 0:
-        group = least_group(groups)
-        soonest = groups[group : group + 1].view(np.float64)[0]
-    if state.next_event < state.events_rows:
-        fleet = events_of(state)[state.next_event].at_us
-    again = pool_of(state)[state.retry_head].tried_us if state.retry_head != NIL else np.inf
-    if min(soonest, fleet, again) > until_us:
-        return False
+def _happen(state: Record) -> None:
+    """Let the next that happens by itself happen."""
+    soonest, fleet, again = state.soonest_us, _fleet_us(state), _again_us(state)
     if soonest <= min(fleet, again):
         state.visits += 1
-        place = group * GROUP + first_of(group_of(state, NEXT_US, group), groups[group])
-        number = numbers_of(state)[place]
+        number = numbers_of(state)[state.soonest]
         if work_of(state)[number].leaves_us < np.inf:
             number = _before_leavers(state, number, soonest)
         if work_of(state)[number].leaves_us < np.inf:
@@ -187,7 +202,6 @@ def _happen(state: Record, until_us: float) -> bool:
         _fleet_event(state)
     else:
         _retry(state)
-    return True
 
 
 @njit
@@ -200,7 +214,7 @@ def _before_leavers(state: Record, number: int, at: float) -> int:
     return number
 
 
-@njit
+@inlined
 def _enter(
     state: Record, seq: int, at: float, tokens: int, cached: int, output_tokens: int, class_id: int, session_id: int
 ) -> int:
@@ -226,12 +240,15 @@ def _enter(
         return NIL
     entry = take_place(state)
     request = pool_of(state)[entry]
-    request.arrival_us = request.tried_us = at
-    request.tries = request.begun = request.had = 0
+    request.arrival_us = at
+    request.begun = request.had = 0
     request.prompt, request.output_tokens = prompt, output_tokens
-    request.hit = request.done = request.cached = done
-    request.missed = request.work_ns = prompt - done
-    request.seq, request.class_id, request.session_id = seq, class_id, session_id
+    request.hit = request.done = done
+    request.missed = prompt - done
+    request.seq, request.class_id = seq, class_id
+    if state.rests:
+        rest = rests_of(state)[entry]
+        rest.tried_us, rest.session_id, rest.tries = at, session_id, 0
     count_queued(state, at, 1)
     return entry
 
@@ -246,7 +263,7 @@ def _send_by_blocks(state: Record, entry: int, at: float, block_ids: Ints) -> No
     chosen = choose_by_blocks(state, request, block_ids)
     if state.routed:
         request.done = request.hit = min(np.int64(request.done), request.prompt - 1)
-        request.missed = request.work_ns = request.prompt - request.done
+        request.missed = request.prompt - request.done
         if state.from_us <= at < state.to_us:
             hour_of(state, at, request.class_id).hit_tokens += request.done
     join(state, entry, chosen, at, state.queue_limit)
@@ -256,12 +273,12 @@ def _send_by_blocks(state: Record, entry: int, at: float, block_ids: Ints) -> No
 def _retry(state: Record) -> None:
     """The next that was rejected comes again."""
     entry = state.retry_head
-    request = pool_of(state)[entry]
-    state.retry_head = np.int64(request.following)
+    at = rests_of(state)[entry].tried_us
+    state.retry_head = np.int64(pool_of(state)[entry].following)
     if state.retry_head == NIL:
         state.retry_tail = NIL
-    count_queued(state, request.tried_us, 1)
-    dispatch(state, entry, request.tried_us, state.queue_limit)
+    count_queued(state, at, 1)
+    dispatch(state, entry, at, state.queue_limit)
 
 
 @njit
@@ -300,7 +317,7 @@ def _send_all(state: Record, entry: int, at: float, limit: int) -> None:
     pool = pool_of(state)
     while entry != NIL:
         following = np.int64(pool[entry].following)
-        send_anew(pool[entry])
+        send_anew(state, pool[entry])
         dispatch(state, entry, at, limit)
         entry = following
 

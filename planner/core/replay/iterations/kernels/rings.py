@@ -11,6 +11,7 @@ from planner.core.replay.iterations.kernels.layout import (
     AFTER,
     AHEAD,
     BEFORE,
+    RING,
     WORDS,
     bits_of,
     blocks_of,
@@ -21,17 +22,17 @@ from planner.core.replay.iterations.kernels.layout import (
     ring_of,
 )
 from planner.core.replay.iterations.kernels.lines import HERE
-from planner.core.replay.requests.kernels.layout import NIL, RING, Record
-from planner.jit import njit
+from planner.core.replay.requests.kernels.layout import NIL, Record
+from planner.jit import inlined, njit
 
 
-@njit
+@inlined
 def final_of(request: Record) -> int:
     """KV of a request when it leaves: its last token is told, and not computed."""
     return np.int64(request.prompt) + max(np.int64(request.output_tokens), 1) - 1
 
 
-@njit
+@inlined
 def drop_row(state: Record, unit: Record, number: int, request: Record) -> None:
     """Take a row out of what a unit counts."""
     final, departs = final_of(request), np.int64(request.departs)
@@ -42,7 +43,7 @@ def drop_row(state: Record, unit: Record, number: int, request: Record) -> None:
     phases_of(state, number)[phase_of(state, departs - final)] -= 1
 
 
-@njit
+@inlined
 def link(state: Record, unit: Record, entry: int) -> None:
     """Put a request at the end of the list of those begun."""
     links = links_of(state)
@@ -56,7 +57,7 @@ def link(state: Record, unit: Record, entry: int) -> None:
     unit.running += 1
 
 
-@njit
+@inlined
 def unlink(state: Record, unit: Record, entry: int) -> None:
     """Take a request out of the list of those begun."""
     links = links_of(state)
@@ -72,7 +73,7 @@ def unlink(state: Record, unit: Record, entry: int) -> None:
     unit.running -= 1
 
 
-@njit
+@inlined
 def count_leaver(state: Record, unit: Record, number: int, entry: int) -> None:
     """Put a row among those that leave after the same step, or among those that leave beyond the ring."""
     request = pool_of(state)[entry]
@@ -127,7 +128,7 @@ def _is_far(state: Record, unit: Record, entry: int) -> bool:
     return other == entry
 
 
-@njit
+@inlined
 def steps_to_leavers(state: Record, number: int, steps: int) -> int:
     """Steps from so many on until the first after which a row leaves; AHEAD where there is none within them."""
     bits, slot = bits_of(state, number), steps & (RING - 1)

@@ -19,12 +19,12 @@ from planner.core.replay.requests.kernels.layout import (
     at_address,
     carray,
 )
-from planner.core.replay.requests.kernels.tally import hour_of, minute_end, minute_of
-from planner.jit import njit
+from planner.core.replay.requests.kernels.tally import hour_of, minute_end, minute_of, queue_of
+from planner.jit import inlined
 from planner.units import Floats
 
 
-@njit
+@inlined
 def minute_at(state: Record, at: float) -> int:
     """The minute of a time. Most are in the one looked up last, which saves a division."""
     if at < state.minute_from_us or at >= state.minute_to_us:
@@ -35,7 +35,16 @@ def minute_at(state: Record, at: float) -> int:
     return np.int64(state.minute)
 
 
-@njit
+@inlined
+def count_queued(state: Record, at: float, change: int) -> None:
+    """So many requests wait from now on; fewer where it is below 0."""
+    minute = minute_at(state, at)
+    tally = queue_of(state)[minute]
+    tally[0] += change
+    tally[1] += change * (minute_end(state, minute) - at)
+
+
+@inlined
 def count_time(
     state: Record, from_us: float, to_us: float, rows: int, kv: int, used: int, prompts: bool, share: float
 ) -> None:
@@ -59,7 +68,7 @@ def count_time(
         from_us = until
 
 
-@njit
+@inlined
 def count_run(state: Record, unit: Record, ends: Floats, phases: Records) -> int:
     """Tally the steps that a unit goes ahead, all of which have ended; the blocks it has taken after them."""
     minutes = minutes_of(state)
@@ -97,7 +106,7 @@ def count_run(state: Record, unit: Record, ends: Floats, phases: Records) -> int
     return used
 
 
-@njit
+@inlined
 def count_first(state: Record, request: Record) -> None:
     """Tally the first token of a request."""
     if state.kept_rows > 0:
@@ -115,7 +124,7 @@ def count_first(state: Record, request: Record) -> None:
         ttft[int((request.arrival_us - state.from_us) / HOUR_US), request.class_id, bucket_of(waited)] += 1
 
 
-@njit
+@inlined
 def count_done(state: Record, request: Record, finish_us: float) -> None:
     """Tally a request that is complete, as it is told."""
     arrival_us, output_tokens, class_id = request.arrival_us, request.output_tokens, request.class_id

@@ -11,6 +11,8 @@ import numpy as np
 from planner.core.replay.iterations.kernels.layout import (
     AFTER,
     AHEAD,
+    PLACE_BYTES,
+    RING,
     bits_of,
     blocks_of,
     ends_of,
@@ -20,6 +22,7 @@ from planner.core.replay.iterations.kernels.layout import (
     phase_of,
     phases_of,
     pool_of,
+    rests_of,
     ring_of,
     work_of,
 )
@@ -39,15 +42,21 @@ from planner.core.replay.iterations.kernels.rings import (
     steps_to_leavers,
     unlink,
 )
-from planner.core.replay.iterations.kernels.tally import count_done, count_first, count_run, count_time, minute_at
+from planner.core.replay.iterations.kernels.tally import (
+    count_done,
+    count_first,
+    count_queued,
+    count_run,
+    count_time,
+    minute_at,
+)
 from planner.core.replay.requests.kernels.affinity import units_of
 from planner.core.replay.requests.kernels.followers import call_followers
-from planner.core.replay.requests.kernels.layout import LATE, NIL, RING, Record, floats
-from planner.core.replay.requests.kernels.tally import count_queued
-from planner.jit import njit
+from planner.core.replay.requests.kernels.layout import LATE, NIL, Record, floats, prefetch
+from planner.jit import inlined, njit
 
 
-@njit
+@inlined
 def boundary(state: Record, number: int, at: float) -> None:
     """A unit's steps up to now have ended, or it was idle: who is done leaves, and it goes on."""
     unit = work_of(state)[number]
@@ -56,7 +65,7 @@ def boundary(state: Record, number: int, at: float) -> None:
     _begin(state, unit, number, at)
 
 
-@njit
+@inlined
 def settle(state: Record, unit: Record, number: int) -> None:
     """Tally the steps that a unit went ahead, all of which have ended; it is then as of the end of the last."""
     ends = ends_of(state, number)
@@ -108,7 +117,7 @@ def stop(state: Record, number: int, at: float) -> None:
         count_time(state, ends[ended], at, unit.rows, unit.kv, used, prompts=False, share=0.0)
 
 
-@njit
+@inlined
 def leave(state: Record, unit: Record, number: int, at: float) -> None:
     """Requests whose last step has ended leave."""
     role = units_of(state)[number]
@@ -134,7 +143,7 @@ def leave(state: Record, unit: Record, number: int, at: float) -> None:
         add_work(state, role.place, -left, -tokens)
 
 
-@njit
+@inlined
 def _complete(state: Record, unit: Record, number: int, request: Record, at: float) -> None:
     finish_us = at + (state.first_us + state.first_us_per_token * request.prompt)
     count_first(state, request)
@@ -179,7 +188,7 @@ def _preempt(state: Record, unit: Record, number: int, at: float) -> None:
         add_work(state, role.place, 0.0, request.missed - missed)
 
 
-@njit
+@inlined
 def _begin(state: Record, unit: Record, number: int, at: float) -> None:
     """Begin the next step of a unit at the end of the last, and go ahead until something may change."""
     preempted, demand, before = False, 0, unit.preempted
@@ -215,7 +224,7 @@ def _begin(state: Record, unit: Record, number: int, at: float) -> None:
     set_next(state, role.place, ends[unit.run])
 
 
-@njit
+@inlined
 def _make_fit(state: Record, unit: Record, number: int, at: float) -> int:
     """The blocks that rows need more for the next step; as many requests are preempted as it takes to have them."""
     phases, here = phases_of(state, number), phase_of(state, unit.steps)
@@ -224,7 +233,7 @@ def _make_fit(state: Record, unit: Record, number: int, at: float) -> int:
     return np.int64(phases[here])
 
 
-@njit
+@inlined
 def _take_pieces(state: Record, unit: Record, number: int, at: float, room: int, preempted: bool) -> tuple[int, int]:
     """Give the room of a step to prompts: that begun before first, then those of the line, first come first served.
 
@@ -256,7 +265,7 @@ def _take_pieces(state: Record, unit: Record, number: int, at: float, room: int,
             break
         unit.waiting -= 1
         unit.head = following
-        if request.begun == 0 and at - request.tried_us > state.timeout_us:
+        if state.timeout_us < np.inf and request.begun == 0 and at - rests_of(state)[entry].tried_us > state.timeout_us:
             if role.takes:
                 add_work(state, role.place, -1.0, -missed)
             reject(state, entry, LATE, at)
@@ -278,7 +287,7 @@ def _take_pieces(state: Record, unit: Record, number: int, at: float, room: int,
     return first, room
 
 
-@njit
+@inlined
 def _count_piece(unit: Record, request: Record, piece: int) -> None:
     done = np.int64(request.done)
     unit.piece_tokens += piece
@@ -289,7 +298,7 @@ def _count_piece(unit: Record, request: Record, piece: int) -> None:
         unit.unfinished = NIL
 
 
-@njit
+@inlined
 def _mix(state: Record, unit: Record, number: int, at: float, first: int) -> None:
     """The end of a step that has pieces of prompts, and what the unit is as of then."""
     pool, links, ends = pool_of(state), links_of(state), ends_of(state, number)
@@ -322,14 +331,14 @@ def _mix(state: Record, unit: Record, number: int, at: float, first: int) -> Non
     unit.mixed_tokens = rows + more
 
 
-@njit
+@inlined
 def _rows_us(state: Record, rows: int, kv: int) -> float:
     line = floats(state.lines_at + rows * 32, 4)
     low, high = line[0] + line[1] * kv, line[2] + line[3] * kv
     return low if low > high else high
 
 
-@njit
+@inlined
 def _prompts_us(state: Record, rows: int, tokens: int) -> float:
     knots = floats(state.prompt_us_at + rows * state.prompt_knots * 8, state.prompt_knots)
     knot = tokens // state.prompt_width
@@ -338,7 +347,7 @@ def _prompts_us(state: Record, rows: int, tokens: int) -> float:
     return low + (knots[min(knot + 1, state.prompt_knots - 1)] - low) * (beyond / state.prompt_width)
 
 
-@njit
+@inlined
 def _go_ahead(state: Record, unit: Record, number: int, most: int) -> None:
     """Add up steps of the rows that are there, up to the next after which some leave or for which blocks run out."""
     most = min(most, steps_to_leavers(state, number, unit.steps))
@@ -353,6 +362,9 @@ def _go_ahead(state: Record, unit: Record, number: int, most: int) -> None:
             here = here + 1 if here + 1 < size else 0
             run += 1
         most = run
+    leavers = ring_of(state, number)[(unit.steps + most) & (RING - 1)]
+    if leavers != NIL:
+        prefetch(state.pool_at + leavers * PLACE_BYTES)
     ends = ends_of(state, number)
     line = floats(state.lines_at + rows * 32, 4)
     base, slope, other, steeper = line[0], line[1], line[2], line[3]

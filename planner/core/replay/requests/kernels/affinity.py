@@ -44,14 +44,14 @@ def alone_ns(state: Record, missed: int, done: int) -> float:
 
 
 @njit
-def choose_by_session(state: Record, request: Record) -> int:
+def choose_by_session(state: Record, seq: int, session_id: int, work_ns: float) -> int:
     """The unit that had the session before, unless it is far busier than the mean: then by two keys."""
     sticky_units = _sticky_units(state)
     # blocks are numbered from 0 up in the same table, and NIL is not a key
-    slot = _affinity_slot(state, NIL - 1 - request.session_id)
-    place = _place_of_sticky_unit(state, request, sticky_units[slot])
+    slot = _affinity_slot(state, NIL - 1 - session_id)
+    place = _place_of_sticky_unit(state, work_ns, sticky_units[slot])
     if place == NIL:
-        place = choose_unit(state, TWO_KEY, request.seq, ROLE)
+        place = choose_unit(state, TWO_KEY, seq, ROLE)
         sticky_units[slot] = numbers_of(state)[place]
     return place
 
@@ -75,7 +75,8 @@ def choose_by_blocks(state: Record, request: Record, block_ids: Ints) -> int:
     if state.candidates == 0:
         place = np.int64(NIL)
     else:
-        place = _place_of_sticky_unit(state, request, holder) if state.balancer == PREFIX_AWARE else np.int64(NIL)
+        work_ns = alone_ns(state, np.int64(request.missed), np.int64(request.done))
+        place = _place_of_sticky_unit(state, work_ns, holder) if state.balancer == PREFIX_AWARE else np.int64(NIL)
         if place == NIL:
             place = choose_unit(state, state.balancer, request.seq, ROLE)
     unit = numbers_of(state)[place] if place != NIL else np.int64(NIL)
@@ -93,17 +94,16 @@ def _set_hits(state: Record, request: Record, blocks: int) -> None:
     tokens = np.int64(request.missed) + np.int64(request.done)
     request.done = min(blocks * state.block_tokens, tokens)
     request.missed = tokens - request.done
-    request.work_ns = alone_ns(state, request.missed, request.done)
 
 
 @njit
-def _place_of_sticky_unit(state: Record, request: Record, unit: int) -> int:
-    """The place of a request's sticky unit; NIL where it takes no work, or has far too much."""
+def _place_of_sticky_unit(state: Record, work_ns: float, unit: int) -> int:
+    """The place of a sticky unit for so much work; NIL where it takes none, or has far too much."""
     units = units_of(state)
     if unit == NIL or not units[unit].takes:
         return NIL
     place = np.int64(units[unit].place)
-    mine, own = loads_of(state)[SECOND, place] * state.candidates, request.work_ns * state.candidates
+    mine, own = loads_of(state)[SECOND, place] * state.candidates, work_ns * state.candidates
     return place if mine <= 2 * state.total_second + own else np.int64(NIL)
 
 

@@ -17,6 +17,7 @@ from planner.units import Floats, Ints
 # after planner.jit, which says where numba keeps what it compiles
 from numba import carray as carray
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 Records: TypeAlias = NDArray[np.void]
@@ -163,6 +164,20 @@ def at_address(typing_context: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.voidptr(types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Have a cache line brought near that is looked at soon."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, word = cgutils.voidptr_t, cgutils.int32_t
+        kind = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [pointer, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
 
 
 @njit

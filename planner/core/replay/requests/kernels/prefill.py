@@ -136,6 +136,7 @@ def send_by_blocks(state: Record, place: int, at: float, block_ids: Ints) -> int
     """Send a request that arrives to a unit by its prefix blocks, and give the tokens that it finds."""
     request = pool_of(state)[place]
     chosen = choose_by_blocks(state, request, block_ids)
+    request.work_ns = alone_ns(state, np.int64(request.missed), np.int64(request.done))
     hits = np.int64(request.done)
     _join(state, place, chosen, at, state.queue_limit)
     return hits
@@ -292,7 +293,7 @@ def dispatch(state: Record, place: int, at: float, limit: int) -> None:
     """Let the balancer send a request to a unit; see _join."""
     request = pool_of(state)[place]
     if state.balancer == PREFIX_AWARE and request.session_id >= 0 and state.candidates > 0:
-        chosen = choose_by_session(state, request)
+        chosen = choose_by_session(state, request.seq, request.session_id, request.work_ns)
     else:
         chosen = choose_unit(state, state.balancer, request.seq, ROLE)
     _join(state, place, chosen, at, limit)
