@@ -68,7 +68,7 @@ def answer(bench: Workbench, state: State, full: bool) -> Answer:
     sides = {
         side: SideDocument(
             verdict=verdict_of(each.run, outlooks[side], pending=outlooks[side] is None),
-            command=state.command(side),
+            command=state.command(side, bench.settings.sources[state.scenario]),
             controls=controls_of(base.scenario, each.outcome.scenario, base.hit_ratio),
             plan=plan_document(each.run),
         )
