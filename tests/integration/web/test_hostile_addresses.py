@@ -38,7 +38,7 @@ def test_ten_thousand_hostile_addresses_are_answered_without_a_fault(get: Get) -
         status, text = get(path, query)
         assert status in (200, 400, 404, 422), f"{path}?{query}: {status} {text}"
         assert "Traceback" not in text
-        assert "<script>alert" not in text
+        assert path.endswith(".json") or "<script>alert" not in text
         seen.add(status)
     assert seen == {200, 400, 404, 422}, "some of them are taken, so that plans are tried too"
 
