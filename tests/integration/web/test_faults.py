@@ -61,7 +61,7 @@ def test_a_thousand_connections_at_once_leave_it_answering(server: Server) -> No
             with suppress(ConnectionError):
                 stack.enter_context(server.connect()).sendall(b"GET /")
         assert server.get("/").status == 200
-    assert len(os.listdir(f"/proc/{server.process.pid}/fd")) < 300
+    assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) < 300
 
 
 def test_a_thousand_questions_at_once_are_all_answered(server: Server) -> None:
