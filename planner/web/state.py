@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
 from urllib.parse import parse_qsl, urlencode
 
 from planner.errors import UsageError
@@ -45,9 +46,24 @@ class State:
         """The plans that are looked at."""
         return ("a",) if self.b is None else ("a", "b")
 
+    @property
+    def side(self) -> str:
+        """The plan that a pane is about which shows one of them."""
+        return "b" if self.b is not None and self.pane.get("side") == "b" else "a"
+
     def changes(self, side: str) -> dict[str, str]:
         """The settings of a plan that differ from the scenario's."""
         return dict(self.a) if side == "a" or self.b is None else {**self.a, **self.b}
+
+    def times(self, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+        """First and last moment that are looked at; those without an offset are of a zone. Raises UsageError."""
+        try:
+            start, end = (None if text is None else datetime.fromisoformat(text) for text in (self.start, self.end))
+        except ValueError as error:
+            text = quoted(f"{self.start or ''} {self.end or ''}".strip(), 80)
+            raise UsageError(f"{text} is not a time; choose one on the timeline") from error
+        start, end = (at if at is None or at.tzinfo else at.replace(tzinfo=zone) for at in (start, end))
+        return start, end
 
     def overrides(self, side: str) -> list[str]:
         """The same as `--set` takes them. Raises UsageError."""
@@ -55,12 +71,16 @@ class State:
 
     def query(self, **changed: str | None) -> str:
         """The address of this state, with some of its plain keys changed."""
+        return urlencode({key: text for key, text in {**self.pairs(), **changed}.items() if text is not None})
+
+    def pairs(self) -> dict[str, str]:
+        """Keys and values of the address."""
         pairs = {"scenario": self.scenario, "trace": self.trace, "from": self.start, "to": self.end}
         pairs |= self.a
         if self.b is not None:
             pairs |= {"compare": "1", **{f"{B}{path}": text for path, text in self.b.items()}}
-        pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()} | changed
-        return urlencode({key: text for key, text in pairs.items() if text is not None})
+        pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()}
+        return {key: text for key, text in pairs.items() if text is not None}
 
     def with_b(self) -> "State":
         """The same with a plan B, which is A at first."""
