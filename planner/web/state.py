@@ -71,15 +71,15 @@ class State:
 
     def query(self, **changed: str | None) -> str:
         """The address of this state, with some of its plain keys changed."""
-        return urlencode({key: text for key, text in {**self.pairs(), **changed}.items() if text is not None})
+        return urlencode(self.pairs(**changed))
 
-    def pairs(self) -> dict[str, str]:
-        """Keys and values of the address."""
+    def pairs(self, **changed: str | None) -> dict[str, str]:
+        """What its address says, by key."""
         pairs = {"scenario": self.scenario, "trace": self.trace, "from": self.start, "to": self.end}
         pairs |= self.a
         if self.b is not None:
             pairs |= {"compare": "1", **{f"{B}{path}": text for path, text in self.b.items()}}
-        pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()}
+        pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()} | changed
         return {key: text for key, text in pairs.items() if text is not None}
 
     def with_b(self) -> "State":
