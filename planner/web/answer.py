@@ -75,7 +75,7 @@ def answer(bench: Workbench, state: State, full: bool, measured: Mapping[str, Re
             verdict=verdict_of(
                 replace(each.run, replay=known.get(side)), outlooks[side], pending=outlooks[side] is None
             ),
-            command=state.command(side),
+            command=state.command(side, bench.settings.sources[state.scenario]),
             controls=controls_of(base.scenario, each.outcome.scenario, base.hit_ratio),
             plan=plan_document(each.run),
         )

@@ -92,6 +92,7 @@ def application(site: Site, access: Access) -> Starlette:
         Route("/assets/{name}", _asset, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
+        Route("/favicon.ico", _no_icon, methods=["GET"]),
         *job_pages(site, _told),
         *(route for pane in PANES.values() for route in _pane_routes(site, pane)),
     ]
@@ -197,6 +198,11 @@ def _openapi(_: Request) -> Response:
 
 def _healthz(_: Request) -> Response:
     return JSONResponse({"ok": True, "version": version()})
+
+
+def _no_icon(_: Request) -> Response:
+    # pages say that they have none; of a line of text browsers ask for it, and log it as an error where it is not found
+    return Response(status_code=204)
 
 
 async def _not_found(_: Request, __: Exception) -> Response:

@@ -26,9 +26,9 @@ class Control(Document):
     unit: str
     meaning: str
     """What the setting is, in a sentence."""
-    value: float | str | None
+    value: int | float | str | None
     """As the plan has it; null where the setting is left out."""
-    own: float | str | None
+    own: int | float | str | None
     """As the scenario has it."""
     low: Maybe[float] = None
     """The slider's ends; the setting itself may allow more."""

@@ -34,6 +34,8 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 """Of every answer."""
+_OPEN = ("/healthz", "/favicon.ico")
+"""Addresses that tell nothing of a plan: for what watches the service, and for what browsers ask by themselves."""
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -105,7 +107,9 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most_bytes(scope):
             return PlainTextResponse(f"refused: at most {most_bytes(scope):,} bytes are taken here\n", 413)
-        return None if self._access.knows(headers) else self._ask_for_token(scope)
+        if scope["path"] in _OPEN or self._access.knows(headers):
+            return None
+        return self._ask_for_token(scope)
 
     def _ask_for_token(self, scope: Scope) -> Response:
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

@@ -95,9 +95,9 @@ class State:
             return replace(self, a={**self.a, path: text})
         return replace(self, b={**self.b, path: text})
 
-    def command(self, side: str) -> str:
-        """The command that plans one of both, for a shell."""
-        return shlex.join(command_words(self.scenario, self.changes(side), self.trace))
+    def command(self, side: str, source: str) -> str:
+        """The command that plans one of both, for a shell. source: the scenario as commands name it."""
+        return shlex.join(command_words(source, self.changes(side), self.trace))
 
 
 def parse(query: str, scenarios: Sequence[str]) -> State:

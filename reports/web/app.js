@@ -127,7 +127,7 @@ function drawCharts() {
     }
     if (known) known.chart.remove();
     drawn.delete(box.id);
-    drawChart(box, { ...spec, datasets }, roles, { ast: true, tooltip: { disableDefaultStyle: true } })
+    drawChart(box, { ...spec, datasets }, roles, { ast: true, patch: quietBrush, tooltip: { disableDefaultStyle: true } })
       .then((chart) => {
         drawn.set(box.id, { text, chart, box });
         if (box.id === "chart-timeline") chooseTimes(chart.view);
@@ -137,6 +137,15 @@ function drawCharts() {
         box.textContent = "This chart could not be drawn: " + error.message + ". Its table is below.";
       });
   }
+}
+
+// What is drawn of a drag is a mark without a name, and nothing for screen readers.
+function quietBrush(spec) {
+  for (const mark of spec.marks || []) {
+    if (/_brush(_bg)?$/.test(mark.name || "")) mark.aria = false;
+    quietBrush(mark);
+  }
+  return spec;
 }
 
 // A drag over the timeline becomes `from` and `to` of the address, once the pointer is up.
