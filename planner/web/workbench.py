@@ -101,7 +101,7 @@ class Planned:
 
 
 class Workbench:
-    """The state of a worker. progress: told how much of a task is done."""
+    """The state of a worker. progress: told how much of a task is done. of_panes: what panes keep of their own."""
 
     def __init__(self, settings: ServerSettings, progress: Progress | None = None) -> None:
         self.settings = settings
@@ -110,6 +110,7 @@ class Workbench:
         self._drafts = DraftRuns()
         self._bases, self._prepared, self._planned = Kept(), Kept(_MOST_PREPARED), Kept()
         self._outlooks, self._limited = Kept(), Kept()
+        self.of_panes = Kept()
 
     def scenario(self, state: State, side: str) -> Scenario:
         """The scenario of one side. Raises UsageError, ScenarioError."""
