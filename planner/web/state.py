@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from urllib.parse import parse_qsl, urlencode
 
 from planner.errors import UsageError
@@ -16,6 +16,8 @@ _PLAIN = ("scenario", "trace", "from", "to")
 """Keys of an address beside settings. What panes need of their own begins with `pane.`."""
 _PANE = "pane."
 _MOST_KEYS = 64
+_FIRST_YEAR, _LAST_YEAR = 1970, 2261
+"""Assumed: requests come in these; times in nanoseconds end in 2262."""
 _MOST_LETTERS = 2_000
 
 
@@ -57,13 +59,7 @@ class State:
 
     def times(self, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
         """First and last moment that are looked at; those without an offset are of a zone. Raises UsageError."""
-        try:
-            start, end = (None if text is None else datetime.fromisoformat(text) for text in (self.start, self.end))
-        except ValueError as error:
-            text = quoted(f"{self.start or ''} {self.end or ''}".strip(), 80)
-            raise UsageError(f"{text} is not a time; choose one on the timeline") from error
-        start, end = (at if at is None or at.tzinfo else at.replace(tzinfo=zone) for at in (start, end))
-        return start, end
+        return _moment(self.start, zone), _moment(self.end, zone)
 
     def overrides(self, side: str) -> list[str]:
         """The same as `--set` takes them. Raises UsageError."""
@@ -145,3 +141,21 @@ def parse(query: str, scenarios: Sequence[str]) -> State:
     for side in state.sides:
         state.overrides(side)
     return state
+
+
+def _moment(text: str | None, zone: tzinfo) -> datetime | None:
+    """A moment that an address says, in UTC. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _no_time(text) from error
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise _no_time(text)
+    return at
+
+
+def _no_time(text: str) -> UsageError:
+    return UsageError(f"{quoted(text, 60)} is not a time of a plan; choose one on the timeline")
