@@ -68,7 +68,7 @@ def compare(
         check_own_hits(loaded, OF_REQUESTS)
     names = [name.strip() for name in policies.split(",") if name.strip()] if policies is not None else []
     store = store_at(db)
-    with progress_bar("drawing requests") as progress:
+    with progress_bar("drawing requests") as drawing, progress_bar("comparing policies") as progress:
         comparison = run_compare(
             store,
             loaded,
@@ -78,6 +78,7 @@ def compare(
             now=now(),
             clock=time.perf_counter,
             progress=progress,
+            drawing=drawing,
         )
     attainment = None
     if with_replay:

@@ -31,13 +31,13 @@ def write_forecast_page(made: Forecasts, folder: Path) -> list[Path]:
         "scored_from": iso(grid.start_us + test.first * grid.interval_us, zone),
         "scored": grid.count - test.first,
     }
-    tables = {chart.name: chart.table for chart in drawn} | {"methods": _scores(test)}
+    tables = {chart.name: chart.table for chart in drawn} | {"methods": score_table(test)}
     if made.findings:
         tables["flags"] = flag_table(made.findings, zone)
     return write_page("forecast.html.j2", folder, drawn, tables, context)
 
 
-def _scores(test: BackTest) -> pl.DataFrame:
+def score_table(test: BackTest) -> pl.DataFrame:
     """A row per method and series, in per cent."""
     rows = [
         {

@@ -30,9 +30,9 @@ def write_sweep_page(sweep: SweepDocument, cases: pl.DataFrame, folder: Path) ->
     """
     drawn = [tornado_chart(sweep), spread_chart(sweep, cases)]
     tables = {chart.name: chart.table for chart in drawn} | {
-        "parameters": _parameters(sweep),
+        "parameters": parameter_table(sweep),
         "quantiles": quantile_table(sweep),
-        "attainment": _attainment(sweep),
+        "attainment": attainment_table(sweep),
         "cases": cases,
     }
     return write_page("sweep.html.j2", folder, drawn, tables, {"sweep": sweep})
@@ -141,7 +141,7 @@ def _in_per_cent(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(*(pl.col(column) * factor for column in columns), metric=name)
 
 
-def _parameters(sweep: SweepDocument) -> pl.DataFrame:
+def parameter_table(sweep: SweepDocument) -> pl.DataFrame:
     """The ranges; numbers as text, since some are small and some are not."""
     numbers = ("low", "high", "base")
     rows = [
@@ -151,7 +151,8 @@ def _parameters(sweep: SweepDocument) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _attainment(sweep: SweepDocument) -> pl.DataFrame:
+def attainment_table(sweep: SweepDocument) -> pl.DataFrame:
+    """A row per policy and limit: how many of the cases meet it."""
     rows = [
         {"policy": each.policy, "limit_on": name, **asdict(met)}
         for each in sweep.policies

@@ -1,6 +1,7 @@
 """The first screen: the answer, the timeline and the sliders, of plan A and of plan B beside it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +11,7 @@ from planner.documents import Document, Maybe
 from planner.errors import UsageError
 from planner.report.verdict import Verdict, verdict_of
 from planner.runs.documents import PlanDocument, plan_document
-from planner.runs.read import RunView
-from planner.text import quoted
+from planner.runs.read import ReplayView, RunView
 from planner.web.controls import Control, controls_of
 from planner.web.state import State
 from planner.web.timeline import shown_intervals, timeline_rows, timeline_spec, timeline_table
@@ -60,14 +60,21 @@ class Answer:
     complete: bool
 
 
-def answer(bench: Workbench, state: State, full: bool) -> Answer:
-    """Plan both sides. full: whether to work out the bound and the targets where they are not known yet."""
+def answer(bench: Workbench, state: State, full: bool, measured: Mapping[str, ReplayView] | None = None) -> Answer:
+    """Plan both sides.
+
+    full: whether to work out the bound and the targets where they are not known yet. measured: what replays of these
+    plans measured, by side.
+    """
+    known = measured or {}
     planned = {side: bench.planned(state, side) for side in state.sides}
     outlooks = {side: bench.outlook(state, side, only_known=not full) for side in state.sides}
     base, trace = bench.base(state)
     sides = {
         side: SideDocument(
-            verdict=verdict_of(each.run, outlooks[side], pending=outlooks[side] is None),
+            verdict=verdict_of(
+                replace(each.run, replay=known.get(side)), outlooks[side], pending=outlooks[side] is None
+            ),
             command=state.command(side, bench.settings.sources[state.scenario]),
             controls=controls_of(base.scenario, each.outcome.scenario, base.hit_ratio),
             plan=plan_document(each.run),
@@ -95,15 +102,9 @@ def window_of(state: State, run: RunView) -> tuple[datetime, datetime] | None:
     if state.start is None and state.end is None:
         return None
     starts = run.intervals["interval_start"]
-    start, end = starts[0], datetime.max.replace(tzinfo=starts[0].tzinfo)
-    try:
-        start = start if state.start is None else datetime.fromisoformat(state.start)
-        end = end if state.end is None else datetime.fromisoformat(state.end)
-    except ValueError as error:
-        text = quoted(f"{state.start or ''} {state.end or ''}".strip(), 80)
-        raise UsageError(f"{text} is not a time; choose one on the timeline") from error
-    zone = run.scenario.zone
-    start, end = (at if at.tzinfo else at.replace(tzinfo=zone) for at in (start, end))
+    start, end = state.times(run.scenario.zone)
+    start = start or starts[0]
+    end = end or datetime.max.replace(tzinfo=starts[0].tzinfo)
     if start >= end:
         raise UsageError("the time that is looked at ends before it begins; choose another on the timeline")
     return start, end

@@ -1,7 +1,7 @@
 """The server: addresses, what answers them, and what becomes of failures."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.routing import Route
 from planner.documents import to_json
 from planner.errors import PlannerError
 from planner.files import version
+from planner.runs.read import ReplayView
 from planner.web.answer import Answer, answer
 from planner.web.assets import asset
 from planner.web.job_pages import job_document, job_pages
@@ -24,7 +25,7 @@ from planner.web.render import fill, pane_context, shown_tables
 from planner.web.security import Access, Guard, TooLarge
 from planner.web.state import State, parse
 from planner.web.swing import swing
-from planner.web.workbench import ServerSettings
+from planner.web.workbench import ServerSettings, replay_key
 from planner.web.workers import Busy, Task, WorkerFault, Workers
 
 ANSWER_S = 60.0
@@ -57,6 +58,15 @@ class Site:
         """Let a worker do a task. Raises PlannerError, WorkerFault."""
         with self.workers.one(WAIT_S) as worker:
             return worker.call(task, *args, limit_s=ANSWER_S)
+
+    def measured(self, state: State) -> dict[str, ReplayView]:
+        """What finished replays of the plans that are looked at measured, by side; the last ones win."""
+        known: dict[Hashable, ReplayView] = {}
+        for job in reversed(self.jobs.all()):
+            if job.state == "done":
+                known |= job.result.measured
+        keys = {side: replay_key(state, side) for side in state.sides}
+        return {side: known[key] for side, key in keys.items() if key in known}
 
     def page(
         self, template: str, state: State | None, context: Mapping[str, Any], *, here: str, status: int = 200
@@ -125,7 +135,7 @@ def _problem(site: Site, request: Request, text: str, status: int) -> Response:
 
 def _first_screen(site: Site, request: Request) -> Response:
     state = site.state(request)
-    shown: Answer = site.ask(answer, state, QUICK not in request.headers)
+    shown: Answer = site.ask(answer, state, QUICK not in request.headers, site.measured(state))
     context = {
         "answer": shown,
         "document": shown.document,
@@ -135,7 +145,8 @@ def _first_screen(site: Site, request: Request) -> Response:
 
 
 def _first_document(site: Site, request: Request) -> Response:
-    shown: Answer = site.ask(answer, site.state(request), True)
+    state = site.state(request)
+    shown: Answer = site.ask(answer, state, True, site.measured(state))
     return JSONResponse(to_json(shown.document))
 
 
@@ -149,7 +160,8 @@ def _pane_routes(site: Site, pane: Pane) -> list[Route]:
     def page(site: Site, request: Request) -> Response:
         state = site.state(request)
         view = site.ask(pane.show, state)
-        context = {"title": pane.title, "jobs": pane.jobs, **pane_context(view)}
+        begun = [job for job in site.jobs.all() if job.kind.partition("/")[0] == pane.name]
+        context = {"title": pane.title, "jobs": pane.jobs, "begun": begun, **pane_context(view)}
         return site.page(pane.template, state, context, here=f"/{pane.name}")
 
     def document(site: Site, request: Request) -> Response:

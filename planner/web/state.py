@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from urllib.parse import parse_qsl, urlencode
 
 from planner.errors import UsageError
@@ -15,6 +16,8 @@ _PLAIN = ("scenario", "trace", "from", "to")
 """Keys of an address beside settings. What panes need of their own begins with `pane.`."""
 _PANE = "pane."
 _MOST_KEYS = 64
+_FIRST_YEAR, _LAST_YEAR = 1970, 2261
+"""Assumed: requests come in these; times in nanoseconds end in 2262."""
 _MOST_LETTERS = 2_000
 
 
@@ -45,9 +48,18 @@ class State:
         """The plans that are looked at."""
         return ("a",) if self.b is None else ("a", "b")
 
+    @property
+    def side(self) -> str:
+        """The plan that a pane is about which shows one of them."""
+        return "b" if self.b is not None and self.pane.get("side") == "b" else "a"
+
     def changes(self, side: str) -> dict[str, str]:
         """The settings of a plan that differ from the scenario's."""
         return dict(self.a) if side == "a" or self.b is None else {**self.a, **self.b}
+
+    def times(self, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+        """First and last moment that are looked at; those without an offset are of a zone. Raises UsageError."""
+        return _moment(self.start, zone), _moment(self.end, zone)
 
     def overrides(self, side: str) -> list[str]:
         """The same as `--set` takes them. Raises UsageError."""
@@ -55,12 +67,16 @@ class State:
 
     def query(self, **changed: str | None) -> str:
         """The address of this state, with some of its plain keys changed."""
+        return urlencode(self.pairs(**changed))
+
+    def pairs(self, **changed: str | None) -> dict[str, str]:
+        """What its address says, by key."""
         pairs = {"scenario": self.scenario, "trace": self.trace, "from": self.start, "to": self.end}
         pairs |= self.a
         if self.b is not None:
             pairs |= {"compare": "1", **{f"{B}{path}": text for path, text in self.b.items()}}
         pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()} | changed
-        return urlencode({key: text for key, text in pairs.items() if text is not None})
+        return {key: text for key, text in pairs.items() if text is not None}
 
     def with_b(self) -> "State":
         """The same with a plan B, which is A at first."""
@@ -125,3 +141,21 @@ def parse(query: str, scenarios: Sequence[str]) -> State:
     for side in state.sides:
         state.overrides(side)
     return state
+
+
+def _moment(text: str | None, zone: tzinfo) -> datetime | None:
+    """A moment that an address says, in UTC. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _no_time(text) from error
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise _no_time(text)
+    return at
+
+
+def _no_time(text: str) -> UsageError:
+    return UsageError(f"{quoted(text, 60)} is not a time of a plan; choose one on the timeline")

@@ -14,6 +14,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
+import polars as pl
+
 from planner.catalogue.scenarios import load_scenario
 from planner.core.policy import policies_in
 from planner.errors import PlannerError, UsageError
@@ -99,7 +101,7 @@ class Planned:
 
 
 class Workbench:
-    """The state of a worker. progress: told how much of a task is done."""
+    """The state of a worker. progress: told how much of a task is done. of_panes: what panes keep of their own."""
 
     def __init__(self, settings: ServerSettings, progress: Progress | None = None) -> None:
         self.settings = settings
@@ -108,6 +110,7 @@ class Workbench:
         self._drafts = DraftRuns()
         self._bases, self._prepared, self._planned = Kept(), Kept(_MOST_PREPARED), Kept()
         self._outlooks, self._limited = Kept(), Kept()
+        self.of_panes = Kept()
 
     def scenario(self, state: State, side: str) -> Scenario:
         """The scenario of one side. Raises UsageError, ScenarioError."""
@@ -157,6 +160,10 @@ class Workbench:
 
         return self._planned.get(planned_key(state, side), make)
 
+    def drafted(self, outcome: PlanOutcome, replay: Mapping[str, pl.DataFrame]) -> RunView:
+        """A plan and what a replay of it measured, as a stored run would be read. replay: rows by table."""
+        return self._drafts.view(outcome, now=now(), version=version(), replay=replay)
+
     def outlook(self, state: State, side: str, *, only_known: bool) -> Outlook | None:
         """How far a plan is from the proven bound, and whether it keeps the targets as modelled.
 
@@ -189,6 +196,11 @@ class Workbench:
 def planned_key(state: State, side: str) -> tuple[Hashable, ...]:
     """All that the plan of one side depends on."""
     return (state.scenario, state.trace, *sorted(state.changes(side).items()))
+
+
+def replay_key(state: State, side: str) -> tuple[Hashable, ...]:
+    """All that a replay of the plan of one side depends on."""
+    return (state.start, state.end, *planned_key(state, side))
 
 
 def inputs_key(scenario: Scenario) -> tuple[Hashable, ...]:

@@ -1,6 +1,6 @@
 """Policies side by side on one demand: which are compared, their plans, and the bound on all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from planner.planning.allowance import allowance_notes, with_planned_capacity, w
 from planner.planning.check import check
 from planner.planning.observed import observed_notes
 from planner.planning.plan import plan
-from planner.planning.prepare import ensure_trace, prepare_on
+from planner.planning.prepare import Prepared, ensure_trace, prepare_on
 from planner.planning.selection import reading, selected_demand
 from planner.runs.outcome import PlanOutcome
 from planner.settings.scenario import Scenario
@@ -118,12 +118,14 @@ def compare(
     now: datetime,
     clock: Clock,
     progress: Progress | None = None,
+    drawing: Progress | None = None,
 ) -> Comparison:
     """Policies on the scenario's trace, drawn if it is not stored. names: empty for the usual ones.
 
-    level: whether each is also tuned to the allowed shortfall. Nothing but a drawn trace is stored. Raises UsageError.
+    level: whether each is also tuned to the allowed shortfall. progress: policies done of all, and the bound; drawing:
+    requests drawn. Nothing but a drawn trace is stored. Raises UsageError.
     """
-    trace = ensure_trace(store, scenario, now=now, progress=progress)
+    trace = ensure_trace(store, scenario, now=now, progress=drawing)
     with reading(store, scenario, trace) as session:
         demand = selected_demand(session, scenario, trace)
         scenarios, left_out = _variants(scenario, demand, names)
@@ -132,15 +134,7 @@ def compare(
         caution = (*caution, *allowance_notes(scenario, hit_ratio(demand)))
         scenario = with_planned_capacity(session, scenario, trace, demand)
     demand = with_set_hits(demand, scenario)
-    candidates = []
-    for name, prepared in variants.items():
-        begin = clock()
-        outcome = plan(prepared)
-        seconds = clock() - begin
-        tuned = tune(prepared, outcome) if level else None
-        candidates.append(
-            Candidate(name=name, outcome=outcome, figures=compute_figures(outcome), tuned=tuned, seconds=seconds)
-        )
+    candidates = _candidates(variants, level=level, clock=clock, progress=progress)
     starts = [candidate.outcome.plan.units for candidate in candidates]
     bound = bounds_of(scenario, demand, "node-hours", starts=starts, time_limit_s=time_limit_s, clock=clock)
     return Comparison(
@@ -152,6 +146,30 @@ def compare(
         left_out=left_out,
         caution=caution,
     )
+
+
+def _candidates(
+    variants: Mapping[str, Prepared], *, level: bool, clock: Clock, progress: Progress | None
+) -> list[Candidate]:
+    """The plans of all policies, and what becomes of each when it is tuned."""
+    candidates: list[Candidate] = []
+    for name, prepared in variants.items():
+        _tell(progress, len(candidates), len(variants))
+        begin = clock()
+        outcome = plan(prepared)
+        seconds = clock() - begin
+        tuned = tune(prepared, outcome) if level else None
+        candidates.append(
+            Candidate(name=name, outcome=outcome, figures=compute_figures(outcome), tuned=tuned, seconds=seconds)
+        )
+    _tell(progress, len(candidates), len(variants))
+    return candidates
+
+
+def _tell(progress: Progress | None, done: int, policies: int) -> None:
+    if progress is not None:
+        # the bound, which comes last, is one more
+        progress(done, policies + 1)
 
 
 def _variants(scenario: Scenario, demand: Demand, names: Sequence[str]) -> tuple[dict[str, Scenario], tuple[str, ...]]:

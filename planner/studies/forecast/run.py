@@ -113,6 +113,13 @@ def forecast(
     progress: methods done; drawing: requests drawn. Raises UsageError, TraceError.
     """
     past = history(store, scenario, traces, now=now, progress=drawing)
+    return forecast_of(past, scenario, methods=methods, progress=progress)
+
+
+def forecast_of(
+    past: History, scenario: Scenario, *, methods: Sequence[str] = BUILT_IN, progress: Progress | None = None
+) -> Forecasts:
+    """The same from a history that is read already. Raises UsageError."""
     settings = scenario.forecast
     # the scenario's own method is kept unless another is better
     own = forecaster(settings.method, scenario.interval_s, settings.season).name

@@ -1,17 +1,19 @@
 """Storing a replay with its plan."""
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from planner.capacity.units import table_imbalance
 from planner.files import version
+from planner.runs.outcome import FigureBand, PlanOutcome
 from planner.runs.write import save_plan
 from planner.store import Store
 from planner.studies.replay import account
 from planner.studies.replay.bands import replay_bands
-from planner.studies.replay.document import Arrivals, LoadImbalance, ReplayDocument
+from planner.studies.replay.document import Arrivals, LoadImbalance, ReplayDocument, UnitUse
 from planner.studies.replay.run import Replayed
 from planner.studies.replay.summary import summarise
 from planner.studies.replay.tables import replay_tables, request_rows
@@ -33,6 +35,42 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, R
     Raises:
         StoreError: The store cannot be written, or another process holds it.
     """
+    measured = measure(done)
+    run_id = save_plan(store, measured.outcome, now=now, version=version(), replay=measured.tables)
+    return run_id, measured.document(run_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredReplay:
+    """A finished replay with its figures, stored or not.
+
+    Attributes:
+        done: The replay.
+        outcome: Its plan, with the bands of the replay's figures beside its own.
+        tables: Rows of the replay's tables without run_id.
+        arrivals: Requests by what became of them.
+        use: How units were used.
+        imbalance: How even their loads were.
+        bands: Those of the replay's figures.
+    """
+
+    done: Replayed
+    outcome: PlanOutcome
+    tables: Mapping[str, pl.DataFrame]
+    arrivals: Arrivals
+    use: UnitUse
+    imbalance: LoadImbalance
+    bands: tuple[FigureBand, ...]
+
+    def document(self, run_id: str) -> ReplayDocument:
+        """What `planner replay --json` prints."""
+        return summarise(
+            self.done, run_id, arrivals=self.arrivals, use=self.use, imbalance=self.imbalance, bands=self.bands
+        )
+
+
+def measure(done: Replayed) -> MeasuredReplay:
+    """The figures of a replay, and what would be stored of it."""
     results, scenario = done.results, done.outcome.scenario
     use, exact = account.measure_use(results, None), scenario.replay.ranks == "exact"
     arrivals = account.count_arrivals(results)
@@ -45,8 +83,9 @@ def store_replay(store: Store, done: Replayed, *, now: datetime) -> tuple[str, R
     bands = () if done.ends is None else replay_bands(results, done.ends, done.unit_bands)
     # those of the plan stay as they are; names of figures tell them apart
     outcome = replace(done.outcome, bands=(*done.outcome.bands, *bands))
-    run_id = save_plan(store, outcome, now=now, version=version(), replay=tables)
-    return run_id, summarise(done, run_id, arrivals=arrivals, use=use, imbalance=imbalance, bands=bands)
+    return MeasuredReplay(
+        done=done, outcome=outcome, tables=tables, arrivals=arrivals, use=use, imbalance=imbalance, bands=bands
+    )
 
 
 def _run_row(done: Replayed, arrivals: Arrivals, imbalance: LoadImbalance) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What a pane is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from planner.documents import Document
 from planner.report.drawing import Chart
+from planner.runs.read import ReplayView
 from planner.web.state import State
 from planner.web.workbench import Workbench
 
@@ -21,12 +22,14 @@ class PaneView:
         charts: By their place on the page.
         tables: By name.
         context: What else its template uses.
+        measured: What replays measured, by plan and window: the first screen of the same says it.
     """
 
     document: Document
     charts: tuple[Chart, ...] = ()
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[Hashable, ReplayView] = field(default_factory=dict)
 
 
 Show = Callable[[Workbench, State], PaneView]
