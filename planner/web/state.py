@@ -14,6 +14,7 @@ B = "b."
 _PLAIN = ("scenario", "trace", "from", "to")
 """Keys of an address beside settings. What panes need of their own begins with `pane.`."""
 _PANE = "pane."
+_LINES = str.maketrans("\r\n\t", "   ")
 _MOST_KEYS = 64
 _MOST_LETTERS = 2_000
 
@@ -55,12 +56,16 @@ class State:
 
     def query(self, **changed: str | None) -> str:
         """The address of this state, with some of its plain keys changed."""
+        return urlencode(self.pairs(**changed))
+
+    def pairs(self, **changed: str | None) -> dict[str, str]:
+        """What its address says, by key."""
         pairs = {"scenario": self.scenario, "trace": self.trace, "from": self.start, "to": self.end}
         pairs |= self.a
         if self.b is not None:
             pairs |= {"compare": "1", **{f"{B}{path}": text for path, text in self.b.items()}}
         pairs |= {f"{_PANE}{key}": text for key, text in self.pane.items()} | changed
-        return urlencode({key: text for key, text in pairs.items() if text is not None})
+        return {key: text for key, text in pairs.items() if text is not None}
 
     def with_b(self) -> "State":
         """The same with a plan B, which is A at first."""
@@ -101,8 +106,11 @@ def parse(query: str, scenarios: Sequence[str]) -> State:
     for key, text in pairs:
         if key not in known and not key.startswith(_PANE):
             raise UsageError(f"{quoted(key, 60)} is not a setting of this page; remove it from the address")
-        if not f"{key}{text}".isprintable() or len(text) > _MOST_LETTERS:
-            raise UsageError(f"{quoted(key, 60)} has a value that cannot be read; correct the address")
+        if not f"{key}{_on_one_line(key, text)}".isprintable() or len(text) > _MOST_LETTERS:
+            raise UsageError(
+                f"{quoted(key, 60)} has a value that cannot be read, or of more than {_MOST_LETTERS:,} characters; "
+                "correct the address"
+            )
     if len(given) < len(pairs):
         raise UsageError("the address has a setting twice; leave one of them out")
     name = given.get("scenario") or scenarios[0]
@@ -125,3 +133,8 @@ def parse(query: str, scenarios: Sequence[str]) -> State:
     for side in state.sides:
         state.overrides(side)
     return state
+
+
+def _on_one_line(key: str, text: str) -> str:
+    """The text of a key, where a pane's may have several lines, as queries have."""
+    return text.translate(_LINES) if key.startswith(_PANE) else text
