@@ -114,7 +114,7 @@ def show(bench: Workbench, state: State) -> PaneView:
 def _rows(bench: Workbench, asked: _Asked, most_rows: int) -> tuple[Rows, bool]:
     """The rows of a query, and whether they are of the published copy. Raises PlannerError."""
     store, of_copy = readable(bench.store, aside=True)
-    text, params = asked.text, {}
+    text, params = asked.text, dict[str, int | str]()
     if asked.name is not None:
         text, params = filled(store, asked.name, {key: value_of(value) for key, value in asked.params.items()})
     limits = Limits(timeout_s=TIMEOUT_S, memory_mib=default_memory_mib())
