@@ -74,6 +74,10 @@ class State:
     def without_b(self) -> "State":
         return replace(self, b=None)
 
+    def with_trace(self, name: str) -> "State":
+        """The same with another trace, and with nothing that a pane needs of its own."""
+        return replace(self, trace=name, pane={})
+
     def with_setting(self, side: str, path: str, text: str) -> "State":
         """The same with a setting of one plan at another value."""
         if side == "a" or self.b is None:

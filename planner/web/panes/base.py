@@ -39,14 +39,14 @@ class JobKind:
     Attributes:
         name: In its address.
         title: What it does, from the state that it is begun in.
-        work: What a worker does; tells the bench's progress.
+        work: What a worker does; tells the bench's progress. None where an address of its own begins it.
         template: In reports/web, that shows the result.
         document: What the address of the job with .json gives.
     """
 
     name: str
     title: Callable[[State], str]
-    work: Show
+    work: Show | None
     template: str
     document: type[Document]
 
