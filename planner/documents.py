@@ -7,7 +7,8 @@ back by key.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -45,6 +46,15 @@ def to_json(document: object) -> Any:
     if isinstance(document, Sequence) and not isinstance(document, str):
         return [to_json(each) for each in document]
     return document
+
+
+def plain(value: object) -> object:
+    """What JSON has no type for, as in rows of a user's query."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 def schema(kind: Any) -> dict[str, Any]:

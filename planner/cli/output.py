@@ -7,8 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from planner.text import visible
@@ -27,19 +26,19 @@ class ReaderGone(Exception):
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
-    from planner.documents import to_json
+    from planner.documents import plain, to_json
 
-    _write(json.dumps(to_json(document), indent=2, default=_plain, allow_nan=False) + "\n")
+    _write(json.dumps(to_json(document), indent=2, default=plain, allow_nan=False) + "\n")
 
 
 def print_json_rows(parts: Iterable[Sequence[object]]) -> None:
     """One JSON list on stdout, from parts of it: the same text as print_json writes."""
-    from planner.documents import to_json
+    from planner.documents import plain, to_json
 
     is_first = True
     for part in parts:
         if part:
-            text = json.dumps(to_json(part), indent=2, default=_plain, allow_nan=False)
+            text = json.dumps(to_json(part), indent=2, default=plain, allow_nan=False)
             _write(("[\n" if is_first else ",\n") + text[2:-2])
             is_first = False
     _write("[]\n" if is_first else "\n]\n")
@@ -157,12 +156,3 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")
     return visible(str(value))
-
-
-def _plain(value: object) -> object:
-    """What JSON has no type for, as in rows of a user's query."""
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return str(value)

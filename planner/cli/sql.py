@@ -1,6 +1,5 @@
 """planner sql."""
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,6 @@ from planner.cli.options import Db, store_at
 from planner.cli.output import print_json, print_json_rows, print_line, print_table, print_text, warn
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from planner.store import Store
     from planner.store.adhoc import Rows
 
@@ -122,7 +119,9 @@ def _asked(store: "Store", query: str | None, name: str | None, values: "Params"
     if query is not None and name is None:
         return query, values
     if name is not None and query is None:
-        return _named(store, name, values)
+        from planner.runs.named import filled
+
+        return filled(store, name, values)
     raise UsageError("give either a QUERY or --name NAMED; `planner sql --list` shows the named queries")
 
 
@@ -145,57 +144,29 @@ def _checked_memory(mib: int | None) -> int:
     return mib
 
 
-def _named(store: "Store", name: str, values: "Params") -> tuple[str, "Params"]:
-    """A named query and its parameters; run_id is the newest run's unless one is given.
-
-    A trace may be given by its name instead of its number. Raises UsageError, TraceError.
-    """
-    from planner.errors import UsageError
-    from planner.store.queries import named_query
-
-    named = named_query(name)
-    if "run_id" in named.used:
-        from planner.runs.read import find_run
-
-        given = values.get("run_id")
-        values = {**values, "run_id": find_run(store, None if given is None else str(given))}
-    if "trace_id" in named.used and isinstance(trace := values.get("trace_id"), str):
-        from planner.trace.stored import by_name
-
-        with store.read() as session:
-            values = {**values, "trace_id": by_name(session, trace).trace_id}
-    missing = sorted(named.used - set(values))
-    if missing:
-        raise UsageError(f"query {name} needs {', '.join(f'--param {key}=...' for key in missing)}")
-    unknown = sorted(set(values) - named.used)
-    if unknown:
-        raise UsageError(
-            f"query {name} has no parameter {', '.join(unknown)}; it takes {', '.join(named.params) or 'none'}"
-        )
-    return named.sql, values
-
-
 def _param(text: str) -> tuple[str, int | str]:
     from planner.errors import UsageError
+    from planner.runs.named import value_of
 
     key, equals, value = text.partition("=")
     if not (equals and key):
         raise UsageError(f'--param "{text}": write KEY=VALUE')
-    return key, int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else value
+    return key, value_of(value)
 
 
 def _print_rows(rows: "Rows", format_name: str) -> None:
     """Print rows in slices, so that Ctrl-C and a closed pipe are noticed in between."""
     from planner.errors import UsageError
+    from planner.store.rows import as_csv, as_json
 
     frame = rows.frame
     if format_name == "json":
-        print_json_rows(_json_rows(part) for part in frame.iter_slices(_BATCH_ROWS))
+        print_json_rows(as_json(part) for part in frame.iter_slices(_BATCH_ROWS))
     elif format_name == "csv":
         for number, part in enumerate(frame.iter_slices(_BATCH_ROWS)):
-            print_text(_for_people(part).write_csv(include_header=number == 0))
+            print_text(as_csv(part, include_header=number == 0))
         if frame.is_empty():
-            print_text(_for_people(frame).write_csv())
+            print_text(as_csv(frame))
     elif format_name == "parquet":
         if sys.stdout.isatty():
             raise UsageError("--format parquet writes binary data; redirect it: planner sql ... --format parquet > F")
@@ -212,27 +183,6 @@ def _print_rows(rows: "Rows", format_name: str) -> None:
         print_table(heads, frame.rows())
         if rows.total > frame.height:
             print_line(f"{rows.total - frame.height:,} more rows; --format csv or json prints them all")
-
-
-def _json_rows(frame: "pl.DataFrame") -> list[dict[str, object]]:
-    import polars.selectors as cs
-
-    # JSON cannot represent NaN
-    return frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts()
-
-
-def _for_people(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """A frame as its CSV shows it: nested values as text, and no text that a spreadsheet computes."""
-    import polars as pl
-
-    from planner.store.rows import inert_cells
-
-    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
-    return inert_cells(frame.with_columns(pl.col(nested).map_elements(_nested, return_dtype=pl.String)))
-
-
-def _nested(value: object) -> str:
-    return str(value.to_list() if hasattr(value, "to_list") else value)
 
 
 def _print_queries(format_name: str) -> None:

@@ -3,6 +3,8 @@
 A line of a fortnight has more steps than a page has room for; what decides is the time of the week, and the day.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -14,13 +16,32 @@ from planner.report.drawing import Chart, ChartRows, finish_chart
 from planner.runs.documents import PlanWeekHour, plan_week
 from planner.runs.read import RunView
 from planner.settings.closed import WEEKDAYS
-from planner.units import MICROS_PER_USD, S_PER_DAY, S_PER_HOUR
+from planner.units import MICROS_PER_USD, S_PER_DAY, S_PER_HOUR, Floats
 
 LONG_DAYS = 4
 """Plans of more days are drawn by week and day. Assumed: four days have a pixel a quarter-hour."""
 _WIDTH = 900
 _DARK_FROM = 4
 """The first step of the map that is so dark, on light pages, that figures on it are light."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shading:
+    """How a map is shaded.
+
+    Attributes:
+        column: Of the figures.
+        unit: What they count.
+        edges: Of the steps of shade, one more than there are steps.
+        names: Of the steps.
+        format: Of the figures, as Vega writes it.
+    """
+
+    column: str
+    unit: str
+    edges: Floats
+    names: Sequence[str]
+    format: str
 
 
 def is_long(run: RunView) -> bool:
@@ -38,33 +59,11 @@ def week_chart(run: RunView) -> Chart:
     week = plan_week(run)
     frame = pl.DataFrame([vars(each) for each in week]).select("weekday", "hour", "hours", "peak_nodes", "mean_nodes")
     edges = _edges(week)
-    step = np.clip(np.searchsorted(edges, frame["peak_nodes"].to_numpy(), side="right") - 1, 0, len(edges) - 2)
     names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:] - 1, strict=True)]
     names[-1] = f"{edges[-2]:,.0f} to {edges[-1]:,.0f}"
-    drawn = frame.select(
-        pl.col("weekday").str.to_titlecase(),
-        pl.format("{}:00", pl.col("hour").cast(pl.String).str.zfill(2)).alias("hour"),
-        nodes=pl.col("peak_nodes"),
-        step=pl.Series([names[each] for each in step]),
-        text=pl.Series(["high" if each >= _DARK_FROM else "low" for each in step]),
-    )
+    shading = Shading(column="peak_nodes", unit="nodes", edges=edges, names=names, format=",d")
     rows = ChartRows()
-    base = alt.Chart(rows.of(drawn), width=_WIDTH, height=alt.Step(19)).encode(
-        x=alt.X(
-            "weekday:O",
-            sort=[day.title() for day in WEEKDAYS],
-            title=None,
-            axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False),
-        ),
-        y=alt.Y("hour:O", title=f"local hour, {run.record.timezone}", axis=alt.Axis(domain=False, ticks=False)),
-    )
-    cells = base.mark_rect().encode(
-        fill=alt.Fill("step:N", scale=alt.Scale(domain=names, range=list(HEAT[: len(names)])), sort=names)
-    )
-    figures = base.mark_text(fontSize=11).encode(
-        text=alt.Text("nodes:Q", format=",d"),
-        color=alt.Color("text:N", scale=alt.Scale(domain=["low", "high"], range=list(HEAT_TEXT)), legend=None),
-    )
+    drawn = week_map(rows, frame, shading, run.record.timezone)
     busiest = max(week, key=lambda each: each.peak_nodes)
     calmest = min(week, key=lambda each: each.peak_nodes)
     description = (
@@ -72,7 +71,37 @@ def week_chart(run: RunView) -> Chart:
         f"{calmest.peak_nodes:,} on {calmest.weekday.title()} at {calmest.hour:02d}:00 to {busiest.peak_nodes:,} on "
         f"{busiest.weekday.title()} at {busiest.hour:02d}:00."
     )
-    return finish_chart("week", "Nodes by weekday and hour", description, cells + figures, frame, rows)
+    return finish_chart("week", "Nodes by weekday and hour", description, drawn, frame, rows)
+
+
+def week_map(rows: ChartRows, frame: pl.DataFrame, shading: Shading, timezone: str) -> Any:
+    """Cells by weekday and hour of the local clock, each with its figure. frame: with the columns weekday and hour."""
+    edges, names = shading.edges, list(shading.names)
+    step = np.clip(np.searchsorted(edges, frame[shading.column].to_numpy(), side="right") - 1, 0, len(edges) - 2)
+    drawn = frame.select(
+        pl.col("weekday").str.to_titlecase(),
+        pl.format("{}:00", pl.col("hour").cast(pl.String).str.zfill(2)).alias("hour"),
+        pl.col(shading.column).alias(shading.unit),
+        step=pl.Series([names[each] for each in step]),
+        text=pl.Series(["high" if each >= _DARK_FROM else "low" for each in step]),
+    )
+    base = alt.Chart(rows.of(drawn), width=_WIDTH, height=alt.Step(19)).encode(
+        x=alt.X(
+            "weekday:O",
+            sort=[day.title() for day in WEEKDAYS],
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False),
+        ),
+        y=alt.Y("hour:O", title=f"local hour, {timezone}", axis=alt.Axis(domain=False, ticks=False)),
+    )
+    cells = base.mark_rect().encode(
+        fill=alt.Fill("step:N", scale=alt.Scale(domain=names, range=list(HEAT[: len(names)])), sort=names)
+    )
+    figures = base.mark_text(fontSize=11).encode(
+        text=alt.Text(f"{shading.unit}:Q", format=shading.format),
+        color=alt.Color("text:N", scale=alt.Scale(domain=["low", "high"], range=list(HEAT_TEXT)), legend=None),
+    )
+    return cells + figures
 
 
 def day_chart(run: RunView) -> Chart:

@@ -1,7 +1,7 @@
 """Rows of dataclasses as frames to append, the inverse of Session.records; and frames for people."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import polars as pl
 import polars.selectors as cs
@@ -30,3 +30,23 @@ def inert_cells(frame: pl.DataFrame) -> pl.DataFrame:
     for name in map(inert, frame.columns):
         names.append(name if name not in names else f"{name}_{len(names)}")
     return frame.rename(dict(zip(frame.columns, names, strict=True)))
+
+
+def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame whose nested values are text."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    return frame.with_columns(pl.col(nested).map_elements(_nested, return_dtype=pl.String))
+
+
+def as_csv(frame: pl.DataFrame, *, include_header: bool = True) -> str:
+    """The CSV of a frame for people: nested values as text, and no text that a spreadsheet computes."""
+    return inert_cells(as_text(frame)).write_csv(include_header=include_header)
+
+
+def as_json(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame for JSON, which cannot represent NaN."""
+    return frame.with_columns(cs.float().replace([float("nan"), float("inf"), float("-inf")], None)).to_dicts()
+
+
+def _nested(value: object) -> str:
+    return str(value.to_list() if hasattr(value, "to_list") else value)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,11 +20,12 @@ from planner.web.job_pages import job_document, job_pages
 from planner.web.jobs import LongWork
 from planner.web.openapi import openapi
 from planner.web.panes import PANES
-from planner.web.panes.base import Pane
+from planner.web.panes.base import Download, Pane
 from planner.web.render import fill, pane_context, shown_tables
-from planner.web.security import Access, Guard, TooLarge
+from planner.web.security import UPLOAD, Access, Guard, TooLarge
 from planner.web.state import State, parse
 from planner.web.swing import swing
+from planner.web.uploads import Uploads, upload_pages
 from planner.web.workbench import ServerSettings, replay_key
 from planner.web.workers import Busy, Task, WorkerFault, Workers
 
@@ -43,6 +44,7 @@ class Site:
     settings: ServerSettings
     workers: Workers
     jobs: LongWork
+    uploads: Uploads = field(default_factory=Uploads)
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -94,6 +96,7 @@ def application(site: Site, access: Access) -> Starlette:
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/favicon.ico", _no_icon, methods=["GET"]),
         *job_pages(site, _told),
+        *upload_pages(site, _told, _failure),
         *(route for pane in PANES.values() for route in _pane_routes(site, pane)),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed})
@@ -110,21 +113,26 @@ def _told(site: Site, handler: Handler) -> Callable[[Request], Response]:
     def handle(request: Request) -> Response:
         try:
             return handler(site, request)
-        except Busy as error:
-            return _problem(site, request, str(error), 503)
-        except TooLarge:
-            return _problem(site, request, "the form is too long; shorten what is in it", 413)
-        except PlannerError as error:
-            return _problem(site, request, str(error), 422)
-        except WorkerFault as fault:
-            site.settings.log(str(fault))
-            return _problem(site, request, "this is a fault of planner; the server's log has the details", 500)
+        except (PlannerError, TooLarge, WorkerFault) as error:
+            return _failure(site, request, error)
 
     return handle
 
 
+def _failure(site: Site, request: Request, error: Exception) -> Response:
+    """What is told of a failure."""
+    if isinstance(error, Busy):
+        return _problem(site, request, str(error), 503)
+    if isinstance(error, TooLarge):
+        return _problem(site, request, "what is sent is too long; shorten it", 413)
+    if isinstance(error, PlannerError):
+        return _problem(site, request, str(error), 422)
+    site.settings.log(str(error))
+    return _problem(site, request, "this is a fault of planner; the server's log has the details", 500)
+
+
 def _problem(site: Site, request: Request, text: str, status: int) -> Response:
-    if request.url.path.endswith(".json"):
+    if request.url.path.endswith(".json") or request.url.path == UPLOAD:
         return JSONResponse({"problem": text}, status)
     try:
         state = site.state(request)
@@ -170,7 +178,7 @@ def _pane_routes(site: Site, pane: Pane) -> list[Route]:
     def begin(site: Site, request: Request) -> Response:
         state = site.state(request)
         kind = next((kind for kind in pane.jobs if kind.name == request.path_params["kind"]), None)
-        if kind is None:
+        if kind is None or kind.work is None:
             return PlainTextResponse("not found\n", 404)
         job = site.jobs.begin(f"{pane.name}/{kind.name}", kind.title(state), request.url.query, kind.work, state)
         return RedirectResponse(f"/jobs/{job.job_id}", 303)
@@ -179,7 +187,17 @@ def _pane_routes(site: Site, pane: Pane) -> list[Route]:
         Route(f"/{pane.name}", _told(site, page), methods=["GET"]),
         Route(f"/{pane.name}.json", _told(site, document), methods=["GET"]),
         Route(f"/{pane.name}/{{kind}}", _told(site, begin), methods=["POST"]),
+        *(Route(f"/{pane.name}/{each.name}", _told(site, _giving(each)), methods=["GET"]) for each in pane.downloads),
     ]
+
+
+def _giving(file: Download) -> Handler:
+    def give(site: Site, request: Request) -> Response:
+        content: bytes = site.ask(file.make, site.state(request))
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        return Response(content, media_type=file.media_type, headers=headers)
+
+    return give
 
 
 def _asset(request: Request) -> Response:

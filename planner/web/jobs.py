@@ -69,6 +69,7 @@ class _Order:
     task: Task[..., Any]
     args: tuple[Any, ...]
     worker: Worker
+    after: Callable[[Job], None] | None
     cancelled: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     """Set once nothing of it is left."""
@@ -84,8 +85,16 @@ class LongWork:
         self._jobs: dict[str, Job] = {}
         self._orders: dict[str, _Order] = {}
 
-    def begin(self, kind: str, title: str, query: str, task: Task[..., Any], *args: Any) -> Job:
-        """Begin a job, or let it wait. Raises Busy where too many wait."""
+    def begin(
+        self,
+        kind: str,
+        title: str,
+        query: str,
+        task: Task[..., Any],
+        *args: Any,
+        after: Callable[[Job], None] | None = None,
+    ) -> Job:
+        """Begin a job, or let it wait. after: called once it has ended. Raises Busy where too many wait."""
         job = Job(job_id=secrets.token_hex(8), kind=kind, title=title, query=query)
         with self._lock:
             if sum(not each.has_ended for each in self._jobs.values()) >= MOST_WAITING:
@@ -93,7 +102,7 @@ class LongWork:
             for old in [each for each in self._jobs.values() if each.has_ended][: max(0, len(self._jobs) - _MOST_KEPT)]:
                 del self._jobs[old.job_id]
             self._jobs[job.job_id] = job
-            self._orders[job.job_id] = _Order(task, args, Worker(self._settings))
+            self._orders[job.job_id] = _Order(task, args, Worker(self._settings), after)
         threading.Thread(target=self._run, args=(job.job_id,), name=f"job {kind}", daemon=True).start()
         return job
 
@@ -127,11 +136,15 @@ class LongWork:
         order = self._orders[job_id]
         with self._turn:
             if order.cancelled.is_set():
-                self._told(job_id, state="cancelled")
+                ended: Mapping[str, Any] = {"state": "cancelled"}
             else:
                 self._told(job_id, state="running", begun_s=self._clock())
-                self._told(job_id, **self._ended(job_id, order))
+                ended = self._ended(job_id, order)
                 order.worker.end()
+        if order.after is not None:
+            # before anybody sees that it has ended, and goes on
+            order.after(replace(self._jobs[job_id], **ended))
+        self._told(job_id, **ended)
         with self._lock:
             del self._orders[job_id]
         order.over.set()

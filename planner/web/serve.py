@@ -36,7 +36,8 @@ def serve(settings: ServerSettings, access: Access, listener: socket.socket, *, 
     """Answer until the process is told to end. ready: called once the server listens."""
     workers = Workers(settings, max(2, min(4, processors())))
     jobs = LongWork(settings, max(1, processors() - 1), monotonic)
-    app = application(Site(settings=settings, workers=workers, jobs=jobs), access)
+    site = Site(settings=settings, workers=workers, jobs=jobs)
+    app = application(site, access)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -65,6 +66,7 @@ def serve(settings: ServerSettings, access: Access, listener: socket.socket, *, 
         server.run([listener])
     finally:
         jobs.end()
+        site.uploads.end()
         workers.end()
         listener.close()
 

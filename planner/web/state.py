@@ -15,6 +15,7 @@ B = "b."
 _PLAIN = ("scenario", "trace", "from", "to")
 """Keys of an address beside settings. What panes need of their own begins with `pane.`."""
 _PANE = "pane."
+_LINES = str.maketrans("\r\n\t", "   ")
 _MOST_KEYS = 64
 _FIRST_YEAR, _LAST_YEAR = 1970, 2261
 """Assumed: requests come in these; times in nanoseconds end in 2262."""
@@ -85,6 +86,10 @@ class State:
     def without_b(self) -> "State":
         return replace(self, b=None)
 
+    def with_trace(self, name: str) -> "State":
+        """The same with another trace, and with nothing that a pane needs of its own."""
+        return replace(self, trace=name, pane={})
+
     def with_setting(self, side: str, path: str, text: str) -> "State":
         """The same with a setting of one plan at another value."""
         if side == "a" or self.b is None:
@@ -117,8 +122,11 @@ def parse(query: str, scenarios: Sequence[str]) -> State:
     for key, text in pairs:
         if key not in known and not key.startswith(_PANE):
             raise UsageError(f"{quoted(key, 60)} is not a setting of this page; remove it from the address")
-        if not f"{key}{text}".isprintable() or len(text) > _MOST_LETTERS:
-            raise UsageError(f"{quoted(key, 60)} has a value that cannot be read; correct the address")
+        if not f"{key}{_on_one_line(key, text)}".isprintable() or len(text) > _MOST_LETTERS:
+            raise UsageError(
+                f"{quoted(key, 60)} has a value that cannot be read, or of more than {_MOST_LETTERS:,} characters; "
+                "correct the address"
+            )
     if len(given) < len(pairs):
         raise UsageError("the address has a setting twice; leave one of them out")
     name = given.get("scenario") or scenarios[0]
@@ -159,3 +167,8 @@ def _moment(text: str | None, zone: tzinfo) -> datetime | None:
 
 def _no_time(text: str) -> UsageError:
     return UsageError(f"{quoted(text, 60)} is not a time of a plan; choose one on the timeline")
+
+
+def _on_one_line(key: str, text: str) -> str:
+    """The text of a key, where a pane's may have several lines, as queries have."""
+    return text.translate(_LINES) if key.startswith(_PANE) else text

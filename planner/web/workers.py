@@ -27,6 +27,8 @@ _PROGRESS_S = 0.1
 _CANCEL_S = 0.1
 """How soon a task ends that is cancelled."""
 _CANCELLED = "cancelled; nothing is stored"
+_CUT = 1
+"""What a process ends with whose query cannot be interrupted: see `planner.store.interrupts`."""
 _ENDING_S = 5.0
 """How long a worker has to end. Assumed: it is ended without asking, so the system has to take it down only."""
 
@@ -100,9 +102,14 @@ class Worker:
                     raise WorkerFault(told[0])
         except (EOFError, OSError) as error:
             was_ended = self._ended.is_set()
+            code = self._exit_code()
             self.end()
             if was_ended:
                 raise Cancelled(_CANCELLED) from error
+            if code == _CUT:
+                raise PlannerError(
+                    "this took too long and could not be stopped but with its process; narrow it"
+                ) from error
             raise WorkerFault("a worker process ended unexpectedly, perhaps because memory ran out") from error
 
     def end(self) -> None:
@@ -115,6 +122,14 @@ class Worker:
         if self._pipe is not None:
             with suppress(OSError):
                 self._pipe.close()
+
+    def _exit_code(self) -> int | None:
+        """What the process has ended with; None where it has not."""
+        process = self._process
+        if process is None:
+            return None
+        process.join(_ENDING_S)
+        return process.exitcode
 
     def _started(self) -> Connection:
         if self._process is not None and self._process.is_alive():
@@ -147,8 +162,18 @@ def _work(pipe: Connection, settings: ServerSettings) -> None:
             answer = ("refused", str(error))
         except Exception:  # noqa: BLE001  whatever it is, the server logs it and the page says so
             answer = ("defect", traceback.format_exc())
-        with suppress(BrokenPipeError):
-            pipe.send(answer)
+        with suppress(ConnectionError):
+            _send(pipe, answer)
+
+
+def _send(pipe: Connection, answer: tuple[Any, ...]) -> None:
+    """Send an answer, or that it cannot be sent. Raises ConnectionError."""
+    try:
+        pipe.send(answer)
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001  what cannot be pickled raises anything
+        pipe.send(("defect", traceback.format_exc()))
 
 
 def _telling(pipe: Connection) -> Progress:

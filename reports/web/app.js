@@ -205,5 +205,46 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// A log goes as it is, after the server has said that it may come; the page of the job that reads it follows.
+document.addEventListener("submit", (event) => {
+  const sender = event.target;
+  if (!sender.dataset.upload) return;
+  event.preventDefault();
+  const file = sender.querySelector("input[type=file]").files[0];
+  const pairs = new URLSearchParams([...new FormData(sender)].filter(([, value]) => typeof value === "string" && value));
+  pairs.set("pane.file", file.name);
+  sendLog(sender, `${sender.dataset.upload}?${pairs}`, file);
+});
+
+async function sendLog(sender, address, file) {
+  const [button, bar, problem] = ["button", "progress", ".problem"].map((each) => sender.querySelector(each));
+  const refuse = (text) => {
+    problem.textContent = text;
+    problem.hidden = false;
+    bar.hidden = true;
+    button.disabled = false;
+  };
+  problem.hidden = true;
+  button.disabled = true;
+  try {
+    const told = await (await fetch(address)).json();
+    if (told.problem) return refuse(told.problem);
+  } catch (error) {
+    return refuse("The server does not answer: " + error.message);
+  }
+  const request = new XMLHttpRequest();
+  request.open("POST", address);
+  request.responseType = "json";
+  request.upload.onprogress = (event) => { bar.value = event.loaded / event.total; };
+  request.onerror = () => refuse("The log could not be sent; the server may have ended, or the log is too large.");
+  request.onload = () => {
+    const told = request.response || { problem: "The log was refused." };
+    if (told.job) location.assign(told.job);
+    else refuse(told.problem);
+  };
+  bar.hidden = false;
+  request.send(file);
+}
+
 window.addEventListener("popstate", () => show(location.href, true, true));
 window.addEventListener("DOMContentLoaded", () => { document.body.classList.add("scripted"); settle(); });

@@ -15,7 +15,6 @@ from planner.web.security import Access
 from planner.web.workbench import ServerSettings, Workbench
 from planner.web.workers import Task, WorkerFault, Workers
 
-
 Get = Callable[[str, str], tuple[int, str]]
 """Gives the status and the text of the answer to a GET of a path and a query."""
 

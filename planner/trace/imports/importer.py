@@ -20,7 +20,8 @@ from planner.trace.imports.job import UNITS_NS, ImportJob, ImportOptions, clock_
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import open_logs
 from planner.trace.imports.pages import page_notes
-from planner.trace.imports.parse import parse
+from planner.trace.imports.parse import parse_all
+from planner.units import Progress
 
 
 def import_trace(
@@ -33,11 +34,12 @@ def import_trace(
     now: datetime,
     version: str,
     mapping: LogMapping | None = None,
+    progress: Progress | None = None,
 ) -> ImportAccount:
     """Read logs into one stored trace. Rows read = imported + refused; nothing is stored if none can be imported.
 
     paths: files, folders of files, patterns; or one server's address. format_name: of `formats.readers`, or auto.
-    mapping: the user's own, which says the format too.
+    mapping: the user's own, which says the format too. progress: told how much of the files is read.
     Where the same was imported with the same options under this name, that trace is returned. Raises UsageError for an
     unknown format, TraceError for invalid files.
     """
@@ -71,8 +73,7 @@ def import_trace(
             for log in logs:
                 formats.check_container(log, reader)
             return window_import.store_folders(stage, [log.path for log in logs], job)
-        for index, log in enumerate(logs):
-            parse(stage, index, log, reader, options)
+        parse_all(stage, logs, reader, options, progress)
         return window_import.store(stage, job) if reader.demand else request_import.store(stage, job)
 
     return replace(_once(job, read), skipped=opened.skipped, empty=opened.empty)

@@ -1,6 +1,7 @@
 """Handing a log to the query of its reader, whatever its layout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from planner.errors import TraceError
 from planner.store.fields import Fields, JsonSource, addends, in_columns, of_columns, of_json, placed
@@ -10,6 +11,29 @@ from planner.trace.imports import readers as formats
 from planner.trace.imports.job import ImportOptions, params_of
 from planner.trace.imports.readers import Reader
 from planner.trace.imports.unpacking import Log
+from planner.units import Progress
+
+_STEPS = 1000
+"""Of progress in a log."""
+
+
+def parse_all(
+    stage: Staging, logs: Sequence[Log], reader: Reader, options: ImportOptions, progress: Progress | None = None
+) -> None:
+    """Hand logs to the reader's query, one after the other. Raises TraceError.
+
+    progress: called as they are read, each of them as much of the whole as the others; not within one that DuckDB reads
+    itself, as Parquet.
+    """
+    for index, log in enumerate(logs):
+        parse(stage, index, log if progress is None else _watched(log, index, len(logs), progress), reader, options)
+
+
+def _watched(log: Log, index: int, count: int, progress: Progress) -> Log:
+    def watch(share: float) -> None:
+        progress(round(_STEPS * (index + share)), _STEPS * count)
+
+    return replace(log, watch=watch)
 
 
 def parse(stage: Staging, index: int, log: Log, reader: Reader, options: ImportOptions) -> None:

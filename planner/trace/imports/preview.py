@@ -15,17 +15,25 @@ from planner.trace.imports.cached import cached_notes
 from planner.trace.imports.job import ImportOptions, check_counts, check_elapsed, clock_of
 from planner.trace.imports.mapping import LogMapping
 from planner.trace.imports.opening import OpenedLogs, open_logs
-from planner.trace.imports.parse import has_in, parse
+from planner.trace.imports.parse import has_in, parse_all
 from planner.trace.imports.repeated_windows import settle_windows
 from planner.trace.imports.requests import told_apart
 from planner.trace.imports.told_by_rows import settle
-from planner.units import from_us
+from planner.units import Progress, from_us
 
 
 def preview(
-    paths: Sequence[str | Path], *, format_name: str, options: ImportOptions, mapping: LogMapping | None = None
+    paths: Sequence[str | Path],
+    *,
+    format_name: str,
+    options: ImportOptions,
+    mapping: LogMapping | None = None,
+    progress: Progress | None = None,
 ) -> ImportPreview:
-    """Read logs and store nothing. Raises UsageError, and TraceError for what is no log."""
+    """Read logs and store nothing. progress: told how much of them is read.
+
+    Raises UsageError, and TraceError for what is no log.
+    """
     if any(is_web_address(str(path)) for path in paths):
         raise UsageError("--dry-run is for files; leave it out, and import a short time from the server")
     opened = open_logs(paths, format_name, options, mapping)
@@ -33,8 +41,7 @@ def preview(
         raise UsageError(f"--dry-run is for files, and {opened.reader.name} reads folders; leave it out")
     kind = "window" if opened.reader.demand else "request"
     with staging(kind, clock_of(opened.options), opened.options.cached) as stage:
-        for index, log in enumerate(opened.logs):
-            parse(stage, index, log, opened.reader, opened.options)
+        parse_all(stage, opened.logs, opened.reader, opened.options, progress)
         if opened.reader.demand:
             told = settle_windows(stage, opened.options.timezone)
             return _account(stage, opened, stage.window_counts(), told)

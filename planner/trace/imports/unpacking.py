@@ -6,7 +6,7 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -55,12 +55,14 @@ _MARKS = (
 class Log:
     """A log: a file, a ServeGen folder, or the member of a zip archive.
 
-    label: its name among the others of an import: below the folder or archive that was given.
+    label: its name among the others of an import: below the folder or archive that was given. watch: told the share of
+    it that was read.
     """
 
     path: Path
     member: str | None = None
     label: str = field(default="", compare=False)
+    watch: Callable[[float], None] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.path}:{visible(self.member)}" if self.member is not None else str(self.path)
@@ -128,6 +130,8 @@ class LogStream(io.RawIOBase):
                 f"({_why(error)}); check that the file is complete"
             ) from error
         self._bytes += len(data)
+        if self._log.watch and self._archive is None:
+            self._log.watch(self._file.tell() / max(self._size, 1))
         if self.packed:
             check_room(self._log, self._bytes, self._size)
         return data

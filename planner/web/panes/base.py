@@ -42,16 +42,31 @@ class JobKind:
     Attributes:
         name: In its address.
         title: What it does, from the state that it is begun in.
-        work: What a worker does; tells the bench's progress.
+        work: What a worker does; tells the bench's progress. None where an address of its own begins it.
         template: In reports/web, that shows the result.
         document: What the address of the job with .json gives.
     """
 
     name: str
     title: Callable[[State], str]
-    work: Show
+    work: Show | None
     template: str
     document: type[Document]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that a pane offers.
+
+    Attributes:
+        name: In its address, and of the file.
+        media_type: What it is.
+        make: What a worker does to make it.
+    """
+
+    name: str
+    media_type: str
+    make: Callable[[Workbench, State], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +80,7 @@ class Pane:
         template: In reports/web.
         document: What the address with .json gives.
         jobs: Long work that it can begin.
+        downloads: Files of what it shows.
     """
 
     name: str
@@ -73,3 +89,4 @@ class Pane:
     template: str
     document: type[Document]
     jobs: tuple[JobKind, ...] = ()
+    downloads: tuple[Download, ...] = ()
