@@ -20,7 +20,7 @@ from planner.web.job_pages import job_document, job_pages
 from planner.web.jobs import LongWork
 from planner.web.openapi import openapi
 from planner.web.panes import PANES
-from planner.web.panes.base import Pane
+from planner.web.panes.base import Download, Pane
 from planner.web.render import fill, pane_context, shown_tables
 from planner.web.security import Access, Guard, TooLarge
 from planner.web.state import State, parse
@@ -179,7 +179,17 @@ def _pane_routes(site: Site, pane: Pane) -> list[Route]:
         Route(f"/{pane.name}", _told(site, page), methods=["GET"]),
         Route(f"/{pane.name}.json", _told(site, document), methods=["GET"]),
         Route(f"/{pane.name}/{{kind}}", _told(site, begin), methods=["POST"]),
+        *(Route(f"/{pane.name}/{each.name}", _told(site, _giving(each)), methods=["GET"]) for each in pane.downloads),
     ]
+
+
+def _giving(file: Download) -> Handler:
+    def give(site: Site, request: Request) -> Response:
+        content: bytes = site.ask(file.make, site.state(request))
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        return Response(content, media_type=file.media_type, headers=headers)
+
+    return give
 
 
 def _asset(request: Request) -> Response:

@@ -55,6 +55,21 @@ class JobKind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that a pane offers.
+
+    Attributes:
+        name: In its address, and of the file.
+        media_type: What it is.
+        make: What a worker does to make it.
+    """
+
+    name: str
+    media_type: str
+    make: Callable[[Workbench, State], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pane:
     """A pane.
 
@@ -65,6 +80,7 @@ class Pane:
         template: In reports/web.
         document: What the address with .json gives.
         jobs: Long work that it can begin.
+        downloads: Files of what it shows.
     """
 
     name: str
@@ -73,3 +89,4 @@ class Pane:
     template: str
     document: type[Document]
     jobs: tuple[JobKind, ...] = ()
+    downloads: tuple[Download, ...] = ()
