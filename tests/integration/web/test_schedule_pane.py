@@ -16,6 +16,8 @@ from planner.web.state import State
 from planner.web.workbench import ServerSettings, Workbench
 from tests.helpers.served import Server
 
+ROOM = {"fleet.nodes": "60"}
+"""Nodes to lend."""
 Shown = Callable[..., ScheduleDocument]
 
 
@@ -24,13 +26,14 @@ def bench(own: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory)
     """A store of its own, as runs are stored in it."""
     db, files = own
     copy = shutil.copy(db, tmp_path_factory.mktemp("schedules") / "planner.duckdb")
-    return Workbench(ServerSettings(db=copy, sources={"own": files[0]}))
+    lends = {"PLANNER__TRAINING__LEND": "true"}
+    return Workbench(ServerSettings(db=copy, sources={"own": files[0]}, environment=lends))
 
 
 @pytest.fixture(scope="module")
 def shown(bench: Workbench) -> Shown:
     def show(a: dict[str, str] | None = None, **pane: str) -> ScheduleDocument:
-        document = schedule.show(bench, State(scenario="own", a=a or {}, pane=pane)).document
+        document = schedule.show(bench, State(scenario="own", a={**ROOM, **(a or {})}, pane=pane)).document
         assert isinstance(document, ScheduleDocument)
         return document
 
@@ -47,7 +50,7 @@ def test_without_a_stored_run_there_is_nothing_to_compare_with(shown: Shown) -> 
 def test_a_saved_plan_has_the_same_export_under_its_name_and_a_moved_slider_changes_lines(
     bench: Workbench, shown: Shown, to: str
 ) -> None:
-    saved = runs.save(bench, State(scenario="own")).document
+    saved = runs.save(bench, State(scenario="own", a=ROOM)).document
     assert isinstance(saved, runs.SavedDocument)
     told = shown(to=to)
     stored = load_run(Store(bench.settings.db), saved.run_id)
@@ -66,6 +69,7 @@ def test_what_a_format_cannot_express_is_told_in_place(shown: Shown) -> None:
     assert "a typical week needs every weekday" in (told.problem or "")
     # formats with dates have no week that recurs
     assert shown(to="csv", week="largest").problem is None
+    assert "lends no nodes" in (shown({"fleet.nodes": "4"}, to="slurm").problem or "")
 
 
 def test_a_run_that_is_not_stored_is_told_beside_the_export(shown: Shown) -> None:
