@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
+from planner.documents import Document, Time
 from planner.nightly.jobs_file import Jobs, NightlyJob
 from planner.nightly.outputs import report_folder, write_whole
 from planner.nightly.past_days import PastDay, read_past_days
@@ -15,7 +16,7 @@ _WIDTH, _HEIGHT = 180, 34
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndedNight:
+class EndedNight(Document):
     """A row of the query `nights`: an ended night, the figures of its plan, and what became of the planned day."""
 
     job: str
@@ -23,7 +24,7 @@ class EndedNight:
     status: str
     message: str
     run_id: str | None
-    finished_at: datetime | None
+    finished_at: Time | None
     planned_day: date | None
     peak_nodes: int | None
     node_hours: float | None

@@ -6,6 +6,7 @@ from datetime import date
 
 import polars as pl
 
+from planner.documents import Document
 from planner.nightly.dates import ONE_DAY
 from planner.nightly.documents import LedgerRow
 from planner.nightly.plan_vs_actual import ActualFigures
@@ -16,7 +17,7 @@ _TABLE = "plan_actual"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PastDay:
+class PastDay(Document):
     """A row of the view plan_vs_actual; the table of the store says what each column means."""
 
     job: str

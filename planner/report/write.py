@@ -6,19 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-from planner.catalogue.fields import field_paths, has_meaning, value_at
 from planner.catalogue.read import DEFAULT_SCENARIO
 from planner.catalogue.scenarios import is_built_in
-from planner.catalogue.toml import shown
 from planner.documents import Document
 from planner.errors import PlannerError
-from planner.planning.idle import is_set, unused
 from planner.report.band_tables import replay_band_table
 from planner.report.cards import answer_cards, further_cards
 from planner.report.charts import charts, node_table
 from planner.report.flags import flag_table
 from planner.report.job_charts import job_charts, job_table
 from planner.report.pages import write_page
+from planner.report.provenance import numbers_of
 from planner.report.replay_charts import replay_charts
 from planner.report.run_flags import run_flags
 from planner.report.verdict import verdict_of
@@ -26,7 +24,6 @@ from planner.report.week_charts import is_long
 from planner.runs.local_time import local_times
 from planner.runs.read import RunView
 from planner.runs.waking import waking_lines
-from planner.settings.economics import EconomicsSettings
 from planner.studies.outlook import Outlook
 from planner.trace.synthetic.profile import load_profile
 
@@ -62,7 +59,7 @@ def write_report(
         drawn += job_charts(run, run.jobs)
     tables = {chart.name: chart.table for chart in drawn} | {
         "training_windows": local_times(run.training, run.scenario.zone),
-        "provenance": _provenance(run),
+        "provenance": pl.DataFrame(numbers_of(run), schema=["field", "value", "kind", "source", "meaning"]),
     }
     if is_long(run):
         tables["nodes"] = node_table(run, published)
@@ -117,27 +114,3 @@ def _published_nodes(run: RunView) -> dict[int, int]:
     except PlannerError:
         # the profile may have been moved since; the run's own figures do not need it
         return {}
-
-
-def _provenance(run: RunView) -> pl.DataFrame:
-    """Every setting that the plan depends on or that was set, every rate, price and profile figure, with its source."""
-    scenario = run.scenario
-    rows, without_effect = [], unused(scenario)
-    for path, meaning in field_paths().items():
-        if not has_meaning(scenario, path) or (path in without_effect and not is_set(scenario, path)):
-            continue
-        kind, _, source = scenario.provenance.get(path, "assumed: not stated").partition(": ")
-        rows.append((path, shown(value_at(scenario, path)), kind, source, meaning))
-    other = _unused_prices(scenario.economics)
-    inputs = [item for item in run.inputs if other is None or not item.name.startswith(f"prices/{other}.")]
-    rows += [(item.name, item.value, item.kind, item.source, "") for item in inputs]
-    return pl.DataFrame(rows, schema=["field", "value", "kind", "source", "meaning"], orient="row")
-
-
-def _unused_prices(economics: EconomicsSettings) -> str | None:
-    """The other price sheet where no traffic is billed by it."""
-    other = economics.other_price_sheet
-    name = other if other is None or isinstance(other, str) else other.name
-    own = economics.price_sheet
-    is_own = name == (own if isinstance(own, str) else own.name)
-    return None if economics.other_share or is_own else name

@@ -1,19 +1,26 @@
 """What is shown below the answer: a module a pane. A new one is a module and a line here."""
 
-from planner.web.panes import cost, forecast, latency, policies, runs, sql, sweep, traces
+from planner.web.panes import (
+    cost,
+    forecast,
+    latency,
+    nights,
+    policies,
+    provenance,
+    runs,
+    schedule,
+    sql,
+    sweep,
+    traces,
+    training,
+)
 from planner.web.panes.base import Pane
 
 PANES: dict[str, Pane] = {
     pane.name: pane
     for pane in (
-        cost.PANE,
-        latency.PANE,
-        policies.PANE,
-        sweep.PANE,
-        forecast.PANE,
-        traces.PANE,
-        runs.PANE,
-        sql.PANE,
+        *(cost.PANE, latency.PANE, policies.PANE, sweep.PANE, forecast.PANE),
+        *(training.PANE, schedule.PANE, nights.PANE, traces.PANE, runs.PANE, provenance.PANE, sql.PANE),
     )
 }
 """By name, in the order of the navigation."""

@@ -1,14 +1,19 @@
 """Stored runs, and storing what is seen as one of them."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
 
 from planner.documents import Document
 from planner.errors import StoreMissing
 from planner.planning.plan import plan_and_store
+from planner.report.write import write_report
 from planner.runs.figures import RunFigures
-from planner.runs.read import list_runs
+from planner.runs.read import list_runs, load_run
 from planner.store import readable
-from planner.web.panes.base import JobKind, Pane, PaneView
+from planner.studies.outlook import outlook_of
+from planner.web.panes.base import Download, JobKind, Pane, PaneView
 from planner.web.state import State
 from planner.web.workbench import Workbench, now
 
@@ -47,6 +52,15 @@ def save(bench: Workbench, state: State) -> PaneView:
     return PaneView(document=SavedDocument(run_id=run_id))
 
 
+def report(bench: Workbench, state: State) -> bytes:
+    """The page that `planner report` writes of a stored run. Raises PlannerError."""
+    store, _ = readable(bench.store)
+    run = load_run(store, state.pane.get("run") or None)
+    with TemporaryDirectory() as folder:
+        write_report(run, Path(folder), outlook=outlook_of(store, run, clock=perf_counter), pictures=False)
+        return (Path(folder) / "index.html").read_bytes()
+
+
 SAVE = JobKind(
     name="save",
     title=lambda state: f"Save plan {state.pane.get('side', 'a').upper()} of {state.scenario} as a run",
@@ -54,4 +68,12 @@ SAVE = JobKind(
     template="saved.html.j2",
     document=SavedDocument,
 )
-PANE = Pane(name="runs", title="Runs", show=show, template="runs.html.j2", document=RunsDocument, jobs=(SAVE,))
+PANE = Pane(
+    name="runs",
+    title="Runs",
+    show=show,
+    template="runs.html.j2",
+    document=RunsDocument,
+    jobs=(SAVE,),
+    downloads=(Download(name="report.html", media_type="text/html; charset=utf-8", make=report),),
+)
