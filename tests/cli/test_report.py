@@ -16,6 +16,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.planning.idle import unused
 from planner.planning.plan import plan_and_store
 from planner.report.charts import charts
+from planner.report.colours import CHART
 from planner.report.write import write_report
 from planner.runs.read import RunView, load_run, read_run
 from planner.store import Store
@@ -160,6 +161,23 @@ def test_a_real_browser_draws_every_chart_offline_without_an_error(run: RunView,
     assert len(re.findall(r'<svg[^>]*class="marks"', dom)) == 4
     assert "CONSOLE" not in log, log
     assert asked == ["/index.html"]
+
+
+def test_charts_are_as_wide_as_a_phone_and_in_the_colours_of_the_page(
+    run: RunView, tmp_path: Path, chromium: str
+) -> None:
+    """Colours are variables of the style sheet, which follow the reader's setting: none of a file's stays in them."""
+    write_report(run, tmp_path / "r", pictures=False)
+    page = tmp_path / "r" / "index.html"
+    page.write_text(page.read_text().replace("<body", "<style>body { width: 390px; }</style><body"))
+    dom, log, _ = browsed(chromium, page, tmp_path / "profile")
+    drawn = re.findall(r'<svg[^>]*class="marks" width="([\d.]+)".*?</svg>', dom)
+    assert len(drawn) == 4
+    assert all(300 < float(width) <= 390 for width in drawn)
+    pictures = "".join(re.findall(r'<svg[^>]*class="marks".*?</svg>', dom, re.DOTALL))
+    assert "var(--main)" in pictures
+    assert not any(colour.light in pictures for colour in CHART.values())
+    assert "CONSOLE" not in log, log
 
 
 def test_a_browser_draws_a_short_imported_trace_too(cli: Cli, tmp_path: Path, chromium: str) -> None:
