@@ -39,8 +39,12 @@ def week_chart(run: RunView) -> Chart:
     frame = pl.DataFrame([vars(each) for each in week]).select("weekday", "hour", "hours", "peak_nodes", "mean_nodes")
     edges = _edges(week)
     step = np.clip(np.searchsorted(edges, frame["peak_nodes"].to_numpy(), side="right") - 1, 0, len(edges) - 2)
-    names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:] - 1, strict=True)]
-    names[-1] = f"{edges[-2]:,.0f} to {edges[-1]:,.0f}"
+    # the last step holds its upper edge as well
+    ends = [*(edges[1:-1] - 1), edges[-1]]
+    names = [
+        f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+        for low, high in zip(edges[:-1], ends, strict=True)
+    ]
     drawn = frame.select(
         pl.col("weekday").str.to_titlecase(),
         pl.format("{}:00", pl.col("hour").cast(pl.String).str.zfill(2)).alias("hour"),

@@ -264,6 +264,22 @@ def test_long_plans_are_drawn_by_week_and_day(planned: Store, cli: Cli, tmp_path
     assert pl.read_csv(tmp_path / "r" / "economics.csv").height == 28 * 24
 
 
+@pytest.mark.parametrize(
+    ("policy", "steps"), [("fixed", ["278"]), ("night-training", ["68 to 102", "103 to 137", "138 to 172", "173 to 207",
+                                                                  "208 to 242", "243 to 278"])]
+)  # fmt: skip
+def test_the_steps_of_the_map_hold_all_nodes_once(planned: Store, cli: Cli, policy: str, steps: list[str]) -> None:
+    assert (
+        cli("plan", "--set", "trace.days=5", "--set", "trace.scale=0.0002", "--set", f"policy.name={policy}").code == 0
+    )
+    week = charts(load_run(planned), {})[0]
+    cells = [row for row in week.spec["datasets"]["rows-1"] if row["nodes"]]
+    assert week.spec["layer"][0]["encoding"]["fill"]["scale"]["domain"] == steps
+    for row in cells:
+        low, high = (row["step"].split(" to ") * 2)[:2]
+        assert int(low) <= row["nodes"] <= int(high)
+
+
 def test_the_lines_of_a_plan_of_four_days_are_drawn(planned: Store, cli: Cli) -> None:
     assert cli("plan", "--set", "trace.days=4", "--set", "trace.scale=0.0002").code == 0
     assert [chart.name for chart in charts(load_run(planned), {})] == list(CHARTS)
