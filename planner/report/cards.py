@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from planner.report.verdict import Verdict
-from planner.report.wording import amount, count, dollars, duration, milliseconds, percent
+from planner.report.wording import LEAST_SHARE, amount, count, dollars, duration, milliseconds, percent
 from planner.runs.bands import by_figure, ends, whole
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
@@ -138,7 +138,7 @@ def _bound(verdict: Verdict) -> Card:
     least = f"no plan within the allowed shortfall takes fewer than {bound:,.1f} node-hours ({verdict.bound_proof})"
     if ratio is None:
         return Card(title=title, value="Not compared", note=f"the plan is beyond the allowed shortfall, and {least}")
-    return Card(title=title, value=percent(ratio), note=least)
+    return Card(title=title, value="None" if ratio < LEAST_SHARE else percent(ratio), note=least)
 
 
 def _revenue(title: str, earned: float, margin: float | None, expected: float) -> Card:
