@@ -110,7 +110,8 @@ def _price(verdict: Verdict) -> Card:
 
 
 def _targets(verdict: Verdict) -> Card:
-    targets = f"TTFT {milliseconds(verdict.ttft_target_ms)} ms, TPOT {milliseconds(verdict.tpot_target_ms)} ms"
+    ttft, tpot = milliseconds(verdict.ttft_target_ms), milliseconds(verdict.tpot_target_ms)
+    targets = f"TTFT {ttft} ms at p99 and TPOT {tpot} ms on average"
     if verdict.targets_known_by == "replay":
         latencies = "; ".join(
             f"{name} p99 {milliseconds(value)} of {milliseconds(target)} ms"
@@ -125,7 +126,7 @@ def _targets(verdict: Verdict) -> Card:
         return Card(title="Latency targets", value=value, note=note, missed=verdict.targets_hold is False)
     if verdict.modelled_attainment is not None:
         value = f"{percent(verdict.modelled_attainment)} of requests"
-        note = f"are in intervals modelled to hold {targets} at p99; `planner replay` measures it"
+        note = f"in intervals modelled to hold {targets}; `planner replay` measures it"
         return Card(title="Latency targets, modelled", value=value, note=note, missed=verdict.targets_hold is False)
     why = f"{verdict.latency_problem}; " if verdict.latency_problem else ""
     return Card(title="Latency targets", value=_UNKNOWN, note=f"{targets}: {why}`planner replay` measures them")
