@@ -80,8 +80,8 @@ def _lent(verdict: Verdict, run: RunView) -> Card:
     if not run.scenario.training.lend:
         return Card(title="Lent to training", value="Nothing", note="the scenario lends no nodes (training.lend)")
     night, s = verdict.lent_node_hours_per_night, run.summary
-    useful = f"{s.useful_training_node_hours:,.0f} of {s.training_node_hours:,.0f} useful over the plan"
-    note = f"{useful}; {s.idle_node_hours:,.0f} idle"
+    useful = f"{amount(s.useful_training_node_hours)} of {amount(s.training_node_hours)} useful over the plan"
+    note = f"{useful}; {amount(s.idle_node_hours)} idle"
     if night is None:
         return Card(title="Lent to training", value=count(verdict.lent_node_hours, "node-hour"), note=note)
     band = ends(verdict.lent_node_hours_per_night_band, amount)
