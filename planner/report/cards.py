@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from planner.report.verdict import Verdict
-from planner.report.wording import amount, count, dollars, duration, milliseconds, percent
+from planner.report.wording import LEAST_SHARE, amount, count, dollars, duration, milliseconds, percent
 from planner.runs.bands import by_figure, ends, whole
 from planner.runs.packing import held_units
 from planner.runs.read import RunView
@@ -80,8 +80,8 @@ def _lent(verdict: Verdict, run: RunView) -> Card:
     if not run.scenario.training.lend:
         return Card(title="Lent to training", value="Nothing", note="the scenario lends no nodes (training.lend)")
     night, s = verdict.lent_node_hours_per_night, run.summary
-    useful = f"{s.useful_training_node_hours:,.0f} of {s.training_node_hours:,.0f} useful over the plan"
-    note = f"{useful}; {s.idle_node_hours:,.0f} idle"
+    useful = f"{amount(s.useful_training_node_hours)} of {amount(s.training_node_hours)} useful over the plan"
+    note = f"{useful}; {amount(s.idle_node_hours)} idle"
     if night is None:
         return Card(title="Lent to training", value=count(verdict.lent_node_hours, "node-hour"), note=note)
     band = ends(verdict.lent_node_hours_per_night_band, amount)
@@ -110,7 +110,8 @@ def _price(verdict: Verdict) -> Card:
 
 
 def _targets(verdict: Verdict) -> Card:
-    targets = f"TTFT {milliseconds(verdict.ttft_target_ms)} ms, TPOT {milliseconds(verdict.tpot_target_ms)} ms"
+    ttft, tpot = milliseconds(verdict.ttft_target_ms), milliseconds(verdict.tpot_target_ms)
+    targets = f"TTFT {ttft} ms at p99 and TPOT {tpot} ms on average"
     if verdict.targets_known_by == "replay":
         latencies = "; ".join(
             f"{name} p99 {milliseconds(value)} of {milliseconds(target)} ms"
@@ -125,7 +126,7 @@ def _targets(verdict: Verdict) -> Card:
         return Card(title="Latency targets", value=value, note=note, missed=verdict.targets_hold is False)
     if verdict.modelled_attainment is not None:
         value = f"{percent(verdict.modelled_attainment)} of requests"
-        note = f"are in intervals modelled to hold {targets} at p99; `planner replay` measures it"
+        note = f"in intervals modelled to hold {targets}; `planner replay` measures it"
         return Card(title="Latency targets, modelled", value=value, note=note, missed=verdict.targets_hold is False)
     why = f"{verdict.latency_problem}; " if verdict.latency_problem else ""
     return Card(title="Latency targets", value=_UNKNOWN, note=f"{targets}: {why}`planner replay` measures them")
@@ -138,7 +139,7 @@ def _bound(verdict: Verdict) -> Card:
     least = f"no plan within the allowed shortfall takes fewer than {bound:,.1f} node-hours ({verdict.bound_proof})"
     if ratio is None:
         return Card(title=title, value="Not compared", note=f"the plan is beyond the allowed shortfall, and {least}")
-    return Card(title=title, value=percent(ratio), note=least)
+    return Card(title=title, value="None" if ratio < LEAST_SHARE else percent(ratio), note=least)
 
 
 def _revenue(title: str, earned: float, margin: float | None, expected: float) -> Card:

@@ -59,8 +59,12 @@ def week_chart(run: RunView) -> Chart:
     week = plan_week(run)
     frame = pl.DataFrame([vars(each) for each in week]).select("weekday", "hour", "hours", "peak_nodes", "mean_nodes")
     edges = _edges(week)
-    names = [f"{low:,.0f} to {high:,.0f}" for low, high in zip(edges[:-1], edges[1:] - 1, strict=True)]
-    names[-1] = f"{edges[-2]:,.0f} to {edges[-1]:,.0f}"
+    # the last step holds its upper edge as well
+    ends = [*(edges[1:-1] - 1), edges[-1]]
+    names = [
+        f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+        for low, high in zip(edges[:-1], ends, strict=True)
+    ]
     shading = Shading(column="peak_nodes", unit="nodes", edges=edges, names=names, format=",d")
     rows = ChartRows()
     drawn = week_map(rows, frame, shading, run.record.timezone)

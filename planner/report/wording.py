@@ -18,10 +18,11 @@ def amount(value: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Dollars, with cents where they are few, and two digits of what is less than a cent or two."""
+    """Dollars, with cents where they are few, and three digits of what is less than one."""
     if value >= _MANY:
         return f"${value:,.0f}"
-    return f"${value:.2f}" if value >= 1 or not value else f"${value:.3g}"
+    cents, digits = f"{value:.2f}", f"{value:.3g}"
+    return f"${cents if value >= 1 or len(digits) < len(cents) else digits}"
 
 
 def duration(hours: float) -> str:

@@ -48,7 +48,8 @@ def test_a_report_draws_both_kinds_of_tokens_and_counts_units(cli: Cli, tmp_path
     plan(cli)
     assert cli("report", "--out", "page").code == 0
     page = Path("page/index.html").read_text()
-    assert f"<dt>Units</dt><dd>{sum(PLANNED) / 24:.2f} <small>mean, 9 at the peak; 4 share a node" in page
+    assert f'<dt>Units, mean</dt><dd class="value">{sum(PLANNED) / 24:.2f}</dd>' in page
+    assert '<dd class="note">9 at the peak; 4 share a node' in page
     assert "that units carry while they serve, at the mix of each interval (dashed)" in page
     assert "for prefill and decode" not in page
     assert '"prefill, input tokens"' not in page
@@ -63,7 +64,7 @@ def test_a_report_draws_both_kinds_of_tokens_and_counts_units(cli: Cli, tmp_path
 
 def test_a_report_of_two_roles_has_no_units_card(cli: Cli, planned: object) -> None:
     assert cli("report", "--out", "page").code == 0
-    assert "<dt>Units</dt>" not in Path("page/index.html").read_text()
+    assert "<dt>Units, mean</dt>" not in Path("page/index.html").read_text()
     assert "aggregated_units" not in Path("page/nodes.csv").read_text().splitlines()[0]
 
 

@@ -227,7 +227,13 @@ def test_the_page_has_every_policy(day: Day) -> None:
     }
     for row in told["policies"]:
         assert row["policy"] in page
+        assert f"{row['cost_usd']:,.0f}</td>" in page
+        # of few tokens as well, where two decimals would read as none
+        assert f"{100 * row['shortfall_ratio']:.3g} %</td>" in page
     assert told["comparison_id"] in page
+    best = told["policies"][0]
+    hours = f"{best['at_equal_shortfall']['node_hours']:,.1f}"
+    assert f'<p class="verdict">{best["policy"]} takes the fewest node-hours at equal shortfall: {hours} for ' in page
 
 
 @pytest.mark.parametrize(

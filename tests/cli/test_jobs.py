@@ -384,9 +384,9 @@ def test_the_page_has_the_jobs_as_chart_and_table(planned: Store, cli: Cli) -> N
     page = Path("r/index.html").read_text()
     assert "<h2>Training jobs</h2>" in page
     assert 'id="chart-jobs"' in page
-    assert "<td>post-training</td>" in page
-    assert "<td>yes</td>" in page, "deadlines that are met, in words"
-    assert "<td>jobs/post-training.deadline</td>" in page, "what the jobs ask for is part of the provenance"
+    assert ">post-training</td>" in page
+    assert ">yes</td>" in page, "deadlines that are met, in words"
+    assert ">jobs/post-training.deadline</td>" in page, "what the jobs ask for is part of the provenance"
     jobs = pl.read_csv("r/training_jobs.csv")
     assert jobs["job"].to_list()[:2] == ["pre-training", "nightly-incremental"]
     assert jobs["first_start_at"][1] == "2025-02-28T00:00:00+08:00"

@@ -286,7 +286,7 @@ def test_the_report_of_a_replay_draws_what_users_felt(cli: Cli, tmp_path: Path) 
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Latency for users" in page
     assert "Balancers: prefill two-key, decode two-key; the GPUs of a decode unit\nuse the measured imbalance" in page
-    assert "says nothing about latency" not in page
+    assert "latencies are modelled at most" not in page
     assert "decode queue" in (tmp_path / "page" / "use.svg").read_text()
 
 
@@ -295,7 +295,7 @@ def test_the_report_of_a_plan_says_nothing_of_replays(cli: Cli, tmp_path: Path) 
     assert cli("report", "--out", str(tmp_path / "page")).code == 0
     page = (tmp_path / "page" / "index.html").read_text()
     assert "Replayed, request by request" not in page
-    assert "says nothing about latency" in page
+    assert "latencies are modelled at most" in page
 
 
 def test_a_replay_that_misses_the_attainment_asked_for_exits_3(cli: Cli, store: Store) -> None:

@@ -16,6 +16,7 @@ from planner.catalogue.scenarios import load_scenario
 from planner.planning.idle import unused
 from planner.planning.plan import plan_and_store
 from planner.report.charts import charts
+from planner.report.colours import CHART
 from planner.report.write import write_report
 from planner.runs.read import RunView, load_run, read_run
 from planner.store import Store
@@ -174,6 +175,21 @@ def test_a_real_browser_draws_every_chart_offline_without_an_error(
     assert browse.requests == [page.as_uri()]
 
 
+def test_charts_are_as_wide_as_a_phone_and_in_the_colours_of_the_page(
+    run: RunView, tmp_path: Path, browse: LivePages
+) -> None:
+    """Colours are variables of the style sheet, which follow the reader's setting: none of a file's stays in them."""
+    write_report(run, tmp_path / "r", pictures=False)
+    page = browse(tmp_path / "r" / "index.html", width=390)
+    wait_for_charts(page, len(CHARTS))
+    drawn = page.eval_on_selector_all("svg.marks", "all => all.map((each) => each.width.baseVal.value)")
+    assert len(drawn) == len(CHARTS)
+    assert all(300 < width <= 390 for width in drawn)
+    pictures = page.eval_on_selector_all("svg.marks", "all => all.map((each) => each.outerHTML).join('')")
+    assert "var(--main)" in pictures
+    assert not any(colour.light in pictures for colour in CHART.values())
+
+
 def test_a_browser_draws_a_short_imported_trace_too(cli: Cli, tmp_path: Path, browse: LivePages) -> None:
     log = minute_log(tmp_path / "log.csv", [(600, 100), (0, 0), (2000, 0)])
     cli("trace", "import", str(log), "--format", "csv", "--name", "t")
@@ -254,6 +270,22 @@ def test_long_plans_are_drawn_by_week_and_day(planned: Store, cli: Cli, tmp_path
     write_report(run, tmp_path / "r", pictures=False)
     assert pl.read_csv(tmp_path / "r" / "nodes.csv").height == 28 * 96
     assert pl.read_csv(tmp_path / "r" / "economics.csv").height == 28 * 24
+
+
+@pytest.mark.parametrize(
+    ("policy", "steps"), [("fixed", ["278"]), ("night-training", ["68 to 102", "103 to 137", "138 to 172", "173 to 207",
+                                                                  "208 to 242", "243 to 278"])]
+)  # fmt: skip
+def test_the_steps_of_the_map_hold_all_nodes_once(planned: Store, cli: Cli, policy: str, steps: list[str]) -> None:
+    assert (
+        cli("plan", "--set", "trace.days=5", "--set", "trace.scale=0.0002", "--set", f"policy.name={policy}").code == 0
+    )
+    week = charts(load_run(planned), {})[0]
+    cells = [row for row in week.spec["datasets"]["rows-1"] if row["nodes"]]
+    assert week.spec["layer"][0]["encoding"]["fill"]["scale"]["domain"] == steps
+    for row in cells:
+        low, high = (row["step"].split(" to ") * 2)[:2]
+        assert int(low) <= row["nodes"] <= int(high)
 
 
 def test_the_lines_of_a_plan_of_four_days_are_drawn(planned: Store, cli: Cli) -> None:

@@ -176,7 +176,9 @@ def test_shares_say_none_and_all_only_of_these(ratio: float, words: str) -> None
 
 
 def test_figures_have_the_digits_that_a_reader_needs() -> None:
-    assert [dollars(value) for value in (87_072.4, 12.345, 0.11220618, 0)] == ["$87,072", "$12.35", "$0.112", "$0.00"]
+    assert [dollars(value) for value in (87_072.4, 12.345, 0.11220618, 0.9, 0)] == [
+        "$87,072", "$12.35", "$0.112", "$0.90", "$0.00",
+    ]  # fmt: skip
     assert [amount(value) for value in (1230.4, 9.96, 3)] == ["1,230", "10.0", "3"]
     assert [milliseconds(value) for value in (5619.7, 49.96, 50)] == ["5,620", "50.0", "50"]
 

@@ -42,7 +42,7 @@ def test_a_night_plans_units_and_leaves_an_export_and_a_report(service: Service)
     (found,) = rules.manifests((service.jobs.out / "keda.yaml").read_text())
     assert (found["metadata"]["name"], found["spec"]["maxReplicaCount"]) == ("inference", 3)
     report = report_folder(service.jobs.out, service.jobs.file.job[0], FIRST) / "index.html"
-    assert "mean, 3 at the peak; 4 share a node, which is held while any unit has a part of it" in report.read_text()
+    assert "3 at the peak; 4 share a node, which is held while any unit has a part of it" in report.read_text()
 
 
 def test_autoscalers_are_told_of_the_one_role(service: Service) -> None:

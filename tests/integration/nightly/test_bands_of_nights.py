@@ -38,7 +38,8 @@ def test_a_night_on_modelled_capacity_stores_and_shows_bands(tmp_path: Path, rea
     assert {band.figure: vars(band) for band in run.bands} == bands
     assert bands["cost_usd"]["value"] == run.summary.cost_usd
     page = (report_folder(service.jobs.out, service.jobs.file.job[0], FIRST) / "index.html").read_text()
-    assert f"needed at the busiest {need['value']:,.0f} ({need['low']:,.0f} to {need['high']:,.0f})" in page
+    words = f"Needs {need['value']:,.0f} nodes ({need['low']:,.0f} to {need['high']:,.0f}) at peak"
+    assert words in page
     assert "90 % bands in parentheses, estimated" in page
     # the index lists the figures of plans, one each
     index = (Path(service.jobs.out) / "index.html").read_text()
