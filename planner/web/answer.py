@@ -1,7 +1,7 @@
 """The first screen: the answer, the timeline and the sliders, of plan A and of plan B beside it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -94,8 +94,7 @@ def window_of(state: State, run: RunView) -> tuple[datetime, datetime] | None:
     """The time that is looked at; None for the whole plan. Raises UsageError."""
     if state.start is None and state.end is None:
         return None
-    starts = run.intervals["interval_start"]
-    start, end = starts[0], datetime.max.replace(tzinfo=starts[0].tzinfo)
+    start, end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     try:
         start = start if state.start is None else datetime.fromisoformat(state.start)
         end = end if state.end is None else datetime.fromisoformat(state.end)
@@ -103,7 +102,10 @@ def window_of(state: State, run: RunView) -> tuple[datetime, datetime] | None:
         text = quoted(f"{state.start or ''} {state.end or ''}".strip(), 80)
         raise UsageError(f"{text} is not a time; choose one on the timeline") from error
     zone = run.scenario.zone
-    start, end = (at if at.tzinfo else at.replace(tzinfo=zone) for at in (start, end))
+    try:
+        start, end = ((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC) for at in (start, end))
+    except OverflowError as error:
+        raise UsageError("the plan has no interval in the time that is looked at; look at the whole plan") from error
     if start >= end:
         raise UsageError("the time that is looked at ends before it begins; choose another on the timeline")
     return start, end
