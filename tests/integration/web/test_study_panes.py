@@ -114,6 +114,7 @@ def test_a_window_that_cannot_be_replayed_is_refused_where_it_is_chosen(server: 
 
 
 def test_a_sample_is_not_replayed_and_the_cure_is_told(server: Server) -> None:
+    assert "planner trace expand chat-day" in server.get(address("/latency.json", trace="chat-day")).json["problem"]
     job = server.job(server.post(address("/latency/replay", trace="chat-day")))
     assert job["state"] == "failed"
     assert "planner trace expand chat-day" in job["problem"]
