@@ -49,15 +49,20 @@ def ensure_whole_trace(
     """
     if trace.sample_weight == 1:
         return trace
-    if scenario.trace.name is not None or scenario.trace.profile is None:
-        raise UsageError(
-            f"trace {trace.name} is a sample, each row standing for {trace.sample_weight} requests; draw the "
-            f"missing ones with `planner trace expand {shlex.quote(trace.name)} --to FULL` and replay that"
-        )
+    check_drawn(scenario, trace)
     settings = scenario.trace.model_copy(
         update={"scale": 1.0, "start_at": from_us(window.origin_us), "end_at": from_us(window.end_us)}
     )
     return ensure_trace(store, scenario.model_copy(update={"trace": settings}), now=now, progress=progress)
+
+
+def check_drawn(scenario: Scenario, trace: TraceInfo) -> None:
+    """Raises UsageError for an imported sample: what is not there of it cannot be drawn."""
+    if trace.sample_weight > 1 and (scenario.trace.name is not None or scenario.trace.profile is None):
+        raise UsageError(
+            f"trace {trace.name} is a sample, each row standing for {trace.sample_weight} requests; draw the "
+            f"missing ones with `planner trace expand {shlex.quote(trace.name)} --to FULL` and replay that"
+        )
 
 
 def count_rows(session: Session, trace: TraceInfo, window: ReplayWindow) -> WindowRows:

@@ -32,6 +32,11 @@ class PaneView:
     measured: Mapping[Hashable, ReplayView] = field(default_factory=dict)
 
 
+def plan_words(state: State) -> str:
+    """How titles name the plan that a pane is about which shows one of them."""
+    return state.scenario if state.b is None else f"plan {state.side.upper()} of {state.scenario}"
+
+
 Show = Callable[[Workbench, State], PaneView]
 
 

@@ -10,6 +10,7 @@ from planner.core.replay.requests.window import ReplayWindow
 from planner.core.replay.requests.window import window_of as replay_window
 from planner.documents import Document, Maybe, Time
 from planner.errors import UsageError
+from planner.planning.allowance import check_own_hits
 from planner.report.drawing import Chart
 from planner.report.replay_charts import replay_charts
 from planner.report.verdict import verdict_of
@@ -17,6 +18,8 @@ from planner.report.wording import percent
 from planner.runs.draft import UNSAVED
 from planner.runs.read import ReplayView, RunView
 from planner.studies.replay.document import LatencySummary, ReplayDocument
+from planner.studies.replay.requests import check_drawn
+from planner.studies.replay.rules import OF_REQUESTS
 from planner.studies.replay.run import replay
 from planner.studies.replay.store import measure
 from planner.units import Progress, from_us
@@ -77,6 +80,8 @@ def show(bench: Workbench, state: State) -> PaneView:
 def _window(state: State, planned: Planned) -> ReplayWindow:
     """The window that is looked at; the busiest hour where that is the whole plan. Raises UsageError."""
     scenario = planned.outcome.scenario
+    check_own_hits(scenario, OF_REQUESTS)
+    check_drawn(scenario, planned.prepared.trace)
     start, end = state.times(scenario.zone)
     return replay_window(planned.outcome.demand, scenario.replay, start, end, False, scenario.zone)
 
@@ -98,14 +103,18 @@ def replay_plans(bench: Workbench, state: State) -> PaneView:
         done[key] = _replay(bench, state, side, _part(bench.progress, place, len(distinct)))
     runs = {side: done[key][0] for side, key in keys.items()}
     documents = {side: done[key][1] for side, key in keys.items()}
+    charts = {side: _charts(run, side, alone=len(runs) == 1) for side, run in runs.items()}
     return PaneView(
         document=ReplaysDocument(a=documents["a"], b=documents.get("b")),
-        charts=tuple(chart for side, run in runs.items() for chart in _charts(run, side, alone=len(runs) == 1)),
+        charts=tuple(chart for drawn in charts.values() for chart in drawn),
         tables={
             "figures": figures_table(documents),
             **{f"hours-{side}": hours_table(document) for side, document in documents.items()},
         },
-        context={"verdicts": {side: verdict_of(run, None).sentence for side, run in runs.items()}},
+        context={
+            "verdicts": {side: verdict_of(run, None).sentence for side, run in runs.items()},
+            "drawn": {side: [chart.name for chart in drawn] for side, drawn in charts.items()},
+        },
         measured={replay_key(state, side): _replayed(run) for side, run in runs.items()},
     )
 

@@ -10,7 +10,7 @@ from planner.runs.bands import basis
 from planner.runs.draft import UNSAVED
 from planner.studies.compare.candidates import compare, default_policies
 from planner.studies.compare.document import ComparisonDocument, describe_comparison
-from planner.web.panes.base import JobKind, Pane, PaneView
+from planner.web.panes.base import JobKind, Pane, PaneView, plan_words
 from planner.web.state import State
 from planner.web.workbench import Workbench, now
 
@@ -82,7 +82,7 @@ def compare_policies(bench: Workbench, state: State) -> PaneView:
 
 COMPARE = JobKind(
     name="compare",
-    title=lambda state: f"Compare policies for plan {state.side.upper()} of {state.scenario}",
+    title=lambda state: f"Compare policies for {plan_words(state)}",
     work=compare_policies,
     template="compared.html.j2",
     document=ComparisonDocument,

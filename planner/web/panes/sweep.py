@@ -12,7 +12,7 @@ from planner.studies.sweep.ranges import read_ranges
 from planner.studies.sweep.run import MOST_CASES, sweep
 from planner.studies.sweep.store import case_frame
 from planner.text import quoted
-from planner.web.panes.base import JobKind, Pane, PaneView
+from planner.web.panes.base import JobKind, Pane, PaneView, plan_words
 from planner.web.state import State
 from planner.web.workbench import Workbench, now
 
@@ -85,7 +85,7 @@ def sweep_plan(bench: Workbench, state: State) -> PaneView:
 
 SWEEP = JobKind(
     name="sweep",
-    title=lambda state: f"Sweep plan {state.side.upper()} of {state.scenario}",
+    title=lambda state: f"Sweep {plan_words(state)}",
     work=sweep_plan,
     template="swept.html.j2",
     document=SweepDocument,

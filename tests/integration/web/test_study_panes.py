@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.helpers.live_pages import LivePages, Scheme, assert_accessible, assert_fits, screenshot
 from tests.helpers.served import ROOT, Server, served
 
 WINDOW = {"from": "2026-11-02T10:00", "to": "2026-11-02T12:00"}
@@ -37,6 +38,21 @@ def generated(db: Path, name: str, *words: str) -> None:
         capture_output=True,
         check=True,
     )
+
+
+@pytest.fixture(scope="module")
+def shown(server: Server) -> dict[str, tuple[str, int]]:
+    """Panes and what their jobs made: address and number of charts, by name."""
+    begun = {
+        "replayed": (server.post(address("/latency/replay", **WINDOW, **{"b.policy.name": "fixed"})), 6),
+        "compared": (server.post(address("/policies/compare")), 2),
+        "swept": (server.post(address("/sweep/sweep", **{"pane.cases": "20"})), 2),
+    }
+    panes = {name: (address(f"/{name}"), 0) for name in ("latency", "policies", "sweep")}
+    for job, _ in begun.values():
+        assert server.job(job)["state"] == "done"
+    results = {name: (job.headers["location"], charts) for name, (job, charts) in begun.items()}
+    return {**panes, **results, "forecast": (address("/forecast", trace="three-days"), 2)}
 
 
 def address(path: str, **said: str) -> str:
@@ -98,6 +114,7 @@ def test_a_window_that_cannot_be_replayed_is_refused_where_it_is_chosen(server: 
 
 
 def test_a_sample_is_not_replayed_and_the_cure_is_told(server: Server) -> None:
+    assert "planner trace expand chat-day" in server.get(address("/latency.json", trace="chat-day")).json["problem"]
     job = server.job(server.post(address("/latency/replay", trace="chat-day")))
     assert job["state"] == "failed"
     assert "planner trace expand chat-day" in job["problem"]
@@ -160,3 +177,17 @@ def test_a_forecast_has_quantiles_and_what_it_heeds(server: Server) -> None:
     page = server.get(address("/forecast", trace="three-days")).text
     for words in ("chart-forecast", "chart-errors", "How far each method was off"):
         assert words in page
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+def test_everybody_can_read_panes_and_results(
+    width: int, scheme: Scheme, server: Server, shown: dict[str, tuple[str, int]], browse: LivePages
+) -> None:
+    for name, (path, charts) in shown.items():
+        page = browse(f"{server.address.rstrip('/')}{path}", width=width, scheme=scheme)
+        page.locator("body[data-settled]").wait_for(state="attached")
+        if charts:
+            page.locator(f'body[data-drawn="{charts}"]').wait_for(state="attached")
+        screenshot(page, f"{name}-{width}-{scheme}")
+        assert_fits(page)
+        assert_accessible(page)
