@@ -8,6 +8,7 @@ import polars as pl
 
 from planner.documents import Document, plain
 from planner.errors import PlannerError, QueryError
+from planner.report.pages import shown_table
 from planner.runs.named import filled, value_of
 from planner.store import readable
 from planner.store.adhoc import Limits, Rows, default_memory_mib, query
@@ -102,7 +103,7 @@ def show(bench: Workbench, state: State) -> PaneView:
         document=document,
         context={
             "chosen": next((each for each in named if each.name == asked.name), None),
-            "kinds": ["n" if kind.is_numeric() else "t" for kind in frame.dtypes],
+            "kinds": shown_table(frame).kinds,
             "cells": frame.rows(),
             "plans": [text for _, text in frame.rows()] if frame.columns == _EXPLAINED else None,
             "stored": TABLES,

@@ -24,7 +24,7 @@ def test_a_query_is_answered_on_the_page_in_a_document_and_as_files(server: Serv
     assert rows(server, TRACES) == [{"name": "hour", "row_count": 60}]
     page = server.get("/sql", pane__sql=TRACES)
     assert page.status == 200
-    assert '<td class="t">hour</td><td class="n">60</td>' in page.text
+    assert '<td class="s">hour</td><td class="n">60</td>' in page.text
     assert f">{TRACES}</textarea>" in page.text
     file = server.get("/sql/rows.csv", pane__sql=TRACES)
     assert file.headers["Content-Disposition"] == 'attachment; filename="rows.csv"'

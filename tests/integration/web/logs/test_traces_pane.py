@@ -71,7 +71,7 @@ def test_a_trace_that_is_not_stored_is_told_beside_the_others(server: Served) ->
     assert page.status == 200
     assert 'role="alert"' in page.text
     assert "<b>none" not in page.text
-    assert "Look at hour" in page.text
+    assert "Look at it: hour" in page.text
 
 
 def test_a_log_is_looked_at_with_what_would_be_refused_and_then_stored(server: Served, folder: Path) -> None:
