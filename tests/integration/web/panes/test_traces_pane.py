@@ -11,7 +11,7 @@ import pytest
 
 from planner.store import Store
 from planner.trace import stored
-from tests.helpers.served import Served
+from tests.helpers.served_panes import Served
 
 GOOD = b"arrival,input_tokens,output_tokens\n" + b"".join(
     b"2025-03-03T%02d:00:00Z,%d,50\n" % (hour, 100 + hour) for hour in range(24)
