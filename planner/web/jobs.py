@@ -62,7 +62,7 @@ class Job:
         return (now_s - self.begun_s) * (self.total - self.done) / self.done
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Order:
     """What a job does, and its worker."""
 
@@ -102,7 +102,7 @@ class LongWork:
             for old in [each for each in self._jobs.values() if each.has_ended][: max(0, len(self._jobs) - _MOST_KEPT)]:
                 del self._jobs[old.job_id]
             self._jobs[job.job_id] = job
-            self._orders[job.job_id] = _Order(task, args, Worker(self._settings), after)
+            self._orders[job.job_id] = _Order(task=task, args=args, worker=Worker(self._settings), after=after)
         threading.Thread(target=self._run, args=(job.job_id,), name=f"job {kind}", daemon=True).start()
         return job
 

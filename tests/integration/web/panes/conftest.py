@@ -8,7 +8,7 @@ import pytest
 from planner.store import Store
 from tests.conftest import minute_log
 from tests.helpers.imports import imported
-from tests.helpers.served_hour import Served, served, small_file
+from tests.helpers.served_panes import Served, served, small_file
 
 
 @pytest.fixture(scope="module")

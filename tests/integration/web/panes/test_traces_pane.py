@@ -11,7 +11,7 @@ import pytest
 
 from planner.store import Store
 from planner.trace import stored
-from tests.helpers.served_hour import Served
+from tests.helpers.served_panes import Served
 
 GOOD = b"arrival,input_tokens,output_tokens\n" + b"".join(
     b"2025-03-03T%02d:00:00Z,%d,50\n" % (hour, 100 + hour) for hour in range(24)
@@ -174,6 +174,16 @@ def test_a_connection_that_breaks_leaves_nothing(server: Served) -> None:
         line.sendall(head(place.netloc, 10_000_000) + GOOD)
         wait_for(lambda: set(held()) > before)
     wait_for(lambda: set(held()) == before)
+
+
+def test_reading_that_is_cancelled_leaves_nothing(server: Served, folder: Path) -> None:
+    rows = b"".join(b"2025-03-03T%02d:%02d:00Z,100,50\n" % divmod(minute, 60) for minute in range(1440))
+    job = uploaded(server, b"arrival,input_tokens,output_tokens\n" + rows * 2000, "long")
+    wait_for(lambda: server.get(f"{job}.json").json["state"] == "running")
+    server.post(f"{job}/cancel")
+    assert server.ended(job)["state"] == "cancelled"
+    assert not any(path.name == "long.csv" for path in held())
+    assert "long" not in traces(folder)
 
 
 def head(host: str, length: int) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from planner.nightly.lock import scheduler_lock
 from planner.store import Store, publish
-from tests.helpers.served_hour import Served
+from tests.helpers.served_panes import Served
 
 TRACES = "SELECT name, row_count FROM trace ORDER BY name"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.live_pages import LivePages, Scheme, assert_accessible, assert_fits, screenshot
-from tests.helpers.served import Served
+from tests.helpers.served_panes import Served
 
 LOG = "arrival,input_tokens,output_tokens\n" + "".join(
     f"2025-03-0{day}T{hour:02d}:00:00Z,{1000 * hour + day},50\n" for day in range(3, 10) for hour in range(24)
