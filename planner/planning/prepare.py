@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 from planner.catalogue.read import gpu_rates, price_sheet, scenario_gpu_rate
 from planner.catalogue.scenarios import load_scenario
@@ -207,10 +208,15 @@ def other_prices(economics: EconomicsSettings) -> str | PriceSheet | None:
 
     The built-in scenario names them though its share is 0: that is part of what was published.
     """
-    published = load_scenario().scenario.economics
-    if not economics.other_share and economics.price_sheet != published.price_sheet:
+    if not economics.other_share and economics.price_sheet != _published_prices():
         return None
     return economics.other_price_sheet
+
+
+@cache
+def _published_prices() -> str | PriceSheet:
+    """The token prices of the built-in scenario."""
+    return load_scenario().scenario.economics.price_sheet
 
 
 def ensure_trace(store: Store, scenario: Scenario, *, now: datetime, progress: Progress | None = None) -> TraceInfo:

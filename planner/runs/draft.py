@@ -9,8 +9,7 @@ import polars as pl
 from planner.runs.outcome import PlanOutcome
 from planner.runs.read import RunView, read_run
 from planner.runs.write import put_draft
-from planner.store import Session, memory_session
-from planner.store.runs import delete_run_rows
+from planner.store import Session, memory_session, undone
 
 UNSAVED = "unsaved"
 """The run_id of a plan that is not stored."""
@@ -34,9 +33,6 @@ class DraftRuns:
 
         replay: rows of the replay's tables without run_id, as `save_plan` takes them.
         """
-        run_id = put_draft(self._session, outcome, now=now, version=version, replay=replay)
-        try:
-            run = read_run(self._session, run_id)
-        finally:
-            delete_run_rows(self._session, run_id)
+        with undone(self._session):
+            run = read_run(self._session, put_draft(self._session, outcome, now=now, version=version, replay=replay))
         return replace(run, record=replace(run.record, run_id=UNSAVED), summary=replace(run.summary, run_id=UNSAVED))

@@ -5,7 +5,7 @@ does its reading or its one transaction, and closes it again, waiting while anot
 """
 
 from planner.store.database import Session, Store, default_path
-from planner.store.memory import memory_session
+from planner.store.memory import memory_session, undone
 from planner.store.published import publish, published_path, readable
 from planner.store.queries import NamedQuery, named_queries, named_query
 
@@ -15,6 +15,7 @@ __all__ = [
     "Store",
     "default_path",
     "memory_session",
+    "undone",
     "named_queries",
     "named_query",
     "publish",

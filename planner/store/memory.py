@@ -1,5 +1,7 @@
 """A store of this process alone, in memory, for plans that are looked at and not stored."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -15,3 +17,13 @@ def memory_session() -> Session:
     connection.execute(SESSION)
     migrate.upgrade(connection, Path(":memory:"))
     return Session(connection)
+
+
+@contextmanager
+def undone(session: Session) -> Iterator[None]:
+    """What is written inside the block is there inside the block only."""
+    session.connection.begin()
+    try:
+        yield
+    finally:
+        session.connection.rollback()

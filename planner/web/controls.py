@@ -117,8 +117,8 @@ def _control(path: str, plan: Scenario, own: Any, now: Any) -> Control:
     low, high = slider.low * factor, slider.high * factor
     if path == "policy.floor_nodes":
         high = float(plan.fleet.nodes)
-    if number_kind(path) is int:
-        low, high = float(round(low)), float(round(high))
+    # on steps, so that round values are reached
+    low, high = (round(round(end / slider.step) * slider.step, 9) for end in (low, high))
     held = float(now) if now is not None else low
     return Control(
         path=path,
@@ -153,7 +153,7 @@ def _provenance(scenario: Scenario, path: str) -> str:
 
 def _choices(scenario: Scenario) -> tuple[str, ...]:
     """Policies that the scenario has what they need for."""
-    needs = {"timetable": scenario.policy.timetable is not None}
+    needs = {"timetable": scenario.policy.timetable is not None, "scheduled-bounds": bool(scenario.policy.bounds)}
     return tuple(name for name in POLICIES if needs.get(name, True))
 
 

@@ -16,6 +16,8 @@ MOST_WAITING = 16
 """Jobs that wait. Assumed: more than a few people at a page begin."""
 _MOST_KEPT = 50
 """Jobs that are remembered; the oldest that have ended go first."""
+_ENDING_S = 10.0
+"""How long the end of all jobs may take. Assumed: twice what the end of a process may."""
 _LONGEST_S = 6 * 3600.0
 """Assumed: longer than any replay or sweep of a day takes."""
 
@@ -68,6 +70,8 @@ class _Order:
     args: tuple[Any, ...]
     worker: Worker
     cancelled: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set once nothing of it is left."""
 
 
 class LongWork:
@@ -109,12 +113,15 @@ class LongWork:
             order = self._orders.get(job_id)
         if order is not None:
             order.cancelled.set()
-            order.worker.end()
 
     def end(self) -> None:
-        """End all of them."""
-        for job in self.all():
-            self.cancel(job.job_id)
+        """End all of them, and wait until nothing of them is left."""
+        with self._lock:
+            orders = list(self._orders.values())
+        for order in orders:
+            order.cancelled.set()
+        for order in orders:
+            order.over.wait(_ENDING_S)
 
     def _run(self, job_id: str) -> None:
         order = self._orders[job_id]
@@ -127,6 +134,7 @@ class LongWork:
                 order.worker.end()
         with self._lock:
             del self._orders[job_id]
+        order.over.set()
 
     def _ended(self, job_id: str, order: _Order) -> Mapping[str, Any]:
         """Do the work; what it came to."""
@@ -136,7 +144,9 @@ class LongWork:
 
         begun_s = self._clock()
         try:
-            result = order.worker.call(order.task, *order.args, limit_s=_LONGEST_S, progress=progress)
+            result = order.worker.call(
+                order.task, *order.args, limit_s=_LONGEST_S, progress=progress, cancelled=order.cancelled
+            )
             told: dict[str, Any] = {"state": "done", "result": result}
         except Cancelled:
             # what its process had in the making is nobody's now

@@ -45,6 +45,8 @@ def serve(settings: ServerSettings, access: Access, listener: socket.socket, *, 
             lifespan="off",
             loop="asyncio",
             log_config=None,
+            # what callers send that is no request is no line
+            log_level="error",
             access_log=False,
             server_header=False,
             headers=[("Connection", "close")],

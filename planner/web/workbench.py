@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import polars as pl
 
 from planner.catalogue.scenarios import load_scenario
+from planner.core.demand import Demand
+from planner.core.load import scaled
 from planner.core.policy import policies_in
 from planner.errors import PlannerError, UsageError
 from planner.files import version
@@ -24,7 +26,7 @@ from planner.planning.capacity import Limits
 from planner.planning.check import require
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on, resolve
-from planner.planning.selection import reading
+from planner.planning.selection import reading, selection_of
 from planner.planning.targets import target_limits
 from planner.runs.draft import DraftRuns
 from planner.runs.outcome import PlanOutcome
@@ -133,18 +135,16 @@ class Workbench:
     def prepared(self, state: State, side: str) -> Prepared:
         """The inputs of a plan, as `prepare` makes them but for a trace that is drawn. Raises PlannerError.
 
-        The demand of a drawn trace that is changed is counted from its profile's cells, as a trace that is drawn with
-        the changes has it: nothing is drawn for a slider.
+        The demand of a trace that is drawn for the scenario is counted from its profile's cells, as a trace that is
+        drawn with the changes has it: nothing is drawn for a slider. A trace with a name keeps its rows.
         """
         scenario = self.scenario(state, side)
         require(scenario)
         base, trace = self.base(state)
-        if not base.by_cells and base.profile is not None and scenario.trace != base.settings:
-            raise UsageError("a drawn trace can be changed here with intervals of whole cells only; set interval_s=900")
 
         def make() -> Prepared:
             with reading(self.store, scenario, trace) as session:
-                return prepare_on(session, scenario, trace, demand_at(base, scenario.trace))
+                return prepare_on(session, scenario, trace, _demand(base, scenario))
 
         known = self._prepared.get((state.trace, *inputs_key(scenario)), make)
         return known if known.scenario == scenario else _for_scenario(known, scenario)
@@ -191,6 +191,16 @@ class Workbench:
                 return str(error)
 
         return self._limited.get((trace.name, *inputs_key(scenario)), make)
+
+
+def _demand(base: SweepBase, scenario: Scenario) -> Demand:
+    """The demand that a plan of this scenario is made for. Raises UsageError."""
+    if scenario.trace.name is not None:
+        change = selection_of(scenario).change
+        return scaled(base.stored, change.factors(base.stored.grid, base.anchor_us, scenario.zone))
+    if not base.by_cells and base.profile is not None and scenario.trace != base.settings:
+        raise UsageError("a drawn trace can be changed here with intervals of whole cells only; set interval_s=900")
+    return demand_at(base, scenario.trace)
 
 
 def planned_key(state: State, side: str) -> tuple[Hashable, ...]:

@@ -24,6 +24,9 @@ Task = Callable[Concatenate[Workbench, P], T]
 
 _PROGRESS_S = 0.1
 """How often a task tells how far it is, at most."""
+_CANCEL_S = 0.1
+"""How soon a task ends that is cancelled."""
+_CANCELLED = "cancelled; nothing is stored"
 _ENDING_S = 5.0
 """How long a worker has to end. Assumed: it is ended without asking, so the system has to take it down only."""
 
@@ -49,7 +52,14 @@ class Worker:
         self._pipe: Connection | None = None
         self._ended = threading.Event()
 
-    def call(self, task: Task[P, T], *args: P.args, limit_s: float, progress: Progress | None = None) -> T:  # type: ignore[valid-type]
+    def call(  # type: ignore[valid-type]
+        self,
+        task: Task[P, T],
+        *args: P.args,
+        limit_s: float,
+        progress: Progress | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> T:
         """Do a task and return what it returns.
 
         Args:
@@ -57,10 +67,11 @@ class Worker:
             args: Its arguments; they and the result go through a pipe.
             limit_s: Seconds after which the process is ended.
             progress: Called with how much is done, and of how much, as the task tells it.
+            cancelled: What ends the process once it is set.
 
         Raises:
             PlannerError: The task raised it, or took too long.
-            Cancelled: `end` was called meanwhile.
+            Cancelled: It was cancelled, or `end` was called meanwhile.
             WorkerFault: The task has a defect.
         """
         pipe = self._started()
@@ -68,7 +79,13 @@ class Worker:
             pipe.send((task, args))
             deadline = time.monotonic() + limit_s
             while True:
-                if not pipe.poll(max(deadline - time.monotonic(), 0)):
+                left_s = max(deadline - time.monotonic(), 0)
+                if not pipe.poll(left_s if cancelled is None else min(left_s, _CANCEL_S)):
+                    if cancelled is not None and cancelled.is_set():
+                        self.end()
+                        raise Cancelled(_CANCELLED)
+                    if time.monotonic() < deadline:
+                        continue
                     self.end()
                     raise PlannerError(f"this took longer than {limit_s:g} s and was stopped; ask for less at a time")
                 kind, *told = pipe.recv()
@@ -85,7 +102,7 @@ class Worker:
             was_ended = self._ended.is_set()
             self.end()
             if was_ended:
-                raise Cancelled("cancelled; nothing is stored") from error
+                raise Cancelled(_CANCELLED) from error
             raise WorkerFault("a worker process ended unexpectedly, perhaps because memory ran out") from error
 
     def end(self) -> None:

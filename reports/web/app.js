@@ -6,6 +6,9 @@ const drawn = new Map(); // by the id of its box: the specification without its 
 let asked = null; // what stops the request that is under way
 let waiting = 0; // the timer of what comes after it
 let swings = null; // what stops asking what sliders can do
+const PAUSE_MS = 500; // after which a slider begins another move: moves are the steps back
+const last = { name: "", at: 0, move: 0 }; // the slider that was moved last
+let stepped = 0; // the move that the newest step of the history is of
 
 const live = () => document.getElementById("live");
 const form = () => document.getElementById("controls");
@@ -24,7 +27,7 @@ function isOwn(field) {
   if (field.type !== "range") return field.value === field.dataset.own;
   if (field.dataset.own === "") return field.value === field.defaultValue && field.dataset.moved !== "1";
   const own = Math.min(Math.max(Number(field.dataset.own), Number(field.min)), Number(field.max));
-  return Math.abs(Number(field.value) - own) <= Number(field.step) / 2 + 1e-12;
+  return Math.abs(Number(field.value) - own) <= Number(field.dataset.step) / 2 + 1e-12;
 }
 
 async function fetchPage(address, quick) {
@@ -35,12 +38,17 @@ async function fetchPage(address, quick) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
-async function show(address, quick, withControls) {
+// move: which one the address comes of; 0 for one that stands in the browser already
+async function show(address, quick, withControls, move = 0) {
   clearTimeout(waiting);
   if (swings) swings.abort();
   live().setAttribute("aria-busy", "true");
   try {
-    replace(await fetchPage(address, quick), withControls);
+    const page = await fetchPage(address, quick);
+    // with the answer and not with every event: browsers keep scripts from writing addresses much faster
+    if (move) history[move === stepped ? "replaceState" : "pushState"](null, "", address);
+    if (move) stepped = move;
+    replace(page, withControls);
   } catch (error) {
     if (error.name === "AbortError") return;
     say("The server does not answer: " + error.message + ". What is shown is the answer before.");
@@ -86,6 +94,8 @@ function replace(page, withControls) {
 
 // what follows once a page stands: its charts, what was not worked out yet, and what has to be asked for again
 function settle() {
+  // without this script no step keeps a slider that is not moved from the scenario's own value
+  for (const field of document.querySelectorAll("[data-step]")) field.step = field.dataset.step;
   drawCharts();
   const { pending, again } = live().dataset;
   if (pending) waiting = setTimeout(() => show(location.href, false, false), 150);
@@ -183,15 +193,9 @@ document.addEventListener("input", (event) => {
     const shown = form().querySelector(`output[for="${field.name}"]`);
     shown.textContent = `${Number(field.value).toLocaleString("en", { maximumSignificantDigits: 6 })} ${field.dataset.unit}`;
   }
-  const address = addressOf(form());
-  history.replaceState(null, "", address);
-  show(address, true, false);
-});
-
-document.addEventListener("change", (event) => {
-  if (!form() || !form().contains(event.target)) return;
-  // the move is over: what went before it is a step back
-  history.pushState(null, "", addressOf(form()));
+  if (field.name !== last.name || performance.now() - last.at > PAUSE_MS) last.move += 1;
+  Object.assign(last, { name: field.name, at: performance.now() });
+  show(addressOf(form()), true, false, last.move);
 });
 
 document.addEventListener("click", async (event) => {
@@ -205,5 +209,5 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-window.addEventListener("popstate", () => show(location.href, true, true));
+window.addEventListener("popstate", () => { last.name = ""; show(location.href, true, true); });
 window.addEventListener("DOMContentLoaded", () => { document.body.classList.add("scripted"); settle(); });

@@ -16,6 +16,10 @@ from planner.web.workbench import ServerSettings, Workbench
 from planner.web.workers import Task, WorkerFault, Workers
 
 
+Get = Callable[[str, str], tuple[int, str]]
+"""Gives the status and the text of the answer to a GET of a path and a query."""
+
+
 class _Here:
     """A worker that does its tasks in this process, and tells of them as one in its own does."""
 
@@ -42,8 +46,8 @@ class _WorkersHere(Workers):
 
 
 @contextmanager
-def application_here(settings: ServerSettings) -> Iterator[Callable[[str, str], tuple[int, str]]]:
-    """Gives the status and the text of the answer to a GET of a path and a query."""
+def application_here(settings: ServerSettings) -> Iterator[Get]:
+    """The application, asked in this process."""
     site = Site(settings=settings, workers=_WorkersHere(settings), jobs=LongWork(settings, 1, lambda: 0.0))
     app = application(site, Access())
 

@@ -15,7 +15,9 @@ TOKEN = "t0ken-of-this-test-alone"
 PATHS = ("/", "/answer.json", "/jobs", "/assets/app.js", "/openapi.json", "/nowhere", *(f"/{name}" for name in PANES))
 
 
-@pytest.mark.parametrize("host", ["example.org", "example.org:{port}", "127.0.0.1.example.org", "localhost@example.org", ""])
+@pytest.mark.parametrize(
+    "host", ["example.org", "example.org:{port}", "127.0.0.1.example.org", "localhost@example.org", ""]
+)
 @pytest.mark.parametrize("path", PATHS)
 def test_a_foreign_name_of_this_machine_is_refused(server: Server, host: str, path: str) -> None:
     answer = server.get(path, {"Host": host.format(port=server.port)})
