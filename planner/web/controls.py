@@ -153,7 +153,7 @@ def _provenance(scenario: Scenario, path: str) -> str:
 
 def _choices(scenario: Scenario) -> tuple[str, ...]:
     """Policies that the scenario has what they need for."""
-    needs = {"timetable": scenario.policy.timetable is not None}
+    needs = {"timetable": scenario.policy.timetable is not None, "scheduled-bounds": bool(scenario.policy.bounds)}
     return tuple(name for name in POLICIES if needs.get(name, True))
 
 

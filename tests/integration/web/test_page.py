@@ -200,7 +200,9 @@ def test_an_answer_that_is_refused_while_a_slider_moves_is_said_in_place(browse:
 def test_a_drag_over_the_timeline_is_looked_at_closer(browse: LivePages, server: Server) -> None:
     page = opened(browse, server)
     rows = page.locator("#live table").first.locator("tbody tr").count()
-    box = page.locator("#chart-timeline svg").bounding_box()
+    picture = page.locator("#chart-timeline svg")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] * 0.6
     page.mouse.move(box["x"] + box["width"] * 0.4, middle)
