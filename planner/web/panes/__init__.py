@@ -1,13 +1,25 @@
 """What is shown below the answer: a module a pane. A new one is a module and a line here."""
 
-from planner.web.panes import cost, forecast, latency, nights, policies, provenance, runs, schedule, sweep, training
+from planner.web.panes import (
+    capacity,
+    cost,
+    forecast,
+    latency,
+    nights,
+    policies,
+    provenance,
+    runs,
+    schedule,
+    sweep,
+    training,
+)
 from planner.web.panes.base import Pane
 
 PANES: dict[str, Pane] = {
     pane.name: pane
     for pane in (
         *(cost.PANE, latency.PANE, policies.PANE, sweep.PANE, forecast.PANE, runs.PANE),
-        *(training.PANE, schedule.PANE, nights.PANE, provenance.PANE),
+        *(training.PANE, schedule.PANE, nights.PANE, capacity.PANE, provenance.PANE),
     )
 }
 """By name, in the order of the navigation."""

@@ -81,7 +81,9 @@ def _chart(name: str, of: JobNights) -> Chart:
     """Node-hours of every planned day: planned, and needed in hindsight."""
     table = _table(of)
     held = table.select("day", "planned_node_hours", "needed_node_hours").rename(_HELD)
-    points = held.sort("day").unpivot(list(_HELD.values()), index="day", variable_name="series", value_name="node_hours")
+    points = held.sort("day").unpivot(
+        list(_HELD.values()), index="day", variable_name="series", value_name="node_hours"
+    )
     rows, names = ChartRows(), list(_HELD.values())
     drawn = (
         alt.Chart(rows.of(points), width=_WIDTH, height=220)
