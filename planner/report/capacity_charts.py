@@ -70,7 +70,7 @@ def region_chart(regions: Mapping[str, CapacityRegion]) -> Chart:
         )
     )
     description = (
-        f"Input and output tokens a second that a unit keeps up at once: {', '.join(names)}. What is less of one kind at "
-        "the same of the other is carried too."
+        f"Input and output tokens a second that a unit keeps up at once: {', '.join(names)}. What is less of one kind "
+        "at the same of the other is carried too."
     )
     return finish_chart("region", "What a unit carries", description, drawn, table, rows)

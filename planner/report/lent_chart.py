@@ -30,7 +30,7 @@ def lent_chart(run: RunView) -> Chart:
 
 
 def _words(run: RunView) -> str:
-    most = run.intervals["training_nodes"].max()
+    most = max(run.intervals["training_nodes"])
     windows = run.training.height
     if not windows:
         return "No node is lent."

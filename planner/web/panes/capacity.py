@@ -1,4 +1,4 @@
-"""What a unit of the scenario's fleet can do with the trace's requests, from the hardware up, and what that rests on."""
+"""What a unit of the scenario's fleet can do with the trace's requests, as modelled, and what that rests on."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,7 +9,7 @@ from typing import get_args
 import polars as pl
 
 from planner.documents import Document
-from planner.errors import PlannerError, StoreMissing, UsageError
+from planner.errors import PlannerError, StoreMissing
 from planner.export.documents import ExportDocument, ExportFormat
 from planner.export.formats.schedule import AgainstPlan, Export
 from planner.export.run import RECURRING, describe_export, export_run, format_named, week_named
@@ -17,7 +17,6 @@ from planner.runs.draft import UNSAVED
 from planner.runs.figures import RunFigures
 from planner.runs.read import RunView, list_runs, load_run
 from planner.store import Store, readable
-from planner.text import quoted
 from planner.web.panes.base import Download, Pane, PaneView
 from planner.web.state import State
 from planner.web.workbench import Workbench, planned_key
@@ -156,8 +155,8 @@ def _difference(
         return _Difference(against=chosen, problem=str(error))
     if exported is None:
         return _Difference(against=chosen)
-    texts = (export.text.splitlines() for export in (before, exported))
-    lines = difflib.unified_diff(*texts, fromfile=chosen, tofile="this plan", lineterm="")
+    old, new = (export.text.splitlines() for export in (before, exported))
+    lines = difflib.unified_diff(old, new, fromfile=chosen, tofile="this plan", lineterm="")
     return _Difference(against=chosen, lines=tuple(lines))
 
 

@@ -27,7 +27,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_log(folder, day, 1.0 if place < NIGHTS - 1 else 1.5)
     service = Service(folder, write_jobs(folder))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("planner.nightly.night.write_report", lambda run, folder, **_: folder.mkdir(parents=True))
+        patch.setattr("planner.nightly.night.write_report", lambda _run, folder, **_: folder.mkdir(parents=True))
         patch.setattr("planner.nightly.announce.publish", lambda _store: None)
         for day in days(FIRST, NIGHTS):
             assert service.run(night(day)) in (0, 3)
