@@ -54,7 +54,7 @@ class UnitOverview(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnPoints(Document):
+class CalibratedBy(Document):
     """Measurements of one's own that the model was fitted to: what its calibration file says."""
 
     conditions: int
@@ -79,7 +79,7 @@ class FleetCapacityDocument(Document):
     """What is modelled of units of two roles; null for a fleet whose units do both, or where it cannot be modelled."""
     unit: UnitOverview | None
     """What is modelled of a unit that does both; null for other fleets."""
-    own_points: OwnPoints | None
+    own_points: CalibratedBy | None
     """Null where fleet.engine names no calibration."""
     problem: str | None
     """Why nothing can be modelled, and the cure."""
@@ -188,12 +188,12 @@ def _basis(overview: CapacityOverview | None, unit: UnitOverview | None) -> str:
     return "; ".join(f"{role} {BASIS[measured]}" for role, measured in bases.items())
 
 
-def _own_points(scenario: Scenario) -> OwnPoints | None:
+def _own_points(scenario: Scenario) -> CalibratedBy | None:
     settings = scenario.fleet.engine
     if settings.calibration is None:
         return None
     file = calibration(Path(str(settings.calibration)))
-    return OwnPoints(
+    return CalibratedBy(
         conditions=file.points if file.conditions is None else file.conditions,
         points=file.points,
         source=file.source,

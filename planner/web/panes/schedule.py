@@ -41,7 +41,7 @@ _MOST_RUNS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleDocument(Document):
+class SchedulePreview(Document):
     """An export of the plan that is seen, and its difference to that of a stored run."""
 
     to: ExportFormat
@@ -100,7 +100,7 @@ def show(bench: Workbench, state: State) -> PaneView:
     store, published = readable(bench.store)
     runs = _stored(store, run.scenario.name)
     difference = _difference(store, state, asked, runs, exported)
-    document = ScheduleDocument(
+    document = SchedulePreview(
         to=asked.to,
         week=asked.week,
         export=None if exported is None else describe_export(run, asked.to, exported, None),
@@ -190,7 +190,7 @@ PANE = Pane(
     title="Schedule",
     show=show,
     template="schedule.html.j2",
-    document=ScheduleDocument,
+    document=SchedulePreview,
     downloads=tuple(
         Download(name=name, media_type=media_type, make=_file(to)) for to, (name, media_type) in FILES.items()
     ),

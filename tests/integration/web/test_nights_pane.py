@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.report import pages
-from planner.store import Store, publish
+from planner.store import Store, publish, published_path
 from planner.web.panes import nights, runs
 from planner.web.panes.base import PaneView
 from planner.web.panes.nights import NightsDocument
@@ -73,7 +73,7 @@ def test_a_night_leads_to_the_report_of_its_run(db: Path, monkeypatch: pytest.Mo
 
 def test_the_published_copy_is_read_while_the_store_is_written(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(Store(db))
-    monkeypatch.setattr("planner.store.published._locked", lambda _store: True)
+    monkeypatch.setattr(nights, "readable", lambda store: (Store(published_path(store.path)), True))
     told, _ = shown(db)
     assert told.published
     assert len(told.jobs[0].nights) == NIGHTS

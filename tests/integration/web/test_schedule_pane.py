@@ -11,14 +11,14 @@ from planner.export.run import WRITERS, export_run
 from planner.runs.read import load_run
 from planner.store import Store
 from planner.web.panes import runs, schedule
-from planner.web.panes.schedule import ScheduleDocument
+from planner.web.panes.schedule import SchedulePreview
 from planner.web.state import State
 from planner.web.workbench import ServerSettings, Workbench
 from tests.helpers.served import Server
 
 ROOM = {"fleet.nodes": "60"}
 """Nodes to lend."""
-Shown = Callable[..., ScheduleDocument]
+Shown = Callable[..., SchedulePreview]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def bench(own: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def shown(bench: Workbench) -> Shown:
-    def show(a: dict[str, str] | None = None, **pane: str) -> ScheduleDocument:
+    def show(a: dict[str, str] | None = None, **pane: str) -> SchedulePreview:
         document = schedule.show(bench, State(scenario="own", a={**ROOM, **(a or {})}, pane=pane)).document
-        assert isinstance(document, ScheduleDocument)
+        assert isinstance(document, SchedulePreview)
         return document
 
     return show
