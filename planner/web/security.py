@@ -102,6 +102,8 @@ class Guard:
         host = headers.get("host", "")
         if _without_port(host) not in self._access.hosts:
             return PlainTextResponse("this is not a name of this server; start it with --host NAME to add one\n", 400)
+        if not scope["query_string"].isascii():
+            return PlainTextResponse("the address cannot be read; go back to the first page\n", 400)
         if scope["method"] in _WRITES and not _is_own_page(headers, host):
             return PlainTextResponse("refused: the form is not one of this page\n", 403)
         length = headers.get("content-length", "0")
