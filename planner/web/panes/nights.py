@@ -98,8 +98,7 @@ def _chart(name: str, of: JobNights) -> Chart:
     newest = of.days[0]
     description = (
         f"Node-hours of inference on {len(of.days)} planned day{'' if len(of.days) == 1 else 's'} of {of.job}: on "
-        f"{newest.day}, the newest, {newest.planned_node_hours:,.0f} planned and {newest.needed_node_hours:,.0f} "
-        "needed."
+        f"{newest.day}, the newest, {newest.planned_node_hours:,.0f} planned, {newest.needed_node_hours:,.0f} needed."
     )
     return finish_chart(name, f"Planned and needed: {of.job}", description, drawn, table, rows)
 

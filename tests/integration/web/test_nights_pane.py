@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.report import pages
-from planner.store import Store, publish
+from planner.store import Store, publish, published_path
 from planner.web.panes import nights, runs
 from planner.web.panes.base import PaneView
 from planner.web.panes.nights import NightsDocument
@@ -27,7 +27,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_log(folder, day, 1.0 if place < NIGHTS - 1 else 1.5)
     service = Service(folder, write_jobs(folder))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("planner.nightly.night.write_report", lambda run, folder, **_: folder.mkdir(parents=True))
+        patch.setattr("planner.nightly.night.write_report", lambda _run, folder, **_: folder.mkdir(parents=True))
         patch.setattr("planner.nightly.announce.publish", lambda _store: None)
         for day in days(FIRST, NIGHTS):
             assert service.run(night(day)) in (0, 3)
@@ -73,7 +73,7 @@ def test_a_night_leads_to_the_report_of_its_run(db: Path, monkeypatch: pytest.Mo
 
 def test_the_published_copy_is_read_while_the_store_is_written(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(Store(db))
-    monkeypatch.setattr("planner.store.published._locked", lambda _store: True)
+    monkeypatch.setattr(nights, "readable", lambda store: (Store(published_path(store.path)), True))
     told, _ = shown(db)
     assert told.published
     assert len(told.jobs[0].nights) == NIGHTS
