@@ -339,7 +339,7 @@ def _content(path: Path) -> bytes:
 
 def _tree(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        tree: dict[str, Any] = pickle.loads(_parsed_once(content))  # noqa: S301  of what was written here
+        tree: dict[str, Any] = pickle.loads(_parsed_once(content))
     except ValueError as error:
         raise UsageError(f"{path}: is not valid TOML: {error}") from error
     return tree

@@ -15,10 +15,10 @@ __all__ = [
     "Store",
     "default_path",
     "memory_session",
-    "undone",
     "named_queries",
     "named_query",
     "publish",
     "published_path",
     "readable",
+    "undone",
 ]

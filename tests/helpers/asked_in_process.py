@@ -15,7 +15,6 @@ from planner.web.security import Access
 from planner.web.workbench import ServerSettings, Workbench
 from planner.web.workers import Task, WorkerFault, Workers
 
-
 Get = Callable[[str, str], tuple[int, str]]
 """Gives the status and the text of the answer to a GET of a path and a query."""
 
@@ -26,7 +25,7 @@ class _Here:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
-    def call(self, task: Task[..., Any], *args: Any, limit_s: float) -> Any:
+    def call(self, task: Task[..., Any], *args: Any, **_limits: float) -> Any:
         try:
             return task(self._bench, *args)
         except PlannerError as error:
@@ -41,7 +40,7 @@ class _WorkersHere(Workers):
         self._here = _Here(Workbench(settings))
 
     @contextmanager
-    def one(self, wait_s: float) -> Iterator[Any]:
+    def one(self, _wait_s: float) -> Iterator[Any]:
         yield self._here
 
 

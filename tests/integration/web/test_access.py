@@ -105,7 +105,7 @@ def closed(own: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory
     """A server that can be reached from elsewhere."""
     db, files = own
     folder = tmp_path_factory.mktemp("closed")
-    with served(folder, db, files[0], "--host", "0.0.0.0", environment={"PLANNER_TOKEN": TOKEN}) as made:  # noqa: S104
+    with served(folder, db, files[0], "--host", "0.0.0.0", environment={"PLANNER_TOKEN": TOKEN}) as made:
         yield made
 
 
@@ -172,6 +172,6 @@ def test_the_token_stands_in_no_log(closed: Server) -> None:
 def test_beyond_this_machine_it_does_not_start_without_a_token(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match="a token is needed"),
-        served(tmp_path, tmp_path / "none.duckdb", "--host", "0.0.0.0"),  # noqa: S104
+        served(tmp_path, tmp_path / "none.duckdb", "--host", "0.0.0.0"),
     ):
         pass

@@ -21,7 +21,6 @@ PATHS = (
 )  # fmt: skip
 
 
-
 @pytest.fixture(scope="module")
 def get(own: tuple[Path, list[str]]) -> Iterator[Get]:
     db, files = own
