@@ -24,6 +24,7 @@ from planner.errors import PlannerError, UsageError
 from planner.files import version
 from planner.planning.capacity import Limits
 from planner.planning.check import require
+from planner.planning.idle import idle_notes
 from planner.planning.plan import plan
 from planner.planning.prepare import Prepared, ensure_trace, prepare_on, resolve
 from planner.planning.selection import reading, selection_of
@@ -155,6 +156,8 @@ class Workbench:
         def make() -> Planned:
             prepared = self.prepared(state, side)
             outcome = plan(prepared)
+            # settings that do nothing are told, as of stored runs
+            outcome = replace(outcome, notes=(*outcome.notes, *idle_notes(self.scenario(state, side))))
             run = self._drafts.view(outcome, now=now(), version=version())
             return Planned(prepared=prepared, outcome=outcome, run=run)
 

@@ -1,7 +1,7 @@
-"""How soon the page answers while a slider moves, in a browser, and what a thousand moves leave in memory: `make bench`.
+"""How soon the page answers while a slider moves, and what a thousand moves leave in memory: `make bench`.
 
-Nothing here is a time limit but for the ratios: of a move, from the input event to the answer that is drawn, to the plan
-itself in this process.
+Nothing here is a time limit. A move goes from the input event to the frame with the answer, in a browser; its ratio is
+to the plan itself in this process.
 """
 
 import json

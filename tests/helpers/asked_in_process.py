@@ -25,7 +25,7 @@ class _Here:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
-    def call(self, task: Task[..., Any], *args: Any, limit_s: float) -> Any:
+    def call(self, task: Task[..., Any], *args: Any, **_limits: float) -> Any:
         try:
             return task(self._bench, *args)
         except PlannerError as error:
@@ -40,7 +40,7 @@ class _WorkersHere(Workers):
         self._here = _Here(Workbench(settings))
 
     @contextmanager
-    def one(self, wait_s: float) -> Iterator[Any]:
+    def one(self, _wait_s: float) -> Iterator[Any]:
         yield self._here
 
 

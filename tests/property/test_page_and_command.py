@@ -56,7 +56,8 @@ def test_the_page_and_its_command_make_the_same_plan(
     status, text = get("/answer.json", urlencode({"scenario": scenario, **settings}))
     if status != 200:
         refused = cli(*command_words(sources[scenario], settings, None)[1:], "--db", str(db))
-        assert (status, refused.code) == (422, 1), f"{text} {refused.err}"
+        assert status == 422, text
+        assert refused.code in (1, 2), f"{text} {refused.err}"
         return
     side = json.loads(text)["a"]
     words = shlex.split(side["command"])

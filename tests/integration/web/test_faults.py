@@ -1,4 +1,4 @@
-"""What goes wrong beside the page: slow and many callers, workers that die or take too long, jobs that are cancelled."""
+"""What goes wrong beside the page: slow and many callers, workers that die or hang, jobs that are cancelled."""
 
 import os
 import signal
