@@ -115,11 +115,16 @@ def _line(x: dict[str, Any], side: str, *, is_b: bool, named: bool) -> dict[str,
         "encoding": encoding,
     }
     label = {
-        "transform": [{"window": [{"op": "row_number", "as": "row"}]}, {"filter": "datum.row == 1"}],
+        # A at the left, B at the right, so that names of lines that are alike do not cover each other
+        "transform": [
+            {"window": [{"op": "row_number", "as": "row"}]},
+            {"joinaggregate": [{"op": "count", "as": "rows"}]},
+            {"filter": "datum.row == datum.rows" if is_b else "datum.row == 1"},
+        ],
         "mark": {
             "type": "text",
-            "align": "left",
-            "dx": 4,
+            "align": "right" if is_b else "left",
+            "dx": -4 if is_b else 4,
             "dy": -8,
             "fontSize": 13,
             "fontWeight": "bold",
