@@ -48,6 +48,7 @@ fuzz: setup
 	PLANNER_TEST_CALLS=660 $(BIN)/python -m pytest tests/property/test_hostile_calls.py -q
 	$(BIN)/python -m pytest tests/property/test_hostile_logs.py -q
 	PLANNER_TEST_CORRUPTIONS=100 $(BIN)/python -m pytest tests/property/test_damaged_stores.py -q
+	PLANNER_TEST_ADDRESSES=10000 $(BIN)/python -m pytest tests/integration/web/test_hostile_addresses.py -q
 	PLANNER_TEST_STATEMENTS=all $(BIN)/python -m pytest tests/property/test_statements.py -q
 
 nights: setup

@@ -17,7 +17,7 @@ from tests.conftest import Cli
 from tests.helpers.asked_in_process import Get, application_here
 from tests.helpers.served import own_day
 
-SETTINGS = 6
+SETTINGS = 4
 """Random settings of each fleet, of one to four sliders."""
 PUBLISHED = f"""extends = "{DEFAULT_SCENARIO}"
 name = "published"
