@@ -46,7 +46,7 @@ def test_turns_come_later_where_answers_are_late(cli: Cli, fleet: str) -> None:
     assert shifts["mean_s"] > 10
     assert shifts["absent"] > 0
     assert found["requests"] == found["completed"] + found["in_flight"] + found["rejected"]
-    assert found["waited_for_start"] > 0
+    assert found["waited_for_repair"] > 0
 
 
 @pytest.mark.parametrize(

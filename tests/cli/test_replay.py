@@ -449,11 +449,11 @@ AGGREGATED = ("fleet.serving=aggregated", "fleet.unit={gpus=32, tokens_per_s=[[1
 @pytest.mark.parametrize(
     ("sets", "told", "traces"),
     [
-        (("replay.sessions=closed",), "replay.sessions=open", 0),
         ((*AGGREGATED, "replay.ranks=exact"), "replay.ranks=measured", 0),
         ((*AGGREGATED, "replay.queue_mode=window"), "use at-once", 0),
         ((*AGGREGATED, "replay.prefill_balancer=least-kv"), "use two-key", 0),
         # the plan's sample shows that the whole trace has none
+        (("replay.sessions=closed",), "has no sessions; set replay.sessions=open", 1),
         ((*AGGREGATED, "replay.sessions=closed"), "has no sessions; set replay.sessions=open", 1),
         (("replay.hits=routed",), "has no prefix blocks; set replay.hits=trace", 1),
         (("replay.prefill_balancer=prefix-aware",), "has neither prefix blocks nor sessions; use two-key", 1),

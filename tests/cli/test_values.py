@@ -43,7 +43,7 @@ def refusal(cli: Cli, *words: str) -> str:
         ("trace.start_at=1", "trace.start_at: 1 is a number and not a time; write it as 2025-02-27T22:00:00+08:00"),
         ('trace.start_at="1"', "trace.start_at: 1 is a number and not a time"),
         ("trace.start_at=0001-01-01T00:00:00Z", "greater than or equal to 1970-01-01T00:00:00Z"),
-        ("fleet.step.decode=300", "a scaling step takes 5412 nodes and the fleet has 278; raise nodes, or lower"),
+        ("fleet.step.decode=300", "a scaling step takes 5,412 nodes and the fleet has 278; raise nodes, or lower"),
         ('policy.name=""', "policy.name: is an empty text"),
         ('fleet.node_type="a\\u001b[31m"', "fleet.node_type: has the character U+001B, which is not printed"),
         ("fleet.nodes=0x" + "f" * 5000, "got a whole number of 20,000 bits"),

@@ -1,168 +1,103 @@
-"""`planner serve` in a process of its own, and what asks it."""
+"""`planner serve` in a process of its own, on a port of this machine, and what it answers."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
-from tests.helpers.own_fleets import options
+from tests.conftest import SMALL
 
-ROOT = Path(__file__).parents[2]
-_WAIT_S = 120.0
-"""Far beyond what anything takes where other tests run beside it."""
-SERVINGS = {"aggregated": ("own-aggregated", "aggregated"), "roles": ("own-roles", "disaggregated")}
+_WAIT_S = 120
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What the server said."""
+class Reply:
+    """What a server answered. address: where it came from in the end, redirects followed."""
 
     status: int
-    headers: Mapping[str, str]
-    text: str
+    body: bytes
+    headers: Any
+    address: str
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
 
     @property
     def json(self) -> Any:
-        return json.loads(self.text)
+        return json.loads(self.body)
 
 
-class Server:
-    """A running server, its store, and what it wrote on stderr."""
+@dataclass(frozen=True)
+class Served:
+    """A running server."""
 
-    def __init__(self, process: "subprocess.Popen[str]", address: str, db: Path, log: Path) -> None:
-        self.process, self.address, self.db, self._log = process, address, db, log
-        self.port = int(address.rstrip("/").rpartition(":")[2])
+    address: str
 
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
+    def get(self, path: str, **pairs: str) -> Reply:
+        """Ask for an address; pairs: what follows its question mark, `__` for a point."""
+        return self.ask("GET", path, None, **pairs)
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answered:
-        return self.ask("GET", path, headers)
-
-    def post(self, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answered:
-        return self.ask("POST", path, headers, body)
+    def post(self, path: str, body: bytes = b"", headers: dict[str, str] | None = None, **pairs: str) -> Reply:
+        return self.ask("POST", path, body, headers, **pairs)
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Answered:
-        """Ask for a path as it stands, whatever is in it."""
-        caller = HTTPConnection("127.0.0.1", self.port, timeout=_WAIT_S)
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None = None, **pairs: str
+    ) -> Reply:
+        query = urlencode({key.replace("__", "."): text for key, text in pairs.items()})
+        url = f"{self.address}{path}" + (f"?{query}" if query else "")
+        asked = Request(url, data=body, headers=headers or {}, method=method)
         try:
-            caller.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            given = {"Host": f"127.0.0.1:{self.port}", **(headers or {})}
-            for name, text in given.items():
-                caller.putheader(name, text)
-            if body is not None and "Content-Length" not in given:
-                caller.putheader("Content-Length", str(len(body)))
-            caller.endheaders()
-            if body:
-                caller.send(body)
-            with caller.getresponse() as answer:
-                told = {name.lower(): text for name, text in answer.getheaders()}
-                return Answered(answer.status, told, answer.read().decode())
-        finally:
-            caller.close()
+            with urlopen(asked, timeout=_WAIT_S) as reply:
+                return Reply(reply.status, reply.read(), reply.headers, reply.url)
+        except HTTPError as error:
+            with error:
+                return Reply(error.code, error.read(), error.headers, url)
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=_WAIT_S)
-
-    def job(self, begun: Answered) -> Any:
-        """The document of a job that a form has begun, once it has ended."""
-        assert begun.status == 303, begun.text
-        address = f"{begun.headers['location']}.json"
+    def ended(self, job: str) -> Any:
+        """The document of a job once it has ended. job: its address."""
         deadline = time.monotonic() + _WAIT_S
-        while time.monotonic() < deadline:
-            job = self.get(address).json
-            if job["state"] not in ("waiting", "running"):
-                return job
-            time.sleep(0.05)
-        raise AssertionError("the job has no end")
-
-    def children(self) -> set[int]:
-        """Its processes, and theirs."""
-        return _below(self.process.pid)
-
-    def memory_bytes(self) -> int:
-        """What it and its processes hold."""
-        pages = 0
-        for pid in {self.process.pid, *self.children()}:
-            with suppress(OSError):
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(_WAIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.process.wait()
+        while (told := self.get(f"{job}.json").json)["state"] in ("waiting", "running"):
+            assert time.monotonic() < deadline, told
+            time.sleep(0.1)
+        return told
 
 
-def _below(pid: int) -> set[int]:
-    found: set[int] = set()
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                found |= {child} | _below(child)
-    return found
+def small_file(path: Path, *more: str) -> Path:
+    """The small fleet that is computed by hand, as a scenario file. more: further fields, as KEY=VALUE."""
+    pairs = [field.partition("=") for field in (*SMALL, *more)]
+    lines = [f"{key} = {value if _is_number(value) else json.dumps(value)}" for key, _, value in pairs]
+    path.write_text('name = "small"\n' + "\n".join(lines) + "\n")
+    return path
 
 
 @contextmanager
-def served(folder: Path, db: Path, *words: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start `planner serve` with these words on a port that is free, and end it afterwards."""
-    log = folder / "served.log"
-    own = {name: text for name, text in os.environ.items() if not name.startswith("PLANNER_")}
-    with log.open("w") as told:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "planner", "serve", *words, "--port", "0", "--db", str(db)],
-            stdout=subprocess.PIPE,
-            stderr=told,
-            text=True,
-            cwd=folder,
-            env={**own, "PYTHONPATH": str(ROOT), **(environment or {})},
-        )
+def served(db: Path, *words: str) -> Iterator[Served]:
+    """Serve a store. words: further ones of the command."""
+    command = [sys.executable, "-m", "planner", "serve", *words, "--port", "0", "--db", str(db)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    with process.stdout as out:
-        address = out.readline().partition(": serving")[0]
-        if not address.startswith("http://"):
-            process.wait(_WAIT_S)
-            raise AssertionError(log.read_text())
-        server = Server(process, address, db, log)
-        try:
-            yield server
-        finally:
-            server.end()
+    assert process.stderr is not None
+    try:
+        line = process.stdout.readline()
+        assert ": serving" in line, process.stderr.read()
+        yield Served(line.partition("/: serving")[0])
+    finally:
+        process.terminate()
+        process.communicate(timeout=_WAIT_S)
 
 
-def own_day(folder: Path) -> tuple[Path, list[str]]:
-    """A store with a small day of a fleet of one's own, and the files of its scenarios: one for each serving."""
-    db = folder / "planner.duckdb"
-    _planner(db, "trace", "generate", str(ROOT / "examples" / "chat-day.toml"), "--name", "chat-day", "--scale", "5e-4")
-    files = []
-    for name, serving in SERVINGS.values():
-        file = folder / f"{name}.toml"
-        _planner(db, "scenario", "init", *options(), "--serving", serving, "--trace", "chat-day", "--out", str(file))
-        files.append(str(file))
-    return db, files
-
-
-def _planner(db: Path, *words: str) -> str:
-    environment = {"PYTHONPATH": str(ROOT), "PLANNER_DB": str(db)}
-    own = {name: text for name, text in os.environ.items() if not name.startswith("PLANNER_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "planner", *words], env=own | environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

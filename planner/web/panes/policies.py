@@ -71,7 +71,7 @@ def compare_policies(bench: Workbench, state: State) -> PaneView:
     return PaneView(
         document=document,
         charts=(trade_chart(document), nodes_chart(comparison.plans, comparison.demand.grid, scenario.zone)),
-        tables={"ranking": ranking_table(document), "configured": configured_table(document).drop("run")},
+        tables={"ranking": ranking_table(document), "configured": configured_table(document)},
         context={
             "sentence": best_sentence(document),
             "tuned": any(row.at_equal_shortfall for row in document.policies),

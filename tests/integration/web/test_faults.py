@@ -207,7 +207,7 @@ def test_sigterm_ends_the_server_and_its_processes_at_once(own: tuple[Path, list
         assert server.process.wait(WAIT_S) == 128 + signal.SIGTERM
         assert time.monotonic() - begin < 10
         assert until(lambda: not any(map(is_running, children)))
-        assert server.log == ""
+        assert server.log == "planner: terminated; no result was stored\n"
 
 
 def test_sigterm_waits_for_no_answer(own: tuple[Path, list[str]], tmp_path: Path) -> None:
