@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,8 @@ def test_no_path_leads_to_a_file(server: Server, path: str) -> None:
 
 
 def test_too_long_heads_and_bodies_are_refused(server: Server) -> None:
-    assert server.get("/", {"X-Long": "x" * 20_000}).status == 400
+    with suppress(ConnectionError):  # it may hang up while the rest is still being sent
+        assert server.get("/", {"X-Long": "x" * 200_000}).status == 400
     assert server.post("/runs/save", {"Content-Length": "9999999"}).status == 413
     assert server.post("/runs/save", {"Content-Length": "-1"}).status in (400, 413)
     assert server.get("/?scenario=" + "x" * 9_000).status == 422
