@@ -1,6 +1,7 @@
 """`planner serve` in a process of its own, on a port of this machine, and what it answers."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -81,9 +82,10 @@ def small_file(path: Path, *more: str) -> Path:
 
 @contextmanager
 def served(db: Path, *words: str) -> Iterator[Served]:
-    """Serve a store. words: further ones of the command."""
+    """Serve a store, with its folder as that of temporary files. words: further ones of the command."""
     command = [sys.executable, "-m", "planner", "serve", *words, "--port", "0", "--db", str(db)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(db.parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     assert process.stderr is not None
     try:

@@ -1,7 +1,6 @@
 """Traces on the page: what one holds, and logs that are uploaded, looked at and stored."""
 
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +19,16 @@ GOOD = b"arrival,input_tokens,output_tokens\n" + b"".join(
 PARTLY = GOOD + b"<script>alert(1)</script>,10,10\n2025-03-03T23:30:00Z,-5,10\n"
 
 
-def held() -> list[Path]:
-    """Logs that are kept."""
-    return list(Path(tempfile.gettempdir()).glob("planner-import-*/*.csv"))
+def held(folder: Path) -> list[Path]:
+    """Logs that the server keeps, in its own folder of temporary files."""
+    return list(folder.glob("planner-import-*/*.csv"))
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(server: Served) -> Iterator[None]:
-    before = set(held())
+def nothing_is_left(server: Served, folder: Path) -> Iterator[None]:
+    before = set(held(folder))
     yield
-    assert set(held()) <= before
+    assert set(held(folder)) <= before
 
 
 def uploaded(server: Served, body: bytes, name: str, **more: str) -> str:
@@ -166,14 +165,14 @@ def test_a_log_that_is_too_large_is_refused_by_its_length(server: Served) -> Non
         assert b"413" in line.recv(100)
 
 
-def test_a_connection_that_breaks_leaves_nothing(server: Served) -> None:
+def test_a_connection_that_breaks_leaves_nothing(server: Served, folder: Path) -> None:
     place = urlsplit(server.address)
     assert place.hostname
-    before = set(held())
+    before = set(held(folder))
     with socket.create_connection((place.hostname, place.port)) as line:
         line.sendall(head(place.netloc, 10_000_000) + GOOD)
-        wait_for(lambda: set(held()) > before)
-    wait_for(lambda: set(held()) == before)
+        wait_for(lambda: set(held(folder)) > before)
+    wait_for(lambda: set(held(folder)) == before)
 
 
 def test_reading_that_is_cancelled_leaves_nothing(server: Served, folder: Path) -> None:
@@ -182,7 +181,7 @@ def test_reading_that_is_cancelled_leaves_nothing(server: Served, folder: Path) 
     wait_for(lambda: server.get(f"{job}.json").json["state"] == "running")
     server.post(f"{job}/cancel")
     assert server.ended(job)["state"] == "cancelled"
-    assert not any(path.name == "long.csv" for path in held())
+    assert not any(path.name == "long.csv" for path in held(folder))
     assert "long" not in traces(folder)
 
 
