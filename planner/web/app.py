@@ -16,7 +16,7 @@ from planner.files import version
 from planner.runs.read import ReplayView
 from planner.web.answer import Answer, answer
 from planner.web.assets import asset
-from planner.web.job_pages import job_document, job_pages
+from planner.web.job_pages import job_pages
 from planner.web.jobs import LongWork
 from planner.web.openapi import openapi
 from planner.web.panes import PANES
@@ -229,6 +229,3 @@ async def _not_found(_: Request, __: Exception) -> Response:
 
 async def _not_allowed(_: Request, __: Exception) -> Response:
     return PlainTextResponse("this address does not take that; the page begins at /\n", 405)
-
-
-__all__ = ["Site", "application", "job_document"]

@@ -9,6 +9,7 @@ import uvicorn
 
 from planner.connections import MOST_HEAD_BYTES, bounded
 from planner.errors import PlannerError
+from planner.processes import processors
 from planner.web.answer import answer
 from planner.web.app import ANSWER_S, Site, application
 from planner.web.assets import asset
@@ -16,7 +17,7 @@ from planner.web.jobs import LongWork
 from planner.web.security import Access
 from planner.web.state import State, parse
 from planner.web.workbench import ServerSettings
-from planner.web.workers import WorkerFault, Workers, processors
+from planner.web.workers import WorkerFault, Workers
 
 LONGEST_S = 600.0
 """Seconds from the start of a connection to the end of its answer. Assumed: a log of 2 GB comes in less."""

@@ -21,7 +21,7 @@ from planner.drafts import import_folder
 from planner.errors import PlannerError, UsageError
 from planner.web.jobs import Job
 from planner.web.panes.traces import KEEP, LOOK, WantedImport, check_import, keep, look_at
-from planner.web.security import MOST_UPLOAD_BYTES, UPLOAD, TooLarge
+from planner.web.security import UPLOAD, TooLarge
 from planner.web.state import State
 from planner.web.workers import Busy, WorkerFault
 
@@ -212,6 +212,3 @@ def _store(site: "Site", request: Request) -> Response:
         site.uploads.leave(held.token)
         raise
     return RedirectResponse(f"/jobs/{job.job_id}", 303)
-
-
-__all__ = ["HELD_S", "MOST_HELD", "MOST_UPLOAD_BYTES", "Uploads", "upload_pages"]

@@ -1,12 +1,11 @@
 """Worker processes that answer: warm, a few of them, each ended and started afresh when an answer takes too long."""
 
 import multiprocessing
-import os
 import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -215,11 +214,3 @@ class Workers:
         """End all of them."""
         for worker in self._all:
             worker.end()
-
-
-def processors() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-__all__: Sequence[str] = ["Busy", "Cancelled", "Task", "Worker", "WorkerFault", "Workers", "processors"]

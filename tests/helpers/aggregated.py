@@ -29,25 +29,7 @@ AGGREGATED = (
 """Four nodes of two units. A unit carries 20 tokens a second of any mix, 1,200 a minute; it loads for 10 s and drains
 for 5."""
 
-CHAT = """
-extends = "own-fleet"
-name = "chat"
-description = "Llama 3.1 8B, two GPUs a unit"
-timezone = "UTC"
-
-[trace]
-name = "log"
-
-[policy]
-name = "fixed"
-
-[fleet]
-nodes = 2
-node_type = "H100"
-gpus_per_node = 8
-serving = "aggregated"
-unit = { gpus = 2 }
-
+MODEL_AND_PRICES = """
 [fleet.engine]
 hardware = "h100"
 model = "llama-3.1-8b"
@@ -74,6 +56,26 @@ source = "the list"
 kind = "set"
 usd_per_million_tokens = { uncached_input = 0.4, cached_input = 0.1, output = 1.6 }
 """
+"""Of fleets that serve Llama 3.1 8B on H100."""
+CHAT = f"""
+extends = "own-fleet"
+name = "chat"
+description = "Llama 3.1 8B, two GPUs a unit"
+timezone = "UTC"
+
+[trace]
+name = "log"
+
+[policy]
+name = "fixed"
+
+[fleet]
+nodes = 2
+node_type = "H100"
+gpus_per_node = 8
+serving = "aggregated"
+unit = {{ gpus = 2 }}
+{MODEL_AND_PRICES}"""
 """The file of a fleet of two nodes with modelled capacities, whose trace is called log."""
 
 

@@ -4,7 +4,9 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-APART = """
+from tests.helpers.aggregated import MODEL_AND_PRICES
+
+APART = f"""
 extends = "own-fleet"
 name = "apart"
 description = "Llama 3.1 8B, a node a unit"
@@ -20,37 +22,11 @@ name = "fixed"
 nodes = 2
 node_type = "H100"
 gpus_per_node = 8
-prefill = { nodes = 1 }
-decode = { nodes = 1 }
-base = { prefill = 1, decode = 1 }
-step = { prefill = 1, decode = 1 }
-
-[fleet.engine]
-hardware = "h100"
-model = "llama-3.1-8b"
-weights = "bf16"
-tensor_parallel = 1
-redundant_experts = 0
-expert_imbalance = 1.0
-dispatch_imbalance = 1.0
-
-[economics.gpu_rates]
-name = "own"
-description = "what a GPU costs here"
-[economics.gpu_rates.rates.own]
-usd_per_gpu_hour = 2.0
-kind = "set"
-source = "the invoice"
-
-[economics]
-gpu_rate = "own"
-[economics.price_sheet]
-name = "own"
-description = "what tokens earn here"
-source = "the list"
-kind = "set"
-usd_per_million_tokens = { uncached_input = 0.4, cached_input = 0.1, output = 1.6 }
-"""
+prefill = {{ nodes = 1 }}
+decode = {{ nodes = 1 }}
+base = {{ prefill = 1, decode = 1 }}
+step = {{ prefill = 1, decode = 1 }}
+{MODEL_AND_PRICES}"""
 """A unit of either role, each a node."""
 
 

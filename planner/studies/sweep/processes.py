@@ -1,13 +1,12 @@
 """Planning many cases in several processes, with the same outcomes for any number of them."""
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 from planner.errors import PlannerError
-from planner.processes import end_with_parent, quiet_children
+from planner.processes import end_with_parent, processors, quiet_children
 from planner.studies.sweep.base import SweepBase
 from planner.studies.sweep.case import CaseOutcome, SweepCase, run_cases
 from planner.units import Progress
@@ -24,7 +23,7 @@ def run_all(
     """Plan all cases, in processes where there are many. progress: cases done, and in all. Raises UsageError."""
     chunks = [cases[first : first + _CHUNK] for first in range(0, len(cases), _CHUNK)]
     if workers is None:
-        workers = min(_processors(), len(cases) // _CASES_PER_WORKER)
+        workers = min(processors(), len(cases) // _CASES_PER_WORKER)
     if workers < 2:
         outcomes = []
         for chunk in chunks:
@@ -33,11 +32,6 @@ def run_all(
                 progress(len(outcomes), len(cases))
         return outcomes
     return _in_processes(base, chunks, workers, progress)
-
-
-def _processors() -> int:
-    # the processors that this process may use, if the system reports them
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_processes(
